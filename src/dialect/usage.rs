@@ -1,0 +1,1 @@
+//! Reading usage out of answers.

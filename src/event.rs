@@ -1,0 +1,153 @@
+//! Every fact worth telling, one variant each.
+//!
+//! Must not know logs, metrics or spans. Facts are pushed by those who see them happen; `actors/src/telemetry` counts
+//! and prints them, the simulator judges them.
+
+use std::time::Duration;
+
+use crate::fleet::Trust;
+use crate::id::{EndpointId, Ticket};
+use crate::request::{Outcome, RefusalCode, Usage};
+
+/// A fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Discovery announced an endpoint, or changed its facts.
+    EndpointJoined(EndpointId),
+    /// Discovery withdrew an endpoint.
+    EndpointLeft(EndpointId),
+    /// Discovery announced something that can't be an endpoint: what, and why.
+    EndpointRefused {
+        /// The name it was announced under.
+        endpoint: String,
+        /// Why it can't be one.
+        why: String,
+    },
+    /// The trust in an endpoint's load changed.
+    TrustChanged {
+        /// Whose.
+        endpoint: EndpointId,
+        /// From.
+        from: Trust,
+        /// To.
+        to: Trust,
+    },
+    /// A metrics page came whole.
+    Scraped {
+        /// Whose.
+        endpoint: EndpointId,
+        /// From the sending of the request to the report.
+        took: Duration,
+        /// The page's size in bytes.
+        bytes: usize,
+    },
+    /// A metrics page did not come, or was torn, endless or foreign. The belief stays as it was and ages.
+    ScrapeFailed {
+        /// Whose.
+        endpoint: EndpointId,
+        /// A stable word: `connect`, `timeout`, `status`, `too-large`, `torn`, `foreign`.
+        kind: &'static str,
+        /// What exactly, for people.
+        why: String,
+    },
+    /// A request got its endpoints, and they were reserved.
+    Decided(Box<Decided>),
+    /// A request was refused, by the scheduler or before it.
+    Refused {
+        /// `x-request-id`.
+        request_id: String,
+        /// The model asked for, as far as it was read.
+        model: String,
+        /// The stable reason.
+        code: RefusalCode,
+        /// The public sentence.
+        sentence: String,
+    },
+    /// Envoy used another endpoint than the first of the list; the books were moved.
+    ServedElsewhere {
+        /// Whose request.
+        ticket: Ticket,
+        /// Who was decided.
+        decided: EndpointId,
+        /// Who served; `None` when the address is nobody's.
+        served: Option<EndpointId>,
+    },
+    /// A ticket was closed.
+    TicketClosed {
+        /// Which.
+        ticket: Ticket,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A request's life as its stream saw it, told once when the stream ends.
+    RequestFinished(Box<RequestFinished>),
+    /// Configuration or discovery was reloaded; the text says what from.
+    Reloaded(String),
+    /// A reload failed and what was known stays in force.
+    ReloadFailed(String),
+    /// An actor failed and was started again.
+    ActorRestarted {
+        /// Which, for people.
+        actor: String,
+        /// Why it failed.
+        why: String,
+    },
+}
+
+/// The fact of a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// The stream's ticket.
+    pub ticket: Ticket,
+    /// `x-request-id`.
+    pub request_id: String,
+    /// The model as the client wrote it.
+    pub model: String,
+    /// The model the engine is asked for.
+    pub target_model: String,
+    /// The serving endpoint.
+    pub endpoint: EndpointId,
+    /// Its port, for `scheduler_attempts_total`.
+    pub port: u16,
+    /// Blocks of the prompt that it was believed to hold, and blocks in all.
+    pub matched: crate::prefix::PrefixMatch,
+    /// Tokens of a block.
+    pub block_tokens: u32,
+    /// Candidates before filters.
+    pub candidates: usize,
+}
+
+/// A request's life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestFinished {
+    /// `x-request-id`.
+    pub request_id: String,
+    /// The model as the client wrote it.
+    pub model: String,
+    /// The model the engine was asked for.
+    pub target_model: String,
+    /// Fairness id.
+    pub fairness_id: String,
+    /// Priority.
+    pub priority: i32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// HTTP status of the answer; `None` when none came.
+    pub status: Option<u16>,
+    /// Whether the answer was streamed.
+    pub streaming: bool,
+    /// From the request's first byte to the end.
+    pub duration: Duration,
+    /// From the request's first byte to the decision's answer.
+    pub decided_after: Option<Duration>,
+    /// From the request's first byte to the first token (streamed) or first body byte.
+    pub first_token_after: Option<Duration>,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub response_bytes: u64,
+    /// What the engine counted.
+    pub usage: Option<Usage>,
+    /// Cached share that the index promised, `0..=1`.
+    pub promised_share: f64,
+}

@@ -1,0 +1,8 @@
+//! The book of endpoints: columns by slot, rows by name.
+
+/// x
+#[derive(Debug)]
+pub struct Entry;
+/// x
+#[derive(Debug)]
+pub struct Fleet;

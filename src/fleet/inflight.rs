@@ -1,0 +1,14 @@
+//! What this replica has dispatched to an endpoint and not seen end.
+//!
+//! Must not know tickets or leases; the ledger keeps those and tells the sums here.
+
+use serde::Serialize;
+
+/// Open work on one endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InFlight {
+    /// Requests dispatched and not finished.
+    pub requests: u32,
+    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
+    pub prefill_tokens: u64,
+}

@@ -1,0 +1,16 @@
+//! The endpoints of the pool, and what this replica holds of each.
+//!
+//! Must not know sockets, scrapes or gossip: facts arrive as values, already read.
+
+pub mod endpoint;
+pub mod inflight;
+pub mod load;
+pub mod trust;
+
+mod book;
+
+pub use book::{Entry, Fleet};
+pub use endpoint::{Endpoint, EndpointChange};
+pub use inflight::InFlight;
+pub use load::{Adapters, CacheGeometry, LoadReport};
+pub use trust::Trust;

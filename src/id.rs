@@ -1,0 +1,102 @@
+//! The names of things, each a type of its own so that one can't be passed for another.
+//!
+//! Must not know where a name comes from: Kubernetes, a file, a header or a test.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// One serving address of the pool: `namespace/name`, unique in the pool and the same on every replica.
+///
+/// Data-parallel ranks are endpoints of their own (`namespace/pod-rank-1`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointId(String);
+
+/// One open request of this replica. Ours alone: never derived from a header, so two requests that carry the same
+/// `x-request-id` are still two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One block of a prompt, chained: it stands for the block's content *and everything before it*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockHash(pub u64);
+
+/// The place of an endpoint in this replica's columns. Dense, reused after the endpoint is gone, and meaningless to
+/// any other replica: never sent, never printed, never an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u16);
+
+// === impl EndpointId ===
+
+impl EndpointId {
+    /// An id from `namespace` and `name`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self(format!("{namespace}/{name}"))
+    }
+
+    /// The whole id, `namespace/name`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the first `/`; empty when there is none.
+    pub fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The part after the first `/`.
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or(self.0.as_str(), |(_, name)| name)
+    }
+
+    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing.
+    pub fn key(&self) -> u64 {
+        xxh3_64(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}", self.0)
+    }
+}
+
+impl fmt::Display for BlockHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Slot {
+    /// The slot as a column index.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_gives_back_its_parts() {
+        let id = EndpointId::new("prod", "vllm-0-rank-1");
+        assert_eq!((id.namespace(), id.name()), ("prod", "vllm-0-rank-1"));
+        assert_eq!(id.to_string(), "prod/vllm-0-rank-1");
+    }
+
+    #[test]
+    fn keys_of_two_ids_differ_and_never_change() {
+        assert_ne!(EndpointId::new("a", "b").key(), EndpointId::new("a", "c").key());
+        // Written down because replicas of two versions must agree on it.
+        assert_eq!(EndpointId::new("default", "vllm-0").key(), xxh3_64(b"default/vllm-0"));
+    }
+}

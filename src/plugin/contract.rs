@@ -1,0 +1,102 @@
+//! What a plugin is: four traits, and for each a `...Plugin` that builds it from its parameters.
+//!
+//! Must not know configuration files: parameters arrive as serde values that are already of the right type.
+
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+
+use crate::chance::Chance;
+use crate::schedule::decision::Stage;
+use crate::schedule::{Ask, Candidate};
+
+/// Removes candidates.
+pub trait Filter: Debug + Send {
+    /// Sets `keep[i]` to `false` for each `candidates[i]` that must not serve `ask`. `keep` arrives all `true` and is as
+    /// long as `candidates`, which holds only those that earlier filters left.
+    fn filter(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]);
+}
+
+/// Scores candidates.
+pub trait Scorer: Debug + Send {
+    /// Fills `scores[i]` for `candidates[i]`, `0.0..=1.0`, higher is better. `scores` arrives all `0.0`. What is outside
+    /// of the range is clamped and NaN counts as `0.0`.
+    fn score(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]);
+}
+
+/// Chooses among scored candidates.
+pub trait Picker: Debug + Send {
+    /// Pushes indices into `candidates` to `chosen`, the serving endpoint first and its fallbacks after it; at least
+    /// one when there is any candidate. `totals[i]` is the weighted sum of `candidates[i]`.
+    fn pick(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        totals: &[f64],
+        chance: &mut Chance,
+        chosen: &mut Vec<usize>,
+    );
+}
+
+/// Says which scheduling profiles run for a request, and for which stage each one's result counts.
+pub trait ProfileHandler: Debug + Send {
+    /// The profiles to run, by their index in the configuration, with the stage each is for. The first is the one that
+    /// the request is sent to.
+    fn stages(&self, ask: &Ask<'_>, profiles: &[String]) -> Vec<(usize, Stage)>;
+}
+
+/// A sentence about parameters that are of the right type and still can't be meant; for example
+/// "affinityThreshold must be within 0 and 1, got 80".
+pub type Invalid = String;
+
+/// A [`Filter`] that the catalog can build.
+pub trait FilterPlugin: Filter + Sized + 'static {
+    /// The field's own name, such as `decode-filter`.
+    const TYPE: &'static str;
+    /// Its parameters: `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]`.
+    type Parameters: DeserializeOwned + Default;
+    /// Builds the plugin.
+    ///
+    /// # Errors
+    /// One sentence, when the parameters contradict themselves or leave their range.
+    fn build(parameters: Self::Parameters) -> Result<Self, Invalid>;
+}
+
+/// A [`Scorer`] that the catalog can build.
+pub trait ScorerPlugin: Scorer + Sized + 'static {
+    /// The field's own name, such as `queue-scorer`.
+    const TYPE: &'static str;
+    /// Its parameters.
+    type Parameters: DeserializeOwned + Default;
+    /// Builds the plugin.
+    ///
+    /// # Errors
+    /// One sentence, when the parameters contradict themselves or leave their range.
+    fn build(parameters: Self::Parameters) -> Result<Self, Invalid>;
+}
+
+/// A [`Picker`] that the catalog can build.
+pub trait PickerPlugin: Picker + Sized + 'static {
+    /// The field's own name, such as `max-score-picker`.
+    const TYPE: &'static str;
+    /// Its parameters.
+    type Parameters: DeserializeOwned + Default;
+    /// Builds the plugin.
+    ///
+    /// # Errors
+    /// One sentence, when the parameters contradict themselves or leave their range.
+    fn build(parameters: Self::Parameters) -> Result<Self, Invalid>;
+}
+
+/// A [`ProfileHandler`] that the catalog can build.
+pub trait ProfileHandlerPlugin: ProfileHandler + Sized + 'static {
+    /// The field's own name, such as `single-profile-handler`.
+    const TYPE: &'static str;
+    /// Its parameters.
+    type Parameters: DeserializeOwned + Default;
+    /// Builds the plugin.
+    ///
+    /// # Errors
+    /// One sentence, when the parameters contradict themselves or leave their range.
+    fn build(parameters: Self::Parameters) -> Result<Self, Invalid>;
+}

@@ -1,0 +1,13 @@
+//! The plugin contract, the catalog, and the plugins themselves: one file each.
+//!
+//! Plugins do not know each other, keep no state between requests, and see only [`crate::schedule::Candidate`] rows.
+
+pub mod catalog;
+pub mod contract;
+pub mod filter;
+pub mod picker;
+pub mod profile_handler;
+pub mod scorer;
+
+pub use catalog::Catalog;
+pub use contract::{Filter, FilterPlugin, Picker, PickerPlugin, ProfileHandler, ProfileHandlerPlugin, Scorer, ScorerPlugin};

@@ -1,0 +1,104 @@
+//! Why a client gets no endpoint: a status, a stable code, one public sentence.
+//!
+//! Must not know gRPC or how the answer is put on the wire. Every code has a page in `deploy/runbook/`.
+
+use std::fmt;
+
+/// The stable reason, the key of the runbook. Values that llm-d has keep llm-d's spelling (`x-llm-d-request-dropped-reason`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalCode {
+    /// The body could not be read as what its path promises.
+    BadRequest,
+    /// The body is larger than this replica takes.
+    BodyTooLarge,
+    /// No endpoint of the pool (or of the subset) can take the request.
+    NoEndpoints,
+    /// The pool is saturated and the request may be shed.
+    Saturated,
+    /// This replica holds as many streams as it may.
+    TooManyStreams,
+    /// The scheduler did not answer in time.
+    PickerBusy,
+    /// This replica is stopping.
+    ShuttingDown,
+}
+
+/// A request that is answered by the replica itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable reason.
+    pub code: RefusalCode,
+    /// One sentence for the client: what is wrong and, where known, the cure. No internals.
+    pub sentence: String,
+}
+
+// === impl RefusalCode ===
+
+impl RefusalCode {
+    /// All codes, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::BadRequest,
+        Self::BodyTooLarge,
+        Self::NoEndpoints,
+        Self::Saturated,
+        Self::TooManyStreams,
+        Self::PickerBusy,
+        Self::ShuttingDown,
+    ];
+
+    /// The HTTP status of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::BodyTooLarge => 413,
+            Self::Saturated => 429,
+            Self::NoEndpoints | Self::TooManyStreams | Self::PickerBusy | Self::ShuttingDown => 503,
+        }
+    }
+
+    /// The stable spelling, as in the answer's `x-llm-d-request-dropped-reason` and in the runbook's file names.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::BodyTooLarge => "body-too-large",
+            Self::NoEndpoints => "rejected-no-endpoints",
+            Self::Saturated => "rejected-saturated",
+            Self::TooManyStreams => "too-many-streams",
+            Self::PickerBusy => "picker-busy",
+            Self::ShuttingDown => "rejected-shutting-down",
+        }
+    }
+
+    /// The word llm-d puts into the body: `inference error: <Word> - <sentence>`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BadRequest",
+            Self::BodyTooLarge => "PayloadTooLarge",
+            Self::Saturated => "ResourceExhausted",
+            Self::NoEndpoints | Self::TooManyStreams | Self::PickerBusy | Self::ShuttingDown => "ServiceUnavailable",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// A refusal with its public sentence.
+    pub fn new(code: RefusalCode, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "inference error: {} - {}", self.code.word(), self.sentence)
+    }
+}
+
+impl std::error::Error for Refusal {}

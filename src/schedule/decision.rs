@@ -1,0 +1,155 @@
+//! The answer of a scheduling cycle, and its reasons.
+//!
+//! Must not know how the answer is put on the wire.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::fleet::{InFlight, Trust};
+use crate::id::EndpointId;
+use crate::prefix::PrefixMatch;
+
+/// Which part of a request's life an endpoint is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Generates the answer; the destination of the request.
+    Decode,
+    /// Computes the prompt's KV blocks for the decode endpoint.
+    Prefill,
+    /// Encodes images, audio or video.
+    Encode,
+}
+
+/// One endpoint that was chosen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Target {
+    /// Who.
+    pub endpoint: EndpointId,
+    /// Where.
+    pub address: SocketAddr,
+    /// How much of the prompt it was believed to hold.
+    pub matched: PrefixMatch,
+    /// Its weighted score; higher is better.
+    pub score: f64,
+}
+
+/// The endpoints chosen for one stage: the first serves, the others are its fallbacks, in order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Leg {
+    /// For what.
+    pub stage: Stage,
+    /// Never empty.
+    pub targets: Vec<Target>,
+}
+
+/// Where a request goes: one leg for each stage it needs, all chosen and reserved together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decision {
+    /// Never empty; the first leg is the one the request is sent to.
+    pub legs: Vec<Leg>,
+    /// Why.
+    pub explanation: Explanation,
+}
+
+/// Why each candidate fell or stood. Kept for the last requests and shown by `murmuration explain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Explanation {
+    /// `x-request-id` of the request.
+    pub request_id: String,
+    /// The model asked for.
+    pub model: String,
+    /// Prompt size in tokens.
+    pub prompt_tokens: u64,
+    /// Candidates before any filter.
+    pub candidates: usize,
+    /// Endpoints of the pool that the subset hint left out.
+    pub outside_subset: usize,
+    /// One per profile that ran.
+    pub profiles: Vec<ProfileExplanation>,
+}
+
+/// What one scheduling profile did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ProfileExplanation {
+    /// The profile's name.
+    pub profile: String,
+    /// Each filter in order, with whom it removed.
+    pub filters: Vec<FilterExplanation>,
+    /// Names of the scorers, the columns of every row's `scores`.
+    pub scorers: Vec<ScorerName>,
+    /// The best rows, best first, at most [`ROWS_MAX`].
+    pub rows: Vec<RowExplanation>,
+    /// Who was picked, the serving endpoint first.
+    pub picked: Vec<EndpointId>,
+    /// Score of the serving endpoint less that of the best other row.
+    pub margin: f64,
+}
+
+/// Rows that an explanation keeps of each profile.
+pub const ROWS_MAX: usize = 16;
+/// Names of removed endpoints that an explanation keeps of each filter.
+pub const REMOVED_MAX: usize = 16;
+
+/// What one filter removed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FilterExplanation {
+    /// The filter's name.
+    pub filter: String,
+    /// Candidates that it saw.
+    pub before: usize,
+    /// Candidates that it left.
+    pub after: usize,
+    /// The first of those removed.
+    pub removed: Vec<EndpointId>,
+}
+
+/// A scorer and what its word weighs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScorerName {
+    /// The scorer's name.
+    pub scorer: String,
+    /// Its weight.
+    pub weight: f64,
+}
+
+/// One candidate's row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RowExplanation {
+    /// Who.
+    pub endpoint: EndpointId,
+    /// The weighted sum.
+    pub total: f64,
+    /// One score for each scorer, `0..=1`, unweighted.
+    pub scores: Vec<f64>,
+    /// What it was believed to hold of the prompt.
+    pub matched: PrefixMatch,
+    /// Requests waiting, as scored.
+    pub waiting: f64,
+    /// Requests running, as scored.
+    pub running: f64,
+    /// KV use, as scored.
+    pub kv_usage: f64,
+    /// Open work, as scored.
+    pub in_flight: InFlight,
+    /// Trust in the report.
+    pub trust: Trust,
+    /// The report's age.
+    pub age: Option<Duration>,
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// The endpoint the request is sent to.
+    pub fn primary(&self) -> Option<&Target> {
+        self.legs.first().and_then(|leg| leg.targets.first())
+    }
+
+    /// Addresses of the first leg in order: the destination and its fallbacks.
+    pub fn destinations(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.legs.first().into_iter().flat_map(|leg| leg.targets.iter().map(|target| target.address))
+    }
+}

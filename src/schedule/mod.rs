@@ -1,0 +1,13 @@
+//! From a request and a view of the fleet to a decision.
+//!
+//! Must not know single plugins, nor where the view came from.
+
+pub mod candidate;
+pub mod cycle;
+pub mod decision;
+pub mod profile;
+
+pub use candidate::{Ask, Candidate};
+pub use cycle::Profiles;
+pub use decision::{Decision, Explanation, Leg, Stage, Target};
+pub use profile::SchedulingProfile;

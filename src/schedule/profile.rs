@@ -1,0 +1,160 @@
+//! One scheduling profile: filters thin the rows, scorers weigh them, the picker chooses.
+//!
+//! Must not know what any plugin does, nor other profiles.
+
+use crate::chance::Chance;
+use crate::plugin::{Filter, Picker, Scorer};
+use crate::schedule::decision::{
+    FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
+};
+use crate::schedule::{Ask, Candidate};
+
+/// A plugin and the name the configuration gave it.
+#[derive(Debug)]
+pub struct Named<P: ?Sized> {
+    /// The name, by default the plugin's type.
+    pub name: String,
+    /// The plugin.
+    pub plugin: Box<P>,
+}
+
+/// A scorer and its weight.
+#[derive(Debug)]
+pub struct Weighted {
+    /// What its scores are multiplied by; negative weights are legal and make a score a cost.
+    pub weight: f64,
+    /// The scorer.
+    pub scorer: Named<dyn Scorer>,
+}
+
+/// A profile as the configuration wrote it, plugins in their order.
+#[derive(Debug)]
+pub struct SchedulingProfile {
+    /// The profile's name.
+    pub name: String,
+    /// Filters, run in order.
+    pub filters: Vec<Named<dyn Filter>>,
+    /// Scorers, summed.
+    pub scorers: Vec<Weighted>,
+    /// The picker.
+    pub picker: Named<dyn Picker>,
+}
+
+/// What a profile made of the candidates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProfileRun {
+    /// Chosen endpoints, the serving one first; empty when no candidate was left.
+    pub targets: Vec<Target>,
+    /// Why.
+    pub explanation: ProfileExplanation,
+}
+
+// === impl SchedulingProfile ===
+
+impl SchedulingProfile {
+    /// Runs the profile over `candidates`.
+    pub fn run(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], chance: &mut Chance) -> ProfileRun {
+        let mut rows = candidates.to_vec();
+        let filters = self.filters.iter().map(|filter| apply(filter, ask, &mut rows)).collect();
+
+        // One column after another: `sheet[s * rows + i]` is what scorer `s` gave row `i`.
+        let mut sheet = vec![0.0; self.scorers.len() * rows.len()];
+        let mut totals = vec![0.0; rows.len()];
+        if !rows.is_empty() {
+            for (weighted, column) in self.scorers.iter().zip(sheet.chunks_exact_mut(rows.len())) {
+                weighted.scorer.plugin.score(ask, &rows, column);
+                for (score, total) in column.iter_mut().zip(&mut totals) {
+                    *score = clamped(*score);
+                    *total += *score * weighted.weight;
+                }
+            }
+        }
+
+        let mut chosen = Vec::new();
+        if !rows.is_empty() {
+            self.picker.plugin.pick(ask, &rows, &totals, chance, &mut chosen);
+        }
+        let targets: Vec<Target> = chosen.iter().map(|&i| target(&rows[i], totals[i])).collect();
+        let explanation = self.explain(&rows, &sheet, &totals, &chosen, filters);
+        ProfileRun { targets, explanation }
+    }
+
+    fn explain(
+        &self,
+        rows: &[Candidate<'_>],
+        sheet: &[f64],
+        totals: &[f64],
+        chosen: &[usize],
+        filters: Vec<FilterExplanation>,
+    ) -> ProfileExplanation {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        let better = |&a: &usize, &b: &usize| totals[b].total_cmp(&totals[a]).then(a.cmp(&b));
+        if order.len() > ROWS_MAX {
+            order.select_nth_unstable_by(ROWS_MAX, better);
+            order.truncate(ROWS_MAX);
+        }
+        order.sort_unstable_by(better);
+        let margin = chosen.first().map_or(0.0, |&first| {
+            let runner_up = order.iter().find(|&&i| i != first).map_or(0.0, |&i| totals[i]);
+            totals[first] - runner_up
+        });
+        let row = |&i: &usize| {
+            let scores = (0..self.scorers.len()).map(|s| sheet[s * rows.len() + i]).collect();
+            explained(&rows[i], totals[i], scores)
+        };
+        ProfileExplanation {
+            profile: self.name.clone(),
+            filters,
+            scorers: self.scorers.iter().map(scorer_name).collect(),
+            rows: order.iter().map(row).collect(),
+            picked: chosen.iter().map(|&i| rows[i].endpoint.id.clone()).collect(),
+            margin,
+        }
+    }
+}
+
+/// Runs one filter and removes what it refused, keeping the order.
+fn apply(filter: &Named<dyn Filter>, ask: &Ask<'_>, rows: &mut Vec<Candidate<'_>>) -> FilterExplanation {
+    let before = rows.len();
+    let mut keep = vec![true; before];
+    filter.plugin.filter(ask, rows, &mut keep);
+    let removed = rows.iter().zip(&keep).filter(|(_, keep)| !**keep);
+    let removed = removed.take(REMOVED_MAX).map(|(row, _)| row.endpoint.id.clone()).collect();
+    let mut verdicts = keep.into_iter();
+    rows.retain(|_| verdicts.next().unwrap_or(true));
+    FilterExplanation { filter: filter.name.clone(), before, after: rows.len(), removed }
+}
+
+fn clamped(score: f64) -> f64 {
+    if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }
+}
+
+fn target(row: &Candidate<'_>, score: f64) -> Target {
+    Target { endpoint: row.endpoint.id.clone(), address: row.endpoint.address, matched: row.matched, score }
+}
+
+fn scorer_name(weighted: &Weighted) -> ScorerName {
+    ScorerName { scorer: weighted.scorer.name.clone(), weight: weighted.weight }
+}
+
+fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanation {
+    RowExplanation {
+        endpoint: row.endpoint.id.clone(),
+        total,
+        scores,
+        matched: row.matched,
+        waiting: row.waiting,
+        running: row.running,
+        kv_usage: row.kv_usage,
+        in_flight: row.in_flight,
+        trust: row.trust,
+        age: row.age,
+    }
+}
+
+impl<P: ?Sized> Named<P> {
+    /// A plugin under `name`.
+    pub fn new(name: impl Into<String>, plugin: Box<P>) -> Self {
+        Self { name: name.into(), plugin }
+    }
+}
