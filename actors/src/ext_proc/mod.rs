@@ -1,0 +1,1 @@
+//! The ext-proc service: one stream for each HTTP request.
