@@ -9,8 +9,8 @@ pub mod trust;
 
 mod book;
 
-pub use book::{Entry, Fleet};
+pub use book::{ENDPOINTS_MAX, Entry, Fleet, Tenancy};
 pub use endpoint::{Endpoint, EndpointChange};
 pub use inflight::InFlight;
-pub use load::{Adapters, CacheGeometry, LoadReport};
+pub use load::{Adapters, CacheGeometry, LoadReport, Observation};
 pub use trust::Trust;

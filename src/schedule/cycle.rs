@@ -2,6 +2,8 @@
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
 use crate::plugin::ProfileHandler;
 use crate::schedule::decision::{Decision, Explanation, Leg};
@@ -25,19 +27,17 @@ impl Profiles {
         Self { handler, profiles, names }
     }
 
-    /// Decides. `Err` carries the explanation of a cycle that found nobody for a stage.
+    /// Decides among `candidates`; what each profile did is added to `explanation`, also when nobody was found.
     ///
     /// # Errors
-    /// When a stage's filters left no candidate.
-    pub fn decide(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>]) -> Result<Decision, Explanation> {
+    /// The explanation, when a stage's filters left no candidate.
+    pub fn decide(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        mut explanation: Explanation,
+    ) -> Result<Decision, Explanation> {
         let mut chance = Chance::from_seed(ask.request.content_hash);
-        let mut explanation = Explanation {
-            request_id: ask.request.id.clone(),
-            model: ask.request.target_model.clone(),
-            prompt_tokens: ask.request.prompt.tokens,
-            candidates: candidates.len(),
-            ..Explanation::default()
-        };
         let mut legs = Vec::new();
         for (profile, stage) in self.handler.plugin.stages(ask, &self.names) {
             let Some(profile) = self.profiles.get(profile) else { continue };
@@ -51,6 +51,6 @@ impl Profiles {
         if legs.is_empty() {
             return Err(explanation);
         }
-        Ok(Decision { legs, explanation })
+        Ok(Decision { legs, explanation: Arc::new(explanation) })
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know how the answer is put on the wire.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -50,8 +51,8 @@ pub struct Leg {
 pub struct Decision {
     /// Never empty; the first leg is the one the request is sent to.
     pub legs: Vec<Leg>,
-    /// Why.
-    pub explanation: Explanation,
+    /// Why; shared with the memory of recent decisions.
+    pub explanation: Arc<Explanation>,
 }
 
 /// Why each candidate fell or stood. Kept for the last requests and shown by `murmuration explain`.
@@ -67,6 +68,12 @@ pub struct Explanation {
     pub candidates: usize,
     /// Endpoints of the pool that the subset hint left out.
     pub outside_subset: usize,
+    /// Endpoints left out because their engine sleeps.
+    pub asleep: usize,
+    /// Endpoints left out because their listener does not answer.
+    pub unreachable: usize,
+    /// Saturation of the candidates; `1.0` and more is full.
+    pub saturation: f64,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
 }

@@ -6,8 +6,11 @@ pub mod candidate;
 pub mod cycle;
 pub mod decision;
 pub mod profile;
+pub mod saturation;
+pub mod view;
 
 pub use candidate::{Ask, Candidate};
 pub use cycle::Profiles;
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
 pub use profile::SchedulingProfile;
+pub use view::View;

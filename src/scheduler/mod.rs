@@ -1,1 +1,287 @@
-//! The mind.
+//! The mind of one replica for one InferencePool.
+//!
+//! Everything that happens arrives as an [`Input`] together with the time it happened; everything to be done leaves in
+//! the [`Outbox`]. Two schedulers fed the same inputs leave the same outboxes: that is the whole contract. A request is
+//! reserved before it is answered, in one step, so a burst never sees the same stale scores twice.
+//!
+//! It must not know mailboxes, sockets, or who sent an input.
+
+mod closing;
+pub mod input;
+pub mod ledger;
+pub mod recent;
+pub mod summary;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use input::{Input, News, Outbox};
+pub use ledger::{Balance, Ledger};
+pub use recent::Recent;
+pub use summary::{EndpointSummary, FleetSummary};
+
+use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
+use crate::event::{Decided, Event};
+use crate::fleet::{EndpointChange, Fleet, Observation};
+use crate::id::{EndpointId, Slot, Ticket};
+use crate::prefix::PrefixIndex;
+use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
+use crate::schedule::decision::{Explanation, Target};
+use crate::schedule::saturation::{saturation, sheds};
+use crate::schedule::{Ask, Decision, Profiles, View};
+use crate::scheduler::ledger::Hold;
+use crate::time::Timestamp;
+
+/// Decisions that are remembered for explanation.
+pub const RECENT_MAX: usize = 1024;
+
+/// What a scheduler is made of besides its profiles.
+#[derive(Clone, Debug)]
+pub struct SchedulerSettings {
+    /// How prompts are matched.
+    pub prefix: PrefixSettings,
+    /// What in-flight load counts.
+    pub in_flight: InFlightSettings,
+    /// When the pool is full.
+    pub saturation: SaturationSettings,
+    /// Bytes that the prefix index may take.
+    pub index_bytes_max: usize,
+    /// How long a ticket may stay open without news of its end.
+    pub lease: Duration,
+}
+
+/// The mind.
+#[derive(Debug)]
+pub struct Scheduler {
+    fleet: Fleet,
+    ledger: Ledger,
+    index: PrefixIndex,
+    profiles: Profiles,
+    settings: SchedulerSettings,
+    objectives: BTreeMap<String, i32>,
+    recent: Recent,
+    /// Scratch column of prefix matches, by slot.
+    matches: Vec<u32>,
+}
+
+// === impl Scheduler ===
+
+impl Scheduler {
+    /// A mind that knows nobody yet.
+    pub fn new(profiles: Profiles, settings: SchedulerSettings) -> Self {
+        Self {
+            fleet: Fleet::default(),
+            ledger: Ledger::new(settings.lease),
+            index: PrefixIndex::new(settings.index_bytes_max),
+            profiles,
+            objectives: BTreeMap::new(),
+            recent: Recent::new(RECENT_MAX),
+            matches: Vec::new(),
+            settings,
+        }
+    }
+
+    /// Takes in what happened at `now`; what is to be done is added to `out`.
+    pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Outbox) {
+        match input {
+            Input::Discovered(changes) => changes.into_iter().for_each(|change| self.discovered(change, out)),
+            Input::Objectives(objectives) => self.objectives = objectives,
+            Input::Observed(endpoint, observation) => self.observed(&endpoint, observation, now, out),
+            Input::Unreachable(endpoint) => self.fleet.unreachable(&endpoint),
+            Input::Asked(asked) => self.asked(asked, now, out),
+            Input::Told(ticket, news) => self.told(ticket, news, now, out),
+            Input::Tick => self.tick(now, out),
+        }
+    }
+
+    /// The pool as it is believed to be at `now`.
+    pub fn summary(&self, now: Timestamp) -> FleetSummary {
+        summary::summarise(&self.fleet, &self.index, self.ledger.balance(), now)
+    }
+
+    /// The last decisions.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    fn discovered(&mut self, change: EndpointChange, out: &mut Outbox) {
+        match change {
+            EndpointChange::Remove(id) => {
+                if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
+                    self.index.clear(slot);
+                }
+            }
+            EndpointChange::Upsert(endpoint) => {
+                let id = endpoint.id.clone();
+                let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
+                if let Some(slot) = self.fleet.upsert(endpoint, &mut out.events) {
+                    self.index.clear(slot);
+                }
+                let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
+                if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
+                    self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
+                }
+            }
+        }
+    }
+
+    fn observed(&mut self, endpoint: &EndpointId, observation: Observation, now: Timestamp, out: &mut Outbox) {
+        let geometry = observation.report.cache;
+        let unfinished = observation.report.waiting.saturating_add(observation.report.running);
+        let measured = now - observation.age;
+        let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
+        if let (true, Some(cache)) = (self.settings.prefix.auto_tune, geometry) {
+            let tokens = cache.blocks.saturating_mul(u64::from(cache.block_tokens));
+            let blocks = tokens / u64::from(self.settings.prefix.block_tokens.max(1));
+            if blocks > 0 {
+                self.index.set_capacity(slot, blocks);
+            }
+        }
+        self.infer_ends(slot, unfinished, measured, out);
+    }
+
+    fn asked(&mut self, asked: Asked, now: Timestamp, out: &mut Outbox) {
+        let Asked { ticket, mut request } = asked;
+        if let Some(priority) = request.objective.as_ref().and_then(|name| self.objectives.get(name)) {
+            request.priority = *priority;
+        }
+        match self.decide(&request, now) {
+            Ok(decision) => {
+                self.reserve(ticket, request, &decision, now, out);
+                let decision = Arc::new(decision);
+                self.recent.remember(decision.clone());
+                out.answers.push((ticket, Ok(decision)));
+            }
+            Err(refusal) => {
+                out.events.push(Event::Refused {
+                    request_id: request.id,
+                    model: request.incoming_model,
+                    code: refusal.code,
+                    sentence: refusal.sentence.clone(),
+                });
+                out.answers.push((ticket, Err(refusal)));
+            }
+        }
+    }
+
+    /// The decision alone: nothing is reserved, and asking twice answers the same.
+    ///
+    /// # Errors
+    /// A refusal when nobody may serve the request, or when the pool is full and the request may be shed.
+    pub fn decide(&mut self, request: &InferenceRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        self.matches.clear();
+        self.matches.resize(self.fleet.width(), 0);
+        if self.settings.prefix.enabled {
+            self.index.walk(request.prompt.chain.blocks(), &mut self.matches);
+        }
+        let view = View::new(&self.fleet, request, &self.matches, now);
+        if view.rows.is_empty() {
+            return Err(nobody(&self.fleet, &view));
+        }
+        let saturation = saturation(&view.rows, &self.settings.saturation);
+        if sheds(request.priority, saturation) {
+            let sentence = "system saturated, sheddable request dropped";
+            return Err(Refusal::new(RefusalCode::Saturated, sentence));
+        }
+        let explanation = Explanation {
+            request_id: request.id.clone(),
+            model: request.target_model.clone(),
+            prompt_tokens: request.prompt.tokens,
+            candidates: view.rows.len(),
+            outside_subset: view.outside_subset,
+            asleep: view.asleep,
+            unreachable: view.unreachable,
+            saturation,
+            profiles: Vec::new(),
+        };
+        self.profiles.decide(&Ask { request }, &view.rows, explanation).map_err(|explanation| filtered_out(&explanation))
+    }
+
+    fn reserve(
+        &mut self,
+        ticket: Ticket,
+        request: InferenceRequest,
+        decision: &Decision,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        let mut holds = Vec::with_capacity(decision.legs.len());
+        for target in decision.legs.iter().filter_map(|leg| leg.targets.first()) {
+            let Some(slot) = self.fleet.slot(&target.endpoint) else { continue };
+            if let Some(hold) = self.hold(slot, ticket, &request, target.matched.blocks, now) {
+                holds.push(hold);
+            }
+        }
+        if let Some(target) = decision.primary() {
+            out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
+        }
+        let chain = (!request.prompt.chain.blocks().is_empty()).then_some(request.prompt.chain);
+        self.ledger.open(ticket, holds, chain, request.attended, now);
+    }
+
+    /// Reserves one endpoint for one leg: its load counts, and its placement is known, before the answer leaves.
+    fn hold(
+        &mut self,
+        slot: Slot,
+        ticket: Ticket,
+        request: &InferenceRequest,
+        held: u32,
+        now: Timestamp,
+    ) -> Option<Hold> {
+        let chain = &request.prompt.chain;
+        let cached = u64::from(held) * u64::from(chain.block_tokens());
+        let uncached = request.prompt.tokens.saturating_sub(cached);
+        let tokens = uncached.saturating_add(self.settings.in_flight.estimated_output(request));
+        let tenancy = self.fleet.reserve(slot, ticket, tokens, now)?;
+        if self.settings.prefix.enabled {
+            self.index.insert(slot, chain.blocks());
+        }
+        let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
+        Some(Hold { endpoint, tenancy, tokens, held_before: held })
+    }
+
+    fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.fleet.tell_trust(now, &mut out.events);
+        self.expire(now, out);
+    }
+}
+
+fn decided(ticket: Ticket, request: &InferenceRequest, target: &Target, explanation: &Explanation) -> Decided {
+    Decided {
+        ticket,
+        request_id: request.id.clone(),
+        model: request.incoming_model.clone(),
+        target_model: request.target_model.clone(),
+        endpoint: target.endpoint.clone(),
+        port: target.address.port(),
+        matched: target.matched,
+        block_tokens: request.prompt.chain.block_tokens(),
+        candidates: explanation.candidates,
+    }
+}
+
+/// Why there are no candidates, for the client.
+fn nobody(fleet: &Fleet, view: &View<'_>) -> Refusal {
+    let sentence = if fleet.is_empty() {
+        "the pool has no endpoints".to_owned()
+    } else if view.asleep > 0 {
+        format!("no endpoint can serve: {} asleep, {} outside of the subset", view.asleep, view.outside_subset)
+    } else {
+        format!("the gateway's subset admits none of the pool's {} endpoints", fleet.len())
+    };
+    Refusal::new(RefusalCode::NoEndpoints, sentence)
+}
+
+/// Which filter left nobody, for the client.
+fn filtered_out(explanation: &Explanation) -> Refusal {
+    let filters = explanation.profiles.iter().flat_map(|profile| &profile.filters);
+    let sentence = filters.filter(|filter| filter.after == 0).map(|filter| filter.filter.as_str()).next().map_or_else(
+        || "no scheduling profile chose an endpoint".to_owned(),
+        |filter| format!("the filter {filter} left none of {} endpoints", explanation.candidates),
+    );
+    Refusal::new(RefusalCode::NoEndpoints, sentence)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,14 @@
 //! The actor that owns one pool's mind: it receives letters, lets the pure scheduler think, and delivers what comes out.
 //!
-//! Must not know why a decision is what it is, nor where requests come from.
+//! Must not know why a decision is what it is, nor where requests come from. Reserve-then-answer is one step of one
+//! actor, so a burst never sees the same stale scores twice.
 
+mod actor;
+mod handle;
+mod message;
 mod reservation;
 
-pub use reservation::{Asking, Reservation};
+pub use actor::{SchedulerActor, SchedulerArguments};
+pub use handle::SchedulerHandle;
+pub use message::{Message, Report};
+pub use reservation::{Asking, Books, Reservation, TicketNews};

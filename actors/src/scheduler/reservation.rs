@@ -33,7 +33,7 @@ pub trait Asking: Clone + Send + Sync + 'static {
     fn ask(
         &self,
         request: InferenceRequest,
-    ) -> impl Future<Output = Result<(Reservation, Box<Decision>), Refusal>> + Send;
+    ) -> impl Future<Output = Result<(Reservation, Arc<Decision>), Refusal>> + Send;
 }
 
 /// An open ticket. Dropped without a word it says [`Outcome::Abandoned`].

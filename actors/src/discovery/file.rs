@@ -1,0 +1,157 @@
+//! `file-discovery`: looks at the endpoints file once a second and announces what changed.
+//!
+//! Must not know who listens. The content is compared, not the file's time, so a ConfigMap's symlink swap is seen too.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use murmuration::config::endpoints_file::{self, EndpointsFile};
+use murmuration::event::Event;
+use murmuration::fleet::Endpoint;
+use murmuration::id::EndpointId;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::resolve::resolve;
+use crate::pool::PoolHandle;
+use crate::telemetry::Telemetry;
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks between two resolutions of host names whose file did not change.
+const RESOLVE_EVERY: u32 = 10;
+/// The largest endpoints file; 4,096 endpoints with labels take about 2 MB.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The actor.
+#[derive(Debug)]
+pub struct FileDiscoveryActor;
+
+/// What it is born with.
+#[derive(Clone, Debug)]
+pub struct FileDiscoveryArguments {
+    /// The endpoints file.
+    pub path: String,
+    /// Whether changes are followed.
+    pub watch: bool,
+    /// Who is told.
+    pub pool: PoolHandle,
+    /// Where failures are told.
+    pub telemetry: Telemetry,
+}
+
+/// The only letter: the actor writes it to itself.
+#[derive(Debug)]
+pub enum DiscoveryMessage {
+    /// It is time to look.
+    Look,
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Seen {
+    arguments: FileDiscoveryArguments,
+    text: Option<String>,
+    file: EndpointsFile,
+    announced: Option<Vec<Endpoint>>,
+    complaint: Option<String>,
+    looks: u32,
+}
+
+impl Actor for FileDiscoveryActor {
+    type Msg = DiscoveryMessage;
+    type State = Seen;
+    type Arguments = FileDiscoveryArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<DiscoveryMessage>,
+        arguments: FileDiscoveryArguments,
+    ) -> Result<Seen, ActorProcessingErr> {
+        myself.cast(DiscoveryMessage::Look)?;
+        let file = EndpointsFile::default();
+        Ok(Seen { arguments, text: None, file, announced: None, complaint: None, looks: 0 })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<DiscoveryMessage>,
+        _: DiscoveryMessage,
+        seen: &mut Seen,
+    ) -> Result<(), ActorProcessingErr> {
+        seen.look().await;
+        if seen.arguments.watch || seen.announced.is_none() {
+            myself.send_after(LOOK_EVERY, || DiscoveryMessage::Look);
+        }
+        Ok(())
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    async fn look(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        let text = match read_bounded(&self.arguments.path).await {
+            Ok(text) => text,
+            Err(why) => return self.complain(why),
+        };
+        let changed = self.text.as_ref() != Some(&text);
+        if changed {
+            match endpoints_file::read(&text, &self.arguments.path) {
+                Ok(file) => self.file = file,
+                Err(errors) => return self.complain(errors.to_string()),
+            }
+        }
+        if changed || self.looks.is_multiple_of(RESOLVE_EVERY) {
+            self.announce().await;
+        }
+        self.text = Some(text);
+        self.complaint = None;
+    }
+
+    async fn announce(&mut self) {
+        let mut endpoints = Vec::new();
+        for entry in &self.file.endpoints {
+            let id = EndpointId::new(&entry.namespace, &entry.name);
+            match resolve(&entry.host, entry.port).await {
+                Ok(address) => endpoints.push(Endpoint { id, address, labels: entry.labels.clone() }),
+                Err(why) => {
+                    let known = self.announced.iter().flatten().find(|endpoint| endpoint.id == id);
+                    endpoints.extend(known.cloned());
+                    self.arguments.telemetry.record(&Event::EndpointRefused { endpoint: id.to_string(), why });
+                }
+            }
+        }
+        endpoints.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        if self.announced.as_ref() == Some(&endpoints) && self.text.is_some() && !self.objectives_changed() {
+            return;
+        }
+        let objectives: BTreeMap<String, i32> = self.file.objectives.clone();
+        self.arguments.pool.announced(endpoints.clone(), objectives);
+        let count = endpoints.len();
+        self.announced = Some(endpoints);
+        self.arguments.telemetry.record(&Event::Reloaded(format!("{count} endpoints from {}", self.arguments.path)));
+    }
+
+    /// Objectives are few; announcing them again whenever the text changed costs nothing.
+    fn objectives_changed(&self) -> bool {
+        !self.file.objectives.is_empty()
+    }
+
+    /// Tells a failure once, not each second.
+    fn complain(&mut self, why: String) {
+        if self.complaint.as_ref() != Some(&why) {
+            self.arguments.telemetry.record(&Event::ReloadFailed(why.clone()));
+            self.complaint = Some(why);
+        }
+    }
+}
+
+/// The file's text.
+async fn read_bounded(path: &str) -> Result<String, String> {
+    let size = tokio::fs::metadata(path).await.map_err(|error| format!("can't read {path}: {error}"))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(format!("{path} has {size} bytes; an endpoints file may have {FILE_BYTES_MAX}"));
+    }
+    tokio::fs::read_to_string(path).await.map_err(|error| format!("can't read {path}: {error}"))
+}

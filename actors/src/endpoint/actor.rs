@@ -1,0 +1,142 @@
+//! The actor: scrape, read, report, and re-arm only when done, so a slow engine is never asked twice at once.
+//!
+//! Must not know what a report is worth.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use murmuration::dialect::engine::EngineSpec;
+use murmuration::dialect::metrics_page::read_page;
+use murmuration::event::Event;
+use murmuration::fleet::Observation;
+use murmuration::id::EndpointId;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+use super::scrape::{ScrapeError, Scraper};
+use crate::courier::Courier;
+use crate::scheduler::{Report, SchedulerHandle};
+use crate::telemetry::Telemetry;
+
+/// The longest pause between two scrapes of an engine that fails.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long one scrape may take.
+const SCRAPE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The actor.
+#[derive(Debug)]
+pub struct EndpointActor;
+
+/// What an endpoint actor is born with.
+#[derive(Clone, Debug)]
+pub struct EndpointArguments {
+    /// Whom it watches.
+    pub endpoint: EndpointId,
+    /// Where the metrics page is.
+    pub metrics: SocketAddr,
+    /// The page's path.
+    pub path: String,
+    /// From the start of one scrape to the start of the next.
+    pub interval: Duration,
+    /// The engine's metric names.
+    pub spec: EngineSpec,
+    /// Where reports go.
+    pub scheduler: SchedulerHandle,
+    /// Where failures are told.
+    pub telemetry: Telemetry,
+}
+
+/// The only letter: the endpoint actor writes it to itself.
+#[derive(Debug)]
+pub enum EndpointMessage {
+    /// It is time to scrape.
+    Due,
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Watch {
+    arguments: EndpointArguments,
+    scraper: Scraper,
+    courier: Courier<Report>,
+    failures: u32,
+}
+
+impl Actor for EndpointActor {
+    type Msg = EndpointMessage;
+    type State = Watch;
+    type Arguments = EndpointArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<EndpointMessage>,
+        arguments: EndpointArguments,
+    ) -> Result<Watch, ActorProcessingErr> {
+        let scraper = Scraper::new(arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
+        // Spread by name, so that a replica's scrapes are not all due at once.
+        let first = arguments.interval.mul_f64((arguments.endpoint.key() % 1024) as f64 / 1024.0);
+        myself.send_after(first, || EndpointMessage::Due);
+        Ok(Watch { arguments, scraper, courier: Courier::new(), failures: 0 })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<EndpointMessage>,
+        _: EndpointMessage,
+        watch: &mut Watch,
+    ) -> Result<(), ActorProcessingErr> {
+        let started = Instant::now();
+        watch.look().await;
+        myself.send_after(watch.pause(started.elapsed()), || EndpointMessage::Due);
+        Ok(())
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    async fn look(&mut self) {
+        match self.scraper.scrape().await {
+            Ok(page) => {
+                let report = read_page(&page.text, &self.arguments.spec);
+                let (took, bytes) = (page.took, page.text.len());
+                self.scraper.recycle(page.text);
+                match report {
+                    Ok(report) => {
+                        self.failures = 0;
+                        let endpoint = self.arguments.endpoint.clone();
+                        self.arguments.telemetry.record(&Event::Scraped { endpoint, took, bytes });
+                        self.post(Report::Load(Observation { report, age: took }));
+                    }
+                    Err(error) => self.failed(error.kind(), error.to_string()),
+                }
+            }
+            Err(error) => {
+                self.failed(error.kind(), error.to_string());
+                if matches!(error, ScrapeError::Connect { .. }) {
+                    self.post(Report::Unreachable);
+                }
+            }
+        }
+    }
+
+    /// A failed scrape changes nothing of what is believed: the last report stays, and ages.
+    fn failed(&mut self, kind: &'static str, why: String) {
+        self.failures = self.failures.saturating_add(1);
+        let endpoint = self.arguments.endpoint.clone();
+        self.arguments.telemetry.record(&Event::ScrapeFailed { endpoint, kind, why });
+    }
+
+    fn post(&self, report: Report) {
+        if let Some(letter) = self.courier.post(report) {
+            self.arguments.scheduler.report(self.arguments.endpoint.clone(), letter);
+        }
+    }
+
+    /// The pause before the next scrape: the interval, doubled with each failure in a row up to a second.
+    fn pause(&self, spent: Duration) -> Duration {
+        let interval = self.arguments.interval;
+        let pause = interval.saturating_mul(1 << self.failures.min(10));
+        pause.min(PAUSE_MAX.max(interval)).saturating_sub(spent)
+    }
+}

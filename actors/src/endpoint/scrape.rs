@@ -1,0 +1,188 @@
+//! One keep-alive connection to one engine's metrics page.
+//!
+//! Must not know what is on the page. Real engines close idle connections after five seconds, so a connection that was
+//! idle for longer than [`IDLE_MAX`] is not used again, and one that breaks under a request is replaced once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+/// The largest page that is read; a real one has about 55 KB, and 100 adapters do not double it.
+pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Idle time after which a connection is given up: below the five seconds after which vLLM closes it.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrapeError {
+    /// Nobody listens, or the way there is closed.
+    #[error("could not connect to {address}: {source}; is the engine running there?")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The page did not come in time.
+    #[error("no whole page within {0:?}; the engine may be overloaded, or the page may never end")]
+    Timeout(Duration),
+    /// Something else than 200.
+    #[error("the engine answered {0}; is the path right?")]
+    Status(StatusCode),
+    /// The page is too large.
+    #[error("the page is larger than {PAGE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// The connection broke before the page's end.
+    #[error("the connection broke before the page's end: {0}")]
+    Broken(#[from] hyper::Error),
+    /// The path in the configuration can't be asked for.
+    #[error("can't ask for this path: {0}")]
+    Path(#[from] http::Error),
+}
+
+/// A page and how long it took.
+#[derive(Debug)]
+pub struct Page {
+    /// The page's bytes.
+    pub text: Vec<u8>,
+    /// From sending the request to the page's last byte.
+    pub took: Duration,
+}
+
+/// The connection and its page buffer.
+#[derive(Debug)]
+pub struct Scraper {
+    address: SocketAddr,
+    path: String,
+    deadline: Duration,
+    connection: Option<Connection>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    driver: AbortHandle,
+    last_used: Instant,
+}
+
+// === impl Scraper ===
+
+impl Scraper {
+    /// A scraper of `http://address/path`; each scrape may take `deadline`.
+    pub fn new(address: SocketAddr, path: String, deadline: Duration) -> Self {
+        Self { address, path, deadline, connection: None, buffer: Vec::new() }
+    }
+
+    /// Fetches the page. Give the page's buffer back with [`Scraper::recycle`].
+    ///
+    /// # Errors
+    /// See [`ScrapeError`]; after an error the next scrape starts with a new connection.
+    pub async fn scrape(&mut self) -> Result<Page, ScrapeError> {
+        let started = Instant::now();
+        let deadline = self.deadline;
+        let outcome = timeout(deadline, self.fetch()).await.unwrap_or(Err(ScrapeError::Timeout(deadline)));
+        if outcome.is_err() {
+            self.connection = None;
+        }
+        outcome.map(|text| Page { text, took: started.elapsed() })
+    }
+
+    /// Takes a page's buffer back, so that the next page needs no new one.
+    pub fn recycle(&mut self, text: Vec<u8>) {
+        self.buffer = text;
+    }
+
+    async fn fetch(&mut self) -> Result<Vec<u8>, ScrapeError> {
+        if let Some(mut connection) = self.connection.take().filter(Connection::is_fresh) {
+            match connection.ask(self.address, &self.path).await {
+                Ok(response) => return self.read(connection, response).await,
+                // The engine closed it between two scrapes: not a failure of the engine, so it gets a new one.
+                Err(ScrapeError::Broken(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut connection = Connection::open(self.address).await?;
+        let response = connection.ask(self.address, &self.path).await?;
+        self.read(connection, response).await
+    }
+
+    async fn read(&mut self, mut connection: Connection, response: hyper::Response<Incoming>) -> Result<Vec<u8>, ScrapeError> {
+        if response.status() != StatusCode::OK {
+            return Err(ScrapeError::Status(response.status()));
+        }
+        let mut body = response.into_body();
+        if body.size_hint().lower() > PAGE_BYTES_MAX as u64 {
+            return Err(ScrapeError::TooLarge);
+        }
+        let mut text = std::mem::take(&mut self.buffer);
+        text.clear();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if text.len() + data.len() > PAGE_BYTES_MAX {
+                return Err(ScrapeError::TooLarge);
+            }
+            text.extend_from_slice(&data);
+        }
+        connection.last_used = Instant::now();
+        self.connection = Some(connection);
+        Ok(text)
+    }
+}
+
+// === impl ScrapeError ===
+
+impl ScrapeError {
+    /// The stable word for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Timeout(_) => "timeout",
+            Self::Status(_) => "status",
+            Self::TooLarge => "too-large",
+            Self::Broken(_) => "broken",
+            Self::Path(_) => "path",
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Result<Self, ScrapeError> {
+        let connect = |source| ScrapeError::Connect { address, source };
+        let stream = TcpStream::connect(address).await.map_err(connect)?;
+        stream.set_nodelay(true).map_err(connect)?;
+        let (sender, driver) = http1::Builder::new().max_buf_size(128 * 1024).handshake(TokioIo::new(stream)).await?;
+        // The driver ends with its connection, and is aborted with its scraper.
+        #[expect(clippy::disallowed_methods, reason = "lives and dies with this connection")]
+        let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
+        Ok(Self { sender, driver, last_used: Instant::now() })
+    }
+
+    fn is_fresh(&self) -> bool {
+        !self.sender.is_closed() && self.last_used.elapsed() < IDLE_MAX
+    }
+
+    async fn ask(&mut self, address: SocketAddr, path: &str) -> Result<hyper::Response<Incoming>, ScrapeError> {
+        let request = Request::get(path).header(header::HOST, address.to_string()).body(Empty::new())?;
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request).await?)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,111 @@
+//! The scheduler as others see it: verbs, and no actor reference. It survives the actor's rebirth.
+//!
+//! Must not know what the scheduler does with a letter.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::fleet::EndpointChange;
+use murmuration::id::{EndpointId, Ticket};
+use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
+use murmuration::schedule::Decision;
+use murmuration::scheduler::{FleetSummary, News};
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::sync::{oneshot, watch};
+
+use super::message::Message;
+use super::{Asking, Books, Report, Reservation, TicketNews};
+use crate::courier::Letter;
+
+/// How long the admin page waits for the scheduler.
+const GLANCE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Verbs of the scheduler. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SchedulerHandle {
+    living: watch::Receiver<Option<ActorRef<Message>>>,
+    patience: Duration,
+}
+
+// === impl SchedulerHandle ===
+
+impl SchedulerHandle {
+    /// A handle on whichever actor `living` names; requests wait for its answer for `patience` at most.
+    pub fn new(living: watch::Receiver<Option<ActorRef<Message>>>, patience: Duration) -> Self {
+        Self { living, patience }
+    }
+
+    /// Announces endpoints.
+    pub fn discovered(&self, changes: Vec<EndpointChange>) {
+        self.post(Message::Discovered(changes));
+    }
+
+    /// Announces objectives.
+    pub fn objectives(&self, objectives: BTreeMap<String, i32>) {
+        self.post(Message::Objectives(objectives));
+    }
+
+    /// Posts a report.
+    pub fn report(&self, endpoint: EndpointId, letter: Letter<Report>) {
+        self.post(Message::Collect(endpoint, letter));
+    }
+
+    /// The pool at a glance; `None` when the scheduler doesn't answer.
+    pub async fn summary(&self) -> Option<FleetSummary> {
+        self.call(Message::Summary, GLANCE_PATIENCE).await
+    }
+
+    /// The decision for `request_id`, while it is remembered.
+    pub async fn explain(&self, request_id: String) -> Option<Arc<Decision>> {
+        self.call(|reply| Message::Explain(request_id, reply), GLANCE_PATIENCE).await.flatten()
+    }
+
+    /// The last decisions, youngest first.
+    pub async fn recent(&self, most: usize) -> Vec<Arc<Decision>> {
+        self.call(|reply| Message::Recent(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
+    }
+
+    fn post(&self, message: Message) -> bool {
+        self.living.borrow().as_ref().is_some_and(|actor| actor.cast(message).is_ok())
+    }
+
+    async fn call<T>(&self, message: impl FnOnce(RpcReplyPort<T>) -> Message, patience: Duration) -> Option<T>
+    where
+        T: Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        if !self.post(message(sender.into())) {
+            return None;
+        }
+        tokio::time::timeout(patience, receiver).await.ok()?.ok()
+    }
+}
+
+impl Asking for SchedulerHandle {
+    fn ask(
+        &self,
+        request: InferenceRequest,
+    ) -> impl Future<Output = Result<(Reservation, Arc<Decision>), Refusal>> + Send {
+        let request = Box::new(request);
+        async move {
+            let answer = self.call(|reply| Message::Ask(request, reply), self.patience).await;
+            answer.unwrap_or_else(|| {
+                let sentence = "the scheduler did not answer in time; try again";
+                Err(Refusal::new(RefusalCode::PickerBusy, sentence))
+            })
+        }
+    }
+}
+
+impl Books for SchedulerHandle {
+    fn tell(&self, ticket: Ticket, news: TicketNews) {
+        let news = match news {
+            TicketNews::Served(address) => News::Served(address),
+            TicketNews::FirstToken => News::FirstToken,
+            TicketNews::Finished(outcome, _) => News::Finished(outcome),
+        };
+        self.post(Message::Told(ticket, news));
+    }
+}

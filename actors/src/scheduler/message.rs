@@ -1,0 +1,61 @@
+//! The letters that the scheduler actor takes.
+//!
+//! Must not know what is done with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use murmuration::fleet::{EndpointChange, Observation};
+use murmuration::id::{EndpointId, Ticket};
+use murmuration::request::{InferenceRequest, Refusal};
+use murmuration::schedule::Decision;
+use murmuration::scheduler::{FleetSummary, News};
+use ractor::RpcReplyPort;
+
+use crate::courier::Letter;
+use crate::scheduler::Reservation;
+
+/// What an endpoint actor reports.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// The engine's own report.
+    Load(Observation),
+    /// Its listener could not be reached.
+    Unreachable,
+}
+
+/// The answer to a request.
+pub type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
+
+/// A letter.
+#[derive(Debug)]
+pub enum Message {
+    // ---------- from streams ----------
+    /// Asks for endpoints.
+    Ask(Box<InferenceRequest>, RpcReplyPort<Answer>),
+    /// Tells of a ticket.
+    Told(Ticket, News),
+
+    // ---------- from endpoint actors ----------
+    /// A report is ready to be collected.
+    Collect(EndpointId, Letter<Report>),
+
+    // ---------- from the pool ----------
+    /// Endpoints came, changed or went.
+    Discovered(Vec<EndpointChange>),
+    /// The objectives' priorities.
+    Objectives(BTreeMap<String, i32>),
+
+    // ---------- from itself ----------
+    /// Time passed.
+    Tick,
+
+    // ---------- from the admin page ----------
+    /// The pool at a glance.
+    Summary(RpcReplyPort<FleetSummary>),
+    /// The decision for a request, by its `x-request-id`.
+    Explain(String, RpcReplyPort<Option<Arc<Decision>>>),
+    /// The last decisions, youngest first, at most this many.
+    Recent(usize, RpcReplyPort<Vec<Arc<Decision>>>),
+}
+

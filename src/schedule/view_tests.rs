@@ -1,0 +1,79 @@
+//! What a view shows, and what it leaves out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::fleet::{Endpoint, LoadReport, Observation};
+use crate::id::{EndpointId, Ticket};
+
+fn fleet_of(reports: &[(&str, u32, u64)]) -> Fleet {
+    let mut fleet = Fleet::default();
+    for (i, &(name, waiting, at_ms)) in reports.iter().enumerate() {
+        let id = EndpointId::new("default", name);
+        let address = ([10, 0, 0, 1], 8000 + i as u16).into();
+        fleet.upsert(Endpoint { id: id.clone(), address, labels: BTreeMap::new() }, &mut Vec::new());
+        let report = LoadReport { waiting, awake: true, ..LoadReport::default() };
+        fleet.observe(&id, Observation { report, age: Duration::ZERO }, Timestamp::from_millis(at_ms));
+    }
+    fleet
+}
+
+fn waiting_of(fleet: &Fleet, now_ms: u64) -> Vec<f64> {
+    let request = InferenceRequest::default();
+    View::new(fleet, &request, &[], Timestamp::from_millis(now_ms)).rows.iter().map(|row| row.waiting).collect()
+}
+
+#[test]
+fn an_old_word_is_drawn_towards_the_pools_middle_and_ends_there() {
+    // `a` spoke at 0 ms; `b` and `c` speak just before each look.
+    let look = |now: u64| waiting_of(&fleet_of(&[("a", 100, 0), ("b", 4, now), ("c", 4, now)]), now)[0];
+    assert_eq!(look(300), 100.0);
+    let (sooner, later) = (look(2_000), look(6_000));
+    assert!(4.0 < later && later < sooner && sooner < 100.0, "{sooner} {later}");
+    assert_eq!(look(20_000), 4.0);
+}
+
+#[test]
+fn what_was_dispatched_since_the_report_counts_at_once() {
+    let mut fleet = fleet_of(&[("a", 2, 0), ("b", 2, 0)]);
+    let slot = fleet.slot(&EndpointId::new("default", "b")).unwrap();
+    for ticket in 0..3 {
+        fleet.reserve(slot, Ticket(ticket), 10, Timestamp::from_millis(100));
+    }
+    assert_eq!(waiting_of(&fleet, 101), [2.0, 5.0]);
+}
+
+#[test]
+fn a_subset_is_exact_to_the_port_and_an_empty_one_admits_nobody() {
+    let fleet = fleet_of(&[("a", 0, 0), ("b", 0, 0)]);
+    let mut request = InferenceRequest { subset: Some(vec!["10.0.0.1:8001".parse().unwrap()]), ..Default::default() };
+    let view = View::new(&fleet, &request, &[], Timestamp::ZERO);
+    assert_eq!(view.rows.iter().map(|row| row.endpoint.id.name()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(view.outside_subset, 1);
+    request.subset = Some(Vec::new());
+    assert!(View::new(&fleet, &request, &[], Timestamp::ZERO).rows.is_empty());
+}
+
+#[test]
+fn sleepers_are_left_out_and_unreachable_ones_only_while_another_answers() {
+    let mut fleet = fleet_of(&[("a", 0, 0), ("b", 0, 0), ("c", 0, 0)]);
+    let id = |name| EndpointId::new("default", name);
+    let asleep = Observation { report: LoadReport::default(), age: Duration::ZERO };
+    fleet.observe(&id("a"), asleep, Timestamp::from_millis(1));
+    for _ in 0..2 {
+        fleet.unreachable(&id("b"));
+    }
+    let request = InferenceRequest::default();
+    let names = |fleet: &Fleet| -> Vec<String> {
+        let view = View::new(fleet, &request, &[], Timestamp::from_millis(2));
+        view.rows.iter().map(|row| row.endpoint.id.name().to_owned()).collect()
+    };
+    assert_eq!(names(&fleet), ["c"]);
+    for _ in 0..2 {
+        fleet.unreachable(&id("c"));
+    }
+    // Nobody answers: a guess is better than a refusal, and Envoy's own retries decide.
+    assert_eq!(names(&fleet), ["b", "c"]);
+}

@@ -1,0 +1,127 @@
+//! How tickets end: by news from their stream, by their lease, or by what the engine's own reports imply.
+//!
+//! Must not know how a ticket was decided.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::id::{Slot, Ticket};
+use crate::request::{InferenceRequest, Outcome};
+use crate::scheduler::ledger::Open;
+use crate::scheduler::{News, Outbox, Scheduler};
+use crate::time::Timestamp;
+
+/// An unattended request younger than this before a report may not have reached the engine's gauges yet, so the report
+/// says nothing of it.
+const INFER_AFTER: Duration = Duration::from_millis(500);
+
+// === impl Scheduler: endings ===
+
+impl Scheduler {
+    /// News of a ticket. For a ticket that is not open it is legal and changes nothing: news may come twice, or after a
+    /// rebirth.
+    pub(super) fn told(&mut self, ticket: Ticket, news: News, now: Timestamp, out: &mut Outbox) {
+        match news {
+            News::Served(address) => self.served(ticket, address, now, out),
+            News::FirstToken => self.first_token(ticket),
+            News::Finished(outcome) => {
+                if let Some(open) = self.ledger.close(ticket) {
+                    self.release(ticket, open, outcome, out);
+                }
+            }
+        }
+    }
+
+    /// Envoy used another endpoint of the list: the load and the placement move with the request.
+    fn served(&mut self, ticket: Ticket, address: SocketAddr, now: Timestamp, out: &mut Outbox) {
+        let served = self.fleet.at(address);
+        let Some(open) = self.ledger.get_mut(ticket) else { return };
+        let Some(hold) = open.holds.first_mut() else { return };
+        if served == Some(hold.tenancy.slot) && self.fleet.tenant_of(hold.tenancy).is_some() {
+            return;
+        }
+        let served_id = served.and_then(|slot| self.fleet.get(slot)).map(|entry| entry.endpoint.id.clone());
+        out.events.push(Event::ServedElsewhere { ticket, decided: hold.endpoint.clone(), served: served_id.clone() });
+        let (Some(slot), Some(endpoint)) = (served, served_id) else { return };
+
+        self.fleet.release_tokens(hold.tenancy, hold.tokens);
+        self.fleet.release_request(hold.tenancy, ticket);
+        if let Some(chain) = &open.chain {
+            if self.fleet.tenant_of(hold.tenancy).is_some() {
+                self.index.shorten(hold.tenancy.slot, chain.blocks(), hold.held_before as usize);
+            }
+            self.index.insert(slot, chain.blocks());
+        }
+        if let Some(tenancy) = self.fleet.reserve(slot, ticket, hold.tokens, now) {
+            (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
+        }
+    }
+
+    /// The prompt is computed: its tokens are no longer in flight, and its blocks are really there.
+    fn first_token(&mut self, ticket: Ticket) {
+        let Some(open) = self.ledger.get_mut(ticket) else { return };
+        open.chain = None;
+        for hold in &mut open.holds {
+            self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
+        }
+    }
+
+    /// Closes unattended tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
+    /// the engine's waiting and running requests of everybody, so a ticket is never closed too early on its account; at
+    /// worst it stays open until its lease ends.
+    pub(super) fn infer_ends(
+        &mut self,
+        slot: Slot,
+        unfinished: u32,
+        measured: Timestamp,
+        out: &mut Outbox,
+    ) {
+        if self.ledger.unattended_open() == 0 {
+            return;
+        }
+        let Some(tenancy) = self.fleet.tenancy(slot) else { return };
+        let open = self.ledger.unattended(tenancy, measured - INFER_AFTER);
+        let over = open.len().saturating_sub(unfinished as usize);
+        for &ticket in open.iter().take(over) {
+            if let Some(open) = self.ledger.close(ticket) {
+                self.release(ticket, open, Outcome::Inferred, out);
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
+        while let Some((ticket, open)) = self.ledger.expire(now) {
+            self.release(ticket, open, Outcome::LeaseExpired, out);
+        }
+    }
+
+    fn release(&mut self, ticket: Ticket, open: Open, outcome: Outcome, out: &mut Outbox) {
+        for hold in &open.holds {
+            self.fleet.release_tokens(hold.tenancy, hold.tokens);
+            self.fleet.release_request(hold.tenancy, ticket);
+            // Cut off before its first token: what was noted as placed was never computed.
+            let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
+            if let (true, Some(chain)) = (unfinished, &open.chain)
+                && self.fleet.tenant_of(hold.tenancy).is_some()
+            {
+                self.index.shorten(hold.tenancy.slot, chain.blocks(), hold.held_before as usize);
+            }
+        }
+        out.events.push(Event::TicketClosed { ticket, outcome });
+    }
+}
+
+// === impl InFlightSettings ===
+
+impl crate::config::blueprint::InFlightSettings {
+    /// Tokens of the answer that count with the prompt's, where the configuration wants them counted.
+    pub fn estimated_output(&self, request: &InferenceRequest) -> u64 {
+        if !self.add_estimated_output_tokens {
+            return 0;
+        }
+        // The cast saturates, and a negative ratio is refused by the configuration.
+        let estimate = (request.prompt.tokens as f64 * self.output_ratio) as u64;
+        estimate.min(self.max_estimated_output_tokens.unwrap_or(u64::MAX)).min(request.max_output_tokens.unwrap_or(u64::MAX))
+    }
+}

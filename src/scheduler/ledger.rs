@@ -1,0 +1,144 @@
+//! The book of open tickets: what each reserved, on whom, and until when.
+//!
+//! Must not know HTTP, nor why an endpoint was chosen. Reserved = finished + expired + open, always.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::fleet::Tenancy;
+use crate::id::{EndpointId, Ticket};
+use crate::prefix::PrefixChain;
+use crate::time::Timestamp;
+
+/// What one open ticket holds.
+#[derive(Debug)]
+pub struct Open {
+    /// One hold for each leg; the first is on the serving endpoint.
+    pub holds: Vec<Hold>,
+    /// When it was decided.
+    pub opened: Timestamp,
+    /// Whether the stream will tell of its end.
+    pub attended: bool,
+    /// The prompt, kept until the first token shows that the engine has computed it.
+    pub chain: Option<PrefixChain>,
+    lease: Timestamp,
+}
+
+/// What a ticket holds of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// On whom.
+    pub endpoint: EndpointId,
+    /// On which tenancy of its slot.
+    pub tenancy: Tenancy,
+    /// Prompt tokens still counted as in flight.
+    pub tokens: u64,
+    /// Blocks of the prompt it was believed to hold before.
+    pub held_before: u32,
+}
+
+/// Sums over the life of the ledger. `reserved == closed + expired + open` at every moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Balance {
+    /// Tickets ever opened.
+    pub reserved: u64,
+    /// Tickets closed by news of their end.
+    pub closed: u64,
+    /// Tickets closed by their lease.
+    pub expired: u64,
+    /// Tickets open now.
+    pub open: u64,
+}
+
+/// The book.
+#[derive(Debug)]
+pub struct Ledger {
+    open: BTreeMap<Ticket, Open>,
+    leases: BTreeSet<(Timestamp, Ticket)>,
+    lease: Duration,
+    balance: Balance,
+    unattended: usize,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// An empty book whose tickets live for `lease` at most.
+    pub fn new(lease: Duration) -> Self {
+        Self { open: BTreeMap::new(), leases: BTreeSet::new(), lease, balance: Balance::default(), unattended: 0 }
+    }
+
+    /// Opens `ticket`. `false`, and nothing is changed, when it is open already.
+    pub fn open(
+        &mut self,
+        ticket: Ticket,
+        holds: Vec<Hold>,
+        chain: Option<PrefixChain>,
+        attended: bool,
+        now: Timestamp,
+    ) -> bool {
+        if self.open.contains_key(&ticket) {
+            return false;
+        }
+        let lease = now + self.lease;
+        self.leases.insert((lease, ticket));
+        self.open.insert(ticket, Open { holds, opened: now, attended, chain, lease });
+        self.balance.reserved += 1;
+        self.balance.open += 1;
+        self.unattended += usize::from(!attended);
+        true
+    }
+
+    /// An open ticket.
+    pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Open> {
+        self.open.get_mut(&ticket)
+    }
+
+    /// Closes `ticket`; `None` when it is not open (news may come twice, or after a rebirth).
+    pub fn close(&mut self, ticket: Ticket) -> Option<Open> {
+        let open = self.take(ticket)?;
+        self.balance.closed += 1;
+        Some(open)
+    }
+
+    /// Closes one ticket whose lease is over, if there is any.
+    pub fn expire(&mut self, now: Timestamp) -> Option<(Ticket, Open)> {
+        let &(lease, ticket) = self.leases.first()?;
+        if lease > now {
+            return None;
+        }
+        let open = self.take(ticket)?;
+        self.balance.expired += 1;
+        Some((ticket, open))
+    }
+
+    /// When the next lease ends.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.leases.first().map(|&(lease, _)| lease)
+    }
+
+    /// Unattended tickets on the endpoint of `tenancy` that were opened before `before`, oldest first.
+    pub fn unattended(&self, tenancy: Tenancy, before: Timestamp) -> Vec<Ticket> {
+        let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
+        let old = |open: &Open| !open.attended && open.opened < before;
+        self.open.iter().filter(|(_, open)| old(open) && on(open)).map(|(&ticket, _)| ticket).collect()
+    }
+
+    /// Open tickets whose stream will not tell of their end.
+    pub fn unattended_open(&self) -> usize {
+        self.unattended
+    }
+
+    /// The sums.
+    pub fn balance(&self) -> Balance {
+        self.balance
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Open> {
+        let open = self.open.remove(&ticket)?;
+        self.leases.remove(&(open.lease, ticket));
+        self.balance.open -= 1;
+        self.unattended -= usize::from(!open.attended);
+        Some(open)
+    }
+}

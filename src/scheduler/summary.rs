@@ -1,0 +1,58 @@
+//! The pool at a glance: for gauges, for `/debug/fleet` and for people.
+//!
+//! Must not know metrics' names or JSON's shape beyond serde.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::fleet::{Endpoint, Fleet, InFlight, LoadReport, Trust};
+use crate::prefix::PrefixIndex;
+use crate::scheduler::Balance;
+use crate::time::Timestamp;
+
+/// The pool as one replica believes it to be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FleetSummary {
+    /// Every endpoint, ordered by name.
+    pub endpoints: Vec<EndpointSummary>,
+    /// The ledger's sums.
+    pub tickets: Balance,
+    /// Bytes that the prefix index takes.
+    pub index_bytes: u64,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndpointSummary {
+    /// What discovery said.
+    pub endpoint: Endpoint,
+    /// What it last said of itself; `None` before its first report.
+    pub report: Option<LoadReport>,
+    /// How old that is.
+    pub age: Option<Duration>,
+    /// How far it can be trusted.
+    pub trust: Trust,
+    /// Whether its listener answers.
+    pub reachable: bool,
+    /// Open work dispatched from this replica.
+    pub in_flight: InFlight,
+    /// Requests dispatched from this replica that the report can't know yet.
+    pub unseen: usize,
+    /// Blocks that the prefix index believes it to hold.
+    pub index_blocks: u64,
+}
+
+pub(super) fn summarise(fleet: &Fleet, index: &PrefixIndex, tickets: Balance, now: Timestamp) -> FleetSummary {
+    let endpoints = fleet.iter().map(|(slot, entry)| EndpointSummary {
+        endpoint: entry.endpoint.clone(),
+        report: entry.report().cloned(),
+        age: entry.age(now),
+        trust: entry.trust(now),
+        reachable: entry.is_reachable(),
+        in_flight: entry.in_flight,
+        unseen: entry.unseen(),
+        index_blocks: index.held(slot),
+    });
+    FleetSummary { endpoints: endpoints.collect(), tickets, index_bytes: index.bytes() as u64 }
+}

@@ -1,0 +1,200 @@
+//! The tidy test: what the house promises about itself, checked on every run.
+//!
+//! Sizes, module docs, the rows of `src/` (who may import whom), the core's dependencies, and one runbook page for each
+//! refusal.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use murmuration::request::RefusalCode;
+
+const FILE_LINES_MAX: usize = 400;
+const FUNCTION_LINES_MAX: usize = 70;
+const ACTOR_MOD_LINES_MAX: usize = 60;
+
+/// The rows of `src/`: a room imports only from rows at or above its own.
+const ROWS: [&[&str]; 8] = [
+    &["id", "time", "chance"],
+    &["prefix"],
+    &["request"],
+    &["fleet", "event", "dialect"],
+    &["schedule", "plugin", "config"],
+    &[],
+    &[],
+    &["scheduler"],
+];
+
+/// Everything the mind may depend on.
+const CORE_DEPENDENCIES: [&str; 7] =
+    ["memchr", "serde", "serde-saphyr", "serde_json", "serde_path_to_error", "thiserror", "xxhash-rust"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for room in ["src", "actors/src", "proto/src", "chaos/src", "tests"] {
+        collect(&root().join(room), &mut found);
+    }
+    found.sort();
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+fn assert_none(what: &str, offenders: Vec<String>) {
+    assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
+}
+
+#[test]
+fn every_module_opens_by_saying_what_it_is_for() {
+    let silent = rust_files().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| shown(&path));
+    assert_none("modules without a doc", silent.collect());
+}
+
+#[test]
+fn no_file_outgrows_its_bound() {
+    let long = rust_files().into_iter().filter_map(|(path, text)| {
+        let (lines, shown) = (text.lines().count(), shown(&path));
+        let most = if shown.starts_with("actors") && shown.ends_with("/mod.rs") { ACTOR_MOD_LINES_MAX } else { FILE_LINES_MAX };
+        (lines > most).then(|| format!("{shown}: {lines} lines, at most {most}"))
+    });
+    assert_none("files that are too long", long.collect());
+}
+
+#[test]
+fn no_function_outgrows_its_bound() {
+    let mut long = Vec::new();
+    for (path, text) in rust_files() {
+        for (name, line, length) in functions(&text) {
+            if length > FUNCTION_LINES_MAX {
+                long.push(format!("{}:{line}: fn {name} has {length} lines, at most {FUNCTION_LINES_MAX}", shown(&path)));
+            }
+        }
+    }
+    assert_none("functions that are too long", long);
+}
+
+/// Functions of a formatted file: name, line, length. rustfmt puts a function's closing brace at its own indentation.
+fn functions(text: &str) -> Vec<(String, usize, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let words = line.trim_start();
+        let Some(at) = words.find("fn ").filter(|&at| at == 0 || words.as_bytes()[at - 1] == b' ') else { continue };
+        if words.starts_with("//") || words[..at].contains(['"', '(', '=']) && !words[..at].starts_with("pub(") {
+            continue;
+        }
+        let name: String = words[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let closing = format!("{}}}", " ".repeat(indent));
+        let body = lines[start..].iter().take(400);
+        let Some(length) = body.clone().position(|line| *line == closing) else { continue };
+        if body.clone().take(length).any(|line| line.trim_end().ends_with(';') && line.starts_with(&" ".repeat(indent)) && !line.starts_with(&" ".repeat(indent + 1))) {
+            continue;
+        }
+        found.push((name, start + 1, length + 1));
+    }
+    found
+}
+
+#[test]
+fn rooms_of_the_mind_import_only_from_rows_above() {
+    let row_of = |room: &str| ROWS.iter().position(|rooms| rooms.contains(&room));
+    let mut offenders = Vec::new();
+    for (path, text) in rust_files() {
+        let shown = shown(&path);
+        let Some(inside) = shown.strip_prefix("src/") else { continue };
+        let room = inside.split(['/', '.']).next().unwrap();
+        if room == "lib" {
+            continue;
+        }
+        let row = row_of(room).unwrap_or_else(|| panic!("{shown}: the room {room:?} has no row; add it to ROWS"));
+        for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("use crate::")) {
+            let rest = line.trim_start_matches("use crate::");
+            let other: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if row_of(&other).is_some_and(|other| other > row) {
+                offenders.push(format!("{shown}: `{line}`: {other} lies below {room}"));
+            }
+        }
+    }
+    assert_none("imports that run downhill", offenders);
+}
+
+#[test]
+fn the_mind_depends_on_nothing_that_waits() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "murmuration", "--edges", "normal", "--depth", "1", "--prefix", "none", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo tree runs");
+    let text = String::from_utf8(tree.stdout).unwrap();
+    let found: BTreeSet<&str> = text.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    assert!(!found.is_empty(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let allowed = BTreeSet::from(CORE_DEPENDENCIES);
+    let unexpected: Vec<String> = found.difference(&allowed).map(|name| (*name).to_owned()).collect();
+    assert_none("dependencies that src/ must not have", unexpected);
+}
+
+#[test]
+fn the_mind_never_waits_rolls_dice_or_logs() {
+    let words = ["tokio", "async fn", ".await", "Instant::now", "SystemTime", "thread::", "println!", "eprintln!", "tracing::", "HashMap<"];
+    let mut offenders = Vec::new();
+    for (path, text) in rust_files() {
+        let shown = shown(&path);
+        if !shown.starts_with("src/") || shown.contains("test") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                offenders.push(format!("{shown}:{}: {word}", number + 1));
+            }
+        }
+    }
+    assert_none("words that have no place in src/", offenders);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore")];
+    let mut offenders = Vec::new();
+    for (path, text) in rust_files() {
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                offenders.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("marks of unfinished work", offenders);
+}
+
+#[test]
+fn every_refusal_has_a_runbook_page_and_every_page_a_refusal() {
+    let pages: BTreeSet<String> = fs::read_dir(root().join("deploy/runbook"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|page| page != "README")
+        .collect();
+    let codes: BTreeSet<String> = RefusalCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(pages, codes);
+}
