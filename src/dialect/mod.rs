@@ -3,6 +3,8 @@
 //! Must not know sockets, ext-proc or what is done with what was read.
 
 pub mod engine;
+pub mod json_answer;
 pub mod metrics_page;
 pub mod openai;
+pub mod sse;
 pub mod usage;

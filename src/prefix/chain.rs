@@ -2,6 +2,9 @@
 //!
 //! Must not know tokenizers: it is fed bytes, at an agreed number of bytes for a token.
 
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::chance::mix;
 use crate::id::BlockHash;
 
 /// Chained block hashes of one prompt. Two prompts share their first `n` hashes exactly when they share the content of
@@ -9,6 +12,27 @@ use crate::id::BlockHash;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixChain {
     block_tokens: u32,
+    blocks: Vec<BlockHash>,
+}
+
+/// How prompts are cut into blocks; the same on every replica of a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Tokens of a block; at least 1.
+    pub block_tokens: u32,
+    /// Bytes that stand for one token; at least 1.
+    pub bytes_per_token: u32,
+    /// Blocks of a prompt that are kept; what comes after them is only hashed into the content.
+    pub blocks_max: usize,
+}
+
+/// Cuts a stream of bytes into chained blocks, without copying more than one block of it.
+#[derive(Debug)]
+pub struct ChainBuilder {
+    cut: Cut,
+    block_bytes: usize,
+    last: u64,
+    partial: Vec<u8>,
     blocks: Vec<BlockHash>,
 }
 
@@ -28,5 +52,112 @@ impl PrefixChain {
     /// The hashes, from the prompt's head.
     pub fn blocks(&self) -> &[BlockHash] {
         &self.blocks
+    }
+}
+
+// === impl ChainBuilder ===
+
+impl ChainBuilder {
+    /// A builder whose chain belongs to `model` and `salt`: equal text for another model shares nothing.
+    pub fn new(cut: Cut, model: &str, salt: Option<&str>) -> Self {
+        let block_bytes = (cut.block_tokens.max(1) as usize).saturating_mul(cut.bytes_per_token.max(1) as usize);
+        let salt = salt.map_or(0, |salt| mix(xxh3_64(salt.as_bytes()) ^ 1));
+        let last = xxh3_64_with_seed(model.as_bytes(), salt);
+        Self { cut, block_bytes, last, partial: Vec::new(), blocks: Vec::new() }
+    }
+
+    /// Adds the prompt's next bytes.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        if !self.partial.is_empty() {
+            let wanted = self.block_bytes - self.partial.len();
+            let taken = wanted.min(bytes.len());
+            self.partial.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if self.partial.len() < self.block_bytes {
+                return;
+            }
+            let full = std::mem::take(&mut self.partial);
+            self.block(&full);
+            self.partial = full;
+            self.partial.clear();
+        }
+        let mut blocks = bytes.chunks_exact(self.block_bytes);
+        for block in &mut blocks {
+            self.block(block);
+        }
+        self.partial.extend_from_slice(blocks.remainder());
+    }
+
+    /// The chain of all full blocks, and a hash of everything that was pushed.
+    pub fn finish(self) -> (PrefixChain, u64) {
+        let content = mix(xxh3_64_with_seed(&self.partial, self.last) ^ self.partial.len() as u64);
+        (PrefixChain::from_blocks(self.cut.block_tokens, self.blocks), content)
+    }
+
+    fn block(&mut self, bytes: &[u8]) {
+        self.last = xxh3_64_with_seed(bytes, self.last);
+        if self.blocks.len() < self.cut.blocks_max {
+            self.blocks.push(BlockHash(self.last));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CUT: Cut = Cut { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000 };
+
+    fn chain(model: &str, salt: Option<&str>, pieces: &[&[u8]]) -> (PrefixChain, u64) {
+        let mut builder = ChainBuilder::new(CUT, model, salt);
+        pieces.iter().for_each(|piece| builder.push(piece));
+        builder.finish()
+    }
+
+    #[test]
+    fn only_full_blocks_are_in_a_chain_and_all_bytes_are_in_its_content() {
+        let (whole, content) = chain("m", None, &[&[7; 35]]);
+        let (shorter, other) = chain("m", None, &[&[7; 34]]);
+        assert_eq!((whole.blocks().len(), &whole), (2, &shorter));
+        assert_ne!(content, other);
+    }
+
+    #[test]
+    fn another_model_or_salt_shares_nothing() {
+        let first = |model, salt| chain(model, salt, &[&[7; 64]]).0.blocks()[0];
+        let all =
+            [first("m", None), first("n", None), first("m", Some("a")), first("m", Some("")), first("n", Some("a"))];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_long_prompt_keeps_its_head() {
+        let cut = Cut { blocks_max: 3, ..CUT };
+        let mut builder = ChainBuilder::new(cut, "m", None);
+        builder.push(&[7; 1000]);
+        assert_eq!(builder.finish().0.blocks(), &chain("m", None, &[&[7; 1000]]).0.blocks()[..3]);
+    }
+
+    proptest! {
+        #[test]
+        fn how_a_prompt_arrives_does_not_matter(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0..300usize) {
+            let at = at.min(bytes.len());
+            prop_assert_eq!(chain("m", None, &[&bytes]), chain("m", None, &[&bytes[..at], &bytes[at..]]));
+        }
+
+        #[test]
+        fn prompts_share_exactly_the_blocks_before_their_first_difference(
+            head in proptest::collection::vec(any::<u8>(), 0..200),
+            a in proptest::collection::vec(0u8..9, 1..50),
+            b in proptest::collection::vec(10u8..19, 1..50),
+        ) {
+            let (a, _) = chain("m", None, &[&head, &a]);
+            let (b, _) = chain("m", None, &[&head, &b]);
+            let shared = a.blocks().iter().zip(b.blocks()).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(shared, head.len() / 16);
+        }
     }
 }

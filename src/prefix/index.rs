@@ -1,56 +1,303 @@
-//! Which endpoint holds how much of which chain.
+//! Which endpoint holds how much of which chain: the approximate prefix index of a pool.
 //!
-//! Must not know endpoints' names: it thinks in slots.
+//! Must not know endpoints' names: it thinks in slots. Nor engines: it is told what was sent where.
+//!
+//! A chained hash stands for all content before it too, so chains form a forest, and who holds a block holds all before
+//! it. A [`runs::Run`] is a stretch of blocks without a branch, kept once for all holders; a [`holds::Hold`] says how
+//! much of one run one slot has. Each slot's holds form a list by recency in which a run's descendants are always older
+//! than the run itself, so evicting the oldest takes tails before heads, as vLLM does: a head without its tail is
+//! useful, a tail without its head is not.
+
+mod holds;
+mod runs;
+mod table;
 
 use crate::id::{BlockHash, Slot};
+use holds::{Holds, NONE};
+use runs::Runs;
+
+/// Share of a slot's blocks that is evicted at once when the index as a whole is full, so that the search for the
+/// largest slot pays for many blocks.
+const EVICTED_AT_ONCE: u64 = 64;
 
 /// The approximate prefix index of a pool.
 #[derive(Debug)]
-pub struct PrefixIndex {}
+pub struct PrefixIndex {
+    runs: Runs,
+    holds: Holds,
+    bytes_max: usize,
+    evicted: u64,
+    /// Scratch: the path of the chain that is being inserted or shortened.
+    path: Vec<Step>,
+}
+
+/// One step along a chain: a run, where it begins in the chain, and how much of it the chain shares.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    run: u32,
+    start: usize,
+    shared: usize,
+}
 
 // === impl PrefixIndex ===
 
 impl PrefixIndex {
-    /// An empty index that never holds more than `bytes_max` bytes, all slots together.
+    /// An empty index that takes at most about `bytes_max` bytes, all slots together. When full, the slot that holds the
+    /// most gives up its oldest tails.
     pub fn new(bytes_max: usize) -> Self {
-        let _ = bytes_max;
-        Self {}
+        Self { runs: Runs::default(), holds: Holds::default(), bytes_max, evicted: 0, path: Vec::new() }
     }
 
     /// Sets how many blocks `slot` can hold; blocks beyond are evicted at once, tails of the least recently used first.
     pub fn set_capacity(&mut self, slot: Slot, blocks: u64) {
-        let _ = (slot, blocks);
+        self.holds.shelf(slot).capacity = blocks;
+        self.fit(slot);
     }
 
-    /// Notes that `slot` was sent a prompt with this chain, from its head: all of it is now the most recently used.
+    /// Notes that `slot` was sent a prompt with this chain: all of it is now the most recently used, its head newest.
+    /// A slot whose capacity was never set holds nothing.
     pub fn insert(&mut self, slot: Slot, chain: &[BlockHash]) {
-        let _ = (slot, chain);
+        self.find_path(chain, true);
+        let path = std::mem::take(&mut self.path);
+        // Tails first, so that the head ends as the newest.
+        let mut below = NONE;
+        for step in path.iter().rev() {
+            let hold = self.hold_at_least(slot, step.run, step.shared);
+            if below != NONE && self.holds.get(below).parent == NONE {
+                self.holds.adopt(hold, below);
+            }
+            self.holds.touch(hold);
+            below = hold;
+        }
+        self.path = path;
+        self.fit(slot);
+        self.fit_bytes();
     }
 
-    /// Notes that `slot` turned out to hold only the first `held` blocks of `chain`.
+    /// Notes that `slot` turned out to hold only the first `held` blocks of `chain`. Blocks that other chains of the slot
+    /// build upon stay.
     pub fn shorten(&mut self, slot: Slot, chain: &[BlockHash], held: usize) {
-        let _ = (slot, chain, held);
+        self.find_path(chain, false);
+        let path = std::mem::take(&mut self.path);
+        for step in path.iter().rev().filter(|step| step.start + step.shared > held) {
+            let Some(hold) = self.hold_of(slot, step.run) else {
+                continue;
+            };
+            let (children, len) = (self.holds.get(hold).children, self.holds.get(hold).len as usize);
+            // More than the chain's own share: another, longer chain needs it all.
+            if children > 0 || len > step.shared {
+                break;
+            }
+            self.trim(hold, len - held.saturating_sub(step.start).min(len));
+        }
+        self.path = path;
     }
 
-    /// Forgets all of `slot`.
+    /// Forgets all of `slot`, its capacity too.
     pub fn clear(&mut self, slot: Slot) {
-        let _ = slot;
+        while let Some(oldest) = self.holds.oldest(slot) {
+            let len = self.holds.get(oldest).len as usize;
+            self.trim(oldest, len);
+        }
+        self.holds.shelf(slot).capacity = 0;
     }
 
     /// For each slot that holds some of `chain`: `matches[slot]` becomes the number of its blocks held from the head
     /// without a gap. `matches` arrives all zero. One walk serves all slots.
     pub fn walk(&self, chain: &[BlockHash], matches: &mut [u32]) {
-        let _ = (chain, matches);
+        let mut start = 0;
+        while let Some(run) = chain.get(start).and_then(|&first| self.runs.find(first)) {
+            let blocks = self.runs.blocks(run);
+            let shared = shared(blocks, &chain[start..]);
+            let mut hold = self.runs.first_hold(run);
+            while hold != NONE {
+                let holding = self.holds.get(hold);
+                if let Some(matched) = matches.get_mut(holding.slot.index()) {
+                    // A chain has far fewer than 2^32 blocks.
+                    *matched = (start + shared.min(holding.len as usize)) as u32;
+                }
+                hold = holding.next_on_run;
+            }
+            if shared < blocks.len() {
+                return;
+            }
+            start += shared;
+        }
     }
 
     /// Blocks that `slot` is believed to hold.
     pub fn held(&self, slot: Slot) -> u64 {
-        let _ = slot;
-        0
+        self.holds.blocks(slot)
     }
 
     /// Bytes that the index takes now.
     pub fn bytes(&self) -> usize {
-        0
+        self.runs.bytes() + self.holds.bytes()
+    }
+
+    /// Blocks held, counted once for each holder.
+    pub fn holder_blocks(&self) -> u64 {
+        self.holds.blocks_in_all()
+    }
+
+    /// Blocks evicted so far for want of room.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Finds the runs along `chain`. With `make`, a run that the chain leaves or ends in is split there (what lies
+    /// beyond was not used now, and must not count as used), and what is not known yet becomes a run of its own, so that the path covers the whole chain.
+    fn find_path(&mut self, chain: &[BlockHash], make: bool) {
+        self.path.clear();
+        let mut start = 0;
+        while start < chain.len() {
+            let rest = &chain[start..];
+            let Some(run) = self.runs.find(rest[0]) else {
+                if make && let Some(run) = self.runs.add(rest) {
+                    self.path.push(Step { run, start, shared: rest.len() });
+                }
+                return;
+            };
+            let known = self.runs.blocks(run).len();
+            let shared = shared(self.runs.blocks(run), rest);
+            if make && shared < known && !self.split(run, shared) {
+                return;
+            }
+            self.path.push(Step { run, start, shared });
+            if shared < known && !make {
+                return;
+            }
+            start += shared;
+        }
+    }
+
+    /// Splits `run` so that its first `at` blocks keep its name; `false` when there is no room for another run.
+    fn split(&mut self, run: u32, at: usize) -> bool {
+        let Some(lower) = self.runs.split(run, at) else {
+            return false;
+        };
+        let mut hold = self.runs.first_hold(run);
+        self.runs.set_first_hold(run, NONE);
+        while hold != NONE {
+            let next = self.holds.get(hold).next_on_run;
+            if self.holds.get(hold).len as usize > at {
+                // The old hold goes on as the lower one: whoever builds upon it keeps its parent.
+                let upper = self.holds.split_above(hold, run, at as u32);
+                self.holds.get_mut(hold).run = lower;
+                self.link(lower, hold);
+                self.link(run, upper);
+            } else {
+                self.link(run, hold);
+            }
+            hold = next;
+        }
+        true
+    }
+
+    fn link(&mut self, run: u32, hold: u32) {
+        self.holds.get_mut(hold).next_on_run = self.runs.first_hold(run);
+        self.runs.set_first_hold(run, hold);
+    }
+
+    fn hold_of(&self, slot: Slot, run: u32) -> Option<u32> {
+        let mut hold = self.runs.first_hold(run);
+        while hold != NONE && self.holds.get(hold).slot != slot {
+            hold = self.holds.get(hold).next_on_run;
+        }
+        (hold != NONE).then_some(hold)
+    }
+
+    /// The hold of `slot` on `run`, made or grown to cover `blocks` of it.
+    fn hold_at_least(&mut self, slot: Slot, run: u32, blocks: usize) -> u32 {
+        match self.hold_of(slot, run) {
+            Some(hold) => {
+                self.holds.grow(hold, blocks as u32);
+                hold
+            }
+            None => {
+                let hold = self.holds.add(slot, run, blocks as u32);
+                self.link(run, hold);
+                hold
+            }
+        }
+    }
+
+    /// Takes the last `blocks` blocks from `hold`; a hold, and then a run, that nothing is left of goes.
+    fn trim(&mut self, hold: u32, blocks: usize) {
+        let run = self.holds.get(hold).run;
+        self.holds.shrink(hold, blocks as u32);
+        if self.holds.get(hold).len == 0 {
+            self.unlink(run, hold);
+            self.holds.remove(hold);
+        }
+        let mut most = 0;
+        let mut other = self.runs.first_hold(run);
+        while other != NONE {
+            most = most.max(self.holds.get(other).len as usize);
+            other = self.holds.get(other).next_on_run;
+        }
+        self.runs.keep(run, most);
+    }
+
+    fn unlink(&mut self, run: u32, hold: u32) {
+        let next = self.holds.get(hold).next_on_run;
+        let mut at = self.runs.first_hold(run);
+        if at == hold {
+            self.runs.set_first_hold(run, next);
+            return;
+        }
+        while at != NONE {
+            let following = self.holds.get(at).next_on_run;
+            if following == hold {
+                self.holds.get_mut(at).next_on_run = next;
+                return;
+            }
+            at = following;
+        }
+    }
+
+    /// Evicts until `slot` is within its capacity.
+    fn fit(&mut self, slot: Slot) {
+        let capacity = self.holds.shelf(slot).capacity;
+        self.evict(slot, self.holds.blocks(slot).saturating_sub(capacity));
+    }
+
+    fn fit_bytes(&mut self) {
+        while self.bytes() > self.bytes_max {
+            let Some(largest) = self.holds.largest() else { return };
+            self.evict(largest, (self.holds.blocks(largest) / EVICTED_AT_ONCE).max(1));
+        }
+    }
+
+    fn evict(&mut self, slot: Slot, mut excess: u64) {
+        while excess > 0 {
+            let Some(oldest) = self.holds.oldest(slot) else { return };
+            let taken = excess.min(u64::from(self.holds.get(oldest).len));
+            self.trim(oldest, taken as usize);
+            self.evicted += taken;
+            excess -= taken;
+        }
     }
 }
+
+/// How many blocks two chains share that share their first. Equal at one place means equal before it, so the end is
+/// tried first and then halves.
+fn shared(run: &[BlockHash], chain: &[BlockHash]) -> usize {
+    let most = run.len().min(chain.len());
+    if most == 0 || run[most - 1] == chain[most - 1] {
+        return most;
+    }
+    let (mut equal, mut differs) = (0, most - 1);
+    while equal < differs {
+        let middle = equal + (differs - equal) / 2;
+        if run[middle] == chain[middle] {
+            equal = middle + 1;
+        } else {
+            differs = middle;
+        }
+    }
+    equal
+}
+
+#[cfg(test)]
+mod tests;

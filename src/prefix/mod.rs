@@ -5,7 +5,7 @@
 pub mod chain;
 pub mod index;
 
-pub use chain::PrefixChain;
+pub use chain::{ChainBuilder, Cut, PrefixChain};
 pub use index::PrefixIndex;
 
 /// How much of a prompt's chain one endpoint is believed to hold, from the head and without a gap.

@@ -1,0 +1,112 @@
+//! What reading a streamed answer promises, on answers that a real vLLM gave.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const CHAT: &[u8] = include_bytes!("../../tests/fixtures/vllm/chat-stream-usage.raw");
+const CHAT_NO_USAGE: &[u8] = include_bytes!("../../tests/fixtures/vllm/chat-stream-nousage.raw");
+const CONTINUOUS: &[u8] = include_bytes!("../../tests/fixtures/vllm/completion-stream-continuous-usage.raw");
+const MESSAGES: &[u8] = include_bytes!("../../tests/fixtures/vllm/messages-stream.raw");
+const RESPONSES: &[u8] = include_bytes!("../../tests/fixtures/vllm/responses-stream.raw");
+const BUSY: &str = "data: {\"error\": {\"message\": \"The engine is currently busy and cannot accept new requests.\", \
+                    \"type\": \"Service Unavailable\", \"param\": null, \"code\": 503}}\n\ndata: [DONE]\n\n";
+
+/// The body of a captured answer: its chunks without the chunked coding's sizes.
+fn body(raw: &[u8]) -> Vec<u8> {
+    let mut rest = &raw[memmem::find(raw, b"\r\n\r\n").unwrap() + 4..];
+    let mut body = Vec::new();
+    while let Some(line) = memmem::find(rest, b"\r\n") {
+        let size = std::str::from_utf8(&rest[..line]).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
+        rest = &rest[line + 2 + size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    body
+}
+
+fn read(pieces: &[&[u8]]) -> SseReader {
+    let mut reader = SseReader::new();
+    pieces.iter().for_each(|piece| reader.push(piece));
+    reader
+}
+
+fn facts(reader: &SseReader) -> (bool, bool, bool, Option<Usage>) {
+    (reader.first_token(), reader.error(), reader.done(), reader.usage())
+}
+
+#[test]
+fn every_captured_stream_gives_its_tokens_usage_and_end() {
+    for (name, raw, usage, done) in [
+        ("chat", CHAT, true, true),
+        ("chat without usage", CHAT_NO_USAGE, false, true),
+        ("continuous usage", CONTINUOUS, true, true),
+        ("messages", MESSAGES, true, false),
+        ("responses", RESPONSES, true, false),
+    ] {
+        let reader = read(&[&body(raw)]);
+        assert!(reader.first_token() && !reader.error(), "{name}");
+        assert_eq!((reader.usage().is_some(), reader.done()), (usage, done), "{name}");
+    }
+    let usage = read(&[&body(CHAT)]).usage().unwrap();
+    assert!(usage.prompt_tokens > 0 && usage.completion_tokens > 0);
+}
+
+#[test]
+fn a_stream_whose_only_event_is_an_error_has_no_token() {
+    assert_eq!(facts(&read(&[BUSY.as_bytes()])), (false, true, true, None));
+}
+
+#[test]
+fn keep_alives_roles_and_empty_texts_are_no_tokens() {
+    let quiet = ": keep-alive\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let mut reader = read(&[quiet.as_bytes()]);
+    assert!(!reader.first_token());
+    reader.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n");
+    assert!(reader.first_token());
+}
+
+#[test]
+fn the_word_error_in_somebodys_text_is_no_error() {
+    let said = br#"data: {"choices":[{"delta":{"content":"{\"error\":{}}"}}],"error":null}"#;
+    assert!(!read(&[said, b"\n\n"]).error());
+}
+
+#[test]
+fn a_line_without_end_is_passed_over_and_what_follows_is_read() {
+    let mut reader = SseReader::new();
+    reader.push(b"data: {\"x\":\"");
+    (0..1000).for_each(|_| reader.push(&[b'a'; 1000]));
+    assert!(reader.partial.capacity() <= 2 * LINE_BYTES_MAX);
+    reader.push(b"\"}\n");
+    reader.push(BUSY.as_bytes());
+    assert_eq!((reader.skipped_lines(), reader.error()), (1, true));
+}
+
+#[test]
+fn lines_may_end_as_in_windows() {
+    let windows = BUSY.replace('\n', "\r\n");
+    assert_eq!(facts(&read(&[windows.as_bytes()])), (false, true, true, None));
+}
+
+proptest! {
+    #[test]
+    fn how_a_stream_is_cut_does_not_matter(which in 0usize..6, cuts in proptest::collection::vec(0usize..5000, 0..6)) {
+        let all = [body(CHAT), body(CHAT_NO_USAGE), body(CONTINUOUS), body(MESSAGES), body(RESPONSES), BUSY.into()];
+        let bytes = &all[which];
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(facts(&read(&pieces)), facts(&read(&[bytes])));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        read(&[b"data: ", &bytes]);
+    }
+}

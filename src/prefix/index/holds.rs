@@ -1,0 +1,185 @@
+//! Holds: how much of one run one slot has, in a list for each slot by recency.
+//!
+//! Must not know what is in a run.
+
+use crate::id::Slot;
+
+/// No hold, or no run.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// How much of one run one slot has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    pub(super) run: u32,
+    /// Blocks, from the run's start.
+    pub(super) len: u32,
+    /// The slot's hold on the run before this one.
+    pub(super) parent: u32,
+    /// Holds of the slot whose parent this is.
+    pub(super) children: u32,
+    /// The next hold, of another slot, on the same run.
+    pub(super) next_on_run: u32,
+    newer: u32,
+    older: u32,
+    pub(super) slot: Slot,
+}
+
+/// What one slot holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shelf {
+    /// Blocks that it may hold.
+    pub(super) capacity: u64,
+    blocks: u64,
+    newest: u32,
+    oldest: u32,
+}
+
+/// All holds.
+#[derive(Debug, Default)]
+pub(super) struct Holds {
+    holds: Vec<Hold>,
+    free: Vec<u32>,
+    shelves: Vec<Shelf>,
+}
+
+// === impl Holds ===
+
+impl Holds {
+    pub(super) fn get(&self, hold: u32) -> &Hold {
+        &self.holds[hold as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, hold: u32) -> &mut Hold {
+        &mut self.holds[hold as usize]
+    }
+
+    pub(super) fn shelf(&mut self, slot: Slot) -> &mut Shelf {
+        if self.shelves.len() <= slot.index() {
+            let empty = Shelf { capacity: 0, blocks: 0, newest: NONE, oldest: NONE };
+            self.shelves.resize(slot.index() + 1, empty);
+        }
+        &mut self.shelves[slot.index()]
+    }
+
+    pub(super) fn blocks(&self, slot: Slot) -> u64 {
+        self.shelves.get(slot.index()).map_or(0, |shelf| shelf.blocks)
+    }
+
+    pub(super) fn blocks_in_all(&self) -> u64 {
+        self.shelves.iter().map(|shelf| shelf.blocks).sum()
+    }
+
+    pub(super) fn oldest(&self, slot: Slot) -> Option<u32> {
+        self.shelves.get(slot.index()).map(|shelf| shelf.oldest).filter(|&hold| hold != NONE)
+    }
+
+    /// The slot that holds the most, the first of several; `None` when nobody holds anything.
+    pub(super) fn largest(&self) -> Option<Slot> {
+        let shelves = self.shelves.iter().enumerate().rev();
+        let (slot, shelf) = shelves.max_by_key(|(_, shelf)| shelf.blocks)?;
+        // There are no more shelves than slots.
+        (shelf.blocks > 0).then_some(Slot(slot as u16))
+    }
+
+    /// A new hold, the newest of its slot, with no parent and no neighbour on its run.
+    pub(super) fn add(&mut self, slot: Slot, run: u32, len: u32) -> u32 {
+        let hold = Hold { run, len, parent: NONE, children: 0, next_on_run: NONE, newer: NONE, older: NONE, slot };
+        let number = self.put(hold);
+        self.shelf(slot).blocks += u64::from(len);
+        self.push_newest(number);
+        number
+    }
+
+    /// Makes `hold` the newest of its slot.
+    pub(super) fn touch(&mut self, hold: u32) {
+        self.take_out(hold);
+        self.push_newest(hold);
+    }
+
+    /// Makes `hold` the parent of `child`.
+    pub(super) fn adopt(&mut self, hold: u32, child: u32) {
+        self.get_mut(child).parent = hold;
+        self.get_mut(hold).children += 1;
+    }
+
+    /// Lets `hold` cover at least `len` blocks.
+    pub(super) fn grow(&mut self, hold: u32, len: u32) {
+        let more = len.saturating_sub(self.get(hold).len);
+        self.get_mut(hold).len += more;
+        let slot = self.get(hold).slot;
+        self.shelf(slot).blocks += u64::from(more);
+    }
+
+    /// Takes `blocks` from `hold`.
+    pub(super) fn shrink(&mut self, hold: u32, blocks: u32) {
+        let less = blocks.min(self.get(hold).len);
+        self.get_mut(hold).len -= less;
+        let slot = self.get(hold).slot;
+        self.shelf(slot).blocks -= u64::from(less);
+    }
+
+    /// Puts a new hold on `run` of `at` blocks between `hold` and its parent, next newer than it; `hold` keeps the rest.
+    pub(super) fn split_above(&mut self, hold: u32, run: u32, at: u32) -> u32 {
+        let lower = *self.get(hold);
+        let upper = Hold { run, len: at, children: 1, next_on_run: NONE, newer: lower.newer, older: hold, ..lower };
+        let number = self.put(upper);
+        match lower.newer {
+            NONE => self.shelf(lower.slot).newest = number,
+            newer => self.get_mut(newer).older = number,
+        }
+        let kept = self.get_mut(hold);
+        (kept.parent, kept.newer, kept.len) = (number, number, lower.len - at);
+        number
+    }
+
+    /// Removes a hold that covers nothing any more.
+    pub(super) fn remove(&mut self, hold: u32) {
+        self.take_out(hold);
+        let parent = self.get(hold).parent;
+        if parent != NONE {
+            self.get_mut(parent).children -= 1;
+        }
+        self.free.push(hold);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        (self.holds.len() - self.free.len()) * size_of::<Hold>() + self.shelves.len() * size_of::<Shelf>()
+    }
+
+    fn put(&mut self, hold: Hold) -> u32 {
+        match self.free.pop() {
+            Some(number) => {
+                self.holds[number as usize] = hold;
+                number
+            }
+            None => {
+                self.holds.push(hold);
+                // Each hold takes 36 bytes: memory ends long before the numbers do.
+                (self.holds.len() - 1) as u32
+            }
+        }
+    }
+
+    fn push_newest(&mut self, hold: u32) {
+        let slot = self.get(hold).slot;
+        let newest = std::mem::replace(&mut self.shelf(slot).newest, hold);
+        let entry = self.get_mut(hold);
+        (entry.older, entry.newer) = (newest, NONE);
+        match newest {
+            NONE => self.shelf(slot).oldest = hold,
+            newest => self.get_mut(newest).newer = hold,
+        }
+    }
+
+    fn take_out(&mut self, hold: u32) {
+        let Hold { newer, older, slot, .. } = *self.get(hold);
+        match newer {
+            NONE => self.shelf(slot).newest = older,
+            newer => self.get_mut(newer).older = older,
+        }
+        match older {
+            NONE => self.shelf(slot).oldest = newer,
+            older => self.get_mut(older).newer = newer,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the prefix index promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A chain that is named by its path: `chain("aab")` shares two blocks with `chain("aac")`.
+fn chain(path: &str) -> Vec<BlockHash> {
+    let hash = |end: usize| BlockHash(xxhash_rust::xxh3::xxh3_64(&path.as_bytes()[..end]));
+    (1..=path.len()).map(hash).collect()
+}
+
+fn index(slots: u16, capacity: u64) -> PrefixIndex {
+    let mut index = PrefixIndex::new(1 << 24);
+    (0..slots).for_each(|slot| index.set_capacity(Slot(slot), capacity));
+    index
+}
+
+fn matches(index: &PrefixIndex, path: &str) -> Vec<u32> {
+    let mut matches = vec![0; 8];
+    index.walk(&chain(path), &mut matches);
+    matches.truncate(4);
+    matches
+}
+
+#[test]
+fn a_match_is_contiguous_from_the_head_for_every_slot_at_once() {
+    let mut index = index(4, 100);
+    index.insert(Slot(0), &chain("abcdef"));
+    index.insert(Slot(1), &chain("abcxyz"));
+    index.insert(Slot(2), &chain("ab"));
+    assert_eq!(matches(&index, "abcdefgh"), [6, 3, 2, 0]);
+    assert_eq!(matches(&index, "abcxy"), [3, 5, 2, 0]);
+    assert_eq!(matches(&index, "zab"), [0, 0, 0, 0]);
+    assert_eq!(matches(&index, ""), [0, 0, 0, 0]);
+}
+
+#[test]
+fn tails_go_first_and_the_least_recently_used_of_them() {
+    let mut index = index(1, 8);
+    index.insert(Slot(0), &chain("abcd"));
+    index.insert(Slot(0), &chain("wxyz"));
+    index.insert(Slot(0), &chain("abmn"));
+    // Ten blocks for eight places: `abcd` lost its tail, the shared head was used last.
+    assert_eq!((matches(&index, "abcd")[0], matches(&index, "wxyz")[0], matches(&index, "abmn")[0]), (2, 4, 4));
+    index.insert(Slot(0), &chain("pq"));
+    assert_eq!((matches(&index, "wxyz")[0], matches(&index, "abmn")[0], matches(&index, "pq")[0]), (2, 4, 2));
+    assert_eq!(index.evicted(), 4);
+}
+
+#[test]
+fn a_prompt_longer_than_the_cache_keeps_its_head() {
+    let mut index = index(1, 3);
+    index.insert(Slot(0), &chain("abcdef"));
+    assert_eq!(matches(&index, "abcdef")[0], 3);
+    assert_eq!(index.held(Slot(0)), 3);
+}
+
+#[test]
+fn a_smaller_capacity_counts_at_once() {
+    let mut index = index(1, 10);
+    index.insert(Slot(0), &chain("abcdef"));
+    index.set_capacity(Slot(0), 2);
+    assert_eq!(matches(&index, "abcdef")[0], 2);
+}
+
+#[test]
+fn shortening_takes_only_what_no_other_chain_builds_upon() {
+    let mut index = index(1, 100);
+    index.insert(Slot(0), &chain("ab"));
+    index.insert(Slot(0), &chain("abcdef"));
+    index.shorten(Slot(0), &chain("abcdef"), 2);
+    assert_eq!(matches(&index, "abcdef")[0], 2);
+
+    index.insert(Slot(0), &chain("abcdef"));
+    index.insert(Slot(0), &chain("abcdxy"));
+    index.shorten(Slot(0), &chain("abcdef"), 2);
+    assert_eq!((matches(&index, "abcdef")[0], matches(&index, "abcdxy")[0]), (4, 6));
+    index.check();
+}
+
+#[test]
+fn clearing_every_slot_gives_all_memory_back() {
+    let mut index = index(3, 100);
+    let empty = index.bytes();
+    for slot in 0..3 {
+        index.insert(Slot(slot), &chain("abcdefgh"));
+        index.insert(Slot(slot), &chain("abcdxyz"));
+    }
+    assert!(index.bytes() > empty);
+    (0..3).for_each(|slot| index.clear(Slot(slot)));
+    assert_eq!((index.bytes(), index.holder_blocks()), (empty, 0));
+}
+
+#[test]
+fn a_slot_without_capacity_holds_nothing() {
+    let mut index = PrefixIndex::new(1 << 20);
+    index.insert(Slot(0), &chain("abc"));
+    assert_eq!((index.held(Slot(0)), matches(&index, "abc")[0]), (0, 0));
+}
+
+#[test]
+fn the_index_never_outgrows_its_bytes() {
+    let mut index = PrefixIndex::new(40_000);
+    (0..4).for_each(|slot| index.set_capacity(Slot(slot), u64::MAX));
+    for n in 0..2_000u64 {
+        let blocks: Vec<BlockHash> = (0..20).map(|i| BlockHash(crate::chance::mix(n * 1000 + i))).collect();
+        index.insert(Slot((n % 4) as u16), &blocks);
+        assert!(index.bytes() <= 40_000);
+    }
+    assert!(index.holder_blocks() > 1_000);
+    index.check();
+}
+
+#[test]
+fn a_block_costs_at_most_sixteen_bytes_for_each_holder() {
+    let mut index = index(4, u64::MAX);
+    // 500 conversations of 16 to 46 blocks, a quarter of them on two slots.
+    for n in 0..500u64 {
+        let blocks: Vec<BlockHash> = (0..16 + n % 31).map(|i| BlockHash(crate::chance::mix(n * 1000 + i))).collect();
+        index.insert(Slot((n % 4) as u16), &blocks);
+        if n % 4 == 0 {
+            index.insert(Slot(1), &blocks);
+        }
+    }
+    let each = index.bytes() as f64 / index.holder_blocks() as f64;
+    assert!(each <= 16.0, "{each:.1} bytes");
+}
+
+// === impl PrefixIndex: what must hold after every step ===
+
+impl PrefixIndex {
+    fn check(&self) {
+        let mut by_slot: BTreeMap<Slot, u64> = BTreeMap::new();
+        let mut children: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for run in self.runs.living() {
+            let mut hold = self.runs.first_hold(run);
+            assert_ne!(hold, NONE, "a run without holders");
+            let mut slots = BTreeSet::new();
+            while hold != NONE {
+                let held = *self.holds.get(hold);
+                assert!(seen.insert(hold) && slots.insert(held.slot), "one hold for each slot on a run");
+                assert_eq!(held.run, run);
+                assert!(held.len > 0 && held.len as usize <= self.runs.blocks(run).len());
+                *by_slot.entry(held.slot).or_default() += u64::from(held.len);
+                if held.parent != NONE {
+                    *children.entry(held.parent).or_default() += 1;
+                    let parent = self.holds.get(held.parent);
+                    assert_eq!(parent.slot, held.slot);
+                    assert_eq!(
+                        parent.len as usize,
+                        self.runs.blocks(parent.run).len(),
+                        "holds are closed towards the head"
+                    );
+                }
+                hold = held.next_on_run;
+            }
+        }
+        for &hold in &seen {
+            assert_eq!(self.holds.get(hold).children, children.get(&hold).copied().unwrap_or(0));
+        }
+        for (&slot, &blocks) in &by_slot {
+            assert_eq!(self.held(slot), blocks);
+        }
+    }
+}
+
+/// The slow twin: every block by itself, with the time of its last use and its depth.
+#[derive(Default)]
+struct Slow {
+    slots: BTreeMap<u16, BTreeMap<BlockHash, (u64, std::cmp::Reverse<usize>)>>,
+    now: u64,
+}
+
+impl Slow {
+    fn insert(&mut self, slot: u16, chain: &[BlockHash], capacity: usize) {
+        self.now += 1;
+        let held = self.slots.entry(slot).or_default();
+        held.extend(chain.iter().enumerate().map(|(depth, &hash)| (hash, (self.now, std::cmp::Reverse(depth)))));
+        while held.len() > capacity {
+            let oldest = *held.iter().min_by_key(|entry| *entry.1).unwrap().0;
+            held.remove(&oldest);
+        }
+    }
+
+    fn matched(&self, slot: u16, chain: &[BlockHash]) -> u32 {
+        let held = self.slots.get(&slot);
+        chain.iter().take_while(|hash| held.is_some_and(|held| held.contains_key(hash))).count() as u32
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_agrees_with_its_slow_twin(
+        capacity in 1usize..30,
+        steps in proptest::collection::vec((0u16..3, "[ab]{1,12}"), 1..60),
+        looks in proptest::collection::vec("[ab]{1,12}", 1..10),
+    ) {
+        let (mut index, mut slow) = (index(3, capacity as u64), Slow::default());
+        for (slot, path) in &steps {
+            index.insert(Slot(*slot), &chain(path));
+            slow.insert(*slot, &chain(path), capacity);
+            index.check();
+        }
+        for path in looks.iter().chain(steps.iter().map(|(_, path)| path)) {
+            let slow: Vec<u32> = (0..3).map(|slot| slow.matched(slot, &chain(path))).collect();
+            prop_assert_eq!(&matches(&index, path)[..3], &slow[..]);
+        }
+    }
+
+    #[test]
+    fn it_stays_sound_whatever_is_done_to_it(
+        steps in proptest::collection::vec((0u8..4, 0u16..3, "[ab]{1,12}", 0usize..14), 1..80),
+    ) {
+        let mut index = index(3, 20);
+        for (what, slot, path, n) in &steps {
+            match what {
+                0 => index.shorten(Slot(*slot), &chain(path), *n),
+                1 => index.set_capacity(Slot(*slot), *n as u64 * 3),
+                2 if *n == 0 => index.clear(Slot(*slot)),
+                _ => index.insert(Slot(*slot), &chain(path)),
+            }
+            index.check();
+        }
+    }
+}
