@@ -52,7 +52,7 @@ pub enum Event {
     },
     /// A request got its endpoints, and they were reserved.
     Decided(Box<Decided>),
-    /// A request was refused, by the scheduler or before it.
+    /// A request was refused, by the scheduler or before it; its stream tells so once.
     Refused {
         /// `x-request-id`.
         request_id: String,
@@ -105,6 +105,10 @@ pub struct Decided {
     pub model: String,
     /// The model the engine is asked for.
     pub target_model: String,
+    /// Fairness id.
+    pub fairness_id: String,
+    /// Priority.
+    pub priority: i32,
     /// The serving endpoint.
     pub endpoint: EndpointId,
     /// Its port, for `scheduler_attempts_total`.

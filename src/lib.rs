@@ -6,6 +6,7 @@
 //!
 //! It must not know how facts arrive or how answers leave: that is `murmuration-actors`.
 
+pub mod chance;
 pub mod config;
 pub mod dialect;
 pub mod event;
@@ -17,4 +18,3 @@ pub mod request;
 pub mod schedule;
 pub mod scheduler;
 pub mod time;
-pub mod chance;

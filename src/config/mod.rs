@@ -3,5 +3,24 @@
 //! Must not know files or flags; the text is passed in.
 
 pub mod blueprint;
+pub mod complaint;
+pub mod endpoints_file;
+
+mod declared;
+mod duration;
+mod effective;
+mod gates;
+mod near;
+mod parts;
+mod profiles;
+mod raw;
+mod read;
+mod sections;
+mod tree;
+mod walk;
 
 pub use blueprint::Blueprint;
+pub use complaint::ConfigErrors;
+pub use read::{default_text, read};
+
+pub use crate::plugin::Catalog;

@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
 use crate::schedule::decision::Stage;
@@ -45,16 +46,40 @@ pub trait ProfileHandler: Debug + Send {
     fn stages(&self, ask: &Ask<'_>, profiles: &[String]) -> Vec<(usize, Stage)>;
 }
 
+/// What has to be kept for some plugin to read; what nobody reads is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Produced {
+    /// [`Candidate::matched`] and [`Candidate::uncached_tokens`]: `approx-prefix-cache-producer`.
+    PrefixMatch,
+    /// [`Candidate::in_flight`]: `inflight-load-producer`.
+    InFlightLoad,
+}
+
 /// A sentence about parameters that are of the right type and still can't be meant; for example
 /// "affinityThreshold must be within 0 and 1, got 80".
 pub type Invalid = String;
+
+/// The parameters of plugins that take none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
+// === impl Produced ===
+
+impl Produced {
+    /// Everything: the safe answer of a plugin that does not say.
+    pub const ALL: &'static [Self] = &[Self::PrefixMatch, Self::InFlightLoad];
+}
 
 /// A [`Filter`] that the catalog can build.
 pub trait FilterPlugin: Filter + Sized + 'static {
     /// The field's own name, such as `decode-filter`.
     const TYPE: &'static str;
-    /// Its parameters: `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]`.
-    type Parameters: DeserializeOwned + Default;
+    /// Its parameters: `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]`. They are written out again in
+    /// the effective configuration.
+    type Parameters: DeserializeOwned + Serialize + Default;
+    /// What it reads beside the engines' reports.
+    const READS: &'static [Produced] = Produced::ALL;
     /// Builds the plugin.
     ///
     /// # Errors
@@ -67,7 +92,9 @@ pub trait ScorerPlugin: Scorer + Sized + 'static {
     /// The field's own name, such as `queue-scorer`.
     const TYPE: &'static str;
     /// Its parameters.
-    type Parameters: DeserializeOwned + Default;
+    type Parameters: DeserializeOwned + Serialize + Default;
+    /// What it reads beside the engines' reports.
+    const READS: &'static [Produced] = Produced::ALL;
     /// Builds the plugin.
     ///
     /// # Errors
@@ -80,7 +107,9 @@ pub trait PickerPlugin: Picker + Sized + 'static {
     /// The field's own name, such as `max-score-picker`.
     const TYPE: &'static str;
     /// Its parameters.
-    type Parameters: DeserializeOwned + Default;
+    type Parameters: DeserializeOwned + Serialize + Default;
+    /// What it reads beside the engines' reports.
+    const READS: &'static [Produced] = Produced::ALL;
     /// Builds the plugin.
     ///
     /// # Errors
@@ -93,7 +122,9 @@ pub trait ProfileHandlerPlugin: ProfileHandler + Sized + 'static {
     /// The field's own name, such as `single-profile-handler`.
     const TYPE: &'static str;
     /// Its parameters.
-    type Parameters: DeserializeOwned + Default;
+    type Parameters: DeserializeOwned + Serialize + Default;
+    /// What it reads beside the engines' reports.
+    const READS: &'static [Produced] = Produced::ALL;
     /// Builds the plugin.
     ///
     /// # Errors

@@ -9,5 +9,14 @@ pub mod picker;
 pub mod profile_handler;
 pub mod scorer;
 
+pub(crate) mod elsewhere;
+pub(crate) mod parameters;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub use catalog::Catalog;
-pub use contract::{Filter, FilterPlugin, Picker, PickerPlugin, ProfileHandler, ProfileHandlerPlugin, Scorer, ScorerPlugin};
+pub use contract::{
+    Filter, FilterPlugin, NoParameters, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer,
+    ScorerPlugin,
+};

@@ -105,7 +105,8 @@ impl Typical {
         if fleet.iter().all(|(_, entry)| entry.trust(now) == Trust::Exact) {
             return Self::default();
         }
-        let fresh: Vec<_> = fleet.iter().filter(|(_, e)| e.trust(now) == Trust::Exact).filter_map(|(_, e)| e.report()).collect();
+        let fresh: Vec<_> =
+            fleet.iter().filter(|(_, e)| e.trust(now) == Trust::Exact).filter_map(|(_, e)| e.report()).collect();
         let middle = |value: &dyn Fn(&crate::fleet::LoadReport) -> f64| {
             let mut values: Vec<f64> = fresh.iter().map(|report| value(report)).collect();
             values.sort_unstable_by(f64::total_cmp);

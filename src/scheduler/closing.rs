@@ -70,13 +70,7 @@ impl Scheduler {
     /// Closes unattended tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
     /// the engine's waiting and running requests of everybody, so a ticket is never closed too early on its account; at
     /// worst it stays open until its lease ends.
-    pub(super) fn infer_ends(
-        &mut self,
-        slot: Slot,
-        unfinished: u32,
-        measured: Timestamp,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         if self.ledger.unattended_open() == 0 {
             return;
         }
@@ -122,6 +116,8 @@ impl crate::config::blueprint::InFlightSettings {
         }
         // The cast saturates, and a negative ratio is refused by the configuration.
         let estimate = (request.prompt.tokens as f64 * self.output_ratio) as u64;
-        estimate.min(self.max_estimated_output_tokens.unwrap_or(u64::MAX)).min(request.max_output_tokens.unwrap_or(u64::MAX))
+        estimate
+            .min(self.max_estimated_output_tokens.unwrap_or(u64::MAX))
+            .min(request.max_output_tokens.unwrap_or(u64::MAX))
     }
 }

@@ -153,15 +153,8 @@ impl Scheduler {
                 self.recent.remember(decision.clone());
                 out.answers.push((ticket, Ok(decision)));
             }
-            Err(refusal) => {
-                out.events.push(Event::Refused {
-                    request_id: request.id,
-                    model: request.incoming_model,
-                    code: refusal.code,
-                    sentence: refusal.sentence.clone(),
-                });
-                out.answers.push((ticket, Err(refusal)));
-            }
+            // Told by the stream, which tells all refusals, its own too.
+            Err(refusal) => out.answers.push((ticket, Err(refusal))),
         }
     }
 
@@ -195,7 +188,9 @@ impl Scheduler {
             saturation,
             profiles: Vec::new(),
         };
-        self.profiles.decide(&Ask { request }, &view.rows, explanation).map_err(|explanation| filtered_out(&explanation))
+        self.profiles
+            .decide(&Ask { request }, &view.rows, explanation)
+            .map_err(|explanation| filtered_out(&explanation))
     }
 
     fn reserve(
@@ -253,6 +248,8 @@ fn decided(ticket: Ticket, request: &InferenceRequest, target: &Target, explanat
         request_id: request.id.clone(),
         model: request.incoming_model.clone(),
         target_model: request.target_model.clone(),
+        fairness_id: request.fairness_id.clone(),
+        priority: request.priority,
         endpoint: target.endpoint.clone(),
         port: target.address.port(),
         matched: target.matched,

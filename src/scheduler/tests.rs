@@ -13,9 +13,9 @@ use crate::id::BlockHash;
 use crate::plugin::{Picker, ProfileHandler, Scorer};
 use crate::prefix::PrefixChain;
 use crate::request::{Outcome, Prompt};
+use crate::schedule::Candidate;
 use crate::schedule::decision::Stage;
 use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
-use crate::schedule::Candidate;
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.
 #[derive(Debug)]

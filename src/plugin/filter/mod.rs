@@ -1,1 +1,11 @@
-//! Plugins.
+//! Filters: each removes candidates that must not serve the request.
+//!
+//! Must not know scores.
+
+pub mod label_selector;
+pub mod prefix_cache_affinity;
+pub mod role;
+
+pub use label_selector::LabelSelectorFilter;
+pub use prefix_cache_affinity::PrefixCacheAffinityFilter;
+pub use role::{DecodeFilter, PrefillFilter};

@@ -1,0 +1,234 @@
+//! The plugins that a configuration declares or needs, each built once to see that it can be.
+//!
+//! Must not know profiles or other sections.
+
+use serde_json::Value;
+
+use super::complaint::{Complaints, Place};
+use super::near;
+use super::parts::{self, Part};
+use super::raw::{RawPlugin, Reference};
+use super::tree::Node;
+use crate::plugin::catalog::{Catalog, Plugin};
+use crate::plugin::contract::Produced;
+use crate::plugin::elsewhere::{self, NOT_HERE_YET};
+use crate::plugin::parameters::{Fault, Step};
+
+/// All of them, in the file's order; those that nobody declared come last.
+#[derive(Debug)]
+pub(super) struct Shelf<'c> {
+    catalog: &'c Catalog,
+    pub(super) plugins: Vec<Declared>,
+}
+
+/// One plugin.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) holds: Holds,
+    /// Its parameters with all defaults.
+    pub(super) parameters: Value,
+    /// What it reads beside the engines' reports.
+    pub(super) reads: &'static [Produced],
+    /// Where its name stands, and its path.
+    pub(super) place: Place,
+    pub(super) path: String,
+}
+
+/// What a plugin is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Holds {
+    Filter,
+    Scorer,
+    Picker,
+    ProfileHandler,
+    Part(Part),
+    /// Something was wrong with it and has been told; who refers to it is not to blame.
+    Broken,
+}
+
+/// Faults of one plugin's parameters that are looked for: each is found by leaving the last one's field out.
+const FAULTS_MAX: usize = 32;
+
+// === impl Shelf ===
+
+impl<'c> Shelf<'c> {
+    /// Builds what the file declares.
+    pub(super) fn new(catalog: &'c Catalog, raw: &[RawPlugin<'_>], complaints: &mut Complaints) -> Self {
+        let mut shelf = Self { catalog, plugins: Vec::new() };
+        for plugin in raw {
+            if shelf.find(&plugin.name).is_some() {
+                let said = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
+                complaints.add(plugin.name_place, &plugin.path, said);
+            }
+            let (holds, parameters, reads) = shelf.declared(plugin, complaints);
+            shelf.plugins.push(Declared {
+                name: plugin.name.clone(),
+                kind: plugin.kind.clone(),
+                holds,
+                parameters,
+                reads,
+                place: plugin.name_place,
+                path: plugin.path.clone(),
+            });
+        }
+        shelf
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Declared> {
+        self.plugins.iter().find(|plugin| plugin.name == name)
+    }
+
+    pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Declared> {
+        self.plugins.iter().filter(move |plugin| plugin.kind == kind)
+    }
+
+    pub(super) fn any_broken(&self) -> bool {
+        self.plugins.iter().any(|plugin| plugin.holds == Holds::Broken)
+    }
+
+    /// The plugin that `reference` names; complains where there is none.
+    pub(super) fn resolve(&self, reference: &Reference, complaints: &mut Complaints) -> Option<&Declared> {
+        let found = self.find(&reference.name);
+        if found.is_none() {
+            let near = near::did_you_mean(&reference.name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
+            let cure = near.unwrap_or_else(|| "declare it under `plugins`".to_owned());
+            let said = format!("no plugin is called `{}`; {cure}", reference.name);
+            complaints.add(reference.place, &reference.path, said);
+        }
+        found
+    }
+
+    /// The name of the first plugin of the type `kind`, which is added with its defaults where there is none.
+    pub(super) fn ensure(&mut self, kind: &str) -> String {
+        if let Some(plugin) = self.of_kind(kind).next() {
+            return plugin.name.clone();
+        }
+        let mut name = kind.to_owned();
+        while self.find(&name).is_some() {
+            name.push_str("-default");
+        }
+        if let Some(Ok((holds, parameters, reads))) = self.build(kind, &Value::Null) {
+            let (kind, place) = (kind.to_owned(), Place { line: 1, column: 1 });
+            let path = String::new();
+            self.plugins.push(Declared { name: name.clone(), kind, holds, parameters, reads, place, path });
+        }
+        name
+    }
+
+    /// A new instance of a scheduling plugin.
+    pub(super) fn instance(&self, name: &str) -> Option<Plugin> {
+        let plugin = self.find(name)?;
+        Some(self.catalog.build(&plugin.kind, &plugin.parameters)?.ok()?.plugin)
+    }
+
+    fn declared(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> (Holds, Value, &'static [Produced]) {
+        let broken: (Holds, Value, &'static [Produced]) = (Holds::Broken, Value::Null, &[]);
+        let Some(mut given) = self.known(plugin, complaints) else { return broken };
+        for nth in 0..FAULTS_MAX {
+            match self.build(&plugin.kind, &given) {
+                Some(Ok(built)) if nth == 0 => return built,
+                Some(Err(fault)) if nth == 0 || !fault.steps.is_empty() => {
+                    tell(&fault, plugin, complaints);
+                    let Some(Step::Key(key)) = fault.steps.first() else { break };
+                    given.as_object_mut().and_then(|fields| fields.remove(key));
+                }
+                _ => break,
+            }
+        }
+        broken
+    }
+
+    /// The given parameters, where the type is known and they can be read as JSON.
+    fn known(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> Option<Value> {
+        let here = || self.catalog.types().chain(parts::TYPES);
+        if !here().any(|kind| kind == plugin.kind) {
+            let path = format!("{}.type", plugin.path);
+            match elsewhere::sentence(&plugin.kind) {
+                Some(said) => complaints.not_here_yet(plugin.kind_place, path, said),
+                None => {
+                    let near = near::did_you_mean(&plugin.kind, here().chain(elsewhere::types()));
+                    let cure = near.unwrap_or_else(|| "see docs/plugins for those there are".to_owned());
+                    let said = format!("no plugin type is called `{}`; {cure}", plugin.kind);
+                    complaints.add(plugin.kind_place, path, said);
+                }
+            }
+            return None;
+        }
+        let Some(parameters) = &plugin.parameters else { return Some(Value::Null) };
+        let mut odd = Vec::new();
+        parameters.node.not_finite(&parameters.path, &mut odd);
+        for (place, path) in &odd {
+            complaints.add(*place, path, "expected a finite number");
+        }
+        odd.is_empty().then(|| parameters.node.to_json())
+    }
+
+    fn build(&self, kind: &str, given: &Value) -> Option<Result<(Holds, Value, &'static [Produced]), Fault>> {
+        if let Some(part) = parts::build(kind, given) {
+            return Some(part.map(|(part, parameters)| (Holds::Part(part), parameters, &[][..])));
+        }
+        let built = self.catalog.build(kind, given)?;
+        Some(built.map(|built| {
+            let holds = match built.plugin {
+                Plugin::Filter(_) => Holds::Filter,
+                Plugin::Scorer(_) => Holds::Scorer,
+                Plugin::Picker(_) => Holds::Picker,
+                Plugin::ProfileHandler(_) => Holds::ProfileHandler,
+            };
+            (holds, built.parameters, built.reads)
+        }))
+    }
+}
+
+/// Complains about a fault at its own line.
+fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
+    let root: Option<&Node> = plugin.parameters.as_ref().map(|field| field.node);
+    let place = root.map_or(plugin.kind_place, |node| node.place_of(&fault.steps, fault.unknown.is_some()));
+    let mut path = format!("{}.parameters", plugin.path);
+    for step in &fault.steps {
+        match step {
+            Step::Key(key) => path.extend([".", key]),
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+        }
+    }
+    let sentence = match &fault.unknown {
+        None => fault.sentence.clone(),
+        Some((field, known)) if known.is_empty() => {
+            format!("no parameter is called `{field}`; `{}` takes none", plugin.kind)
+        }
+        Some((field, known)) => {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let near = near::did_you_mean(field, known.iter().copied());
+            let cure = near.unwrap_or_else(|| format!("known are {}", near::listed(&known)));
+            format!("no parameter is called `{field}`; {cure}")
+        }
+    };
+    if sentence.contains(NOT_HERE_YET) {
+        complaints.not_here_yet(place, path, sentence);
+    } else {
+        complaints.add(place, path, sentence);
+    }
+}
+
+// === impl Holds ===
+
+impl Holds {
+    /// What it is, for a sentence.
+    pub(super) fn noun(&self) -> &'static str {
+        match self {
+            Self::Filter => "a filter",
+            Self::Scorer => "a scorer",
+            Self::Picker => "a picker",
+            Self::ProfileHandler => "a profile handler",
+            Self::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens) => "a data producer",
+            Self::Part(Part::Scrape(_)) => "a data source",
+            Self::Part(Part::Engines(_)) => "an extractor",
+            Self::Part(Part::Discovery(_)) => "a discovery",
+            Self::Part(Part::Parser(_)) => "a parser",
+            Self::Part(Part::Saturation(_)) => "a saturation detector",
+            Self::Broken => "broken",
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The endpoints file of `file-discovery`: llm-d's shape, and `objectives` as ours.
+//!
+//! Must not know files or DNS: the text is passed in and host names stay names.
+//!
+//! ```yaml
+//! endpoints:
+//! - {name: vllm-0, namespace: prod, address: 10.0.0.7, port: "8000", labels: {llm-d.ai/role: decode}}
+//! objectives:
+//! - {name: batch, priority: -1}
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::complaint::{Complaints, ConfigErrors};
+use super::tree;
+use super::walk::{Field, Fields};
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EndpointsFile {
+    /// Endpoints in the file's order; no two share namespace and name.
+    pub endpoints: Vec<EndpointEntry>,
+    /// Priorities by the objective's name.
+    pub objectives: BTreeMap<String, i32>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointEntry {
+    /// Its name in the namespace.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// An IPv4 address, an IPv6 address without brackets, or a host name.
+    pub host: String,
+    /// The port of the engine, never zero.
+    pub port: u16,
+    /// Labels that filters look at.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The namespace of entries that name none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Reads the text of `file`, whose name serves the complaints alone.
+///
+/// # Errors
+/// All that is wrong with the file; then none of it counts.
+pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
+    let mut complaints = Complaints::default();
+    let read = tree::parse(text, &mut complaints).and_then(|node| document(&Field::document(&node), &mut complaints));
+    complaints.or(file, read)
+}
+
+fn document(field: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointsFile> {
+    let mut fields = field.fields(complaints)?;
+    let mut file = EndpointsFile::default();
+    let mut names = BTreeSet::new();
+    for item in fields.take("endpoints").map(|list| list.list(complaints)).unwrap_or_default() {
+        let Some(entry) = endpoint(&item, complaints) else {
+            continue;
+        };
+        if !names.insert((entry.namespace.clone(), entry.name.clone())) {
+            let said = format!("the endpoint `{}/{}` is there already; names must differ", entry.namespace, entry.name);
+            item.complain(complaints, said);
+        }
+        file.endpoints.push(entry);
+    }
+    for item in fields.take("objectives").map(|list| list.list(complaints)).unwrap_or_default() {
+        let Some((name, priority)) = objective(&item, complaints) else {
+            continue;
+        };
+        if file.objectives.insert(name.clone(), priority).is_some() {
+            item.complain(complaints, format!("the objective `{name}` is there already; names must differ"));
+        }
+    }
+    fields.finish(complaints);
+    Some(file)
+}
+
+fn endpoint(item: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointEntry> {
+    let mut fields = item.fields(complaints)?;
+    let name = name(&mut fields, complaints);
+    let namespace = fields.take("namespace").map(|field| field.text(complaints).map(str::to_owned));
+    let host = fields.require("address", complaints).and_then(|field| host(&field, complaints));
+    let port = fields.require("port", complaints).and_then(|field| port(&field, complaints));
+    let labels = fields.take("labels").map_or(Some(BTreeMap::new()), |field| labels(&field, complaints));
+    fields.finish(complaints);
+    Some(EndpointEntry {
+        name: name?,
+        namespace: namespace.unwrap_or_else(|| Some(DEFAULT_NAMESPACE.to_owned()))?,
+        host: host?,
+        port: port?,
+        labels: labels?,
+    })
+}
+
+fn objective(item: &Field<'_>, complaints: &mut Complaints) -> Option<(String, i32)> {
+    let mut fields = item.fields(complaints)?;
+    let name = name(&mut fields, complaints);
+    let range = "a whole number of 32 bits";
+    let priority = fields.require("priority", complaints).and_then(|field| field.whole::<i32>(complaints, range));
+    fields.finish(complaints);
+    Some((name?, priority?))
+}
+
+fn name(fields: &mut Fields<'_>, complaints: &mut Complaints) -> Option<String> {
+    let field = fields.require("name", complaints)?;
+    let name = field.text(complaints)?;
+    if name.is_empty() {
+        field.complain(complaints, "a name must not be empty");
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn host(field: &Field<'_>, complaints: &mut Complaints) -> Option<String> {
+    let text = field.text(complaints)?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let right = match bare {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => text.parse::<IpAddr>().is_ok() || is_host_name(text),
+    };
+    if right {
+        return Some(bare.unwrap_or(text).to_owned());
+    }
+    let with_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let cure = if with_port { "; the port stands in `port`" } else { "" };
+    field.complain(complaints, format!("{text:?} is no IPv4 or IPv6 address and no host name{cure}"));
+    None
+}
+
+/// llm-d writes ports as text; numbers are read too.
+fn port(field: &Field<'_>, complaints: &mut Complaints) -> Option<u16> {
+    let port = match &field.node.value {
+        tree::Value::Text(text) => text.parse().ok(),
+        tree::Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
+        _ => None,
+    };
+    let port = port.filter(|port| *port > 0);
+    if port.is_none() {
+        field.complain(complaints, format!("expected a port from 1 to 65535, got {}", field.node.kind()));
+    }
+    port
+}
+
+fn labels(field: &Field<'_>, complaints: &mut Complaints) -> Option<BTreeMap<String, String>> {
+    let labels = field.fields(complaints)?.rest().into_iter();
+    let labels: Vec<_> =
+        labels.map(|(key, value)| Some((key.to_owned(), value.text(complaints)?.to_owned()))).collect();
+    labels.into_iter().collect()
+}
+
+/// Letters, digits, `-` and `_` in parts of at most 63, parted by dots, and no bare number: `10.0.0.256` is a mistake.
+fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let part = |part: &str| {
+        let letters = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        letters && (1..=63).contains(&part.len()) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(part) && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+#[path = "endpoints_file_tests.rs"]
+mod tests;

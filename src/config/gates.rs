@@ -1,0 +1,36 @@
+//! `featureGates`: switches by name.
+//!
+//! Must not know what a gate changes elsewhere.
+
+use super::complaint::Complaints;
+use super::near;
+use super::walk::Field;
+
+const FLOW_CONTROL: &str = "flowControl";
+/// In llm-d it fills the data of replicas that do not lead. Here every replica serves, so it is always so.
+const POPULATE_NON_LEADER: &str = "haPopulateNonLeaderDatastore";
+const KNOWN: [&str; 2] = [FLOW_CONTROL, POPULATE_NON_LEADER];
+
+/// Reads "name", "name=true" and "name=false".
+pub(super) fn read(list: &Field<'_>, complaints: &mut Complaints) {
+    for item in list.list(complaints) {
+        let Some(text) = item.text(complaints) else { continue };
+        let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+        let on = match value.trim().to_ascii_lowercase().as_str() {
+            "true" | "t" | "1" => true,
+            "false" | "f" | "0" => false,
+            _ => {
+                item.complain(complaints, format!("a gate is `name`, `name=true` or `name=false`, got {text:?}"));
+                continue;
+            }
+        };
+        if !KNOWN.contains(&name) {
+            let near = near::did_you_mean(name, KNOWN);
+            let known = near.unwrap_or_else(|| format!("known are {}", near::listed(&KNOWN)));
+            item.complain(complaints, format!("no feature gate is called `{name}`; {known}"));
+        } else if name == FLOW_CONTROL && on {
+            let said = "flow control is known to llm-d and not here yet; leave the gate out";
+            complaints.not_here_yet(item.place(), &item.path, said);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Near names, for "did you mean".
+//!
+//! Must not know what the names name.
+
+/// A name may differ from a near one by a third of its length, and by this many letters at most.
+const DISTANCE_MAX: usize = 4;
+/// Suggestions in one sentence.
+const SUGGESTIONS_MAX: usize = 3;
+/// Names longer than this are not compared: a distance costs the product of both lengths.
+const COMPARED_CHARS_MAX: usize = 128;
+
+/// "did you mean `a` or `b`?", nearest first; `None` when nothing is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near = nearest(name, known);
+    (!near.is_empty()).then(|| format!("did you mean {}?", either(&near)))
+}
+
+/// "`a`, `b` and `c`".
+pub(crate) fn listed(names: &[&str]) -> String {
+    joined(names, "and")
+}
+
+/// "`a`, `b` or `c`".
+pub(crate) fn either(names: &[&str]) -> String {
+    joined(names, "or")
+}
+
+fn joined(names: &[&str], word: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        None => "none".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} {word} {last}", first.join(", ")),
+    }
+}
+
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let length = name.chars().count();
+    if length > COMPARED_CHARS_MAX {
+        return Vec::new();
+    }
+    let most = DISTANCE_MAX.min(length.div_ceil(3));
+    let mut near: Vec<(usize, &str)> = known.into_iter().map(|known| (distance(name, known), known)).collect();
+    near.retain(|(distance, _)| *distance <= most);
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(SUGGESTIONS_MAX).map(|(_, name)| name).collect()
+}
+
+/// Edits between two names: insertions, deletions, replacements and swaps of neighbours, without regard to case.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().map(|letter| letter.to_ascii_lowercase()).collect();
+    let b: Vec<char> = b.chars().map(|letter| letter.to_ascii_lowercase()).collect();
+    // Rows `i - 2`, `i - 1` and `i` of the table.
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before_last[j - 2] + 1);
+            }
+            row.push(least);
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_counts_edits_and_swaps_of_neighbours() {
+        assert_eq!(distance("queue-scorer", "queue-scorer"), 0);
+        assert_eq!(distance("queue-scorrer", "queue-scorer"), 1);
+        assert_eq!(distance("quuee", "queue"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("Queue", "queue"), 0);
+    }
+
+    #[test]
+    fn only_near_names_are_suggested_and_the_nearest_comes_first() {
+        let known = ["queue-scorer", "token-load-scorer", "queue-score"];
+        let said = did_you_mean("queue-scorrer", known);
+        assert_eq!(said.as_deref(), Some("did you mean `queue-scorer` or `queue-score`?"));
+        assert_eq!(did_you_mean("zebra", known), None);
+        assert_eq!(did_you_mean(&"q".repeat(10_000), known), None);
+    }
+
+    #[test]
+    fn names_are_listed_as_people_do() {
+        assert_eq!(listed(&["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(either(&["a"]), "`a`");
+        assert_eq!(listed(&[]), "none");
+    }
+}

@@ -1,0 +1,79 @@
+//! `metrics-data-source`: where engines are scraped.
+//!
+//! Must not know sockets.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Part, ScrapeSettings};
+use crate::config::duration;
+
+/// llm-d's parameters and defaults.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Parameters {
+    scheme: String,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    insecure_skip_verify: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    ca_cert_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    client_cert_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    client_key_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    interval: String,
+}
+
+pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
+    let p = &*parameters;
+    match p.scheme.as_str() {
+        "http" => {}
+        "https" => return Err("scraping over https is known to llm-d and not here yet; use `scheme: http`".to_owned()),
+        other => return Err(format!("scheme must be `http` or `https`, got {other:?}")),
+    }
+    if !p.path.starts_with('/') {
+        return Err(format!("path must begin with `/`, got {:?}", p.path));
+    }
+    if p.port == Some(0) {
+        return Err("port must be within 1 and 65535, got 0".to_owned());
+    }
+    for (name, path) in [
+        ("caCertPath", &p.ca_cert_path),
+        ("clientCertPath", &p.client_cert_path),
+        ("clientKeyPath", &p.client_key_path),
+    ] {
+        if !path.is_empty() {
+            return Err(format!("{name} belongs to https, which is known to llm-d and not here yet; leave it out"));
+        }
+    }
+    let interval = match p.interval.as_str() {
+        "" => None,
+        text => Some(duration::read(text).map_err(|why| format!("interval: {why}"))?).filter(|span| !span.is_zero()),
+    };
+    Ok(Part::Scrape(ScrapeSettings {
+        https: false,
+        path: p.path.clone(),
+        port: p.port,
+        interval,
+        insecure_skip_verify: p.insecure_skip_verify,
+    }))
+}
+
+// === impl Parameters ===
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            scheme: "http".to_owned(),
+            path: "/metrics".to_owned(),
+            port: None,
+            insecure_skip_verify: true,
+            ca_cert_path: String::new(),
+            client_cert_path: String::new(),
+            client_key_path: String::new(),
+            interval: String::new(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `approx-prefix-cache-producer`: how prompts become chains and how much the index may believe.
+//!
+//! Must not know the index.
+
+use serde::{Deserialize, Serialize};
+
+use super::{BYTES_PER_TOKEN, Part, PrefixSettings};
+
+/// llm-d's default, vLLM's block.
+const DEFAULT_BLOCK_TOKENS: u32 = 16;
+/// Blocks of a prompt that are looked at where no cap is set: 64 million tokens in blocks of 64.
+const UNCAPPED_BLOCKS: usize = 1 << 20;
+
+/// llm-d's parameters and defaults, and `minBlockSizeTokens`, which is fixed there.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Parameters {
+    auto_tune: bool,
+    block_size_tokens: u32,
+    min_block_size_tokens: u32,
+    max_prefix_tokens_to_match: u32,
+    max_prefix_blocks_to_match: u32,
+    #[serde(rename = "lruCapacityPerServer")]
+    lru_capacity_per_server: u64,
+    /// Deprecated; stands for `blockSizeTokens` where that has its default.
+    #[serde(skip_serializing)]
+    block_size: u32,
+}
+
+pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
+    if parameters.block_size > 0 && parameters.block_size_tokens == DEFAULT_BLOCK_TOKENS {
+        parameters.block_size_tokens = parameters.block_size;
+    }
+    let p = &*parameters;
+    if p.min_block_size_tokens == 0 {
+        return Err("minBlockSizeTokens must be above 0".to_owned());
+    }
+    if !p.auto_tune && p.block_size_tokens == 0 {
+        return Err("blockSizeTokens must be above 0 where autoTune is off".to_owned());
+    }
+    if p.lru_capacity_per_server == 0 {
+        return Err("lruCapacityPerServer must be above 0".to_owned());
+    }
+    let block_tokens = p.block_size_tokens.max(p.min_block_size_tokens);
+    let blocks_max = match (p.max_prefix_tokens_to_match, p.max_prefix_blocks_to_match) {
+        (0, 0) => UNCAPPED_BLOCKS,
+        (0, blocks) => blocks as usize,
+        (tokens, _) => (tokens / block_tokens).max(1) as usize,
+    };
+    Ok(Part::Prefix(PrefixSettings {
+        enabled: true,
+        block_tokens,
+        blocks_max: blocks_max.min(UNCAPPED_BLOCKS),
+        capacity_blocks: p.lru_capacity_per_server,
+        auto_tune: p.auto_tune,
+        bytes_per_token: BYTES_PER_TOKEN,
+    }))
+}
+
+// === impl Parameters ===
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            auto_tune: true,
+            block_size_tokens: DEFAULT_BLOCK_TOKENS,
+            min_block_size_tokens: 64,
+            max_prefix_tokens_to_match: 131_072,
+            max_prefix_blocks_to_match: 2048,
+            lru_capacity_per_server: 31_250,
+            block_size: 0,
+        }
+    }
+}

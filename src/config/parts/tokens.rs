@@ -1,0 +1,46 @@
+//! `token-producer`: how a prompt's length in tokens is found; by estimate, for now.
+//!
+//! Must not know tokenizers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Part;
+
+/// llm-d's parameters.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(super) struct Parameters {
+    /// Read and without effect: an estimate is the same for every model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_name: Option<String>,
+    #[serde(skip_serializing)]
+    vllm: Option<Value>,
+    estimate: Estimate,
+    #[serde(skip_serializing)]
+    uds_tokenizer_config: Option<Value>,
+}
+
+/// How images and videos would count.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct Estimate {
+    #[serde(skip_serializing)]
+    image: Option<Value>,
+    #[serde(skip_serializing)]
+    video: Option<Value>,
+}
+
+pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
+    let not_here = |what: &str, cure: &str| Err(format!("{what} is known to llm-d and not here yet; {cure}"));
+    if parameters.vllm.is_some() {
+        return not_here("the vllm mode", "leave `vllm` out and tokens are estimated");
+    }
+    if parameters.uds_tokenizer_config.is_some() {
+        return not_here("udsTokenizerConfig", "leave it out and tokens are estimated");
+    }
+    if parameters.estimate.image.is_some() || parameters.estimate.video.is_some() {
+        return not_here("the estimate of images and videos", "leave `image` and `video` out");
+    }
+    Ok(Part::Tokens)
+}

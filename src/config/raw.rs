@@ -1,0 +1,250 @@
+//! The document as it was written: every section that we have, read by kind, and complaints about all others.
+//!
+//! Must not know plugin types, nor resolve references.
+
+use super::complaint::{Complaints, Place};
+use super::gates;
+use super::near;
+use super::walk::{Field, Fields};
+
+pub(super) const API_VERSION: &str = "llm-d.ai/v1alpha1";
+const API_VERSION_LEGACY: &str = "inference.networking.x-k8s.io/v1alpha1";
+pub(super) const KIND: &str = "EndpointPickerConfig";
+
+/// The document.
+#[derive(Debug, Default)]
+pub(super) struct Raw<'n> {
+    pub(super) plugins: Vec<RawPlugin<'n>>,
+    pub(super) profiles: Vec<RawProfile>,
+    pub(super) data_layer: RawDataLayer,
+    pub(super) saturation: Option<Reference>,
+    pub(super) parsers: Vec<Reference>,
+}
+
+/// One item of `plugins`.
+#[derive(Debug)]
+pub(super) struct RawPlugin<'n> {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) path: String,
+    pub(super) name_place: Place,
+    pub(super) kind_place: Place,
+    pub(super) parameters: Option<Field<'n>>,
+}
+
+/// A `pluginRef`.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) path: String,
+}
+
+/// One item of `schedulingProfiles`.
+#[derive(Debug)]
+pub(super) struct RawProfile {
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) path: String,
+    pub(super) plugins: Vec<(Reference, Option<f64>)>,
+}
+
+/// `dataLayer`.
+#[derive(Debug)]
+pub(super) struct RawDataLayer {
+    pub(super) place: Place,
+    pub(super) inject_defaults: bool,
+    pub(super) sources: Vec<RawSource>,
+    pub(super) discovery: Option<Reference>,
+}
+
+/// One item of `dataLayer.sources`.
+#[derive(Debug)]
+pub(super) struct RawSource {
+    pub(super) source: Reference,
+    pub(super) extractors: Vec<Reference>,
+}
+
+/// Reads the whole document.
+pub(super) fn read<'n>(document: &Field<'n>, complaints: &mut Complaints) -> Option<Raw<'n>> {
+    let mut fields = document.fields(complaints)?;
+    head(&mut fields, complaints);
+    let mut raw = Raw::default();
+    if let Some(gates) = fields.take("featureGates") {
+        gates::read(&gates, complaints);
+    }
+    if let Some(list) = fields.take("plugins") {
+        raw.plugins = list.list(complaints).iter().filter_map(|item| plugin(item, complaints)).collect();
+    }
+    if let Some(list) = fields.take("schedulingProfiles") {
+        raw.profiles = list.list(complaints).iter().filter_map(|item| profile(item, complaints)).collect();
+    }
+    if let Some(field) = fields.take("dataLayer") {
+        raw.data_layer = data_layer(&field, complaints).unwrap_or_default();
+    }
+    // Where the old and the new spelling are both there the new one counts, as in llm-d.
+    let saturation = fields.take("saturationDetector").and_then(|field| optional_reference(&field, complaints));
+    let flow = fields.take("flowControl").and_then(|field| flow_control(&field, complaints));
+    raw.saturation = flow.or(saturation);
+    let parser = fields.take("parser").and_then(|field| reference(&field, complaints));
+    if let Some(mut handler) = fields.take("requestHandler").and_then(|field| field.fields(complaints)) {
+        raw.parsers = references(handler.take("parsers"), complaints);
+        handler.finish(complaints);
+    }
+    if raw.parsers.is_empty() {
+        raw.parsers.extend(parser);
+    }
+    fields.finish(complaints);
+    Some(raw)
+}
+
+fn head(fields: &mut Fields<'_>, complaints: &mut Complaints) {
+    if let Some(field) = fields.require("apiVersion", complaints)
+        && field.text(complaints).is_some_and(|text| text != API_VERSION && text != API_VERSION_LEGACY)
+    {
+        let known = near::either(&[API_VERSION, API_VERSION_LEGACY]);
+        field.complain(complaints, format!("expected {known}, got {}", field.node.kind()));
+    }
+    if let Some(field) = fields.require("kind", complaints)
+        && field.text(complaints).is_some_and(|text| text != KIND)
+    {
+        field.complain(complaints, format!("expected `{KIND}`, got {}", field.node.kind()));
+    }
+}
+
+fn plugin<'n>(item: &Field<'n>, complaints: &mut Complaints) -> Option<RawPlugin<'n>> {
+    let mut fields = item.fields(complaints)?;
+    let name = fields.take("name");
+    let kind = fields.require("type", complaints);
+    let parameters = fields.take("parameters");
+    fields.finish(complaints);
+    let kind = kind?;
+    let text = kind.text(complaints)?;
+    let name_place = name.as_ref().map_or(kind.place(), Field::place);
+    // An empty name counts as none, as in llm-d.
+    let name = name.and_then(|name| name.text(complaints)).filter(|name| !name.is_empty()).unwrap_or(text);
+    Some(RawPlugin {
+        name: name.to_owned(),
+        kind: text.to_owned(),
+        path: item.path.clone(),
+        name_place,
+        kind_place: kind.place(),
+        parameters,
+    })
+}
+
+fn profile(item: &Field<'_>, complaints: &mut Complaints) -> Option<RawProfile> {
+    let mut fields = item.fields(complaints)?;
+    let name = fields.require("name", complaints);
+    let place = name.as_ref().map_or(item.place(), Field::place);
+    let mut plugins = Vec::new();
+    for item in fields.take("plugins").map(|list| list.list(complaints)).unwrap_or_default() {
+        let Some(mut fields) = item.fields(complaints) else { continue };
+        let reference = plugin_ref(&mut fields, complaints);
+        let weight = fields.take("weight").map(|weight| weight.number(complaints));
+        fields.finish(complaints);
+        plugins.extend(reference.map(|reference| (reference, weight.flatten())));
+    }
+    fields.finish(complaints);
+    let name = name?.text(complaints)?.to_owned();
+    if name.is_empty() {
+        complaints.add(place, &item.path, "a profile needs a name");
+    }
+    Some(RawProfile { name, place, path: item.path.clone(), plugins })
+}
+
+fn data_layer(field: &Field<'_>, complaints: &mut Complaints) -> Option<RawDataLayer> {
+    let mut fields = field.fields(complaints)?;
+    let inject = fields.take("injectDefaults").and_then(|field| field.boolean(complaints)).unwrap_or(true);
+    let mut sources = Vec::new();
+    for item in fields.take("sources").map(|list| list.list(complaints)).unwrap_or_default() {
+        let Some(mut fields) = item.fields(complaints) else { continue };
+        let source = plugin_ref(&mut fields, complaints);
+        let extractors = references(fields.take("extractors"), complaints);
+        fields.finish(complaints);
+        sources.extend(source.map(|source| RawSource { source, extractors }));
+    }
+    let discovery = fields.take("discovery").and_then(|field| reference(&field, complaints));
+    let later = ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"];
+    not_here_yet(&mut fields, &later, complaints);
+    fields.finish(complaints);
+    Some(RawDataLayer { place: field.place(), inject_defaults: inject, sources, discovery })
+}
+
+/// All of flow control but its detector, which admission uses without it too.
+fn flow_control(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
+    let mut fields = field.fields(complaints)?;
+    let detector = fields.take("saturationDetector").and_then(|field| optional_reference(&field, complaints));
+    let later = [
+        "maxBytes",
+        "maxRequests",
+        "defaultRequestTTL",
+        "noEndpointRequestTTL",
+        "defaultPriorityBand",
+        "defaultNegativePriorityBand",
+        "priorityBands",
+        "usageLimitPolicyPluginRef",
+        "enableEviction",
+    ];
+    not_here_yet(&mut fields, &later, complaints);
+    fields.finish(complaints);
+    detector
+}
+
+/// Complains about fields whose effect is missing; `false`, `0` and "" ask for none.
+fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], complaints: &mut Complaints) {
+    for name in names {
+        let Some(field) = fields.take(name) else { continue };
+        let asks_for_nothing = match field.node.to_json() {
+            serde_json::Value::Bool(value) => !value,
+            serde_json::Value::Number(value) => value.as_f64() == Some(0.0),
+            serde_json::Value::String(text) => text.is_empty() || text == "0",
+            _ => false,
+        };
+        if !asks_for_nothing {
+            let said = format!("`{name}` is known to llm-d and not here yet; leave it out");
+            complaints.not_here_yet(field.place(), &field.path, said);
+        }
+    }
+}
+
+fn references(list: Option<Field<'_>>, complaints: &mut Complaints) -> Vec<Reference> {
+    let items = list.map(|list| list.list(complaints)).unwrap_or_default();
+    items.iter().filter_map(|item| reference(item, complaints)).collect()
+}
+
+/// A mapping with a `pluginRef` alone.
+fn reference(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
+    let mut fields = field.fields(complaints)?;
+    let reference = plugin_ref(&mut fields, complaints);
+    fields.finish(complaints);
+    reference
+}
+
+/// The same where the reference may be left out or empty.
+fn optional_reference(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
+    let mut fields = field.fields(complaints)?;
+    let field = fields.take("pluginRef");
+    fields.finish(complaints);
+    let field = field?;
+    let name = field.text(complaints).filter(|name| !name.is_empty())?;
+    Some(Reference { name: name.to_owned(), place: field.place(), path: field.path })
+}
+
+fn plugin_ref(fields: &mut Fields<'_>, complaints: &mut Complaints) -> Option<Reference> {
+    let field = fields.require("pluginRef", complaints)?;
+    let name = field.text(complaints)?.to_owned();
+    if name.is_empty() {
+        field.complain(complaints, "a pluginRef needs the name of a plugin");
+        return None;
+    }
+    Some(Reference { name, place: field.place(), path: field.path })
+}
+
+// === impl RawDataLayer ===
+
+impl Default for RawDataLayer {
+    fn default() -> Self {
+        Self { place: Place { line: 1, column: 1 }, inject_defaults: true, sources: Vec::new(), discovery: None }
+    }
+}

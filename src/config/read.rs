@@ -1,0 +1,156 @@
+//! Text to blueprint, in three steps: what was written, what it refers to, what it builds.
+//!
+//! Must not know single plugins.
+
+use super::blueprint::{
+    Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
+    ScrapeSettings,
+};
+use super::complaint::{Complaints, ConfigErrors};
+use super::declared::{Holds, Shelf};
+use super::parts::{self, Part};
+use super::profiles::{self, Plan};
+use super::raw::{self, Raw};
+use super::sections::{self, Sections};
+use super::walk::Field;
+use super::{effective, tree};
+use crate::plugin::Catalog;
+
+/// The configuration that counts when none is given: llm-d's.
+pub fn default_text() -> &'static str {
+    "apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: queue-scorer
+- type: kv-cache-utilization-scorer
+- type: prefix-cache-scorer
+- type: metrics-data-source
+- type: core-metrics-extractor
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: queue-scorer
+    weight: 2
+  - pluginRef: kv-cache-utilization-scorer
+    weight: 2
+  - pluginRef: prefix-cache-scorer
+    weight: 3
+dataLayer:
+  sources:
+  - pluginRef: metrics-data-source
+    extractors:
+    - pluginRef: core-metrics-extractor
+"
+}
+
+/// Reads a configuration; an empty text stands for [`default_text`]. `file` serves the complaints alone.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read(text: &str, file: &str, catalog: &Catalog) -> Result<Blueprint, ConfigErrors> {
+    let text = if text.trim().is_empty() { default_text() } else { text };
+    let mut complaints = Complaints::default();
+    let Some(document) = tree::parse(text, &mut complaints) else { return Err(complaints.into_errors(file)) };
+    let raw = raw::read(&Field::document(&document), &mut complaints);
+    let built = raw.and_then(|raw| blueprint(&raw, catalog, &mut complaints));
+    complaints.or(file, built)
+}
+
+fn blueprint(raw: &Raw<'_>, catalog: &Catalog, complaints: &mut Complaints) -> Option<Blueprint> {
+    let mut shelf = Shelf::new(catalog, &raw.plugins, complaints);
+    let plan = profiles::plan(&raw.profiles, &mut shelf, complaints);
+    let saturation = sections::saturation(raw.saturation.as_ref(), &mut shelf, complaints);
+    let (source, extractor, discovery) = sections::data_layer(&raw.data_layer, &mut shelf, complaints);
+    let parsers = sections::parsers(&raw.parsers, &mut shelf, complaints);
+    let reads_matches = sections::producers(&used(&plan), &mut shelf, complaints);
+    sections::producer_names(&raw.plugins, &shelf, complaints);
+    let inject_defaults = raw.data_layer.inject_defaults;
+    let sections = Sections { inject_defaults, source, extractor, discovery, parsers, saturation };
+    if !complaints.is_empty() {
+        return None;
+    }
+    let settings = Settings { shelf: &shelf };
+    Some(Blueprint {
+        profiles: profiles::build(&plan, &shelf)?,
+        prefix: settings.prefix(reads_matches)?,
+        in_flight: settings.in_flight()?,
+        saturation: settings.saturation(&sections.saturation)?,
+        parsers: sections.parsers.iter().map(|name| settings.parser(name)).collect::<Option<_>>()?,
+        scrape: settings.scrape(&sections.source)?,
+        engines: settings.engines(&sections.extractor)?,
+        discovery: match &sections.discovery {
+            Some(name) => Some(settings.discovery(name)?),
+            None => None,
+        },
+        effective: effective::text(&shelf, &plan, &sections),
+    })
+}
+
+/// Names of all plugins that a request meets.
+fn used(plan: &Plan) -> Vec<String> {
+    let of_profiles = plan.profiles.iter().flat_map(|profile| profile.plugins.iter().map(|(name, _)| name.clone()));
+    of_profiles.chain([plan.handler.clone()]).collect()
+}
+
+/// Takes settings off the shelf by the names they were found under.
+struct Settings<'s, 'c> {
+    shelf: &'s Shelf<'c>,
+}
+
+// === impl Settings ===
+
+impl Settings<'_, '_> {
+    fn part(&self, name: &str) -> Option<Part> {
+        match &self.shelf.find(name)?.holds {
+            Holds::Part(part) => Some(part.clone()),
+            _ => None,
+        }
+    }
+
+    /// The part of a producer, which nobody refers to by name; its defaults where it is not there.
+    fn producer(&self, kind: &str) -> Option<Part> {
+        match self.shelf.of_kind(kind).next() {
+            Some(plugin) => self.part(&plugin.name),
+            None => parts::build(kind, &serde_json::Value::Null)?.ok().map(|(part, _)| part),
+        }
+    }
+
+    fn prefix(&self, enabled: bool) -> Option<PrefixSettings> {
+        let Part::Prefix(settings) = self.producer(parts::APPROX_PREFIX_CACHE_PRODUCER)? else { return None };
+        Some(PrefixSettings { enabled, ..settings })
+    }
+
+    fn in_flight(&self) -> Option<InFlightSettings> {
+        let Part::InFlight(settings) = self.producer(parts::INFLIGHT_LOAD_PRODUCER)? else { return None };
+        Some(settings)
+    }
+
+    fn saturation(&self, name: &str) -> Option<SaturationSettings> {
+        let Part::Saturation(settings) = self.part(name)? else { return None };
+        Some(settings)
+    }
+
+    fn parser(&self, name: &str) -> Option<Parser> {
+        let Part::Parser(parser) = self.part(name)? else { return None };
+        Some(parser)
+    }
+
+    fn scrape(&self, name: &str) -> Option<ScrapeSettings> {
+        let Part::Scrape(settings) = self.part(name)? else { return None };
+        Some(settings)
+    }
+
+    fn engines(&self, name: &str) -> Option<EngineSettings> {
+        let Part::Engines(settings) = self.part(name)? else { return None };
+        Some(settings)
+    }
+
+    fn discovery(&self, name: &str) -> Option<FileDiscovery> {
+        let Part::Discovery(settings) = self.part(name)? else { return None };
+        Some(settings)
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! Walking a tree by a schema: fields are taken by name and kind, what nobody took is unknown.
+//!
+//! Must not know which fields there are. Complaints are collected, so one bad field does not hide the next.
+
+use super::complaint::{Complaints, Place};
+use super::near;
+use super::tree::{Node, Value};
+
+/// A value with its path.
+#[derive(Clone, Debug)]
+pub(super) struct Field<'n> {
+    pub(super) path: String,
+    pub(super) node: &'n Node,
+}
+
+/// A mapping whose fields are taken one by one.
+#[derive(Debug)]
+pub(super) struct Fields<'n> {
+    /// The mapping's own path; empty for the document.
+    pub(super) path: String,
+    pub(super) place: Place,
+    entries: Vec<Option<Entry<'n>>>,
+    asked: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+struct Entry<'n> {
+    key: &'n str,
+    place: Place,
+    node: &'n Node,
+}
+
+// === impl Field ===
+
+impl<'n> Field<'n> {
+    pub(super) fn document(node: &'n Node) -> Self {
+        Self { path: String::new(), node }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.node.place
+    }
+
+    /// Complains about this field.
+    pub(super) fn complain(&self, complaints: &mut Complaints, sentence: impl Into<String>) {
+        complaints.add(self.place(), &self.path, sentence);
+    }
+
+    pub(super) fn text(&self, complaints: &mut Complaints) -> Option<&'n str> {
+        match &self.node.value {
+            Value::Text(text) => Some(text),
+            Value::Number(_) | Value::Bool(_) => self.expected(complaints, "text (put it in quotes)"),
+            _ => self.expected(complaints, "text"),
+        }
+    }
+
+    pub(super) fn boolean(&self, complaints: &mut Complaints) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(value) => Some(*value),
+            _ => self.expected(complaints, "`true` or `false`"),
+        }
+    }
+
+    pub(super) fn number(&self, complaints: &mut Complaints) -> Option<f64> {
+        match &self.node.value {
+            Value::Number(value) => value.as_f64(),
+            _ => self.expected(complaints, "a finite number"),
+        }
+    }
+
+    pub(super) fn whole<T: TryFrom<i64>>(&self, complaints: &mut Complaints, range: &str) -> Option<T> {
+        let value = match &self.node.value {
+            Value::Number(value) => value.as_i64().and_then(|value| T::try_from(value).ok()),
+            _ => None,
+        };
+        value.or_else(|| self.expected(complaints, range))
+    }
+
+    /// The items of a list; nothing at all is an empty list.
+    pub(super) fn list(&self, complaints: &mut Complaints) -> Vec<Self> {
+        let item = |(index, node): (usize, &'n Node)| Self { path: format!("{}[{index}]", self.path), node };
+        match &self.node.value {
+            Value::List(items) => items.iter().enumerate().map(item).collect(),
+            Value::Null => Vec::new(),
+            _ => self.expected(complaints, "a list").unwrap_or_default(),
+        }
+    }
+
+    /// The fields of a mapping; nothing at all is an empty mapping.
+    pub(super) fn fields(&self, complaints: &mut Complaints) -> Option<Fields<'n>> {
+        let entries = match &self.node.value {
+            Value::Map(entries) => entries.as_slice(),
+            Value::Null => &[],
+            _ => return self.expected(complaints, "a mapping"),
+        };
+        let entry = |(key, node): &'n (super::tree::Key, Node)| Some(Entry { key: &key.text, place: key.place, node });
+        let entries = entries.iter().map(entry).collect();
+        Some(Fields { path: self.path.clone(), place: self.place(), entries, asked: Vec::new() })
+    }
+
+    fn expected<T>(&self, complaints: &mut Complaints, what: &str) -> Option<T> {
+        self.complain(complaints, format!("expected {what}, got {}", self.node.kind()));
+        None
+    }
+}
+
+// === impl Fields ===
+
+impl<'n> Fields<'n> {
+    /// The field called `key`; a field that is null counts as absent, as it does in JSON for llm-d.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'n>> {
+        self.asked.push(key);
+        let entry =
+            self.entries.iter_mut().find(|entry| entry.as_ref().is_some_and(|entry| entry.key == key))?.take()?;
+        let present = !matches!(entry.node.value, Value::Null);
+        present.then(|| Field { path: self.below(key), node: entry.node })
+    }
+
+    /// [`Self::take`], complaining when it is absent.
+    pub(super) fn require(&mut self, key: &'static str, complaints: &mut Complaints) -> Option<Field<'n>> {
+        let field = self.take(key);
+        if field.is_none() {
+            complaints.add(self.place, self.path.as_str(), format!("`{key}` is missing"));
+        }
+        field
+    }
+
+    /// Takes everything that is left, as fields.
+    pub(super) fn rest(mut self) -> Vec<(&'n str, Field<'n>)> {
+        let entries: Vec<Entry<'n>> = self.entries.iter_mut().filter_map(Option::take).collect();
+        entries.into_iter().map(|entry| (entry.key, Field { path: self.below(entry.key), node: entry.node })).collect()
+    }
+
+    /// Complains about every field that nobody took.
+    pub(super) fn finish(self, complaints: &mut Complaints) {
+        for entry in self.entries.iter().flatten() {
+            let near = near::did_you_mean(entry.key, self.asked.iter().copied());
+            let sentence = match near {
+                Some(near) => format!("no field is called `{}`; {near}", entry.key),
+                None => format!("no field is called `{}`; known are {}", entry.key, near::listed(&self.asked)),
+            };
+            complaints.add(entry.place, self.below(entry.key), sentence);
+        }
+    }
+
+    fn below(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}

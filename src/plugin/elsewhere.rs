@@ -1,0 +1,127 @@
+//! llm-d's plugin types that are not here yet, so that a moved file is told "not here yet" and not "unknown".
+//!
+//! Must not know what they do. A type leaves this list in the change that brings it.
+
+/// Marks the sentences that blame us and not the file.
+pub(crate) const NOT_HERE_YET: &str = "not here yet";
+
+/// What a person should know about a type of llm-d's that is not here; `None` for types that llm-d does not have.
+pub(crate) fn sentence(kind: &str) -> Option<String> {
+    if let Some((_, successor)) = DEPRECATED.iter().find(|(old, _)| *old == kind) {
+        let here = if TYPES.contains(successor) { ", which is not here yet either" } else { "" };
+        return Some(format!(
+            "`{kind}` is deprecated in llm-d and {NOT_HERE_YET}; its successor is `{successor}`{here}"
+        ));
+    }
+    TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}"))
+}
+
+/// Types that llm-d means to remove, and what replaces them.
+const DEPRECATED: [(&str, &str); 8] = [
+    ("by-label", "label-selector-filter"),
+    ("by-label-selector", "label-selector-filter"),
+    ("data-parallel-profile-handler", "single-profile-handler"),
+    ("disagg-headers-handler", "disagg-profile-handler"),
+    ("pd-profile-handler", "disagg-profile-handler"),
+    ("precise-prefix-cache-scorer", "prefix-cache-scorer"),
+    ("prefill-header-handler", "disagg-profile-handler"),
+    ("tokenizer", "token-producer"),
+];
+
+/// The others.
+const TYPES: &[&str] = &[
+    "agent-identity",
+    "always-disagg-multimodal-decider",
+    "always-disagg-pd-decider",
+    "anthropic-parser",
+    "burst-prefix-cache-producer",
+    "concurrency-detector",
+    "context-length-aware",
+    "dcgm-data-source",
+    "dcgm-extractor",
+    "destination-endpoint-served-verifier",
+    "disagg-profile-handler",
+    "disaggregatedset-rollout-screener",
+    "edf-ordering-policy",
+    "encode-filter",
+    "endpoint-attribute-filter",
+    "endpoint-attribute-scorer",
+    "endpoint-notification-source",
+    "fcfs-ordering-policy",
+    "global-strict-fairness-policy",
+    "header-based-testing-filter",
+    "header-label-affinity-scorer",
+    "header-profile-handler",
+    "k8s-notification-source",
+    "latency-scorer",
+    "latency-slo-admitter",
+    "load-aware-scorer",
+    "local-syncer",
+    "mm-embeddings-cache-producer",
+    "mm-embeddings-cache-scorer",
+    "models-data-extractor",
+    "models-data-source",
+    "multicluster-approx-prefix-cache-producer",
+    "multicluster-file-discovery",
+    "multicluster-kv-cache-utilization-scorer",
+    "multicluster-metrics-data-source",
+    "multicluster-metrics-extractor",
+    "multicluster-prefix-cache-scorer",
+    "multicluster-queue-scorer",
+    "multicluster-session-affinity-filter",
+    "no-hit-lru-scorer",
+    "p2p-source-producer",
+    "precise-prefix-cache-producer",
+    "predicted-latency-producer",
+    "prefix-based-pd-decider",
+    "priority-holdback-policy",
+    "priority-then-time-eviction-order-policy",
+    "probabilistic-admitter",
+    "program-aware-fairness",
+    "request-attribute-reporter",
+    "round-robin-fairness-policy",
+    "session-affinity-filter",
+    "session-affinity-scorer",
+    "session-id-producer",
+    "sglanghttp-parser",
+    "sheddable-eviction-filter",
+    "slo-deadline-ordering-policy",
+    "slo-headroom-tier-filter",
+    "soft-reflective-ceiling-policy",
+    "static-usage-limit-policy",
+    "topology-affinity-filter",
+    "topology-affinity-scorer",
+    "topology-extractor",
+    "utilization-filter",
+    "vertexai-parser",
+    "vllmgrpc-parser",
+    "vllmhttp-parser",
+];
+
+/// Every type of llm-d's that is not here.
+pub(crate) fn types() -> impl Iterator<Item = &'static str> {
+    TYPES.iter().copied().chain(DEPRECATED.iter().map(|(old, _)| *old))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Catalog;
+
+    #[test]
+    fn a_deprecated_type_names_its_successor() {
+        let said = "`by-label` is deprecated in llm-d and not here yet; its successor is `label-selector-filter`";
+        assert_eq!(sentence("by-label").as_deref(), Some(said));
+        assert!(sentence("pd-profile-handler").is_some_and(|said| said.ends_with("which is not here yet either")));
+    }
+
+    #[test]
+    fn nothing_is_both_here_and_not_here() {
+        let catalog = Catalog::builtin();
+        for kind in types() {
+            assert!(!catalog.types().any(|here| here == kind), "{kind} is here");
+            assert!(sentence(kind).is_some());
+        }
+        assert_eq!(sentence("my-own-scorer"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Typed parameters out of a configuration's values, with the path of whatever does not fit.
+//!
+//! Must not know files: a path is steps into the value, and whoever has the text knows the line.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+
+/// What is wrong with the parameters of one plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fault {
+    /// Where, from the parameters' root; empty for the whole.
+    pub(crate) steps: Vec<Step>,
+    /// What.
+    pub(crate) sentence: String,
+    /// A field of this name is not known; these are.
+    pub(crate) unknown: Option<(String, Vec<String>)>,
+}
+
+/// One step into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Into a mapping.
+    Key(String),
+    /// Into a list.
+    Index(usize),
+}
+
+/// Reads parameters; nothing at all is the default.
+pub(crate) fn read<P: DeserializeOwned + Default>(value: &Value) -> Result<P, Fault> {
+    if value.is_null() {
+        return Ok(P::default());
+    }
+    serde_path_to_error::deserialize(value.clone()).map_err(|error| {
+        let steps = error.path().iter().filter_map(step).collect();
+        let sentence = error.inner().to_string();
+        let unknown = unknown_field(&sentence);
+        Fault { steps, sentence, unknown }
+    })
+}
+
+/// Parameters as values again, defaults included.
+pub(crate) fn write<P: Serialize>(parameters: &P) -> Value {
+    // Parameters are structs of plain data; what serde can't write is left out of the effective configuration.
+    serde_json::to_value(parameters).unwrap_or(Value::Null)
+}
+
+fn step(segment: &Segment) -> Option<Step> {
+    match segment {
+        Segment::Seq { index } => Some(Step::Index(*index)),
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+/// Takes serde's "unknown field `x`, expected `a` or `b`" apart.
+fn unknown_field(sentence: &str) -> Option<(String, Vec<String>)> {
+    let rest = sentence.strip_prefix("unknown field `")?;
+    let (field, expected) = rest.split_once('`')?;
+    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    Some((field.to_owned(), known))
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// A fault of the parameters as a whole.
+    pub(crate) fn whole(sentence: String) -> Self {
+        Self { steps: Vec::new(), sentence, unknown: None }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plugin::filter::label_selector::LabelSelector;
+    use crate::plugin::picker::PickerParameters;
+
+    #[test]
+    fn a_fault_knows_its_way_into_the_value() {
+        let value = serde_json::json!({"matchExpressions": [{"key": "a", "operator": "Exists"}, {"key": 1}]});
+        let fault = read::<LabelSelector>(&value).unwrap_err();
+        let steps = [Step::Key("matchExpressions".into()), Step::Index(1), Step::Key("key".into())];
+        assert_eq!(fault.steps, steps);
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_beside_the_known_ones() {
+        let fault = read::<PickerParameters>(&serde_json::json!({"maxNumOfEndpoint": 1})).unwrap_err();
+        assert_eq!(fault.steps, [Step::Key("maxNumOfEndpoint".into())]);
+        assert_eq!(fault.unknown.unwrap(), ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into()]));
+        let fault = read::<crate::plugin::contract::NoParameters>(&serde_json::json!({"x": 1})).unwrap_err();
+        assert_eq!(fault.unknown.unwrap(), ("x".into(), vec![]));
+    }
+
+    #[test]
+    fn nothing_is_the_default() {
+        assert_eq!(read::<PickerParameters>(&Value::Null).unwrap().max_num_of_endpoints, 1);
+        assert_eq!(write(&PickerParameters::default()), serde_json::json!({"maxNumOfEndpoints": 1}));
+    }
+}

@@ -1,0 +1,165 @@
+//! `max-score-picker`: the best total wins, and ties are broken alike on every replica.
+//!
+//! Must not know scorers. Where llm-d shuffles ties, this picker hashes: among equals the request's own key and the
+//! endpoint's name decide. So ties spread over the pool, and two requests that begin alike meet on one endpoint even
+//! while no cache knows their prefix.
+
+use crate::chance::{Chance, mix};
+use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::request::InferenceRequest;
+use crate::schedule::{Ask, Candidate};
+
+use super::PickerParameters;
+
+/// Totals no further apart than this are equal: a sum's last bits are no reason to prefer anybody.
+const TIE: f64 = 1e-9;
+
+/// `max-score-picker`.
+#[derive(Clone, Debug)]
+pub struct MaxScorePicker {
+    count: usize,
+}
+
+/// The request's key for ties: how its prompt begins, or all of its content where there is no chain.
+fn key(request: &InferenceRequest) -> u64 {
+    request.prompt.chain.blocks().first().map_or(request.content_hash, |block| block.0)
+}
+
+/// How much this endpoint is the request's own among equals (rendezvous hashing).
+fn draw(key: u64, row: &Candidate<'_>) -> u64 {
+    mix(key ^ row.endpoint.id.key())
+}
+
+// === impl MaxScorePicker ===
+
+impl Picker for MaxScorePicker {
+    fn pick(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        totals: &[f64],
+        _: &mut Chance,
+        chosen: &mut Vec<usize>,
+    ) {
+        let key = key(ask.request);
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        if self.count == 1 {
+            // The usual case needs no sorting.
+            let top = totals.iter().copied().max_by(f64::total_cmp).unwrap_or_default();
+            order.retain(|&i| totals[i] >= top - TIE);
+        }
+        order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+        let mut rest = order.as_mut_slice();
+        while let Some(&best) = rest.first().filter(|_| chosen.len() < self.count) {
+            let ties = rest.iter().take_while(|&&i| totals[i] >= totals[best] - TIE).count().max(1);
+            let (equals, others) = rest.split_at_mut(ties);
+            equals.sort_by_cached_key(|&i| (std::cmp::Reverse(draw(key, &candidates[i])), i));
+            chosen.extend(equals.iter().take(self.count - chosen.len()));
+            rest = others;
+        }
+    }
+}
+
+impl PickerPlugin for MaxScorePicker {
+    const TYPE: &'static str = "max-score-picker";
+    const READS: &'static [Produced] = &[];
+    type Parameters = PickerParameters;
+
+    fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
+        Ok(Self { count: parameters.count()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::BlockHash;
+    use crate::plugin::testing::{endpoints, picked, request, rows};
+    use crate::prefix::PrefixChain;
+
+    #[test]
+    fn the_best_serves_and_fallbacks_follow_in_order() {
+        let endpoints = endpoints(4);
+        let totals = [0.1, 0.9, 0.5, 0.7];
+        let pick = |count| picked(&MaxScorePicker { count }, &request(1, 1), &rows(&endpoints), &totals);
+        assert_eq!(pick(1), [1]);
+        assert_eq!(pick(3), [1, 3, 2]);
+        assert_eq!(pick(9), [1, 3, 2, 0]);
+    }
+
+    #[test]
+    fn nobody_is_picked_from_nobody() {
+        assert!(picked(&MaxScorePicker { count: 3 }, &request(1, 1), &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn ties_spread_over_the_pool_and_twins_meet() {
+        let endpoints = endpoints(8);
+        let rows = rows(&endpoints);
+        let mut seen = [0u32; 8];
+        for seed in 0..4000 {
+            let first = picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows, &[1.0; 8]);
+            // A twin that begins alike and goes on otherwise has another content hash.
+            let mut twin = request(seed, 5);
+            twin.content_hash = !seed;
+            assert_eq!(first, picked(&MaxScorePicker { count: 1 }, &twin, &rows, &[1.0; 8]));
+            seen[first[0]] += 1;
+        }
+        assert!(seen.iter().all(|&count| (400..600).contains(&count)), "{seen:?}");
+    }
+
+    #[test]
+    fn without_a_chain_the_content_decides() {
+        let endpoints = endpoints(8);
+        let rows = rows(&endpoints);
+        let pick = |seed| picked(&MaxScorePicker { count: 1 }, &request(seed, 0), &rows, &[1.0; 8])[0];
+        assert!((1..100).any(|seed| pick(seed) != pick(0)));
+    }
+
+    #[test]
+    fn the_last_bits_of_a_sum_are_a_tie_and_more_is_not() {
+        let endpoints = endpoints(2);
+        let rows = rows(&endpoints);
+        let first = |seed, totals: [f64; 2]| picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows, &totals)[0];
+        assert!((0..100).any(|seed| first(seed, [0.3, 0.1 + 0.2]) == 0));
+        assert!((0..100).all(|seed| first(seed, [0.3, 0.300_001]) == 1));
+    }
+
+    #[test]
+    fn one_and_many_agree_on_the_first_whatever_the_order_of_rows() {
+        let endpoints = endpoints(6);
+        let mut rows = rows(&endpoints);
+        let totals = [1.0, 0.5, 1.0, 1.0, 0.5, 1.0];
+        for seed in 0..100 {
+            let request = request(seed, 1);
+            let one = picked(&MaxScorePicker { count: 1 }, &request, &rows, &totals);
+            let all = picked(&MaxScorePicker { count: 6 }, &request, &rows, &totals);
+            assert_eq!(one[0], all[0]);
+            assert!(all[..4].iter().all(|&i| totals[i] == 1.0));
+            let name = rows[one[0]].endpoint.id.clone();
+            rows.reverse();
+            let mirrored: Vec<f64> = totals.iter().rev().copied().collect();
+            let again = picked(&MaxScorePicker { count: 1 }, &request, &rows, &mirrored);
+            assert_eq!(rows[again[0]].endpoint.id, name);
+            rows.reverse();
+        }
+    }
+
+    #[test]
+    fn a_joining_endpoint_takes_only_what_becomes_its_own() {
+        let endpoints = endpoints(9);
+        let rows = rows(&endpoints);
+        for seed in 0..500 {
+            let before = picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows[..8], &[1.0; 8]);
+            let after = picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows, &[1.0; 9]);
+            assert!(after == before || after == [8]);
+        }
+    }
+
+    #[test]
+    fn the_key_is_the_first_block() {
+        let mut request = request(7, 0);
+        request.prompt.chain = PrefixChain::from_blocks(64, vec![BlockHash(42), BlockHash(43)]);
+        assert_eq!(key(&request), 42);
+    }
+}

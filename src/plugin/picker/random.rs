@@ -1,0 +1,68 @@
+//! `random-picker`: every candidate is as likely as any other.
+//!
+//! Must not know scores.
+
+use crate::chance::Chance;
+use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::schedule::{Ask, Candidate};
+
+use super::PickerParameters;
+
+/// `random-picker`.
+#[derive(Clone, Debug)]
+pub struct RandomPicker {
+    count: usize,
+}
+
+/// Pushes `count` of `among`, each set and each order as likely as any other (the head of a Fisher-Yates shuffle).
+pub(super) fn pick_uniformly(mut among: Vec<usize>, count: usize, chance: &mut Chance, chosen: &mut Vec<usize>) {
+    for place in 0..count.min(among.len()) {
+        let from = place + chance.below(among.len() - place);
+        among.swap(place, from);
+        chosen.push(among[place]);
+    }
+}
+
+// === impl RandomPicker ===
+
+impl Picker for RandomPicker {
+    fn pick(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], _: &[f64], chance: &mut Chance, chosen: &mut Vec<usize>) {
+        pick_uniformly((0..candidates.len()).collect(), self.count, chance, chosen);
+    }
+}
+
+impl PickerPlugin for RandomPicker {
+    const TYPE: &'static str = "random-picker";
+    const READS: &'static [Produced] = &[];
+    type Parameters = PickerParameters;
+
+    fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
+        Ok(Self { count: parameters.count()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, picked, request, rows};
+
+    #[test]
+    fn everyone_is_picked_alike_whatever_the_scores() {
+        let endpoints = endpoints(4);
+        let mut seen = [0u32; 4];
+        for seed in 0..4000 {
+            let picked =
+                picked(&RandomPicker { count: 1 }, &request(seed, 0), &rows(&endpoints), &[9.0, 0.0, 0.0, 0.0]);
+            seen[picked[0]] += 1;
+        }
+        assert!(seen.iter().all(|&count| (900..1100).contains(&count)), "{seen:?}");
+    }
+
+    #[test]
+    fn fallbacks_differ_from_the_serving_endpoint() {
+        let endpoints = endpoints(4);
+        let mut all = picked(&RandomPicker { count: 9 }, &request(3, 0), &rows(&endpoints), &[0.0; 4]);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,87 @@
+//! `weighted-random-picker`: a candidate is as likely as its total is high.
+//!
+//! Must not know scorers. A-Res (Efraimidis and Spirakis): each candidate draws `U^(1/total)` and the highest win.
+
+use crate::chance::Chance;
+use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::schedule::{Ask, Candidate};
+
+use super::PickerParameters;
+use super::random::pick_uniformly;
+
+/// `weighted-random-picker`.
+#[derive(Clone, Debug)]
+pub struct WeightedRandomPicker {
+    count: usize,
+}
+
+// === impl WeightedRandomPicker ===
+
+impl Picker for WeightedRandomPicker {
+    fn pick(
+        &self,
+        _: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        totals: &[f64],
+        chance: &mut Chance,
+        chosen: &mut Vec<usize>,
+    ) {
+        // `ln(U) / total` orders as `U^(1/total)` does and does not underflow for small totals.
+        let draw = |(i, total): (usize, f64), chance: &mut Chance| ((1.0 - chance.unit()).ln() / total, i);
+        let (likely, never): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(|&i| totals[i] > 0.0);
+        let mut draws: Vec<(f64, usize)> = likely.into_iter().map(|i| draw((i, totals[i]), chance)).collect();
+        draws.sort_by(|a, b| b.0.total_cmp(&a.0));
+        chosen.extend(draws.into_iter().take(self.count).map(|(_, i)| i));
+        // Those without a chance serve where there is nobody else, one as likely as the other.
+        pick_uniformly(never, self.count - chosen.len(), chance, chosen);
+    }
+}
+
+impl PickerPlugin for WeightedRandomPicker {
+    const TYPE: &'static str = "weighted-random-picker";
+    const READS: &'static [Produced] = &[];
+    type Parameters = PickerParameters;
+
+    fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
+        Ok(Self { count: parameters.count()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, picked, request, rows};
+
+    fn shares(totals: [f64; 3]) -> [u32; 3] {
+        let endpoints = endpoints(3);
+        let rows = rows(&endpoints);
+        let mut seen = [0u32; 3];
+        for seed in 0..6000 {
+            seen[picked(&WeightedRandomPicker { count: 1 }, &request(seed, 0), &rows, &totals)[0]] += 1;
+        }
+        seen
+    }
+
+    #[test]
+    fn shares_follow_totals() {
+        let [a, b, c] = shares([3.0, 2.0, 1.0]);
+        assert!((2850..3150).contains(&a) && (1850..2150).contains(&b) && (850..1150).contains(&c), "{a} {b} {c}");
+        let [a, b, _] = shares([3e-300, 3e-300, 0.0]);
+        assert!((2800..3200).contains(&a) && (2800..3200).contains(&b), "{a} {b}");
+    }
+
+    #[test]
+    fn where_all_are_zero_all_are_alike_and_where_not_zero_never_serves() {
+        assert!(shares([0.0; 3]).iter().all(|count| (1800..2200).contains(count)));
+        assert!(shares([-1.0; 3]).iter().all(|count| (1800..2200).contains(count)));
+        assert_eq!(shares([0.0, 0.5, -1.0]), [0, 6000, 0]);
+    }
+
+    #[test]
+    fn those_without_a_chance_are_the_last_fallbacks() {
+        let endpoints = endpoints(4);
+        let all = picked(&WeightedRandomPicker { count: 9 }, &request(1, 0), &rows(&endpoints), &[0.0, 1.0, 0.0, 2.0]);
+        assert_eq!(all.len(), 4);
+        assert!(all[..2].contains(&1) && all[..2].contains(&3), "{all:?}");
+    }
+}

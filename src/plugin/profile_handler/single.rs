@@ -1,0 +1,42 @@
+//! `single-profile-handler`: the only profile runs, for decoding.
+//!
+//! Must not know more than one profile; the configuration refuses it beside several.
+
+use crate::plugin::contract::{Invalid, NoParameters, Produced, ProfileHandler, ProfileHandlerPlugin};
+use crate::schedule::Ask;
+use crate::schedule::decision::Stage;
+
+/// `single-profile-handler`.
+#[derive(Clone, Copy, Debug)]
+pub struct SingleProfileHandler;
+
+// === impl SingleProfileHandler ===
+
+impl ProfileHandler for SingleProfileHandler {
+    fn stages(&self, _: &Ask<'_>, _: &[String]) -> Vec<(usize, Stage)> {
+        vec![(0, Stage::Decode)]
+    }
+}
+
+impl ProfileHandlerPlugin for SingleProfileHandler {
+    const TYPE: &'static str = "single-profile-handler";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::request;
+
+    #[test]
+    fn the_first_profile_decodes() {
+        let request = request(1, 0);
+        let stages = SingleProfileHandler.stages(&Ask { request: &request }, &["default".to_owned()]);
+        assert_eq!(stages, [(0, Stage::Decode)]);
+    }
+}

@@ -1,0 +1,46 @@
+//! `kv-cache-utilization-scorer`: a KV cache with more room is better.
+//!
+//! Must not know what fills the cache.
+
+use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::schedule::{Ask, Candidate};
+
+/// `kv-cache-utilization-scorer`.
+#[derive(Clone, Copy, Debug)]
+pub struct KvCacheUtilizationScorer;
+
+// === impl KvCacheUtilizationScorer ===
+
+impl Scorer for KvCacheUtilizationScorer {
+    fn score(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]) {
+        for (row, score) in candidates.iter().zip(scores) {
+            *score = 1.0 - row.kv_usage;
+        }
+    }
+}
+
+impl ScorerPlugin for KvCacheUtilizationScorer {
+    const TYPE: &'static str = "kv-cache-utilization-scorer";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, request, rows, scores};
+
+    #[test]
+    fn the_score_is_the_share_that_is_free() {
+        let endpoints = endpoints(3);
+        let mut rows = rows(&endpoints);
+        for (row, usage) in rows.iter_mut().zip([0.0, 0.25, 1.0]) {
+            row.kv_usage = usage;
+        }
+        assert_eq!(scores(&KvCacheUtilizationScorer, &request(1, 0), &rows), [1.0, 0.75, 0.0]);
+    }
+}

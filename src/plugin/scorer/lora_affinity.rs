@@ -1,0 +1,80 @@
+//! `lora-affinity-scorer`: an engine that has the adapter is better than one with room for it.
+//!
+//! Must not know which models are adapters: a base model is simply never among them.
+
+use crate::fleet::Adapters;
+use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::schedule::{Ask, Candidate};
+
+/// The adapter is in use.
+const ACTIVE: f64 = 1.0;
+/// There is room for one more adapter.
+const ROOM: f64 = 0.8;
+/// The adapter is queued for loading.
+const WAITING: f64 = 0.6;
+
+/// `lora-affinity-scorer`.
+#[derive(Clone, Copy, Debug)]
+pub struct LoraAffinityScorer;
+
+fn affinity(adapters: &Adapters, model: &str) -> f64 {
+    let has = |names: &[String]| names.iter().any(|name| name == model);
+    if has(&adapters.running) {
+        ACTIVE
+    } else if adapters.running.len() + adapters.waiting.len() < adapters.max as usize {
+        ROOM
+    } else if has(&adapters.waiting) {
+        WAITING
+    } else {
+        0.0
+    }
+}
+
+// === impl LoraAffinityScorer ===
+
+impl Scorer for LoraAffinityScorer {
+    fn score(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]) {
+        for (row, score) in candidates.iter().zip(scores) {
+            *score = row.adapters.map_or(0.0, |adapters| affinity(adapters, &ask.request.target_model));
+        }
+    }
+}
+
+impl ScorerPlugin for LoraAffinityScorer {
+    const TYPE: &'static str = "lora-affinity-scorer";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, request, rows, scores};
+
+    fn adapters(max: u32, running: &[&str], waiting: &[&str]) -> Adapters {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Adapters { max, running: names(running), waiting: names(waiting) }
+    }
+
+    #[test]
+    fn active_beats_room_beats_waiting_beats_full() {
+        let said = [
+            adapters(1, &["sql"], &["x"]),
+            adapters(3, &["x"], &["y"]),
+            adapters(2, &["x", "y"], &["sql"]),
+            adapters(2, &["x", "y"], &[]),
+        ];
+        let endpoints = endpoints(5);
+        let mut rows = rows(&endpoints);
+        for (row, adapters) in rows.iter_mut().zip(&said) {
+            row.adapters = Some(adapters);
+        }
+        let mut request = request(1, 0);
+        request.target_model = "sql".to_owned();
+        assert_eq!(scores(&LoraAffinityScorer, &request, &rows), [1.0, 0.8, 0.6, 0.0, 0.0]);
+    }
+}

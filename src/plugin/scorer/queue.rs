@@ -1,0 +1,55 @@
+//! `queue-scorer`: fewer waiting requests are better.
+//!
+//! Must not know how the number came to be.
+
+use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::schedule::{Ask, Candidate};
+
+use super::score_least;
+
+/// `queue-scorer`.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueScorer;
+
+// === impl QueueScorer ===
+
+impl Scorer for QueueScorer {
+    fn score(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]) {
+        score_least(candidates, scores, |row| row.waiting);
+    }
+}
+
+impl ScorerPlugin for QueueScorer {
+    const TYPE: &'static str = "queue-scorer";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, request, rows, scores};
+
+    #[test]
+    fn the_least_gets_one_the_most_gets_zero_and_the_rest_lie_between() {
+        let endpoints = endpoints(3);
+        let mut rows = rows(&endpoints);
+        for (row, value) in rows.iter_mut().zip([4.0, 0.0, 1.0]) {
+            row.waiting = value;
+        }
+        assert_eq!(scores(&QueueScorer, &request(1, 0), &rows), [0.0, 1.0, 0.75]);
+    }
+
+    #[test]
+    fn where_all_are_alike_all_get_one() {
+        let endpoints = endpoints(2);
+        let mut rows = rows(&endpoints);
+        rows.iter_mut().for_each(|row| row.waiting = 7.0);
+        assert_eq!(scores(&QueueScorer, &request(1, 0), &rows), [1.0, 1.0]);
+        assert_eq!(scores(&QueueScorer, &request(1, 0), &[]), [0.0; 0]);
+    }
+}

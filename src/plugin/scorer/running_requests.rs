@@ -1,0 +1,55 @@
+//! `running-requests-size-scorer`: fewer running requests are better.
+//!
+//! Must not know how the number came to be.
+
+use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::schedule::{Ask, Candidate};
+
+use super::score_least;
+
+/// `running-requests-size-scorer`.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningRequestsSizeScorer;
+
+// === impl RunningRequestsSizeScorer ===
+
+impl Scorer for RunningRequestsSizeScorer {
+    fn score(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]) {
+        score_least(candidates, scores, |row| row.running);
+    }
+}
+
+impl ScorerPlugin for RunningRequestsSizeScorer {
+    const TYPE: &'static str = "running-requests-size-scorer";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, request, rows, scores};
+
+    #[test]
+    fn the_least_gets_one_the_most_gets_zero_and_the_rest_lie_between() {
+        let endpoints = endpoints(3);
+        let mut rows = rows(&endpoints);
+        for (row, value) in rows.iter_mut().zip([4.0, 0.0, 1.0]) {
+            row.running = value;
+        }
+        assert_eq!(scores(&RunningRequestsSizeScorer, &request(1, 0), &rows), [0.0, 1.0, 0.75]);
+    }
+
+    #[test]
+    fn where_all_are_alike_all_get_one() {
+        let endpoints = endpoints(2);
+        let mut rows = rows(&endpoints);
+        rows.iter_mut().for_each(|row| row.running = 7.0);
+        assert_eq!(scores(&RunningRequestsSizeScorer, &request(1, 0), &rows), [1.0, 1.0]);
+        assert_eq!(scores(&RunningRequestsSizeScorer, &request(1, 0), &[]), [0.0; 0]);
+    }
+}

@@ -1,0 +1,83 @@
+//! Rows and requests for the tests of plugins.
+//!
+//! Must not know any plugin.
+
+use std::collections::BTreeMap;
+
+use crate::chance::Chance;
+use crate::fleet::{Endpoint, InFlight, Trust};
+use crate::id::{BlockHash, EndpointId, Slot};
+use crate::prefix::{PrefixChain, PrefixMatch};
+use crate::request::InferenceRequest;
+use crate::schedule::{Ask, Candidate};
+
+use super::contract::{Filter, Picker, Scorer};
+
+/// An endpoint called `default/name`.
+pub(crate) fn endpoint(name: &str, labels: &[(&str, &str)]) -> Endpoint {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Endpoint {
+        id: EndpointId::new("default", name),
+        address: ([10, 0, 0, 1], 8000).into(),
+        labels: labels.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// Endpoints called `e0`, `e1`, ...
+pub(crate) fn endpoints(count: usize) -> Vec<Endpoint> {
+    (0..count).map(|i| endpoint(&format!("e{i}"), &[])).collect()
+}
+
+/// An idle, fresh row for each endpoint.
+pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
+    let row = |(i, endpoint)| Candidate {
+        slot: Slot(u16::try_from(i).unwrap_or(u16::MAX)),
+        endpoint,
+        waiting: 0.0,
+        running: 0.0,
+        kv_usage: 0.0,
+        adapters: None,
+        in_flight: InFlight::default(),
+        matched: PrefixMatch::default(),
+        trust: Trust::Exact,
+        age: None,
+    };
+    endpoints.iter().enumerate().map(row).collect()
+}
+
+/// A request of `blocks` blocks of 64 tokens; its chain starts with `seed`.
+pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
+    let mut request = InferenceRequest { content_hash: seed, ..InferenceRequest::default() };
+    let hashes = (0..blocks as u64).map(|i| BlockHash(seed.wrapping_add(i))).collect();
+    request.prompt.chain = PrefixChain::from_blocks(64, hashes);
+    request.prompt.tokens = 64 * blocks as u64;
+    request
+}
+
+/// Names of the rows that a filter keeps.
+pub(crate) fn kept(filter: &impl Filter, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<String> {
+    let mut keep = vec![true; rows.len()];
+    filter.filter(&Ask { request }, rows, &mut keep);
+    let names = rows.iter().zip(keep).filter(|(_, keep)| *keep);
+    names.map(|(row, _)| row.endpoint.id.name().to_owned()).collect()
+}
+
+/// What a scorer gives.
+pub(crate) fn scores(scorer: &impl Scorer, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<f64> {
+    let mut scores = vec![0.0; rows.len()];
+    scorer.score(&Ask { request }, rows, &mut scores);
+    scores
+}
+
+/// What a picker picks, with the request's own chance.
+pub(crate) fn picked(
+    picker: &impl Picker,
+    request: &InferenceRequest,
+    rows: &[Candidate<'_>],
+    totals: &[f64],
+) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    let mut chance = Chance::from_seed(request.content_hash);
+    picker.pick(&Ask { request }, rows, totals, &mut chance, &mut chosen);
+    chosen
+}
