@@ -174,7 +174,16 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A size: `10MiB`, `25MB`, `65536`.
 fn bytes(text: &str) -> Result<usize, String> {
-    let units = [("", 1.0), ("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9)];
+    let units = [
+        ("", 1.0),
+        ("B", 1.0),
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+        ("KB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+    ];
     let (number, unit) = number_and_unit(text);
     let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
     let size = number.zip(scale).map(|(number, scale)| number * scale);

@@ -1,1 +1,18 @@
-//! The body of one Endpoint Picker replica: waits, listens, delivers, and never decides.
+//! The body of one Endpoint Picker replica.
+//!
+//! Everything here waits, listens, delivers, and never decides: rules live in the crate `murmuration`. Each actor is a
+//! folder of its letters, its handle and its actor, where each arm translates, calls the mind, and delivers.
+
+pub mod admin;
+pub mod args;
+pub mod cli;
+pub mod clock;
+pub mod courier;
+pub mod discovery;
+pub mod endpoint;
+pub mod ext_proc;
+pub mod pool;
+pub mod replica;
+pub mod scheduler;
+pub mod telemetry;
+pub mod tls;

@@ -8,12 +8,13 @@ use std::net::{IpAddr, SocketAddr};
 ///
 /// # Errors
 /// One sentence, when the name has no address.
-pub async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+pub(super) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(SocketAddr::new(address, port));
     }
-    let found = tokio::net::lookup_host((bare, port)).await.map_err(|error| format!("can't resolve {bare:?}: {error}"))?;
+    let found =
+        tokio::net::lookup_host((bare, port)).await.map_err(|error| format!("can't resolve {bare:?}: {error}"))?;
     found.min().ok_or_else(|| format!("{bare:?} resolves to no address"))
 }
 

@@ -117,7 +117,11 @@ impl Scraper {
         self.read(connection, response).await
     }
 
-    async fn read(&mut self, mut connection: Connection, response: hyper::Response<Incoming>) -> Result<Vec<u8>, ScrapeError> {
+    async fn read(
+        &mut self,
+        mut connection: Connection,
+        response: hyper::Response<Incoming>,
+    ) -> Result<Vec<u8>, ScrapeError> {
         if response.status() != StatusCode::OK {
             return Err(ScrapeError::Status(response.status()));
         }

@@ -69,7 +69,11 @@ impl Actor for PoolActor {
     type State = Household;
     type Arguments = PoolArguments;
 
-    async fn pre_start(&self, _: ActorRef<PoolMessage>, arguments: PoolArguments) -> Result<Household, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<PoolMessage>,
+        arguments: PoolArguments,
+    ) -> Result<Household, ActorProcessingErr> {
         Ok(Household {
             arguments,
             lives: 0,
@@ -81,7 +85,11 @@ impl Actor for PoolActor {
         })
     }
 
-    async fn post_start(&self, myself: ActorRef<PoolMessage>, household: &mut Household) -> Result<(), ActorProcessingErr> {
+    async fn post_start(
+        &self,
+        myself: ActorRef<PoolMessage>,
+        household: &mut Household,
+    ) -> Result<(), ActorProcessingErr> {
         household.revive(&myself, Child::Scheduler).await?;
         household.revive(&myself, Child::Discovery).await
     }
@@ -190,7 +198,11 @@ impl Household {
         Ok(Some(actor.get_cell()))
     }
 
-    async fn new_watcher(&self, id: &EndpointId, supervisor: ActorCell) -> Result<Option<ActorCell>, ActorProcessingErr> {
+    async fn new_watcher(
+        &self,
+        id: &EndpointId,
+        supervisor: ActorCell,
+    ) -> Result<Option<ActorCell>, ActorProcessingErr> {
         let Some(endpoint) = self.endpoints.get(id) else { return Ok(None) };
         let Some(spec) = self.arguments.engines.spec_for(&endpoint.labels) else { return Ok(None) };
         let scrape = &self.arguments.scrape;

@@ -15,7 +15,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The failures of one child.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Restarts {
+pub(super) struct Restarts {
     failures: u32,
     last: Timestamp,
 }
@@ -24,7 +24,7 @@ pub struct Restarts {
 
 impl Restarts {
     /// Notes a failure at `now`; gives the pause before the next life.
-    pub fn failed(&mut self, now: Timestamp) -> Duration {
+    pub(super) fn failed(&mut self, now: Timestamp) -> Duration {
         if now.since(self.last) > WINDOW {
             self.failures = 0;
         }

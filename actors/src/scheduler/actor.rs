@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::config::Catalog;
+use murmuration::config::ConfigErrors;
 use murmuration::id::Ticket;
 use murmuration::request::{Asked, InferenceRequest};
+use murmuration::schedule::Profiles;
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
@@ -24,11 +25,14 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct SchedulerActor;
 
+/// Builds a mind's parts anew for each life: plugins are not shared between lives.
+pub type Build = Arc<dyn Fn() -> Result<(Profiles, SchedulerSettings), ConfigErrors> + Send + Sync>;
+
 /// What a scheduler is born with; kept by the pool for the next birth.
 #[derive(Clone)]
 pub struct SchedulerArguments {
-    /// Builds the profiles anew: plugins are not shared between lives.
-    pub blueprint: Arc<dyn Fn() -> (murmuration::schedule::Profiles, SchedulerSettings) + Send + Sync>,
+    /// Builds the mind's parts.
+    pub build: Build,
     /// The replica's clock.
     pub clock: Clock,
     /// Where events are told.
@@ -55,8 +59,12 @@ impl Actor for SchedulerActor {
     type State = Mind;
     type Arguments = SchedulerArguments;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, arguments: SchedulerArguments) -> Result<Mind, ActorProcessingErr> {
-        let (profiles, settings) = (arguments.blueprint)();
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        arguments: SchedulerArguments,
+    ) -> Result<Mind, ActorProcessingErr> {
+        let (profiles, settings) = (arguments.build)()?;
         myself.send_after(TICK, || Message::Tick);
         Ok(Mind {
             scheduler: Scheduler::new(profiles, settings),
@@ -69,7 +77,12 @@ impl Actor for SchedulerActor {
         })
     }
 
-    async fn handle(&self, myself: ActorRef<Message>, message: Message, mind: &mut Mind) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        mind: &mut Mind,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Ask(request, reply) => mind.ask(*request, reply),
             Message::Told(ticket, news) => mind.handle(Input::Told(ticket, news)),

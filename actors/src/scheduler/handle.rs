@@ -32,9 +32,10 @@ pub struct SchedulerHandle {
 // === impl SchedulerHandle ===
 
 impl SchedulerHandle {
-    /// A handle on whichever actor `living` names; requests wait for its answer for `patience` at most.
-    pub fn new(living: watch::Receiver<Option<ActorRef<Message>>>, patience: Duration) -> Self {
-        Self { living, patience }
+    /// A handle on whichever actor the sender will name; requests wait for its answer for `patience` at most.
+    pub fn unborn(patience: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
+        let (sender, living) = watch::channel(None);
+        (sender, Self { living, patience })
     }
 
     /// Announces endpoints.

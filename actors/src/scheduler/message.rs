@@ -25,7 +25,7 @@ pub enum Report {
 }
 
 /// The answer to a request.
-pub type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
+pub(super) type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
 
 /// A letter.
 #[derive(Debug)]
@@ -58,4 +58,3 @@ pub enum Message {
     /// The last decisions, youngest first, at most this many.
     Recent(usize, RpcReplyPort<Vec<Arc<Decision>>>),
 }
-

@@ -8,7 +8,7 @@ mod handle;
 mod message;
 mod reservation;
 
-pub use actor::{SchedulerActor, SchedulerArguments};
+pub use actor::{Build, SchedulerActor, SchedulerArguments};
 pub use handle::SchedulerHandle;
 pub use message::{Message, Report};
 pub use reservation::{Asking, Books, Reservation, TicketNews};

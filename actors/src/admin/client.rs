@@ -1,0 +1,49 @@
+//! Fetching a page from a replica's metrics port, for the command line.
+//!
+//! Must not know what is on the page.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long a page may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The largest page.
+const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The page at `http://address/path`: its status and text.
+///
+/// # Errors
+/// One sentence with the likely cure, when there is no page.
+pub async fn fetch(address: SocketAddr, path: &str) -> Result<(StatusCode, String), String> {
+    let fetched = tokio::time::timeout(PATIENCE, get(address, path)).await;
+    fetched.unwrap_or_else(|_| Err("it took too long".into())).map_err(|why| {
+        format!("can't read http://{address}{path}: {why}; is a replica's --metrics-port there (see --admin)?")
+    })
+}
+
+async fn get(
+    address: SocketAddr,
+    path: &str,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let asking = async {
+        let request = Request::get(path).header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    };
+    tokio::select! {
+        biased;
+        answer = asking => answer,
+        ended = connection => Err(ended.err().map_or_else(|| "the connection ended".into(), Into::into)),
+    }
+}

@@ -1,0 +1,167 @@
+//! A decision and its reasons, for people at a terminal.
+//!
+//! Must not know where the decision came from; it is given the JSON of `/debug/decisions/<request-id>`.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// The decision as a readable page.
+pub fn page(decision: &Value) -> String {
+    let mut page = String::new();
+    let why = &decision["explanation"];
+    line(&mut page, &format!("request   {}", text(&why["request_id"])));
+    line(&mut page, &format!("model     {} ({} prompt tokens)", text(&why["model"]), number(&why["prompt_tokens"])));
+    let left_out = [("outside_subset", "outside of the subset"), ("asleep", "asleep"), ("unreachable", "unreachable")];
+    let left_out: Vec<String> = left_out
+        .iter()
+        .filter(|(key, _)| why[*key].as_u64().unwrap_or(0) > 0)
+        .map(|(key, words)| format!("{} {words}", number(&why[*key])))
+        .collect();
+    let aside = if left_out.is_empty() { String::new() } else { format!(" ({} left out)", left_out.join(", ")) };
+    line(
+        &mut page,
+        &format!(
+            "chosen    from {} candidates{aside}, saturation {:.2}",
+            number(&why["candidates"]),
+            float(&why["saturation"])
+        ),
+    );
+    for leg in items(&decision["legs"]) {
+        let targets: Vec<String> =
+            items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
+        line(&mut page, &format!("{:<9} {}", text(&leg["stage"]), targets.join(", then ")));
+    }
+    for profile in items(&why["profiles"]) {
+        self::profile(&mut page, profile);
+    }
+    page
+}
+
+/// The list of `/debug/decisions` as a table.
+pub fn list(decisions: &Value) -> String {
+    let mut page = format!("{:<38} {:<24} {:<24} {:>11} {:>8}\n", "REQUEST", "MODEL", "ENDPOINT", "MATCHED", "MARGIN");
+    for decision in items(decisions) {
+        let matched = format!("{}/{}", number(&decision["matched_blocks"]), number(&decision["blocks"]));
+        let row = format!(
+            "{:<38} {:<24} {:<24} {matched:>11} {:>8.3}",
+            text(&decision["request_id"]),
+            text(&decision["model"]),
+            text(&decision["endpoint"]),
+            float(&decision["margin"]),
+        );
+        line(&mut page, &row);
+    }
+    page
+}
+
+fn profile(page: &mut String, profile: &Value) {
+    let margin = float(&profile["margin"]);
+    line(page, &format!("\nprofile {} (margin {margin:.3})", text(&profile["profile"])));
+    for filter in items(&profile["filters"]) {
+        let removed: Vec<&str> = items(&filter["removed"]).map(text).collect();
+        let removed = if removed.is_empty() { "nobody".to_owned() } else { removed.join(", ") };
+        line(
+            page,
+            &format!(
+                "  filter {}: {} -> {}, removed {removed}",
+                text(&filter["filter"]),
+                number(&filter["before"]),
+                number(&filter["after"])
+            ),
+        );
+    }
+    let scorers: Vec<&Value> = items(&profile["scorers"]).collect();
+    for (i, scorer) in scorers.iter().enumerate() {
+        line(page, &format!("  s{i} = {} x {}", text(&scorer["scorer"]), float(&scorer["weight"])));
+    }
+    let columns: String = (0..scorers.len()).map(|i| format!("{:>7}", format!("s{i}"))).collect();
+    line(
+        page,
+        &format!(
+            "  {:<28}{:>8}{columns}{:>9}{:>8}{:>8}{:>7}{:>10}{:>9}  {}",
+            "ENDPOINT", "TOTAL", "PREFIX", "WAITING", "RUNNING", "KV", "IN FLIGHT", "AGE", "TRUST"
+        ),
+    );
+    for row in items(&profile["rows"]) {
+        let scores: String = items(&row["scores"]).map(|score| format!("{:>7.3}", float(score))).collect();
+        let prefix = format!("{}/{}", number(&row["matched"]["blocks"]), number(&row["matched"]["of"]));
+        let row = format!(
+            "  {:<28}{:>8.3}{scores}{prefix:>9}{:>8.1}{:>8.1}{:>7.2}{:>10}{:>9}  {}",
+            text(&row["endpoint"]),
+            float(&row["total"]),
+            float(&row["waiting"]),
+            float(&row["running"]),
+            float(&row["kv_usage"]),
+            number(&row["in_flight"]["requests"]),
+            age(&row["age"]),
+            text(&row["trust"]),
+        );
+        line(page, &row);
+    }
+}
+
+fn line(page: &mut String, text: &str) {
+    // Writing to a string can't fail.
+    let _ = writeln!(page, "{}", text.trim_end());
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+fn float(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(0.0)
+}
+
+/// serde writes a duration as seconds and nanoseconds.
+fn age(value: &Value) -> String {
+    let Some(seconds) = value["secs"].as_f64() else { return "never".to_owned() };
+    format!("{:.0} ms", (seconds + float(&value["nanos"]) / 1e9) * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_person_sees_who_was_picked_and_why() {
+        let decision = json!({
+            "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
+            "explanation": {
+                "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
+                "profiles": [{
+                    "profile": "default", "margin": 1.5,
+                    "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
+                    "scorers": [{"scorer": "queue-scorer", "weight": 2.0}],
+                    "rows": [{
+                        "endpoint": "default/e1", "total": 2.0, "scores": [1.0], "matched": {"blocks": 3, "of": 10},
+                        "waiting": 0.0, "running": 1.0, "kv_usage": 0.5, "in_flight": {"requests": 4}, "trust": "EXACT",
+                        "age": {"secs": 0, "nanos": 42_000_000},
+                    }],
+                }],
+            },
+        });
+        let page = page(&decision);
+        for part in [
+            "decode    default/e1 at 10.0.0.2:8000",
+            "from 2 candidates (1 outside of the subset left out), saturation 0.25",
+            "filter decode-filter: 3 -> 2, removed default/p0",
+            "s0 = queue-scorer x 2",
+            "3/10",
+            "42 ms  EXACT",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+}

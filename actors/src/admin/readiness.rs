@@ -1,0 +1,21 @@
+//! Whether a replica should be sent requests.
+//!
+//! Must not know who asks.
+
+/// The two things that readiness hangs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Discovery has announced the pool at least once.
+    pub synced: bool,
+    /// The replica is about to stop.
+    pub draining: bool,
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// Whether requests should come here.
+    pub fn is_ready(self) -> bool {
+        self.synced && !self.draining
+    }
+}

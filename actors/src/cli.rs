@@ -1,0 +1,212 @@
+//! The program: reads the command line, does what it says, and tells how it went by its exit code.
+//!
+//! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use murmuration::config;
+use murmuration::plugin::Catalog;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{client, explain};
+use crate::args::{CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, Verb};
+use crate::ext_proc::{self, Limits};
+use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
+use crate::telemetry::span::{TraceSettings, Tracer};
+use crate::telemetry::{Telemetry, log};
+
+/// `EX_USAGE`: what was asked can't be done as it is written.
+const USAGE: u8 = 64;
+
+/// Why the program ends without having done what it should.
+struct Failure {
+    code: u8,
+    why: String,
+}
+
+/// Runs the program with these arguments, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match Command::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are errors to clap; they print to standard output and are none to us.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(1, format!("no runtime: {error}")).tell(),
+    };
+    let done = runtime.block_on(async {
+        match command.verb {
+            Verb::Serve(args) => serve(*args).await,
+            Verb::Check(args) => check(&args),
+            Verb::Explain(args) => explain(args).await,
+        }
+    });
+    done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let (text, name) = config_text(&args.config)?;
+    let blueprint = config::read(&text, &name, &Catalog::builtin()).map_err(|errors| Failure::new(USAGE, errors))?;
+    print!("{}", blueprint.effective);
+    Ok(())
+}
+
+async fn explain(args: ExplainArgs) -> Result<(), Failure> {
+    let path = match &args.request_id {
+        Some(id) => format!("/debug/decisions/{}", escaped(id)),
+        None => "/debug/decisions".to_owned(),
+    };
+    let (status, text) = client::fetch(args.admin, &path).await.map_err(|why| Failure::new(1, why))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|why| Failure::new(1, why))?;
+    if !status.is_success() {
+        return Err(Failure::new(1, format!("{}: {}", args.admin, value["error"].as_str().unwrap_or(&text))));
+    }
+    let page = if args.request_id.is_some() { explain::page(&value) } else { explain::list(&value) };
+    print!("{page}");
+    Ok(())
+}
+
+/// A request id as one piece of a path: all but what stands for itself is written in hexadecimal.
+fn escaped(id: &str) -> String {
+    let piece = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    id.bytes().map(piece).collect()
+}
+
+async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    log::start(args.log_format == LogFormat::Json, &args.verbosity).map_err(|why| Failure::new(USAGE, why))?;
+    let (config_text, config_name) = config_text(&args.config)?;
+    let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
+    let blueprint = blueprint.map_err(|errors| Failure::new(USAGE, errors))?;
+    tracing::info!(config = blueprint.effective, "effective configuration");
+    if blueprint.discovery.is_none() {
+        let cure = "name file-discovery under dataLayer.discovery.pluginRef";
+        return Err(Failure::new(USAGE, format!("{config_name}: nothing says which endpoints the pool has; {cure}")));
+    }
+    let tracer = tracer(&args)?;
+    let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
+    let listeners = Listeners {
+        ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
+        health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
+        admin: bind(&args, args.metrics_port, "--metrics-port").await?,
+    };
+    let exit_with_stdin = args.exit_with_stdin;
+    let settings = settings(args, config_text, config_name);
+    let replica = Replica::start(settings, listeners, telemetry).await.map_err(|why| Failure::new(1, why))?;
+    let at = replica.addresses();
+    tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
+    let served = live(replica, exit_with_stdin).await;
+    // The exporter waits for its collector, which must not hold a thread of the runtime.
+    let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
+    served
+}
+
+/// Serves until told to stop. The first SIGTERM or SIGINT drains; the second one ends it at once.
+async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+    let hear = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't hear signals: {why}")));
+    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stdin_ends(), if exit_with_stdin => return Ok(()),
+        () = replica.ended() => return Err(Failure::new(1, "the ext-proc server ended")),
+    }
+    tracing::info!("draining");
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stdin_ends(), if exit_with_stdin => {}
+        () = replica.drain() => tracing::info!("drained"),
+    }
+    Ok(())
+}
+
+async fn stdin_ends() {
+    let mut some = [0; 64];
+    let mut stdin = tokio::io::stdin();
+    while stdin.read(&mut some).await.is_ok_and(|read| read > 0) {}
+}
+
+fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
+    if !args.tracing {
+        return Ok(Tracer::default());
+    }
+    let (endpoint, service_name) = (args.otlp_endpoint.clone(), args.service_name.clone());
+    let settings = TraceSettings { endpoint, share: args.trace_share, service_name };
+    Tracer::export(&settings).map_err(|why| Failure::new(USAGE, format!("--otlp-endpoint: {why}")))
+}
+
+async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::new(args.bind, port);
+    let told = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
+    TcpListener::bind(address).await.map_err(told)
+}
+
+fn settings(args: ServeArgs, config_text: String, config_name: String) -> ReplicaSettings {
+    let limits = Limits {
+        streams_max: args.max_streams,
+        body_bytes: args.max_body_size as u64,
+        decision_patience: args.decision_timeout,
+        body_idle: args.request_idle_timeout,
+        ..Limits::default()
+    };
+    let tls = match args.cert_path {
+        _ if !args.secure_serving => Tls::Plain,
+        Some(folder) => Tls::Folder(folder),
+        None => Tls::SelfSigned,
+    };
+    ReplicaSettings {
+        config_text,
+        config_name,
+        catalog: Catalog::builtin,
+        interval: args.refresh_metrics_interval.max(std::time::Duration::from_millis(50)),
+        gauges_interval: args.refresh_prometheus_metrics_interval,
+        limits,
+        response_path: match args.response_path {
+            ResponsePath::Stay => ext_proc::ResponsePath::Stay,
+            ResponsePath::Leave => ext_proc::ResponsePath::Leave,
+        },
+        index_bytes_max: args.prefix_index_size,
+        lease: args.ticket_lease,
+        tls,
+        drain_timeout: args.drain_timeout,
+    }
+}
+
+fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
+    if let Some(text) = &args.config_text {
+        return Ok((text.clone(), "--config-text".to_owned()));
+    }
+    let Some(path) = &args.config_file else {
+        return Ok((config::default_text().to_owned(), "the default configuration".to_owned()));
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path);
+    text.map(|text| (text, name.clone())).map_err(|why| Failure::new(USAGE, format!("can't read {name}: {why}")))
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn new(code: u8, why: impl ToString) -> Self {
+        Self { code, why: why.to_string() }
+    }
+
+    fn tell(self) -> ExitCode {
+        eprintln!("murmuration: {}", self.why);
+        ExitCode::from(self.code)
+    }
+}

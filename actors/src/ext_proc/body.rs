@@ -1,0 +1,177 @@
+//! A body on its way through: gathered under a limit, read as one slice, sent on in pieces.
+//!
+//! Must not know JSON. Chunks are kept as the vectors that arrived and leave as those vectors; bytes are copied only to
+//! show several chunks as one slice, to cut a chunk that is too large to send, or to gather crumbs.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Bytes of one piece at most: certain Envoys take no more than 64 KiB in one streamed chunk.
+pub const PIECE_BYTES: usize = 62_000;
+
+/// Chunks are joined while they stay below this, so that a body of one-byte chunks does not cost a vector each.
+const CRUMB_BYTES: usize = 8 * 1024;
+
+/// A body as far as it has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gathered {
+    chunks: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+/// The body passed its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+// === impl Gathered ===
+
+impl Gathered {
+    /// Takes the next chunk, unless the body would be longer than `limit` bytes; then it takes nothing.
+    pub fn push(&mut self, chunk: Vec<u8>, limit: u64) -> Result<(), TooLarge> {
+        let bytes = self.bytes.saturating_add(chunk.len());
+        if bytes as u64 > limit {
+            return Err(TooLarge);
+        }
+        self.bytes = bytes;
+        match self.chunks.last_mut() {
+            _ if chunk.is_empty() => {}
+            Some(last) if last.len() + chunk.len() <= CRUMB_BYTES => last.extend_from_slice(&chunk),
+            _ => self.chunks.push(chunk),
+        }
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing came.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// The body as one slice; borrowed when it came in one chunk.
+    pub fn whole(&self) -> Cow<'_, [u8]> {
+        match self.chunks.as_slice() {
+            [] => Cow::Borrowed(&[]),
+            [only] => Cow::Borrowed(only),
+            several => Cow::Owned(several.concat()),
+        }
+    }
+
+    /// Puts `replacement` in the place of the bytes in `span`; a span that is not inside the body changes nothing.
+    pub fn splice(&mut self, span: Range<usize>, replacement: &[u8]) {
+        if span.start > span.end || span.end > self.bytes {
+            return;
+        }
+        let mut whole = match self.chunks.len() {
+            1 => self.chunks.pop().unwrap_or_default(),
+            _ => std::mem::take(&mut self.chunks).concat(),
+        };
+        whole.splice(span, replacement.iter().copied());
+        self.bytes = whole.len();
+        self.chunks = vec![whole];
+    }
+
+    /// The body in pieces of `1..=PIECE_BYTES` bytes, in order.
+    pub fn into_pieces(self) -> impl Iterator<Item = Vec<u8>> {
+        self.chunks.into_iter().flat_map(cut)
+    }
+}
+
+/// One chunk in pieces of `1..=PIECE_BYTES` bytes; a chunk that fits is moved. An empty chunk has no piece.
+pub fn cut(chunk: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+    let (fits, rest) = if chunk.len() <= PIECE_BYTES { (chunk, Vec::new()) } else { (Vec::new(), chunk) };
+    let moved = (!fits.is_empty()).then_some(fits);
+    let mut from = 0;
+    let copied = std::iter::from_fn(move || {
+        let piece = rest.get(from..rest.len().min(from + PIECE_BYTES)).filter(|piece| !piece.is_empty())?.to_vec();
+        from += piece.len();
+        Some(piece)
+    });
+    moved.into_iter().chain(copied)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gathered(chunks: &[&[u8]]) -> Gathered {
+        let mut body = Gathered::default();
+        chunks.iter().for_each(|chunk| body.push(chunk.to_vec(), u64::MAX).unwrap());
+        body
+    }
+
+    #[test]
+    fn a_single_chunk_is_moved_in_and_out_without_a_copy() {
+        let chunk = vec![7; 50_000];
+        let place = chunk.as_ptr();
+        let mut body = Gathered::default();
+        body.push(chunk, 50_000).unwrap();
+        assert!(matches!(body.whole(), Cow::Borrowed(slice) if slice.as_ptr() == place));
+        let piece = body.into_pieces().next().unwrap();
+        assert_eq!(piece.as_ptr(), place);
+    }
+
+    #[test]
+    fn the_limit_is_the_last_size_that_passes() {
+        let mut body = Gathered::default();
+        assert_eq!(body.push(vec![0; 10], 10), Ok(()));
+        assert_eq!(body.push(vec![0; 1], 10), Err(TooLarge));
+        assert_eq!((body.len(), body.push(vec![], 10)), (10, Ok(())));
+    }
+
+    #[test]
+    fn a_body_of_crumbs_costs_few_vectors() {
+        let mut body = Gathered::default();
+        (0..100_000).for_each(|_| body.push(vec![1], u64::MAX).unwrap());
+        assert!(body.chunks.len() <= 100_000 / CRUMB_BYTES + 1, "{}", body.chunks.len());
+    }
+
+    #[test]
+    fn a_span_outside_the_body_changes_nothing() {
+        let mut body = gathered(&[b"abc"]);
+        body.splice(2..4, b"x");
+        assert_eq!(body, gathered(&[b"abc"]));
+    }
+
+    #[test]
+    fn an_empty_body_has_no_piece() {
+        assert_eq!(gathered(&[b"", b""]).into_pieces().count(), 0);
+        assert_eq!(cut(Vec::new()).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_body_and_each_fits(sizes in prop::collection::vec(0usize..150_000, 0..6)) {
+            let chunks: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(i, &size)| vec![i as u8; size]).collect();
+            let mut body = Gathered::default();
+            for chunk in &chunks {
+                body.push(chunk.clone(), u64::MAX).unwrap();
+            }
+            prop_assert_eq!(body.whole().into_owned(), chunks.concat());
+            let pieces: Vec<Vec<u8>> = body.into_pieces().collect();
+            prop_assert!(pieces.iter().all(|piece| (1..=PIECE_BYTES).contains(&piece.len())));
+            prop_assert_eq!(pieces.concat(), chunks.concat());
+        }
+
+        #[test]
+        fn a_splice_changes_its_span_and_nothing_else(
+            body in prop::collection::vec(any::<u8>(), 0..400), new in prop::collection::vec(any::<u8>(), 0..40),
+            cut in any::<prop::sample::Index>(), a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>(),
+        ) {
+            let place = |index: prop::sample::Index| index.index(body.len() + 1);
+            let (start, end) = (place(a).min(place(b)), place(a).max(place(b)));
+            let (head, tail) = body.split_at(place(cut));
+            let mut spliced = gathered(&[head, tail]);
+            spliced.splice(start..end, &new);
+            let expected = [&body[..start], &new, &body[end..]].concat();
+            prop_assert_eq!(spliced.len(), expected.len());
+            prop_assert_eq!(spliced.whole().into_owned(), expected);
+        }
+    }
+}

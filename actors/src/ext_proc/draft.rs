@@ -1,0 +1,68 @@
+//! A whole request, read: what Envoy sent becomes the one value the scheduler sees.
+//!
+//! Must not know how bodies are parsed (`reading` asks the core's dialects) or what is done with the request.
+//! A request without a body, or with one that no parser reads, has no model and an empty chain: load alone places it.
+
+use std::net::SocketAddr;
+
+use murmuration::request::{InferenceRequest, Refusal};
+use murmuration_proto::names;
+
+use super::headers::Head;
+use super::reading::{self, Edit};
+use super::settings::{ResponsePath, Settings};
+
+/// Whose share a request is when nobody said.
+pub const DEFAULT_FLOW: &str = "default-flow";
+
+/// The parts of a whole request.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// Its headers.
+    pub head: &'a Head,
+    /// Its name.
+    pub id: &'a str,
+    /// Its body; empty where it has none.
+    pub body: &'a [u8],
+    /// The subset hint.
+    pub subset: Option<&'a [SocketAddr]>,
+}
+
+// === impl Draft ===
+
+impl Draft<'_> {
+    /// The request, and the change its body needs before it goes on. Refused when a parser claims its path and the
+    /// body is not what the path promises.
+    pub fn read(&self, settings: &Settings) -> Result<(InferenceRequest, Option<Edit>), Refusal> {
+        let path = self.head.get(":path").unwrap_or("/");
+        let text = |name: Option<&str>| name.map(str::to_owned);
+        let mut request = InferenceRequest {
+            id: self.id.to_owned(),
+            body_bytes: self.body.len() as u64,
+            objective: text(self.head.first_of(&names::OBJECTIVE)),
+            fairness_id: self.head.first_of(&names::FAIRNESS_ID).unwrap_or(DEFAULT_FLOW).to_owned(),
+            subset: self.subset.map(<[SocketAddr]>::to_vec),
+            attended: settings.response_path == ResponsePath::Stay,
+            ..InferenceRequest::default()
+        };
+        let rewrite = self.head.first_of(&names::MODEL_REWRITE);
+        let Some(parsed) = reading::read(settings, path, self.body, rewrite)? else {
+            request.content_hash = self.unread_hash(path);
+            return Ok((request, None));
+        };
+        request.incoming_model = parsed.incoming_model;
+        request.target_model = parsed.target_model;
+        request.prompt = parsed.prompt;
+        request.content_hash = parsed.content_hash;
+        request.streaming = parsed.streaming;
+        request.max_output_tokens = parsed.max_output_tokens;
+        Ok((request, parsed.edit))
+    }
+
+    /// The seed of a request whose content nobody reads: its path and its body, so that twins meet; without a body its
+    /// path and its id, so that a thousand `GET /v1/models` do not all meet on one endpoint.
+    fn unread_hash(&self, path: &str) -> u64 {
+        let content = if self.body.is_empty() { self.id.as_bytes() } else { self.body };
+        reading::hash(path, content)
+    }
+}

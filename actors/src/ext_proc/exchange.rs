@@ -1,0 +1,152 @@
+//! The conversation of one stream, as a pure state machine: messages and moments in, messages and news out.
+//!
+//! Must not know tokio, gRPC or who decides. The order Envoy wants (headers, body, trailers, for each direction) is
+//! kept whatever comes in; a sequence that no Envoy sends is a [`Fault`] that names what came when, and never a panic.
+//!
+//! In `FULL_DUPLEX_STREAMED` mode nothing needs an answer until the request is whole; then the headers, all pieces of
+//! the body and the trailers are answered at once. Messages of the request that come after its end are ignored.
+
+mod fault;
+mod life;
+mod phase;
+mod request;
+mod response;
+#[cfg(test)]
+mod sequences;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use murmuration::request::{InferenceRequest, Refusal};
+use murmuration::time::Timestamp;
+use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
+
+pub use fault::Fault;
+pub use life::{Closing, Farewell};
+
+use self::life::Life;
+use self::phase::Phase;
+use self::response::Answer;
+use super::headers::Head;
+use super::reply;
+use super::settings::Settings;
+use super::witness::TraceContext;
+
+/// Messages on their way to Envoy, in order.
+pub type Outbox = VecDeque<ProcessingResponse>;
+
+/// What follows from a message.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Send what is in the outbox, if anything, and show the next message.
+    More,
+    /// The request is whole and read: ask for endpoints, then call [`Exchange::decided`] or
+    /// [`Exchange::refuse`]. At most once in a stream.
+    Ask(Box<InferenceRequest>),
+    /// Send what is in the outbox and end the stream in order.
+    Over,
+}
+
+/// News for the books, each told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The proxy says who serves.
+    Served(SocketAddr),
+    /// The answer's first token (streamed) or first byte was seen.
+    FirstToken,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Exchange {
+    settings: Arc<Settings>,
+    phase: Phase,
+    head: Head,
+    generated_id: bool,
+    subset: Option<Vec<SocketAddr>>,
+    answer: Answer,
+    news: VecDeque<News>,
+    life: Life,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// A stream that was opened at `now`. `spare_id` names its request if the client does not.
+    pub fn new(settings: Arc<Settings>, spare_id: u128, now: Timestamp) -> Self {
+        Self {
+            settings,
+            phase: Phase::Opening,
+            head: Head::default(),
+            generated_id: false,
+            subset: None,
+            answer: Answer::default(),
+            news: VecDeque::new(),
+            life: Life::new(spare_id, now),
+        }
+    }
+
+    /// Takes the next message; what Envoy shall hear is added to `out`.
+    pub fn on(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
+        let step = self.take(message, now, out);
+        if step.is_err() {
+            self.phase = Phase::Over;
+            self.life.broken();
+        }
+        step
+    }
+
+    /// What the request's headers say of its trace, once they came.
+    pub fn trace_context(&self) -> Option<TraceContext<'_>> {
+        (!self.phase.is_opening()).then(|| TraceContext {
+            request_id: self.life.request_id(),
+            traceparent: self.head.get(murmuration_proto::names::TRACEPARENT),
+            tracestate: self.head.get(murmuration_proto::names::TRACESTATE),
+        })
+    }
+
+    /// The replica answers the client itself: at once while the request is still held, else by ending the stream.
+    pub fn refuse(&mut self, refusal: Refusal, out: &mut Outbox) {
+        if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
+            out.push_back(reply::immediate(&refusal));
+            self.life.refused(refusal);
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// The next piece of news for the books.
+    pub fn news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Whether the stream shall be ended once the outbox is empty.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over | Phase::Left)
+    }
+
+    /// The stream's last words, said once: the fact to record and how its ticket closes. `delivered` says whether Envoy
+    /// took everything there was to send.
+    pub fn farewell(&mut self, delivered: bool, now: Timestamp) -> Option<Farewell> {
+        let left = matches!(self.phase, Phase::Left) && delivered;
+        let whole = self.phase.is_whole(&self.answer);
+        self.phase = Phase::Over;
+        self.life.farewell(left, whole, self.answer.usage(), now)
+    }
+
+    fn take(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
+        let metadata = message.metadata_context.as_ref();
+        match message.request.ok_or(Fault::Empty)? {
+            Request::RequestHeaders(headers) => {
+                self.request_headers(headers, metadata, message.protocol_config, now, out)
+            }
+            Request::RequestBody(body) => self.request_body(body, metadata, out),
+            Request::RequestTrailers(_) => self.request_trailers(metadata, out),
+            Request::ResponseHeaders(headers) => self.response_headers(headers, metadata, out),
+            Request::ResponseBody(body) => self.response_body(body, metadata, now, out),
+            Request::ResponseTrailers(_) => self.response_trailers(metadata, out),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The request's half of a stream: gathered, read, asked for, sent on.
+//!
+//! Must not know the answer's half, beyond that a proxy may answer by itself before the request is whole.
+
+use murmuration::request::{Refusal, RefusalCode};
+use murmuration::schedule::Decision;
+use murmuration::time::Timestamp;
+use murmuration_proto::ext_proc::{BodySendMode, HttpBody, HttpHeaders, Metadata, ProtocolConfiguration};
+use murmuration_proto::names;
+
+use super::phase::{End, Phase, unserved};
+use super::{Exchange, Fault, Outbox, Step};
+use crate::ext_proc::body::Gathered;
+use crate::ext_proc::draft::Draft;
+use crate::ext_proc::headers::Head;
+use crate::ext_proc::reply::{self, RequestAnswer};
+use crate::ext_proc::settings::ResponsePath;
+use crate::ext_proc::{metadata as words, witness};
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// The scheduler's word: the request is sent on to the decision's endpoints, with `trace` among its headers. A
+    /// request that the scheduler refused goes to [`Exchange::refuse`].
+    pub fn decided(&mut self, decision: &Decision, trace: witness::Headers, now: Timestamp, out: &mut Outbox) {
+        let destination = words::destination(decision.destinations());
+        if destination.is_empty() {
+            return self.refuse(Refusal::new(RefusalCode::NoEndpoints, "no endpoint can take the request"), out);
+        }
+        let Phase::Deciding { body, ended_by } = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return;
+        };
+        self.life.decided(decision, now);
+        let answer = RequestAnswer {
+            destination,
+            content_length: (!body.is_empty()).then_some(body.len()),
+            request_id: self.generated_id.then(|| self.life.request_id().to_owned()),
+            trace,
+            remove: self.head.control_headers(),
+        };
+        out.push_back(answer.into_response());
+        send_on(body, ended_by, out);
+        self.phase = match self.settings.response_path {
+            ResponsePath::Stay => Phase::Answered,
+            ResponsePath::Leave => Phase::Left,
+        };
+    }
+
+    pub(super) fn request_headers(
+        &mut self,
+        headers: HttpHeaders,
+        metadata: Option<&Metadata>,
+        protocol: Option<ProtocolConfiguration>,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<Step, Fault> {
+        if !self.phase.is_opening() {
+            return Err(self.phase.misplaced("request headers"));
+        }
+        let whole = headers.end_of_stream;
+        if let Some(protocol) = protocol {
+            check_modes(&protocol, whole)?;
+            self.answer.bodiless = protocol.response_body_mode == i32::from(BodySendMode::None);
+        }
+        self.hint(metadata);
+        self.head = Head::new(headers);
+        self.generated_id = self.life.began(self.head.first_of(&[names::REQUEST_ID]), now);
+        if whole {
+            return Ok(self.ask(Gathered::default(), End::Headers, out));
+        }
+        self.phase = Phase::Gathering { body: Gathered::default() };
+        Ok(Step::More)
+    }
+
+    pub(super) fn request_body(
+        &mut self,
+        chunk: HttpBody,
+        metadata: Option<&Metadata>,
+        out: &mut Outbox,
+    ) -> Result<Step, Fault> {
+        let limit = self.settings.limits.body_bytes;
+        let taken = match &mut self.phase {
+            Phase::Opening => return Err(self.phase.misplaced("request body")),
+            Phase::Gathering { body } => body.push(chunk.body, limit),
+            // Envoy may go on sending after it said that the body ended.
+            _ => return Ok(if self.is_over() { Step::Over } else { Step::More }),
+        };
+        self.hint(metadata);
+        if taken.is_err() {
+            let sentence = format!("the body is larger than {limit} bytes, the limit of this gateway");
+            self.refuse(Refusal::new(RefusalCode::BodyTooLarge, sentence), out);
+            return Ok(Step::Over);
+        }
+        if !chunk.end_of_stream {
+            return Ok(Step::More);
+        }
+        Ok(self.ask_gathered(End::Body, out))
+    }
+
+    pub(super) fn request_trailers(&mut self, metadata: Option<&Metadata>, out: &mut Outbox) -> Result<Step, Fault> {
+        if !matches!(self.phase, Phase::Gathering { .. }) {
+            return Err(self.phase.misplaced("request trailers"));
+        }
+        self.hint(metadata);
+        Ok(self.ask_gathered(End::Trailers, out))
+    }
+
+    /// The hint may come with any message of the request; the latest one counts.
+    fn hint(&mut self, metadata: Option<&Metadata>) {
+        if let Some(subset) = metadata.and_then(words::subset) {
+            self.subset = Some(subset);
+        }
+    }
+
+    fn ask_gathered(&mut self, ended_by: End, out: &mut Outbox) -> Step {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Gathering { body } => self.ask(body, ended_by, out),
+            _ => Step::Over,
+        }
+    }
+
+    fn ask(&mut self, mut body: Gathered, ended_by: End, out: &mut Outbox) -> Step {
+        let whole = body.whole();
+        let id = self.life.request_id();
+        let read = Draft { head: &self.head, id, body: &whole, subset: self.subset.as_deref() }.read(&self.settings);
+        drop(whole);
+        match read {
+            Ok((request, edit)) => {
+                self.life.read(&request);
+                if let Some(edit) = edit {
+                    body.splice(edit.span, &edit.replacement);
+                }
+                self.phase = Phase::Deciding { body, ended_by };
+                Step::Ask(Box::new(request))
+            }
+            Err(refusal) => {
+                self.phase = Phase::Deciding { body: Gathered::default(), ended_by };
+                self.refuse(refusal, out);
+                Step::Over
+            }
+        }
+    }
+}
+
+/// The pieces of the body and the trailers. Whoever ended the request ends it again: a body that was ended by trailers
+/// has no last piece, and an empty body that ended by itself has one, to carry the end.
+fn send_on(body: Gathered, ended_by: End, out: &mut Outbox) {
+    let ends = ended_by == End::Body;
+    let mut left = body.len();
+    if left == 0 && ends {
+        out.push_back(reply::request_piece(Vec::new(), true));
+    }
+    for piece in body.into_pieces() {
+        left -= piece.len();
+        out.push_back(reply::request_piece(piece, ends && left == 0));
+    }
+    if ended_by == End::Trailers {
+        out.push_back(reply::request_trailers());
+    }
+}
+
+/// Refuses body modes that this replica can't serve, so that a wrong configuration is told and does not hang.
+fn check_modes(protocol: &ProtocolConfiguration, whole: bool) -> Result<(), Fault> {
+    let request_mode = unserved(protocol.request_body_mode, whole);
+    let response_mode = unserved(protocol.response_body_mode, true);
+    match (request_mode, response_mode) {
+        (Some(mode), _) if !whole => Err(Fault::BodyMode { part: "request_body", mode }),
+        (_, Some(mode)) => Err(Fault::BodyMode { part: "response_body", mode }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The request, gathered, asked for and sent on, or refused.
+
+use super::*;
+
+#[test]
+fn a_body_that_ends_by_trailers_is_asked_for_and_no_piece_claims_its_end() {
+    let mut talk = Talk::new(settings());
+    talk.head(&[], false);
+    assert!(matches!(talk.chunk(CHAT, false), Step::More));
+    let step = talk.on(message(Request::RequestTrailers(HttpTrailers::default()))).unwrap();
+    assert_eq!(asked(step).incoming_model, "base");
+    let said = talk.decide(&["10.0.0.1:8000"]);
+    assert!(!piece(&said[1]).end_of_stream);
+    assert!(matches!(&said[2..], [Response::RequestTrailers(_)]));
+}
+
+#[test]
+fn an_empty_last_chunk_ends_the_body_and_the_end_is_on_the_last_piece() {
+    let mut talk = Talk::new(settings());
+    talk.head(&[], false);
+    talk.chunk(CHAT, false);
+    assert!(matches!(talk.chunk(b"", true), Step::Ask(_)));
+    let said = talk.decide(&["10.0.0.1:8000"]);
+    assert_eq!((said.len(), piece(&said[1]).end_of_stream), (2, true));
+}
+
+#[test]
+fn an_empty_body_is_one_empty_piece_and_without_a_length() {
+    let (_, said) = Talk::sent_on(settings(), &[], b"");
+    assert_eq!(header(&said[0], "content-length"), None);
+    assert_eq!(said.len(), 2);
+    assert!(piece(&said[1]).body.is_empty() && piece(&said[1]).end_of_stream);
+}
+
+#[test]
+fn chunks_after_the_end_are_ignored() {
+    let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
+    assert!(matches!(talk.chunk(b"late", true), Step::More));
+    assert!(talk.said().is_empty());
+}
+
+#[test]
+fn headers_alone_are_asked_for_like_any_other_request() {
+    let mut talk = Talk::new(settings());
+    let mut request = message(Request::RequestHeaders(headers(&[(":path", "/v1/models")], true)));
+    request.metadata_context = metadata(names::SUBSET_NAMESPACE, names::SUBSET, "[::1]:8001");
+    let request = asked(talk.on(request).unwrap());
+    assert_eq!(request.subset, Some(vec!["[::1]:8001".parse().unwrap()]));
+    let said = talk.decide(&["[::1]:8001", "10.0.0.2:80"]);
+    assert_eq!(said.len(), 1);
+    assert_eq!(header(&said[0], names::DESTINATION).unwrap(), "[::1]:8001,10.0.0.2:80");
+    assert_eq!(header(&said[0], names::REQUEST_ID).unwrap(), request.id);
+}
+
+#[test]
+fn the_latest_subset_hint_counts_whatever_message_brings_it() {
+    let mut talk = Talk::new(settings());
+    let with = |request, hint| ProcessingRequest {
+        metadata_context: metadata(names::SUBSET_NAMESPACE, names::SUBSET, hint),
+        ..message(request)
+    };
+    talk.on(with(Request::RequestHeaders(headers(&[], false)), "10.0.0.1:1")).unwrap();
+    talk.on(with(Request::RequestBody(body(CHAT, false)), "10.0.0.2:2")).unwrap();
+    let request = asked(talk.chunk(b"", true));
+    assert_eq!(request.subset, Some(vec!["10.0.0.2:2".parse().unwrap()]));
+}
+
+#[test]
+fn a_body_at_the_limit_passes_and_one_byte_more_is_413() {
+    let mut limited = settings();
+    limited.limits.body_bytes = CHAT.len() as u64;
+    let (_, said) = Talk::sent_on(limited.clone(), &[], CHAT);
+    assert_eq!(said.len(), 2);
+    let mut talk = Talk::new(limited);
+    talk.head(&[], false);
+    talk.chunk(CHAT, false);
+    assert!(matches!(talk.chunk(b"x", true), Step::Over));
+    assert_eq!(immediate(&talk.said()[0]).1, 413);
+    assert!(matches!(talk.end().event, Event::Refused { code: RefusalCode::BodyTooLarge, .. }));
+}
+
+#[test]
+fn a_body_that_is_not_what_its_path_promises_is_400_with_the_reason() {
+    let mut talk = Talk::new(settings());
+    talk.head(&[], false);
+    assert!(matches!(talk.chunk(b"{", true), Step::Over));
+    let said = talk.said();
+    let (answer, status) = immediate(&said[0]);
+    assert_eq!(status, 400);
+    assert!(answer.body.starts_with(b"inference error: BadRequest - "));
+}
+
+#[test]
+fn a_refusal_says_status_reason_and_sentence() {
+    let mut talk = Talk::new(settings());
+    talk.head(&[], true);
+    let refusal = Refusal::new(RefusalCode::Saturated, "system saturated, sheddable request dropped");
+    talk.exchange.refuse(refusal, &mut talk.out);
+    let said = talk.said();
+    let (answer, status) = immediate(&said[0]);
+    assert_eq!(status, 429);
+    assert_eq!(answer.body, b"inference error: ResourceExhausted - system saturated, sheddable request dropped");
+    let set = &answer.headers.as_ref().unwrap().set_headers;
+    let pairs: Vec<_> =
+        set.iter().map(|one| one.header.as_ref().unwrap()).map(|one| one.raw_value.as_slice()).collect();
+    assert_eq!(pairs, [b"rejected-saturated".as_slice(), b"text/plain"]);
+    assert!(talk.exchange.is_over());
+}
+
+#[test]
+fn an_unserved_body_mode_is_told_with_its_cure() {
+    let with = |request: BodySendMode, response: BodySendMode, end: bool| {
+        let protocol_config = Some(ProtocolConfiguration {
+            request_body_mode: request.into(),
+            response_body_mode: response.into(),
+            ..Default::default()
+        });
+        let head = message(Request::RequestHeaders(headers(&[], end)));
+        Talk::new(settings()).on(ProcessingRequest { protocol_config, ..head })
+    };
+    let duplex = BodySendMode::FullDuplexStreamed;
+    let fault = with(BodySendMode::Buffered, duplex, false).unwrap_err().to_string();
+    assert!(fault.contains("BUFFERED") && fault.contains("request_body_mode to FULL_DUPLEX_STREAMED"), "{fault}");
+    assert!(with(duplex, BodySendMode::Streamed, false).unwrap_err().to_string().contains("response_body"));
+    assert!(with(BodySendMode::None, duplex, false).is_err(), "the body would never come");
+    assert!(with(BodySendMode::None, BodySendMode::None, true).is_ok());
+    assert!(with(duplex, duplex, false).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_where_it_came() {
+    let came = |messages: Vec<Request>| {
+        let mut talk = Talk::new(settings());
+        let faults: Vec<String> =
+            messages.into_iter().filter_map(|one| talk.on(message(one)).err()).map(|fault| fault.to_string()).collect();
+        faults.join("; ")
+    };
+    let head = || Request::RequestHeaders(headers(&[], false));
+    let trailers = || Request::RequestTrailers(HttpTrailers::default());
+    assert!(
+        came(vec![Request::RequestBody(body(b"", true))]).starts_with("request body came before the request's headers")
+    );
+    assert!(came(vec![head(), head()]).starts_with("request headers came while the request was still coming"));
+    let response = Request::ResponseHeaders(headers(&[], true));
+    assert!(came(vec![response]).starts_with("response headers came before the request's headers"));
+    assert!(came(vec![head(), trailers(), trailers()]).starts_with("request trailers came after the request's end"));
+    let late = came(vec![head(), Request::ResponseBody(body(b"", true))]);
+    assert!(late.starts_with("response body came while the request was still coming"), "{late}");
+    assert_eq!(Talk::new(settings()).on(ProcessingRequest::default()).unwrap_err(), Fault::Empty);
+}
+
+#[test]
+fn a_stream_on_which_nothing_came_has_no_last_words() {
+    assert!(Talk::new(settings()).exchange.farewell(true, Timestamp::ZERO).is_none());
+}

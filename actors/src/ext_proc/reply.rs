@@ -1,0 +1,115 @@
+//! Every message this replica sends to Envoy, built in one place.
+//!
+//! Must not know when a message is due. Headers are set with `raw_value` and overwrite; the client's own headers are
+//! not written back, so Envoy keeps them as they came, duplicates included.
+
+use murmuration::request::Refusal;
+use murmuration_proto::ext_proc::{
+    BodyMutation, BodyResponse, CommonResponse, HeaderAppendAction, HeaderMutation, HeaderValue, HeaderValueOption,
+    HeadersResponse, HttpStatus, ImmediateResponse, Mutation, ProcessingResponse, Response, StreamedBodyResponse,
+    TrailersResponse,
+};
+use murmuration_proto::names;
+
+use super::metadata;
+
+/// What the answer to the request's headers carries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestAnswer {
+    /// `ip:port[,ip:port...]`.
+    pub destination: String,
+    /// Size of the body as it is sent on; `None` where there is none.
+    pub content_length: Option<usize>,
+    /// The generated id, where the client sent none.
+    pub request_id: Option<String>,
+    /// Trace headers.
+    pub trace: Vec<(&'static str, String)>,
+    /// Client-set control headers to take off.
+    pub remove: Vec<String>,
+}
+
+// === impl RequestAnswer ===
+
+impl RequestAnswer {
+    /// The answer to the request's headers: the destination in a header and in `envoy.lb`, both the same.
+    pub fn into_response(self) -> ProcessingResponse {
+        let mut set = Vec::with_capacity(3 + self.trace.len());
+        set.push(header(names::DESTINATION, self.destination.clone()));
+        set.extend(self.content_length.map(|length| header("content-length", length.to_string())));
+        set.extend(self.request_id.map(|id| header(names::REQUEST_ID, id)));
+        set.extend(self.trace.into_iter().map(|(name, value)| header(name, value)));
+        let common = CommonResponse {
+            clear_route_cache: true,
+            header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: self.remove }),
+            ..Default::default()
+        };
+        ProcessingResponse {
+            dynamic_metadata: Some(metadata::load_balancer(&self.destination)),
+            ..message(Response::RequestHeaders(HeadersResponse { response: Some(common) }))
+        }
+    }
+}
+
+/// One piece of the request's body.
+pub fn request_piece(body: Vec<u8>, end_of_stream: bool) -> ProcessingResponse {
+    message(Response::RequestBody(piece(body, end_of_stream)))
+}
+
+/// The request's trailers go on as they are.
+pub fn request_trailers() -> ProcessingResponse {
+    message(Response::RequestTrailers(TrailersResponse::default()))
+}
+
+/// The answer to the response's headers; `drop_length` where the body's size may change on its way.
+pub fn response_headers(drop_length: bool) -> ProcessingResponse {
+    let remove = if drop_length { vec!["content-length".to_owned()] } else { Vec::new() };
+    let set = vec![header(names::WENT_INTO_RESPONSE, "true".to_owned())];
+    let common = CommonResponse {
+        header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: remove }),
+        ..Default::default()
+    };
+    message(Response::ResponseHeaders(HeadersResponse { response: Some(common) }))
+}
+
+/// One piece of the response's body.
+pub fn response_piece(body: Vec<u8>, end_of_stream: bool) -> ProcessingResponse {
+    message(Response::ResponseBody(piece(body, end_of_stream)))
+}
+
+/// The response's trailers go on as they are.
+pub fn response_trailers() -> ProcessingResponse {
+    message(Response::ResponseTrailers(TrailersResponse::default()))
+}
+
+/// The replica answers the client itself.
+pub fn immediate(refusal: &Refusal) -> ProcessingResponse {
+    let set_headers = vec![
+        header(names::DROPPED_REASON, refusal.code.as_str().to_owned()),
+        header("content-type", "text/plain".to_owned()),
+    ];
+    message(Response::ImmediateResponse(ImmediateResponse {
+        status: Some(HttpStatus { code: i32::from(refusal.code.status()) }),
+        headers: Some(HeaderMutation { set_headers, remove_headers: Vec::new() }),
+        body: refusal.to_string().into_bytes(),
+        details: refusal.code.as_str().to_owned(),
+        ..Default::default()
+    }))
+}
+
+fn message(response: Response) -> ProcessingResponse {
+    ProcessingResponse { response: Some(response), ..Default::default() }
+}
+
+fn piece(body: Vec<u8>, end_of_stream: bool) -> BodyResponse {
+    let streamed = StreamedBodyResponse { body, end_of_stream, ..Default::default() };
+    let mutation = BodyMutation { mutation: Some(Mutation::StreamedResponse(streamed)) };
+    BodyResponse { response: Some(CommonResponse { body_mutation: Some(mutation), ..Default::default() }) }
+}
+
+fn header(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), raw_value: value.into_bytes(), ..Default::default() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,55 @@
+//! The socket of the ext-proc service.
+//!
+//! Must not know streams or requests; it holds the transport's numbers.
+
+use std::future::Future;
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::ExternalProcessorServer;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::service::Service;
+use crate::scheduler::Asking;
+use crate::tls::{self, ServerTls};
+
+/// Bytes of one stream that may be under way unread: a 100k-token body need not wait for a round trip.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes of one connection, which carries many streams.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How often an idle connection is asked whether its proxy is still there, and how long it may take to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
+/// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
+pub async fn serve<A: Asking>(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    service: Service<A>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
+    let limits = service.settings().limits;
+    // Above the service's own limit, so that the stream too many is answered and not kept waiting in the proxy.
+    let concurrent = u32::try_from(limits.streams_max).unwrap_or(u32::MAX).saturating_add(1_024);
+    let processor = ExternalProcessorServer::new(service)
+        .max_decoding_message_size(limits.message_bytes)
+        .max_encoding_message_size(usize::MAX);
+    let router = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(concurrent)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(processor);
+    match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            router.serve_with_incoming_shutdown(incoming, shutdown).await
+        }
+        Some(tls) => router.serve_with_incoming_shutdown(tls::incoming(listener, tls), shutdown).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

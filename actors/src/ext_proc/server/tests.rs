@@ -1,0 +1,65 @@
+//! The socket, with and without TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+
+use murmuration::time::Timestamp;
+use murmuration_proto::ext_proc::{ExternalProcessorClient, HttpHeaders, ProcessingRequest, Request, Response};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::*;
+use crate::ext_proc::exchange::tests::settings;
+use crate::ext_proc::fake::Table;
+
+fn service() -> Service<Table> {
+    let table = Table::default();
+    Service::new(table.clone(), settings(), Arc::new(table), Arc::new(|| Timestamp::ZERO))
+}
+
+/// Asks where a request of headers only goes.
+async fn asked(channel: Channel) -> Option<Response> {
+    let headers = HttpHeaders { end_of_stream: true, ..Default::default() };
+    let message = ProcessingRequest { request: Some(Request::RequestHeaders(headers)), ..Default::default() };
+    let answer = ExternalProcessorClient::new(channel).process(tokio_stream::iter([message])).await.unwrap();
+    answer.into_inner().message().await.unwrap()?.response
+}
+
+#[tokio::test]
+async fn a_proxy_that_trusts_the_certificate_is_served_and_noise_on_the_port_disturbs_nobody() {
+    let directory = std::env::temp_dir().join(format!("murmuration-serve-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("tls.crt"), made.cert.pem()).unwrap();
+    std::fs::write(directory.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let tls = ServerTls::from_directory(&directory).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener, Some(tls), service(), std::future::pending()));
+
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut noise = tokio::net::TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut noise, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+
+    let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(made.cert.pem())).domain_name("localhost");
+    let endpoint = Endpoint::try_from(format!("https://{address}")).unwrap().tls_config(trust).unwrap();
+    assert!(matches!(asked(endpoint.connect().await.unwrap()).await, Some(Response::RequestHeaders(_))));
+    drop((silent, noise));
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener, None, service(), async { drop(stopped.await) }));
+    let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect().await.unwrap();
+    assert!(asked(channel).await.is_some());
+    stop.send(()).unwrap();
+    assert!(server.join_next().await.unwrap().unwrap().is_ok());
+}

@@ -1,0 +1,74 @@
+//! What the service is told once: limits, parsers, and whether it stays for the answer.
+//!
+//! Must not know YAML or flags; who starts the replica reads them.
+
+use std::time::Duration;
+
+use murmuration::config::blueprint::{Parser, PrefixSettings};
+
+/// Bounds of the service. None is silent: each has its refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams that may be open at once; above, 503 `too-many-streams`.
+    pub streams_max: usize,
+    /// Bytes of a request's body; above, 413 `body-too-large`.
+    pub body_bytes: u64,
+    /// Bytes of one gRPC message. Envoy sends body messages as large as its listener's buffer. Above, 413.
+    pub message_bytes: usize,
+    /// How long the scheduler may think; after that, 503 `picker-busy`. In full duplex Envoy has no timeout of its own.
+    pub decision_patience: Duration,
+    /// How long a request may pause while its body is not whole; after that, 400 `bad-request`.
+    pub body_idle: Duration,
+}
+
+/// Whether a replica sees the answer go by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResponsePath {
+    /// The stream stays open until the answer's end: usage, first token and outcome are seen.
+    #[default]
+    Stay,
+    /// The replica ends its stream in order right after the last piece of the request, and Envoy goes on alone: the
+    /// answer costs nothing here and survives the replica's death. Completion is learned from the engine's reports.
+    Leave,
+}
+
+/// Everything an exchange may depend on besides its messages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether to stay for the answer.
+    pub response_path: ResponsePath,
+    /// Parsers, in the configuration's order; the first that claims a path reads its bodies.
+    pub parsers: Vec<Parser>,
+    /// How prompts become chains.
+    pub prefix: PrefixSettings,
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            streams_max: 10_000,
+            body_bytes: 64 << 20,
+            message_bytes: 8 << 20,
+            decision_patience: Duration::from_secs(5),
+            body_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Settings with the default limits and every default parser, for a pool with these prefix settings.
+    pub fn new(prefix: PrefixSettings) -> Self {
+        Self {
+            limits: Limits::default(),
+            response_path: ResponsePath::default(),
+            parsers: vec![Parser::OpenAi, Parser::Passthrough],
+            prefix,
+        }
+    }
+}

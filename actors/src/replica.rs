@@ -1,0 +1,296 @@
+//! The composition root: who is born, in what order, under whom; and how a replica leaves.
+//!
+//! Must not know flags, signals or the process: a replica is started the same way by `murmuration serve`, by tests and
+//! by the simulator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::config::blueprint::{Blueprint, Parser};
+use murmuration::config::{self, ConfigErrors};
+use murmuration::plugin::Catalog;
+use murmuration::scheduler::SchedulerSettings;
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::admin::{HealthService, Pages, Readiness, router};
+use crate::clock::Clock;
+use crate::ext_proc::{Limits, ResponsePath, Service, Settings, serve};
+use crate::pool::{PoolActor, PoolArguments, PoolMessage};
+use crate::scheduler::{SchedulerArguments, SchedulerHandle};
+use crate::telemetry::Telemetry;
+use crate::tls::{ServerTls, TlsError};
+
+/// How long a draining replica keeps taking new streams, so that the proxy's health checks can notice.
+const NOTICE_MAX: Duration = Duration::from_secs(5);
+
+/// What a replica is made of.
+#[derive(Clone, Debug)]
+pub struct ReplicaSettings {
+    /// The EndpointPickerConfig, valid.
+    pub config_text: String,
+    /// What errors in it are told under.
+    pub config_name: String,
+    /// The shelf of plugins.
+    pub catalog: fn() -> Catalog,
+    /// From one scrape of an engine to the next, where the configuration does not say.
+    pub interval: Duration,
+    /// From one setting of the pool's gauges to the next.
+    pub gauges_interval: Duration,
+    /// Bounds of the ext-proc service.
+    pub limits: Limits,
+    /// Whether answers pass through.
+    pub response_path: ResponsePath,
+    /// Memory of the prefix index.
+    pub index_bytes_max: usize,
+    /// How long a ticket may stay open without news.
+    pub lease: Duration,
+    /// TLS of the ext-proc service: none, self-signed, or from a folder.
+    pub tls: Tls,
+    /// How long leaving may take.
+    pub drain_timeout: Duration,
+}
+
+/// TLS of the ext-proc service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// None.
+    Plain,
+    /// A certificate made at start.
+    SelfSigned,
+    /// `tls.crt` and `tls.key` in this folder, followed as they change.
+    Folder(PathBuf),
+}
+
+/// The sockets that a replica serves on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// ext-proc.
+    pub ext_proc: TcpListener,
+    /// gRPC health.
+    pub health: TcpListener,
+    /// Metrics and debug pages.
+    pub admin: TcpListener,
+}
+
+/// Why a replica can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An actor could not be born.
+    #[error("the pool's actor could not start: {0}")]
+    Actor(#[from] ractor::SpawnErr),
+    /// A socket is gone.
+    #[error("a listener has no address: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// A living replica. Dropped, it is gone at once, as if killed.
+#[derive(Debug)]
+pub struct Replica {
+    addresses: Addresses,
+    pool: ActorRef<PoolMessage>,
+    readiness: Arc<watch::Sender<Readiness>>,
+    closing: watch::Sender<bool>,
+    gate: JoinSet<()>,
+    others: JoinSet<()>,
+    scheduler: SchedulerHandle,
+    telemetry: Telemetry,
+    drain_timeout: Duration,
+}
+
+/// Where a replica serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// ext-proc.
+    pub ext_proc: SocketAddr,
+    /// gRPC health.
+    pub health: SocketAddr,
+    /// Metrics and debug pages.
+    pub admin: SocketAddr,
+}
+
+// === impl Replica ===
+
+impl Replica {
+    /// Starts a replica on `listeners`. It is ready once discovery has announced the pool.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        settings: ReplicaSettings,
+        listeners: Listeners,
+        telemetry: Telemetry,
+    ) -> Result<Self, StartError> {
+        let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
+        let tls = match &settings.tls {
+            Tls::Plain => None,
+            Tls::SelfSigned => Some(ServerTls::self_signed()?),
+            Tls::Folder(folder) => Some(ServerTls::from_directory(folder)?),
+        };
+        let addresses = Addresses {
+            ext_proc: listeners.ext_proc.local_addr()?,
+            health: listeners.health.local_addr()?,
+            admin: listeners.admin.local_addr()?,
+        };
+        let clock = Clock::start();
+        let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
+        let readiness = Arc::new(watch::channel(Readiness::default()).0);
+        let gate_settings = gate_settings(&settings, &blueprint);
+        let arguments = PoolArguments {
+            scheduler: SchedulerArguments {
+                build: builder(&settings),
+                clock,
+                telemetry: telemetry.clone(),
+                handle: scheduler.clone(),
+                first_ticket: 0,
+            },
+            living: Arc::new(living),
+            readiness: readiness.clone(),
+            discovery: blueprint.discovery,
+            interval: blueprint.scrape.interval.unwrap_or(settings.interval),
+            scrape: blueprint.scrape,
+            engines: blueprint.engines,
+        };
+        let (pool, _) = Actor::spawn(None, PoolActor, arguments).await?;
+
+        let (closing, closed) = watch::channel(false);
+        let mut replica = Self {
+            addresses,
+            pool,
+            readiness,
+            closing,
+            gate: JoinSet::new(),
+            others: JoinSet::new(),
+            scheduler,
+            telemetry,
+            drain_timeout: settings.drain_timeout,
+        };
+        replica.open_pages(listeners.health, listeners.admin);
+        replica.keep_gauges(settings.gauges_interval);
+        if let (Tls::Folder(folder), Some(tls)) = (settings.tls, tls.clone()) {
+            let telemetry = replica.telemetry.clone();
+            replica.others.spawn(tls.follow(folder, move |event| telemetry.record(&event)));
+        }
+        let witness = Arc::new(replica.telemetry.clone());
+        let service = Service::new(replica.scheduler.clone(), gate_settings, witness, Arc::new(move || clock.now()));
+        replica.gate.spawn(async move {
+            if let Err(error) = serve(listeners.ext_proc, tls, service, until(closed)).await {
+                tracing::error!(%error, "the ext-proc server ended");
+            }
+        });
+        Ok(replica)
+    }
+
+    /// Where it serves.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its scheduler's verbs.
+    pub fn scheduler(&self) -> &SchedulerHandle {
+        &self.scheduler
+    }
+
+    /// Whether it wants requests, and changes of that.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
+    /// Waits until the ext-proc server ends by itself, which only a broken socket makes it do.
+    pub async fn ended(&mut self) {
+        self.gate.join_next().await;
+    }
+
+    /// Leaves in order: not ready at once; after a notice for the proxy no new streams; gone when the open ones ended, or
+    /// when the drain's time is over.
+    pub async fn drain(mut self) {
+        self.readiness.send_modify(|readiness| readiness.draining = true);
+        let leaving = async {
+            sleep(NOTICE_MAX.min(self.drain_timeout / 4)).await;
+            self.closing.send_replace(true);
+            while self.gate.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(self.drain_timeout, leaving).await.is_err() {
+            tracing::warn!("streams were still open when the drain's time was over");
+        }
+        self.pool.stop(None);
+    }
+
+    fn open_pages(&mut self, health: TcpListener, admin: TcpListener) {
+        let service = HealthService::new(self.readiness.subscribe());
+        self.others.spawn(async move {
+            let server = tonic::transport::Server::builder();
+            let service = tonic_health::pb::health_server::HealthServer::new(service);
+            let incoming = tonic::transport::server::TcpIncoming::from(health);
+            if let Err(error) = { server }.add_service(service).serve_with_incoming(incoming).await {
+                tracing::error!(%error, "the health server ended");
+            }
+        });
+        let pages = Pages {
+            telemetry: self.telemetry.clone(),
+            scheduler: self.scheduler.clone(),
+            readiness: self.readiness.subscribe(),
+        };
+        self.others.spawn(async move {
+            if let Err(error) = axum::serve(admin, router(pages)).await {
+                tracing::error!(%error, "the server of metrics and debug pages ended");
+            }
+        });
+    }
+
+    fn keep_gauges(&mut self, interval: Duration) {
+        let (telemetry, scheduler) = (self.telemetry.clone(), self.scheduler.clone());
+        self.others.spawn(async move {
+            loop {
+                if let Some(summary) = scheduler.summary().await {
+                    telemetry.pool(&summary);
+                }
+                sleep(interval).await;
+            }
+        });
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.pool.kill();
+    }
+}
+
+/// Resolves when `closed` says so, or when nobody can say so any more.
+async fn until(mut closed: watch::Receiver<bool>) {
+    let _ = closed.wait_for(|closed| *closed).await;
+}
+
+fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
+    let parsers: Vec<Parser> = blueprint.parsers.clone();
+    let (limits, response_path) = (settings.limits, settings.response_path);
+    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone() }
+}
+
+/// Builds a scheduler's parts for each of its lives: plugins are not shared between them.
+fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
+    let settings = settings.clone();
+    Arc::new(move || {
+        let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
+        let parts = SchedulerSettings {
+            prefix: blueprint.prefix,
+            in_flight: blueprint.in_flight,
+            saturation: blueprint.saturation,
+            index_bytes_max: settings.index_bytes_max,
+            lease: settings.lease,
+        };
+        Ok((blueprint.profiles, parts))
+    })
+}

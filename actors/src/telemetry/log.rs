@@ -1,0 +1,128 @@
+//! Log lines: the life of the replica at `info`, each request at `debug`, troubles at `warn`, and never a flood of them.
+//!
+//! Must not know metrics. No prompt and no header's value is ever written.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use murmuration::event::Event;
+use murmuration::fleet::Trust;
+use murmuration::id::EndpointId;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// From one line about an endpoint's trouble to the next, while the trouble lasts.
+const TROUBLE_EVERY: Duration = Duration::from_secs(10);
+/// Endpoints whose troubles are remembered.
+const TROUBLES_MAX: usize = 8192;
+
+/// Writes facts down.
+#[derive(Debug, Default)]
+pub(super) struct Logbook {
+    troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
+}
+
+/// The lasting trouble of one endpoint.
+#[derive(Debug)]
+struct Trouble {
+    kind: &'static str,
+    told: Instant,
+    untold: u64,
+}
+
+/// Starts logging for the process: `json` or for people, at a level of llm-d's (2 to 5) or by a filter.
+///
+/// # Errors
+/// One sentence, when the filter can't be read or logging was started before.
+pub fn start(json: bool, verbosity: &str) -> Result<(), String> {
+    let directive = match verbosity {
+        "0" | "1" => "warn",
+        "2" | "3" => "info",
+        "4" => "info,murmuration=debug,murmuration_actors=debug",
+        "5" => "info,murmuration=trace,murmuration_actors=trace",
+        filter => filter,
+    };
+    let filter = EnvFilter::try_new(directive)
+        .map_err(|error| format!("-v {verbosity}: {error}; write 2, 4, 5 or info,murmuration=debug"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json {
+        lines.json().flatten_event(true).try_init()
+    } else {
+        lines.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+    started.map_err(|error| format!("logging can't start: {error}"))
+}
+
+// === impl Logbook ===
+
+impl Logbook {
+    pub(super) fn record(&self, event: &Event) {
+        match event {
+            Event::EndpointJoined(endpoint) => info!(%endpoint, "endpoint joined"),
+            Event::EndpointLeft(endpoint) => {
+                self.troubles().remove(endpoint);
+                info!(%endpoint, "endpoint left");
+            }
+            Event::EndpointRefused { endpoint, why } => warn!(endpoint, why, "endpoint refused"),
+            Event::TrustChanged { endpoint, from, to: Trust::Exact } => {
+                info!(%endpoint, from = from.as_str(), "endpoint's load is known");
+            }
+            Event::TrustChanged { endpoint, from, to } => {
+                warn!(%endpoint, from = from.as_str(), to = to.as_str(), "endpoint's load is no longer known well");
+            }
+            Event::Scraped { endpoint, .. } => self.recovered(endpoint),
+            Event::ScrapeFailed { endpoint, kind, why } => self.trouble(endpoint, kind, why),
+            Event::Decided(decided) => {
+                debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
+                    matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
+            }
+            Event::Refused { request_id, model, code, sentence } => {
+                debug!(request_id, model, code = code.as_str(), sentence, "refused");
+            }
+            Event::ServedElsewhere { ticket, decided, served } => {
+                let served = served.as_ref().map_or("nobody known", EndpointId::as_str);
+                debug!(%ticket, %decided, served, "served elsewhere");
+            }
+            Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
+            Event::RequestFinished(finished) => {
+                debug!(request_id = finished.request_id, outcome = ?finished.outcome, status = finished.status,
+                    duration_ms = finished.duration.as_millis() as u64, "finished");
+            }
+            Event::Reloaded(what) => info!(what, "reloaded"),
+            Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
+            Event::ActorRestarted { actor, why } => warn!(actor, why, "actor failed and starts again"),
+        }
+    }
+
+    /// A line when trouble begins or changes its kind, and then one now and again, with a count.
+    fn trouble(&self, endpoint: &EndpointId, kind: &'static str, why: &str) {
+        let mut troubles = self.troubles();
+        let now = Instant::now();
+        if let Some(known) = troubles.get_mut(endpoint).filter(|known| known.kind == kind) {
+            known.untold += 1;
+            if now.duration_since(known.told) < TROUBLE_EVERY {
+                return;
+            }
+            warn!(%endpoint, kind, why, times = known.untold, "scrapes still fail");
+            (known.told, known.untold) = (now, 0);
+            return;
+        }
+        warn!(%endpoint, kind, why, "scrape failed");
+        if troubles.len() < TROUBLES_MAX {
+            troubles.insert(endpoint.clone(), Trouble { kind, told: now, untold: 0 });
+        }
+    }
+
+    fn recovered(&self, endpoint: &EndpointId) {
+        if self.troubles().remove(endpoint).is_some() {
+            info!(%endpoint, "scrapes come again");
+        }
+    }
+
+    fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<EndpointId, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

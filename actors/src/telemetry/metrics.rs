@@ -1,0 +1,153 @@
+//! The whole surface of metrics: who registers, and which fact goes where.
+//!
+//! Must not know anything but facts.
+
+use std::time::Duration;
+
+use murmuration::event::Event;
+use murmuration::scheduler::FleetSummary;
+use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
+
+use super::buckets;
+use super::families::Families;
+use super::pool_gauges::PoolGauges;
+use super::request_metrics::RequestMetrics;
+use super::rival_names::RivalNames;
+
+/// The label values of the prefix index, which llm-d keeps by plugin.
+const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-producer"];
+
+/// Every family of the replica.
+pub(super) struct Metrics {
+    registry: Registry,
+    requests: RequestMetrics,
+    rivals: RivalNames,
+    pool: PoolGauges,
+    decisions: Histogram,
+    refusals: CounterVec,
+    tickets: CounterVec,
+    served_elsewhere: CounterVec,
+    scrapes: CounterVec,
+    scrape_bytes: CounterVec,
+    scrape_seconds: HistogramVec,
+    scrape_failures: CounterVec,
+    poll_errors: CounterVec,
+    hit_ratio: HistogramVec,
+    hit_bytes: HistogramVec,
+    promises: CounterVec,
+    restarts: CounterVec,
+    reloads: CounterVec,
+    pub(super) streams: Gauge,
+    pub(super) stream_seconds: Histogram,
+    pub(super) streams_total: CounterVec,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(super) fn register(pool: &str) -> Result<Self, Error> {
+        let registry = Registry::new();
+        let f = Families(&registry);
+        let plugin = ["plugin_name", "plugin_type"];
+        let info: GaugeVec = f.gauge("llm_d_epp_info", "What runs here.", &["commit", "build_ref"])?;
+        info.with_label_values(&["", concat!("murmuration-", env!("CARGO_PKG_VERSION"))]).set(1.0);
+        Ok(Self {
+            requests: RequestMetrics::register(&f)?,
+            rivals: RivalNames::register(&f)?,
+            pool: PoolGauges::register(&f, pool)?,
+            decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
+            refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
+            tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
+            served_elsewhere: f.counter("murmuration_served_elsewhere_total", "Requests that another endpoint of their list served.", &[])?,
+            scrapes: f.counter("murmuration_scrapes_total", "Metrics pages read.", &[])?,
+            scrape_bytes: f.counter("murmuration_scrape_bytes_total", "Bytes of metrics pages read.", &[])?,
+            scrape_seconds: f.histogram("murmuration_scrape_duration_seconds", "From asking for a metrics page to its last byte.", &[], buckets::processing_seconds())?,
+            scrape_failures: f.counter("murmuration_scrape_failures_total", "Metrics pages that did not come or could not be read.", &["kind"])?,
+            poll_errors: f.counter("llm_d_epp_datalayer_poll_errors_total", "Failed polls, by source.", &["source_type"])?,
+            hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
+            hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
+            promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
+            restarts: f.counter("murmuration_actor_restarts_total", "Actors that failed and were started again.", &["kind"])?,
+            reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
+            streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
+            stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Life of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
+            streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
+            registry,
+        })
+    }
+
+    pub(super) fn record(&self, event: &Event) {
+        match event {
+            Event::Decided(decided) => {
+                self.requests.decided(decided);
+                self.rivals.decided(decided);
+                let matched = decided.matched;
+                self.hit_ratio.with_label_values(&INDEX).observe(matched.ratio());
+                let bytes = f64::from(matched.blocks) * f64::from(decided.block_tokens) * 4.0;
+                self.hit_bytes.with_label_values(&INDEX).observe(bytes);
+            }
+            Event::Refused { model, code, .. } => {
+                self.refusals.with_label_values(&[code.as_str()]).inc();
+                self.requests.refused(model, code.status());
+                self.rivals.refused(model, code.status());
+            }
+            Event::RequestFinished(finished) => {
+                self.requests.finished(finished);
+                self.rivals.finished(finished);
+                if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
+                    // The engine always computes the last block, so a promise within one tenth of the prompt is kept.
+                    let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
+                    let result = if share + 0.1 >= finished.promised_share { "kept" } else { "broken" };
+                    self.promises.with_label_values(&[result]).inc();
+                }
+            }
+            Event::TicketClosed { outcome, .. } => {
+                self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
+            }
+            Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
+            Event::Scraped { took, bytes, .. } => {
+                self.scrapes.with_label_values::<&str>(&[]).inc();
+                self.scrape_bytes.with_label_values::<&str>(&[]).inc_by(*bytes as f64);
+                self.scrape_seconds.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+            }
+            Event::ScrapeFailed { kind, .. } => {
+                self.scrape_failures.with_label_values(&[kind]).inc();
+                self.poll_errors.with_label_values(&["metrics-data-source"]).inc();
+            }
+            Event::ActorRestarted { actor, .. } => {
+                let kind = actor.split(' ').next().unwrap_or_default();
+                self.restarts.with_label_values(&[kind]).inc();
+            }
+            Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
+            Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
+            // Shown by the pool's gauges, which are set from what is, not from what happened.
+            Event::EndpointJoined(_)
+            | Event::EndpointLeft(_)
+            | Event::EndpointRefused { .. }
+            | Event::TrustChanged { .. } => {}
+        }
+    }
+
+    pub(super) fn decision_took(&self, span: Duration) {
+        self.decisions.observe(span.as_secs_f64());
+    }
+
+    pub(super) fn pool(&self, summary: &FleetSummary) {
+        self.pool.set(summary, &self.rivals);
+    }
+
+    pub(super) fn page(&self) -> String {
+        let mut page = Vec::new();
+        // Writing to memory can't fail, and the encoder writes UTF-8.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
+        String::from_utf8(page).unwrap_or_default()
+    }
+}
+
+fn hit_bytes() -> Vec<f64> {
+    std::iter::once(0.0).chain(buckets::doubling(16.0, 13)).collect()
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! The surface of metrics, written down: what operators build on must not change by accident.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use murmuration::event::{Decided, RequestFinished};
+use murmuration::id::{EndpointId, Ticket};
+use murmuration::prefix::PrefixMatch;
+use murmuration::request::{Outcome, RefusalCode, Usage};
+use murmuration::scheduler::{Balance, FleetSummary};
+
+use super::*;
+
+fn decided() -> Decided {
+    Decided {
+        ticket: Ticket(1),
+        request_id: "r".into(),
+        model: "m".into(),
+        target_model: "m".into(),
+        fairness_id: "default-flow".into(),
+        priority: 0,
+        endpoint: EndpointId::new("default", "e0"),
+        port: 8000,
+        matched: PrefixMatch { blocks: 1, of: 2 },
+        block_tokens: 64,
+        candidates: 2,
+    }
+}
+
+fn finished() -> RequestFinished {
+    RequestFinished {
+        request_id: "r".into(),
+        model: "m".into(),
+        target_model: "m".into(),
+        fairness_id: "default-flow".into(),
+        priority: 0,
+        outcome: Outcome::Completed,
+        status: Some(200),
+        streaming: true,
+        duration: Duration::from_secs(2),
+        decided_after: Some(Duration::from_millis(1)),
+        first_token_after: Some(Duration::from_secs(1)),
+        request_bytes: 100,
+        response_bytes: 200,
+        usage: Some(Usage { prompt_tokens: 100, completion_tokens: 11, cached_tokens: Some(10) }),
+        promised_share: 0.9,
+    }
+}
+
+/// A page on which every family has a series.
+fn full_page() -> (Metrics, String) {
+    let metrics = Metrics::register("pool").unwrap();
+    let e0 = EndpointId::new("default", "e0");
+    let refused = Event::Refused {
+        request_id: "r".into(),
+        model: "m".into(),
+        code: RefusalCode::NoEndpoints,
+        sentence: String::new(),
+    };
+    for event in [
+        Event::Decided(Box::new(decided())),
+        Event::Decided(Box::new(Decided { target_model: "other".into(), ..decided() })),
+        refused,
+        Event::RequestFinished(Box::new(finished())),
+        Event::TicketClosed { ticket: Ticket(1), outcome: Outcome::Completed },
+        Event::ServedElsewhere { ticket: Ticket(1), decided: e0.clone(), served: None },
+        Event::Scraped { endpoint: e0.clone(), took: Duration::from_millis(1), bytes: 54_000 },
+        Event::ScrapeFailed { endpoint: e0, kind: "torn", why: String::new() },
+        Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
+        Event::Reloaded(String::new()),
+    ] {
+        metrics.record(&event);
+    }
+    metrics.pool(&FleetSummary { endpoints: Vec::new(), tickets: Balance::default(), index_bytes: 0 });
+    let page = metrics.page();
+    (metrics, page)
+}
+
+#[test]
+fn names_types_and_help_are_what_is_written_down() {
+    let (_, page) = full_page();
+    let surface: String = page.lines().filter(|line| line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/golden/metrics.txt");
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    if written != surface {
+        let new = path.with_extension("txt.new");
+        std::fs::write(&new, &surface).unwrap();
+        panic!("the metrics page differs from {}; if that is meant, rename {} over it", path.display(), new.display());
+    }
+}
+
+#[test]
+fn a_finished_request_is_counted_once_in_every_family_it_belongs_to() {
+    let (_, page) = full_page();
+    let labels = r#"{fairness_id="default-flow",model_name="m",priority="0",target_model_name="m"}"#;
+    for line in [
+        format!("llm_d_epp_request_total{labels} 1"),
+        format!("llm_d_epp_request_running{labels} 0"),
+        format!("llm_d_epp_request_duration_seconds_sum{labels} 2"),
+        format!("llm_d_epp_request_streaming_tpot_seconds_sum{labels} 0.1"),
+        r#"murmuration_prefix_promises_total{result="broken"} 1"#.to_owned(),
+        r#"llm_d_epp_request_error_total{error_code="503",fairness_id="",model_name="m",priority="",target_model_name="m"} 1"#
+            .to_owned(),
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line}\n{page}");
+    }
+}

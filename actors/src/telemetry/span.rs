@@ -1,0 +1,196 @@
+//! Traces over OTLP, with llm-d's names of spans and attributes. Switched off, they cost nothing.
+//!
+//! Must not know metrics or logs. A collector that is gone costs spans, never requests.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use murmuration::request::InferenceRequest;
+use murmuration::schedule::Decision;
+use murmuration::schedule::decision::ProfileExplanation;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{Span, SpanKind, TraceContextExt, Tracer as _, TracerProvider as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+
+/// Where traces go and how many.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceSettings {
+    /// The collector's OTLP/gRPC address.
+    pub endpoint: String,
+    /// Share of requests that are traced when their caller did not say, `0..=1`.
+    pub share: f64,
+    /// The service's name.
+    pub service_name: String,
+}
+
+/// Makes spans of requests; off unless it was given somewhere to send them.
+#[derive(Clone, Debug, Default)]
+pub struct Tracer {
+    on: Option<(SdkTracerProvider, SdkTracer)>,
+}
+
+/// The span of one request, from its headers to the stream's end.
+#[derive(Debug, Default)]
+pub struct RequestSpan {
+    tracer: Tracer,
+    context: Option<Context>,
+    asked: Option<SystemTime>,
+}
+
+/// Headers to be read from or written to.
+#[derive(Default)]
+struct Carrier(BTreeMap<String, String>);
+
+// === impl Tracer ===
+
+impl Tracer {
+    /// A tracer that exports in batches, in the background.
+    ///
+    /// # Errors
+    /// When the collector's address can't be one.
+    pub fn export(settings: &TraceSettings) -> Result<Self, ExporterBuildError> {
+        let exporter = SpanExporter::builder().with_tonic().with_endpoint(&settings.endpoint).build()?;
+        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
+        let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.share)));
+        let resource = Resource::builder().with_service_name(settings.service_name.clone()).build();
+        Ok(Self::of(provider.with_sampler(sampler).with_resource(resource).build()))
+    }
+
+    fn of(provider: SdkTracerProvider) -> Self {
+        let tracer = provider.tracer("murmuration");
+        Self { on: Some((provider, tracer)) }
+    }
+
+    /// Opens the span of a request; it continues the caller's trace where the headers name one.
+    pub fn request(&self, id: &str, traceparent: Option<&str>, tracestate: Option<&str>) -> RequestSpan {
+        let Some((_, tracer)) = &self.on else { return RequestSpan::default() };
+        let mut carrier = Carrier::default();
+        for (name, value) in [("traceparent", traceparent), ("tracestate", tracestate)] {
+            carrier.0.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        }
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
+        let span = tracer.span_builder("gateway.request").with_kind(SpanKind::Server);
+        let span = span.with_attributes([KeyValue::new("gen_ai.request.id", id.to_owned())]);
+        let context = parent.with_span(span.start_with_context(tracer, &parent));
+        RequestSpan { tracer: self.clone(), context: Some(context), asked: None }
+    }
+
+    /// Sends what is left; call it off the runtime's threads, as it waits.
+    pub fn flush(&self) {
+        if let Some((provider, _)) = &self.on {
+            // What can't be sent at the end is lost: a stopping replica waits for nobody.
+            let _ = provider.shutdown_with_timeout(Duration::from_secs(2));
+        }
+    }
+}
+
+// === impl RequestSpan ===
+
+impl RequestSpan {
+    /// The request was read.
+    pub fn asked(&mut self, request: &InferenceRequest) {
+        let Some(context) = &self.context else { return };
+        self.asked = Some(SystemTime::now());
+        context.span().set_attributes([
+            KeyValue::new("gen_ai.request.model", request.incoming_model.clone()),
+            KeyValue::new("target_model", request.target_model.clone()),
+            KeyValue::new("request_prio", i64::from(request.priority)),
+        ]);
+    }
+
+    /// The scheduler answered.
+    pub fn decided(&self, decision: &Decision) {
+        let (Some(context), Some((_, tracer))) = (&self.context, &self.tracer.on) else { return };
+        let asked = self.asked.unwrap_or_else(SystemTime::now);
+        let start = |name: &'static str, parent: &Context| {
+            let span = tracer.span_builder(name).with_start_time(asked).start_with_context(tracer, parent);
+            parent.with_span(span)
+        };
+        let orchestration = start("gateway.request_orchestration", context);
+        for profile in &decision.explanation.profiles {
+            let run = start("run_scheduler_profile", &orchestration);
+            run.span().set_attribute(KeyValue::new("llm_d.epp.scheduling.profile.name", profile.profile.clone()));
+            for filter in &profile.filters {
+                let span = start("filter_endpoints", &run);
+                span.span().set_attributes([
+                    KeyValue::new("llm_d.epp.filter.name", filter.filter.clone()),
+                    KeyValue::new("llm_d.epp.filter.candidate_endpoints", filter.before as i64),
+                    KeyValue::new("llm_d.epp.filter.filtered_endpoints", filter.after as i64),
+                ]);
+            }
+            let scoring = start("llm_d.epp.scoring", &run);
+            scoring.span().set_attributes([
+                KeyValue::new("llm_d.epp.scoring.candidate_endpoints", profile.rows.len() as i64),
+                KeyValue::new("llm_d.epp.scorer.count", profile.scorers.len() as i64),
+            ]);
+            for (column, scorer) in profile.scorers.iter().enumerate() {
+                let mut span = tracer.span_builder(format!("llm_d.epp.scorer.{}", scorer.scorer));
+                span = span.with_start_time(asked).with_attributes(scorer_attributes(profile, column));
+                span.start_with_context(tracer, &scoring).end();
+            }
+            let picking = start("pick_endpoints", &run);
+            let picked: Vec<&str> = profile.picked.iter().map(murmuration::id::EndpointId::as_str).collect();
+            picking.span().set_attributes([
+                KeyValue::new("llm_d.epp.picker.candidate_endpoints", profile.rows.len() as i64),
+                KeyValue::new("llm_d.epp.picker.top_endpoints", picked.join(",")),
+            ]);
+        }
+    }
+
+    /// Headers that carry the trace on to the engine; none while tracing is off, so the client's own pass untouched.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let Some(context) = &self.context else { return Vec::new() };
+        let mut carrier = Carrier::default();
+        TraceContextPropagator::new().inject_context(context, &mut carrier);
+        let mut header = |name: &'static str| carrier.0.remove(name).filter(|v| !v.is_empty()).map(|v| (name, v));
+        ["traceparent", "tracestate"].into_iter().filter_map(&mut header).collect()
+    }
+}
+
+impl Drop for RequestSpan {
+    fn drop(&mut self) {
+        if let Some(context) = &self.context {
+            context.span().end();
+        }
+    }
+}
+
+fn scorer_attributes(profile: &ProfileExplanation, column: usize) -> Vec<KeyValue> {
+    let scores = || profile.rows.iter().filter_map(|row| row.scores.get(column).copied());
+    let best = scores().fold(0.0, f64::max);
+    let mean = scores().sum::<f64>() / profile.rows.len().max(1) as f64;
+    let scorer = &profile.scorers[column];
+    vec![
+        KeyValue::new("llm_d.epp.scorer.name", scorer.scorer.clone()),
+        KeyValue::new("llm_d.epp.scorer.weight", scorer.weight),
+        KeyValue::new("llm_d.epp.scorer.endpoints_scored", profile.rows.len() as i64),
+        KeyValue::new("llm_d.epp.scorer.score.max", best),
+        KeyValue::new("llm_d.epp.scorer.score.avg", mean),
+    ]
+}
+
+// === impl Carrier ===
+
+impl Extractor for Carrier {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl Injector for Carrier {
+    fn set(&mut self, key: &str, value: String) {
+        self.0.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+#[path = "span_tests.rs"]
+mod tests;

@@ -1,0 +1,247 @@
+//! The server's certificate: self-signed by default, or from a directory whose changes are followed.
+//!
+//! Must not know what is served behind it. Data planes do not verify an endpoint picker's certificate by default, so a
+//! self-signed one encrypts and proves nothing; a directory with `tls.crt` and `tls.key` does both.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use murmuration::event::Event;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+
+/// How long a proxy may take to shake hands.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; more wait in the kernel's queue.
+const HANDSHAKES_MAX: usize = 256;
+/// How long accepting pauses after it failed, which is most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the files are looked at. They are small, and a mounted secret changes by a swap of links that leaves no
+/// useful time of modification, so their bytes are compared.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("can't read {}; --cert-path names a directory with tls.crt and tls.key", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no PEM of its kind.
+    #[error("{} holds no {what} in PEM", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The certificate can't be made, or does not belong to its key.
+    #[error("the certificate can't be used; tls.crt and tls.key must belong together")]
+    Certificate(#[source] rustls::Error),
+    /// No self-signed certificate could be made.
+    #[error("no self-signed certificate could be made")]
+    SelfSigned(#[source] rcgen::Error),
+}
+
+/// A server's side of TLS, HTTP/2 only.
+#[derive(Clone)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    current: Arc<Current>,
+}
+
+/// The certificate in force; each new connection gets the newest.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+/// `tls.crt` and `tls.key` as they were read.
+#[derive(PartialEq, Eq)]
+struct Files {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Connections whose handshake is done. A slow or foreign handshake holds up nobody else.
+pub(crate) struct Incoming {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    handshakes: JoinSet<Option<TlsStream<TcpStream>>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl ServerTls ===
+
+impl ServerTls {
+    /// A fresh self-signed certificate for `localhost`.
+    pub fn self_signed() -> Result<Self, TlsError> {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).map_err(TlsError::SelfSigned)?;
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        Self::with(certified(vec![made.cert.der().clone()], key)?)
+    }
+
+    /// The certificate in `directory`: `tls.crt` (the chain, leaf first) and `tls.key`.
+    pub fn from_directory(directory: &Path) -> Result<Self, TlsError> {
+        Self::with(Files::read(directory)?.certified(directory)?)
+    }
+
+    /// Follows changes of the files in `directory`, for ever. New connections get the new certificate; files that can't
+    /// be used are told once and what was in force stays.
+    pub async fn follow(self, directory: PathBuf, tell: impl Fn(Event)) {
+        let mut known = Files::read(&directory).ok();
+        let mut complaint = None;
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            let read = Files::read(&directory);
+            if let (Ok(files), Some(known)) = (&read, &known)
+                && files == known
+            {
+                continue;
+            }
+            match read.and_then(|files| Ok((files.certified(&directory)?, files))) {
+                Ok((certificate, files)) => {
+                    self.current.replace(certificate);
+                    (known, complaint) = (Some(files), None);
+                    tell(Event::Reloaded(format!("the certificate in {}", directory.display())));
+                }
+                Err(error) => {
+                    let why = explained(&error);
+                    if complaint.as_ref() != Some(&why) {
+                        tell(Event::ReloadFailed(why.clone()));
+                        complaint = Some(why);
+                    }
+                }
+            }
+        }
+    }
+
+    fn with(certificate: CertifiedKey) -> Result<Self, TlsError> {
+        let current = Arc::new(Current(RwLock::new(Arc::new(certificate))));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Certificate)?
+            .with_no_client_auth()
+            .with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Self { config: Arc::new(config), current })
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn replace(&self, certificate: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+// === impl Files ===
+
+impl Files {
+    fn read(directory: &Path) -> Result<Self, TlsError> {
+        let read = |name: &str| {
+            let path = directory.join(name);
+            std::fs::read(&path).map_err(|source| TlsError::Read { path, source })
+        };
+        Ok(Self { certificate: read("tls.crt")?, key: read("tls.key")? })
+    }
+
+    fn certified(&self, directory: &Path) -> Result<CertifiedKey, TlsError> {
+        let no = |name: &str, what| TlsError::Pem { path: directory.join(name), what };
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<_, _>>().unwrap_or_default();
+        if chain.is_empty() {
+            return Err(no("tls.crt", "certificate"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| no("tls.key", "private key"))?;
+        certified(chain, key)
+    }
+}
+
+// === impl Incoming ===
+
+impl Stream for Incoming {
+    type Item = io::Result<TlsStream<TcpStream>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match this.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(stream)))) => return Poll::Ready(Some(Ok(stream))),
+                Poll::Ready(Some(_)) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if this.handshakes.len() >= HANDSHAKES_MAX {
+                return Poll::Pending;
+            }
+            if let Some(pause) = &mut this.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                this.pause = None;
+            }
+            match this.listener.poll_accept(cx) {
+                Poll::Ready(Ok((socket, _))) => {
+                    this.handshakes.spawn(shake_hands(this.acceptor.clone(), socket));
+                }
+                Poll::Ready(Err(_)) => this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Connections of `listener`, handshake done.
+pub(crate) fn incoming(listener: TcpListener, tls: ServerTls) -> Incoming {
+    Incoming { listener, acceptor: TlsAcceptor::from(tls.config), handshakes: JoinSet::new(), pause: None }
+}
+
+/// `None` for a peer that does not speak TLS, or not in time: nobody is there to be told.
+async fn shake_hands(acceptor: TlsAcceptor, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
+    socket.set_nodelay(true).ok()?;
+    timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()?.ok()
+}
+
+fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, TlsError> {
+    let provider: CryptoProvider = ring::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).map_err(TlsError::Certificate)
+}
+
+fn explained(error: &TlsError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+#[cfg(test)]
+mod tests;
