@@ -75,7 +75,11 @@ fn every_module_opens_by_saying_what_it_is_for() {
 fn no_file_outgrows_its_bound() {
     let long = rust_files().into_iter().filter_map(|(path, text)| {
         let (lines, shown) = (text.lines().count(), shown(&path));
-        let most = if shown.starts_with("actors") && shown.ends_with("/mod.rs") { ACTOR_MOD_LINES_MAX } else { FILE_LINES_MAX };
+        let most = if shown.starts_with("actors") && shown.ends_with("/mod.rs") {
+            ACTOR_MOD_LINES_MAX
+        } else {
+            FILE_LINES_MAX
+        };
         (lines > most).then(|| format!("{shown}: {lines} lines, at most {most}"))
     });
     assert_none("files that are too long", long.collect());
@@ -87,7 +91,10 @@ fn no_function_outgrows_its_bound() {
     for (path, text) in rust_files() {
         for (name, line, length) in functions(&text) {
             if length > FUNCTION_LINES_MAX {
-                long.push(format!("{}:{line}: fn {name} has {length} lines, at most {FUNCTION_LINES_MAX}", shown(&path)));
+                long.push(format!(
+                    "{}:{line}: fn {name} has {length} lines, at most {FUNCTION_LINES_MAX}",
+                    shown(&path)
+                ));
             }
         }
     }
@@ -109,7 +116,11 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
         let closing = format!("{}}}", " ".repeat(indent));
         let body = lines[start..].iter().take(400);
         let Some(length) = body.clone().position(|line| *line == closing) else { continue };
-        if body.clone().take(length).any(|line| line.trim_end().ends_with(';') && line.starts_with(&" ".repeat(indent)) && !line.starts_with(&" ".repeat(indent + 1))) {
+        if body.clone().take(length).any(|line| {
+            line.trim_end().ends_with(';')
+                && line.starts_with(&" ".repeat(indent))
+                && !line.starts_with(&" ".repeat(indent + 1))
+        }) {
             continue;
         }
         found.push((name, start + 1, length + 1));
@@ -157,7 +168,18 @@ fn the_mind_depends_on_nothing_that_waits() {
 
 #[test]
 fn the_mind_never_waits_rolls_dice_or_logs() {
-    let words = ["tokio", "async fn", ".await", "Instant::now", "SystemTime", "thread::", "println!", "eprintln!", "tracing::", "HashMap<"];
+    let words = [
+        "tokio",
+        "async fn",
+        ".await",
+        "Instant::now",
+        "SystemTime",
+        "thread::",
+        "println!",
+        "eprintln!",
+        "tracing::",
+        "HashMap<",
+    ];
     let mut offenders = Vec::new();
     for (path, text) in rust_files() {
         let shown = shown(&path);
@@ -176,7 +198,13 @@ fn the_mind_never_waits_rolls_dice_or_logs() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[ign", "ore"),
+    ];
     let mut offenders = Vec::new();
     for (path, text) in rust_files() {
         for (number, line) in text.lines().enumerate() {

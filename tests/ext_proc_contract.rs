@@ -1,0 +1,79 @@
+//! The contract with Envoy, over real gRPC on loopback: each rule of the endpoint-picker protocol, each key, each row
+//! of the message sequence, and each defect known of the Go picker has a test of its own.
+//!
+//! | written protocol | test in [`protocol`] |
+//! |---|---|
+//! | P1 full duplex both ways | `p1_the_service_speaks_full_duplex_both_ways` |
+//! | P2 subset | `p2_only_endpoints_of_the_subset_are_chosen` |
+//! | | `p2_an_empty_subset_is_503` |
+//! | | `p2_a_subset_that_matches_nobody_is_503` |
+//! | | `p2_without_a_subset_the_whole_pool_is_chosen_from` |
+//! | P3 destination | `p3_header_and_metadata_hold_the_same_destination`, `p3_fallbacks_are_listed_in_order` |
+//! | P4 scope of the list | `p4_the_list_holds_endpoints_of_this_pool_only` |
+//! | P5 refusals | `p5_a_pool_without_endpoints_is_503`, `p5_a_request_that_is_shed_is_429` |
+//! | P6 served feedback | `p6_the_endpoint_that_served_is_the_one_that_is_booked` |
+//! | P7 health | `tests/health.rs` |
+//!
+//! | key | test in [`keys`] |
+//! |---|---|
+//! | destination, its scores | `the_destination_is_set_and_scores_are_not_emitted` |
+//! | fairness id, objective, SLO, video, with aliases | `control_headers_do_not_reach_the_engine_in_any_spelling` |
+//! | model rewrite and its alias | `the_rewrite_header_sets_the_model_in_both_spellings` |
+//! | `x-request-id` | `a_request_without_an_id_gets_a_uuid`, `a_request_with_an_id_keeps_it` |
+//! | dropped reason | `every_refusal_names_its_reason` |
+//! | prefiller, encoders, rank, KV source | `sidecar_headers_of_a_client_do_not_reach_the_sidecar` |
+//! | `x-went-into-resp-headers` | `an_answer_says_that_it_passed_the_picker` |
+//! | session headers, `Prefer`, `EPP-Profile` | `headers_that_are_the_clients_own_go_on` |
+//!
+//! | message | test in [`sequence`] |
+//! |---|---|
+//! | request headers, body to come | `headers_with_a_body_to_come_are_not_answered_yet` |
+//! | request headers alone | `headers_alone_are_answered_with_headers_alone` |
+//! | request body chunks | `body_chunks_are_gathered_and_not_answered_yet` |
+//! | end of the request body | `the_end_of_the_body_is_answered_with_headers_and_then_pieces` |
+//! | | `an_empty_body_is_one_empty_piece` |
+//! | | `pieces_are_at_most_62_000_bytes_and_only_the_last_one_ends` |
+//! | | `content_length_is_that_of_the_body_as_it_goes_on` |
+//! | request trailers | `trailers_end_the_request_and_go_on_after_the_body` |
+//! | response headers | `response_headers_are_answered_at_once` |
+//! | response body, streamed or not | `each_chunk_of_a_streamed_answer_goes_on_at_once` |
+//! | | `an_answer_in_one_document_goes_on_at_once_too` |
+//! | response trailers | `response_trailers_end_the_stream_in_order` |
+//! | error before the response | `an_error_is_answered_at_once_and_ends_the_stream` |
+//! | parser that skips the response | `leaving_closes_the_stream_in_order_after_the_last_piece` |
+//! | what no Envoy sends | `a_sequence_out_of_order_is_told_and_leaves_no_ticket` |
+//! | | `a_body_over_the_limit_is_413` |
+//! | | `a_stream_over_the_limit_is_503` |
+//! | | `two_thousand_streams_at_once_leave_nothing_open` |
+//!
+//! | defect | test in [`defects`] |
+//! |---|---|
+//! | 1 header-only requests | `d01_headers_alone_obey_the_subset_and_get_503_when_nobody_is_there` |
+//! | 2 ports and IPv6 in the subset | `d02_a_subset_counts_ports_and_reads_ipv6` |
+//! | 3 hint only with the last chunk | `d03_a_hint_that_came_with_the_headers_is_honoured` |
+//! | 4 body that ends by trailers | `d04_a_body_that_ends_by_trailers_is_scheduled` |
+//! | 5 control headers leak | `d05_a_spoofed_prefiller_is_removed` |
+//! | 6 duplicate headers collapse | `d06_headers_that_came_twice_are_not_written_back` |
+//! | 7 usage split over frames | `d07_usage_that_is_split_over_two_frames_is_read` |
+//! | 8 model name by byte search | `d08_the_clients_model_name_comes_back_across_a_split_and_user_text_stays` |
+//! | 9 rewrite through a map | `d09_a_rewrite_leaves_every_other_byte_alone` |
+//! | 10 `:status` never read | `d10_an_engines_error_status_is_counted` |
+//! | 11 refusals with the wrong status | `d11_nobody_there_and_everybody_full_are_two_statuses` |
+//! | 12 fallback is not accounted | `d12_a_fallback_that_served_is_booked` |
+//! | 13 answers are held back | `d13_the_first_byte_of_an_answer_does_not_wait_for_its_last` |
+//! | 14 static health | `tests/health.rs` |
+//! | 15 message and body limits | `d15_a_message_of_six_mebibytes_is_taken_and_a_body_is_bounded` |
+//! | 16 state keyed by the client's id | `d16_two_requests_with_one_id_are_two` |
+//! | 17 lines for every request | the log's own tests: nothing of it shows over gRPC |
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+#[path = "ext_proc_contract/defects.rs"]
+mod defects;
+#[path = "ext_proc_contract/keys.rs"]
+mod keys;
+#[path = "ext_proc_contract/protocol.rs"]
+mod protocol;
+#[path = "ext_proc_contract/sequence.rs"]
+mod sequence;

@@ -1,0 +1,102 @@
+//! The keys: which are read, which are set, which are taken off.
+
+use murmuration_proto::names;
+
+use crate::support::envoy::*;
+use crate::support::{Config, Replica};
+
+async fn replica() -> Replica {
+    Replica::start(Config::default(), &["127.0.0.1:7"]).await
+}
+
+#[tokio::test]
+async fn the_destination_is_set_and_scores_are_not_emitted() {
+    let (head, _) = replica().await.talk().ask(post(&[]), COMPLETION).await;
+    assert_eq!(destination(&head), "127.0.0.1:7");
+    assert_eq!(load_balancer(&head, names::DESTINATION_SCORES), None);
+}
+
+#[tokio::test]
+async fn control_headers_do_not_reach_the_engine_in_any_spelling() {
+    let spellings = [names::FAIRNESS_ID, names::OBJECTIVE, names::SLO_TTFT_MS, names::SLO_TPOT_MS].concat();
+    let all = [spellings.as_slice(), &names::VIDEO, &[names::SUBSET, names::DESTINATION_SERVED, names::DROPPED_REASON]]
+        .concat();
+    let pairs: Vec<(&str, &str)> = all.iter().map(|&name| (name, "1")).collect();
+    let (head, _) = replica().await.talk().ask(post(&pairs), COMPLETION).await;
+    assert_eq!(removed(&head), all);
+    assert!(set(&head).iter().all(|(name, _)| !all.contains(&name.as_str())));
+}
+
+#[tokio::test]
+async fn the_rewrite_header_sets_the_model_in_both_spellings() {
+    let replica = replica().await;
+    for name in names::MODEL_REWRITE {
+        let (head, pieces) = replica.talk().ask(post(&[(name, "base-v2")]), COMPLETION).await;
+        assert_eq!(piece(&pieces[0]).body, br#"{"model":"base-v2","prompt":"hello","stream":true}"#);
+        assert_eq!(removed(&head), [name]);
+    }
+    let both = [(names::MODEL_REWRITE[1], "old"), (names::MODEL_REWRITE[0], "new")];
+    let (_, pieces) = replica.talk().ask(post(&both), COMPLETION).await;
+    assert!(piece(&pieces[0]).body.starts_with(br#"{"model":"new""#));
+}
+
+#[tokio::test]
+async fn a_request_without_an_id_gets_a_uuid() {
+    let replica = replica().await;
+    let (one, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    let (other, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    let (one, other) = (value(&one, names::REQUEST_ID).unwrap(), value(&other, names::REQUEST_ID).unwrap());
+    assert_ne!(one, other);
+    assert_eq!(one.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+}
+
+#[tokio::test]
+async fn a_request_with_an_id_keeps_it() {
+    let (head, _) = replica().await.talk().ask(post(&[(names::REQUEST_ID, "mine")]), COMPLETION).await;
+    assert_eq!(value(&head, names::REQUEST_ID), None, "Envoy keeps what the client sent");
+    assert!(removed(&head).is_empty());
+}
+
+#[tokio::test]
+async fn every_refusal_names_its_reason() {
+    let replica = Replica::start(Config { body_bytes: 100, ..Config::default() }, &[]).await;
+    let cases: [(&[u8], _); 3] = [
+        (COMPLETION, (503, "rejected-no-endpoints")),
+        (b"no json", (400, "bad-request")),
+        (&[b' '; 101], (413, "body-too-large")),
+    ];
+    for (body, expected) in cases {
+        let mut talk = replica.talk();
+        talk.say(post(&[])).await;
+        talk.say(request_body(body, true)).await;
+        let (status, reason, _) = refusal(&talk.answer().await);
+        assert_eq!((status, reason.as_str()), expected);
+    }
+}
+
+#[tokio::test]
+async fn sidecar_headers_of_a_client_do_not_reach_the_sidecar() {
+    let all = [names::PREFILLER[0], names::PREFILLER[1], names::ENCODERS, names::DATA_PARALLEL, names::KV_SOURCE];
+    let pairs: Vec<(&str, &str)> = all.iter().map(|&name| (name, "169.254.169.254:80")).collect();
+    let (head, _) = replica().await.talk().ask(post(&pairs), COMPLETION).await;
+    assert_eq!(removed(&head), all);
+}
+
+#[tokio::test]
+async fn an_answer_says_that_it_passed_the_picker() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(json()).await;
+    let head = talk.answer().await;
+    assert_eq!(set(&head), [(names::WENT_INTO_RESPONSE.to_owned(), "true".to_owned())]);
+    assert!(!answered(&head).response.as_ref().unwrap().clear_route_cache);
+}
+
+#[tokio::test]
+async fn headers_that_are_the_clients_own_go_on() {
+    let own = [("x-session-id", "s"), ("prefer", "if-available"), ("epp-profile", "p"), ("authorization", "Bearer t")];
+    let (head, _) = replica().await.talk().ask(post(&own), COMPLETION).await;
+    assert!(removed(&head).is_empty());
+    assert!(set(&head).iter().all(|(name, _)| own.iter().all(|(mine, _)| mine != name)));
+}

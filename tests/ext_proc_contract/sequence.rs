@@ -1,0 +1,248 @@
+//! The message sequence, row by row.
+
+use murmuration_actors::ext_proc::ResponsePath;
+use murmuration_proto::ext_proc::{ProcessingRequest, Response};
+use tonic::Code;
+
+use crate::support::envoy::*;
+use crate::support::{Config, Replica};
+
+const POOL: [&str; 1] = ["127.0.0.1:7"];
+
+async fn replica() -> Replica {
+    Replica::start(Config::default(), &POOL).await
+}
+
+#[tokio::test]
+async fn headers_with_a_body_to_come_are_not_answered_yet() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.close();
+    assert!(talk.hear().await.is_none(), "nothing was said before the proxy went away");
+    assert_eq!(replica.open_tickets().await, 0);
+}
+
+#[tokio::test]
+async fn headers_alone_are_answered_with_headers_alone() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(get()).await;
+    let head = talk.answer().await;
+    assert_eq!((destination(&head).as_str(), value(&head, "content-length")), (POOL[0], None));
+    talk.close();
+    assert!(talk.hear().await.is_none());
+}
+
+#[tokio::test]
+async fn body_chunks_are_gathered_and_not_answered_yet() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.say(request_body(COMPLETION, false)).await;
+    talk.close();
+    assert!(talk.hear().await.is_none());
+}
+
+#[tokio::test]
+async fn the_end_of_the_body_is_answered_with_headers_and_then_pieces() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    for chunk in COMPLETION.chunks(7) {
+        talk.say(request_body(chunk, false)).await;
+    }
+    talk.say(request_body(b"", true)).await;
+    talk.say(request_body(b"late and ignored", true)).await;
+    assert_eq!(destination(&talk.answer().await), POOL[0]);
+    let last = talk.answer().await;
+    assert_eq!((piece(&last).body.as_slice(), piece(&last).end_of_stream), (COMPLETION, true));
+    talk.close();
+    assert!(talk.hear().await.is_none());
+}
+
+#[tokio::test]
+async fn an_empty_body_is_one_empty_piece() {
+    let (head, pieces) = replica().await.talk().ask(post(&[]), b"").await;
+    assert_eq!(value(&head, "content-length"), None);
+    assert_eq!((pieces.len(), piece(&pieces[0]).body.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn pieces_are_at_most_62_000_bytes_and_only_the_last_one_ends() {
+    let prompt = "x".repeat(450_000);
+    let body = format!(r#"{{"model":"base","prompt":"{prompt}"}}"#).into_bytes();
+    let (_, pieces) = replica().await.talk().ask(post(&[]), &body).await;
+    assert!(pieces.iter().all(|one| (1..=62_000).contains(&piece(one).body.len())));
+    assert_eq!(pieces.iter().flat_map(|one| piece(one).body.clone()).collect::<Vec<u8>>(), body);
+    assert_eq!(pieces.iter().filter(|one| piece(one).end_of_stream).count(), 1);
+}
+
+#[tokio::test]
+async fn content_length_is_that_of_the_body_as_it_goes_on() {
+    let replica = replica().await;
+    let (head, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    assert_eq!(value(&head, "content-length"), Some(COMPLETION.len().to_string()));
+    let (head, pieces) = replica.talk().ask(post(&[("x-llm-d-model-name-rewrite", "longer-name")]), COMPLETION).await;
+    let sent: usize = pieces.iter().map(|one| piece(one).body.len()).sum();
+    assert_eq!(value(&head, "content-length"), Some(sent.to_string()));
+    assert_eq!(sent, COMPLETION.len() + "longer-name".len() - "base".len());
+}
+
+#[tokio::test]
+async fn trailers_end_the_request_and_go_on_after_the_body() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.say(request_body(COMPLETION, false)).await;
+    talk.say(request_trailers()).await;
+    destination(&talk.answer().await);
+    assert!(!piece(&talk.answer().await).end_of_stream);
+    assert!(matches!(talk.answer().await.response, Some(Response::RequestTrailers(_))));
+}
+
+#[tokio::test]
+async fn response_headers_are_answered_at_once() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(response_headers(&[(":status", "204")], true)).await;
+    assert!(removed(&talk.answer().await).is_empty());
+    assert!(talk.hear().await.is_none(), "an answer of headers alone is whole");
+}
+
+#[tokio::test]
+async fn each_chunk_of_a_streamed_answer_goes_on_at_once() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(streaming()).await;
+    talk.answer().await;
+    for chunk in [": keep-alive\n\n", "data: {\"cho", "ices\":[]}\n\n", "", "data: [DONE]\n\n"] {
+        talk.say(response_body(chunk.as_bytes(), false)).await;
+        let answer = talk.answer().await;
+        assert_eq!((piece(&answer).body.as_slice(), piece(&answer).end_of_stream), (chunk.as_bytes(), false));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_one_document_goes_on_at_once_too() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(json()).await;
+    talk.answer().await;
+    talk.say(response_body(&[b' '; 100_000], false)).await;
+    assert_eq!(piece(&talk.answer().await).body.len(), 62_000);
+    assert_eq!(piece(&talk.answer().await).body.len(), 38_000);
+}
+
+#[tokio::test]
+async fn response_trailers_end_the_stream_in_order() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(json()).await;
+    talk.say(response_body(b"{}", false)).await;
+    talk.say(response_trailers()).await;
+    talk.answer().await;
+    assert!(!piece(&talk.answer().await).end_of_stream);
+    assert!(matches!(talk.answer().await.response, Some(Response::ResponseTrailers(_))));
+    assert!(talk.hear().await.is_none());
+    replica.until(|figures| figures.completed == 1).await;
+}
+
+#[tokio::test]
+async fn an_error_is_answered_at_once_and_ends_the_stream() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.say(request_body(br#"{"model":"#, true)).await;
+    let (status, _, body) = refusal(&talk.answer().await);
+    assert_eq!(status, 400);
+    assert!(body.starts_with("inference error: BadRequest - "), "{body}");
+    assert!(talk.hear().await.is_none());
+}
+
+#[tokio::test]
+async fn leaving_closes_the_stream_in_order_after_the_last_piece() {
+    let replica = Replica::start(Config { response_path: ResponsePath::Leave, ..Config::default() }, &POOL).await;
+    let mut talk = replica.talk();
+    let (_, pieces) = talk.ask(post(&[]), COMPLETION).await;
+    assert!(piece(&pieces[0]).end_of_stream);
+    assert!(talk.hear().await.is_none(), "the stream ends in order and Envoy goes on alone");
+    assert_eq!(replica.open_tickets().await, 1, "the engine's own reports close it");
+}
+
+#[tokio::test]
+async fn a_sequence_out_of_order_is_told_and_leaves_no_ticket() {
+    let replica = replica().await;
+    let mut talk = replica.talk();
+    talk.say(request_body(COMPLETION, true)).await;
+    let status = talk.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("request body came before the request's headers"), "{status}");
+
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(post(&[])).await;
+    assert!(talk.next().await.unwrap_err().message().contains("after the request was sent on"));
+
+    let mut talk = replica.talk();
+    talk.say(ProcessingRequest::default()).await;
+    assert!(talk.next().await.is_err());
+    replica.until(|figures| figures.in_flight.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let replica = Replica::start(Config { body_bytes: 1_000, ..Config::default() }, &POOL).await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.say(request_body(&[b' '; 600], false)).await;
+    talk.say(request_body(&[b' '; 600], false)).await;
+    assert_eq!(refusal(&talk.answer().await).0, 413, "told before the body ends");
+}
+
+#[tokio::test]
+async fn a_stream_over_the_limit_is_503() {
+    let replica = Replica::start(Config { streams_max: 1, ..Config::default() }, &POOL).await;
+    let mut first = replica.talk();
+    first.ask(post(&[]), COMPLETION).await;
+    let mut second = replica.talk();
+    second.say(get()).await;
+    let (status, reason, _) = refusal(&second.answer().await);
+    assert_eq!((status, reason.as_str()), (503, "too-many-streams"));
+    assert!(second.hear().await.is_none());
+    drop(first);
+    replica.until(|figures| figures.in_flight.is_empty()).await;
+    let mut third = replica.talk();
+    third.say(get()).await;
+    assert_eq!(destination(&third.answer().await), POOL[0]);
+}
+
+#[tokio::test]
+async fn two_thousand_streams_at_once_leave_nothing_open() {
+    let replica = replica().await;
+    let mut talks: Vec<_> = (0..2_000).map(|_| replica.talk()).collect();
+    for talk in &talks {
+        talk.say(post(&[])).await;
+        talk.say(request_body(COMPLETION, true)).await;
+    }
+    for talk in &mut talks {
+        assert_eq!(destination(&talk.answer().await), POOL[0]);
+        assert!(piece(&talk.answer().await).end_of_stream);
+    }
+    assert_eq!(replica.open_tickets().await, 2_000);
+    for (index, mut talk) in talks.into_iter().enumerate() {
+        // Every second proxy dies in mid-answer.
+        talk.say(streaming()).await;
+        if index % 2 == 0 {
+            talk.say(response_body(b"data: [DONE]\n\n", true)).await;
+            talk.answer().await;
+            assert!(piece(&talk.answer().await).end_of_stream);
+        }
+    }
+    let figures = replica.until(|figures| figures.in_flight.is_empty()).await;
+    assert_eq!(figures.completed, 1_000);
+}

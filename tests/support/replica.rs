@@ -1,0 +1,229 @@
+//! A whole replica on loopback, as `murmuration serve` starts it, and its figures.
+//!
+//! Its engines don't exist: nothing listens at their addresses, and their metrics are looked for only once an hour, so
+//! what a test sees depends on nothing but what it says. Its picker takes endpoints in the order in which they are given,
+//! by a plugin of its own: this is also how a user adds one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use murmuration::chance::Chance;
+use murmuration::plugin::{Catalog, Picker, PickerPlugin};
+use murmuration::schedule::{Ask, Candidate};
+use murmuration_actors::ext_proc::{Limits, ResponsePath};
+use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
+use murmuration_actors::telemetry::Telemetry;
+use murmuration_actors::telemetry::span::Tracer;
+use murmuration_proto::ext_proc::ExternalProcessorClient;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+
+use super::Talk;
+
+/// The objective whose requests may be shed.
+pub const SHEDDABLE: &str = "sheddable";
+
+/// What a test wants of its replica, beyond the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of a body at most.
+    pub body_bytes: u64,
+    /// Streams open at once at most.
+    pub streams_max: usize,
+    /// Whether it stays for the answer.
+    pub response_path: ResponsePath,
+    /// Endpoints in a destination at most.
+    pub destinations: usize,
+}
+
+/// What a replica counts, as its metrics and its debug pages tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Requests in flight at each endpoint that has any.
+    pub in_flight: BTreeMap<SocketAddr, usize>,
+    /// Prompt tokens that engines reported.
+    pub prompt_tokens: u64,
+    /// Answer tokens that engines reported.
+    pub completion_tokens: u64,
+    /// Requests that engines failed.
+    pub engine_errors: u64,
+    /// Requests that ended in order.
+    pub completed: u64,
+}
+
+/// A running replica; it stops when dropped.
+pub struct Replica {
+    channel: Channel,
+    telemetry: Telemetry,
+    inner: replica::Replica,
+    endpoints_file: PathBuf,
+}
+
+/// Takes candidates in their order.
+#[derive(Debug)]
+struct InOrder {
+    most: usize,
+}
+
+/// Its parameters.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct InOrderParameters {
+    max_num_of_endpoints: usize,
+}
+
+impl Picker for InOrder {
+    fn pick(&self, _: &Ask<'_>, rows: &[Candidate<'_>], _: &[f64], _: &mut Chance, chosen: &mut Vec<usize>) {
+        chosen.extend(0..rows.len().min(self.most));
+    }
+}
+
+impl PickerPlugin for InOrder {
+    const TYPE: &'static str = "in-order-picker";
+    type Parameters = InOrderParameters;
+
+    fn build(parameters: InOrderParameters) -> Result<Self, String> {
+        Ok(Self { most: parameters.max_num_of_endpoints })
+    }
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { body_bytes: 64 << 20, streams_max: 10_000, response_path: ResponsePath::Stay, destinations: 1 }
+    }
+}
+
+// === impl Replica ===
+
+impl Replica {
+    /// Starts a replica whose pool has these endpoints, and waits until it is ready.
+    pub async fn start(config: Config, endpoints: &[&str]) -> Self {
+        let endpoints_file = endpoints_file(endpoints);
+        let settings = settings(&config, &endpoints_file);
+        let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let listeners =
+            Listeners { ext_proc: bind().await.unwrap(), health: bind().await.unwrap(), admin: bind().await.unwrap() };
+        let inner = replica::Replica::start(settings, listeners, telemetry.clone()).await.unwrap();
+        inner.readiness().wait_for(|readiness| readiness.is_ready()).await.unwrap();
+        let address = format!("http://{}", inner.addresses().ext_proc);
+        let channel = Endpoint::try_from(address).unwrap().connect().await.unwrap();
+        Self { channel, telemetry, inner, endpoints_file }
+    }
+
+    /// A client of its ext-proc service.
+    pub fn client(&self) -> ExternalProcessorClient<Channel> {
+        ExternalProcessorClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// A new stream.
+    pub fn talk(&self) -> Talk {
+        Talk::open(self.client())
+    }
+
+    /// Where it serves.
+    pub fn addresses(&self) -> replica::Addresses {
+        self.inner.addresses()
+    }
+
+    /// Leaves in order.
+    pub async fn drain(self) {
+        let Self { inner, endpoints_file, .. } = self;
+        inner.drain().await;
+        let _ = std::fs::remove_file(endpoints_file);
+    }
+
+    /// Tickets that are open.
+    pub async fn open_tickets(&self) -> usize {
+        let summary = self.inner.scheduler().summary().await.unwrap();
+        summary.tickets.open as usize
+    }
+
+    /// Its figures.
+    pub async fn figures(&self) -> Figures {
+        let summary = self.inner.scheduler().summary().await.unwrap();
+        let busy = summary.endpoints.iter().filter(|endpoint| endpoint.in_flight.requests > 0);
+        let page = self.telemetry.page();
+        let sum = |wanted: &str| {
+            let lines = page.lines().filter(|line| line.starts_with(wanted));
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
+        };
+        Figures {
+            in_flight: busy.map(|e| (e.endpoint.address, e.in_flight.requests as usize)).collect(),
+            prompt_tokens: sum("llm_d_epp_request_input_tokens_sum"),
+            completion_tokens: sum("llm_d_epp_request_output_tokens_sum"),
+            engine_errors: sum("murmuration_tickets_closed_total{outcome=\"EngineError\"}"),
+            completed: sum("murmuration_tickets_closed_total{outcome=\"Completed\"}"),
+        }
+    }
+
+    /// Waits until its figures are as `wanted`; they follow a stream's end by a moment.
+    pub async fn until(&self, wanted: impl Fn(&Figures) -> bool) -> Figures {
+        for _ in 0..3_000 {
+            let figures = self.figures().await;
+            if wanted(&figures) {
+                return figures;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the figures never came: {:?}", self.figures().await);
+    }
+}
+
+fn endpoints_file(endpoints: &[&str]) -> PathBuf {
+    static FILES: AtomicU64 = AtomicU64::new(0);
+    let name = format!("murmuration-{}-{}.yaml", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    let mut text = format!("objectives:\n- {{name: {SHEDDABLE}, priority: -1}}\nendpoints:\n");
+    if endpoints.is_empty() {
+        text = text.replace("endpoints:", "endpoints: []");
+    }
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        let address: SocketAddr = endpoint.parse().unwrap();
+        writeln!(text, "- {{name: e{i:03}, address: \"{}\", port: {}}}", address.ip(), address.port()).unwrap();
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn settings(config: &Config, endpoints_file: &std::path::Path) -> ReplicaSettings {
+    let config_text = format!(
+        "apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: in-order-picker
+  parameters: {{maxNumOfEndpoints: {}}}
+- type: prefix-cache-scorer
+- type: file-discovery
+  parameters: {{path: {:?}, watchFile: true}}
+dataLayer:
+  discovery: {{pluginRef: file-discovery}}
+schedulingProfiles:
+- name: default
+  plugins: [{{pluginRef: in-order-picker}}, {{pluginRef: prefix-cache-scorer}}]
+",
+        config.destinations,
+        endpoints_file.display().to_string(),
+    );
+    let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..Limits::default() };
+    ReplicaSettings {
+        config_text,
+        config_name: "test".to_owned(),
+        catalog: || Catalog::builtin().picker::<InOrder>(),
+        interval: Duration::from_secs(3600),
+        gauges_interval: Duration::from_secs(3600),
+        limits,
+        response_path: config.response_path,
+        index_bytes_max: 64 << 20,
+        lease: Duration::from_secs(3600),
+        tls: Tls::Plain,
+        drain_timeout: Duration::from_secs(10),
+    }
+}

@@ -1,0 +1,84 @@
+//! One stream to a replica, from Envoy's side.
+
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Response, Status, Streaming};
+
+/// A test that waits longer than this for an answer has failed; none passes by waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open stream.
+pub struct Talk {
+    outbound: Option<mpsc::Sender<ProcessingRequest>>,
+    opening: Option<JoinHandle<Result<Response<Streaming<ProcessingResponse>>, Status>>>,
+    inbound: Option<Streaming<ProcessingResponse>>,
+}
+
+// === impl Talk ===
+
+impl Talk {
+    /// Opens a stream. The replica's first word may be long in coming, so the call waits in the background.
+    pub fn open(mut client: ExternalProcessorClient<Channel>) -> Self {
+        let (outbound, messages) = mpsc::channel(16);
+        let opening = tokio::spawn(async move { client.process(ReceiverStream::new(messages)).await });
+        Self { outbound: Some(outbound), opening: Some(opening), inbound: None }
+    }
+
+    /// Sends a message; one that comes too late for the stream is lost, as it is with Envoy.
+    pub async fn say(&self, message: ProcessingRequest) {
+        let _ = self.outbound.as_ref().expect("the stream is open").send(message).await;
+    }
+
+    /// The next message of the replica; `None` when it ended the stream in order.
+    pub async fn hear(&mut self) -> Option<ProcessingResponse> {
+        self.next().await.expect("the stream ends in order")
+    }
+
+    /// The next message, which must come.
+    pub async fn answer(&mut self) -> ProcessingResponse {
+        self.hear().await.expect("an answer")
+    }
+
+    /// The next message, the end, or the failure of the stream.
+    pub async fn next(&mut self) -> Result<Option<ProcessingResponse>, Status> {
+        timeout(PATIENCE, self.next_unbounded()).await.expect("an answer in time")
+    }
+
+    /// Sends a request with this body and reads the answers to it: to its headers, and all its pieces.
+    pub async fn ask(&mut self, head: ProcessingRequest, body: &[u8]) -> (ProcessingResponse, Vec<ProcessingResponse>) {
+        self.say(head).await;
+        self.say(super::envoy::request_body(body, true)).await;
+        let head = self.answer().await;
+        let mut pieces = vec![self.answer().await];
+        while !super::envoy::piece(pieces.last().expect("a piece")).end_of_stream {
+            pieces.push(self.answer().await);
+        }
+        (head, pieces)
+    }
+
+    /// Says that nothing more will come.
+    pub fn close(&mut self) {
+        self.outbound = None;
+    }
+
+    async fn next_unbounded(&mut self) -> Result<Option<ProcessingResponse>, Status> {
+        if let Some(opening) = self.opening.take() {
+            self.inbound = Some(opening.await.expect("the call was not cut")?.into_inner());
+        }
+        self.inbound.as_mut().expect("the stream is open").message().await
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if let Some(opening) = &self.opening {
+            opening.abort();
+        }
+    }
+}
