@@ -1,1 +1,5 @@
-//! x
+//! The town that a tier lives in: emulated engines, a real Envoy, a client load, and the storms that test them.
+//!
+//! Must not know how to decide; it starts the same replicas as production does.
+
+pub mod engine;

@@ -1,1 +1,2 @@
-fn main(){}
+//! A whole tier on one machine.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One engine alone, from the command line.
