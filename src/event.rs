@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::fleet::Trust;
-use crate::id::{EndpointId, Ticket};
+use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
 /// A fact.
@@ -81,6 +81,59 @@ pub enum Event {
     },
     /// A request's life as its stream saw it, told once when the stream ends.
     RequestFinished(Box<RequestFinished>),
+    /// A peer was seen to live, in this life of it.
+    PeerJoined {
+        /// Who.
+        peer: ReplicaId,
+        /// In which life.
+        incarnation: Incarnation,
+    },
+    /// A peer is gone: dead, or said goodbye.
+    PeerLost {
+        /// Who.
+        peer: ReplicaId,
+        /// In which life.
+        incarnation: Incarnation,
+    },
+    /// A peer's facts came.
+    Heard {
+        /// Whose.
+        peer: ReplicaId,
+        /// `stream` or `gossip`.
+        lane: &'static str,
+        /// How many.
+        facts: usize,
+        /// Bytes that they took on the lane.
+        bytes: usize,
+        /// The age of the youngest one when its origin handed it to the lane.
+        age: Duration,
+    },
+    /// What a peer said was not taken in: `past-life`, `too-many-peers`, `malformed`, `too-new`, `unsealed`.
+    PeerIgnored {
+        /// Who, as far as it is known.
+        peer: ReplicaId,
+        /// A stable word.
+        why: &'static str,
+    },
+    /// Facts were said to a peer or to all.
+    Said {
+        /// `stream` or `gossip`.
+        lane: &'static str,
+        /// Bytes.
+        bytes: usize,
+    },
+    /// What a peer said did not continue what was heard of it, and a snapshot was asked for.
+    GapRepaired {
+        /// Whose.
+        peer: ReplicaId,
+    },
+    /// Endpoints that this replica watches now, of all.
+    Keeping {
+        /// As keeper.
+        kept: usize,
+        /// In the pool.
+        of: usize,
+    },
     /// Configuration or discovery was reloaded; the text says what from.
     Reloaded(String),
     /// A reload failed and what was known stays in force.

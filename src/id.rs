@@ -14,6 +14,21 @@ use xxhash_rust::xxh3::xxh3_64;
 #[serde(transparent)]
 pub struct EndpointId(String);
 
+/// One replica of the tier, by a name that is its own (in Kubernetes the pod's).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReplicaId(pub String);
+
+/// One life of a replica: higher in each later life. What an older self said never overwrites what a newer one says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
+/// An endpoint as replicas tell each other of it: [`EndpointId::key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointKey(pub u64);
+
 /// One open request of this replica. Ours alone: never derived from a header, so two requests that carry the same
 /// `x-request-id` are still two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,15 +66,35 @@ impl EndpointId {
         self.0.split_once('/').map_or(self.0.as_str(), |(_, name)| name)
     }
 
-    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing.
-    pub fn key(&self) -> u64 {
-        xxh3_64(self.0.as_bytes())
+    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing, and the endpoint's name between
+    /// replicas.
+    pub fn key(&self) -> EndpointKey {
+        EndpointKey(xxh3_64(self.0.as_bytes()))
     }
 }
 
 impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl ReplicaId {
+    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing.
+    pub fn key(&self) -> u64 {
+        xxh3_64(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -97,6 +132,6 @@ mod tests {
     fn keys_of_two_ids_differ_and_never_change() {
         assert_ne!(EndpointId::new("a", "b").key(), EndpointId::new("a", "c").key());
         // Written down because replicas of two versions must agree on it.
-        assert_eq!(EndpointId::new("default", "vllm-0").key(), xxh3_64(b"default/vllm-0"));
+        assert_eq!(EndpointId::new("default", "vllm-0").key().0, xxh3_64(b"default/vllm-0"));
     }
 }

@@ -17,4 +17,5 @@ pub mod prefix;
 pub mod request;
 pub mod schedule;
 pub mod scheduler;
+pub mod share;
 pub mod time;

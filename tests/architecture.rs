@@ -22,15 +22,15 @@ const ROWS: [&[&str]; 8] = [
     &["prefix"],
     &["request"],
     &["fleet", "event", "dialect"],
+    &["share"],
     &["schedule", "plugin", "config"],
-    &[],
     &[],
     &["scheduler"],
 ];
 
 /// Everything the mind may depend on.
-const CORE_DEPENDENCIES: [&str; 7] =
-    ["memchr", "serde", "serde-saphyr", "serde_json", "serde_path_to_error", "thiserror", "xxhash-rust"];
+const CORE_DEPENDENCIES: [&str; 8] =
+    ["bincode", "memchr", "serde", "serde-saphyr", "serde_json", "serde_path_to_error", "thiserror", "xxhash-rust"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -11,6 +11,7 @@ pub mod courier;
 pub mod discovery;
 pub mod endpoint;
 pub mod ext_proc;
+pub mod flock;
 pub mod pool;
 pub mod replica;
 pub mod scheduler;

@@ -153,6 +153,7 @@ impl Replica {
                 clock,
                 telemetry: telemetry.clone(),
                 handle: scheduler.clone(),
+                voice: None,
                 first_ticket: 0,
             },
             living: Arc::new(living),
@@ -290,6 +291,7 @@ fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
             saturation: blueprint.saturation,
             index_bytes_max: settings.index_bytes_max,
             lease: settings.lease,
+            sharing: false,
         };
         Ok((blueprint.profiles, parts))
     })

@@ -4,6 +4,7 @@
 
 mod buckets;
 mod families;
+mod flock_metrics;
 mod guard;
 pub mod log;
 mod metrics;

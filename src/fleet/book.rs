@@ -8,16 +8,12 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::fleet::load::Observation;
-use crate::fleet::{Endpoint, InFlight, LoadReport, Trust};
-use crate::id::{EndpointId, Slot, Ticket};
+use crate::fleet::{Endpoint, InFlight, LoadReport, Trust, Unseen};
+use crate::id::{EndpointId, EndpointKey, Slot};
 use crate::time::Timestamp;
 
 /// Endpoints that one pool may have; more are refused, and told.
 pub const ENDPOINTS_MAX: usize = 4096;
-
-/// How long after its dispatch a request may still be missing from an engine's gauges: the way there, and the engine
-/// step that first counts it (gauges come from step statistics, so a burst shows up a step late).
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// Scrapes in a row that must fail to connect before an endpoint is passed over. One refused connection may be a full
 /// backlog; two, one interval apart, are a dead listener.
@@ -38,9 +34,13 @@ pub struct Entry {
     pub endpoint: Endpoint,
     /// Open work dispatched from here.
     pub in_flight: InFlight,
+    /// Open work dispatched by all peers.
+    pub foreign: InFlight,
     belief: Option<Belief>,
-    /// Open tickets that the report can't know yet, oldest first.
-    unseen: Vec<(Timestamp, Ticket)>,
+    /// When this replica dispatched what the report can't know yet, oldest first.
+    unseen: Unseen,
+    /// Requests dispatched by peers that the report can't know yet.
+    foreign_unseen: usize,
     failed_connects: u32,
     trust_told: Trust,
     born: u64,
@@ -58,6 +58,7 @@ pub struct Fleet {
     columns: Vec<Option<Entry>>,
     by_id: BTreeMap<EndpointId, Slot>,
     by_address: BTreeMap<SocketAddr, Slot>,
+    by_key: BTreeMap<EndpointKey, Slot>,
     births: u64,
 }
 
@@ -95,6 +96,7 @@ impl Fleet {
         events.push(Event::EndpointJoined(endpoint.id.clone()));
         self.by_id.insert(endpoint.id.clone(), slot);
         self.by_address.insert(endpoint.address, slot);
+        self.by_key.insert(endpoint.id.key(), slot);
         self.columns[index] = Some(Entry::new(endpoint, self.births));
         forgotten
     }
@@ -102,6 +104,7 @@ impl Fleet {
     /// Drops an endpoint; gives back its slot, now free.
     pub fn remove(&mut self, id: &EndpointId, events: &mut Vec<Event>) -> Option<Slot> {
         let slot = self.by_id.remove(id)?;
+        self.by_key.remove(&id.key());
         if let Some(entry) = self.columns[slot.index()].take()
             && self.by_address.get(&entry.endpoint.address) == Some(&slot)
         {
@@ -120,7 +123,7 @@ impl Fleet {
         if entry.belief.as_ref().is_some_and(|belief| belief.measured > measured) {
             return None;
         }
-        entry.unseen.retain(|&(dispatched, _)| dispatched + SETTLE > measured);
+        entry.unseen.reported(measured);
         entry.belief = Some(Belief { report: observation.report, measured });
         Some(slot)
     }
@@ -132,12 +135,26 @@ impl Fleet {
         }
     }
 
+    /// Notes that an endpoint's keeper can't reach its listener: a settled word, not one failed attempt.
+    pub fn lost(&mut self, slot: Slot) {
+        if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
+            entry.failed_connects = entry.failed_connects.max(UNREACHABLE_AFTER);
+        }
+    }
+
+    /// Sets the open work of all peers on an endpoint, and how much of it the report can't know yet.
+    pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize) {
+        if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
+            (entry.foreign, entry.foreign_unseen) = (foreign, unseen);
+        }
+    }
+
     /// Books a dispatched request.
-    pub fn reserve(&mut self, slot: Slot, ticket: Ticket, tokens: u64, now: Timestamp) -> Option<Tenancy> {
+    pub fn reserve(&mut self, slot: Slot, tokens: u64, now: Timestamp) -> Option<Tenancy> {
         let entry = self.columns.get_mut(slot.index())?.as_mut()?;
         entry.in_flight.requests = entry.in_flight.requests.saturating_add(1);
         entry.in_flight.prefill_tokens = entry.in_flight.prefill_tokens.saturating_add(tokens);
-        entry.unseen.push((now, ticket));
+        entry.unseen.dispatched(now, None);
         Some(Tenancy { slot, born: entry.born })
     }
 
@@ -149,10 +166,10 @@ impl Fleet {
     }
 
     /// The request is over.
-    pub fn release_request(&mut self, tenancy: Tenancy, ticket: Ticket) {
+    pub fn release_request(&mut self, tenancy: Tenancy) {
         if let Some(entry) = self.tenant(tenancy) {
             entry.in_flight.requests = entry.in_flight.requests.saturating_sub(1);
-            entry.unseen.retain(|&(_, unseen)| unseen != ticket);
+            entry.unseen.at_most(entry.in_flight.requests);
         }
     }
 
@@ -176,6 +193,11 @@ impl Fleet {
     /// The slot of the endpoint at `address`.
     pub fn at(&self, address: SocketAddr) -> Option<Slot> {
         self.by_address.get(&address).copied()
+    }
+
+    /// The slot of the endpoint that replicas call `key`.
+    pub fn named(&self, key: EndpointKey) -> Option<Slot> {
+        self.by_key.get(&key).copied()
     }
 
     /// The slot of the endpoint called `id`.
@@ -225,8 +247,10 @@ impl Entry {
         Self {
             endpoint,
             in_flight: InFlight::default(),
+            foreign: InFlight::default(),
             belief: None,
-            unseen: Vec::new(),
+            unseen: Unseen::default(),
+            foreign_unseen: 0,
             failed_connects: 0,
             trust_told: Trust::Fallback,
             born,
@@ -236,6 +260,11 @@ impl Entry {
     /// The last report, however old.
     pub fn report(&self) -> Option<&LoadReport> {
         self.belief.as_ref().map(|belief| &belief.report)
+    }
+
+    /// When the last report was made.
+    pub fn measured(&self) -> Option<Timestamp> {
+        self.belief.as_ref().map(|belief| belief.measured)
     }
 
     /// The last report's age.
@@ -258,9 +287,14 @@ impl Entry {
         self.report().is_none_or(|report| report.awake)
     }
 
-    /// Requests dispatched from here that the last report can't know.
+    /// Requests dispatched, by anybody, that the last report can't know.
     pub fn unseen(&self) -> usize {
-        self.unseen.len()
+        self.unseen.len() + self.foreign_unseen
+    }
+
+    /// Open work dispatched by anybody.
+    pub fn open_work(&self) -> InFlight {
+        self.in_flight.and(self.foreign)
     }
 }
 

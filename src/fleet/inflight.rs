@@ -1,4 +1,4 @@
-//! What this replica has dispatched to an endpoint and not seen end.
+//! What was dispatched to an endpoint and not seen to end.
 //!
 //! Must not know tickets or leases; the ledger keeps those and tells the sums here.
 
@@ -11,4 +11,16 @@ pub struct InFlight {
     pub requests: u32,
     /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
     pub prefill_tokens: u64,
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    /// Both together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            prefill_tokens: self.prefill_tokens.saturating_add(other.prefill_tokens),
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod inflight;
 pub mod load;
 pub mod trust;
+pub mod unseen;
 
 mod book;
 
@@ -14,3 +15,4 @@ pub use endpoint::{Endpoint, EndpointChange};
 pub use inflight::InFlight;
 pub use load::{Adapters, CacheGeometry, LoadReport, Observation};
 pub use trust::Trust;
+pub use unseen::Unseen;

@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::chance::mix;
 use crate::id::BlockHash;
+use crate::prefix::anchors;
 
 /// Chained block hashes of one prompt. Two prompts share their first `n` hashes exactly when they share the content of
 /// their first `n` blocks and their seed (model and salt).
@@ -13,6 +14,7 @@ use crate::id::BlockHash;
 pub struct PrefixChain {
     block_tokens: u32,
     blocks: Vec<BlockHash>,
+    anchors: Vec<BlockHash>,
 }
 
 /// How prompts are cut into blocks; the same on every replica of a tier.
@@ -41,7 +43,8 @@ pub struct ChainBuilder {
 impl PrefixChain {
     /// A chain from its parts.
     pub fn from_blocks(block_tokens: u32, blocks: Vec<BlockHash>) -> Self {
-        Self { block_tokens, blocks }
+        let anchors = anchors::of(&blocks);
+        Self { block_tokens, blocks, anchors }
     }
 
     /// Tokens that one block stands for; zero only for the empty default.
@@ -52,6 +55,11 @@ impl PrefixChain {
     /// The hashes, from the prompt's head.
     pub fn blocks(&self) -> &[BlockHash] {
         &self.blocks
+    }
+
+    /// The blocks among them that the index knows and peers are told of (see [`anchors`]).
+    pub fn anchors(&self) -> &[BlockHash] {
+        &self.anchors
     }
 }
 

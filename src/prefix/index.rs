@@ -2,8 +2,9 @@
 //!
 //! Must not know endpoints' names: it thinks in slots. Nor engines: it is told what was sent where.
 //!
-//! A chained hash stands for all content before it too, so chains form a forest, and who holds a block holds all before
-//! it. A [`runs::Run`] is a stretch of blocks without a branch, kept once for all holders; a [`holds::Hold`] says how
+//! It is told anchors ([`anchors`]), and counts the blocks that they stand for. A chained hash stands for all content
+//! before it too, so chains form a forest, and who holds an anchor holds all before it. A [`runs::Run`] is a stretch of
+//! anchors without a branch, kept once for all holders; a [`holds::Hold`] says how
 //! much of one run one slot has. Each slot's holds form a list by recency in which a run's descendants are always older
 //! than the run itself, so evicting the oldest takes tails before heads, as vLLM does: a head without its tail is
 //! useful, a tail without its head is not.
@@ -13,6 +14,7 @@ mod runs;
 mod table;
 
 use crate::id::{BlockHash, Slot};
+use crate::prefix::anchors;
 use holds::{Holds, NONE};
 use runs::Runs;
 
@@ -27,6 +29,8 @@ pub struct PrefixIndex {
     holds: Holds,
     bytes_max: usize,
     evicted: u64,
+    /// Blocks that the first so many anchors of a chain stand for.
+    weigh: fn(u32) -> u32,
     /// Scratch: the path of the chain that is being inserted or shortened.
     path: Vec<Step>,
 }
@@ -45,7 +49,11 @@ impl PrefixIndex {
     /// An empty index that takes at most about `bytes_max` bytes, all slots together. When full, the slot that holds the
     /// most gives up its oldest tails.
     pub fn new(bytes_max: usize) -> Self {
-        Self { runs: Runs::default(), holds: Holds::default(), bytes_max, evicted: 0, path: Vec::new() }
+        Self::weighing(bytes_max, anchors::blocks)
+    }
+
+    fn weighing(bytes_max: usize, weigh: fn(u32) -> u32) -> Self {
+        Self { runs: Runs::default(), holds: Holds::default(), bytes_max, evicted: 0, weigh, path: Vec::new() }
     }
 
     /// Sets how many blocks `slot` can hold; blocks beyond are evicted at once, tails of the least recently used first.
@@ -54,7 +62,7 @@ impl PrefixIndex {
         self.fit(slot);
     }
 
-    /// Notes that `slot` was sent a prompt with this chain: all of it is now the most recently used, its head newest.
+    /// Notes that `slot` was sent a prompt with these anchors: all of it is now the most recently used, its head newest.
     /// A slot whose capacity was never set holds nothing.
     pub fn insert(&mut self, slot: Slot, chain: &[BlockHash]) {
         self.find_path(chain, true);
@@ -74,7 +82,7 @@ impl PrefixIndex {
         self.fit_bytes();
     }
 
-    /// Notes that `slot` turned out to hold only the first `held` blocks of `chain`. Blocks that other chains of the slot
+    /// Notes that `slot` turned out to hold only the first `held` anchors of `chain`. Anchors that other chains of the slot
     /// build upon stay.
     pub fn shorten(&mut self, slot: Slot, chain: &[BlockHash], held: usize) {
         self.find_path(chain, false);
@@ -88,7 +96,7 @@ impl PrefixIndex {
             if children > 0 || len > step.shared {
                 break;
             }
-            self.trim(hold, len - held.saturating_sub(step.start).min(len));
+            self.trim(hold, held.saturating_sub(step.start).min(len) as u32);
         }
         self.path = path;
     }
@@ -96,13 +104,12 @@ impl PrefixIndex {
     /// Forgets all of `slot`, its capacity too.
     pub fn clear(&mut self, slot: Slot) {
         while let Some(oldest) = self.holds.oldest(slot) {
-            let len = self.holds.get(oldest).len as usize;
-            self.trim(oldest, len);
+            self.trim(oldest, 0);
         }
         self.holds.shelf(slot).capacity = 0;
     }
 
-    /// For each slot that holds some of `chain`: `matches[slot]` becomes the number of its blocks held from the head
+    /// For each slot that holds some of `chain`: `matches[slot]` becomes the number of its anchors held from the head
     /// without a gap. `matches` arrives all zero. One walk serves all slots.
     pub fn walk(&self, chain: &[BlockHash], matches: &mut [u32]) {
         let mut start = 0;
@@ -153,7 +160,7 @@ impl PrefixIndex {
         while start < chain.len() {
             let rest = &chain[start..];
             let Some(run) = self.runs.find(rest[0]) else {
-                if make && let Some(run) = self.runs.add(rest) {
+                if make && let Some(run) = self.runs.add(rest, start as u32) {
                     self.path.push(Step { run, start, shared: rest.len() });
                 }
                 return;
@@ -207,25 +214,36 @@ impl PrefixIndex {
         (hold != NONE).then_some(hold)
     }
 
-    /// The hold of `slot` on `run`, made or grown to cover `blocks` of it.
-    fn hold_at_least(&mut self, slot: Slot, run: u32, blocks: usize) -> u32 {
+    /// Blocks that the anchors `from..to` of `run` stand for.
+    fn weight(&self, run: u32, from: u32, to: u32) -> u64 {
+        let start = self.runs.start(run);
+        u64::from((self.weigh)(start + to).saturating_sub((self.weigh)(start + from)))
+    }
+
+    /// The hold of `slot` on `run`, made or grown to cover `len` of it.
+    fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize) -> u32 {
+        let len = len as u32;
         match self.hold_of(slot, run) {
             Some(hold) => {
-                self.holds.grow(hold, blocks as u32);
+                let had = self.holds.get(hold).len;
+                if had < len {
+                    self.holds.grow(hold, len, self.weight(run, had, len));
+                }
                 hold
             }
             None => {
-                let hold = self.holds.add(slot, run, blocks as u32);
+                let hold = self.holds.add(slot, run, len, self.weight(run, 0, len));
                 self.link(run, hold);
                 hold
             }
         }
     }
 
-    /// Takes the last `blocks` blocks from `hold`; a hold, and then a run, that nothing is left of goes.
-    fn trim(&mut self, hold: u32, blocks: usize) {
+    /// Leaves only the first `len` anchors to `hold`; a hold, and then a run, that nothing is left of goes.
+    fn trim(&mut self, hold: u32, len: u32) {
         let run = self.holds.get(hold).run;
-        self.holds.shrink(hold, blocks as u32);
+        let had = self.holds.get(hold).len;
+        self.holds.shrink(hold, len, self.weight(run, len, had));
         if self.holds.get(hold).len == 0 {
             self.unlink(run, hold);
             self.holds.remove(hold);
@@ -272,10 +290,15 @@ impl PrefixIndex {
     fn evict(&mut self, slot: Slot, mut excess: u64) {
         while excess > 0 {
             let Some(oldest) = self.holds.oldest(slot) else { return };
-            let taken = excess.min(u64::from(self.holds.get(oldest).len));
-            self.trim(oldest, taken as usize);
+            let (run, had) = (self.holds.get(oldest).run, self.holds.get(oldest).len);
+            let mut kept = had;
+            while kept > 0 && self.weight(run, kept, had) < excess {
+                kept -= 1;
+            }
+            let taken = self.weight(run, kept, had);
+            self.trim(oldest, kept);
             self.evicted += taken;
-            excess -= taken;
+            excess = excess.saturating_sub(taken);
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know requests, endpoints' addresses or how text becomes tokens.
 
+pub mod anchors;
 pub mod chain;
 pub mod index;
 

@@ -80,7 +80,7 @@ fn row(slot: Slot, entry: &Entry, matched: PrefixMatch, typical: Typical, now: T
         running: blend(said.map(|r| f64::from(r.running)), typical.running),
         kv_usage: blend(said.map(|r| r.kv_usage), typical.kv_usage),
         adapters: said.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
-        in_flight: entry.in_flight,
+        in_flight: entry.open_work(),
         matched,
         trust,
         age,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fleet::{Endpoint, LoadReport, Observation};
-use crate::id::{EndpointId, Ticket};
+use crate::id::EndpointId;
 
 fn fleet_of(reports: &[(&str, u32, u64)]) -> Fleet {
     let mut fleet = Fleet::default();
@@ -39,8 +39,8 @@ fn an_old_word_is_drawn_towards_the_pools_middle_and_ends_there() {
 fn what_was_dispatched_since_the_report_counts_at_once() {
     let mut fleet = fleet_of(&[("a", 2, 0), ("b", 2, 0)]);
     let slot = fleet.slot(&EndpointId::new("default", "b")).unwrap();
-    for ticket in 0..3 {
-        fleet.reserve(slot, Ticket(ticket), 10, Timestamp::from_millis(100));
+    for _ in 0..3 {
+        fleet.reserve(slot, 10, Timestamp::from_millis(100));
     }
     assert_eq!(waiting_of(&fleet, 101), [2.0, 5.0]);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::id::{Slot, Ticket};
+use crate::prefix::anchors;
 use crate::request::{InferenceRequest, Outcome};
 use crate::scheduler::ledger::Open;
 use crate::scheduler::{News, Outbox, Scheduler};
@@ -24,10 +25,10 @@ impl Scheduler {
     pub(super) fn told(&mut self, ticket: Ticket, news: News, now: Timestamp, out: &mut Outbox) {
         match news {
             News::Served(address) => self.served(ticket, address, now, out),
-            News::FirstToken => self.first_token(ticket),
+            News::FirstToken => self.first_token(ticket, now, out),
             News::Finished(outcome) => {
                 if let Some(open) = self.ledger.close(ticket) {
-                    self.release(ticket, open, outcome, out);
+                    self.release(ticket, open, outcome, now, out);
                 }
             }
         }
@@ -46,25 +47,33 @@ impl Scheduler {
         let (Some(slot), Some(endpoint)) = (served, served_id) else { return };
 
         self.fleet.release_tokens(hold.tenancy, hold.tokens);
-        self.fleet.release_request(hold.tenancy, ticket);
+        self.fleet.release_request(hold.tenancy);
         if let Some(chain) = &open.chain {
             if self.fleet.tenant_of(hold.tenancy).is_some() {
-                self.index.shorten(hold.tenancy.slot, chain.blocks(), hold.held_before as usize);
+                self.index.shorten(hold.tenancy.slot, chain.anchors(), anchors::count(hold.held_before) as usize);
             }
-            self.index.insert(slot, chain.blocks());
+            self.index.insert(slot, chain.anchors());
         }
-        if let Some(tenancy) = self.fleet.reserve(slot, ticket, hold.tokens, now) {
+        let left = hold.tenancy;
+        if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
+        let anchors = open.chain.as_ref().map(|chain| chain.anchors().to_vec()).unwrap_or_default();
+        self.say_placement(slot, &anchors, now, out);
+        self.say_share_of(left, now, out);
+        self.say_share(slot, now, out);
     }
 
     /// The prompt is computed: its tokens are no longer in flight, and its blocks are really there.
-    fn first_token(&mut self, ticket: Ticket) {
+    fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
         open.chain = None;
-        for hold in &mut open.holds {
+        let mut lighter = Vec::with_capacity(1);
+        for hold in open.holds.iter_mut().filter(|hold| hold.tokens > 0) {
             self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
+            lighter.push(hold.tenancy);
         }
+        lighter.into_iter().for_each(|tenancy| self.say_share_of(tenancy, now, out));
     }
 
     /// Closes unattended tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
@@ -79,27 +88,28 @@ impl Scheduler {
         let over = open.len().saturating_sub(unfinished as usize);
         for &ticket in open.iter().take(over) {
             if let Some(open) = self.ledger.close(ticket) {
-                self.release(ticket, open, Outcome::Inferred, out);
+                self.release(ticket, open, Outcome::Inferred, measured, out);
             }
         }
     }
 
     pub(super) fn expire(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some((ticket, open)) = self.ledger.expire(now) {
-            self.release(ticket, open, Outcome::LeaseExpired, out);
+            self.release(ticket, open, Outcome::LeaseExpired, now, out);
         }
     }
 
-    fn release(&mut self, ticket: Ticket, open: Open, outcome: Outcome, out: &mut Outbox) {
+    fn release(&mut self, ticket: Ticket, open: Open, outcome: Outcome, now: Timestamp, out: &mut Outbox) {
         for hold in &open.holds {
             self.fleet.release_tokens(hold.tenancy, hold.tokens);
-            self.fleet.release_request(hold.tenancy, ticket);
+            self.fleet.release_request(hold.tenancy);
+            self.say_share_of(hold.tenancy, now, out);
             // Cut off before its first token: what was noted as placed was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
             if let (true, Some(chain)) = (unfinished, &open.chain)
                 && self.fleet.tenant_of(hold.tenancy).is_some()
             {
-                self.index.shorten(hold.tenancy.slot, chain.blocks(), hold.held_before as usize);
+                self.index.shorten(hold.tenancy.slot, chain.anchors(), anchors::count(hold.held_before) as usize);
             }
         }
         out.events.push(Event::TicketClosed { ticket, outcome });

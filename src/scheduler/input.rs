@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use crate::event::Event;
 use crate::fleet::{EndpointChange, Observation};
-use crate::id::{EndpointId, Ticket};
+use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use crate::request::{Asked, Outcome, Refusal};
 use crate::schedule::Decision;
+use crate::share::{Batch, Record};
+use crate::time::Timestamp;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -23,6 +25,10 @@ pub enum Input {
     Observed(EndpointId, Observation),
     /// An engine's listener could not be reached.
     Unreachable(EndpointId),
+    /// A peer's facts came, by whichever lane.
+    Heard(Box<Batch>),
+    /// A peer is gone, in this life of it.
+    PeerLost(ReplicaId, Incarnation),
     /// A stream asks for endpoints.
     Asked(Asked),
     /// A stream tells of its ticket.
@@ -47,6 +53,8 @@ pub enum News {
 pub struct Outbox {
     /// One answer for each request that was asked.
     pub answers: Vec<(Ticket, Result<Arc<Decision>, Refusal>)>,
+    /// What peers should know, and since when it is so. Empty where nothing is shared.
+    pub say: Vec<(Record, Timestamp)>,
     /// What is to be told.
     pub events: Vec<Event>,
 }

@@ -7,9 +7,11 @@
 //! It must not know mailboxes, sockets, or who sent an input.
 
 mod closing;
+mod hearing;
 pub mod input;
 pub mod ledger;
 pub mod recent;
+mod saying;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -23,14 +25,16 @@ pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
 use crate::event::{Decided, Event};
-use crate::fleet::{EndpointChange, Fleet, Observation};
+use crate::fleet::{CacheGeometry, EndpointChange, Fleet, Observation};
 use crate::id::{EndpointId, Slot, Ticket};
-use crate::prefix::PrefixIndex;
+use crate::prefix::{PrefixIndex, anchors};
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::{Explanation, Target};
 use crate::schedule::saturation::{saturation, sheds};
 use crate::schedule::{Ask, Decision, Profiles, View};
 use crate::scheduler::ledger::Hold;
+use crate::scheduler::saying::Said;
+use crate::share::Peers;
 use crate::time::Timestamp;
 
 /// Decisions that are remembered for explanation.
@@ -49,6 +53,8 @@ pub struct SchedulerSettings {
     pub index_bytes_max: usize,
     /// How long a ticket may stay open without news of its end.
     pub lease: Duration,
+    /// Whether there are peers to tell what happens.
+    pub sharing: bool,
 }
 
 /// The mind.
@@ -61,6 +67,8 @@ pub struct Scheduler {
     settings: SchedulerSettings,
     objectives: BTreeMap<String, i32>,
     recent: Recent,
+    peers: Peers,
+    said: Said,
     /// Scratch column of prefix matches, by slot.
     matches: Vec<u32>,
 }
@@ -77,6 +85,8 @@ impl Scheduler {
             profiles,
             objectives: BTreeMap::new(),
             recent: Recent::new(RECENT_MAX),
+            peers: Peers::default(),
+            said: Said::new(settings.sharing),
             matches: Vec::new(),
             settings,
         }
@@ -85,10 +95,12 @@ impl Scheduler {
     /// Takes in what happened at `now`; what is to be done is added to `out`.
     pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Outbox) {
         match input {
-            Input::Discovered(changes) => changes.into_iter().for_each(|change| self.discovered(change, out)),
+            Input::Discovered(changes) => changes.into_iter().for_each(|change| self.discovered(change, now, out)),
             Input::Objectives(objectives) => self.objectives = objectives,
             Input::Observed(endpoint, observation) => self.observed(&endpoint, observation, now, out),
-            Input::Unreachable(endpoint) => self.fleet.unreachable(&endpoint),
+            Input::Unreachable(endpoint) => self.unreachable(&endpoint, now, out),
+            Input::Heard(batch) => self.heard(*batch, now, out),
+            Input::PeerLost(replica, incarnation) => self.peer_lost(&replica, incarnation),
             Input::Asked(asked) => self.asked(asked, now, out),
             Input::Told(ticket, news) => self.told(ticket, news, now, out),
             Input::Tick => self.tick(now, out),
@@ -97,7 +109,7 @@ impl Scheduler {
 
     /// The pool as it is believed to be at `now`.
     pub fn summary(&self, now: Timestamp) -> FleetSummary {
-        summary::summarise(&self.fleet, &self.index, self.ledger.balance(), now)
+        summary::summarise(&self.fleet, &self.index, &self.peers, self.ledger.balance(), now)
     }
 
     /// The last decisions.
@@ -105,11 +117,12 @@ impl Scheduler {
         &self.recent
     }
 
-    fn discovered(&mut self, change: EndpointChange, out: &mut Outbox) {
+    fn discovered(&mut self, change: EndpointChange, now: Timestamp, out: &mut Outbox) {
         match change {
             EndpointChange::Remove(id) => {
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
                     self.index.clear(slot);
+                    self.said.withdraw(id.key(), now, &mut out.say);
                 }
             }
             EndpointChange::Upsert(endpoint) => {
@@ -121,6 +134,8 @@ impl Scheduler {
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
                     self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
+                    self.refold(id.key());
+                    self.say_share(tenancy.slot, now, out);
                 }
             }
         }
@@ -130,7 +145,23 @@ impl Scheduler {
         let geometry = observation.report.cache;
         let unfinished = observation.report.waiting.saturating_add(observation.report.running);
         let measured = now - observation.age;
+        if let Some(entry) = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot)) {
+            self.said.load(entry, &observation.report, measured, &mut out.say);
+        }
         let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
+        self.learn(slot, geometry, unfinished, measured, out);
+        self.reported(endpoint.key(), measured);
+    }
+
+    /// What a report, own or heard, says besides the load: the cache's size, and which unattended tickets are over.
+    fn learn(
+        &mut self,
+        slot: Slot,
+        geometry: Option<CacheGeometry>,
+        unfinished: u32,
+        measured: Timestamp,
+        out: &mut Outbox,
+    ) {
         if let (true, Some(cache)) = (self.settings.prefix.auto_tune, geometry) {
             let tokens = cache.blocks.saturating_mul(u64::from(cache.block_tokens));
             let blocks = tokens / u64::from(self.settings.prefix.block_tokens.max(1));
@@ -166,7 +197,8 @@ impl Scheduler {
         self.matches.clear();
         self.matches.resize(self.fleet.width(), 0);
         if self.settings.prefix.enabled {
-            self.index.walk(request.prompt.chain.blocks(), &mut self.matches);
+            self.index.walk(request.prompt.chain.anchors(), &mut self.matches);
+            self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         }
         let view = View::new(&self.fleet, request, &self.matches, now);
         if view.rows.is_empty() {
@@ -204,7 +236,7 @@ impl Scheduler {
         let mut holds = Vec::with_capacity(decision.legs.len());
         for target in decision.legs.iter().filter_map(|leg| leg.targets.first()) {
             let Some(slot) = self.fleet.slot(&target.endpoint) else { continue };
-            if let Some(hold) = self.hold(slot, ticket, &request, target.matched.blocks, now) {
+            if let Some(hold) = self.hold(slot, &request, target.matched.blocks, now, out) {
                 holds.push(hold);
             }
         }
@@ -219,19 +251,21 @@ impl Scheduler {
     fn hold(
         &mut self,
         slot: Slot,
-        ticket: Ticket,
         request: &InferenceRequest,
         held: u32,
         now: Timestamp,
+        out: &mut Outbox,
     ) -> Option<Hold> {
         let chain = &request.prompt.chain;
         let cached = u64::from(held) * u64::from(chain.block_tokens());
         let uncached = request.prompt.tokens.saturating_sub(cached);
         let tokens = uncached.saturating_add(self.settings.in_flight.estimated_output(request));
-        let tenancy = self.fleet.reserve(slot, ticket, tokens, now)?;
+        let tenancy = self.fleet.reserve(slot, tokens, now)?;
         if self.settings.prefix.enabled {
-            self.index.insert(slot, chain.blocks());
+            self.index.insert(slot, chain.anchors());
         }
+        self.say_placement(slot, chain.anchors(), now, out);
+        self.say_share(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
         Some(Hold { endpoint, tenancy, tokens, held_before: held })
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::fleet::{Endpoint, Fleet, InFlight, LoadReport, Trust};
 use crate::prefix::PrefixIndex;
 use crate::scheduler::Balance;
+use crate::share::{PeerSummary, Peers};
 use crate::time::Timestamp;
 
 /// The pool as one replica believes it to be.
@@ -20,6 +21,8 @@ pub struct FleetSummary {
     pub tickets: Balance,
     /// Bytes that the prefix index takes.
     pub index_bytes: u64,
+    /// What was heard of the other replicas.
+    pub peers: Vec<PeerSummary>,
 }
 
 /// One endpoint.
@@ -37,13 +40,21 @@ pub struct EndpointSummary {
     pub reachable: bool,
     /// Open work dispatched from this replica.
     pub in_flight: InFlight,
-    /// Requests dispatched from this replica that the report can't know yet.
+    /// Open work dispatched by all peers.
+    pub foreign: InFlight,
+    /// Requests dispatched by anybody that the report can't know yet.
     pub unseen: usize,
     /// Blocks that the prefix index believes it to hold.
     pub index_blocks: u64,
 }
 
-pub(super) fn summarise(fleet: &Fleet, index: &PrefixIndex, tickets: Balance, now: Timestamp) -> FleetSummary {
+pub(super) fn summarise(
+    fleet: &Fleet,
+    index: &PrefixIndex,
+    peers: &Peers,
+    tickets: Balance,
+    now: Timestamp,
+) -> FleetSummary {
     let endpoints = fleet.iter().map(|(slot, entry)| EndpointSummary {
         endpoint: entry.endpoint.clone(),
         report: entry.report().cloned(),
@@ -51,8 +62,10 @@ pub(super) fn summarise(fleet: &Fleet, index: &PrefixIndex, tickets: Balance, no
         trust: entry.trust(now),
         reachable: entry.is_reachable(),
         in_flight: entry.in_flight,
+        foreign: entry.foreign,
         unseen: entry.unseen(),
         index_blocks: index.held(slot),
     });
-    FleetSummary { endpoints: endpoints.collect(), tickets, index_bytes: index.bytes() as u64 }
+    let (endpoints, peers) = (endpoints.collect(), peers.summary(now));
+    FleetSummary { endpoints, tickets, index_bytes: index.bytes() as u64, peers }
 }

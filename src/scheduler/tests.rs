@@ -65,6 +65,7 @@ fn settings() -> SchedulerSettings {
         saturation: SaturationSettings { queue_depth_threshold: 5.0, kv_cache_util_threshold: 0.8 },
         index_bytes_max: 1 << 20,
         lease: Duration::from_secs(60),
+        sharing: true,
     }
 }
 
@@ -281,3 +282,6 @@ proptest! {
         prop_assert_eq!(a.summary(at), b.summary(at));
     }
 }
+
+#[path = "flock_tests.rs"]
+mod flock;

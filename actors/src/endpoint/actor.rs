@@ -74,7 +74,7 @@ impl Actor for EndpointActor {
     ) -> Result<Watch, ActorProcessingErr> {
         let scraper = Scraper::new(arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
         // Spread by name, so that a replica's scrapes are not all due at once.
-        let first = arguments.interval.mul_f64((arguments.endpoint.key() % 1024) as f64 / 1024.0);
+        let first = arguments.interval.mul_f64((arguments.endpoint.key().0 % 1024) as f64 / 1024.0);
         myself.send_after(first, || EndpointMessage::Due);
         Ok(Watch { arguments, scraper, courier: Courier::new(), failures: 0 })
     }

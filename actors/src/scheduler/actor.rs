@@ -16,6 +16,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use super::message::{Answer, Message, Report};
 use super::{Books, Reservation, SchedulerHandle};
 use crate::clock::Clock;
+use crate::flock::Voice;
 use crate::telemetry::Telemetry;
 
 /// How often leases and trusts are looked at.
@@ -39,6 +40,8 @@ pub struct SchedulerArguments {
     pub telemetry: Telemetry,
     /// The verbs that reservations tell their news by.
     pub handle: SchedulerHandle,
+    /// What peers are told through; `None` where nothing is shared.
+    pub voice: Option<Voice>,
     /// The first ticket of this life; lives never share tickets.
     pub first_ticket: u64,
 }
@@ -52,6 +55,7 @@ pub struct Mind {
     clock: Clock,
     telemetry: Telemetry,
     books: Arc<dyn Books>,
+    voice: Option<Voice>,
 }
 
 impl Actor for SchedulerActor {
@@ -64,7 +68,11 @@ impl Actor for SchedulerActor {
         myself: ActorRef<Message>,
         arguments: SchedulerArguments,
     ) -> Result<Mind, ActorProcessingErr> {
-        let (profiles, settings) = (arguments.build)()?;
+        let (profiles, mut settings) = (arguments.build)()?;
+        settings.sharing = arguments.voice.is_some();
+        if let Some(voice) = &arguments.voice {
+            voice.reborn();
+        }
         myself.send_after(TICK, || Message::Tick);
         Ok(Mind {
             scheduler: Scheduler::new(profiles, settings),
@@ -74,6 +82,7 @@ impl Actor for SchedulerActor {
             clock: arguments.clock,
             telemetry: arguments.telemetry,
             books: Arc::new(arguments.handle),
+            voice: arguments.voice,
         })
     }
 
@@ -93,6 +102,11 @@ impl Actor for SchedulerActor {
             },
             Message::Discovered(changes) => mind.handle(Input::Discovered(changes)),
             Message::Objectives(objectives) => mind.handle(Input::Objectives(objectives)),
+            Message::Heard(batch, taken) => {
+                mind.handle(Input::Heard(batch));
+                drop(taken.send(()));
+            }
+            Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
             Message::Tick => {
                 mind.handle(Input::Tick);
                 myself.send_after(TICK, || Message::Tick);
@@ -127,6 +141,9 @@ impl Mind {
             // Made before the answer leaves: when nobody listens any more, dropping it closes the ticket.
             let answer = answer.map(|decision| (Reservation::new(ticket, self.books.clone()), decision));
             drop(reply.send(answer));
+        }
+        if let Some(voice) = self.voice.as_ref().filter(|_| !self.outbox.say.is_empty()) {
+            voice.say(self.outbox.say.drain(..));
         }
         for event in self.outbox.events.drain(..) {
             self.telemetry.record(&event);

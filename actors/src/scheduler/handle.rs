@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::fleet::EndpointChange;
-use murmuration::id::{EndpointId, Ticket};
+use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{FleetSummary, News};
+use murmuration::share::Batch;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
 
@@ -51,6 +52,17 @@ impl SchedulerHandle {
     /// Posts a report.
     pub fn report(&self, endpoint: EndpointId, letter: Letter<Report>) {
         self.post(Message::Collect(endpoint, letter));
+    }
+
+    /// Hands over a peer's facts; `true` once they were taken in.
+    pub async fn heard(&self, batch: Batch) -> bool {
+        let batch = Box::new(batch);
+        self.call(|reply| Message::Heard(batch, reply), GLANCE_PATIENCE).await.is_some()
+    }
+
+    /// Says that a peer is gone.
+    pub fn peer_lost(&self, replica: ReplicaId, incarnation: Incarnation) {
+        self.post(Message::PeerLost(replica, incarnation));
     }
 
     /// The pool at a glance; `None` when the scheduler doesn't answer.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use murmuration::fleet::{EndpointChange, Observation};
-use murmuration::id::{EndpointId, Ticket};
+use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{FleetSummary, News};
+use murmuration::share::Batch;
 use ractor::RpcReplyPort;
 
 use crate::courier::Letter;
@@ -45,6 +46,12 @@ pub enum Message {
     Discovered(Vec<EndpointChange>),
     /// The objectives' priorities.
     Objectives(BTreeMap<String, i32>),
+
+    // ---------- from peers ----------
+    /// A peer's facts, and whom to tell that they were taken in.
+    Heard(Box<Batch>, RpcReplyPort<()>),
+    /// A peer is gone, in this life of it.
+    PeerLost(ReplicaId, Incarnation),
 
     // ---------- from itself ----------
     /// Time passed.

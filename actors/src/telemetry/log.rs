@@ -2,14 +2,14 @@
 //!
 //! Must not know metrics. No prompt and no header's value is ever written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::fleet::Trust;
-use murmuration::id::EndpointId;
+use murmuration::id::{EndpointId, ReplicaId};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -18,11 +18,14 @@ use tracing_subscriber::EnvFilter;
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 /// Endpoints whose troubles are remembered.
 const TROUBLES_MAX: usize = 8192;
+/// Peers and reasons of ignored words that are remembered.
+const IGNORED_MAX: usize = 1024;
 
 /// Writes facts down.
 #[derive(Debug, Default)]
 pub(super) struct Logbook {
     troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
+    ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
 }
 
 /// The lasting trouble of one endpoint.
@@ -91,9 +94,23 @@ impl Logbook {
                 debug!(request_id = finished.request_id, outcome = ?finished.outcome, status = finished.status,
                     duration_ms = finished.duration.as_millis() as u64, "finished");
             }
+            Event::PeerJoined { peer, incarnation } => info!(%peer, %incarnation, "peer joined"),
+            Event::PeerLost { peer, incarnation } => warn!(%peer, %incarnation, "peer lost"),
+            Event::PeerIgnored { peer, why } => self.ignored(peer, why),
+            Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
+            Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
+            Event::Heard { .. } | Event::Said { .. } => {}
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
             Event::ActorRestarted { actor, why } => warn!(actor, why, "actor failed and starts again"),
+        }
+    }
+
+    /// One line for each peer and reason: whoever sends rubbish sends it often.
+    fn ignored(&self, peer: &ReplicaId, why: &'static str) {
+        let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        if ignored.len() < IGNORED_MAX && ignored.insert((peer.clone(), why)) {
+            warn!(%peer, why, "what a peer said was not taken in; further ones are only counted");
         }
     }
 

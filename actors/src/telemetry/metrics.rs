@@ -10,6 +10,7 @@ use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, Histogr
 
 use super::buckets;
 use super::families::Families;
+use super::flock_metrics::FlockMetrics;
 use super::pool_gauges::PoolGauges;
 use super::request_metrics::RequestMetrics;
 use super::rival_names::RivalNames;
@@ -23,6 +24,7 @@ pub(super) struct Metrics {
     requests: RequestMetrics,
     rivals: RivalNames,
     pool: PoolGauges,
+    flock: FlockMetrics,
     decisions: Histogram,
     refusals: CounterVec,
     tickets: CounterVec,
@@ -55,6 +57,7 @@ impl Metrics {
             requests: RequestMetrics::register(&f)?,
             rivals: RivalNames::register(&f)?,
             pool: PoolGauges::register(&f, pool)?,
+            flock: FlockMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
             tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
@@ -120,6 +123,13 @@ impl Metrics {
             }
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
+            Event::PeerJoined { .. }
+            | Event::PeerLost { .. }
+            | Event::PeerIgnored { .. }
+            | Event::Heard { .. }
+            | Event::Said { .. }
+            | Event::GapRepaired { .. }
+            | Event::Keeping { .. } => self.flock.record(event),
             // Shown by the pool's gauges, which are set from what is, not from what happened.
             Event::EndpointJoined(_)
             | Event::EndpointLeft(_)

@@ -72,7 +72,12 @@ fn full_page() -> (Metrics, String) {
     ] {
         metrics.record(&event);
     }
-    metrics.pool(&FleetSummary { endpoints: Vec::new(), tickets: Balance::default(), index_bytes: 0 });
+    metrics.pool(&FleetSummary {
+        endpoints: Vec::new(),
+        tickets: Balance::default(),
+        index_bytes: 0,
+        peers: Vec::new(),
+    });
     let page = metrics.page();
     (metrics, page)
 }

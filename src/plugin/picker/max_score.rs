@@ -27,7 +27,7 @@ fn key(request: &InferenceRequest) -> u64 {
 
 /// How much this endpoint is the request's own among equals (rendezvous hashing).
 fn draw(key: u64, row: &Candidate<'_>) -> u64 {
-    mix(key ^ row.endpoint.id.key())
+    mix(key ^ row.endpoint.id.key().0)
 }
 
 // === impl MaxScorePicker ===

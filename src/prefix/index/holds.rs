@@ -11,7 +11,7 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
     pub(super) run: u32,
-    /// Blocks, from the run's start.
+    /// Anchors, from the run's start.
     pub(super) len: u32,
     /// The slot's hold on the run before this one.
     pub(super) parent: u32,
@@ -82,10 +82,10 @@ impl Holds {
     }
 
     /// A new hold, the newest of its slot, with no parent and no neighbour on its run.
-    pub(super) fn add(&mut self, slot: Slot, run: u32, len: u32) -> u32 {
+    pub(super) fn add(&mut self, slot: Slot, run: u32, len: u32, blocks: u64) -> u32 {
         let hold = Hold { run, len, parent: NONE, children: 0, next_on_run: NONE, newer: NONE, older: NONE, slot };
         let number = self.put(hold);
-        self.shelf(slot).blocks += u64::from(len);
+        self.shelf(slot).blocks += blocks;
         self.push_newest(number);
         number
     }
@@ -102,23 +102,21 @@ impl Holds {
         self.get_mut(hold).children += 1;
     }
 
-    /// Lets `hold` cover at least `len` blocks.
-    pub(super) fn grow(&mut self, hold: u32, len: u32) {
-        let more = len.saturating_sub(self.get(hold).len);
-        self.get_mut(hold).len += more;
+    /// Lets `hold` cover `len` anchors, which are `blocks` more blocks than before.
+    pub(super) fn grow(&mut self, hold: u32, len: u32, blocks: u64) {
+        self.get_mut(hold).len = len;
         let slot = self.get(hold).slot;
-        self.shelf(slot).blocks += u64::from(more);
+        self.shelf(slot).blocks += blocks;
     }
 
-    /// Takes `blocks` from `hold`.
-    pub(super) fn shrink(&mut self, hold: u32, blocks: u32) {
-        let less = blocks.min(self.get(hold).len);
-        self.get_mut(hold).len -= less;
+    /// Lets `hold` cover only `len` anchors, which are `blocks` fewer blocks than before.
+    pub(super) fn shrink(&mut self, hold: u32, len: u32, blocks: u64) {
+        self.get_mut(hold).len = len;
         let slot = self.get(hold).slot;
-        self.shelf(slot).blocks -= u64::from(less);
+        self.shelf(slot).blocks -= blocks;
     }
 
-    /// Puts a new hold on `run` of `at` blocks between `hold` and its parent, next newer than it; `hold` keeps the rest.
+    /// Puts a new hold on `run` of `at` anchors between `hold` and its parent, next newer than it; `hold` keeps the rest.
     pub(super) fn split_above(&mut self, hold: u32, run: u32, at: u32) -> u32 {
         let lower = *self.get(hold);
         let upper = Hold { run, len: at, children: 1, next_on_run: NONE, newer: lower.newer, older: hold, ..lower };

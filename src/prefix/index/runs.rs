@@ -1,4 +1,4 @@
-//! Runs: stretches of consecutive blocks without a branch, kept once however many hold them.
+//! Runs: stretches of consecutive anchors without a branch, kept once however many hold them.
 //!
 //! Must not know who holds them; only where the list of holds begins.
 
@@ -14,6 +14,8 @@ const ALLOCATION: usize = 16;
 pub(super) struct Run {
     blocks: Box<[BlockHash]>,
     first_hold: u32,
+    /// Anchors of the chain before it.
+    start: u32,
 }
 
 /// All runs.
@@ -44,9 +46,14 @@ impl Runs {
         self.runs[run as usize].first_hold = hold;
     }
 
-    /// A new run of `blocks`, which is not empty; `None` when all numbers are in use.
-    pub(super) fn add(&mut self, blocks: &[BlockHash]) -> Option<u32> {
-        let run = Run { blocks: blocks.into(), first_hold: NONE };
+    /// Anchors of the chain before `run`.
+    pub(super) fn start(&self, run: u32) -> u32 {
+        self.runs[run as usize].start
+    }
+
+    /// A new run of `blocks`, which is not empty and begins after `start` anchors; `None` when all numbers are in use.
+    pub(super) fn add(&mut self, blocks: &[BlockHash], start: u32) -> Option<u32> {
+        let run = Run { blocks: blocks.into(), first_hold: NONE, start };
         self.blocks += blocks.len();
         let number = match self.free.pop() {
             Some(number) => {
@@ -69,7 +76,8 @@ impl Runs {
         let blocks = std::mem::take(&mut self.runs[run as usize].blocks);
         self.runs[run as usize].blocks = blocks[..at].into();
         self.blocks -= blocks.len() - at;
-        self.add(&blocks[at..])
+        // A run has far fewer than 2^32 anchors.
+        self.add(&blocks[at..], self.start(run) + at as u32)
     }
 
     /// Keeps only the first `most` blocks of `run`; none means that it goes.

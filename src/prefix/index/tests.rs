@@ -15,7 +15,7 @@ fn chain(path: &str) -> Vec<BlockHash> {
 }
 
 fn index(slots: u16, capacity: u64) -> PrefixIndex {
-    let mut index = PrefixIndex::new(1 << 24);
+    let mut index = PrefixIndex::weighing(1 << 24, |anchors| anchors);
     (0..slots).for_each(|slot| index.set_capacity(Slot(slot), capacity));
     index
 }
@@ -98,14 +98,14 @@ fn clearing_every_slot_gives_all_memory_back() {
 
 #[test]
 fn a_slot_without_capacity_holds_nothing() {
-    let mut index = PrefixIndex::new(1 << 20);
+    let mut index = PrefixIndex::weighing(1 << 20, |anchors| anchors);
     index.insert(Slot(0), &chain("abc"));
     assert_eq!((index.held(Slot(0)), matches(&index, "abc")[0]), (0, 0));
 }
 
 #[test]
 fn the_index_never_outgrows_its_bytes() {
-    let mut index = PrefixIndex::new(40_000);
+    let mut index = PrefixIndex::weighing(40_000, |anchors| anchors);
     (0..4).for_each(|slot| index.set_capacity(Slot(slot), u64::MAX));
     for n in 0..2_000u64 {
         let blocks: Vec<BlockHash> = (0..20).map(|i| BlockHash(crate::chance::mix(n * 1000 + i))).collect();
@@ -131,6 +131,20 @@ fn a_block_costs_at_most_sixteen_bytes_for_each_holder() {
     assert!(each <= 16.0, "{each:.1} bytes");
 }
 
+#[test]
+fn anchors_weigh_what_they_stand_for() {
+    let mut index = PrefixIndex::new(1 << 20);
+    index.set_capacity(Slot(0), 50);
+    let blocks: Vec<BlockHash> = (0..64).map(|i| BlockHash(crate::chance::mix(i))).collect();
+    let chain = crate::prefix::anchors::of(&blocks);
+    index.insert(Slot(0), &chain);
+    // 64 blocks for 50 places: the anchors at 64 and 56 go, and that at 48 stays.
+    let mut matches = [0];
+    index.walk(&chain, &mut matches);
+    assert_eq!((crate::prefix::anchors::blocks(matches[0]), index.held(Slot(0))), (48, 48));
+    index.check();
+}
+
 // === impl PrefixIndex: what must hold after every step ===
 
 impl PrefixIndex {
@@ -147,7 +161,7 @@ impl PrefixIndex {
                 assert!(seen.insert(hold) && slots.insert(held.slot), "one hold for each slot on a run");
                 assert_eq!(held.run, run);
                 assert!(held.len > 0 && held.len as usize <= self.runs.blocks(run).len());
-                *by_slot.entry(held.slot).or_default() += u64::from(held.len);
+                *by_slot.entry(held.slot).or_default() += self.weight(run, 0, held.len);
                 if held.parent != NONE {
                     *children.entry(held.parent).or_default() += 1;
                     let parent = self.holds.get(held.parent);

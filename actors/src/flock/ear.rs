@@ -1,0 +1,92 @@
+//! The replica's ear: whatever comes by a lane is decoded, counted, and given to the scheduler.
+//!
+//! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a loud peer is
+//! slowed down instead of piling up letters.
+
+use murmuration::event::Event;
+use murmuration::id::ReplicaId;
+use murmuration::share::codec::{self, CodecError};
+
+use crate::scheduler::SchedulerHandle;
+use crate::telemetry::Telemetry;
+
+/// How facts come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A peer stream.
+    Stream,
+    /// chitchat.
+    Gossip,
+}
+
+/// The ear. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ear {
+    me: ReplicaId,
+    scheduler: SchedulerHandle,
+    telemetry: Telemetry,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Its spelling in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Gossip => "gossip",
+        }
+    }
+}
+
+// === impl Ear ===
+
+impl Ear {
+    /// The ear of `me`.
+    pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
+        Self { me, scheduler, telemetry }
+    }
+
+    /// Takes in what `from` brought by `lane`; `from` is whom the lane knows to be at its other end, and a batch of another
+    /// origin is not believed. Gives the number that the batch goes up to; `None` when it was not taken in.
+    pub async fn hear(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
+        let decoded = match codec::decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
+            Err(_) => return self.ignore(from, "malformed"),
+        };
+        if decoded.skipped > 0 {
+            self.ignore(from, "unknown-kind");
+        }
+        let batch = decoded.batch;
+        if batch.origin != *from || batch.origin == self.me {
+            return self.ignore(from, "not-the-origin");
+        }
+        let age = batch.facts.iter().map(|fact| fact.age).min().unwrap_or_default();
+        let (facts, upto) = (batch.facts.len(), batch.upto);
+        let peer = from.clone();
+        self.telemetry.record(&Event::Heard { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
+        self.scheduler.heard(batch).await.then_some(upto)
+    }
+
+    /// Counts what could not even be read as a batch of somebody.
+    pub fn ignore(&self, from: &ReplicaId, why: &'static str) -> Option<u64> {
+        self.telemetry.record(&Event::PeerIgnored { peer: from.clone(), why });
+        None
+    }
+
+    /// Counts what was sent.
+    pub fn said(&self, lane: Lane, bytes: usize) {
+        self.telemetry.record(&Event::Said { lane: lane.as_str(), bytes });
+    }
+
+    /// Tells a fact about the flock itself.
+    pub fn tell(&self, event: &Event) {
+        self.telemetry.record(event);
+    }
+
+    /// Says that a peer is gone.
+    pub fn lost(&self, member: &murmuration::share::Member) {
+        self.scheduler.peer_lost(member.replica.clone(), member.incarnation);
+    }
+}

@@ -1,0 +1,54 @@
+//! The roster of those who live, and what follows from its changes: who keeps which endpoint, and whose work is void.
+//!
+//! Must not know how liveness is found out.
+
+use std::collections::BTreeMap;
+
+use murmuration::event::Event;
+use murmuration::id::ReplicaId;
+use murmuration::share::{Keeper, Keepers, Member};
+use tokio::sync::watch;
+
+use super::Ear;
+
+/// The other replicas that live, ordered by name.
+pub type Roster = Vec<Member>;
+
+/// Follows the roster until its sender is gone: tells who came and who went, voids the work of the dead, and computes the
+/// keepers anew.
+pub async fn follow_roster(
+    mut roster: watch::Receiver<Roster>,
+    me: Keeper,
+    keeping: bool,
+    ear: Ear,
+    keepers: watch::Sender<Keepers>,
+) {
+    let mut known: BTreeMap<ReplicaId, Member> = BTreeMap::new();
+    loop {
+        let living: BTreeMap<ReplicaId, Member> =
+            roster.borrow_and_update().iter().map(|member| (member.replica.clone(), member.clone())).collect();
+        for (replica, member) in &known {
+            if living.get(replica).is_none_or(|now| now.incarnation != member.incarnation) {
+                ear.lost(member);
+                ear.tell(&Event::PeerLost { peer: replica.clone(), incarnation: member.incarnation });
+            }
+        }
+        for (replica, member) in &living {
+            if known.get(replica).is_none_or(|before| before.incarnation != member.incarnation) {
+                ear.tell(&Event::PeerJoined { peer: replica.clone(), incarnation: member.incarnation });
+            }
+        }
+        if keeping {
+            let of = |member: &Member| Keeper { replica: member.replica.clone(), zone: member.card.zone.clone() };
+            let staying = living.values().filter(|member| !member.card.draining).map(of);
+            keepers.send_if_modified(|held| {
+                let new = Keepers::new(staying.chain([me.clone()]).collect());
+                std::mem::replace(held, new.clone()) != new
+            });
+        }
+        known = living;
+        if roster.changed().await.is_err() {
+            return;
+        }
+    }
+}

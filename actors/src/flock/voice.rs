@@ -1,0 +1,77 @@
+//! The replica's voice: what it has to say, shared by the scheduler that says and the lanes that carry.
+//!
+//! Must not know lanes. Nothing queues up here: a lane that is slow finds the newest word on each subject when it comes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::share::{Batch, Page, Pages, Record, Speaker};
+use murmuration::time::Timestamp;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// The voice. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    speaker: Arc<Mutex<Speaker>>,
+    head: Arc<watch::Sender<u64>>,
+    clock: Clock,
+}
+
+// === impl Voice ===
+
+impl Voice {
+    /// The voice of `me` in the life `incarnation`.
+    pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
+        let speaker = Arc::new(Mutex::new(Speaker::new(me, incarnation)));
+        Self { speaker, head: Arc::new(watch::channel(0).0), clock }
+    }
+
+    /// Says what is true, each since its moment.
+    pub fn say(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
+        let mut speaker = self.speaker();
+        words.into_iter().for_each(|(record, at)| speaker.say(record, at));
+        let head = speaker.head();
+        drop(speaker);
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+
+    /// The scheduler was born again and holds nothing: all open work is taken back.
+    pub fn reborn(&self) {
+        let now = self.clock.now();
+        self.speaker().withdraw(now);
+        let head = self.speaker().head();
+        self.head.send_replace(head);
+    }
+
+    /// What was said after `after`, at most `most` facts; `None` when there is nothing.
+    pub fn since(&self, after: u64, most: usize) -> Option<Batch> {
+        self.speaker().since(after, most, self.clock.now())
+    }
+
+    /// The gossip pages that changed since `pages` were written last.
+    pub fn write(&self, pages: &mut Pages) -> Vec<Page> {
+        pages.write(&self.speaker(), self.clock.now())
+    }
+
+    /// The number of the last fact, and its changes.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Who speaks.
+    pub fn me(&self) -> ReplicaId {
+        self.speaker().me().clone()
+    }
+
+    /// In which life.
+    pub fn incarnation(&self) -> Incarnation {
+        self.speaker().incarnation()
+    }
+
+    fn speaker(&self) -> MutexGuard<'_, Speaker> {
+        // Every change of a speaker is whole before anything in it can panic.
+        self.speaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

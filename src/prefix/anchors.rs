@@ -1,0 +1,81 @@
+//! Anchors: the few blocks of a chain that stand for all of it, the same on every replica.
+//!
+//! Must not know who holds what. A chained hash stands for everything before it, so a chain can be thinned and still be
+//! walked: the first [`DENSE`] blocks are all anchors, and each doubling of the length after that has [`AN_OCTAVE`] more.
+//! A prompt of 100,000 tokens (6,250 blocks of 16) is 47 anchors. A placement made of them fits a gossip record, costs a
+//! peer as little memory as its own, and is walked in the same steps by everybody.
+//!
+//! The price is resolution: a match is known to the last anchor, so up to a fifth of its length (a tenth on average) may
+//! be missing from it. All replicas miss the same part.
+
+use crate::id::BlockHash;
+
+/// Blocks at the head that are all anchors.
+pub const DENSE: u32 = 8;
+/// Anchors in each doubling of the length after the head.
+pub const AN_OCTAVE: u32 = 4;
+/// Bits of a hash that an anchor keeps. At a million anchors known, a false match has odds of one in a million.
+pub const BITS: u32 = 40;
+
+/// Blocks that the first `count` anchors stand for: the position of the last one, counted from 1.
+pub fn blocks(count: u32) -> u32 {
+    if count <= DENSE {
+        return count;
+    }
+    let beyond = count - DENSE;
+    let (octave, step) = (beyond / AN_OCTAVE, beyond % AN_OCTAVE);
+    let base = DENSE.checked_shl(octave).filter(|base| base >> octave == DENSE);
+    base.and_then(|base| base.checked_add(step.checked_mul(base / AN_OCTAVE)?)).unwrap_or(u32::MAX)
+}
+
+/// Anchors that a chain of `blocks` blocks has: those at or before its end.
+pub fn count(blocks: u32) -> u32 {
+    if blocks <= DENSE {
+        return blocks;
+    }
+    let octave = blocks.ilog2() - DENSE.ilog2();
+    let base = DENSE << octave;
+    DENSE + octave * AN_OCTAVE + (blocks - base) / (base / AN_OCTAVE)
+}
+
+/// The anchors of `chain`, each cut to [`BITS`] bits.
+pub fn of(chain: &[BlockHash]) -> Vec<BlockHash> {
+    let most = count(u32::try_from(chain.len()).unwrap_or(u32::MAX));
+    (1..=most).filter_map(|n| chain.get(blocks(n) as usize - 1)).map(|&hash| cut(hash)).collect()
+}
+
+fn cut(hash: BlockHash) -> BlockHash {
+    BlockHash(hash.0 >> (u64::BITS - BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_is_dense_and_octaves_have_four_each() {
+        let positions: Vec<u32> = (1..=21).map(blocks).collect();
+        let expected = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80];
+        assert_eq!(positions, expected);
+    }
+
+    #[test]
+    fn counting_and_placing_are_each_others_inverse() {
+        for n in 1..100 {
+            assert_eq!(count(blocks(n)), n);
+            assert_eq!(count(blocks(n) - 1), n - 1);
+        }
+        assert_eq!((count(0), blocks(0), blocks(10_000)), (0, 0, u32::MAX));
+        assert_eq!(blocks(count(6250)), 6144);
+    }
+
+    #[test]
+    fn chains_that_share_blocks_share_the_anchors_among_them() {
+        let chain = |tail: u64| -> Vec<BlockHash> {
+            (0..100).map(|i| BlockHash(crate::chance::mix(if i < 50 { i } else { i + tail }))).collect()
+        };
+        let (a, b) = (of(&chain(0)), of(&chain(1000)));
+        let shared = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        assert_eq!((blocks(shared as u32), a.len()), (48, count(100) as usize));
+    }
+}

@@ -1,0 +1,141 @@
+//! What several minds promise who tell each other what they do.
+
+use super::*;
+use crate::id::{Incarnation, ReplicaId};
+use crate::share::{Batch, Speaker};
+
+/// A mind and its voice.
+struct Replica {
+    mind: Scheduler,
+    voice: Speaker,
+    told: u64,
+}
+
+impl Replica {
+    fn new(name: &str, life: u64) -> Self {
+        let voice = Speaker::new(ReplicaId(name.into()), Incarnation(life));
+        let mut replica = Self { mind: scheduler(), voice, told: 0 };
+        (0..4).for_each(|n| drop(replica.handle(upsert(n), 0)));
+        replica
+    }
+
+    fn handle(&mut self, input: Input, millis: u64) -> Outbox {
+        let (now, mut out) = (Timestamp::from_millis(millis), Outbox::default());
+        self.mind.handle(input, now, &mut out);
+        out.say.drain(..).for_each(|(record, at)| self.voice.say(record, at));
+        out
+    }
+
+    /// All that was said since the last time.
+    fn news(&mut self, millis: u64) -> Option<Batch> {
+        let batch = self.voice.since(self.told, usize::MAX, Timestamp::from_millis(millis))?;
+        self.told = batch.upto;
+        Some(batch)
+    }
+
+    fn endpoint(&self, n: u16, millis: u64) -> EndpointSummary {
+        let id = id(n);
+        let summary = self.mind.summary(Timestamp::from_millis(millis));
+        summary.endpoints.into_iter().find(|endpoint| endpoint.endpoint.id == id).unwrap()
+    }
+}
+
+fn tell(from: &mut Replica, to: &mut Replica, millis: u64) {
+    if let Some(batch) = from.news(millis) {
+        to.handle(Input::Heard(Box::new(batch)), millis);
+    }
+}
+
+fn picked(out: &Outbox) -> EndpointId {
+    out.answers[0].1.as_ref().unwrap().primary().unwrap().endpoint.clone()
+}
+
+#[test]
+fn what_one_dispatched_the_other_counts_and_a_prefix_that_one_placed_the_other_finds() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    tell(&mut a, &mut b, 12);
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    let (own, heard) = (a.endpoint(n, 12), b.endpoint(n, 12));
+    assert_eq!((heard.foreign, heard.unseen), (own.in_flight, own.unseen));
+    assert_eq!((heard.report, heard.age, heard.index_blocks), (own.report, own.age, own.index_blocks));
+    assert_eq!(picked(&b.handle(ask(1, 7, 40), 13)), first, "a twin asked elsewhere meets its blocks");
+}
+
+#[test]
+fn an_answered_request_is_off_everybodys_books() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    a.handle(Input::Told(Ticket(1), News::FirstToken), 20);
+    tell(&mut a, &mut b, 21);
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    assert_eq!(b.endpoint(n, 21).foreign, InFlight { requests: 1, prefill_tokens: 0 });
+    a.handle(Input::Told(Ticket(1), News::Finished(Outcome::Completed)), 30);
+    tell(&mut a, &mut b, 31);
+    assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());
+}
+
+#[test]
+fn a_dead_peers_work_is_void_and_where_it_placed_prefixes_stays_known() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    tell(&mut a, &mut b, 11);
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 12);
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    assert_eq!(b.endpoint(n, 12).foreign, InFlight::default());
+    assert_eq!(b.endpoint(n, 12).index_blocks, 40);
+}
+
+#[test]
+fn a_peers_word_on_an_endpoint_that_is_not_discovered_yet_counts_once_it_is() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    b.handle(Input::Discovered(vec![EndpointChange::Remove(id(n))]), 10);
+    tell(&mut a, &mut b, 11);
+    b.handle(upsert(n), 12);
+    assert_eq!(b.endpoint(n, 12).foreign.requests, 1);
+}
+
+#[test]
+fn a_keepers_word_that_a_listener_is_gone_is_believed_until_it_reports_again() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
+    (0..2).for_each(|i| drop(a.handle(Input::Unreachable(id(2)), 60 + i)));
+    tell(&mut a, &mut b, 70);
+    assert!(!b.endpoint(2, 70).reachable && b.endpoint(1, 70).reachable);
+    a.handle(report(2, 0), 90);
+    tell(&mut a, &mut b, 91);
+    assert!(b.endpoint(2, 91).reachable);
+}
+
+proptest! {
+    /// Two minds that have heard everything of each other answer alike, whoever dispatched and whoever scraped.
+    #[test]
+    fn equal_views_answer_alike(steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60)) {
+        let mut flock = [Replica::new("a", 1), Replica::new("b", 1)];
+        let mut millis = 1;
+        for (step, (what, n, prompt, blocks)) in steps.into_iter().enumerate() {
+            millis += 3;
+            let (first, second) = flock.split_at_mut(1);
+            let (one, other) = if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
+            let ticket = step as u64;
+            match what {
+                0 => drop(one.handle(report(n, prompt as u32), millis)),
+                1 => drop(one.handle(Input::Told(Ticket(ticket / 2), News::FirstToken), millis)),
+                2 => drop(one.handle(Input::Told(Ticket(ticket / 3), News::Finished(Outcome::Completed)), millis)),
+                _ => drop(one.handle(ask(ticket, prompt, blocks), millis)),
+            }
+            tell(one, other, millis);
+            tell(other, one, millis);
+        }
+        let now = Timestamp::from_millis(millis + 1);
+        for prompt in 0..6 {
+            let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
+            let [a, b] = &mut flock;
+            let (one, other) = (a.mind.decide(&request, now).unwrap(), b.mind.decide(&request, now).unwrap());
+            prop_assert_eq!(one.legs, other.legs);
+        }
+    }
+}

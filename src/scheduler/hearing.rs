@@ -1,0 +1,96 @@
+//! What the mind makes of its peers' facts: they are folded into the same columns as its own, so that no scorer can tell
+//! whose dispatch or whose reading it looks at.
+//!
+//! Must not know lanes, liveness or bytes.
+
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::fleet::{Entry, Observation};
+use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
+use crate::scheduler::{Outbox, Scheduler};
+use crate::share::{Batch, Fact, Hearing, Record};
+use crate::time::Timestamp;
+
+/// A placement older than this is in the engine's own gauges by now, or over: it says where blocks are, and no more what
+/// load there is.
+const DISPATCH_COUNTS: Duration = Duration::from_secs(1);
+
+// === impl Scheduler: hearing ===
+
+impl Scheduler {
+    pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
+        let origin = batch.origin.clone();
+        let mut released = Vec::new();
+        let hearing = self.peers.hear(batch, now, &mut released);
+        released.into_iter().for_each(|endpoint| self.refold(endpoint));
+        match hearing {
+            Hearing::News(facts) => facts.into_iter().for_each(|fact| self.take_in(&origin, fact, now, out)),
+            Hearing::FromThePast => out.events.push(Event::PeerIgnored { peer: origin, why: "past-life" }),
+            Hearing::TooManyPeers => out.events.push(Event::PeerIgnored { peer: origin, why: "too-many-peers" }),
+        }
+    }
+
+    /// A peer that is gone has nothing in flight that anybody waits for; where it placed prefixes stays known.
+    pub(super) fn peer_lost(&mut self, replica: &ReplicaId, incarnation: Incarnation) {
+        self.peers.lose(replica, incarnation).into_iter().for_each(|endpoint| self.refold(endpoint));
+    }
+
+    pub(super) fn unreachable(&mut self, endpoint: &EndpointId, now: Timestamp, out: &mut Outbox) {
+        self.fleet.unreachable(endpoint);
+        let entry = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot));
+        if entry.is_some_and(|entry| !entry.is_reachable()) {
+            self.said.unreachable(endpoint.key(), now, &mut out.say);
+        }
+    }
+
+    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, now: Timestamp, out: &mut Outbox) {
+        match fact.record {
+            Record::InFlight(share) => {
+                self.peers.set_share(origin, share);
+                self.refold(share.endpoint);
+            }
+            Record::Placement(placement) => {
+                let Some(slot) = self.fleet.named(placement.endpoint) else { return };
+                if self.settings.prefix.enabled {
+                    self.index.insert(slot, &placement.anchors);
+                }
+                if fact.age <= DISPATCH_COUNTS {
+                    let measured = self.fleet.get(slot).and_then(Entry::measured);
+                    self.peers.dispatched(origin, placement.endpoint, now - fact.age, measured);
+                    self.refold(placement.endpoint);
+                }
+            }
+            Record::Load(word) => {
+                let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
+                let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);
+                let unfinished = word.report.waiting.saturating_add(word.report.running);
+                let observation = Observation { report: word.report, age: fact.age };
+                if let Some(slot) = self.fleet.observe(&id, observation, now) {
+                    self.learn(slot, geometry, unfinished, now - fact.age, out);
+                    self.reported(word.endpoint, now - fact.age);
+                }
+            }
+            Record::Unreachable(endpoint) => {
+                if let Some(slot) = self.fleet.named(endpoint) {
+                    self.fleet.lost(slot);
+                }
+            }
+        }
+    }
+
+    /// A report, own or heard, knows of what peers dispatched before it.
+    pub(super) fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) {
+        if self.peers.reported(endpoint, measured) {
+            self.refold(endpoint);
+        }
+    }
+
+    /// Sums the peers' open work on an endpoint anew.
+    pub(super) fn refold(&mut self, endpoint: EndpointKey) {
+        if let Some(slot) = self.fleet.named(endpoint) {
+            let (foreign, unseen) = self.peers.open_work(endpoint);
+            self.fleet.set_foreign(slot, foreign, unseen);
+        }
+    }
+}

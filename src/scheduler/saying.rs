@@ -1,0 +1,99 @@
+//! What the mind gives its peers to know: its open work, its placements, and the reports of the endpoints it keeps.
+//!
+//! Must not know lanes or numbers; the speaker numbers what is said here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::fleet::{Entry, LoadReport, Tenancy};
+use crate::id::{BlockHash, EndpointKey, Slot};
+use crate::scheduler::{Outbox, Scheduler};
+use crate::share::{LoadWord, Placement, Record, Share};
+use crate::time::Timestamp;
+
+/// A report that says nothing new is said again after this time, so that peers still see it as exact.
+const REPEAT_AFTER: Duration = Duration::from_millis(100);
+/// KV use that differs by less is nothing new.
+const KV_QUANTUM: f64 = 0.01;
+
+/// When each endpoint's load was said last, so that it is not said again for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    sharing: bool,
+    loads: BTreeMap<EndpointKey, Timestamp>,
+}
+
+// === impl Said ===
+
+impl Said {
+    pub(super) fn new(sharing: bool) -> Self {
+        Self { sharing, loads: BTreeMap::new() }
+    }
+
+    /// Says an own reading of the endpoint in `entry`, when it differs from what is believed, when it settles dispatches
+    /// that no report knew, or when the last word is old.
+    pub(super) fn load(
+        &mut self,
+        entry: &Entry,
+        report: &LoadReport,
+        measured: Timestamp,
+        say: &mut Vec<(Record, Timestamp)>,
+    ) {
+        if !self.sharing {
+            return;
+        }
+        let endpoint = entry.endpoint.id.key();
+        let recent = self.loads.get(&endpoint).is_some_and(|at| measured.since(*at) < REPEAT_AFTER);
+        let same = entry.report().is_some_and(|believed| !differs(believed, report));
+        if recent && same && entry.unseen() == 0 {
+            return;
+        }
+        self.loads.insert(endpoint, measured);
+        say.push((Record::Load(LoadWord { endpoint, report: report.clone() }), measured));
+    }
+
+    /// Says that a listener is gone, once.
+    pub(super) fn unreachable(&mut self, endpoint: EndpointKey, now: Timestamp, say: &mut Vec<(Record, Timestamp)>) {
+        if self.sharing {
+            self.loads.remove(&endpoint);
+            say.push((Record::Unreachable(endpoint), now));
+        }
+    }
+
+    /// An endpoint is no longer in the pool: nothing is open on it.
+    pub(super) fn withdraw(&mut self, endpoint: EndpointKey, now: Timestamp, say: &mut Vec<(Record, Timestamp)>) {
+        if self.sharing {
+            self.loads.remove(&endpoint);
+            say.push((Record::InFlight(Share { endpoint, requests: 0, prefill_tokens: 0 }), now));
+        }
+    }
+}
+
+fn differs(believed: &LoadReport, report: &LoadReport) -> bool {
+    (believed.kv_usage - report.kv_usage).abs() >= KV_QUANTUM
+        || (believed.waiting, believed.running, believed.awake) != (report.waiting, report.running, report.awake)
+        || (&believed.adapters, believed.cache) != (&report.adapters, report.cache)
+}
+
+// === impl Scheduler: saying ===
+
+impl Scheduler {
+    pub(super) fn say_placement(&self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let endpoint = entry.endpoint.id.key();
+        out.say.push((Record::Placement(Placement { endpoint, anchors: anchors.to_vec() }), now));
+    }
+
+    pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let (endpoint, own) = (entry.endpoint.id.key(), entry.in_flight);
+        let share = Share { endpoint, requests: own.requests, prefill_tokens: own.prefill_tokens };
+        out.say.push((Record::InFlight(share), now));
+    }
+
+    pub(super) fn say_share_of(&self, tenancy: Tenancy, now: Timestamp, out: &mut Outbox) {
+        if self.fleet.tenant_of(tenancy).is_some() {
+            self.say_share(tenancy.slot, now, out);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Batches as bytes: a version byte, then bincode. The only place that knows how a record looks on the wire.
+//!
+//! Must not know lanes. Decoding is total: whatever comes in, out comes a batch or a [`CodecError`], and what a newer
+//! version says in a kind that is not known here is skipped and counted, so two releases can share a tier.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::{Adapters, CacheGeometry, LoadReport};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::prefix::anchors;
+use crate::share::record::{Batch, Fact, LoadWord, Placement, Record, Share};
+
+/// The version written here, and the highest that is read.
+pub const VERSION: u8 = 1;
+/// Bytes of a batch at most; nobody sends more, and more is not read.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a replica's name at most.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Adapter names that a load word carries of each kind.
+pub const ADAPTERS_MAX: usize = 64;
+/// Bytes that an anchor takes.
+const ANCHOR_BYTES: usize = anchors::BITS as usize / 8;
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The batch.
+    pub batch: Batch,
+    /// Facts of kinds that are not known here.
+    pub skipped: usize,
+}
+
+/// Why bytes are no batch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// There is nothing.
+    #[error("an empty message")]
+    Empty,
+    /// A later release speaks.
+    #[error("version {0} of the wire format, and this replica reads up to {VERSION}; it will once it is upgraded too")]
+    TooNew(u8),
+    /// More than anybody sends.
+    #[error("{0} bytes, and a batch has at most {BATCH_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Not what it should be.
+    #[error("not a batch: {0}")]
+    Malformed(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireBatch {
+    origin: String,
+    incarnation: u64,
+    after: u64,
+    upto: u64,
+    facts: Vec<WireFact>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireFact {
+    /// Less the number of the fact before.
+    seq: u64,
+    /// In units of 100 us.
+    age: u64,
+    kind: u8,
+    /// By itself, so that an unknown kind can be skipped.
+    body: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireLoad {
+    waiting: u32,
+    running: u32,
+    kv_usage: f64,
+    awake: bool,
+    adapters: Option<(u32, Vec<String>, Vec<String>)>,
+    cache: Option<(u32, u64)>,
+}
+
+const IN_FLIGHT: u8 = 1;
+const PLACEMENT: u8 = 2;
+const LOAD: u8 = 3;
+const UNREACHABLE: u8 = 4;
+const AGE_UNIT: Duration = Duration::from_micros(100);
+
+fn config() -> bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<BATCH_BYTES_MAX>,
+> {
+    bincode::config::standard().with_limit::<BATCH_BYTES_MAX>()
+}
+
+/// The bytes of `batch`.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] when they would be more than [`BATCH_BYTES_MAX`].
+pub fn encode(batch: &Batch) -> Result<Vec<u8>, CodecError> {
+    let mut before = 0;
+    let mut facts = Vec::with_capacity(batch.facts.len());
+    for fact in &batch.facts {
+        let (kind, body) = body_of(&fact.record)?;
+        let age = u64::try_from(fact.age.as_micros() / AGE_UNIT.as_micros()).unwrap_or(u64::MAX);
+        facts.push(WireFact { seq: fact.seq.wrapping_sub(before), age, kind, body });
+        before = fact.seq;
+    }
+    let Batch { origin, incarnation, after, upto, .. } = batch;
+    let wire = WireBatch { origin: origin.0.clone(), incarnation: incarnation.0, after: *after, upto: *upto, facts };
+    let mut bytes = vec![VERSION];
+    bytes.append(&mut write(&wire)?);
+    if bytes.len() > BATCH_BYTES_MAX { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
+}
+
+/// The batch in `bytes`.
+///
+/// # Errors
+/// See [`CodecError`].
+pub fn decode(bytes: &[u8]) -> Result<Decoded, CodecError> {
+    let (&version, bytes) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if bytes.len() >= BATCH_BYTES_MAX {
+        return Err(CodecError::TooLarge(bytes.len() + 1));
+    }
+    match version {
+        VERSION => {}
+        0 => return Err(CodecError::Malformed("version 0 was never written".into())),
+        newer => return Err(CodecError::TooNew(newer)),
+    }
+    let wire: WireBatch = read(bytes)?;
+    if wire.origin.is_empty() || wire.origin.len() > NAME_BYTES_MAX {
+        return Err(CodecError::Malformed(format!("an origin's name of {} bytes", wire.origin.len())));
+    }
+    let (mut facts, mut skipped, mut seq) = (Vec::with_capacity(wire.facts.len()), 0, 0u64);
+    for fact in wire.facts {
+        seq = seq.wrapping_add(fact.seq);
+        if seq > wire.upto {
+            return Err(CodecError::Malformed(format!("a fact numbered {seq} in a batch up to {}", wire.upto)));
+        }
+        match record_of(fact.kind, &fact.body)? {
+            Some(record) => facts.push(Fact {
+                seq,
+                age: AGE_UNIT.saturating_mul(u32::try_from(fact.age).unwrap_or(u32::MAX)),
+                record,
+            }),
+            None => skipped += 1,
+        }
+    }
+    let (origin, incarnation) = (ReplicaId(wire.origin), Incarnation(wire.incarnation));
+    Ok(Decoded { batch: Batch { origin, incarnation, after: wire.after, upto: wire.upto, facts }, skipped })
+}
+
+/// Bytes that `record` adds to a batch, at most.
+pub fn size_of(record: &Record) -> usize {
+    // Number, age and length may take 9 bytes each, and the kind one.
+    body_of(record).map_or(0, |(_, body)| body.len()) + 28
+}
+
+/// Bytes of a batch without facts, at most.
+pub fn size_of_empty(origin: &ReplicaId) -> usize {
+    origin.0.len() + 64
+}
+
+fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
+    Ok(match record {
+        Record::InFlight(Share { endpoint, requests, prefill_tokens }) => {
+            (IN_FLIGHT, write(&(endpoint.0.to_le_bytes(), requests, prefill_tokens))?)
+        }
+        Record::Placement(Placement { endpoint, anchors }) => {
+            let mut body = endpoint.0.to_le_bytes().to_vec();
+            anchors.iter().for_each(|anchor| body.extend_from_slice(&anchor.0.to_le_bytes()[..ANCHOR_BYTES]));
+            (PLACEMENT, body)
+        }
+        Record::Load(LoadWord { endpoint, report }) => (LOAD, write(&(endpoint.0.to_le_bytes(), wire_load(report)))?),
+        Record::Unreachable(endpoint) => (UNREACHABLE, endpoint.0.to_le_bytes().to_vec()),
+    })
+}
+
+fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
+    let torn = |what: &str| CodecError::Malformed(format!("{what} of {} bytes", body.len()));
+    Ok(Some(match kind {
+        IN_FLIGHT => {
+            let (endpoint, requests, prefill_tokens): ([u8; 8], u32, u64) = read(body)?;
+            Record::InFlight(Share { endpoint: key(endpoint), requests, prefill_tokens })
+        }
+        PLACEMENT => {
+            let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a placement"))?;
+            if rest.len() % ANCHOR_BYTES != 0 {
+                return Err(torn("a placement"));
+            }
+            let anchors = rest.chunks_exact(ANCHOR_BYTES).map(anchor).collect();
+            Record::Placement(Placement { endpoint: key(*endpoint), anchors })
+        }
+        LOAD => {
+            let (endpoint, load): ([u8; 8], WireLoad) = read(body)?;
+            let report = report_of(load).ok_or_else(|| torn("a load word with impossible numbers"))?;
+            Record::Load(LoadWord { endpoint: key(endpoint), report })
+        }
+        UNREACHABLE => {
+            let endpoint = <[u8; 8]>::try_from(body).map_err(|_| torn("an endpoint's key"))?;
+            Record::Unreachable(key(endpoint))
+        }
+        _ => return Ok(None),
+    }))
+}
+
+fn key(bytes: [u8; 8]) -> EndpointKey {
+    EndpointKey(u64::from_le_bytes(bytes))
+}
+
+fn anchor(bytes: &[u8]) -> BlockHash {
+    BlockHash(bytes.iter().rev().fold(0, |hash, &byte| hash << 8 | u64::from(byte)))
+}
+
+fn wire_load(report: &LoadReport) -> WireLoad {
+    let names =
+        |names: &[String]| names.iter().filter(|n| n.len() <= NAME_BYTES_MAX).take(ADAPTERS_MAX).cloned().collect();
+    WireLoad {
+        waiting: report.waiting,
+        running: report.running,
+        kv_usage: report.kv_usage,
+        awake: report.awake,
+        adapters: report.adapters.as_ref().map(|a| (a.max, names(&a.running), names(&a.waiting))),
+        cache: report.cache.map(|cache| (cache.block_tokens, cache.blocks)),
+    }
+}
+
+fn report_of(load: WireLoad) -> Option<LoadReport> {
+    let sound = |names: &[String]| names.len() <= ADAPTERS_MAX;
+    if !(0.0..=1.0).contains(&load.kv_usage) || load.adapters.as_ref().is_some_and(|(_, r, w)| !sound(r) || !sound(w)) {
+        return None;
+    }
+    Some(LoadReport {
+        waiting: load.waiting,
+        running: load.running,
+        kv_usage: load.kv_usage,
+        adapters: load.adapters.map(|(max, running, waiting)| Adapters { max, running, waiting }),
+        cache: load.cache.map(|(block_tokens, blocks)| CacheGeometry { block_tokens, blocks }),
+        awake: load.awake,
+    })
+}
+
+fn write(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
+    bincode::serde::encode_to_vec(value, config()).map_err(|error| CodecError::Malformed(error.to_string()))
+}
+
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bincode::serde::decode_from_slice(bytes, config()) {
+        Ok((value, read)) if read == bytes.len() => Ok(value),
+        Ok((_, read)) => Err(CodecError::Malformed(format!("{} bytes after its end", bytes.len() - read))),
+        Err(error) => Err(CodecError::Malformed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

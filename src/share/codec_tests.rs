@@ -1,0 +1,140 @@
+//! What the codec promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn records() -> impl Strategy<Value = Record> {
+    let key = any::<u64>().prop_map(EndpointKey);
+    let anchors = proptest::collection::vec((0u64..1 << 40).prop_map(BlockHash), 0..50);
+    let names = || proptest::collection::vec("[a-z]{1,12}", 0..4);
+    let adapters = proptest::option::of((any::<u32>(), names(), names()))
+        .prop_map(|some| some.map(|(max, running, waiting)| Adapters { max, running, waiting }));
+    let cache = proptest::option::of((any::<u32>(), any::<u64>()))
+        .prop_map(|some| some.map(|(block_tokens, blocks)| CacheGeometry { block_tokens, blocks }));
+    let report = (any::<u32>(), any::<u32>(), 0.0..=1.0f64, adapters, cache, any::<bool>());
+    let report = report.prop_map(|(waiting, running, kv_usage, adapters, cache, awake)| LoadReport {
+        waiting,
+        running,
+        kv_usage,
+        adapters,
+        cache,
+        awake,
+    });
+    prop_oneof![
+        (key, any::<u32>(), any::<u64>()).prop_map(|(endpoint, requests, prefill_tokens)| Record::InFlight(Share {
+            endpoint,
+            requests,
+            prefill_tokens
+        })),
+        (any::<u64>().prop_map(EndpointKey), anchors)
+            .prop_map(|(endpoint, anchors)| Record::Placement(Placement { endpoint, anchors })),
+        (any::<u64>().prop_map(EndpointKey), report)
+            .prop_map(|(endpoint, report)| Record::Load(LoadWord { endpoint, report })),
+        any::<u64>().prop_map(|key| Record::Unreachable(EndpointKey(key))),
+    ]
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    let facts = proptest::collection::vec((1u64..1000, 0u64..100_000, records()), 0..20);
+    ("[a-z0-9-]{1,40}", any::<u64>(), any::<u64>(), facts).prop_map(|(origin, incarnation, after, facts)| {
+        let mut seq = 0;
+        let facts: Vec<Fact> = facts
+            .into_iter()
+            .map(|(step, age, record)| {
+                seq += step;
+                Fact { seq, age: AGE_UNIT * age as u32, record }
+            })
+            .collect();
+        Batch { origin: ReplicaId(origin), incarnation: Incarnation(incarnation), after, upto: seq, facts }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_said_is_what_is_heard(batch in batches()) {
+        let bytes = encode(&batch).unwrap();
+        let estimate = batch.facts.iter().map(|f| size_of(&f.record)).sum::<usize>() + size_of_empty(&batch.origin);
+        prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
+        prop_assert_eq!(decode(&bytes).unwrap(), Decoded { batch, skipped: 0 });
+    }
+
+    #[test]
+    fn whatever_comes_in_it_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(&bytes);
+        let mut versioned = vec![VERSION];
+        versioned.extend(bytes);
+        if let Ok(decoded) = decode(&versioned) {
+            prop_assert!(decoded.batch.facts.len() <= versioned.len());
+        }
+    }
+
+    #[test]
+    fn a_bit_that_fell_over_is_an_error_or_another_batch_but_never_a_panic(
+        batch in batches(), at in any::<prop::sample::Index>(), bit in 0u8..8,
+    ) {
+        let mut bytes = encode(&batch).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let _ = decode(&bytes);
+        let _ = decode(&bytes[..at]);
+    }
+}
+
+fn golden() -> Batch {
+    let fact = |seq, record| Fact { seq, age: Duration::from_millis(2), record };
+    let endpoint = EndpointKey(0x0102_0304_0506_0708);
+    let report = LoadReport { waiting: 3, running: 4, kv_usage: 0.5, awake: true, ..LoadReport::default() };
+    Batch {
+        origin: ReplicaId("r1".into()),
+        incarnation: Incarnation(7),
+        after: 10,
+        upto: 15,
+        facts: vec![
+            fact(11, Record::InFlight(Share { endpoint, requests: 2, prefill_tokens: 300 })),
+            fact(12, Record::Placement(Placement { endpoint, anchors: vec![BlockHash(0x0a0b_0c0d_0e)] })),
+            fact(14, Record::Load(LoadWord { endpoint, report })),
+            fact(15, Record::Unreachable(endpoint)),
+        ],
+    }
+}
+
+/// The bytes of version 1. They never change: replicas of other releases write and read them.
+const GOLDEN: &str = "01027231070a0f040b14010c080706050403020102fb2c010114020d08070605040302010e0d0c0b0a021403150807060504030201\
+    0304000000000000e03f010000011404080807060504030201";
+
+#[test]
+fn the_bytes_of_version_one_never_change() {
+    let hex: String = encode(&golden()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+}
+
+#[test]
+fn a_kind_that_is_not_known_is_skipped_and_counted() {
+    let mut bytes = encode(&golden()).unwrap();
+    // The kind of the last fact.
+    let at = bytes.len() - 10;
+    assert_eq!(bytes[at], UNREACHABLE);
+    bytes[at] = 200;
+    let decoded = decode(&bytes).unwrap();
+    assert_eq!((decoded.skipped, decoded.batch.facts.len(), decoded.batch.upto), (1, 3, 15));
+}
+
+#[test]
+fn a_later_version_is_told_apart_from_garbage() {
+    let mut bytes = encode(&golden()).unwrap();
+    bytes[0] = VERSION + 1;
+    assert_eq!(decode(&bytes), Err(CodecError::TooNew(2)));
+    assert_eq!(decode(&[]), Err(CodecError::Empty));
+    assert!(matches!(decode(&[VERSION, 255, 255]), Err(CodecError::Malformed(_))));
+    assert_eq!(decode(&vec![VERSION; BATCH_BYTES_MAX + 1]), Err(CodecError::TooLarge(BATCH_BYTES_MAX + 1)));
+}
+
+#[test]
+fn a_fact_beyond_its_batch_is_a_lie() {
+    let mut batch = golden();
+    batch.upto = 14;
+    assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
+}

@@ -1,0 +1,104 @@
+//! Who watches which endpoint closely: rendezvous hashing over the live replicas, those of the endpoint's zone first.
+//!
+//! Must not know leaders: everybody computes the same answer from the same members, and no one has to be asked. Nor how
+//! it is found out who lives.
+
+use crate::chance::mix;
+use crate::id::{EndpointKey, ReplicaId};
+
+/// A live replica as a candidate for keeping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// Who.
+    pub replica: ReplicaId,
+    /// Its zone; empty where it is not told.
+    pub zone: String,
+}
+
+/// The live replicas, this one among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keepers {
+    live: Vec<Keeper>,
+}
+
+// === impl Keepers ===
+
+impl Keepers {
+    /// The live replicas in any order.
+    pub fn new(live: Vec<Keeper>) -> Self {
+        Self { live }
+    }
+
+    /// The place of `replica` in the row of those who keep `endpoint`: `0` keeps it, `1` is the heir. A replica that is not
+    /// among the living keeps everything: it is on its own.
+    pub fn rank(&self, replica: &ReplicaId, endpoint: EndpointKey, zone: &str) -> usize {
+        let Some(own) = self.live.iter().find(|keeper| keeper.replica == *replica) else { return 0 };
+        let own = claim(own, endpoint, zone);
+        self.live.iter().filter(|other| claim(other, endpoint, zone) > own).count()
+    }
+
+    /// How many live.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether nobody else is known to live.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
+/// The strength of a claim: the same zone beats another, then the hash decides, then the name.
+fn claim<'a>(keeper: &'a Keeper, endpoint: EndpointKey, zone: &str) -> (bool, u64, &'a ReplicaId) {
+    let same_zone = !zone.is_empty() && keeper.zone == zone;
+    (same_zone, mix(keeper.replica.key() ^ mix(endpoint.0)), &keeper.replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keepers(names: &[(&str, &str)]) -> Keepers {
+        let keeper = |(name, zone): &(&str, &str)| Keeper { replica: ReplicaId((*name).into()), zone: (*zone).into() };
+        Keepers::new(names.iter().map(keeper).collect())
+    }
+
+    fn keeper_of(keepers: &Keepers, endpoint: u64, zone: &str) -> ReplicaId {
+        let of: Vec<_> =
+            keepers.live.iter().filter(|k| keepers.rank(&k.replica, EndpointKey(endpoint), zone) == 0).collect();
+        assert_eq!(of.len(), 1, "exactly one keeps it");
+        of[0].replica.clone()
+    }
+
+    #[test]
+    fn each_endpoint_has_one_keeper_and_the_work_is_spread() {
+        let keepers = keepers(&[("a", ""), ("b", ""), ("c", "")]);
+        let kept = (0..3000).filter(|&e| keeper_of(&keepers, mix(e), "").0 == "b").count();
+        assert!((900..1100).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn when_one_dies_only_its_endpoints_move_and_to_their_heirs() {
+        let (all, left) = (keepers(&[("a", ""), ("b", ""), ("c", "")]), keepers(&[("a", ""), ("c", "")]));
+        for endpoint in (0..500).map(mix) {
+            let (before, after) = (keeper_of(&all, endpoint, ""), keeper_of(&left, endpoint, ""));
+            let heir =
+                all.live.iter().find(|k| all.rank(&k.replica, EndpointKey(endpoint), "") == 1).map(|k| &k.replica);
+            assert!(before == after || before.0 == "b" && heir == Some(&after));
+        }
+    }
+
+    #[test]
+    fn the_endpoints_zone_comes_first() {
+        let keepers = keepers(&[("a", "x"), ("b", "y"), ("c", "y")]);
+        assert!((0..100).map(mix).all(|e| keeper_of(&keepers, e, "x").0 == "a"));
+        assert!((0..100).map(mix).all(|e| keeper_of(&keepers, e, "y").0 != "a"));
+        assert!((0..100).map(mix).any(|e| keeper_of(&keepers, e, "z").0 == "b"));
+    }
+
+    #[test]
+    fn who_is_not_among_the_living_keeps_everything() {
+        assert_eq!(keepers(&[("a", "")]).rank(&ReplicaId("me".into()), EndpointKey(1), ""), 0);
+        assert_eq!(Keepers::default().rank(&ReplicaId("me".into()), EndpointKey(1), ""), 0);
+    }
+}

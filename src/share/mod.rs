@@ -1,0 +1,23 @@
+//! What replicas tell each other, and what each makes of it: one flock, no leader.
+//!
+//! Every replica is the only writer of the facts that it observed itself. A fact is absolute (never "one more", always
+//! "now seven"), numbered by its origin, and carries its age; so loss, repetition and reordering are harmless, and the
+//! same fact may come by either lane. Nothing here knows sockets, chitchat, tonic or who is alive: lanes ask a
+//! [`Speaker`] for batches and hand what they receive to the scheduler, which keeps [`Peers`].
+
+pub mod card;
+pub mod codec;
+pub mod keepers;
+pub mod pages;
+pub mod peers;
+pub mod record;
+pub mod speaker;
+
+mod heard;
+
+pub use card::{Member, ReplicaCard};
+pub use keepers::{Keeper, Keepers};
+pub use pages::{Page, Pages};
+pub use peers::{Hearing, PeerSummary, Peers};
+pub use record::{Batch, Fact, LoadWord, Placement, Record, Share};
+pub use speaker::Speaker;

@@ -1,0 +1,146 @@
+//! How this replica's facts are laid out as keys and values of gossip: few keys, each small, all within a budget.
+//!
+//! Must not know chitchat. A gossip value that does not fit a datagram blocks every later key of its node, so size is a
+//! matter of construction: pages are packed by the records' own upper bounds, and what does not fit the budget is left
+//! to the streams, and counted.
+
+use crate::chance::mix;
+use crate::share::codec;
+use crate::share::record::{Batch, Fact, Subject};
+use crate::share::speaker::Speaker;
+use crate::time::Timestamp;
+
+/// Bytes of a page at most. As text (four characters for three bytes) it stays below 16 KiB.
+pub const PAGE_BYTES_MAX: usize = 12_000;
+/// Pages of open work, and of load words.
+pub const PAGES_OF_A_KIND_MAX: usize = 4;
+/// Segments of the ring of placements.
+pub const SEGMENTS: u64 = 36;
+/// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
+const SEGMENT_BYTES: usize = 2_048;
+
+/// A value to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The key.
+    pub key: String,
+    /// The value: an encoded [`Batch`].
+    pub bytes: Vec<u8>,
+}
+
+/// What was set so far.
+#[derive(Debug, Default)]
+pub struct Pages {
+    in_flight: Shelf,
+    load: Shelf,
+    segment: Segment,
+    left_out: u64,
+}
+
+/// The pages of one kind, by what was in them when they were set.
+#[derive(Debug, Default)]
+struct Shelf {
+    contents: Vec<u64>,
+}
+
+/// The open segment of the ring.
+#[derive(Debug, Default)]
+struct Segment {
+    number: u64,
+    /// The number of the first placement that belongs into it.
+    from: u64,
+    /// The highest fact that was looked at.
+    seen: u64,
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// The pages that changed since the last call.
+    pub fn write(&mut self, speaker: &Speaker, now: Timestamp) -> Vec<Page> {
+        let mut pages = Vec::new();
+        let shares = speaker.words(|subject| matches!(subject, Subject::InFlight(_)), now);
+        self.left_out += self.in_flight.write('f', shares, &mut pages);
+        let loads = speaker.words(|subject| matches!(subject, Subject::Load(_)), now);
+        self.left_out += self.load.write('l', loads, &mut pages);
+        self.placements(speaker, now, &mut pages);
+        pages
+    }
+
+    /// Facts that found no room, each time they did not.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    fn placements(&mut self, speaker: &Speaker, now: Timestamp, pages: &mut Vec<Page>) {
+        let news = speaker.placements_from(self.segment.seen + 1).next().is_some();
+        self.segment.seen = speaker.head();
+        if !news {
+            return;
+        }
+        loop {
+            let (mut room, mut next, mut numbers) = (SEGMENT_BYTES, None, Vec::new());
+            for (seq, record) in speaker.placements_from(self.segment.from) {
+                if room == 0 {
+                    next = Some(seq);
+                    break;
+                }
+                room = room.saturating_sub(codec::size_of(record));
+                numbers.push(seq);
+            }
+            let batch = speaker.fragment(numbers.into_iter(), now);
+            push(format!("p{}", self.segment.number % SEGMENTS), &batch, pages);
+            let Some(next) = next else { return };
+            self.segment.number += 1;
+            self.segment.from = next;
+        }
+    }
+}
+
+// === impl Shelf ===
+
+impl Shelf {
+    fn write(&mut self, prefix: char, all: Batch, pages: &mut Vec<Page>) -> u64 {
+        let empty = Batch { facts: Vec::new(), ..all.clone() };
+        let mut packed: Vec<Vec<Fact>> = Vec::new();
+        let (mut room, mut left_out) = (0, 0);
+        for fact in all.facts {
+            let size = codec::size_of(&fact.record);
+            if size > room {
+                if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
+                    left_out += 1;
+                    continue;
+                }
+                packed.push(Vec::new());
+                room = PAGE_BYTES_MAX - codec::size_of_empty(&empty.origin);
+            }
+            room -= size;
+            if let Some(page) = packed.last_mut() {
+                page.push(fact);
+            }
+        }
+        for number in 0..packed.len().max(self.contents.len()) {
+            let facts = packed.get_mut(number).map(std::mem::take).unwrap_or_default();
+            let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
+            if self.contents.len() <= number {
+                self.contents.push(0);
+            }
+            if self.contents[number] != content {
+                self.contents[number] = content;
+                push(format!("{prefix}{number}"), &Batch { facts, ..empty.clone() }, pages);
+            }
+        }
+        left_out
+    }
+}
+
+fn push(key: String, batch: &Batch, pages: &mut Vec<Page>) {
+    // A page is far smaller than what the codec refuses.
+    if let Ok(bytes) = codec::encode(batch) {
+        pages.push(Page { key, bytes });
+    }
+}
+
+#[cfg(test)]
+#[path = "pages_tests.rs"]
+mod tests;

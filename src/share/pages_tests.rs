@@ -1,0 +1,103 @@
+//! What the layout promises.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::{Adapters, LoadReport};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::share::record::{LoadWord, Placement, Record, Share};
+use crate::share::speaker::PLACEMENTS_MAX;
+
+fn speaker() -> Speaker {
+    Speaker::new(ReplicaId("replica-0".into()), Incarnation(1))
+}
+
+fn share(endpoint: u64) -> Record {
+    Record::InFlight(Share { endpoint: EndpointKey(mix(endpoint)), requests: u32::MAX, prefill_tokens: u64::MAX })
+}
+
+fn load(endpoint: u64, names: usize) -> Record {
+    let running = (0..names).map(|n| format!("adapter-with-quite-a-long-name-{n}")).collect();
+    let adapters = Some(Adapters { max: 64, running, waiting: Vec::new() });
+    let report = LoadReport { waiting: u32::MAX, adapters, ..LoadReport::default() };
+    Record::Load(LoadWord { endpoint: EndpointKey(mix(endpoint)), report })
+}
+
+fn placement(seed: u64, anchors: u64) -> Record {
+    let anchors = (0..anchors).map(|i| BlockHash(mix(seed + i) >> 24)).collect();
+    Record::Placement(Placement { endpoint: EndpointKey(mix(seed)), anchors })
+}
+
+fn keys(pages: &[Page]) -> Vec<&str> {
+    pages.iter().map(|page| page.key.as_str()).collect()
+}
+
+#[test]
+fn only_what_changed_is_set_again() {
+    let (mut speaker, mut pages) = (speaker(), Pages::default());
+    speaker.say(share(1), Timestamp::ZERO);
+    speaker.say(load(1, 0), Timestamp::ZERO);
+    speaker.say(placement(1, 20), Timestamp::ZERO);
+    assert_eq!(keys(&pages.write(&speaker, Timestamp::ZERO)), ["f0", "l0", "p0"]);
+    assert!(pages.write(&speaker, Timestamp::ZERO).is_empty());
+    speaker.say(share(1), Timestamp::ZERO);
+    assert_eq!(keys(&pages.write(&speaker, Timestamp::ZERO)), ["f0"]);
+    speaker.say(placement(2, 20), Timestamp::ZERO);
+    assert_eq!(keys(&pages.write(&speaker, Timestamp::ZERO)), ["p0"]);
+}
+
+#[test]
+fn placements_fill_one_segment_after_the_other_and_none_is_missing() {
+    let (mut speaker, mut pages, mut state) = (speaker(), Pages::default(), BTreeMap::new());
+    for n in 0..200 {
+        speaker.say(placement(n, 20), Timestamp::ZERO);
+        if n % 7 == 0 {
+            state.extend(pages.write(&speaker, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+        }
+    }
+    state.extend(pages.write(&speaker, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+    let mut said: Vec<u64> =
+        state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts).map(|fact| fact.seq).collect();
+    said.sort_unstable();
+    assert_eq!(said, (1..=200).collect::<Vec<_>>());
+    assert!(state.len() > 5);
+}
+
+#[test]
+fn what_finds_no_room_is_left_out_and_counted() {
+    let (mut speaker, mut pages) = (speaker(), Pages::default());
+    (0..4000).for_each(|n| speaker.say(share(n), Timestamp::ZERO));
+    assert_eq!(pages.write(&speaker, Timestamp::ZERO).len(), PAGES_OF_A_KIND_MAX);
+    assert!(pages.left_out() > 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Whatever is said: each value fits a datagram, and all of them together the budget of 256 KiB.
+    #[test]
+    fn gossip_stays_within_its_budget(
+        steps in proptest::collection::vec((0u8..3, any::<u16>(), 0usize..64, 1usize..100), 1..30),
+    ) {
+        let (mut speaker, mut pages, mut state) = (speaker(), Pages::default(), BTreeMap::new());
+        for (what, seed, size, times) in steps {
+            for n in 0..times as u64 {
+                let seed = u64::from(seed) + n * 7;
+                speaker.say(match what {
+                    0 => share(seed),
+                    1 => load(seed, size),
+                    _ => placement(seed, size as u64),
+                }, Timestamp::ZERO);
+            }
+            state.extend(pages.write(&speaker, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+            let text = |bytes: &Vec<u8>| bytes.len().div_ceil(3) * 4;
+            prop_assert!(state.values().all(|bytes| text(bytes) <= 16 * 1024));
+            prop_assert!(state.values().map(text).sum::<usize>() <= 256 * 1024);
+            prop_assert!(state.len() <= 2 * PAGES_OF_A_KIND_MAX + SEGMENTS as usize);
+        }
+        prop_assert!(speaker.placements_from(0).count() <= PLACEMENTS_MAX);
+    }
+}

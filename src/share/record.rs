@@ -1,0 +1,108 @@
+//! The vocabulary of the flock: what one replica can tell another.
+//!
+//! Must not know bytes (the codec does), lanes, or what a hearer does with it.
+
+use std::time::Duration;
+
+use crate::fleet::LoadReport;
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+
+/// Facts of one origin, in the order of their numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Who observed them.
+    pub origin: ReplicaId,
+    /// In which of its lives.
+    pub incarnation: Incarnation,
+    /// The batch continues what the origin said up to this number; of what lies between `after` and `upto` it holds all
+    /// that still counts. [`Batch::FRAGMENT`] when it continues nothing.
+    pub after: u64,
+    /// The highest number it speaks for.
+    pub upto: u64,
+    /// The facts.
+    pub facts: Vec<Fact>,
+}
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// Its number among all facts of its origin's life, from 1.
+    pub seq: u64,
+    /// How old it was when it was handed to the lane.
+    pub age: Duration,
+    /// What is said.
+    pub record: Record,
+}
+
+/// What can be said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// The origin's open work on an endpoint.
+    InFlight(Share),
+    /// A request was dispatched.
+    Placement(Placement),
+    /// What an endpoint, kept by the origin, said of itself.
+    Load(LoadWord),
+    /// An endpoint's listener could not be reached by its keeper.
+    Unreachable(EndpointKey),
+}
+
+/// The origin's open work on one endpoint: absolute, all zero when there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// On whom.
+    pub endpoint: EndpointKey,
+    /// Requests dispatched and not finished.
+    pub requests: u32,
+    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
+    pub prefill_tokens: u64,
+}
+
+/// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// To whom.
+    pub endpoint: EndpointKey,
+    /// The prompt's anchors, from the head (see [`crate::prefix::anchors`]).
+    pub anchors: Vec<BlockHash>,
+}
+
+/// A keeper's reading of its endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadWord {
+    /// Whose.
+    pub endpoint: EndpointKey,
+    /// What it said.
+    pub report: LoadReport,
+}
+
+/// What makes a record replace an older one: the same kind of absolute fact about the same endpoint. Placements replace
+/// nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Open work on the endpoint.
+    InFlight(EndpointKey),
+    /// The endpoint's own word, or that its listener is gone.
+    Load(EndpointKey),
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// As `after`: the batch continues nothing, so it can't show a gap and fills none.
+    pub const FRAGMENT: u64 = u64::MAX;
+}
+
+// === impl Record ===
+
+impl Record {
+    /// What it replaces; `None` for a placement.
+    pub fn subject(&self) -> Option<Subject> {
+        match self {
+            Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
+            Self::Load(word) => Some(Subject::Load(word.endpoint)),
+            Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
+            Self::Placement(_) => None,
+        }
+    }
+}
