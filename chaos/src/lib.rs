@@ -2,4 +2,6 @@
 //!
 //! Must not know how to decide; it starts the same replicas as production does.
 
+pub mod check;
+pub mod client;
 pub mod engine;

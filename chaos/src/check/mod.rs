@@ -1,0 +1,100 @@
+//! The judge behind `town --check`: a fixed mixed workload through Envoy, and a verdict on every answer.
+//!
+//! Must not know how a tier is started. `workload` says what is asked, `errand` asks, `reading` and `verdict` judge
+//! what came back, `prefixes` judges where shared prefixes met, `latency` measures what the picker adds.
+
+mod errand;
+mod latency;
+mod prefixes;
+mod reading;
+mod report;
+mod verdict;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use latency::AddedLatency;
+pub use prefixes::{MeetingRule, Visit};
+pub use report::Report;
+
+use crate::client::Client;
+use errand::Heard;
+use report::Findings;
+use workload::Ask;
+
+/// A tier to be judged.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where Envoy takes requests and asks the pickers.
+    pub public: SocketAddr,
+    /// Where the same Envoy takes requests and asks no picker.
+    pub direct: SocketAddr,
+    /// The model all engines serve.
+    pub model: String,
+    /// How many engines there are.
+    pub engines: usize,
+    /// The admin address of each replica.
+    pub replicas: Vec<SocketAddr>,
+}
+
+/// Judges a tier. Takes as long as its engines need for about 1.5 MB of prompts, and no exchange longer than a minute.
+pub async fn run(target: &Target) -> Report {
+    let mut findings = Findings::default();
+    let public = Arc::new(Client::new(target.public));
+    let direct = Arc::new(Client::new(target.direct));
+    ready(target, &mut findings).await;
+    let adapter = models(target, &public, &mut findings).await;
+
+    // Prefixes first: they must not lose their place in a cache to the megabyte that follows.
+    let rule = MeetingRule::per_replica(target.replicas.len(), target.engines);
+    let groups = errand::one_by_one(&public, workload::shared_prefixes(&target.model)).await;
+    verdict::groups(&groups, rule, &mut findings);
+
+    let lanes = workload::lanes(&target.model, adapter.as_deref());
+    let mut answers = mixed(&public, &direct, lanes).await;
+    answers.extend(errand::one_by_one(&public, workload::bad_requests(&target.model)).await);
+    verdict::answers(&answers, &mut findings);
+
+    let latency = latency::measure(target, latency::PAIRS, &mut findings).await;
+    findings.into_report(latency)
+}
+
+/// The lanes go side by side; in each lane one request after the other.
+async fn mixed(public: &Arc<Client>, direct: &Arc<Client>, lanes: Vec<Vec<Ask>>) -> Vec<Heard> {
+    let mut running = tokio::task::JoinSet::new();
+    for lane in lanes {
+        let (public, direct) = (Arc::clone(public), Arc::clone(direct));
+        running.spawn(async move { errand::compared(&public, &direct, lane).await });
+    }
+    running.join_all().await.into_iter().flatten().collect()
+}
+
+async fn ready(target: &Target, findings: &mut Findings) {
+    for &replica in &target.replicas {
+        match Client::new(replica).get("/readyz").await {
+            Ok(answer) if answer.status == http::StatusCode::OK => {}
+            Ok(answer) => {
+                let why = String::from_utf8_lossy(&answer.body).trim_end().to_owned();
+                findings.fail(format!("GET /readyz of the replica at {replica}: {}: {why}", answer.status));
+            }
+            Err(error) => findings.fail(error.to_string()),
+        }
+    }
+}
+
+/// Asks for the models, a request without a body. Gives an adapter's name where the engines have one.
+async fn models(target: &Target, public: &Client, findings: &mut Findings) -> Option<String> {
+    let heard = errand::page(public, "/v1/models").await;
+    findings.count(&heard);
+    match verdict::models(&heard, &target.model) {
+        Ok(adapter) => adapter,
+        Err(sentence) => {
+            findings.fail(sentence);
+            None
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where requests with a shared prefix met.
+//!
+//! Must not know how they were asked.
+
+use std::collections::BTreeMap;
+
+/// One request of a group, in the order of asking; one was answered before the next was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// The engine that answered.
+    pub engine: String,
+    /// Tokens of its prompt.
+    pub prompt_tokens: u64,
+    /// Those that the engine had already; `None` where it does not tell.
+    pub cached_tokens: Option<u64>,
+}
+
+/// How well a shared prefix must be kept together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeetingRule {
+    /// Engines on which one prefix may live.
+    pub engines_max: usize,
+}
+
+// === impl MeetingRule ===
+
+impl MeetingRule {
+    /// Each replica knows its own placements alone, so a prefix may live on one engine for each of them. With fewer
+    /// engines than that the bound says nothing, and the cached tokens alone tell.
+    pub fn per_replica(replicas: usize, engines: usize) -> Self {
+        Self { engines_max: replicas.min(engines).max(1) }
+    }
+
+    /// Replicas tell each other: a prefix lives on one engine.
+    pub fn across_replicas() -> Self {
+        Self { engines_max: 1 }
+    }
+
+    /// What is wrong with a group's visits; empty when nothing is.
+    pub fn complaints(self, group: &str, visits: &[Visit]) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (number, visit) in visits.iter().enumerate() {
+            let before = seen.entry(visit.engine.as_str()).or_default();
+            *before += 1;
+            if *before == 1 {
+                continue;
+            }
+            match visit.cached_tokens {
+                Some(1..) => {}
+                Some(0) => complaints.push(format!(
+                    "{group}: visit {} found none of the shared prefix on {}, which had answered {} of the group \
+                     before; does the engine cache prefixes, or was it evicted?",
+                    number + 1,
+                    visit.engine,
+                    *before - 1
+                )),
+                None => complaints.push(format!(
+                    "{group}: visit {} to {}: its usage has no cached_tokens; was the engine started with \
+                     --enable-prompt-tokens-details?",
+                    number + 1,
+                    visit.engine
+                )),
+            }
+        }
+        if seen.len() > self.engines_max {
+            complaints.push(format!(
+                "{group}: its shared prefix went to {} engines ({}), at most {} were right; is prefix-cache-scorer in \
+                 the profile, and outweighed by no other?",
+                seen.len(),
+                seen.iter().map(|(engine, visits)| format!("{engine}: {visits}")).collect::<Vec<_>>().join(", "),
+                self.engines_max
+            ));
+        }
+        complaints
+    }
+}
+
+/// Cached tokens by all tokens of the prompts, 0 to 1; 0 of nothing.
+pub(super) fn cached_share<'v>(visits: impl IntoIterator<Item = &'v Visit>) -> f64 {
+    let (cached, all) = visits
+        .into_iter()
+        .fold((0, 0), |(cached, all), visit| (cached + visit.cached_tokens.unwrap_or(0), all + visit.prompt_tokens));
+    if all == 0 { 0.0 } else { cached as f64 / all as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits(visits: &[(&str, Option<u64>)]) -> Vec<Visit> {
+        let visit = |&(engine, cached_tokens): &(&str, _)| Visit {
+            engine: engine.to_owned(),
+            prompt_tokens: 100,
+            cached_tokens,
+        };
+        visits.iter().map(visit).collect()
+    }
+
+    #[test]
+    fn a_prefix_may_live_on_one_engine_for_each_replica_and_no_more() {
+        let met = visits(&[("a", Some(0)), ("b", Some(0)), ("a", Some(96)), ("b", Some(96))]);
+        assert_eq!(MeetingRule::per_replica(2, 4).complaints("g", &met), Vec::<String>::new());
+        let complaints = MeetingRule::across_replicas().complaints("g", &met);
+        assert_eq!(complaints.len(), 1);
+        assert!(
+            complaints[0].starts_with("g: its shared prefix went to 2 engines (a: 2, b: 2), at most 1"),
+            "{complaints:?}"
+        );
+    }
+
+    #[test]
+    fn a_second_visit_must_find_something() {
+        let forgotten = visits(&[("a", Some(0)), ("a", Some(0)), ("a", Some(96)), ("a", None)]);
+        let complaints = MeetingRule::across_replicas().complaints("g", &forgotten);
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+        assert!(complaints[0].contains("visit 2 found none"), "{complaints:?}");
+        assert!(complaints[1].contains("visit 4 to a: its usage has no cached_tokens"), "{complaints:?}");
+    }
+
+    #[test]
+    fn the_bound_is_never_below_one_engine() {
+        assert_eq!(MeetingRule::per_replica(0, 4).engines_max, 1);
+        assert_eq!(MeetingRule::per_replica(8, 4).engines_max, 4);
+    }
+
+    #[test]
+    fn the_share_weighs_prompts_by_their_tokens() {
+        let mut some = visits(&[("a", Some(0)), ("a", Some(90)), ("b", None)]);
+        some[1].prompt_tokens = 200;
+        assert_eq!(cached_share(&some), 90.0 / 400.0);
+        assert_eq!(cached_share(&[]), 0.0);
+    }
+}

@@ -1,0 +1,156 @@
+//! A load with open ends: each request leaves when it is due, whatever became of those before it.
+//!
+//! Must not know what is asked or why. A closed loop would ask less of a tier that suffers, and so hide its suffering.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::pool::Client;
+use super::stream::EventStream;
+use super::tally::{Cause, Success, Tally};
+use super::{Answer, ClientError, ENGINE_NAME};
+
+/// A sentence tells no more than this of an answer's body.
+const TOLD_BYTES_MAX: usize = 200;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The path.
+    pub path: String,
+    /// The body, JSON.
+    pub body: Bytes,
+    /// Headers beside `host` and `content-type`.
+    pub headers: Vec<(String, String)>,
+    /// Whether the answer comes in events.
+    pub streamed: bool,
+}
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Requests in a second; more than 0.
+    pub rate: f64,
+    /// For how long requests are sent. Those that are open at its end are waited for.
+    pub duration: Duration,
+    /// Requests that may be open at once. One that is due beyond them is not sent, and counted as such.
+    pub outstanding_max: usize,
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Its headers, as the client takes them.
+    pub fn header_pairs(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// How many requests will be due.
+    pub fn requests(&self) -> u64 {
+        (self.rate * self.duration.as_secs_f64()).floor() as u64
+    }
+
+    /// Sends the load; `call` makes the request of each number. Returns when the last answer came or failed, which
+    /// the client's deadline bounds. Dropping the future gives up all open requests.
+    pub async fn run(&self, client: &Arc<Client>, mut call: impl FnMut(u64) -> Call) -> Tally {
+        let (started, open) = (Instant::now(), Arc::new(Semaphore::new(self.outstanding_max)));
+        let (mut tally, mut flights) = (Tally::default(), JoinSet::new());
+        for number in 0..self.requests() {
+            let due = Duration::from_secs_f64(number as f64 / self.rate);
+            sleep_until(started + due).await;
+            while let Some(landed) = flights.try_join_next() {
+                land(&mut tally, landed);
+            }
+            let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
+                let sentence = format!("request {number}: {} requests were open already", self.outstanding_max);
+                tally.add(number, due, Err((Cause::NotSent, sentence)));
+                continue;
+            };
+            let (client, call) = (Arc::clone(client), call(number));
+            flights.spawn(async move {
+                let outcome = fly(&client, &call, started + due).await;
+                drop(permit);
+                (number, due, outcome)
+            });
+        }
+        while let Some(landed) = flights.join_next().await {
+            land(&mut tally, landed);
+        }
+        tally.samples.sort_by_key(|sample| sample.number);
+        tally
+    }
+}
+
+type Landed = (u64, Duration, Result<Success, (Cause, String)>);
+
+fn land(tally: &mut Tally, landed: Result<Landed, tokio::task::JoinError>) {
+    match landed {
+        Ok((number, due, outcome)) => tally.add(number, due, outcome),
+        // Nobody aborts a flight but the end of the whole load, so this is a panic, and no answer of the tier.
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn fly(client: &Client, call: &Call, due: Instant) -> Result<Success, (Cause, String)> {
+    let told = |error: ClientError| (Cause::from(&error), error.to_string());
+    if call.streamed {
+        let stream = client.stream(&call.path, call.body.clone(), &call.header_pairs()).await.map_err(told)?;
+        if stream.status == StatusCode::OK {
+            return watch(stream, due).await;
+        }
+        let answer = stream.collect().await.map_err(told)?;
+        return Err(refused(call, answer.status, &answer.body));
+    }
+    let answer = client.post(&call.path, call.body.clone(), &call.header_pairs()).await.map_err(told)?;
+    if answer.status != StatusCode::OK {
+        return Err(refused(call, answer.status, &answer.body));
+    }
+    let total = due.elapsed();
+    let first_token = total.saturating_sub(answer.total.saturating_sub(answer.first_byte));
+    Ok(Success { first_token, total, engine: engine(&answer) })
+}
+
+async fn watch(mut stream: EventStream<'_>, due: Instant) -> Result<Success, (Cause, String)> {
+    let engine = stream.header(ENGINE_NAME).map(str::to_owned);
+    let mut first_token = None;
+    while let Some(event) = stream.next().await.map_err(|error| (Cause::from(&error), error.to_string()))? {
+        if first_token.is_some() && !event.contains("\"error\"") {
+            continue;
+        }
+        let Ok(event) = serde_json::from_str::<Value>(&event) else { continue };
+        if !event["error"].is_null() {
+            return Err((Cause::ErrorEvent, format!("the stream began with 200 and told: {}", event["error"])));
+        }
+        if has_token(&event) {
+            first_token.get_or_insert_with(|| due.elapsed());
+        }
+    }
+    let total = due.elapsed();
+    Ok(Success { first_token: first_token.unwrap_or(total), total, engine })
+}
+
+/// Whether an event of a chat or a completion carries text.
+fn has_token(event: &Value) -> bool {
+    let choice = &event["choices"][0];
+    [&choice["delta"]["content"], &choice["text"]].iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
+}
+
+fn engine(answer: &Answer) -> Option<String> {
+    answer.header(ENGINE_NAME).map(str::to_owned)
+}
+
+fn refused(call: &Call, status: StatusCode, body: &[u8]) -> (Cause, String) {
+    let told = String::from_utf8_lossy(&body[..body.len().min(TOLD_BYTES_MAX)]);
+    (Cause::Status(status.as_u16()), format!("{}: answered {status}: {told}", call.path))
+}
