@@ -43,6 +43,10 @@ pub struct Target {
 
 /// Judges a tier. Takes as long as its engines need for about 1.5 MB of prompts, and no exchange longer than a minute.
 pub async fn run(target: &Target) -> Report {
+    judge(target, latency::PAIRS).await
+}
+
+async fn judge(target: &Target, pairs: usize) -> Report {
     let mut findings = Findings::default();
     let public = Arc::new(Client::new(target.public));
     let direct = Arc::new(Client::new(target.direct));
@@ -59,18 +63,21 @@ pub async fn run(target: &Target) -> Report {
     answers.extend(errand::one_by_one(&public, workload::bad_requests(&target.model)).await);
     verdict::answers(&answers, &mut findings);
 
-    let latency = latency::measure(target, latency::PAIRS, &mut findings).await;
+    let latency = latency::measure(target, pairs, &mut findings).await;
     findings.into_report(latency)
 }
 
 /// The lanes go side by side; in each lane one request after the other.
 async fn mixed(public: &Arc<Client>, direct: &Arc<Client>, lanes: Vec<Vec<Ask>>) -> Vec<Heard> {
     let mut running = tokio::task::JoinSet::new();
-    for lane in lanes {
+    for (number, lane) in lanes.into_iter().enumerate() {
         let (public, direct) = (Arc::clone(public), Arc::clone(direct));
-        running.spawn(async move { errand::compared(&public, &direct, lane).await });
+        running.spawn(async move { (number, errand::compared(&public, &direct, lane).await) });
     }
-    running.join_all().await.into_iter().flatten().collect()
+    // Back into the order of lanes, so that two runs tell the same failures in the same order.
+    let mut lanes = running.join_all().await;
+    lanes.sort_by_key(|(number, _)| *number);
+    lanes.into_iter().flat_map(|(_, heard)| heard).collect()
 }
 
 async fn ready(target: &Target, findings: &mut Findings) {

@@ -205,6 +205,8 @@ fn words(title: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
+
     use super::*;
 
     #[test]

@@ -74,6 +74,8 @@ impl EventReader {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
+
     use super::*;
 
     fn read(pieces: &[&[u8]]) -> Vec<String> {
