@@ -96,13 +96,15 @@ fn same<'h>(told: &mut Told<'h>, prompt: (&'h str, &'h str), label: &'h str, rea
     if before.prompt_tokens != reading.prompt_tokens {
         let (ours, theirs) = (reading.prompt_tokens, before.prompt_tokens);
         return Err(format!(
-            "its prompt has {ours} tokens where the same one had {theirs} in {first:?}; was the body altered on its way?"
+            "its prompt has {ours} tokens where the same one had {theirs} in {first:?}; \
+             was the body altered on its way?"
         ));
     }
     if before.text != reading.text {
         let (ours, theirs) = (excerpt(reading.text.as_bytes()), excerpt(before.text.as_bytes()));
         return Err(format!(
-            "its text is {ours} where the same prompt had {theirs} in {first:?}; was a body altered on its way?"
+            "its text is {ours} where the same prompt had {theirs} in {first:?}; \
+             was a body altered on its way?"
         ));
     }
     Ok(())

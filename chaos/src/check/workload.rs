@@ -182,7 +182,7 @@ fn call(api: Api, body: &Value, streamed: bool) -> Call {
     Call { path: api.path().to_owned(), body: Bytes::from(body.to_string()), headers: Vec::new(), streamed }
 }
 
-/// `bytes` bytes of text that begin with the title, two lines that JSON must escape or may not break, and go on as words.
+/// `bytes` bytes of text: the title, characters that JSON must escape, then words, some of them beyond ASCII.
 fn words(title: &str, bytes: usize) -> String {
     const WORDS: [&str; 16] = [
         "starling", "flock", "turns", "without", "leader", "each", "bird", "minds", "seven", "others", "dusk", "over",

@@ -32,7 +32,8 @@ pub enum ClientError {
     },
     /// The connection broke before the answer's end.
     #[error(
-        "{errand}: the connection broke after {received} bytes of the answer: {source}; did the server or one behind it die?"
+        "{errand}: the connection broke after {received} bytes of the answer: {source}; \
+         did the server or one behind it die?"
     )]
     Reset {
         /// What was asked.
@@ -44,7 +45,8 @@ pub enum ClientError {
     },
     /// The answer did not come in time.
     #[error(
-        "{errand}: no whole answer within {after:?} ({received} bytes of it came); is the engine overloaded or paused?"
+        "{errand}: no whole answer within {after:?} ({received} bytes of it came); \
+         is the engine overloaded or paused?"
     )]
     Timeout {
         /// What was asked.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::error::ClientError;
 
 /// Sentences that are kept for each cause.
@@ -61,6 +63,30 @@ pub struct Tally {
     pub samples: Vec<Sample>,
     /// Up to [`EXAMPLES_MAX`] sentences for each cause.
     pub examples: BTreeMap<Cause, Vec<String>>,
+}
+
+/// A tally in figures, as a storm prints it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Requests that were due.
+    pub requests: usize,
+    /// Requests that were answered as they should be.
+    pub ok: usize,
+    /// How many failed, by cause.
+    pub failures: BTreeMap<String, u64>,
+    /// From due to the first token, of those that are ok.
+    pub first_token_ms: Quantiles,
+    /// From due to the end, of those that are ok.
+    pub total_ms: Quantiles,
+}
+
+/// The middle and the tail, in ms; `None` of nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: Option<f64>,
+    /// The 99th percentile.
+    pub p99: Option<f64>,
 }
 
 // === impl Cause ===
@@ -124,6 +150,17 @@ impl Tally {
         ascending(self.successes().map(|success| success.total))
     }
 
+    /// The tally in figures.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            requests: self.samples.len(),
+            ok: self.ok(),
+            failures: self.failures().into_iter().map(|(cause, count)| (cause.to_string(), count)).collect(),
+            first_token_ms: Quantiles::of(&self.first_tokens()),
+            total_ms: Quantiles::of(&self.totals()),
+        }
+    }
+
     pub(super) fn add(&mut self, number: u64, due: Duration, outcome: Result<Success, (Cause, String)>) {
         let outcome = outcome.map_err(|(cause, sentence)| {
             let examples = self.examples.entry(cause).or_default();
@@ -133,6 +170,15 @@ impl Tally {
             cause
         });
         self.samples.push(Sample { number, due, outcome });
+    }
+}
+
+// === impl Quantiles ===
+
+impl Quantiles {
+    fn of(ascending: &[Duration]) -> Self {
+        let ms = |q| quantile(ascending, q).map(|duration| duration.as_micros() as f64 / 1e3);
+        Self { p50: ms(0.5), p99: ms(0.99) }
     }
 }
 
@@ -150,6 +196,8 @@ pub fn quantile(ascending: &[Duration], q: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
+
     use super::*;
 
     #[test]
@@ -171,6 +219,14 @@ mod tests {
         tally.add(5, Duration::ZERO, Err((Cause::Status(503), "busy".to_owned())));
         assert_eq!(tally.failures(), BTreeMap::from([(Cause::Reset, 5), (Cause::Status(503), 1)]));
         assert_eq!(tally.examples[&Cause::Reset], ["broke at 0", "broke at 1", "broke at 2"]);
-        assert_eq!(tally.ok(), 0);
+        let success =
+            Success { first_token: Duration::from_micros(1500), total: Duration::from_millis(2), engine: None };
+        tally.add(6, Duration::ZERO, Ok(success));
+        let summary = serde_json::to_value(tally.summary()).expect("plain data");
+        let told = serde_json::json!({
+            "requests": 7, "ok": 1, "failures": { "reset": 5, "status 503": 1 },
+            "first_token_ms": { "p50": 1.5, "p99": 1.5 }, "total_ms": { "p50": 2.0, "p99": 2.0 },
+        });
+        assert_eq!(summary, told);
     }
 }

@@ -142,7 +142,8 @@ fn answer(state: &State, fault: Fault, body: &[u8]) -> Response<Full<Bytes>> {
     let details = json!({ "cached_tokens": if again { 1024.min(prompt.len() as u64 / 8) } else { 0 } });
     let details = if fault == Fault::CountsNoCache { Value::Null } else { details };
     let (tokens, answers) = (prompt.len() as u64 / 4, body["max_tokens"].as_u64().unwrap());
-    let usage = json!({"prompt_tokens": tokens, "completion_tokens": answers, "total_tokens": tokens + answers, "prompt_tokens_details": details});
+    let mut usage = json!({ "prompt_tokens": tokens, "completion_tokens": answers, "total_tokens": tokens + answers });
+    usage["prompt_tokens_details"] = details;
     let text = format!("{:016x}", xxh3_64(prompt.as_bytes()));
     let response = if body["stream"] == true {
         stream(fault, model, chat, &text, &usage)
