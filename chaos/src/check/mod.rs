@@ -1,12 +1,14 @@
 //! The judge behind `town --check`: a fixed mixed workload through Envoy, and a verdict on every answer.
 //!
 //! Must not know how a tier is started. `workload` says what is asked, `errand` asks, `reading` and `verdict` judge
-//! what came back, `prefixes` judges where shared prefixes met, `latency` measures what the picker adds.
+//! what came back, `prefixes` judges where shared prefixes met, `replicas` asks the pickers themselves, `latency` measures
+//! what they add.
 
 mod errand;
 mod latency;
 mod prefixes;
 mod reading;
+mod replicas;
 mod report;
 mod verdict;
 mod workload;
@@ -50,7 +52,7 @@ async fn judge(target: &Target, pairs: usize) -> Report {
     let mut findings = Findings::default();
     let public = Arc::new(Client::new(target.public));
     let direct = Arc::new(Client::new(target.direct));
-    ready(target, &mut findings).await;
+    replicas::are_ready(target, &mut findings).await;
     let adapter = models(target, &public, &mut findings).await;
 
     // Prefixes first: they must not lose their place in a cache to the megabyte that follows.
@@ -63,6 +65,7 @@ async fn judge(target: &Target, pairs: usize) -> Report {
     answers.extend(errand::one_by_one(&public, workload::bad_requests(&target.model)).await);
     verdict::answers(&answers, &mut findings);
 
+    replicas::took_part(target, &mut findings).await;
     let latency = latency::measure(target, pairs, &mut findings).await;
     findings.into_report(latency)
 }
@@ -78,19 +81,6 @@ async fn mixed(public: &Arc<Client>, direct: &Arc<Client>, lanes: Vec<Vec<Ask>>)
     let mut lanes = running.join_all().await;
     lanes.sort_by_key(|(number, _)| *number);
     lanes.into_iter().flat_map(|(_, heard)| heard).collect()
-}
-
-async fn ready(target: &Target, findings: &mut Findings) {
-    for &replica in &target.replicas {
-        match Client::new(replica).get("/readyz").await {
-            Ok(answer) if answer.status == http::StatusCode::OK => {}
-            Ok(answer) => {
-                let why = String::from_utf8_lossy(&answer.body).trim_end().to_owned();
-                findings.fail(format!("GET /readyz of the replica at {replica}: {}: {why}", answer.status));
-            }
-            Err(error) => findings.fail(error.to_string()),
-        }
-    }
 }
 
 /// Asks for the models, a request without a body. Gives an adapter's name where the engines have one.

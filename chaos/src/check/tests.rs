@@ -50,6 +50,7 @@ async fn each_fault_is_found_and_told() {
         (Fault::HidesNotFound, "where the engine's own 404 was due"),
         (Fault::IsBusy, "answered 503 Service Unavailable"),
         (Fault::IsNotReady, "503 Service Unavailable: endpoints not known yet"),
+        (Fault::LeavesAReplicaOut, "decided nothing; does the proxy balance"),
     ];
     for (fault, told) in faults {
         let report = judged(fault).await;

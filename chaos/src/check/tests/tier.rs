@@ -39,6 +39,7 @@ pub(super) enum Fault {
     HidesNotFound,
     IsBusy,
     IsNotReady,
+    LeavesAReplicaOut,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,8 @@ async fn serve(state: Arc<State>, way: Way, request: Request<Incoming>) -> Resul
     Ok(match path.as_str() {
         "/readyz" if fault == Fault::IsNotReady => plain(503, "endpoints not known yet\n"),
         "/readyz" => plain(200, "ready\n"),
+        "/debug/decisions" if fault == Fault::LeavesAReplicaOut => plain(200, "[]"),
+        "/debug/decisions" => plain(200, r#"[{"request_id":"r","endpoint":"engine-0"}]"#),
         "/v1/models" => {
             named(fault, 0, plain(200, r#"{"data":[{"id":"tiny","parent":null},{"id":"tiny-sql","parent":"tiny"}]}"#))
         }
