@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use serde::Serialize;
 
 use super::Target;
+use super::errand::Came;
+use super::reading;
 use super::report::Findings;
-use super::workload;
+use super::workload::{self, Api};
 use crate::client::{Call, Client, quantile};
 
 /// Pairs that are measured.
@@ -34,16 +35,17 @@ pub struct AddedLatency {
 /// Measures with `pairs` pairs of requests.
 pub(super) async fn measure(target: &Target, pairs: usize, findings: &mut Findings) -> AddedLatency {
     let (public, direct) = (Client::new(target.public), Client::new(target.direct));
-    let call = workload::small(&target.model);
+    let model = target.model.as_str();
+    let call = workload::small(model);
     let (mut with, mut without) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
     let mut failed = 0;
     for number in 0..WARM_UP_PAIRS + pairs {
         let pair = if number % 2 == 0 {
-            let first = took(&public, &call).await;
-            (first, took(&direct, &call).await)
+            let first = took(&public, &call, model).await;
+            (first, took(&direct, &call, model).await)
         } else {
-            let first = took(&direct, &call).await;
-            (took(&public, &call).await, first)
+            let first = took(&direct, &call, model).await;
+            (took(&public, &call, model).await, first)
         };
         match pair {
             (Ok(with_picker), Ok(without_picker)) if number >= WARM_UP_PAIRS => {
@@ -75,14 +77,14 @@ fn added(with: &[Duration], without: &[Duration]) -> AddedLatency {
     AddedLatency { p50: difference(0.5), p99: difference(0.99), pairs: with.len() }
 }
 
-async fn took(client: &Client, call: &Call) -> Result<Duration, String> {
-    let answer =
-        client.post(&call.path, call.body.clone(), &call.header_pairs()).await.map_err(|error| error.to_string())?;
-    if answer.status != StatusCode::OK {
-        let told = super::reading::excerpt(&answer.body);
-        return Err(format!("latency: POST {} of {}: answered {}: {told}", call.path, client.address(), answer.status));
-    }
-    Ok(answer.total)
+/// How long a right answer took; judging it is no part of the time.
+async fn took(client: &Client, call: &Call, model: &str) -> Result<Duration, String> {
+    let sent = client.post(&call.path, call.body.clone(), &call.header_pairs()).await;
+    let answer = sent.map_err(|error| error.to_string())?;
+    let total = answer.total;
+    let read = reading::read(&Came::Whole(answer), Api::Completions, model);
+    read.map_err(|why| format!("latency: POST {} of {}: {why}", call.path, client.address()))?;
+    Ok(total)
 }
 
 #[cfg(test)]

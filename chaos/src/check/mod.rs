@@ -1,8 +1,8 @@
 //! The judge behind `town --check`: a fixed mixed workload through Envoy, and a verdict on every answer.
 //!
 //! Must not know how a tier is started. `workload` says what is asked, `errand` asks, `reading` and `verdict` judge
-//! what came back, `prefixes` judges where shared prefixes met, `replicas` asks the pickers themselves, `latency` measures
-//! what they add.
+//! what came back, `prefixes` judges where shared prefixes met, `replicas` asks the pickers themselves, `latency`
+//! measures what they add.
 
 mod errand;
 mod latency;
