@@ -154,6 +154,7 @@ impl Replica {
                 telemetry: telemetry.clone(),
                 handle: scheduler.clone(),
                 voice: None,
+                keeping: None,
                 first_ticket: 0,
             },
             living: Arc::new(living),

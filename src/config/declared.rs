@@ -36,6 +36,9 @@ pub(super) struct Declared {
     pub(super) path: String,
 }
 
+/// What was made of a declaration: what it holds, its parameters with every default, and what it reads.
+type Made = (Holds, Value, &'static [Produced]);
+
 /// What a plugin is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Holds {
@@ -123,8 +126,8 @@ impl<'c> Shelf<'c> {
         Some(self.catalog.build(&plugin.kind, &plugin.parameters)?.ok()?.plugin)
     }
 
-    fn declared(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> (Holds, Value, &'static [Produced]) {
-        let broken: (Holds, Value, &'static [Produced]) = (Holds::Broken, Value::Null, &[]);
+    fn declared(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> Made {
+        let broken: Made = (Holds::Broken, Value::Null, &[]);
         let Some(mut given) = self.known(plugin, complaints) else { return broken };
         for nth in 0..FAULTS_MAX {
             match self.build(&plugin.kind, &given) {
@@ -165,7 +168,7 @@ impl<'c> Shelf<'c> {
         odd.is_empty().then(|| parameters.node.to_json())
     }
 
-    fn build(&self, kind: &str, given: &Value) -> Option<Result<(Holds, Value, &'static [Produced]), Fault>> {
+    fn build(&self, kind: &str, given: &Value) -> Option<Result<Made, Fault>> {
         if let Some(part) = parts::build(kind, given) {
             return Some(part.map(|(part, parameters)| (Holds::Part(part), parameters, &[][..])));
         }

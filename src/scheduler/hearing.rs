@@ -37,9 +37,11 @@ impl Scheduler {
     }
 
     pub(super) fn unreachable(&mut self, endpoint: &EndpointId, now: Timestamp, out: &mut Outbox) {
+        let reachable =
+            |mind: &Self| mind.fleet.slot(endpoint).and_then(|s| mind.fleet.get(s)).is_some_and(Entry::is_reachable);
+        let before = reachable(self);
         self.fleet.unreachable(endpoint);
-        let entry = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot));
-        if entry.is_some_and(|entry| !entry.is_reachable()) {
+        if before && !reachable(self) {
             self.said.unreachable(endpoint.key(), now, &mut out.say);
         }
     }

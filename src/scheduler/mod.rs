@@ -25,8 +25,8 @@ pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
 use crate::event::{Decided, Event};
-use crate::fleet::{CacheGeometry, EndpointChange, Fleet, Observation};
-use crate::id::{EndpointId, Slot, Ticket};
+use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation};
+use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
 use crate::prefix::{PrefixIndex, anchors};
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::{Explanation, Target};
@@ -110,6 +110,13 @@ impl Scheduler {
     /// The pool as it is believed to be at `now`.
     pub fn summary(&self, now: Timestamp) -> FleetSummary {
         summary::summarise(&self.fleet, &self.index, &self.peers, self.ledger.balance(), now)
+    }
+
+    /// The endpoints of which nothing was heard, by anybody's scrape, for longer than `after`, and since when.
+    pub fn silent(&self, after: Duration, now: Timestamp) -> BTreeMap<EndpointKey, Duration> {
+        let silence = |entry: &Entry| entry.age(now).unwrap_or(Duration::MAX);
+        let silent = self.fleet.iter().filter(|(_, entry)| silence(entry) > after);
+        silent.map(|(_, entry)| (entry.endpoint.id.key(), silence(entry))).collect()
     }
 
     /// The last decisions.

@@ -94,7 +94,7 @@ fn golden() -> Batch {
         upto: 15,
         facts: vec![
             fact(11, Record::InFlight(Share { endpoint, requests: 2, prefill_tokens: 300 })),
-            fact(12, Record::Placement(Placement { endpoint, anchors: vec![BlockHash(0x0a0b_0c0d_0e)] })),
+            fact(12, Record::Placement(Placement { endpoint, anchors: vec![BlockHash(0x0a_0b0c_0d0e)] })),
             fact(14, Record::Load(LoadWord { endpoint, report })),
             fact(15, Record::Unreachable(endpoint)),
         ],

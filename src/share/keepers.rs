@@ -3,8 +3,13 @@
 //! Must not know leaders: everybody computes the same answer from the same members, and no one has to be asked. Nor how
 //! it is found out who lives.
 
+use std::time::Duration;
+
 use crate::chance::mix;
 use crate::id::{EndpointKey, ReplicaId};
+
+/// The silence of a keeper after which its heir takes over by itself; the heir's heir after twice as long, and so on.
+pub const HEIR_WAITS: Duration = Duration::from_secs(1);
 
 /// A live replica as a candidate for keeping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +40,13 @@ impl Keepers {
         let Some(own) = self.live.iter().find(|keeper| keeper.replica == *replica) else { return 0 };
         let own = claim(own, endpoint, zone);
         self.live.iter().filter(|other| claim(other, endpoint, zone) > own).count()
+    }
+
+    /// Whether `replica` must watch `endpoint` now: as its keeper, or because nothing was heard of the endpoint for `silence`
+    /// and everybody before it in the row has had the time to speak.
+    pub fn must_watch(&self, replica: &ReplicaId, endpoint: EndpointKey, zone: &str, silence: Duration) -> bool {
+        let rank = self.rank(replica, endpoint, zone);
+        rank == 0 || silence > HEIR_WAITS.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX))
     }
 
     /// How many live.
@@ -94,6 +106,16 @@ mod tests {
         assert!((0..100).map(mix).all(|e| keeper_of(&keepers, e, "x").0 == "a"));
         assert!((0..100).map(mix).all(|e| keeper_of(&keepers, e, "y").0 != "a"));
         assert!((0..100).map(mix).any(|e| keeper_of(&keepers, e, "z").0 == "b"));
+    }
+
+    #[test]
+    fn heirs_take_over_one_after_the_other_when_nothing_is_heard() {
+        let keepers = keepers(&[("a", ""), ("b", ""), ("c", "")]);
+        let watchers = |silence| {
+            keepers.live.iter().filter(|k| keepers.must_watch(&k.replica, EndpointKey(1), "", silence)).count()
+        };
+        let tick = Duration::from_micros(1);
+        assert_eq!([Duration::ZERO, HEIR_WAITS, HEIR_WAITS + tick, HEIR_WAITS * 2 + tick].map(watchers), [1, 1, 2, 3]);
     }
 
     #[test]

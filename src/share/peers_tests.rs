@@ -1,5 +1,7 @@
 //! What must hold of hearing.
 
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
 
 use super::*;
@@ -37,10 +39,10 @@ fn an_older_self_never_overwrites_a_newer_one() {
     let (mut peers, mut old, mut new) = (Peers::default(), speaker(1), speaker(2));
     old.say(share(7, 5), NOW);
     new.say(share(8, 1), NOW);
-    assert_eq!(hear(&mut peers, old.since(0, 9, NOW).expect("news")), 1);
-    assert_eq!(hear(&mut peers, new.since(0, 9, NOW).expect("news")), 1);
+    assert_eq!(hear(&mut peers, old.since(0, 9, NOW).unwrap()), 1);
+    assert_eq!(hear(&mut peers, new.since(0, 9, NOW).unwrap()), 1);
     assert_eq!(peers.open_work(EndpointKey(7)).0.requests, 0, "the old life's work ended with it");
-    assert_eq!(hear(&mut peers, old.since(0, 9, NOW).expect("news")), 0);
+    assert_eq!(hear(&mut peers, old.since(0, 9, NOW).unwrap()), 0);
     assert_eq!(peers.open_work(EndpointKey(8)).0.requests, 1);
 }
 
@@ -48,7 +50,7 @@ fn an_older_self_never_overwrites_a_newer_one() {
 fn a_lost_peers_share_goes_at_once_and_its_next_life_is_not_touched_by_old_news_of_its_death() {
     let (mut peers, mut speaker) = (Peers::default(), speaker(3));
     speaker.say(share(7, 5), NOW);
-    hear(&mut peers, speaker.since(0, 9, NOW).expect("news"));
+    hear(&mut peers, speaker.since(0, 9, NOW).unwrap());
     assert!(peers.lose(&origin(), Incarnation(2)).is_empty());
     assert_eq!(peers.open_work(EndpointKey(7)).0.requests, 5);
     assert_eq!(peers.lose(&origin(), Incarnation(3)), [EndpointKey(7)]);
@@ -59,10 +61,10 @@ fn a_lost_peers_share_goes_at_once_and_its_next_life_is_not_touched_by_old_news_
 fn a_gap_is_seen_and_a_snapshot_closes_it() {
     let (mut peers, mut speaker) = (Peers::default(), speaker(1));
     (0..6).for_each(|n| speaker.say(share(n, 1), NOW));
-    hear(&mut peers, speaker.since(0, 2, NOW).expect("news"));
-    hear(&mut peers, speaker.since(4, 2, NOW).expect("news"));
+    hear(&mut peers, speaker.since(0, 2, NOW).unwrap());
+    hear(&mut peers, speaker.since(4, 2, NOW).unwrap());
     assert_eq!((peers.upto(&origin(), Incarnation(1)), peers.summary(NOW)[0].gaps), (2, 1));
-    hear(&mut peers, speaker.since(2, 9, NOW).expect("news"));
+    hear(&mut peers, speaker.since(2, 9, NOW).unwrap());
     assert_eq!(peers.upto(&origin(), Incarnation(1)), 6);
     assert_eq!(peers.upto(&origin(), Incarnation(2)), 0, "of another life nothing was heard");
 }
@@ -71,7 +73,7 @@ fn a_gap_is_seen_and_a_snapshot_closes_it() {
 fn a_placement_counts_once_whichever_lane_brings_it() {
     let (mut peers, mut speaker) = (Peers::default(), speaker(1));
     speaker.say(Record::Placement(Placement { endpoint: EndpointKey(1), anchors: Vec::new() }), NOW);
-    let stream = speaker.since(0, 9, NOW).expect("news");
+    let stream = speaker.since(0, 9, NOW).unwrap();
     let gossip = speaker.fragment(1..2, NOW);
     assert_eq!((hear(&mut peers, stream), hear(&mut peers, gossip)), (1, 0));
 }
@@ -106,7 +108,7 @@ proptest! {
         for at in order {
             hear(&mut peers, batches[at % batches.len()].clone());
         }
-        hear(&mut peers, speaker.since(0, usize::MAX, NOW).expect("news"));
+        hear(&mut peers, speaker.since(0, usize::MAX, NOW).unwrap());
         for endpoint in 0..5 {
             let last = words.iter().rev().find(|word| word.0 == endpoint).map_or(0, |word| word.1);
             prop_assert_eq!(peers.open_work(EndpointKey(endpoint)).0.requests, last);

@@ -126,6 +126,7 @@ fn told((seq, (at, record)): (&u64, &(Timestamp, Record)), now: Timestamp) -> Fa
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::share::record::Placement;
@@ -149,7 +150,7 @@ mod tests {
             speaker.say(share(7, n), Timestamp::from_millis(n.into()));
         }
         speaker.say(share(8, 1), Timestamp::from_millis(6));
-        let batch = speaker.since(0, 100, Timestamp::from_millis(10)).expect("news");
+        let batch = speaker.since(0, 100, Timestamp::from_millis(10)).unwrap();
         assert_eq!((batch.after, batch.upto), (0, 6));
         let said: Vec<_> = batch.facts.iter().map(|fact| (fact.seq, fact.age.as_millis())).collect();
         assert_eq!(said, [(5, 5), (6, 4)]);
@@ -174,7 +175,7 @@ mod tests {
         let mut speaker = speaker();
         speaker.say(share(1, 1), Timestamp::ZERO);
         (0..PLACEMENTS_MAX + 10).for_each(|_| speaker.say(placement(), Timestamp::ZERO));
-        let batch = speaker.since(0, usize::MAX, Timestamp::ZERO).expect("news");
+        let batch = speaker.since(0, usize::MAX, Timestamp::ZERO).unwrap();
         assert_eq!(batch.facts.len(), PLACEMENTS_MAX + 1);
         assert_eq!((batch.facts[0].seq, batch.facts[1].seq), (1, 12));
         assert_eq!(speaker.placements_from(0).count(), PLACEMENTS_MAX);

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::scrape::{ScrapeError, Scraper};
 use crate::courier::Courier;
+use crate::flock::Keeping;
 use crate::scheduler::{Report, SchedulerHandle};
 use crate::telemetry::Telemetry;
 
@@ -22,6 +23,9 @@ use crate::telemetry::Telemetry;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long one scrape may take.
 const SCRAPE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How soon an endpoint that another replica keeps is thought of again.
+const REST: Duration = Duration::from_millis(100);
 
 /// The actor.
 #[derive(Debug)]
@@ -44,6 +48,10 @@ pub struct EndpointArguments {
     pub scheduler: SchedulerHandle,
     /// Where failures are told.
     pub telemetry: Telemetry,
+    /// The endpoint's zone; empty where it has none.
+    pub zone: String,
+    /// Who watches; `None` where every replica watches everything.
+    pub keeping: Option<Keeping>,
 }
 
 /// The only letter: the endpoint actor writes it to itself.
@@ -86,6 +94,10 @@ impl Actor for EndpointActor {
         watch: &mut Watch,
     ) -> Result<(), ActorProcessingErr> {
         let started = Instant::now();
+        if !watch.is_mine() {
+            myself.send_after(REST, || EndpointMessage::Due);
+            return Ok(());
+        }
         watch.look().await;
         myself.send_after(watch.pause(started.elapsed()), || EndpointMessage::Due);
         Ok(())
@@ -95,6 +107,11 @@ impl Actor for EndpointActor {
 // === impl Watch ===
 
 impl Watch {
+    fn is_mine(&self) -> bool {
+        let Some(keeping) = &self.arguments.keeping else { return true };
+        keeping.must_watch(self.arguments.endpoint.key(), &self.arguments.zone)
+    }
+
     async fn look(&mut self) {
         match self.scraper.scrape().await {
             Ok(page) => {

@@ -9,20 +9,14 @@ use murmuration::id::ReplicaId;
 use murmuration::share::{Keeper, Keepers, Member};
 use tokio::sync::watch;
 
-use super::Ear;
+use super::{Ear, Keeping};
 
 /// The other replicas that live, ordered by name.
 pub type Roster = Vec<Member>;
 
 /// Follows the roster until its sender is gone: tells who came and who went, voids the work of the dead, and computes the
 /// keepers anew.
-pub async fn follow_roster(
-    mut roster: watch::Receiver<Roster>,
-    me: Keeper,
-    keeping: bool,
-    ear: Ear,
-    keepers: watch::Sender<Keepers>,
-) {
+pub async fn follow_roster(mut roster: watch::Receiver<Roster>, me: Keeper, ear: Ear, keeping: Option<Keeping>) {
     let mut known: BTreeMap<ReplicaId, Member> = BTreeMap::new();
     loop {
         let living: BTreeMap<ReplicaId, Member> =
@@ -38,13 +32,10 @@ pub async fn follow_roster(
                 ear.tell(&Event::PeerJoined { peer: replica.clone(), incarnation: member.incarnation });
             }
         }
-        if keeping {
+        if let Some(keeping) = &keeping {
             let of = |member: &Member| Keeper { replica: member.replica.clone(), zone: member.card.zone.clone() };
             let staying = living.values().filter(|member| !member.card.draining).map(of);
-            keepers.send_if_modified(|held| {
-                let new = Keepers::new(staying.chain([me.clone()]).collect());
-                std::mem::replace(held, new.clone()) != new
-            });
+            keeping.set_keepers(Keepers::new(staying.chain([me.clone()]).collect()));
         }
         known = living;
         if roster.changed().await.is_err() {

@@ -25,6 +25,9 @@ use crate::scheduler::{Message, SchedulerActor, SchedulerArguments};
 /// Tickets of two lives of a scheduler differ: each life starts this much higher.
 const TICKETS_A_LIFE: u64 = 1 << 40;
 
+/// The label that names an endpoint's zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
 /// The actor.
 #[derive(Debug)]
 pub struct PoolActor;
@@ -103,6 +106,10 @@ impl Actor for PoolActor {
         match message {
             PoolMessage::Announced(endpoints, objectives) => household.announced(&myself, endpoints, objectives).await,
             PoolMessage::Revive(child) => household.revive(&myself, child).await,
+            PoolMessage::KeepersChanged => {
+                household.tell_keeping();
+                Ok(())
+            }
         }
     }
 
@@ -153,6 +160,7 @@ impl Household {
                 }
             }
         }
+        self.tell_keeping();
         self.arguments.readiness.send_if_modified(|readiness| !std::mem::replace(&mut readiness.synced, true));
         Ok(())
     }
@@ -214,6 +222,8 @@ impl Household {
             spec: spec.clone(),
             scheduler: self.arguments.scheduler.handle.clone(),
             telemetry: self.arguments.scheduler.telemetry.clone(),
+            zone: zone_of(endpoint),
+            keeping: self.arguments.scheduler.keeping.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, EndpointActor, arguments, supervisor).await?;
         Ok(Some(actor.get_cell()))
@@ -227,6 +237,13 @@ impl Household {
         let event = Event::ActorRestarted { actor: child.to_string(), why: why.to_owned() };
         self.arguments.scheduler.telemetry.record(&event);
         myself.send_after(pause, move || PoolMessage::Revive(child));
+    }
+
+    /// Tells how many endpoints are kept here.
+    fn tell_keeping(&self) {
+        let Some(keeping) = &self.arguments.scheduler.keeping else { return };
+        let kept = self.endpoints.values().filter(|e| keeping.keeps(e.id.key(), &zone_of(e))).count();
+        self.arguments.scheduler.telemetry.record(&Event::Keeping { kept, of: self.endpoints.len() });
     }
 
     /// Stops the watcher of `id`; it does not come back.
@@ -244,4 +261,9 @@ impl ActorKey {
     fn of(id: ActorId) -> Self {
         Self(id.pid())
     }
+}
+
+/// The endpoint's zone; empty where its labels don't tell.
+fn zone_of(endpoint: &Endpoint) -> String {
+    endpoint.labels.get(ZONE_LABEL).cloned().unwrap_or_default()
 }

@@ -14,6 +14,10 @@ pub enum PoolMessage {
     /// The whole set of endpoints, and the objectives' priorities.
     Announced(Vec<Endpoint>, BTreeMap<String, i32>),
 
+    // ---------- from the flock ----------
+    /// Who keeps which endpoint may have changed.
+    KeepersChanged,
+
     // ---------- from itself ----------
     /// A child's pause before its next life is over.
     Revive(Child),
@@ -42,6 +46,11 @@ impl PoolHandle {
     /// A handle on `actor`.
     pub fn new(actor: ActorRef<PoolMessage>) -> Self {
         Self { actor }
+    }
+
+    /// Says that keepers changed.
+    pub fn keepers_changed(&self) {
+        let _ = self.actor.cast(PoolMessage::KeepersChanged);
     }
 
     /// Announces the whole set of endpoints and objectives.

@@ -11,12 +11,13 @@ use murmuration::id::Ticket;
 use murmuration::request::{Asked, InferenceRequest};
 use murmuration::schedule::Profiles;
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
+use murmuration::share::keepers::HEIR_WAITS;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::message::{Answer, Message, Report};
 use super::{Books, Reservation, SchedulerHandle};
 use crate::clock::Clock;
-use crate::flock::Voice;
+use crate::flock::{Keeping, Voice};
 use crate::telemetry::Telemetry;
 
 /// How often leases and trusts are looked at.
@@ -42,6 +43,8 @@ pub struct SchedulerArguments {
     pub handle: SchedulerHandle,
     /// What peers are told through; `None` where nothing is shared.
     pub voice: Option<Voice>,
+    /// Told of whom nothing is heard.
+    pub keeping: Option<Keeping>,
     /// The first ticket of this life; lives never share tickets.
     pub first_ticket: u64,
 }
@@ -56,6 +59,7 @@ pub struct Mind {
     telemetry: Telemetry,
     books: Arc<dyn Books>,
     voice: Option<Voice>,
+    keeping: Option<Keeping>,
 }
 
 impl Actor for SchedulerActor {
@@ -83,6 +87,7 @@ impl Actor for SchedulerActor {
             telemetry: arguments.telemetry,
             books: Arc::new(arguments.handle),
             voice: arguments.voice,
+            keeping: arguments.keeping,
         })
     }
 
@@ -109,6 +114,9 @@ impl Actor for SchedulerActor {
             Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
             Message::Tick => {
                 mind.handle(Input::Tick);
+                if let Some(keeping) = &mind.keeping {
+                    keeping.set_silent(mind.scheduler.silent(HEIR_WAITS, mind.clock.now()));
+                }
                 myself.send_after(TICK, || Message::Tick);
             }
             Message::Summary(reply) => drop(reply.send(mind.scheduler.summary(mind.clock.now()))),

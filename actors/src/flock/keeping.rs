@@ -1,0 +1,58 @@
+//! Which endpoints this replica watches: told by the roster, asked by each endpoint's actor.
+//!
+//! Must not know the rule; [`Keepers`] has it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::id::{EndpointKey, ReplicaId};
+use murmuration::share::Keepers;
+use tokio::sync::watch;
+
+/// Endpoints of which nothing was heard, and for how long.
+type Silent = Arc<BTreeMap<EndpointKey, Duration>>;
+
+/// What keeping hangs on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    me: ReplicaId,
+    keepers: Arc<watch::Sender<Keepers>>,
+    silent: Arc<watch::Sender<Silent>>,
+}
+
+// === impl Keeping ===
+
+impl Keeping {
+    /// A replica that keeps everything until it hears of others.
+    pub fn new(me: ReplicaId) -> Self {
+        let (keepers, silent) = (watch::channel(Keepers::default()).0, watch::channel(Silent::default()).0);
+        Self { me, keepers: Arc::new(keepers), silent: Arc::new(silent) }
+    }
+
+    /// Who lives and may keep.
+    pub fn set_keepers(&self, keepers: Keepers) {
+        self.keepers.send_if_modified(|held| std::mem::replace(held, keepers.clone()) != keepers);
+    }
+
+    /// Of whom nothing was heard.
+    pub fn set_silent(&self, silent: BTreeMap<EndpointKey, Duration>) {
+        self.silent.send_replace(Arc::new(silent));
+    }
+
+    /// Whether this replica is the endpoint's keeper.
+    pub fn keeps(&self, endpoint: EndpointKey, zone: &str) -> bool {
+        self.keepers.borrow().rank(&self.me, endpoint, zone) == 0
+    }
+
+    /// Whether this replica must scrape the endpoint now.
+    pub fn must_watch(&self, endpoint: EndpointKey, zone: &str) -> bool {
+        let silence = self.silent.borrow().get(&endpoint).copied().unwrap_or_default();
+        self.keepers.borrow().must_watch(&self.me, endpoint, zone, silence)
+    }
+
+    /// Changes of who keeps.
+    pub fn changes(&self) -> watch::Receiver<Keepers> {
+        self.keepers.subscribe()
+    }
+}
