@@ -5,3 +5,4 @@
 pub mod check;
 pub mod client;
 pub mod engine;
+pub mod town;

@@ -1,2 +1,7 @@
 //! A whole tier on one machine.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    murmuration_chaos::town::cli::run(std::env::args_os())
+}

@@ -1,0 +1,150 @@
+//! `/state.json`: what the replicas believe, what Envoy counts, and what was decided last.
+//!
+//! Must not know how it is drawn. A replica that does not answer in time is shown as gone; nothing is made up for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use murmuration_actors::admin::client;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, timeout};
+
+use super::Watched;
+use super::figures::sum;
+use crate::town::{EngineSpot, ReplicaSpot, envoy};
+
+/// How long one replica may take; the page asks once a second.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// Decisions of each replica that are listed.
+const DECISIONS_SHOWN: usize = 8;
+
+/// What one replica told.
+#[derive(Debug, Default)]
+struct Told {
+    fleet: Value,
+    decisions: Value,
+    metrics: String,
+}
+
+/// Looks at everything at once.
+pub(super) async fn look(watched: &Watched) -> Value {
+    let mut asking = JoinSet::new();
+    for (index, replica) in watched.replicas.iter().enumerate() {
+        let admin = replica.admin;
+        asking.spawn(async move { (index, timeout(PATIENCE, ask(admin)).await.ok().flatten()) });
+    }
+    let (health, requests) =
+        tokio::join!(async { timeout(PATIENCE, envoy::health(watched.envoy)).await.unwrap_or_default() }, async {
+            timeout(PATIENCE, envoy::requests(watched.envoy)).await.unwrap_or_default()
+        },);
+    let mut told: Vec<Option<Told>> = watched.replicas.iter().map(|_| None).collect();
+    while let Some(answer) = asking.join_next().await {
+        if let Ok((index, answer)) = answer {
+            told[index] = answer;
+        }
+    }
+    picture(watched, &told, &health, &requests)
+}
+
+async fn ask(admin: SocketAddr) -> Option<Told> {
+    let page = |path: &'static str| async move {
+        let (status, text) = client::fetch(admin, path).await.ok()?;
+        status.is_success().then_some(text)
+    };
+    let (fleet, decisions, metrics) = tokio::join!(page("/debug/fleet"), page("/debug/decisions"), page("/metrics"));
+    let parse = |text: String| serde_json::from_str(&text).ok();
+    Some(Told { fleet: parse(fleet?)?, decisions: parse(decisions?)?, metrics: metrics? })
+}
+
+fn picture(
+    watched: &Watched,
+    told: &[Option<Told>],
+    health: &BTreeMap<SocketAddr, bool>,
+    requests: &BTreeMap<SocketAddr, u64>,
+) -> Value {
+    let both = || watched.replicas.iter().zip(told);
+    let replicas = both().map(|(spot, told)| replica(spot, told.as_ref(), health.get(&spot.ext_proc).copied()));
+    let engines = watched.engines.iter().map(|spot| engine(spot, told, requests.get(&spot.address).copied()));
+    let decisions = both().filter_map(|(spot, told)| Some((spot, told.as_ref()?.decisions.as_array()?)));
+    let decisions = decisions.flat_map(|(spot, list)| {
+        list.iter().take(DECISIONS_SHOWN).map(|one| {
+            let mut one = one.clone();
+            one["replica"] = json!(spot.name);
+            one["admin"] = json!(spot.admin);
+            one
+        })
+    });
+    json!({
+        "public": watched.public,
+        "envoy": { "admin": watched.envoy, "answers": !health.is_empty() },
+        "replicas": replicas.collect::<Vec<_>>(),
+        "engines": engines.collect::<Vec<_>>(),
+        "decisions": decisions.collect::<Vec<_>>(),
+    })
+}
+
+fn replica(spot: &ReplicaSpot, told: Option<&Told>, healthy: Option<bool>) -> Value {
+    let mut shown = json!({
+        "name": spot.name,
+        "admin": spot.admin,
+        "ext_proc": spot.ext_proc,
+        "healthy": healthy,
+        "answers": told.is_some(),
+    });
+    let Some(told) = told else { return shown };
+    let figure = |family, label| sum(&told.metrics, family, label);
+    let mut placed: BTreeMap<&str, u32> = BTreeMap::new();
+    for decision in told.decisions.as_array().into_iter().flatten() {
+        *placed.entry(decision["endpoint"].as_str().unwrap_or_default()).or_default() += 1;
+    }
+    let more = json!({
+        "streams": figure("llm_d_epp_extproc_streams_inflight", ""),
+        "decisions": figure("llm_d_epp_scheduler_e2e_duration_seconds_count", ""),
+        "deciding_seconds": figure("llm_d_epp_scheduler_e2e_duration_seconds_sum", ""),
+        "refusals": figure("murmuration_refusals_total", ""),
+        "promises_kept": figure("murmuration_prefix_promises_total", "result=\"kept\""),
+        "promises_broken": figure("murmuration_prefix_promises_total", "result=\"broken\""),
+        "tickets_open": told.fleet["tickets"]["open"],
+        "index_bytes": told.fleet["index_bytes"],
+        "placed": placed,
+    });
+    if let (Value::Object(shown), Value::Object(more)) = (&mut shown, more) {
+        shown.extend(more);
+    }
+    shown
+}
+
+/// An engine as the replica with the youngest report of it sees it; open work is the sum over replicas.
+fn engine(spot: &EngineSpot, told: &[Option<Told>], requests: Option<u64>) -> Value {
+    let address = json!(spot.address);
+    let endpoints = told.iter().flatten().filter_map(|told| told.fleet["endpoints"].as_array());
+    let views: Vec<&Value> = endpoints.flatten().filter(|one| one["endpoint"]["address"] == address).collect();
+    let youngest = views.iter().filter_map(|view| Some((age_ms(&view["age"])?, *view)));
+    let youngest = youngest.min_by(|a, b| a.0.total_cmp(&b.0));
+    let report = youngest.map_or(&Value::Null, |(_, view)| &view["report"]);
+    let in_flight: u64 = views.iter().filter_map(|view| view["in_flight"]["requests"].as_u64()).sum();
+    json!({
+        "name": spot.name,
+        "address": spot.address,
+        "reachable": views.iter().any(|view| view["reachable"] == true),
+        "known_to": views.len(),
+        "waiting": report["waiting"],
+        "running": report["running"],
+        "kv_usage": report["kv_usage"],
+        "age_ms": youngest.map(|(age, _)| age),
+        "trust": youngest.map(|(_, view)| &view["trust"]),
+        "in_flight": in_flight,
+        "requests": requests,
+        "index_blocks": views.iter().filter_map(|view| view["index_blocks"].as_u64()).max(),
+    })
+}
+
+/// A `Duration` as serde writes it.
+fn age_ms(age: &Value) -> Option<f64> {
+    Some(age["secs"].as_f64()? * 1e3 + age["nanos"].as_f64()? / 1e6)
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
