@@ -98,6 +98,9 @@ pub struct Args {
     /// An ext-proc server to measure beside ours: it gets an entrance of its own.
     #[arg(long, hide = true, value_name = "IP:PORT")]
     pub foreign_ext_proc: Option<SocketAddr>,
+    /// The program that engines and replicas are, for a town inside of another program.
+    #[arg(long, hide = true, value_name = "PATH")]
+    pub program: Option<PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,7 @@ use clap::Parser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
+use super::TownError;
 use super::args::{Args, Command, Verb};
 use super::progress::Progress;
 use super::table::table;
@@ -58,7 +59,8 @@ fn whole(args: &Args) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("town: {why}");
-            ExitCode::FAILURE
+            let usage = why.downcast_ref::<TownError>().is_some_and(TownError::is_usage);
+            if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -8,10 +8,9 @@ use std::path::Path;
 use murmuration_actors::admin::client;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::process::Command;
 
 use super::process::Process;
-use super::{PATIENCE, TownError};
+use super::{PATIENCE, TownError, itself};
 
 /// One engine of the town.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,12 +23,18 @@ pub struct EngineSpot {
     pub pid: Option<u32>,
 }
 
-/// Starts an emulated engine on `port`; 0 lets it choose.
+/// Starts an emulated engine on `port`; 0 lets it choose. `program` is the town's.
 ///
 /// # Errors
 /// [`TownError::Ended`], [`TownError::Late`], [`TownError::Spawn`].
-pub(super) async fn start(name: &str, model: &str, port: u16, run: &Path) -> Result<(EngineSpot, Process), TownError> {
-    let mut command = itself("engine")?;
+pub(super) async fn start(
+    program: &Path,
+    name: &str,
+    model: &str,
+    port: u16,
+    run: &Path,
+) -> Result<(EngineSpot, Process), TownError> {
+    let mut command = itself::command(program, "engine");
     command.args(["--port", &port.to_string(), "--name", name, "--model", model, "--exit-with-stdin"]);
     let log = run.join(format!("{name}.log"));
     let (process, line) = Process::start_and_hear(name, command, &log, PATIENCE).await?;
@@ -65,14 +70,6 @@ pub(super) async fn first_model(engine: &EngineSpot) -> Result<String, TownError
     let models: Value = serde_json::from_str(&text).map_err(|_| fail("its /v1/models is no JSON"))?;
     let first = models["data"][0]["id"].as_str();
     first.map(str::to_owned).ok_or_else(|| fail("its /v1/models names no model; say which with --model"))
-}
-
-/// This very program with another verb.
-pub(super) fn itself(verb: &str) -> Result<Command, TownError> {
-    let program = std::env::current_exe().map_err(TownError::file("find this program's own file"))?;
-    let mut command = Command::new(program);
-    command.arg(verb);
-    Ok(command)
 }
 
 fn no_answer(address: SocketAddr) -> String {

@@ -106,6 +106,11 @@ pub enum TownError {
 // === impl TownError ===
 
 impl TownError {
+    /// Whether nothing failed: what was asked can't be done as it is written.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::Rewrite { .. })
+    }
+
     /// For `map_err`: `what` was tried with a file.
     pub(super) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

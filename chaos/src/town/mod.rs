@@ -11,6 +11,7 @@ pub mod envoy_config;
 mod envoy_fetch;
 mod error;
 mod ground;
+mod itself;
 mod page;
 mod pool_config;
 mod ports;

@@ -10,10 +10,9 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::args::ResponsePath;
-use super::engines::itself;
 use super::ports::Ports;
 use super::process::Process;
-use super::{PATIENCE, TownError};
+use super::{PATIENCE, TownError, itself};
 
 /// From one look at a replica's readiness to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -51,11 +50,12 @@ impl ReplicaSpot {
     /// [`TownError::Spawn`].
     pub(super) fn start(
         &mut self,
+        program: &Path,
         config: &Path,
         response_path: ResponsePath,
         run: &Path,
     ) -> Result<Process, TownError> {
-        let mut command = itself("serve")?;
+        let mut command = itself::command(program, "serve");
         command.arg("--config-file").arg(config);
         command.args(["--bind", &self.ext_proc.ip().to_string()]);
         command.args(["--grpc-port", &self.ext_proc.port().to_string()]);

@@ -16,7 +16,7 @@ use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::ReplicaSpot;
-use super::{TownError, envoy, envoy_fetch};
+use super::{TownError, envoy, envoy_fetch, itself};
 
 /// Where requests enter, when nobody says otherwise.
 const PORT: u16 = 8080;
@@ -44,6 +44,7 @@ pub struct Town {
     pub page: SocketAddr,
     /// Logs and generated files.
     pub run: PathBuf,
+    program: PathBuf,
     config: PathBuf,
     response_path: ResponsePath,
     engine_processes: Vec<Option<Process>>,
@@ -60,20 +61,21 @@ impl Town {
     /// # Errors
     /// Why it can't be; then nothing of it stays.
     pub async fn start(args: &Args, tell: &mut (dyn FnMut(&str) + Send)) -> Result<Self, TownError> {
+        let program = itself::program(args.program.as_deref())?;
         let ground = Ground::prepare(args.dir.as_deref())?;
         let mut ports = Ports::new(std::process::id());
         // What people get wrong is told before anything is fetched or started.
         let public = ports.this_or_free(args.port.unwrap_or(if args.check { 0 } else { PORT }))?;
         let endpoints = ground.run.join("endpoints.json");
         let config = ground.write("pool.json", &config(args, &endpoints)?)?;
-        let program = envoy_fetch::find(args.envoy.as_deref(), &ground.lasting, tell).await?;
+        let envoy_program = envoy_fetch::find(args.envoy.as_deref(), &ground.lasting, tell).await?;
 
-        let (engines, engine_processes, model) = start_engines(args, &ground, tell).await?;
+        let (engines, engine_processes, model) = start_engines(args, &program, &ground, tell).await?;
         let listed = engines.iter().map(|one| (one.name.as_str(), one.address.ip().to_string(), one.address.port()));
         ground.write("endpoints.json", &pool_config::endpoints_file(listed))?;
 
         tell(&format!("starting {}", counted(args.replicas, "replica")));
-        let (replicas, replica_processes) = start_replicas(args, &config, &ground, &mut ports).await?;
+        let (replicas, replica_processes) = start_replicas(args, &program, &config, &ground, &mut ports).await?;
 
         tell("starting Envoy, which looks for healthy replicas");
         let foreign = args.foreign_ext_proc.map(|server| Ok::<_, TownError>((ports.free()?, server))).transpose()?;
@@ -85,7 +87,7 @@ impl Town {
             pickers: replicas.iter().map(|one| Picker { ext_proc: one.ext_proc, health: one.health }).collect(),
             engines: engines.iter().map(|engine| engine.address).collect(),
         };
-        let envoy = envoy::start(&program, &plan, &ground).await?;
+        let envoy = envoy::start(&envoy_program, &plan, &ground).await?;
         let watched = page::Watched { engines: engines.clone(), replicas: replicas.clone(), envoy: plan.admin, public };
         let page = Page::open(watched).await?;
         Ok(Self {
@@ -98,6 +100,7 @@ impl Town {
             envoy_admin: plan.admin,
             page: page.address,
             run: ground.run,
+            program,
             config,
             response_path: args.response_path,
             engine_processes,
@@ -163,7 +166,7 @@ impl Town {
         if let Some(mut old) = self.replica_processes[index].take() {
             old.kill().await;
         }
-        let mut process = spot.start(&self.config, self.response_path, &self.run)?;
+        let mut process = spot.start(&self.program, &self.config, self.response_path, &self.run)?;
         spot.ready(&mut process).await?;
         self.replica_processes[index] = Some(process);
         let living: Vec<SocketAddr> =
@@ -183,7 +186,8 @@ impl Town {
             old.kill().await;
         }
         let spot = &mut self.engines[index];
-        let (born, process) = engines::start(&spot.name, &self.model, spot.address.port(), &self.run).await?;
+        let (born, process) =
+            engines::start(&self.program, &spot.name, &self.model, spot.address.port(), &self.run).await?;
         *spot = born;
         self.engine_processes[index] = Some(process);
         Ok(())
@@ -218,6 +222,7 @@ type Started<T> = (Vec<T>, Vec<Option<Process>>);
 
 async fn start_engines(
     args: &Args,
+    program: &Path,
     ground: &Ground,
     tell: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(Vec<EngineSpot>, Vec<Option<Process>>, String), TownError> {
@@ -226,7 +231,7 @@ async fn start_engines(
         tell(&format!("starting {}", counted(args.engines, "emulated engine")));
         let model = args.model.clone().unwrap_or_else(|| MODEL.to_owned());
         for index in 0..args.engines {
-            let (spot, process) = engines::start(&format!("engine-{index}"), &model, 0, &ground.run).await?;
+            let (spot, process) = engines::start(program, &format!("engine-{index}"), &model, 0, &ground.run).await?;
             spots.push(spot);
             processes.push(Some(process));
         }
@@ -247,6 +252,7 @@ async fn start_engines(
 /// All at once, and then waits for each.
 async fn start_replicas(
     args: &Args,
+    program: &Path,
     config: &Path,
     ground: &Ground,
     ports: &mut Ports,
@@ -254,7 +260,7 @@ async fn start_replicas(
     let (mut spots, mut processes): Started<ReplicaSpot> = Started::default();
     for index in 0..usize::from(args.replicas) {
         let mut spot = ReplicaSpot::choose(index, ports)?;
-        processes.push(Some(spot.start(config, args.response_path, &ground.run)?));
+        processes.push(Some(spot.start(program, config, args.response_path, &ground.run)?));
         spots.push(spot);
     }
     for (spot, process) in spots.iter().zip(&mut processes) {

@@ -65,7 +65,10 @@ fn picture(
 ) -> Value {
     let both = || watched.replicas.iter().zip(told);
     let replicas = both().map(|(spot, told)| replica(spot, told.as_ref(), health.get(&spot.ext_proc).copied()));
-    let engines = watched.engines.iter().map(|spot| engine(spot, told, requests.get(&spot.address).copied()));
+    // Envoy counts no address that it has not used yet.
+    let unused = (!health.is_empty()).then_some(0);
+    let engines =
+        watched.engines.iter().map(|spot| engine(spot, told, requests.get(&spot.address).copied().or(unused)));
     let decisions = both().filter_map(|(spot, told)| Some((spot, told.as_ref()?.decisions.as_array()?)));
     let decisions = decisions.flat_map(|(spot, list)| {
         list.iter().take(DECISIONS_SHOWN).map(|one| {

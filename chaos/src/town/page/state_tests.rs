@@ -61,6 +61,7 @@ fn figures_that_are_not_there_are_null_and_not_zero() {
     let seen = picture(&watched(), &[Some(told(vec![])), None], &BTreeMap::new(), &BTreeMap::new());
     assert_eq!(seen["replicas"][0]["promises_kept"], Value::Null);
     assert_eq!(seen["engines"][0]["waiting"], Value::Null);
+    assert_eq!(seen["engines"][0]["requests"], Value::Null);
     assert_eq!(seen["engines"][0]["reachable"], json!(false));
 }
 
@@ -70,12 +71,12 @@ fn an_engine_is_shown_by_its_youngest_report_and_the_work_of_all_replicas() {
         Some(told(vec![endpoint(10, 9, 400, 2), endpoint(11, 0, 1, 0)])),
         Some(told(vec![endpoint(10, 4, 30, 5), endpoint(11, 0, 1, 0)])),
     ];
-    let requests = BTreeMap::from([(at(10), 12)]);
-    let seen = picture(&watched(), &tolds, &BTreeMap::new(), &requests);
+    let (health, requests) = (BTreeMap::from([(at(100), true)]), BTreeMap::from([(at(10), 12)]));
+    let seen = picture(&watched(), &tolds, &health, &requests);
     let engine = &seen["engines"][0];
     assert_eq!((&engine["waiting"], &engine["age_ms"]), (&json!(4), &json!(30.0)));
     assert_eq!((&engine["in_flight"], &engine["requests"], &engine["known_to"]), (&json!(7), &json!(12), &json!(2)));
-    assert_eq!(seen["engines"][1]["requests"], Value::Null);
+    assert_eq!(seen["engines"][1]["requests"], json!(0));
 }
 
 #[test]

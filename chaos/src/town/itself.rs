@@ -1,0 +1,57 @@
+//! Which program the town's engines and replicas are: this very one, with another verb.
+//!
+//! Must not know what the verbs do. A program that uses the town as a library (storms, benches) has no such verbs; its
+//! neighbour `town`, built beside it, has.
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use super::TownError;
+
+/// What the program is called.
+const NAME: &str = "town";
+
+/// The program to start: the one that was asked for, or ours, or our neighbour.
+pub(super) fn program(asked: Option<&Path>) -> Result<PathBuf, TownError> {
+    if let Some(asked) = asked {
+        return asked.canonicalize().map_err(TownError::file(format!("find --program {}", asked.display())));
+    }
+    let own = std::env::current_exe().map_err(TownError::file("find this program's own file"))?;
+    if is_town(&own) {
+        return Ok(own);
+    }
+    let neighbour = own.with_file_name(NAME).with_extension(std::env::consts::EXE_EXTENSION);
+    let cure = "find the program `town`; build it first (cargo build --bin town), in the same profile: ";
+    neighbour.canonicalize().map_err(TownError::file(format!("{cure}{}", neighbour.display())))
+}
+
+/// `program` with a verb and no flags yet.
+pub(super) fn command(program: &Path, verb: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(verb);
+    command
+}
+
+fn is_town(program: &Path) -> bool {
+    program.file_stem().is_some_and(|stem| stem == NAME)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_asked_for_must_be_there() {
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(program(Some(&own)).unwrap(), own.canonicalize().unwrap());
+        assert!(program(Some(Path::new("no/such/town"))).unwrap_err().to_string().contains("--program no/such/town"));
+    }
+
+    #[test]
+    fn only_the_town_itself_has_the_verbs() {
+        assert!(is_town(Path::new("target/release/town")));
+        assert!(!is_town(Path::new("target/release/deps/town-0f3a")) && !is_town(Path::new("town/bench")));
+    }
+}

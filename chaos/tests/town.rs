@@ -1,0 +1,85 @@
+//! A town is killed piece by piece and goes on. It needs Envoy, which the first run fetches, so it is asked for by name:
+//! `cargo test -p murmuration-chaos --test town -- --ignored`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use murmuration_chaos::town::args::Command;
+use murmuration_chaos::town::{Args, Town};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, sleep};
+
+fn args(more: &[&str]) -> Args {
+    let folder = std::env::temp_dir().join(format!("murmuration-town-{}", std::process::id()));
+    let own = ["town", "--port", "0", "--program", env!("CARGO_BIN_EXE_town"), "--dir", folder.to_str().unwrap()];
+    Command::try_parse_from(own.iter().chain(more)).unwrap().town
+}
+
+/// The status of a chat.
+async fn chat(at: SocketAddr) -> u16 {
+    let body = r#"{"model":"tiny","messages":[{"role":"user","content":"hello"}],"max_tokens":2}"#;
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: town\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn lives(pid: u32) -> bool {
+    let script = format!("kill -0 {pid} 2>/dev/null");
+    std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Envoy, which is fetched when it is not there"]
+async fn a_town_survives_the_death_of_its_parts_and_leaves_nothing_behind() {
+    let mut steps = Vec::new();
+    let args = args(&["--engines", "2", "--replicas", "2"]);
+    let mut town = Town::start(&args, &mut |step: &str| steps.push(step.to_owned())).await.unwrap();
+    assert!(steps.iter().any(|step| step == "starting 2 replicas"), "{steps:?}");
+    assert_eq!((chat(town.public).await, chat(town.direct).await), (200, 200));
+
+    town.kill_replica(0).await.unwrap();
+    assert!(town.kill_replica(0).await.is_err() && town.replicas[0].pid.is_none());
+    for _ in 0..20 {
+        assert_eq!(chat(town.public).await, 200);
+    }
+    town.restart_replica(0).await.unwrap();
+    town.kill_replica(1).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(chat(town.public).await, 200);
+    }
+
+    town.kill_engine(0).await.unwrap();
+    town.restart_replica(1).await.unwrap();
+    // A replica notices with its next scrape; until then the dead engine may still be picked.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        assert!(Instant::now() < deadline, "requests still go to the dead engine");
+        in_a_row = if chat(town.public).await == 200 { in_a_row + 1 } else { 0 };
+        sleep(Duration::from_millis(10)).await;
+    }
+    town.restart_engine(0).await.unwrap();
+    assert!(town.newly_dead().is_empty());
+    assert!(town.restart_engine(7).await.is_err() && town.kill_engine(7).await.is_err());
+
+    let run = town.run.clone();
+    let engines = town.engines.iter().filter_map(|one| one.pid);
+    let pids: Vec<u32> =
+        engines.chain(town.replicas.iter().filter_map(|one| one.pid)).chain(town.envoy_pid()).collect();
+    assert_eq!(pids.len(), 5);
+    let entrances = [town.public, town.direct, town.envoy_admin, town.page];
+    assert!(town.stop().await.is_empty());
+    assert!(pids.iter().all(|pid| !lives(*pid)));
+    for entrance in entrances {
+        assert!(TcpStream::connect(entrance).await.is_err(), "{entrance}");
+    }
+    std::fs::remove_dir_all(run).unwrap();
+}
