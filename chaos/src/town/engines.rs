@@ -51,13 +51,19 @@ pub(super) async fn start(
 pub(super) async fn adopt(index: usize, url: &str) -> Result<EngineSpot, TownError> {
     let fail = |why: String| TownError::Engine { url: url.to_owned(), why };
     let place = place(url).map_err(fail)?;
-    let mut found = tokio::net::lookup_host(&place).await.map_err(|why| fail(format!("can't resolve it: {why}")))?;
-    let address = found.next().ok_or_else(|| fail("its name has no address".to_owned()))?;
-    let (status, _) = client::fetch(address, "/health").await.map_err(|_| fail(no_answer(address)))?;
-    if !status.is_success() {
-        return Err(fail(format!("its /health answers {status}; is it still loading its model?")));
+    let found = tokio::net::lookup_host(&place).await.map_err(|why| fail(format!("can't resolve it: {why}")))?;
+    let mut unheard = "its name has no address".to_owned();
+    // `localhost` is two addresses, and an engine often listens on one of them.
+    for address in found {
+        match client::fetch(address, "/health").await {
+            Ok((status, _)) if status.is_success() => {
+                return Ok(EngineSpot { name: format!("engine-{index}"), address, pid: None });
+            }
+            Ok((status, _)) => unheard = format!("its /health answers {status}; is it still loading its model?"),
+            Err(_) => unheard = no_answer(address),
+        }
     }
-    Ok(EngineSpot { name: format!("engine-{index}"), address, pid: None })
+    Err(fail(unheard))
 }
 
 /// The first model that an engine serves.
