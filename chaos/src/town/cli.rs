@@ -81,7 +81,7 @@ async fn live(args: &Args) -> Result<bool, Failure> {
     let mut town = started?;
     print!("{}", table(&town, &program()));
     let outcome =
-        if args.check { judge(&town, args, &mut ending).await } else { stay(&mut town, args, &mut ending).await };
+        if args.check { judge(&mut town, args, &mut ending).await } else { stay(&mut town, args, &mut ending).await };
     eprintln!("town: stopping");
     for name in town.stop().await {
         eprintln!("town: {name} had to be killed");
@@ -96,7 +96,7 @@ async fn live(args: &Args) -> Result<bool, Failure> {
 /// A report as one line, and whether it is a good one.
 type Verdict = Option<(String, bool)>;
 
-async fn judge(town: &Town, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
+async fn judge(town: &mut Town, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
     eprintln!("town: sending the workload of --check");
     let target = check::Target {
         public: town.public,
@@ -114,6 +114,7 @@ async fn judge(town: &Town, args: &Args, ending: &mut Ending) -> Result<Verdict,
     let report = tokio::select! {
         biased;
         () = ending.comes() => return Err("stopped before the check was done".into()),
+        error = watch(town) => return Err(error.into()),
         report = checking => report?,
     };
     Ok(Some((serde_json::to_string(&report)?, report.passed())))
@@ -131,22 +132,24 @@ async fn stay(town: &mut Town, args: &Args, ending: &mut Ending) -> Result<Verdi
             None => std::future::pending().await,
         }
     };
-    let watching = async {
-        loop {
-            for (name, end) in town.newly_dead() {
-                eprintln!("town: {name} ended ({end}); the others go on");
-            }
-            if let Some(error) = town.envoy_end() {
-                return error;
-            }
-            sleep(WATCH_EVERY).await;
-        }
-    };
     tokio::select! {
         biased;
         () = ending.comes() => Ok(None),
         () = over => Ok(None),
-        error = watching => Err(error.into()),
+        error = watch(town) => Err(error.into()),
+    }
+}
+
+/// Tells of parts that end without being told to. Resolves when Envoy does, for then the town is of no use.
+async fn watch(town: &mut Town) -> TownError {
+    loop {
+        for (name, end) in town.newly_dead() {
+            eprintln!("town: {name} ended ({end}); the others go on");
+        }
+        if let Some(error) = town.envoy_end() {
+            return error;
+        }
+        sleep(WATCH_EVERY).await;
     }
 }
 

@@ -26,8 +26,8 @@ pub enum TownError {
         /// Why not.
         source: io::Error,
     },
-    /// A process ended while it was waited for.
-    #[error("{name} ended ({status}) before it was ready; its log, {}, ends with:\n{last}", log.display())]
+    /// A process ended by itself.
+    #[error("{name} ended ({status}) without being told to; its log, {}, ends with:\n{last}", log.display())]
     Ended {
         /// Which.
         name: String,
