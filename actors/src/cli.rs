@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{client, explain};
+use crate::admin::{client, explain, tables};
 use crate::args::{CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, Verb};
 use crate::ext_proc::{self, Limits};
 use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
@@ -48,6 +48,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Serve(args) => serve(*args).await,
             Verb::Check(args) => check(&args),
             Verb::Explain(args) => explain(args).await,
+            Verb::Fleet(args) => table(args.admin, "/debug/fleet", tables::fleet).await,
+            Verb::Peers(args) => table(args.admin, "/debug/peers", tables::peers).await,
         }
     });
     done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
@@ -72,6 +74,17 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     }
     let page = if args.request_id.is_some() { explain::page(&value) } else { explain::list(&value) };
     print!("{page}");
+    Ok(())
+}
+
+/// Prints what a replica's debug page says.
+async fn table(admin: SocketAddr, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
+    let (status, text) = client::fetch(admin, path).await.map_err(|why| Failure::new(1, why))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|why| Failure::new(1, why))?;
+    if !status.is_success() {
+        return Err(Failure::new(1, format!("{admin}: {}", value["error"].as_str().unwrap_or(&text))));
+    }
+    print!("{}", print(&value));
     Ok(())
 }
 

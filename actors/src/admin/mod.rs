@@ -7,6 +7,7 @@ pub mod explain;
 mod health;
 mod pages;
 mod readiness;
+pub mod tables;
 
 pub use health::HealthService;
 pub use pages::{Pages, router};

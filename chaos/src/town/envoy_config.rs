@@ -36,6 +36,9 @@ pub struct EnvoyPlan {
     pub direct: SocketAddr,
     /// Where requests enter that pass a foreign ext-proc server, and that server, which speaks without TLS.
     pub foreign: Option<(SocketAddr, SocketAddr)>,
+    /// Whether answers are shown to the pickers too. Where a picker leaves once it has answered, they must not be: Envoy
+    /// 1.40 loses what it has sent to a stream that ends before it is sent back.
+    pub shows_answers: bool,
     /// Envoy's admin pages.
     pub admin: SocketAddr,
     /// The replicas' ext-proc services.
@@ -56,12 +59,12 @@ pub struct Picker {
 /// Envoy's bootstrap for `plan`.
 pub fn bootstrap(plan: &EnvoyPlan) -> Value {
     let mut listeners = vec![
-        listener("public", plan.public, ENGINES, Some(ext_proc(PICKERS))),
+        listener("public", plan.public, ENGINES, Some(ext_proc(PICKERS, plan.shows_answers))),
         listener("direct", plan.direct, ENGINES_IN_TURN, None),
     ];
     let mut clusters = vec![pickers(&plan.pickers), engines(), engines_in_turn(&plan.engines)];
     if let Some((entrance, server)) = plan.foreign {
-        listeners.push(listener("foreign", entrance, ENGINES_IN_TURN, Some(ext_proc(FOREIGN))));
+        listeners.push(listener("foreign", entrance, ENGINES_IN_TURN, Some(ext_proc(FOREIGN, plan.shows_answers))));
         clusters.push(foreign(server));
     }
     json!({
@@ -106,7 +109,8 @@ fn listener(name: &str, at: SocketAddr, cluster: &str, ext_proc: Option<Value>) 
 
 /// The filter that asks `cluster`. In full duplex Envoy has no timeout for single messages: the replica's own deadlines
 /// hold. A replica that is gone is replaced by another one as long as Envoy's retry buffer holds the request (64 KiB).
-fn ext_proc(cluster: &str) -> Value {
+fn ext_proc(cluster: &str, shows_answers: bool) -> Value {
+    let (ends, body) = if shows_answers { ("SEND", "FULL_DUPLEX_STREAMED") } else { ("SKIP", "NONE") };
     let lb = json!({ "untyped": ["envoy.lb"] });
     json!({
         "name": "envoy.filters.http.ext_proc",
@@ -120,9 +124,9 @@ fn ext_proc(cluster: &str) -> Value {
                 "request_header_mode": "SEND",
                 "request_body_mode": "FULL_DUPLEX_STREAMED",
                 "request_trailer_mode": "SEND",
-                "response_header_mode": "SEND",
-                "response_body_mode": "FULL_DUPLEX_STREAMED",
-                "response_trailer_mode": "SEND",
+                "response_header_mode": ends,
+                "response_body_mode": body,
+                "response_trailer_mode": ends,
             },
             "message_timeout": REQUEST_MAX,
             "allow_content_length_header": true,

@@ -13,6 +13,7 @@ fn plan() -> EnvoyPlan {
         public: at(1),
         direct: at(2),
         foreign: None,
+        shows_answers: true,
         admin: at(3),
         pickers: vec![Picker { ext_proc: at(10), health: at(11) }, Picker { ext_proc: at(20), health: at(21) }],
         engines: vec![at(30), at(31), at(32)],
@@ -52,6 +53,14 @@ fn requests_that_enter_in_public_are_shown_to_a_picker_and_go_where_it_says() {
     let engines = named(&bootstrap, "clusters", ENGINES);
     assert_eq!(engines["type"], "ORIGINAL_DST");
     assert_eq!(engines["original_dst_lb_config"]["http_header_name"], "x-gateway-destination-endpoint");
+}
+
+#[test]
+fn a_picker_that_leaves_is_not_shown_answers() {
+    let bootstrap = bootstrap(&EnvoyPlan { shows_answers: false, ..plan() });
+    let mode = &manager(&bootstrap, "public")["http_filters"][0]["typed_config"]["processing_mode"];
+    assert_eq!((&mode["response_header_mode"], &mode["response_body_mode"]), (&json!("SKIP"), &json!("NONE")));
+    assert_eq!(mode["request_body_mode"], "FULL_DUPLEX_STREAMED");
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Town {
             public,
             direct: ports.free()?,
             foreign,
+            shows_answers: args.response_path == ResponsePath::Stay,
             admin: ports.free()?,
             pickers: replicas.iter().map(|one| Picker { ext_proc: one.ext_proc, health: one.health }).collect(),
             engines: engines.iter().map(|engine| engine.address).collect(),

@@ -1,0 +1,133 @@
+//! The fleet and the flock as tables, for people at a terminal.
+//!
+//! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// `/debug/fleet`: one line for each endpoint.
+pub fn fleet(fleet: &Value) -> String {
+    let mut page = format!(
+        "{:<28} {:<21} {:<8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>7} {:>8}  {}\n",
+        "ENDPOINT", "ADDRESS", "TRUST", "WAITING", "RUNNING", "KV", "IN FLIGHT", "OF PEERS", "UNSEEN", "BLOCKS", "AGE"
+    );
+    for row in items(&fleet["endpoints"]) {
+        let report = &row["report"];
+        let kv = report["kv_usage"].as_f64().map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0));
+        let trust = if row["reachable"] == false { "GONE" } else { text(&row["trust"]) };
+        // A page of text can always be written to.
+        let _ = writeln!(
+            page,
+            "{:<28} {:<21} {trust:<8} {:>7} {:>7} {kv:>6} {:>9} {:>9} {:>7} {:>8}  {}",
+            text(&row["endpoint"]["id"]),
+            text(&row["endpoint"]["address"]),
+            number(&report["waiting"]),
+            number(&report["running"]),
+            number(&row["in_flight"]["requests"]),
+            number(&row["foreign"]["requests"]),
+            number(&row["unseen"]),
+            number(&row["index_blocks"]),
+            span(&row["age"]),
+        );
+    }
+    let tickets = &fleet["tickets"];
+    let _ = writeln!(
+        page,
+        "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes",
+        number(&tickets["open"]),
+        number(&tickets["closed"]),
+        number(&tickets["expired"]),
+        number(&fleet["index_bytes"]),
+    );
+    page
+}
+
+/// `/debug/peers`: one line for each other replica that is known.
+pub fn peers(flock: &Value) -> String {
+    let mut page = format!("replica {} (life {})\n\n", text(&flock["replica"]), number(&flock["incarnation"]));
+    if flock["sharing"] == false {
+        page.push_str("this replica shares nothing: it was started without --peer\n");
+        return page;
+    }
+    let _ = writeln!(
+        page,
+        "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>9} {:>9}  STATE",
+        "PEER", "ZONE", "STREAM", "VERSION", "SAID", "HEARD", "GAPS", "IN FLIGHT", "QUIET"
+    );
+    for peer in items(&flock["peers"]) {
+        let member = &peer["member"];
+        let state = match (member.is_null(), member["card"]["draining"] == true) {
+            (true, _) => "lost",
+            (_, true) => "draining",
+            _ => "live",
+        };
+        let stream = match (peer["stream"].is_null(), peer["stream"]["connected"] == true) {
+            (true, _) => "none".to_owned(),
+            (_, true) => text(&member["card"]["peer"]).to_owned(),
+            _ => "connecting".to_owned(),
+        };
+        let heard = &peer["heard"];
+        let _ = writeln!(
+            page,
+            "{:<24} {:<10} {stream:<22} {:<9} {:>9} {:>9} {:>6} {:>9} {:>9}  {state}",
+            text(&peer["replica"]),
+            text(&member["card"]["zone"]),
+            text(&member["card"]["version"]),
+            number(&member["head"]),
+            number(&heard["upto"]),
+            number(&heard["gaps"]),
+            number(&heard["in_flight"]["requests"]),
+            span(&heard["quiet"]),
+        );
+    }
+    page
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn number(value: &Value) -> String {
+    value.as_u64().map_or("-".to_owned(), |number| number.to_string())
+}
+
+/// A span as serde writes it, in milliseconds or seconds.
+fn span(value: &Value) -> String {
+    let Some(seconds) = value["secs"].as_u64() else { return "-".to_owned() };
+    let millis = value["nanos"].as_u64().unwrap_or(0) / 1_000_000 + seconds.saturating_mul(1000);
+    if millis < 10_000 { format!("{millis}ms") } else { format!("{seconds}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_is_gone_says_so_and_one_without_a_report_shows_no_zeros() {
+        let row = |reachable: bool, report: Value| {
+            json!({"endpoint": {"id": "default/a", "address": "127.0.0.1:1"}, "report": report, "reachable": reachable,
+                "trust": "EXACT", "age": {"secs": 0, "nanos": 42_000_000}, "in_flight": {"requests": 1},
+                "foreign": {"requests": 2}, "unseen": 3, "index_blocks": 4})
+        };
+        let report = json!({"waiting": 7, "running": 8, "kv_usage": 0.25});
+        let page = fleet(&json!({"endpoints": [row(true, report), row(false, Value::Null)]}));
+        let rows: Vec<Vec<&str>> = page.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["default/a", "127.0.0.1:1", "EXACT", "7", "8", "25%", "1", "2", "3", "4", "42ms"]);
+        assert_eq!(rows[1][2..6], ["GONE", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn a_peer_that_only_the_books_remember_is_lost() {
+        let heard = json!({"upto": 9, "gaps": 0, "in_flight": {"requests": 1}, "quiet": {"secs": 12, "nanos": 0}});
+        let peer = json!({"replica": "r1", "member": null, "stream": null, "heard": heard});
+        let page = peers(&json!({"replica": "r0", "incarnation": 1, "sharing": true, "peers": [peer]}));
+        assert!(page.lines().last().is_some_and(|line| line.starts_with("r1 ") && line.ends_with("12s  lost")), "{page}");
+    }
+}

@@ -1,0 +1,46 @@
+//! How a replica takes part in the flock.
+//!
+//! Must not know flags.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use murmuration::id::{Incarnation, ReplicaId};
+
+use crate::gossip::Seal;
+use crate::peers::PeerTls;
+
+/// Everything about it.
+#[derive(Clone, Debug)]
+pub struct FlockSettings {
+    /// This replica's name, its own in the tier.
+    pub me: ReplicaId,
+    /// Which of its lives this is.
+    pub incarnation: Incarnation,
+    /// Its zone; empty where it has none.
+    pub zone: String,
+    /// The tier's name: replicas of another one are not listened to.
+    pub tier: String,
+    /// Where gossip is received.
+    pub gossip: SocketAddr,
+    /// Where peers send gossip to.
+    pub advertise: SocketAddr,
+    /// Where ext-proc is served, as others reach it.
+    pub ext_proc: SocketAddr,
+    /// Where others are looked for: `host:port`, a DNS name's every address.
+    pub seeds: Vec<String>,
+    /// From one round of gossip to the next.
+    pub interval: Duration,
+    /// How datagrams are sealed.
+    pub seal: Seal,
+    /// Peer streams: where others reach them, and how they are secured; `None` where facts go by gossip alone.
+    pub streams: Option<(SocketAddr, PeerTls)>,
+    /// Whether each endpoint has one keeper; else every replica scrapes all.
+    pub one_keeper: bool,
+}
+
+/// The life that begins now: lives are told apart, and ordered, by when they began.
+pub fn incarnation_now() -> Incarnation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Incarnation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
