@@ -9,6 +9,7 @@ use super::near;
 use super::parts::{self, Part};
 use super::raw::{RawPlugin, Reference};
 use super::tree::Node;
+use super::wording;
 use crate::plugin::catalog::{Catalog, Plugin};
 use crate::plugin::contract::Produced;
 use crate::plugin::elsewhere::{self, NOT_HERE_YET};
@@ -95,12 +96,26 @@ impl<'c> Shelf<'c> {
     pub(super) fn resolve(&self, reference: &Reference, complaints: &mut Complaints) -> Option<&Declared> {
         let found = self.find(&reference.name);
         if found.is_none() {
-            let near = near::did_you_mean(&reference.name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
-            let cure = near.unwrap_or_else(|| "declare it under `plugins`".to_owned());
-            let said = format!("no plugin is called `{}`; {cure}", reference.name);
+            let said = format!("no plugin is called `{}`; {}", reference.name, self.cure(&reference.name));
             complaints.add(reference.place, &reference.path, said);
         }
         found
+    }
+
+    /// What to do about a name that no plugin has: a declared name may be meant, or a type that is to be declared first.
+    fn cure(&self, name: &str) -> String {
+        let types = || self.types().chain(elsewhere::types());
+        let declared = near::did_you_mean(name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
+        if types().any(|kind| kind == name) {
+            return format!("declare it with `- type: {name}` under `plugins`");
+        }
+        let near = declared.or_else(|| near::did_you_mean(name, types()));
+        near.unwrap_or_else(|| "declare it under `plugins`".to_owned())
+    }
+
+    /// The types that are here.
+    fn types(&self) -> impl Iterator<Item = &'static str> {
+        self.catalog.types().chain(parts::TYPES)
     }
 
     /// The name of the first plugin of the type `kind`, which is added with its defaults where there is none.
@@ -132,7 +147,12 @@ impl<'c> Shelf<'c> {
         for nth in 0..FAULTS_MAX {
             match self.build(&plugin.kind, &given) {
                 Some(Ok(built)) if nth == 0 => return built,
-                Some(Err(fault)) if nth == 0 || !fault.steps.is_empty() => {
+                Some(Err(fault)) => {
+                    let fault = fault.at_its_field(&given);
+                    // A whole that does not fit once a field was left out may be our own doing.
+                    if nth > 0 && fault.steps.is_empty() {
+                        break;
+                    }
                     tell(&fault, plugin, complaints);
                     let Some(Step::Key(key)) = fault.steps.first() else { break };
                     given.as_object_mut().and_then(|fields| fields.remove(key));
@@ -145,14 +165,15 @@ impl<'c> Shelf<'c> {
 
     /// The given parameters, where the type is known and they can be read as JSON.
     fn known(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> Option<Value> {
-        let here = || self.catalog.types().chain(parts::TYPES);
+        let here = || self.types();
         if !here().any(|kind| kind == plugin.kind) {
             let path = format!("{}.type", plugin.path);
             match elsewhere::sentence(&plugin.kind) {
                 Some(said) => complaints.not_here_yet(plugin.kind_place, path, said),
                 None => {
                     let near = near::did_you_mean(&plugin.kind, here().chain(elsewhere::types()));
-                    let cure = near.unwrap_or_else(|| "see docs/plugins for those there are".to_owned());
+                    let cure =
+                        near.unwrap_or_else(|| format!("there are {}", near::listed(&alike(&plugin.kind, here()))));
                     let said = format!("no plugin type is called `{}`; {cure}", plugin.kind);
                     complaints.add(plugin.kind_place, path, said);
                 }
@@ -185,6 +206,13 @@ impl<'c> Shelf<'c> {
     }
 }
 
+/// The `known` types of the same kind, which the last word tells (`...-scorer`); all of them where none is.
+fn alike<'a>(kind: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let word = kind.rsplit('-').next();
+    let (same, others): (Vec<&str>, Vec<&str>) = known.partition(|known| known.rsplit('-').next() == word);
+    if same.is_empty() { others } else { same }
+}
+
 /// Complains about a fault at its own line.
 fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
     let root: Option<&Node> = plugin.parameters.as_ref().map(|field| field.node);
@@ -197,7 +225,10 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
         }
     }
     let sentence = match &fault.unknown {
-        None => fault.sentence.clone(),
+        None => {
+            let got = root.map_or_else(|| "nothing".to_owned(), |node| node.at(&fault.steps).kind());
+            wording::of_misfit(&fault.sentence, &got)
+        }
         Some((field, known)) if known.is_empty() => {
             format!("no parameter is called `{field}`; `{}` takes none", plugin.kind)
         }

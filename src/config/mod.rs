@@ -18,6 +18,7 @@ mod read;
 mod sections;
 mod tree;
 mod walk;
+mod wording;
 
 pub use blueprint::Blueprint;
 pub use complaint::ConfigErrors;

@@ -5,6 +5,7 @@
 use super::complaint::{Complaints, Place};
 use super::gates;
 use super::near;
+use super::tree::Value;
 use super::walk::{Field, Fields};
 
 pub(super) const API_VERSION: &str = "llm-d.ai/v1alpha1";
@@ -67,6 +68,11 @@ pub(super) struct RawSource {
 
 /// Reads the whole document.
 pub(super) fn read<'n>(document: &Field<'n>, complaints: &mut Complaints) -> Option<Raw<'n>> {
+    if !matches!(document.node.value, Value::Map(_)) {
+        let said = format!("a configuration begins with `apiVersion` and `kind`, and this is {}", document.node.kind());
+        document.complain(complaints, said);
+        return None;
+    }
     let mut fields = document.fields(complaints)?;
     head(&mut fields, complaints);
     let mut raw = Raw::default();

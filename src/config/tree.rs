@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::Spanned;
+use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 
 use super::complaint::{Complaints, Place};
 use crate::plugin::parameters::Step;
@@ -44,22 +44,36 @@ const EXACT_MAX: f64 = (1u64 << 53) as f64;
 
 /// Reads one document; `None` after a complaint.
 pub(super) fn parse(text: &str, complaints: &mut Complaints) -> Option<Node> {
-    match serde_saphyr::from_str::<Node>(text) {
+    // `.nan` is let through, so that whoever reads the number complains, at its path and beside all other complaints.
+    let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
         Ok(node) => Some(node),
         Err(error) => {
             let place = error.location().map_or(Place { line: 1, column: 1 }, place);
-            complaints.add(place, "", format!("not YAML that can be read: {}", sentence(error.without_snippet())));
+            complaints.add(place, "", sentence(error.without_snippet()));
             None
         }
     }
 }
 
-/// The parser's own words, without the place that stands at the line's head already.
+/// What is wrong, where a person can mend it by these words alone; else the parser's own, without the place that stands
+/// at the line's head already.
 fn sentence(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return format!("the key `{key}` is there already; keep one of the two");
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            return "a second document begins here (`---`), and one is read; keep one".to_owned();
+        }
+        _ => {}
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     let said = first.split(" at line ").next().unwrap_or_default();
-    said.trim_start_matches("error: ").trim_end_matches('.').to_owned()
+    let said = said.trim_start_matches("error: ").trim_end_matches('.');
+    let cure = if said.contains("tab") { "; YAML is indented by spaces" } else { "" };
+    format!("not YAML that can be read: {said}{cure}")
 }
 
 fn place(location: serde_saphyr::Location) -> Place {
@@ -97,6 +111,17 @@ impl Node {
             Some((_, node)) => node.place_of(rest, key),
             None => self.place,
         }
+    }
+
+    /// Where `steps` lead; they end where they leave the tree.
+    pub(super) fn at(&self, steps: &[Step]) -> &Self {
+        let Some((step, rest)) = steps.split_first() else { return self };
+        let next = match (&self.value, step) {
+            (Value::Map(entries), Step::Key(name)) => entries.iter().find(|(key, _)| key.text == *name).map(|(_, n)| n),
+            (Value::List(items), Step::Index(index)) => items.get(*index),
+            _ => None,
+        };
+        next.map_or(self, |node| node.at(rest))
     }
 
     /// Adds the places and paths of all numbers that JSON lacks; this node's path is `path`.

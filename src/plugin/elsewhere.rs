@@ -13,7 +13,7 @@ pub(crate) fn sentence(kind: &str) -> Option<String> {
             "`{kind}` is deprecated in llm-d and {NOT_HERE_YET}; its successor is `{successor}`{here}"
         ));
     }
-    TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}"))
+    TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}; leave it out"))
 }
 
 /// Types that llm-d means to remove, and what replaces them.

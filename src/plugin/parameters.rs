@@ -69,6 +69,18 @@ impl Fault {
     pub(crate) fn whole(sentence: String) -> Self {
         Self { steps: Vec::new(), sentence, unknown: None }
     }
+
+    /// A fault of the whole whose sentence begins with one of the `given` fields (`port must be ...`, `port: ...`) is a
+    /// fault of that field.
+    pub(crate) fn at_its_field(mut self, given: &Value) -> Self {
+        let end = self.sentence.find([' ', ':']).unwrap_or(self.sentence.len());
+        let (field, rest) = self.sentence.split_at(end);
+        if self.steps.is_empty() && given.get(field).is_some() {
+            self.steps.push(Step::Key(field.to_owned()));
+            self.sentence = rest.trim_start_matches([' ', ':']).to_owned();
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +105,17 @@ mod tests {
         assert_eq!(fault.unknown.unwrap(), ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into()]));
         let fault = read::<crate::plugin::contract::NoParameters>(&serde_json::json!({"x": 1})).unwrap_err();
         assert_eq!(fault.unknown.unwrap(), ("x".into(), vec![]));
+    }
+
+    #[test]
+    fn a_sentence_that_begins_with_a_given_field_is_about_that_field() {
+        let given = serde_json::json!({"port": 0});
+        let fault = |sentence: &str| Fault::whole(sentence.to_owned()).at_its_field(&given);
+        let at_port =
+            |sentence: &str| Fault { steps: vec![Step::Key("port".into())], ..Fault::whole(sentence.to_owned()) };
+        assert_eq!(fault("port must not be 0"), at_port("must not be 0"));
+        assert_eq!(fault("port: \"x\" is no port"), at_port("\"x\" is no port"));
+        assert_eq!(fault("path must begin with `/`"), Fault::whole("path must begin with `/`".to_owned()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
     let p = &*parameters;
     match p.scheme.as_str() {
         "http" => {}
-        "https" => return Err("scraping over https is known to llm-d and not here yet; use `scheme: http`".to_owned()),
+        "https" => return Err("scheme `https` is known to llm-d and not here yet; use `http`".to_owned()),
         other => return Err(format!("scheme must be `http` or `https`, got {other:?}")),
     }
     if !p.path.starts_with('/') {

@@ -33,7 +33,7 @@ pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
     }
     let staleness = duration::read(&p.metrics_staleness_threshold);
     if staleness.map_err(|why| format!("metricsStalenessThreshold: {why}"))? != std::time::Duration::from_millis(200) {
-        let why = "a metricsStalenessThreshold other than 200ms is known to llm-d and not here yet";
+        let why = "metricsStalenessThreshold: another one than 200ms is known to llm-d and not here yet";
         return Err(format!("{why}; leave it out: a report counts the less the older it is"));
     }
     if p.headroom < 0.0 {

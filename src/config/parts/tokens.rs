@@ -34,13 +34,13 @@ struct Estimate {
 pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
     let not_here = |what: &str, cure: &str| Err(format!("{what} is known to llm-d and not here yet; {cure}"));
     if parameters.vllm.is_some() {
-        return not_here("the vllm mode", "leave `vllm` out and tokens are estimated");
+        return not_here("vllm: counting by an engine", "leave it out and tokens are estimated");
     }
     if parameters.uds_tokenizer_config.is_some() {
-        return not_here("udsTokenizerConfig", "leave it out and tokens are estimated");
+        return not_here("udsTokenizerConfig: counting by a tokenizer", "leave it out and tokens are estimated");
     }
     if parameters.estimate.image.is_some() || parameters.estimate.video.is_some() {
-        return not_here("the estimate of images and videos", "leave `image` and `video` out");
+        return not_here("estimate: counting images and videos", "leave `image` and `video` out");
     }
     Ok(Part::Tokens)
 }

@@ -125,7 +125,7 @@ impl FilterPlugin for PrefixCacheAffinityFilter {
         }
         if p.ttft_source == TtftSource::LatencyPredictor || p.latency_prediction_info_producer_name.is_some() {
             return Err(
-                "the latency predictor is known to llm-d and not here yet; use `ttftSource: prefillThroughput` \
+                "ttftSource: the latency predictor is known to llm-d and not here yet; use `prefillThroughput` \
                         and no `latencyPredictionInfoProducerName`"
                     .to_owned(),
             );
