@@ -39,6 +39,10 @@ pub struct Config {
     pub response_path: ResponsePath,
     /// Endpoints in a destination at most.
     pub destinations: usize,
+    /// How long leaving may take.
+    pub drain_timeout: Duration,
+    /// From one scrape of an engine to the next.
+    pub interval: Duration,
 }
 
 /// What a replica counts, as its metrics and its debug pages tell.
@@ -61,7 +65,12 @@ pub struct Replica {
     channel: Channel,
     telemetry: Telemetry,
     inner: replica::Replica,
-    endpoints_file: PathBuf,
+    endpoints_file: EndpointsFile,
+}
+
+/// A file of its own for each replica, gone with it.
+struct EndpointsFile {
+    path: PathBuf,
 }
 
 /// Takes candidates in their order.
@@ -96,7 +105,14 @@ impl PickerPlugin for InOrder {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { body_bytes: 64 << 20, streams_max: 10_000, response_path: ResponsePath::Stay, destinations: 1 }
+        Self {
+            body_bytes: 64 << 20,
+            streams_max: 10_000,
+            response_path: ResponsePath::Stay,
+            destinations: 1,
+            drain_timeout: Duration::from_secs(10),
+            interval: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -105,17 +121,37 @@ impl Default for Config {
 impl Replica {
     /// Starts a replica whose pool has these endpoints, and waits until it is ready.
     pub async fn start(config: Config, endpoints: &[&str]) -> Self {
-        let endpoints_file = endpoints_file(endpoints);
-        let settings = settings(&config, &endpoints_file);
+        let file = EndpointsFile::new();
+        file.write(endpoints);
+        let mut replica = Self::with_file(config, file).await;
+        replica.ready().await;
+        replica
+    }
+
+    /// Starts a replica that nobody told yet which endpoints there are.
+    pub async fn born(config: Config) -> Self {
+        Self::with_file(config, EndpointsFile::new()).await
+    }
+
+    async fn with_file(config: Config, endpoints_file: EndpointsFile) -> Self {
+        let settings = settings(&config, &endpoints_file.path);
         let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
         let bind = || TcpListener::bind("127.0.0.1:0");
         let listeners =
             Listeners { ext_proc: bind().await.unwrap(), health: bind().await.unwrap(), admin: bind().await.unwrap() };
         let inner = replica::Replica::start(settings, listeners, telemetry.clone()).await.unwrap();
-        inner.readiness().wait_for(|readiness| readiness.is_ready()).await.unwrap();
-        let address = format!("http://{}", inner.addresses().ext_proc);
-        let channel = Endpoint::try_from(address).unwrap().connect().await.unwrap();
+        let channel = channel(inner.addresses().ext_proc).await;
         Self { channel, telemetry, inner, endpoints_file }
+    }
+
+    /// Writes its endpoints file anew; the replica looks once a second.
+    pub fn announce(&self, endpoints: &[&str]) {
+        self.endpoints_file.write(endpoints);
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self) {
+        self.inner.readiness().wait_for(|readiness| readiness.is_ready()).await.unwrap();
     }
 
     /// A client of its ext-proc service.
@@ -135,9 +171,7 @@ impl Replica {
 
     /// Leaves in order.
     pub async fn drain(self) {
-        let Self { inner, endpoints_file, .. } = self;
-        inner.drain().await;
-        let _ = std::fs::remove_file(endpoints_file);
+        self.inner.drain().await;
     }
 
     /// Tickets that are open.
@@ -177,10 +211,36 @@ impl Replica {
     }
 }
 
-fn endpoints_file(endpoints: &[&str]) -> PathBuf {
-    static FILES: AtomicU64 = AtomicU64::new(0);
-    let name = format!("murmuration-{}-{}.yaml", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
-    let path = std::env::temp_dir().join(name);
+/// A channel to a server on loopback.
+pub async fn channel(address: SocketAddr) -> Channel {
+    Endpoint::try_from(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+// === impl EndpointsFile ===
+
+impl EndpointsFile {
+    /// The file's name; there is no file yet.
+    fn new() -> Self {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        let name = format!("murmuration-{}-{}.yaml", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+        Self { path: std::env::temp_dir().join(name) }
+    }
+
+    /// Swaps the file, so that nobody reads half of one.
+    fn write(&self, endpoints: &[&str]) {
+        let new = self.path.with_extension("new");
+        std::fs::write(&new, endpoints_text(endpoints)).unwrap();
+        std::fs::rename(&new, &self.path).unwrap();
+    }
+}
+
+impl Drop for EndpointsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn endpoints_text(endpoints: &[&str]) -> String {
     let mut text = format!("objectives:\n- {{name: {SHEDDABLE}, priority: -1}}\nendpoints:\n");
     if endpoints.is_empty() {
         text = text.replace("endpoints:", "endpoints: []");
@@ -189,8 +249,7 @@ fn endpoints_file(endpoints: &[&str]) -> PathBuf {
         let address: SocketAddr = endpoint.parse().unwrap();
         writeln!(text, "- {{name: e{i:03}, address: \"{}\", port: {}}}", address.ip(), address.port()).unwrap();
     }
-    std::fs::write(&path, text).unwrap();
-    path
+    text
 }
 
 fn settings(config: &Config, endpoints_file: &std::path::Path) -> ReplicaSettings {
@@ -217,13 +276,13 @@ schedulingProfiles:
         config_text,
         config_name: "test".to_owned(),
         catalog: || Catalog::builtin().picker::<InOrder>(),
-        interval: Duration::from_secs(3600),
+        interval: config.interval,
         gauges_interval: Duration::from_secs(3600),
         limits,
         response_path: config.response_path,
         index_bytes_max: 64 << 20,
         lease: Duration::from_secs(3600),
         tls: Tls::Plain,
-        drain_timeout: Duration::from_secs(10),
+        drain_timeout: config.drain_timeout,
     }
 }

@@ -1,0 +1,149 @@
+//! What a replica says of its health, by gRPC and by HTTP, through its whole life.
+//!
+//! | rule | test |
+//! |---|---|
+//! | P7: `liveness` is the process, every other name readiness | `a_replica_lives_before_it_is_ready`, `every_name_but_liveness_tells_readiness` |
+//! | not serving before discovery | `a_replica_lives_before_it_is_ready` |
+//! | not serving once a drain began, and serving who still comes | `a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began` |
+//! | Watch is there, so a proxy need not ask again | `a_watcher_hears_of_each_change` |
+//! | defect 14: the ext-proc port tells no health of its own | `the_ext_proc_port_claims_no_health` |
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use murmuration_actors::admin::client;
+use support::envoy::{COMPLETION, destination, post, request_body, response_headers};
+use support::replica::channel;
+use support::{Config, Replica};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use tonic::{Code, Streaming};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+const POOL: [&str; 1] = ["127.0.0.1:7"];
+/// Names that tell readiness: the written ones, and any that a chart may ask for.
+const READINESS: [&str; 4] = ["readiness", "", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
+/// A test that waits longer has failed; none passes by waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One who asks for health.
+struct Prober {
+    client: HealthClient<Channel>,
+    admin: SocketAddr,
+}
+
+impl Prober {
+    async fn of(replica: &Replica) -> Self {
+        let at = replica.addresses();
+        Self { client: HealthClient::new(channel(at.health).await), admin: at.admin }
+    }
+
+    async fn check(&mut self, service: &str) -> ServingStatus {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        self.client.check(request).await.unwrap().into_inner().status()
+    }
+
+    /// Asserts what all names of readiness and `/readyz` say, and that the replica is alive by both ways.
+    async fn assert_alive_and(&mut self, ready: ServingStatus, page: (u16, &str)) {
+        for name in READINESS {
+            assert_eq!(self.check(name).await, ready, "{name:?}");
+        }
+        assert_eq!(self.check("liveness").await, ServingStatus::Serving);
+        let (status, text) = client::fetch(self.admin, "/readyz").await.unwrap();
+        assert_eq!((status.as_u16(), text.trim_end()), page);
+        assert_eq!(client::fetch(self.admin, "/healthz").await.unwrap().0, 200);
+    }
+
+    async fn watch(&mut self, service: &str) -> Streaming<HealthCheckResponse> {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        self.client.watch(request).await.unwrap().into_inner()
+    }
+}
+
+/// The next status on a watch; `None` at its end.
+async fn next(watch: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatus> {
+    let message = timeout(PATIENCE, watch.message()).await.expect("a word in time");
+    message.ok().flatten().map(|message| message.status())
+}
+
+#[tokio::test]
+async fn a_replica_lives_before_it_is_ready() {
+    let mut replica = Replica::born(Config::default()).await;
+    let mut prober = Prober::of(&replica).await;
+    prober.assert_alive_and(ServingStatus::NotServing, (503, "endpoints not known yet")).await;
+    replica.announce(&POOL);
+    replica.ready().await;
+    prober.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
+}
+
+#[tokio::test]
+async fn every_name_but_liveness_tells_readiness() {
+    let replica = Replica::start(Config::default(), &POOL).await;
+    Prober::of(&replica).await.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
+}
+
+#[tokio::test]
+async fn a_pool_without_endpoints_is_ready_to_say_so() {
+    // llm-d's too: readiness is whether the pool is known. A replica that hid here would leave Envoy without its 503.
+    let replica = Replica::start(Config::default(), &[]).await;
+    Prober::of(&replica).await.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_each_change() {
+    let mut replica = Replica::born(Config::default()).await;
+    let mut prober = Prober::of(&replica).await;
+    let (mut readiness, mut liveness) = (prober.watch("readiness").await, prober.watch("liveness").await);
+    assert_eq!(next(&mut readiness).await, Some(ServingStatus::NotServing));
+    assert_eq!(next(&mut liveness).await, Some(ServingStatus::Serving));
+    replica.announce(&POOL);
+    assert_eq!(next(&mut readiness).await, Some(ServingStatus::Serving));
+    replica.ready().await;
+    let draining = tokio::spawn(replica.drain());
+    assert_eq!(next(&mut readiness).await, Some(ServingStatus::NotServing));
+    timeout(PATIENCE, draining).await.expect("a drain ends").unwrap();
+    assert_eq!(next(&mut readiness).await, None, "a replica that left says nothing more");
+    while let Some(status) = next(&mut liveness).await {
+        assert_eq!(status, ServingStatus::Serving, "a drain is no reason to restart");
+    }
+}
+
+#[tokio::test]
+async fn a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began() {
+    // The notice for the proxy is a quarter of this; the rest is for the open stream, which ends by the test's word.
+    let config = Config { drain_timeout: Duration::from_secs(8), ..Config::default() };
+    let replica = Replica::start(config, &POOL).await;
+    let mut prober = Prober::of(&replica).await;
+    let mut watch = prober.watch("").await;
+    assert_eq!(next(&mut watch).await, Some(ServingStatus::Serving));
+    let (mut early, mut late) = (replica.talk(), replica.talk());
+    early.ask(post(&[]), COMPLETION).await;
+
+    let draining = tokio::spawn(replica.drain());
+    assert_eq!(next(&mut watch).await, Some(ServingStatus::NotServing));
+    prober.assert_alive_and(ServingStatus::NotServing, (503, "draining")).await;
+    late.say(post(&[])).await;
+    late.say(request_body(COMPLETION, true)).await;
+    assert_eq!(destination(&late.answer().await), POOL[0], "a proxy that did not notice yet is served");
+    assert!(!draining.is_finished());
+    for talk in [&mut early, &mut late] {
+        talk.say(response_headers(&[(":status", "200")], true)).await;
+        talk.close();
+        while talk.hear().await.is_some() {}
+    }
+    timeout(PATIENCE, draining).await.expect("a drain ends").unwrap();
+    assert_eq!(next(&mut watch).await, None);
+}
+
+#[tokio::test]
+async fn the_ext_proc_port_claims_no_health() {
+    let replica = Replica::born(Config::default()).await;
+    let mut client = HealthClient::new(channel(replica.addresses().ext_proc).await);
+    let told = client.check(HealthCheckRequest { service: String::new() }).await;
+    assert_eq!(told.unwrap_err().code(), Code::Unimplemented, "only the health port knows, so only it answers");
+}
