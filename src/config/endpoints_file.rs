@@ -54,7 +54,15 @@ pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
 }
 
 fn document(field: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointsFile> {
+    // A file that is being written begins empty, and that must not empty the pool.
+    if matches!(field.node.value, tree::Value::Null) {
+        field.complain(complaints, "the file says nothing; `endpoints: []` is a pool without endpoints");
+        return None;
+    }
     let mut fields = field.fields(complaints)?;
+    if !fields.has("endpoints") {
+        field.complain(complaints, "`endpoints` is missing; `endpoints: []` is a pool without endpoints");
+    }
     let mut file = EndpointsFile::default();
     let mut names = BTreeSet::new();
     for item in fields.take("endpoints").map(|list| list.list(complaints)).unwrap_or_default() {

@@ -44,6 +44,17 @@ fn an_empty_pool_is_a_valid_file() {
     assert_eq!(read("endpoints:\n", "e.yaml").unwrap(), EndpointsFile::default());
 }
 
+/// A file that is being written begins empty; it must not empty the pool.
+#[test]
+fn a_file_with_nothing_in_it_is_no_empty_pool() {
+    for text in ["", " \n", "# endpoints follow\n", "---\n"] {
+        let said = read(text, "e.yaml").unwrap_err().to_string();
+        assert!(said.ends_with(": the file says nothing; `endpoints: []` is a pool without endpoints"), "{said}");
+    }
+    let said = read("objectives: []\n", "e.yaml").unwrap_err().to_string();
+    assert!(said.starts_with("e.yaml:1:1: `endpoints` is missing"), "{said}");
+}
+
 #[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place() {
     let text = "

@@ -116,6 +116,11 @@ impl<'n> Fields<'n> {
         present.then(|| Field { path: self.below(key), node: entry.node })
     }
 
+    /// Whether a field called `key` is left, even as null.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().flatten().any(|entry| entry.key == key)
+    }
+
     /// [`Self::take`], complaining when it is absent.
     pub(super) fn require(&mut self, key: &'static str, complaints: &mut Complaints) -> Option<Field<'n>> {
         let field = self.take(key);
