@@ -14,6 +14,7 @@ use std::time::Duration;
 use murmuration::chance::Chance;
 use murmuration::plugin::{Catalog, Picker, PickerPlugin};
 use murmuration::schedule::{Ask, Candidate};
+use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use murmuration_actors::ext_proc::{Limits, ResponsePath};
 use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
@@ -180,15 +181,28 @@ impl Replica {
         summary.tickets.open as usize
     }
 
+    /// What it believes of its pool.
+    pub async fn fleet(&self) -> FleetSummary {
+        self.inner.scheduler().summary().await.unwrap()
+    }
+
+    /// What it believes of the endpoint at `address`.
+    pub async fn endpoint(&self, address: SocketAddr) -> EndpointSummary {
+        let endpoints = self.fleet().await.endpoints;
+        endpoints.into_iter().find(|one| one.endpoint.address == address).expect("an endpoint of the pool")
+    }
+
+    /// The sum of its metrics whose line begins like this.
+    pub fn metric(&self, wanted: &str) -> u64 {
+        sum(&self.telemetry.page(), wanted)
+    }
+
     /// Its figures.
     pub async fn figures(&self) -> Figures {
         let summary = self.inner.scheduler().summary().await.unwrap();
         let busy = summary.endpoints.iter().filter(|endpoint| endpoint.in_flight.requests > 0);
         let page = self.telemetry.page();
-        let sum = |wanted: &str| {
-            let lines = page.lines().filter(|line| line.starts_with(wanted));
-            lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
-        };
+        let sum = |wanted: &str| sum(&page, wanted);
         Figures {
             in_flight: busy.map(|e| (e.endpoint.address, e.in_flight.requests as usize)).collect(),
             prompt_tokens: sum("llm_d_epp_request_input_tokens_sum"),
@@ -200,15 +214,41 @@ impl Replica {
 
     /// Waits until its figures are as `wanted`; they follow a stream's end by a moment.
     pub async fn until(&self, wanted: impl Fn(&Figures) -> bool) -> Figures {
-        for _ in 0..3_000 {
-            let figures = self.figures().await;
-            if wanted(&figures) {
-                return figures;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the figures never came: {:?}", self.figures().await);
+        let figures = || self.figures();
+        until(figures, wanted).await
     }
+
+    /// Waits until what it believes of the endpoint at `address` is as `wanted`.
+    pub async fn until_endpoint(
+        &self,
+        address: SocketAddr,
+        wanted: impl Fn(&EndpointSummary) -> bool,
+    ) -> EndpointSummary {
+        until(|| self.endpoint(address), wanted).await
+    }
+
+    /// Waits until the metrics that begin like this sum up to `least`.
+    pub async fn until_metric(&self, metric: &str, least: u64) -> u64 {
+        until(async || self.metric(metric), |sum| *sum >= least).await
+    }
+}
+
+/// Looks until it sees what is wanted. There is no shorter way to know of what happens beside the test.
+async fn until<T: std::fmt::Debug>(look: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+    for _ in 0..3_000 {
+        let seen = look().await;
+        if wanted(&seen) {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came: {:?}", look().await);
+}
+
+/// The sum of the series of a metrics page whose line begins with `wanted`.
+fn sum(page: &str, wanted: &str) -> u64 {
+    let lines = page.lines().filter(|line| line.starts_with(wanted));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
 }
 
 /// A channel to a server on loopback.
