@@ -59,6 +59,8 @@ pub struct Figures {
     pub engine_errors: u64,
     /// Requests that ended in order.
     pub completed: u64,
+    /// Streams that are open.
+    pub streams: u64,
 }
 
 /// A running replica; it stops when dropped.
@@ -209,6 +211,7 @@ impl Replica {
             completion_tokens: sum("llm_d_epp_request_output_tokens_sum"),
             engine_errors: sum("murmuration_tickets_closed_total{outcome=\"EngineError\"}"),
             completed: sum("murmuration_tickets_closed_total{outcome=\"Completed\"}"),
+            streams: sum("llm_d_epp_extproc_streams_inflight "),
         }
     }
 
@@ -251,9 +254,12 @@ fn sum(page: &str, wanted: &str) -> u64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
 }
 
-/// A channel to a server on loopback.
+/// A channel to a server on loopback. Its windows are wide: a test hears streams one after the other, and those that it
+/// did not come to yet must not hold up the one that it listens to.
 pub async fn channel(address: SocketAddr) -> Channel {
-    Endpoint::try_from(format!("http://{address}")).unwrap().connect().await.unwrap()
+    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+    let endpoint = endpoint.initial_connection_window_size(1 << 30).initial_stream_window_size(16 << 20);
+    endpoint.connect().await.unwrap()
 }
 
 // === impl EndpointsFile ===
