@@ -2,15 +2,19 @@
 //!
 //! Must not know what a flag does. Names and defaults are llm-d's where llm-d has the flag.
 
+mod flock;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use flock::{FlockArgs, Keepers};
+
 /// A leaderless Endpoint Picker for the Kubernetes Gateway API Inference Extension.
 #[derive(Debug, Parser)]
-#[command(name = "murmuration", version, about, max_term_width = 110)]
+#[command(name = "murmuration", version, max_term_width = 110)]
 pub struct Command {
     /// What to do.
     #[command(subcommand)]
@@ -36,10 +40,10 @@ pub enum Verb {
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// An EndpointPickerConfig file.
-    #[arg(long, value_name = "FILE", conflicts_with = "config_text")]
+    #[arg(long, help_heading = "Configuration", value_name = "FILE", conflicts_with = "config_text")]
     pub config_file: Option<PathBuf>,
     /// An EndpointPickerConfig as text.
-    #[arg(long, value_name = "YAML")]
+    #[arg(long, help_heading = "Configuration", value_name = "YAML")]
     pub config_text: Option<String>,
 }
 
@@ -88,61 +92,12 @@ pub enum ResponsePath {
     Leave,
 }
 
-/// Who scrapes an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Keepers {
-    /// One replica for each endpoint; it tells the others.
-    One,
-    /// Every replica.
-    All,
-}
-
-/// Flags of a replica that has peers.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Flock")]
-pub struct FlockArgs {
-    /// Where other replicas are found: HOST:PORT of their gossip; a DNS name stands for all of its addresses. May be
-    /// repeated. Without it the replica is alone and shares nothing.
-    #[arg(long = "peer", value_name = "HOST:PORT")]
-    pub peers: Vec<String>,
-    /// This replica's name, its own in the tier; the host's name and the gossip port where it is not given.
-    #[arg(long, env = "POD_NAME", value_name = "NAME")]
-    pub replica_name: Option<String>,
-    /// This replica's zone; it keeps endpoints of its own zone first.
-    #[arg(long, env = "ZONE", default_value = "", value_name = "ZONE")]
-    pub zone: String,
-    /// The address that others reach this replica by; the bound one where it is not given.
-    #[arg(long, env = "POD_IP", value_name = "IP")]
-    pub advertise: Option<IpAddr>,
-    /// UDP port of gossip.
-    #[arg(long, default_value_t = 9004, value_name = "PORT")]
-    pub gossip_port: u16,
-    /// From one round of gossip to the next.
-    #[arg(long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
-    pub gossip_interval: Duration,
-    /// A file with the tier's key, 32 bytes in base64; a second line may hold the key before it, which is still
-    /// accepted. Read again when it changes.
-    #[arg(long, value_name = "FILE")]
-    pub gossip_key_file: Option<PathBuf>,
-    /// Gossip in the clear: anybody who reaches the port can speak for a replica.
-    #[arg(long, conflicts_with = "gossip_key_file")]
-    pub insecure_gossip: bool,
-    /// Port of peer streams.
-    #[arg(long, default_value_t = 9005, value_name = "PORT")]
-    pub peer_port: u16,
-    /// Whether facts go by peer streams too; without them all goes by gossip, and is older.
-    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub peer_streams: bool,
-    /// A folder with ca.crt, tls.crt and tls.key for peer streams; both sides show a certificate for `murmuration-peer`.
-    #[arg(long, value_name = "DIR")]
-    pub peer_cert_path: Option<PathBuf>,
-    /// Peer streams in the clear.
-    #[arg(long, conflicts_with = "peer_cert_path")]
-    pub insecure_peer_streams: bool,
-    /// Who scrapes an endpoint.
-    #[arg(long, value_enum, default_value_t = Keepers::One)]
-    pub keepers: Keepers,
-}
+// Headings of `serve --help`, in its order.
+const LISTENING: &str = "Where it listens";
+const SECURITY: &str = "Transport security";
+const POOL: &str = "The pool";
+const REQUESTS: &str = "Requests and their bounds";
+const TELLING: &str = "What it tells";
 
 /// Flags of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -152,23 +107,23 @@ pub struct ServeArgs {
     pub config: ConfigArgs,
 
     /// The address that all servers bind.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), value_name = "IP")]
+    #[arg(help_heading = LISTENING, long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), value_name = "IP")]
     pub bind: IpAddr,
     /// Port of the ext-proc service.
-    #[arg(long, default_value_t = 9002, value_name = "PORT")]
+    #[arg(help_heading = LISTENING, long, default_value_t = 9002, value_name = "PORT")]
     pub grpc_port: u16,
     /// Port of the gRPC health service.
-    #[arg(long, default_value_t = 9003, value_name = "PORT")]
+    #[arg(help_heading = LISTENING, long, default_value_t = 9003, value_name = "PORT")]
     pub grpc_health_port: u16,
     /// Port of metrics and debug pages.
-    #[arg(long, default_value_t = 9090, value_name = "PORT")]
+    #[arg(help_heading = LISTENING, long, default_value_t = 9090, value_name = "PORT")]
     pub metrics_port: u16,
 
     /// Serve ext-proc over TLS.
-    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = SECURITY, long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub secure_serving: bool,
     /// A folder with tls.crt and tls.key; without it, a self-signed certificate is made.
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = SECURITY, long, value_name = "DIR")]
     pub cert_path: Option<PathBuf>,
 
     /// The other replicas.
@@ -176,57 +131,57 @@ pub struct ServeArgs {
     pub flock: FlockArgs,
 
     /// The InferencePool's name, the `name` label of pool metrics.
-    #[arg(long, default_value = "default", value_name = "NAME")]
+    #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]
     pub pool_name: String,
     /// From one scrape of an engine to the next; 50ms at least.
-    #[arg(long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = POOL, long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
     pub refresh_metrics_interval: Duration,
     /// From one refresh of the pool's gauges to the next.
-    #[arg(long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = POOL, long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub refresh_prometheus_metrics_interval: Duration,
 
     /// After SIGTERM: not ready at once, and gone after this long at most.
-    #[arg(long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = REQUESTS, long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub drain_timeout: Duration,
     /// Whether answers pass through this replica.
-    #[arg(long, value_enum, default_value_t = ResponsePath::Stay)]
+    #[arg(help_heading = REQUESTS, long, value_enum, default_value_t = ResponsePath::Stay, value_name = "WAY")]
     pub response_path: ResponsePath,
     /// The longest body; longer ones are refused with 413.
-    #[arg(long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE")]
+    #[arg(help_heading = REQUESTS, long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE")]
     pub max_body_size: usize,
     /// Streams open at once; further ones are refused with 503.
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    #[arg(help_heading = REQUESTS, long, default_value_t = 10_000, value_name = "N")]
     pub max_streams: usize,
     /// How long a request waits for the scheduler.
-    #[arg(long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = REQUESTS, long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub decision_timeout: Duration,
     /// How long a request may go without its next piece.
-    #[arg(long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = REQUESTS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub request_idle_timeout: Duration,
     /// How long a request may count as in flight without news of its end.
-    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    #[arg(help_heading = REQUESTS, long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub ticket_lease: Duration,
     /// Memory of the prefix index.
-    #[arg(long, default_value = "256MiB", value_parser = bytes, value_name = "SIZE")]
+    #[arg(help_heading = REQUESTS, long, default_value = "256MiB", value_parser = bytes, value_name = "SIZE")]
     pub prefix_index_size: usize,
 
     /// Export traces over OTLP; where to is said by OTEL_EXPORTER_OTLP_ENDPOINT.
-    #[arg(long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = TELLING, long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub tracing: bool,
     /// Where traces go.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317", value_name = "URL")]
+    #[arg(help_heading = TELLING, long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317", value_name = "URL")]
     pub otlp_endpoint: String,
     /// Share of requests that are traced when their caller did not say.
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 0.1, value_name = "SHARE")]
+    #[arg(help_heading = TELLING, long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 0.1, value_name = "SHARE")]
     pub trace_share: f64,
     /// The service's name in traces.
-    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "murmuration/epp", value_name = "NAME")]
+    #[arg(help_heading = TELLING, long, env = "OTEL_SERVICE_NAME", default_value = "murmuration/epp", value_name = "NAME")]
     pub service_name: String,
     /// How log lines look.
-    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    #[arg(help_heading = TELLING, long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// What is logged: 2 (life of the replica), 4 (each request), or a filter such as info,murmuration=debug.
-    #[arg(short, long = "verbosity", default_value = "2", value_name = "LEVEL")]
+    #[arg(help_heading = TELLING, short, long = "verbosity", default_value = "2", value_name = "LEVEL")]
     pub verbosity: String,
 
     /// Stop when standard input ends: for a parent that must not leave orphans.

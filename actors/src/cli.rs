@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use murmuration::config;
+use murmuration::config::{self, ConfigErrors};
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -57,7 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (text, name) = config_text(&args.config)?;
-    let blueprint = config::read(&text, &name, &Catalog::builtin()).map_err(|errors| Failure::new(USAGE, errors))?;
+    let blueprint = config::read(&text, &name, &Catalog::builtin()).map_err(|errors| Failure::config(&errors))?;
     print!("{}", blueprint.effective);
     Ok(())
 }
@@ -101,7 +101,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     log::start(args.log_format == LogFormat::Json, &args.verbosity).map_err(|why| Failure::new(USAGE, why))?;
     let (config_text, config_name) = config_text(&args.config)?;
     let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
-    let blueprint = blueprint.map_err(|errors| Failure::new(USAGE, errors))?;
+    let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
     tracing::info!(config = blueprint.effective, "effective configuration");
     if blueprint.discovery.is_none() {
         let cure = "name file-discovery under dataLayer.discovery.pluginRef";
@@ -216,6 +216,13 @@ fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
 impl Failure {
     fn new(code: u8, why: impl ToString) -> Self {
         Self { code, why: why.to_string() }
+    }
+
+    /// One line that says how many, then each with its place at the line's head, where editors look for it.
+    fn config(errors: &ConfigErrors) -> Self {
+        let count = errors.complaints().len();
+        let plural = if count == 1 { "error" } else { "errors" };
+        Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
     }
 
     fn tell(self) -> ExitCode {

@@ -128,6 +128,9 @@ mod tests {
         let heard = json!({"upto": 9, "gaps": 0, "in_flight": {"requests": 1}, "quiet": {"secs": 12, "nanos": 0}});
         let peer = json!({"replica": "r1", "member": null, "stream": null, "heard": heard});
         let page = peers(&json!({"replica": "r0", "incarnation": 1, "sharing": true, "peers": [peer]}));
-        assert!(page.lines().last().is_some_and(|line| line.starts_with("r1 ") && line.ends_with("12s  lost")), "{page}");
+        assert!(
+            page.lines().last().is_some_and(|line| line.starts_with("r1 ") && line.ends_with("12s  lost")),
+            "{page}"
+        );
     }
 }
