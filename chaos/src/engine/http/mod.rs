@@ -1,1 +1,26 @@
-//! The HTTP shell.
+//! The HTTP shell of the emulated engine: vLLM's routes, streams, errors and metrics page around the pure model.
+//!
+//! Must not know pickers, nor decide anything about requests: what is admitted, when tokens come and what the cache holds
+//! is the model's business.
+//!
+//! ```text
+//! [ client ] -> server -> routes -> ask -> [ driver: EngineModel, Meters ] -> answer -> body -> [ client ]
+//!                                                        \-> page
+//! ```
+
+mod answer;
+mod ask;
+mod body;
+mod driver;
+mod histogram;
+mod meters;
+mod page;
+mod refusal;
+mod routes;
+mod server;
+mod tokens;
+
+pub use server::{EngineServer, ServeError, serve};
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ pub struct Output {
     pub id: u64,
     /// When.
     pub at: Timestamp,
+    /// When its request came out of the queue into the batch.
+    pub admitted: Timestamp,
     /// The answer's next token.
     pub token: u32,
     /// How many tokens came before it.
@@ -153,6 +155,11 @@ impl EngineModel {
     /// When something comes out next; `None` while there is nothing to do.
     pub fn next_event(&self) -> Option<Timestamp> {
         self.step_ends
+    }
+
+    /// Tokens that the step under way computes, prompts and answers together.
+    pub fn step_tokens(&self) -> usize {
+        self.running.iter().map(|sequence| sequence.chunk + usize::from(sequence.answering)).sum()
     }
 
     /// Makes every step this many times as long.

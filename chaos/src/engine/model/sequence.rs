@@ -3,6 +3,7 @@
 //! Must not know other requests.
 
 use murmuration::chance::mix;
+use murmuration::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Request;
@@ -24,6 +25,8 @@ pub(super) struct Sequence {
     pub(super) cached: usize,
     /// Prompt tokens that the step under way computes.
     pub(super) chunk: usize,
+    /// When it came into the batch.
+    pub(super) admitted: Timestamp,
     /// Whether the step under way gives the answer's next token.
     pub(super) answering: bool,
     seed: u64,
@@ -45,6 +48,7 @@ impl Sequence {
             computed: 0,
             cached: 0,
             chunk: 0,
+            admitted: Timestamp::ZERO,
             answering: false,
             seed,
             block_tokens,

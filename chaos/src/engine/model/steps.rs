@@ -19,7 +19,7 @@ impl EngineModel {
         }
         budget = budget.saturating_sub(answering);
         let mut prefill = self.give_chunks(0, &mut budget);
-        prefill += self.admit(&mut budget);
+        prefill += self.admit(now, &mut budget);
         if self.running.is_empty() {
             self.step_ends = None;
             return;
@@ -41,8 +41,8 @@ impl EngineModel {
                 let index = sequence.generated();
                 let token = sequence.generate();
                 let finished = index + 1 >= sequence.request.max_tokens;
-                let (id, cached_tokens) = (sequence.id(), sequence.cached);
-                outputs.push(Output { id, at: end, token, index, cached_tokens, finished });
+                let (id, admitted, cached_tokens) = (sequence.id(), sequence.admitted, sequence.cached);
+                outputs.push(Output { id, at: end, admitted, token, index, cached_tokens, finished });
                 self.counters.generation_tokens += 1;
             }
             if self.config.prefix_caching {
@@ -74,7 +74,7 @@ impl EngineModel {
     }
 
     /// Lets the queue's head in while there is room: in the batch, in the step, in the cache and among adapters.
-    fn admit(&mut self, budget: &mut usize) -> usize {
+    fn admit(&mut self, now: Timestamp, budget: &mut usize) -> usize {
         let mut given = 0;
         while *budget > 0 && self.running.len() < self.config.max_num_seqs {
             let Some(next) = self.waiting.front() else { break };
@@ -89,6 +89,7 @@ impl EngineModel {
             let Some(held) = self.cache.take(&next.chain, matched, needed) else { break };
             let Some(mut sequence) = self.waiting.pop_front() else { break };
             sequence.blocks = held;
+            sequence.admitted = now;
             sequence.cached = matched * self.config.block_tokens;
             sequence.computed = sequence.cached;
             self.counters.prompt_tokens += sequence.request.tokens.len() as u64;

@@ -1,0 +1,157 @@
+//! The one task that owns an engine's model: it takes requests from a mailbox, steps the model when its time has come, and
+//! hands out tokens.
+//!
+//! Must not know HTTP. It looks at tokio's clock, so a paused runtime is obeyed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use murmuration::time::Timestamp;
+use murmuration_actors::clock::Clock;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::meters::{Answered, Meters, Open};
+use super::page;
+use crate::engine::EngineConfig;
+use crate::engine::model::{Busy, EngineModel, Output, Request};
+
+/// What the driver is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Requests of one client, to be taken all or none.
+    Submit(Submission),
+    /// A client went away before its requests came to their end.
+    GaveUp(Range<u64>),
+    /// The web server answered.
+    Answered(Answered),
+    /// Somebody wants the metrics page.
+    Page(oneshot::Sender<String>),
+    /// The engine stops: open requests are given up, and their channels close.
+    Stop,
+}
+
+/// Requests of one client.
+#[derive(Debug)]
+pub(super) struct Submission {
+    /// Their ids are given by the driver, one after the other.
+    pub(super) requests: Vec<Request>,
+    pub(super) natural: bool,
+    pub(super) n: usize,
+    /// Where tokens go. It holds at most the tokens that were asked for: a slow client stops nobody else, as with the
+    /// real one.
+    pub(super) outputs: mpsc::UnboundedSender<Output>,
+    /// Where the first id goes.
+    pub(super) accepted: oneshot::Sender<Result<u64, Busy>>,
+}
+
+/// The driver's state.
+#[derive(Debug)]
+struct Driver {
+    model: EngineModel,
+    meters: Meters,
+    open: BTreeMap<u64, (Open, mpsc::UnboundedSender<Output>)>,
+    next_id: u64,
+    clock: Clock,
+    /// The clock's epoch as tokio's instant.
+    epoch: Instant,
+    /// The clock's epoch, seconds since the epoch of Unix.
+    born: f64,
+}
+
+/// Runs an engine until it is told to stop or nobody is left to tell it. The mailbox needs no bound of its own: each
+/// connection has one request at a time, and connections are bounded.
+pub(super) async fn run(config: EngineConfig, born: f64, mut mailbox: mpsc::UnboundedReceiver<Message>) {
+    let (epoch, clock) = (Instant::now(), Clock::start());
+    let (model, meters) = (EngineModel::new(config), Meters::new());
+    let mut driver = Driver { model, meters, open: BTreeMap::new(), next_id: 1, clock, epoch, born };
+    loop {
+        let due = driver.model.next_event().map(|at| driver.epoch + at.since(Timestamp::ZERO));
+        let message = tokio::select! {
+            biased;
+            message = mailbox.recv() => Some(message),
+            () = sleep_until(due.unwrap_or(driver.epoch)), if due.is_some() => None,
+        };
+        driver.advance();
+        match message {
+            Some(None | Some(Message::Stop)) => return,
+            Some(Some(message)) => driver.take(message),
+            None => {}
+        }
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// Steps the model up to now, one step after the other, so that each is counted.
+    fn advance(&mut self) {
+        let now = self.clock.now();
+        while let Some(end) = self.model.next_event().filter(|end| *end <= now) {
+            self.meters.step_tokens.observe(self.model.step_tokens() as f64);
+            for output in self.model.advance(end) {
+                self.hand_out(output);
+            }
+            self.note_adapters(end);
+        }
+    }
+
+    fn hand_out(&mut self, output: Output) {
+        let (id, finished) = (output.id, output.finished);
+        let Some((open, outputs)) = self.open.get_mut(&id) else { return };
+        self.meters.token(open, &output);
+        // A client that went away says so by itself.
+        let _ = outputs.send(output);
+        if finished {
+            self.open.remove(&id);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Submit(submission) => self.submit(submission),
+            Message::GaveUp(ids) => self.give_up(ids),
+            Message::Answered(answered) => self.meters.answered(answered),
+            Message::Page(reader) => {
+                let _ = reader.send(page::render(&self.model, &self.meters, self.born));
+            }
+            Message::Stop => {}
+        }
+    }
+
+    fn submit(&mut self, submission: Submission) {
+        let Submission { requests, natural, n, outputs, accepted } = submission;
+        let now = self.clock.now();
+        let first = self.next_id;
+        for request in requests {
+            let id = self.next_id;
+            let open = Open::new(now, request.tokens.len(), request.max_tokens, natural, n);
+            if let Err(busy) = self.model.submit(Request { id, ..request }, now) {
+                self.give_up(first..id);
+                let _ = accepted.send(Err(busy));
+                return;
+            }
+            self.next_id += 1;
+            self.open.insert(id, (open, outputs.clone()));
+        }
+        self.note_adapters(now);
+        if accepted.send(Ok(first)).is_err() {
+            self.give_up(first..self.next_id);
+        }
+    }
+
+    fn give_up(&mut self, ids: Range<u64>) {
+        for id in ids {
+            if self.open.remove(&id).is_some() {
+                self.model.abort(id);
+            }
+        }
+        self.note_adapters(self.clock.now());
+    }
+
+    fn note_adapters(&mut self, now: Timestamp) {
+        if !self.model.config().adapters.is_empty() {
+            self.meters.adapters(&self.model.gauges(), now);
+        }
+    }
+}
