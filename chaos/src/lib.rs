@@ -2,7 +2,9 @@
 //!
 //! Must not know how to decide; it starts the same replicas as production does.
 
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod engine;
+pub mod noop;
 pub mod town;

@@ -1,0 +1,89 @@
+//! The command line of `bench`.
+//!
+//! Must not know what a flag does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What a replica costs.
+#[derive(Debug, Parser)]
+#[command(name = "bench", max_term_width = 110)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// The decision alone, in this process: microseconds over endpoints and blocks of the prompt.
+    Decision(DecisionArgs),
+    /// A replica's ext-proc server, driven as Envoy drives it, beside one that does nothing.
+    ExtProc(ExtProcArgs),
+    /// A replica that polls many engines' metrics pages.
+    Scrape(ScrapeArgs),
+    /// Serve ext-proc and do nothing: every message goes back as it came.
+    #[command(hide = true)]
+    ServeNoop(NoopArgs),
+}
+
+/// Flags of `decision`.
+#[derive(Debug, Args)]
+pub(super) struct DecisionArgs {
+    /// Endpoints of the pool.
+    #[arg(long, value_delimiter = ',', default_value = "4,50,200")]
+    pub(super) endpoints: Vec<u16>,
+    /// Blocks of each prompt.
+    #[arg(long, value_delimiter = ',', default_value = "16,256,1500")]
+    pub(super) blocks: Vec<usize>,
+    /// Decisions that are measured for each pair, after half as many that are not.
+    #[arg(long, default_value_t = 20_000)]
+    pub(super) decisions: usize,
+}
+
+/// Flags of `ext-proc`.
+#[derive(Debug, Args)]
+pub(super) struct ExtProcArgs {
+    /// Sizes of the request's body, in KB of 1,024 bytes.
+    #[arg(long, value_delimiter = ',', default_value = "1,128,450", value_name = "KB")]
+    pub(super) bodies: Vec<usize>,
+    /// Chunks of a streamed answer; zero is a short answer in one JSON document.
+    #[arg(long, value_delimiter = ',', default_value = "0,1000")]
+    pub(super) chunks: Vec<usize>,
+    /// How long each server is measured in each case, after half as long that is not.
+    #[arg(long, default_value_t = 2.0)]
+    pub(super) seconds: f64,
+    /// Streams open at once, over one connection.
+    #[arg(long, default_value_t = 16)]
+    pub(super) streams: usize,
+    /// Chunks of an answer that may be on their way and not back. An engine that generates slower than the picker
+    /// echoes is 1; more lets the connection gather several in one packet, which flatters both servers.
+    #[arg(long, default_value_t = 1)]
+    pub(super) window: usize,
+}
+
+/// Flags of `scrape`.
+#[derive(Debug, Args)]
+pub(super) struct ScrapeArgs {
+    /// Engines that are polled.
+    #[arg(long, default_value_t = 100)]
+    pub(super) endpoints: u16,
+    /// From one scrape of an engine to the next, in ms.
+    #[arg(long, default_value_t = 50, value_name = "MS")]
+    pub(super) interval: u64,
+    /// How long it is measured, after two seconds that are not.
+    #[arg(long, default_value_t = 10.0)]
+    pub(super) seconds: f64,
+    /// The page; without it, the one captured from a real vLLM.
+    #[arg(long, value_name = "FILE")]
+    pub(super) page: Option<PathBuf>,
+}
+
+/// Flags of `serve-noop`.
+#[derive(Debug, Args)]
+pub(super) struct NoopArgs {
+    /// The port on loopback; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub(super) port: u16,
+}

@@ -1,0 +1,139 @@
+//! One request from Envoy's side: its headers and body, and its answer where the server stays for it.
+//!
+//! Must not know whose server it talks to: one that ends its stream after the request has left the response path, and is
+//! sent no more. Whatever else is not as planned is a failure.
+
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse, Response};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::message;
+use crate::bench::{Failure, body};
+
+/// Envoy shows a body in chunks of this size at most.
+const CHUNK_BYTES: usize = 64 << 10;
+/// A server that says nothing for so long will say nothing more.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is said on each stream.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    body_bytes: usize,
+    streamed: bool,
+    answer: Vec<Vec<u8>>,
+    window: usize,
+}
+
+/// An open stream.
+struct Talk {
+    outbound: mpsc::Sender<ProcessingRequest>,
+    inbound: Streaming<ProcessingResponse>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// A body of `body_bytes`, then an answer in `chunks` events, or in one short document where there are none.
+    pub(super) fn new(body_bytes: usize, chunks: usize, window: usize) -> Self {
+        let streamed = chunks > 0;
+        let answer = if streamed { body::events(chunks) } else { vec![body::answer()] };
+        Self { body_bytes, streamed, answer, window: window.max(1) }
+    }
+}
+
+/// Has the whole conversation of request `number`.
+pub(super) async fn talk(
+    client: &mut ExternalProcessorClient<Channel>,
+    plan: &Plan,
+    number: u64,
+) -> Result<(), Failure> {
+    let body = body::chat(plan.body_bytes, number, plan.streamed);
+    let count = body.len().div_ceil(CHUNK_BYTES);
+    let (outbound, messages) = mpsc::channel(count + 1 + plan.window);
+    let failed = |_| "the stream broke while the request was sent".to_owned();
+    outbound.send(message::request_headers(number, body.len())).await.map_err(failed)?;
+    for (i, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
+        outbound.send(message::request_body(chunk, i + 1 == count)).await.map_err(failed)?;
+    }
+    let opened = client.process(ReceiverStream::new(messages)).await;
+    let inbound = opened.map_err(|status| format!("the server refused the stream: {status}"))?.into_inner();
+    let mut talk = Talk { outbound, inbound };
+    let served = talk.request_sent_on(body.len()).await?;
+    talk.answer(plan, &served).await
+}
+
+// === impl Talk ===
+
+impl Talk {
+    /// Reads until the whole request was sent on; gives its destination.
+    async fn request_sent_on(&mut self, bytes: usize) -> Result<String, Failure> {
+        let first = self.hear().await?.ok_or("the server ended the stream without a word")?;
+        let destination = message::destination(&first).map(str::to_owned);
+        let destination = destination.ok_or_else(|| format!("no destination in the first reply: {first:?}"))?;
+        let mut left = bytes;
+        loop {
+            let reply = self.hear().await?.ok_or("the server ended the stream in the middle of the request")?;
+            let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the body: {reply:?}"))?;
+            left = left.checked_sub(piece.body.len()).ok_or("the request came back longer than it was")?;
+            match (piece.end_of_stream, left) {
+                (true, 0) => return Ok(destination),
+                (true, lost) => return Err(format!("the request came back without its last {lost} bytes")),
+                (false, _) => {}
+            }
+        }
+    }
+
+    /// Shows the answer chunk by chunk, unless the server left.
+    async fn answer(mut self, plan: &Plan, served: &str) -> Result<(), Failure> {
+        if !self.say(message::response_headers(plan.streamed, served)).await {
+            return self.ended().await;
+        }
+        match self.hear().await? {
+            Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => {}
+            Some(other) => return Err(format!("no answer to the response's headers: {other:?}")),
+            None => return Ok(()),
+        }
+        let (mut sent, count) = (0, plan.answer.len());
+        for heard in 0..count {
+            while sent < count && sent < heard + plan.window {
+                let chunk = message::response_body(&plan.answer[sent], sent + 1 == count);
+                sent += 1;
+                if !self.say(chunk).await {
+                    return Err("the server left in the middle of an answer".to_owned());
+                }
+            }
+            let reply = self.hear().await?.ok_or("the server ended the stream in the middle of an answer")?;
+            let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the answer: {reply:?}"))?;
+            if piece.body.len() != plan.answer[heard].len() {
+                return Err(format!("a chunk of the answer came back with {} bytes", piece.body.len()));
+            }
+        }
+        self.ended().await
+    }
+
+    /// Says that nothing more comes, and hears the server say so too.
+    async fn ended(mut self) -> Result<(), Failure> {
+        let (nothing, _) = mpsc::channel(1);
+        self.outbound = nothing;
+        match self.hear().await? {
+            None => Ok(()),
+            Some(more) => Err(format!("a reply too many: {more:?}")),
+        }
+    }
+
+    /// Whether the stream still takes messages.
+    async fn say(&self, message: ProcessingRequest) -> bool {
+        self.outbound.send(message).await.is_ok()
+    }
+
+    async fn hear(&mut self) -> Result<Option<ProcessingResponse>, Failure> {
+        let reply = timeout(PATIENCE, self.inbound.message()).await;
+        let reply = reply.map_err(|_| format!("the server said nothing for {PATIENCE:?}"))?;
+        reply.map_err(|status| format!("the stream broke: {status}"))
+    }
+}
