@@ -149,11 +149,13 @@ impl Stream for Echo {
     }
 }
 
-/// A chunk in pieces that Envoy takes; one that fits goes back as it came.
+/// A chunk in pieces that Envoy takes; as much of it as fits goes back without a copy.
 fn pieces(chunk: HttpBody) -> impl Iterator<Item = BodyResponse> {
-    let HttpBody { body, end_of_stream, .. } = chunk;
-    let cut: Vec<Vec<u8>> =
-        if body.len() <= PIECE_BYTES { vec![body] } else { body.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect() };
+    let HttpBody { mut body, end_of_stream, .. } = chunk;
+    let rest = body.get(PIECE_BYTES..).unwrap_or_default();
+    let rest: Vec<Vec<u8>> = rest.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect();
+    body.truncate(PIECE_BYTES);
+    let cut: Vec<Vec<u8>> = std::iter::once(body).chain(rest).collect();
     let last = cut.len() - 1;
     cut.into_iter().enumerate().map(move |(i, body)| {
         let streamed = StreamedBodyResponse { body, end_of_stream: end_of_stream && i == last, ..Default::default() };

@@ -26,7 +26,7 @@ pub(super) struct Load {
 }
 
 /// What was measured.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Measured {
     /// Processor time of the server.
     cpu: Duration,
@@ -54,7 +54,7 @@ impl Load {
     }
 
     /// Keeps the streams busy for `time`, and sees the last ones end.
-    pub(super) async fn run(&mut self, time: Duration, server: &Server) -> Result<Measured, Failure> {
+    pub(super) async fn run(&self, time: Duration, server: &Server) -> Result<Measured, Failure> {
         let cpu = server.cpu()?;
         let until = Instant::now() + time;
         let mut streams = JoinSet::new();
@@ -81,6 +81,12 @@ impl Load {
 // === impl Measured ===
 
 impl Measured {
+    /// Takes in what was measured at another time.
+    pub(super) fn add(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.spans_ms.extend(other.spans_ms);
+    }
+
     /// Processor time for each request, in ms.
     pub(super) fn core_ms(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e3 / self.spans_ms.len().max(1) as f64
