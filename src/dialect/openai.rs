@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use prompt::{Piece, PieceKind, read_prompt};
-use shape::{Message, Shape};
+use shape::{Item, List, Part, Parts, Raw, Shape};
 
 /// Which of OpenAI's APIs a body is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +108,6 @@ impl Base {
     }
 }
 
-type Raw<'a> = &'a serde_json::value::RawValue;
-
 fn string(raw: Option<Raw<'_>>, path: &str) -> Result<Option<String>, BodyError> {
     let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
         return Ok(None);
@@ -131,15 +129,18 @@ fn kind(raw: &str) -> &'static str {
 }
 
 fn chat_pieces(shape: &Shape<'_>, base: Base) -> Result<Vec<Piece>, BodyError> {
-    let raw =
-        shape.messages.ok_or_else(|| BodyError("messages is missing; a chat completion needs them".to_owned()))?;
-    if !raw.get().starts_with('[') {
-        return Err(BodyError(format!("messages must be an array, got {}", kind(raw.get()))));
-    }
+    let missing = || BodyError("messages is missing; a chat completion needs them".to_owned());
+    let messages = match shape.messages.as_ref().ok_or_else(missing)? {
+        List::Items(messages) => messages,
+        List::Other(kind) => return Err(BodyError(format!("messages must be an array, got {kind}"))),
+    };
     let mut pieces = Vec::new();
     pieces.extend(shape.tools.filter(|raw| raw.get() != "null").map(|raw| Piece::text(base.span(raw.get()))));
-    let messages: Vec<Message<'_>> = serde_json::from_str(raw.get()).map_err(|_| not_messages(raw.get()))?;
     for (i, message) in messages.iter().enumerate() {
+        let message = match message {
+            Item::Object(message) => message,
+            Item::Other(kind) => return Err(BodyError(format!("messages[{i}] must be an object, got {kind}"))),
+        };
         pieces.extend(message.role.map(|raw| Piece::text(base.span(raw.get()))));
         if let Some(content) = message.content {
             content_pieces(content, i, base, &mut pieces)?;
@@ -150,39 +151,33 @@ fn chat_pieces(shape: &Shape<'_>, base: Base) -> Result<Vec<Piece>, BodyError> {
     Ok(pieces)
 }
 
-/// Finds out which message is at fault; only for bodies that failed.
-fn not_messages(raw: &str) -> BodyError {
-    let messages: Vec<Raw<'_>> = serde_json::from_str(raw).unwrap_or_default();
-    let fault = messages.iter().position(|message| !message.get().starts_with('{'));
-    fault.map_or_else(
-        || BodyError("messages can't be read".to_owned()),
-        |i| BodyError(format!("messages[{i}] must be an object, got {}", kind(messages[i].get()))),
-    )
-}
-
 fn content_pieces(content: Raw<'_>, message: usize, base: Base, pieces: &mut Vec<Piece>) -> Result<(), BodyError> {
     let raw = content.get();
     match raw.as_bytes().first() {
         Some(b'"') => pieces.push(Piece::text(base.span(&raw[1..raw.len() - 1]))),
         Some(b'n') => {}
         Some(b'[') => {
-            let parts: Vec<Raw<'_>> = serde_json::from_str(raw).unwrap_or_default();
-            for (p, part) in parts.iter().enumerate() {
-                let part: shape::Part<'_> = serde_json::from_str(part.get()).map_err(|_| {
-                    let got = kind(part.get());
-                    BodyError(format!("messages[{message}].content[{p}] must be an object, got {got}"))
-                })?;
-                match (part.text, part.other) {
-                    (Some(text), _) => pieces.push(Piece::text(base.span(text.get()))),
-                    (None, Some(other)) => pieces.push(Piece::media(base.span(other.get()))),
-                    (None, None) => {}
-                }
-            }
+            let path = format!("messages[{message}].content");
+            let parts = serde_json::from_str(raw).map_err(|error| BodyError(format!("{path}: {error}")))?;
+            part_pieces(parts, &path, base, pieces)?;
         }
         _ => {
             let got = kind(raw);
             let path = format!("messages[{message}].content");
             return Err(BodyError(format!("{path} must be a string, null or an array of parts, got {got}")));
+        }
+    }
+    Ok(())
+}
+
+fn part_pieces(parts: Parts<'_>, path: &str, base: Base, pieces: &mut Vec<Piece>) -> Result<(), BodyError> {
+    let List::Items(parts) = parts else { return Ok(()) };
+    for (p, part) in parts.into_iter().enumerate() {
+        match part {
+            Item::Object(Part { text: Some(text), .. }) => pieces.push(Piece::text(base.span(text.get()))),
+            Item::Object(Part { other: Some(other), .. }) => pieces.push(Piece::media(base.span(other.get()))),
+            Item::Object(_) => {}
+            Item::Other(kind) => return Err(BodyError(format!("{path}[{p}] must be an object, got {kind}"))),
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! A body on its way through: gathered under a limit, read as one slice, sent on in pieces.
 //!
 //! Must not know JSON. Chunks are kept as the vectors that arrived and leave as those vectors; bytes are copied only to
-//! show several chunks as one slice, to cut a chunk that is too large to send, or to gather crumbs.
+//! show several chunks as one slice, to send what is too much of a chunk on its own, or to gather crumbs.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -80,17 +80,13 @@ impl Gathered {
     }
 }
 
-/// One chunk in pieces of `1..=PIECE_BYTES` bytes; a chunk that fits is moved. An empty chunk has no piece.
-pub fn cut(chunk: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
-    let (fits, rest) = if chunk.len() <= PIECE_BYTES { (chunk, Vec::new()) } else { (Vec::new(), chunk) };
-    let moved = (!fits.is_empty()).then_some(fits);
-    let mut from = 0;
-    let copied = std::iter::from_fn(move || {
-        let piece = rest.get(from..rest.len().min(from + PIECE_BYTES)).filter(|piece| !piece.is_empty())?.to_vec();
-        from += piece.len();
-        Some(piece)
-    });
-    moved.into_iter().chain(copied)
+/// One chunk in pieces of `1..=PIECE_BYTES` bytes; its head is moved, and what does not fit with it is copied. An empty
+/// chunk has no piece.
+pub fn cut(mut chunk: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
+    let rest = chunk.get(PIECE_BYTES..).unwrap_or_default();
+    let rest: Vec<Vec<u8>> = rest.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect();
+    chunk.truncate(PIECE_BYTES);
+    (!chunk.is_empty()).then_some(chunk).into_iter().chain(rest)
 }
 
 #[cfg(test)]
@@ -115,6 +111,15 @@ mod tests {
         assert!(matches!(body.whole(), Cow::Borrowed(slice) if slice.as_ptr() == place));
         let piece = body.into_pieces().next().unwrap();
         assert_eq!(piece.as_ptr(), place);
+    }
+
+    #[test]
+    fn of_a_chunk_that_is_too_large_only_the_rest_is_copied() {
+        let chunk = vec![7; 65_536];
+        let place = chunk.as_ptr();
+        let pieces: Vec<Vec<u8>> = cut(chunk).collect();
+        assert_eq!((pieces[0].as_ptr(), pieces[0].len()), (place, PIECE_BYTES));
+        assert_eq!((pieces.len(), pieces[1].len()), (2, 65_536 - PIECE_BYTES));
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Pool {
             saturation: blueprint.saturation,
             index_bytes_max: INDEX_BYTES_MAX,
             lease: Duration::from_secs(3600),
+            sharing: true,
         };
         let mut mind = Scheduler::new(blueprint.profiles, settings);
         let changes = (0..endpoints).map(|n| EndpointChange::Upsert(endpoint(n))).collect();

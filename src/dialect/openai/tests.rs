@@ -67,6 +67,13 @@ fn errors_name_the_place_and_what_was_expected() {
         (r#"{"model":"m"}"#, "messages is missing"),
         (r#"{"model":"m","messages":{}}"#, "messages must be an array, got an object"),
         (r#"{"model":"m","messages":[{},"x"]}"#, "messages[1] must be an object, got a string"),
+        (r#"{"model":"m","messages":null}"#, "messages must be an array, got null"),
+        (r#"{"model":"m","messages":"\n"}"#, "messages must be an array, got a string"),
+        (r#"{"model":"m","messages":-1}"#, "messages must be an array, got a number"),
+        (r#"{"model":"m","messages":[true]}"#, "messages[0] must be an object, got a boolean"),
+        (r#"{"model":"m","messages":[[{}],{}]}"#, "messages[0] must be an object, got an array"),
+        (r#"{"model":"m","messages":[{},null]}"#, "messages[1] must be an object, got null"),
+        (r#"{"model":"m","messages":[{},1.5]}"#, "messages[1] must be an object, got a number"),
         (
             r#"{"model":"m","messages":[{"content":7}]}"#,
             "messages[0].content must be a string, null or an array of parts, got a number",
@@ -89,7 +96,9 @@ fn errors_name_the_place_and_what_was_expected() {
 
 #[test]
 fn a_million_brackets_are_an_error_and_not_the_end_of_the_stack() {
-    for place in [r#""messages":[],"x":"#, r#""messages":[{"content":"#, r#""messages":"#, r#""tools":"#] {
+    for place in
+        [r#""messages":[],"x":"#, r#""messages":[{"content":"#, r#""messages":[7,"#, r#""messages":"#, r#""tools":"#]
+    {
         let deep = format!(r#"{{"model":"m",{place}{}"#, "[".repeat(1_000_000));
         assert!(chat(&deep).is_err(), "{place}");
     }

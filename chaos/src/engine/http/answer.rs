@@ -111,7 +111,10 @@ impl Answer {
             r#"{{{},"choices":[{choices}],"service_tier":null,"system_fingerprint":{},"usage":{},{tail}"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}}"#,
             self.head(object),
             self.fingerprint,
-            self.usage(r#","created_cache_tokens":null,"multimodal_tokens":null"#, r#","completion_tokens_details":null"#),
+            self.usage(
+                r#","created_cache_tokens":null,"multimodal_tokens":null"#,
+                r#","completion_tokens_details":null"#
+            ),
         )
     }
 

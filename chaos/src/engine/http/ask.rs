@@ -177,7 +177,9 @@ fn prompts(prompt: Option<PromptBody>) -> Result<Vec<Vec<u32>>, Refusal> {
 /// answer, which is that of an assistant's message, so the next turn begins with all of this one.
 fn conversation(messages: Option<Vec<MessageBody>>, tools: Option<&RawValue>) -> Result<Vec<u32>, Refusal> {
     let Some(messages) = messages else {
-        return Err(Refusal::not_a_request("{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}"));
+        return Err(Refusal::not_a_request(
+            "{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}",
+        ));
     };
     if messages.is_empty() {
         let message = "Cannot apply chat template to an empty conversation. Provide at least one message.";

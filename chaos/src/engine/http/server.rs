@@ -135,12 +135,7 @@ async fn accept(
     let _ = timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(
-    stream: TcpStream,
-    shared: Arc<Shared>,
-    mut stopping: watch::Receiver<bool>,
-    keep_alive: Duration,
-) {
+async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>, keep_alive: Duration) {
     // Tokens are small and must not wait for each other.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {

@@ -27,21 +27,13 @@ pub(super) fn write(page: &mut Writer, model: &str, meters: &Meters) {
             &meters.per_output_token,
         ),
         ("vllm:e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", &meters.e2e),
-        (
-            "vllm:request_queue_time_seconds",
-            "Histogram of time spent in WAITING phase for request.",
-            &meters.queue,
-        ),
+        ("vllm:request_queue_time_seconds", "Histogram of time spent in WAITING phase for request.", &meters.queue),
         (
             "vllm:request_inference_time_seconds",
             "Histogram of time spent in RUNNING phase for request.",
             &meters.inference,
         ),
-        (
-            "vllm:request_prefill_time_seconds",
-            "Histogram of time spent in PREFILL phase for request.",
-            &meters.prefill,
-        ),
+        ("vllm:request_prefill_time_seconds", "Histogram of time spent in PREFILL phase for request.", &meters.prefill),
         ("vllm:request_decode_time_seconds", "Histogram of time spent in DECODE phase for request.", &meters.decode),
         (
             "vllm:request_num_preemptions",

@@ -37,13 +37,8 @@ fn process(page: &mut Writer, born: f64) {
     page.plain_counter("python_gc_objects_collected", "Objects collected during gc", &none);
     page.plain_counter("python_gc_objects_uncollectable", "Uncollectable objects found during GC", &none);
     page.plain_counter("python_gc_collections", "Number of times this generation was collected", &none);
-    let python = [
-        ("implementation", "CPython"),
-        ("major", "3"),
-        ("minor", "11"),
-        ("patchlevel", "7"),
-        ("version", "3.11.7"),
-    ];
+    let python =
+        [("implementation", "CPython"), ("major", "3"), ("minor", "11"), ("patchlevel", "7"), ("version", "3.11.7")];
     page.gauge("python_info", "Python platform information", &[(&python, 1.0)]);
     page.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", &[(&[], 0.0)]);
     page.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", &[(&[], 0.0)]);

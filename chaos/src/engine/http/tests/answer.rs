@@ -34,7 +34,9 @@ fn shape(value: &Value) -> BTreeSet<String> {
     fn walk(value: &Value, path: &str, found: &mut BTreeSet<String>) {
         found.insert(path.to_owned());
         match value {
-            Value::Object(fields) => fields.iter().for_each(|(key, value)| walk(value, &format!("{path}.{key}"), found)),
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, value)| walk(value, &format!("{path}.{key}"), found))
+            }
             Value::Array(items) => items.iter().for_each(|item| walk(item, &format!("{path}[]"), found)),
             _ => {}
         }
@@ -52,8 +54,7 @@ fn shape_without_details(value: &Value) -> BTreeSet<String> {
 }
 
 fn stream_of(mut answer: Answer, tokens: usize) -> String {
-    let mut stream: String =
-        (0..tokens).map(|index| answer.events(&output(7, index, index + 1 == tokens))).collect();
+    let mut stream: String = (0..tokens).map(|index| answer.events(&output(7, index, index + 1 == tokens))).collect();
     stream += &answer.last_events();
     stream
 }
@@ -67,7 +68,10 @@ fn a_streamed_chat_has_the_shape_of_a_real_one() {
     assert_eq!(shapes(&ours), shapes(CHAT_STREAM));
     assert!(ours.ends_with("data: [DONE]\n\n"));
     let usage = &chunks(&ours).pop().unwrap()["usage"];
-    assert_eq!((&usage["completion_tokens"], &usage["prompt_tokens_details"]["cached_tokens"]), (&4.into(), &16.into()));
+    assert_eq!(
+        (&usage["completion_tokens"], &usage["prompt_tokens_details"]["cached_tokens"]),
+        (&4.into(), &16.into())
+    );
 }
 
 #[test]
