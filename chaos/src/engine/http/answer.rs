@@ -65,7 +65,7 @@ impl Answer {
             prompt_tokens: ask.prompt_tokens,
             include_usage: ask.include_usage,
             continuous_usage: ask.continuous_usage,
-            choices: vec![Choice::default(); ask.requests.len()],
+            choices: vec![Choice::default(); ask.choices],
         }
     }
 

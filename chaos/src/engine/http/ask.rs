@@ -38,6 +38,8 @@ pub(super) struct Ask {
     pub(super) prompt_tokens: usize,
     /// Answers to each prompt.
     pub(super) n: usize,
+    /// Answers to all prompts: as many as requests.
+    pub(super) choices: usize,
     /// Whether answers end by themselves (`stop`) and not at a bound of the client's (`length`).
     pub(super) natural: bool,
     pub(super) stream: bool,
@@ -135,6 +137,7 @@ impl Ask {
         Ok(Self {
             route,
             model,
+            choices: requests.len(),
             requests,
             prompt_tokens,
             n,

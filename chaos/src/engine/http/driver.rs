@@ -72,10 +72,12 @@ pub(super) async fn run(config: EngineConfig, born: f64, mut mailbox: mpsc::Unbo
             message = mailbox.recv() => Some(message),
             () = sleep_until(due.unwrap_or(driver.epoch)), if due.is_some() => None,
         };
-        driver.advance();
+        // One moment for all that happens now, or what is told could be dated before what was told earlier.
+        let now = driver.clock.now();
+        driver.advance(now);
         match message {
             Some(None | Some(Message::Stop)) => return,
-            Some(Some(message)) => driver.take(message),
+            Some(Some(message)) => driver.take(message, now),
             None => {}
         }
     }
@@ -84,9 +86,8 @@ pub(super) async fn run(config: EngineConfig, born: f64, mut mailbox: mpsc::Unbo
 // === impl Driver ===
 
 impl Driver {
-    /// Steps the model up to now, one step after the other, so that each is counted.
-    fn advance(&mut self) {
-        let now = self.clock.now();
+    /// Steps the model up to `now`, one step after the other, so that each is counted.
+    fn advance(&mut self, now: Timestamp) {
         while let Some(end) = self.model.next_event().filter(|end| *end <= now) {
             self.meters.step_tokens.observe(self.model.step_tokens() as f64);
             for output in self.model.advance(end) {
@@ -107,10 +108,10 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, message: Message) {
+    fn take(&mut self, message: Message, now: Timestamp) {
         match message {
-            Message::Submit(submission) => self.submit(submission),
-            Message::GaveUp(ids) => self.give_up(ids),
+            Message::Submit(submission) => self.submit(submission, now),
+            Message::GaveUp(ids) => self.give_up(ids, now),
             Message::Answered(answered) => self.meters.answered(answered),
             Message::Page(reader) => {
                 let _ = reader.send(page::render(&self.model, &self.meters, self.born));
@@ -119,15 +120,14 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, submission: Submission) {
+    fn submit(&mut self, submission: Submission, now: Timestamp) {
         let Submission { requests, natural, n, outputs, accepted } = submission;
-        let now = self.clock.now();
         let first = self.next_id;
         for request in requests {
             let id = self.next_id;
             let open = Open::new(now, request.tokens.len(), request.max_tokens, natural, n);
             if let Err(busy) = self.model.submit(Request { id, ..request }, now) {
-                self.give_up(first..id);
+                self.give_up(first..id, now);
                 let _ = accepted.send(Err(busy));
                 return;
             }
@@ -136,17 +136,17 @@ impl Driver {
         }
         self.note_adapters(now);
         if accepted.send(Ok(first)).is_err() {
-            self.give_up(first..self.next_id);
+            self.give_up(first..self.next_id, now);
         }
     }
 
-    fn give_up(&mut self, ids: Range<u64>) {
+    fn give_up(&mut self, ids: Range<u64>, now: Timestamp) {
         for id in ids {
             if self.open.remove(&id).is_some() {
                 self.model.abort(id);
             }
         }
-        self.note_adapters(self.clock.now());
+        self.note_adapters(now);
     }
 
     fn note_adapters(&mut self, now: Timestamp) {

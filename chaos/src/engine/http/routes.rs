@@ -107,7 +107,7 @@ impl Shared {
         let bytes = read_body(request).await?;
         let mut ask = Ask::read(route, &bytes, &self.config)?;
         drop(bytes);
-        let requests = ask.requests.clone();
+        let requests = std::mem::take(&mut ask.requests);
         let (outputs, received) = mpsc::unbounded_channel();
         let (accepted, first_id) = oneshot::channel();
         let submission = Submission { requests, natural: ask.natural, n: ask.n, outputs, accepted };
@@ -121,7 +121,6 @@ impl Shared {
         };
         let name = name.unwrap_or_else(|| self.new_name());
         let answer = Answer::begin(&ask, &name, first_id, self.unix_now(), &self.fingerprint);
-        ask.requests.clear();
         let hold = Hold::new(answer, received, self.driver.clone());
         if ask.stream {
             return Ok(event_stream(AnswerBody::Events(Box::new(hold.into_events()))));

@@ -103,7 +103,6 @@ fn the_page_tells_what_the_model_says() {
     assert_eq!(value(&format!("vllm:prompt_tokens_total{own}")), model.counters().prompt_tokens as f64);
 }
 
-/// The reader that the replicas use finds in our page what it looks for in a real one.
 #[test]
 fn numbers_come_back_from_the_page() {
     let page = render(&model(&[]), &Meters::new(), 1_795_340_640.25);
