@@ -1,5 +1,6 @@
 //! A replica as a process of its own: it starts, tells where it listens, decides, explains itself, and leaves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
 mod support;
 

@@ -52,6 +52,9 @@ pub(super) enum Holds {
     Broken,
 }
 
+/// A plugin that could be built: what it is, its parameters with all defaults, and what it reads.
+type Made = (Holds, Value, &'static [Produced]);
+
 /// Faults of one plugin's parameters that are looked for: each is found by leaving the last one's field out.
 const FAULTS_MAX: usize = 32;
 
