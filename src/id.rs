@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct EndpointId(String);
 
 /// One replica of the tier, by a name that is its own (in Kubernetes the pod's).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplicaId(pub String);
 

@@ -98,7 +98,9 @@ fn escaped(id: &str) -> String {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Failure> {
-    log::start(args.log_format == LogFormat::Json, &args.verbosity).map_err(|why| Failure::new(USAGE, why))?;
+    let started = log::start(args.log_format == LogFormat::Json, &args.verbosity);
+    // Dropped last, so that every line of this function is written before the program ends.
+    let _last_lines = started.map_err(|why| Failure::new(USAGE, why))?;
     let (config_text, config_name) = config_text(&args.config)?;
     let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
     let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;

@@ -12,6 +12,8 @@ pub mod discovery;
 pub mod endpoint;
 pub mod ext_proc;
 pub mod flock;
+pub mod gossip;
+pub mod peers;
 pub mod pool;
 pub mod replica;
 pub mod scheduler;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use murmuration::config::blueprint::{Blueprint, Parser};
 use murmuration::config::{self, ConfigErrors};
+use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::scheduler::SchedulerSettings;
 use ractor::{Actor, ActorRef};
@@ -21,7 +22,8 @@ use tokio::time::sleep;
 use crate::admin::{HealthService, Pages, Readiness, router};
 use crate::clock::Clock;
 use crate::ext_proc::{Limits, ResponsePath, Service, Settings, serve};
-use crate::pool::{PoolActor, PoolArguments, PoolMessage};
+use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
+use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
 use crate::scheduler::{SchedulerArguments, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
@@ -54,6 +56,8 @@ pub struct ReplicaSettings {
     pub tls: Tls,
     /// How long leaving may take.
     pub drain_timeout: Duration,
+    /// The part in the flock; `None` for a replica that is alone.
+    pub flock: Option<FlockSettings>,
 }
 
 /// TLS of the ext-proc service.
@@ -76,6 +80,8 @@ pub struct Listeners {
     pub health: TcpListener,
     /// Metrics and debug pages.
     pub admin: TcpListener,
+    /// Peer streams.
+    pub peers: Option<TcpListener>,
 }
 
 /// Why a replica can't start.
@@ -90,6 +96,9 @@ pub enum StartError {
     /// An actor could not be born.
     #[error("the pool's actor could not start: {0}")]
     Actor(#[from] ractor::SpawnErr),
+    /// The flock can't be joined.
+    #[error(transparent)]
+    Flock(#[from] FlockError),
     /// A socket is gone.
     #[error("a listener has no address: {0}")]
     Listener(#[from] std::io::Error),
@@ -107,6 +116,7 @@ pub struct Replica {
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
     drain_timeout: Duration,
+    flock: Option<Flock>,
 }
 
 /// Where a replica serves.
@@ -145,7 +155,9 @@ impl Replica {
         };
         let clock = Clock::start();
         let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
-        let readiness = Arc::new(watch::channel(Readiness::default()).0);
+        let joining = settings.flock.is_some();
+        let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
+        let (voice, keeping) = flock::mouth_and_eyes(settings.flock.as_ref(), clock);
         let gate_settings = gate_settings(&settings, &blueprint);
         let arguments = PoolArguments {
             scheduler: SchedulerArguments {
@@ -153,8 +165,8 @@ impl Replica {
                 clock,
                 telemetry: telemetry.clone(),
                 handle: scheduler.clone(),
-                voice: None,
-                keeping: None,
+                voice: voice.clone(),
+                keeping: keeping.clone(),
                 first_ticket: 0,
             },
             living: Arc::new(living),
@@ -177,8 +189,14 @@ impl Replica {
             scheduler,
             telemetry,
             drain_timeout: settings.drain_timeout,
+            flock: None,
         };
-        replica.open_pages(listeners.health, listeners.admin);
+        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
+        if let (Some(flock), Some(voice)) = (settings.flock, voice) {
+            let links = replica.links(flock.me.clone(), voice, keeping, clock);
+            replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
+        }
+        replica.open_pages(listeners.health, listeners.admin, me.unwrap_or_default());
         replica.keep_gauges(settings.gauges_interval);
         if let (Tls::Folder(folder), Some(tls)) = (settings.tls, tls.clone()) {
             let telemetry = replica.telemetry.clone();
@@ -218,6 +236,9 @@ impl Replica {
     /// when the drain's time is over.
     pub async fn drain(mut self) {
         self.readiness.send_modify(|readiness| readiness.draining = true);
+        if let Some(flock) = &self.flock {
+            flock.drain();
+        }
         let leaving = async {
             sleep(NOTICE_MAX.min(self.drain_timeout / 4)).await;
             self.closing.send_replace(true);
@@ -227,9 +248,24 @@ impl Replica {
             tracing::warn!("streams were still open when the drain's time was over");
         }
         self.pool.stop(None);
+        if let Some(flock) = self.flock.take() {
+            flock.leave().await;
+        }
     }
 
-    fn open_pages(&mut self, health: TcpListener, admin: TcpListener) {
+    fn links(&self, me: ReplicaId, voice: Voice, keeping: Option<Keeping>, clock: Clock) -> Links {
+        Links {
+            voice,
+            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()),
+            keeping,
+            clock,
+            scheduler: self.scheduler.clone(),
+            pool: PoolHandle::new(self.pool.clone()),
+            readiness: self.readiness.clone(),
+        }
+    }
+
+    fn open_pages(&mut self, health: TcpListener, admin: TcpListener, me: (ReplicaId, Incarnation)) {
         let service = HealthService::new(self.readiness.subscribe());
         self.others.spawn(async move {
             let server = tonic::transport::Server::builder();
@@ -243,6 +279,8 @@ impl Replica {
             telemetry: self.telemetry.clone(),
             scheduler: self.scheduler.clone(),
             readiness: self.readiness.subscribe(),
+            me,
+            flock: self.flock.as_ref().map(Flock::view),
         };
         self.others.spawn(async move {
             if let Err(error) = axum::serve(admin, router(pages)).await {

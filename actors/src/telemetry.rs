@@ -8,6 +8,7 @@ mod flock_metrics;
 mod guard;
 pub mod log;
 mod metrics;
+mod pen;
 mod pool_gauges;
 mod request_metrics;
 mod rival_names;

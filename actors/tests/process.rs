@@ -17,7 +17,7 @@ use support::envoy::{answered, destination, post, response_headers};
 use support::talk::Talk;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 /// A test that waits longer has failed; none passes by waiting.
@@ -28,6 +28,7 @@ const POOL: &str = "127.0.0.1:7";
 struct Process {
     child: Child,
     log: mpsc::UnboundedReceiver<String>,
+    reading: watch::Sender<bool>,
     ext_proc: SocketAddr,
     admin: SocketAddr,
     folder: Folder,
@@ -98,7 +99,8 @@ impl Process {
         let mut command = program();
         command.args(["serve", "--bind=127.0.0.1", "--config-file", &folder.config()]).args(ports).args(more);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = follow(child.stderr.take().unwrap());
+        let (reading, read) = watch::channel(true);
+        let mut log = follow(child.stderr.take().unwrap(), read);
         let started = line(&mut log, "started").await;
         let address = |key: &str| started[key].as_str().unwrap().parse().unwrap();
         let (ext_proc, admin) = (address("ext_proc"), address("admin"));
@@ -108,7 +110,7 @@ impl Process {
             }
         };
         timeout(PATIENCE, ready).await.expect("a ready replica");
-        Self { child, log, ext_proc, admin, folder }
+        Self { child, log, reading, ext_proc, admin, folder }
     }
 
     async fn talk(&self) -> Talk {
@@ -132,12 +134,13 @@ impl Process {
     }
 }
 
-/// The lines of a log, read as they come: nobody writes into a pipe that is full.
-fn follow(log: ChildStderr) -> mpsc::UnboundedReceiver<String> {
+/// The lines of a log, read as they come while `reading` says so.
+fn follow(log: ChildStderr, mut reading: watch::Receiver<bool>) -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut log = BufReader::new(log).lines();
-        while let Ok(Some(line)) = log.next_line().await {
+        while reading.wait_for(|on| *on).await.is_ok() {
+            let Ok(Some(line)) = log.next_line().await else { break };
             let _ = sender.send(line);
         }
     });
@@ -233,6 +236,23 @@ async fn a_taken_port_is_named_with_its_flag() {
     let told = errors.lines().last().unwrap_or_default();
     assert!(told.starts_with(&format!("murmuration: can't listen on 127.0.0.1:{port} (--metrics-port): ")), "{told}");
     assert!(told.ends_with("; is it taken?"), "{told}");
+}
+
+/// A collector that hangs leaves the pipe full, and whoever writes into it would hang too.
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_request() {
+    let process = Process::start(&["-v", "trace", "--drain-timeout=1s"]).await;
+    process.reading.send_replace(false);
+    let body = br#"{"model":"base","prompt":"hello"}"#;
+    for _ in 0..200 {
+        let (head, _) = process.talk().await.ask(post(&[]), body).await;
+        assert_eq!(destination(&head), POOL);
+    }
+    process.reading.send_replace(true);
+    signal(&process.child, "TERM").await;
+    let (log, code) = process.end().await;
+    assert_eq!(code, Some(0));
+    assert!(log.len() > 256 << 10, "more was logged than a pipe holds: {} bytes", log.len());
 }
 
 #[tokio::test]

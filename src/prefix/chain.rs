@@ -89,6 +89,8 @@ impl ChainBuilder {
             self.partial = full;
             self.partial.clear();
         }
+        let room = self.cut.blocks_max - self.blocks.len().min(self.cut.blocks_max);
+        self.blocks.reserve(room.min(bytes.len() / self.block_bytes));
         let mut blocks = bytes.chunks_exact(self.block_bytes);
         for block in &mut blocks {
             self.block(block);

@@ -3,8 +3,8 @@
 //! Must not know endpoints' names: it thinks in slots. Nor engines: it is told what was sent where.
 //!
 //! It is told anchors ([`anchors`]), and counts the blocks that they stand for. A chained hash stands for all content
-//! before it too, so chains form a forest, and who holds an anchor holds all before it. A [`runs::Run`] is a stretch of
-//! anchors without a branch, kept once for all holders; a [`holds::Hold`] says how
+//! before it too, so chains form a forest, and who holds an anchor holds all before it. A `Run` is a stretch of
+//! anchors without a branch, kept once for all holders; a `Hold` says how
 //! much of one run one slot has. Each slot's holds form a list by recency in which a run's descendants are always older
 //! than the run itself, so evicting the oldest takes tails before heads, as vLLM does: a head without its tail is
 //! useful, a tail without its head is not.

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod explain;
+mod flock_page;
 mod health;
 mod pages;
 mod readiness;

@@ -7,10 +7,13 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode, header};
 use axum::routing::get;
+use murmuration::id::{Incarnation, ReplicaId};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Readiness;
+use super::flock_page::flock_page;
+use crate::flock::FlockView;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
 
@@ -26,6 +29,10 @@ pub struct Pages {
     pub scheduler: SchedulerHandle,
     /// Readiness.
     pub readiness: watch::Receiver<Readiness>,
+    /// Who this replica is, and in which life.
+    pub me: (ReplicaId, Incarnation),
+    /// The flock; `None` where nothing is shared.
+    pub flock: Option<FlockView>,
 }
 
 /// One line of the list of decisions.
@@ -46,9 +53,10 @@ pub fn router(pages: Pages) -> Router {
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
         .route("/readyz", get(readyz))
         .route("/debug/fleet", get(fleet))
+        .route("/debug/peers", get(peers))
         .route("/debug/decisions", get(decisions))
         .route("/debug/decisions/{request_id}", get(decision))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet or /debug/decisions") })
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet, /debug/peers or /debug/decisions") })
         .with_state(pages)
 }
 
@@ -65,6 +73,9 @@ async fn readyz(State(pages): State<Pages>) -> Response<Body> {
         Readiness { synced: false, .. } => {
             text(StatusCode::SERVICE_UNAVAILABLE, "endpoints not known yet\n".to_owned())
         }
+        Readiness { joining: true, .. } => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "peers have not told what they know yet\n".to_owned())
+        }
         Readiness { .. } => text(StatusCode::OK, "ready\n".to_owned()),
     }
 }
@@ -74,6 +85,11 @@ async fn fleet(State(pages): State<Pages>) -> Response<Body> {
         Some(summary) => json(&summary),
         None => error(StatusCode::SERVICE_UNAVAILABLE, "the scheduler did not answer"),
     }
+}
+
+async fn peers(State(pages): State<Pages>) -> Response<Body> {
+    let heard = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
+    json(&flock_page(&pages.me, pages.flock.as_ref(), &heard))
 }
 
 async fn decisions(State(pages): State<Pages>) -> Response<Body> {

@@ -2,11 +2,13 @@
 //!
 //! Must not know who asks.
 
-/// The two things that readiness hangs on.
+/// What readiness hangs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Discovery has announced the pool at least once.
     pub synced: bool,
+    /// Its peers have not told it all they know yet.
+    pub joining: bool,
     /// The replica is about to stop.
     pub draining: bool,
 }
@@ -16,6 +18,6 @@ pub struct Readiness {
 impl Readiness {
     /// Whether requests should come here.
     pub fn is_ready(self) -> bool {
-        self.synced && !self.draining
+        self.synced && !self.joining && !self.draining
     }
 }

@@ -5,10 +5,14 @@
 
 mod ear;
 mod keeping;
+mod part;
 mod roster;
+mod settings;
 mod voice;
 
 pub use ear::{Ear, Lane};
 pub use keeping::Keeping;
+pub use part::{Flock, FlockError, FlockView, Links};
 pub use roster::{Roster, follow_roster};
+pub use settings::{FlockSettings, incarnation_now, mouth_and_eyes};
 pub use voice::Voice;

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use murmuration::id::{Incarnation, ReplicaId};
 
+use super::{Keeping, Voice};
+use crate::clock::Clock;
 use crate::gossip::Seal;
 use crate::peers::PeerTls;
 
@@ -43,4 +45,11 @@ pub struct FlockSettings {
 pub fn incarnation_now() -> Incarnation {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Incarnation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the scheduler of such a replica speaks with, and watches by; neither for one that is alone.
+pub fn mouth_and_eyes(settings: Option<&FlockSettings>, clock: Clock) -> (Option<Voice>, Option<Keeping>) {
+    let Some(settings) = settings else { return (None, None) };
+    let voice = Voice::new(settings.me.clone(), settings.incarnation, clock);
+    (Some(voice), settings.one_keeper.then(|| Keeping::new(settings.me.clone())))
 }

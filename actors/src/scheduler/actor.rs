@@ -23,7 +23,7 @@ use crate::telemetry::Telemetry;
 /// How often leases and trusts are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The actor; all of its state is in [`Mind`].
+/// The actor; all of its state is in `Mind`.
 #[derive(Debug)]
 pub struct SchedulerActor;
 

@@ -30,6 +30,28 @@ pub struct SchedulerHandle {
     patience: Duration,
 }
 
+/// The births of schedulers.
+#[derive(Debug)]
+pub struct Lives {
+    living: watch::Receiver<Option<ActorRef<Message>>>,
+}
+
+// === impl Lives ===
+
+impl Lives {
+    /// Waits for the next birth; `false` when there will be none.
+    pub async fn next(&mut self) -> bool {
+        loop {
+            if self.living.changed().await.is_err() {
+                return false;
+            }
+            if self.living.borrow_and_update().is_some() {
+                return true;
+            }
+        }
+    }
+}
+
 // === impl SchedulerHandle ===
 
 impl SchedulerHandle {
@@ -63,6 +85,11 @@ impl SchedulerHandle {
     /// Says that a peer is gone.
     pub fn peer_lost(&self, replica: ReplicaId, incarnation: Incarnation) {
         self.post(Message::PeerLost(replica, incarnation));
+    }
+
+    /// The scheduler's births from now on; the last one that is not looked at yet counts.
+    pub fn lives(&self) -> Lives {
+        Lives { living: self.living.clone() }
     }
 
     /// The pool at a glance; `None` when the scheduler doesn't answer.

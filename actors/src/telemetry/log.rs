@@ -14,6 +14,10 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::pen::Pen;
+
+pub use super::pen::LastLines;
+
 /// From one line about an endpoint's trouble to the next, while the trouble lasts.
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 /// Endpoints whose troubles are remembered.
@@ -36,11 +40,11 @@ struct Trouble {
     untold: u64,
 }
 
-/// Starts logging for the process: `json` or for people, at a level of llm-d's (2 to 5) or by a filter.
+/// Starts logging for the process until what it gives back is dropped: `json` or for people, at a level of llm-d's (2 to 5) or by a filter.
 ///
 /// # Errors
 /// One sentence, when the filter can't be read or logging was started before.
-pub fn start(json: bool, verbosity: &str) -> Result<(), String> {
+pub fn start(json: bool, verbosity: &str) -> Result<LastLines, String> {
     let directive = match verbosity {
         "0" | "1" => "warn",
         "2" | "3" => "info",
@@ -50,13 +54,25 @@ pub fn start(json: bool, verbosity: &str) -> Result<(), String> {
     };
     let filter = EnvFilter::try_new(directive)
         .map_err(|error| format!("-v {verbosity}: {error}; write 2, 4, 5 or info,murmuration=debug"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let told: fn(u64) -> String = if json { lost_for_machines } else { lost_for_people };
+    let pen = Pen::new(std::io::stderr(), told).map_err(|error| format!("logging can't start: {error}"))?;
+    let last_lines = pen.last_lines();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(pen);
     let started = if json {
         lines.json().flatten_event(true).try_init()
     } else {
         lines.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
-    started.map_err(|error| format!("logging can't start: {error}"))
+    started.map_err(|error| format!("logging can't start: {error}"))?;
+    Ok(last_lines)
+}
+
+fn lost_for_machines(lines: u64) -> String {
+    format!("{{\"level\":\"WARN\",\"message\":\"log lines were lost; is the log read?\",\"lines\":{lines}}}\n")
+}
+
+fn lost_for_people(lines: u64) -> String {
+    format!("WARN {lines} log lines were lost; is the log read?\n")
 }
 
 // === impl Logbook ===

@@ -59,7 +59,7 @@ struct Pool {
     mind: Scheduler,
     outbox: Outbox,
     chance: Chance,
-    endpoints: u16,
+    endpoints: Vec<EndpointId>,
     blocks: usize,
     block_tokens: u32,
     asked: u64,
@@ -120,10 +120,12 @@ impl Pool {
             sharing: true,
         };
         let mut mind = Scheduler::new(blueprint.profiles, settings);
-        let changes = (0..endpoints).map(|n| EndpointChange::Upsert(endpoint(n))).collect();
+        let endpoints: Vec<Endpoint> = (0..endpoints).map(endpoint).collect();
+        let changes = endpoints.iter().cloned().map(EndpointChange::Upsert).collect();
         let mut outbox = Outbox::default();
         mind.handle(Input::Discovered(changes), Timestamp::ZERO, &mut outbox);
         let chance = Chance::from_seed(1);
+        let endpoints = endpoints.into_iter().map(|endpoint| endpoint.id).collect();
         Ok(Self { prompts, mind, outbox, chance, endpoints, blocks, block_tokens, asked: 0, matched: 0.0 })
     }
 
@@ -167,7 +169,7 @@ impl Pool {
             Some((_, Err(refusal))) => return Err(format!("the pool refused a request: {}", refusal.sentence)),
             None => return Err("the pool did not answer a request".to_owned()),
         }
-        if let Some(oldest) = self.asked.checked_sub(OPEN_PER_ENDPOINT * u64::from(self.endpoints) + 1) {
+        if let Some(oldest) = self.asked.checked_sub(OPEN_PER_ENDPOINT * self.endpoints.len() as u64 + 1) {
             let ended = Input::Told(Ticket(oldest), News::Finished(Outcome::Completed));
             self.mind.handle(ended, now, &mut self.outbox);
         }
@@ -176,7 +178,7 @@ impl Pool {
     }
 
     fn report(&mut self, now: Timestamp) {
-        for n in 0..self.endpoints {
+        for endpoint in &self.endpoints {
             let report = LoadReport {
                 waiting: self.chance.below(3) as u32,
                 running: 4 + self.chance.below(9) as u32,
@@ -186,14 +188,14 @@ impl Pool {
                 ..LoadReport::default()
             };
             let observation = Observation { report, age: Duration::from_millis(2) };
-            self.mind.handle(Input::Observed(endpoint(n).id, observation), now, &mut self.outbox);
+            self.mind.handle(Input::Observed(endpoint.clone(), observation), now, &mut self.outbox);
         }
         self.outbox.events.clear();
     }
 
     /// The next turn of some conversation.
     fn conversation(&mut self) -> InferenceRequest {
-        let conversations = usize::from(self.endpoints) * CONVERSATIONS_PER_ENDPOINT;
+        let conversations = self.endpoints.len() * CONVERSATIONS_PER_ENDPOINT;
         let conversation = 1 + self.chance.below(conversations) as u64;
         let (system, said) = (self.blocks / 4, self.blocks / 2);
         let before = match self.prompts {

@@ -129,6 +129,8 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     /// Bodies as a real vLLM 0.32.0 sent them.

@@ -1,0 +1,200 @@
+//! This replica's part in the flock: the lanes, started together and left together.
+//!
+//! Must not know what is said over them, nor how a replica is put together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::share::{Keeper, ReplicaCard};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Ear, FlockSettings, Keeping, Roster, Voice, follow_roster};
+use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::gossip::{Gossip, GossipError, GossipSettings};
+use crate::peers::{self, Following, Listening, PeerTls, PeerTlsError, Streams};
+use crate::pool::PoolHandle;
+use crate::scheduler::SchedulerHandle;
+
+/// How long a replica that starts waits for the first word of anybody else.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+/// How long gossip takes to bring the pages of those who live.
+const PAGES_COME: Duration = Duration::from_millis(500);
+
+/// Why a replica can't take part.
+#[derive(Debug, thiserror::Error)]
+pub enum FlockError {
+    /// Gossip can't start.
+    #[error(transparent)]
+    Gossip(#[from] GossipError),
+    /// The certificates of peer streams can't be used.
+    #[error(transparent)]
+    Tls(#[from] PeerTlsError),
+    /// The socket of gossip can't be bound.
+    #[error("can't receive gossip on {0} (--gossip-port): {1}; is the port taken?")]
+    Bind(SocketAddr, std::io::Error),
+}
+
+/// What a part is made of.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// What this replica says.
+    pub voice: Voice,
+    /// What it hears with.
+    pub ear: Ear,
+    /// What it watches; `None` where everybody watches everything.
+    pub keeping: Option<Keeping>,
+    /// The replica's clock.
+    pub clock: Clock,
+    /// Whose rebirths make all be heard anew.
+    pub scheduler: SchedulerHandle,
+    /// Told when keepers change.
+    pub pool: PoolHandle,
+    /// Held back until the snapshots of all peers were heard.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+}
+
+/// What the admin page reads.
+#[derive(Clone, Debug)]
+pub struct FlockView {
+    /// Those who live.
+    pub roster: watch::Receiver<Roster>,
+    /// The streams to them; `None` where facts go by gossip alone.
+    pub streams: Option<watch::Receiver<Streams>>,
+}
+
+/// The part. Dropped, this replica is silent at once, as if killed.
+#[derive(Debug)]
+pub struct Flock {
+    gossip: Arc<Gossip>,
+    following: Option<Following>,
+    roster: watch::Receiver<Roster>,
+    closing: watch::Sender<bool>,
+    server: JoinSet<()>,
+    _tasks: JoinSet<()>,
+}
+
+// === impl Flock ===
+
+impl Flock {
+    /// Starts the lanes. `streams` is the socket that others follow this replica on.
+    ///
+    /// # Errors
+    /// See [`FlockError`].
+    pub async fn start(
+        settings: FlockSettings,
+        streams: Option<TcpListener>,
+        links: Links,
+    ) -> Result<Self, FlockError> {
+        let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
+        let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
+        let gossip = Arc::new(Gossip::start(gossip_settings(&settings)?, links.voice.clone(), links.ear.clone()).await?);
+        let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
+        let (closing, closed) = watch::channel(false);
+        let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
+        let following = tls.clone().map(|tls| {
+            let (me, roster, ear, clock) = (settings.me.clone(), roster.clone(), links.ear.clone(), links.clock);
+            peers::follow(Listening { me, roster, tls, ear, rehear: reheard, clock })
+        });
+        if let (Some(listener), Some(tls)) = (streams, tls) {
+            server.spawn(serve(listener, tls, links.voice.clone(), links.ear.clone(), closed));
+        }
+        tasks.spawn(follow_roster(roster.clone(), me, links.ear.clone(), links.keeping.clone()));
+        if let Some(keeping) = &links.keeping {
+            tasks.spawn(tell_keepers(keeping.clone(), links.pool.clone()));
+        }
+        tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear));
+        tasks.spawn(join(roster.clone(), following.as_ref().map(Following::streams), links.readiness.clone()));
+        Ok(Self { gossip, following, roster, closing, server, _tasks: tasks })
+    }
+
+    /// What the admin page reads.
+    pub fn view(&self) -> FlockView {
+        FlockView { roster: self.roster.clone(), streams: self.following.as_ref().map(Following::streams) }
+    }
+
+    /// Tells the others that this replica leaves: it keeps no endpoint from now on.
+    pub fn drain(&self) {
+        self.gossip.update_card(|card| card.draining = true);
+    }
+
+    /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.
+    pub async fn leave(mut self) {
+        self.closing.send_replace(true);
+        while self.server.join_next().await.is_some() {}
+        self._tasks.shutdown().await;
+        if let Some(gossip) = Arc::into_inner(self.gossip) {
+            gossip.leave().await;
+        }
+    }
+}
+
+fn gossip_settings(settings: &FlockSettings) -> Result<GossipSettings, FlockError> {
+    let failed = |why| FlockError::Bind(settings.gossip, why);
+    let socket = std::net::UdpSocket::bind(settings.gossip).map_err(failed)?;
+    let mut advertise = settings.advertise;
+    if advertise.port() == 0 {
+        advertise.set_port(socket.local_addr().map_err(failed)?.port());
+    }
+    let peer = settings.streams.as_ref().map(|(address, _)| *address);
+    Ok(GossipSettings {
+        me: settings.me.clone(),
+        incarnation: settings.incarnation,
+        socket,
+        advertise,
+        seeds: settings.seeds.clone(),
+        tier: settings.tier.clone(),
+        interval: settings.interval,
+        seal: settings.seal.clone(),
+        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()),
+    })
+}
+
+async fn serve(listener: TcpListener, tls: PeerTls, voice: Voice, ear: Ear, mut closed: watch::Receiver<bool>) {
+    let closed = async move { drop(closed.wait_for(|closed| *closed).await) };
+    if let Err(error) = peers::serve(listener, tls, voice, ear, closed).await {
+        tracing::error!(%error, "the server of peer streams ended");
+    }
+}
+
+async fn tell_keepers(keeping: Keeping, pool: PoolHandle) {
+    let mut changes = keeping.changes();
+    while changes.changed().await.is_ok() {
+        pool.keepers_changed();
+    }
+}
+
+/// A scheduler that was born again has heard nothing: both lanes tell it all.
+async fn rehear_after_rebirth(scheduler: SchedulerHandle, gossip: Arc<Gossip>, rehear: watch::Sender<u64>) {
+    let mut lives = scheduler.lives();
+    while lives.next().await {
+        gossip.rehear();
+        rehear.send_modify(|lives| *lives += 1);
+    }
+}
+
+/// Ready once every peer that is there has told all it knows, or when that takes too long.
+async fn join(
+    mut roster: watch::Receiver<Roster>,
+    streams: Option<watch::Receiver<Streams>>,
+    ready: Arc<watch::Sender<Readiness>>,
+) {
+    let met = timeout(FIRST_WORD, roster.wait_for(|roster| !roster.is_empty())).await.is_ok();
+    let heard = match streams {
+        Some(streams) => peers::caught_up(roster, streams).await,
+        // Gossip has no snapshots to wait for: its pages come with the next rounds.
+        None if met => {
+            sleep(PAGES_COME).await;
+            true
+        }
+        None => true,
+    };
+    if !heard {
+        tracing::warn!("not all peers told what they know in time; this replica starts with what it heard");
+    }
+    ready.send_modify(|readiness| readiness.joining = false);
+}

@@ -1,0 +1,157 @@
+//! The pen that writes log lines: a thread of its own, so that a log nobody reads holds up no request.
+//!
+//! Must not know what a line says. Lines that come while too many wait are lost, and how many were is written down.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait to be written: a few megabytes, and far more than a healthy log has under way.
+const WAITING_MAX: usize = 8_192;
+/// How long the end of the program waits for the last lines.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the thread is told.
+enum Order {
+    Line(Vec<u8>),
+    /// Everything before is written when this is answered.
+    Flush(SyncSender<()>),
+}
+
+/// A pen; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pen {
+    orders: SyncSender<Order>,
+    lost: Arc<AtomicU64>,
+}
+
+/// Waits for the last lines when dropped, but not for ever.
+#[must_use = "lines that were not written when the program ends are lost"]
+pub struct LastLines {
+    pen: Pen,
+}
+
+// === impl Pen ===
+
+impl Pen {
+    /// A pen that writes to `paper`; `told` makes the line that says how many lines were lost.
+    pub(super) fn new(paper: impl Write + Send + 'static, told: fn(u64) -> String) -> io::Result<Self> {
+        let (orders, coming) = sync_channel(WAITING_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = lost.clone();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write(paper, &coming, &counted, told))?;
+        Ok(Self { orders, lost })
+    }
+
+    /// Whoever holds this waits for the last lines.
+    pub(super) fn last_lines(&self) -> LastLines {
+        LastLines { pen: self.clone() }
+    }
+}
+
+/// The thread: it ends when every pen is gone.
+fn write(mut paper: impl Write, coming: &Receiver<Order>, lost: &AtomicU64, told: fn(u64) -> String) {
+    while let Ok(order) = coming.recv() {
+        // A log that can't be written has nowhere to say so.
+        let _ = match order {
+            Order::Line(line) => paper.write_all(&line),
+            Order::Flush(answer) => {
+                let flushed = paper.flush();
+                let _ = answer.try_send(());
+                flushed
+            }
+        };
+        let count = lost.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let _ = paper.write_all(told(count).as_bytes());
+        }
+    }
+}
+
+impl Write for Pen {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.orders.try_send(Order::Line(line.to_vec())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Pen {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        let (answer, answered) = sync_channel(1);
+        // A queue that is full is one that nobody reads: there is nothing to wait for.
+        if self.pen.orders.try_send(Order::Flush(answer)).is_ok() {
+            let _ = answered.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Paper that takes nothing until its door is opened, and shows what it took.
+    struct Paper {
+        door: Receiver<()>,
+        open: bool,
+        text: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if !self.open {
+                self.door.recv().unwrap();
+                self.open = true;
+            }
+            self.text.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_wait_for_their_paper_and_those_too_many_are_counted() {
+        let (open, door) = sync_channel(1);
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let mut pen =
+            Pen::new(Paper { door, open: false, text: text.clone() }, |lost| format!("lost {lost}\n")).unwrap();
+        // One line is in the thread's hand or still in the queue, so one more or less finds room.
+        for _ in 0..WAITING_MAX + 100 {
+            pen.write_all(b"line\n").unwrap();
+        }
+        open.send(()).unwrap();
+        // The queue has to empty before a farewell finds room in it.
+        while text.lock().unwrap().len() < 5 * WAITING_MAX {
+            std::thread::yield_now();
+        }
+        pen.write_all(b"the last\n").unwrap();
+        drop(pen.last_lines());
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        let lost: u64 = text.lines().find_map(|line| line.strip_prefix("lost ")).unwrap().parse().unwrap();
+        let kept = text.lines().filter(|line| *line == "line").count() as u64;
+        assert_eq!(kept + lost, WAITING_MAX as u64 + 100, "every line is written or counted");
+        assert!(text.ends_with("the last\n"));
+    }
+}
