@@ -1,0 +1,157 @@
+//! What the others said is handed to the ear: each version of each page once in each stay.
+//!
+//! Must not know what a page says. Versions are compared, so nothing queues up: a hearer that is slow finds the newest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chitchat::{ChitchatId, NodeState, Version};
+use murmuration::id::ReplicaId;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use super::census::Visit;
+use super::server::Server;
+use super::{CARD, HEAD, VALUE_BYTES_MAX};
+use crate::flock::{Ear, Lane};
+
+/// Whom delivery works for, and from what.
+pub(super) struct Delivery {
+    pub(super) server: Arc<Server>,
+    pub(super) ear: Ear,
+    pub(super) visits: watch::Receiver<Vec<Visit<ChitchatId>>>,
+    /// Notified when something came.
+    pub(super) changed: Arc<Notify>,
+    /// Set when all is to be heard anew.
+    pub(super) forget: Arc<AtomicBool>,
+    /// How often it is looked without being notified.
+    pub(super) interval: Duration,
+}
+
+/// The versions of one peer's pages that were heard in one stay of it.
+#[derive(Debug, Default)]
+struct Heard {
+    stay: u64,
+    versions: BTreeMap<String, Version>,
+}
+
+/// A page that was not heard yet.
+#[derive(Debug, PartialEq, Eq)]
+enum Page {
+    /// As text.
+    Text(String),
+    /// Not a page that this release can take.
+    Malformed,
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// Delivers for ever.
+    pub(super) async fn run(mut self) {
+        let mut heard = BTreeMap::new();
+        loop {
+            // A timeout is a look like any other.
+            let _ = timeout(self.interval, self.changed.notified()).await;
+            if self.forget.swap(false, Ordering::AcqRel) {
+                heard.clear();
+            }
+            self.deliver(&mut heard).await;
+        }
+    }
+
+    async fn deliver(&mut self, heard: &mut BTreeMap<ReplicaId, Heard>) {
+        let visits = self.visits.borrow_and_update().clone();
+        heard.retain(|replica, _| visits.iter().any(|visit| visit.member.replica == *replica));
+        for visit in visits {
+            let peer = visit.member.replica;
+            let heard = heard.entry(peer.clone()).or_default();
+            if heard.stay != visit.stay {
+                *heard = Heard { stay: visit.stay, versions: BTreeMap::new() };
+            }
+            let pages = match self.server.chitchat().await.node_state(&visit.address) {
+                Some(state) => heard.news(state),
+                None => continue,
+            };
+            for page in pages {
+                self.hear(&peer, page, visit.member.card.is_understood()).await;
+            }
+        }
+    }
+
+    async fn hear(&self, peer: &ReplicaId, page: Page, understood: bool) {
+        let bytes = match page {
+            Page::Text(text) => STANDARD.decode(text).ok(),
+            Page::Malformed => None,
+        };
+        match bytes {
+            _ if !understood => self.ear.ignore(peer, "too-new"),
+            Some(bytes) => self.ear.hear(Lane::Gossip, peer, &bytes).await,
+            None => self.ear.ignore(peer, "malformed"),
+        };
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// The pages in `state` that are not heard yet, oldest first; they count as heard from now on.
+    fn news(&mut self, state: &NodeState) -> Vec<Page> {
+        let mut news = Vec::new();
+        for (key, value) in state.key_values_including_deleted() {
+            if key == CARD || key == HEAD || value.is_deleted() || self.versions.get(key) == Some(&value.version) {
+                continue;
+            }
+            let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
+            let page = if fits { Page::Text(value.value.clone()) } else { Page::Malformed };
+            news.push((value.version, page));
+            self.versions.insert(key.to_owned(), value.version);
+        }
+        news.sort_unstable_by_key(|(version, _)| *version);
+        news.into_iter().map(|(_, page)| page).collect()
+    }
+}
+
+/// Whether `key` is one of a page: its kind, then its number.
+fn is_page(key: &str) -> bool {
+    key.strip_prefix(['f', 'l', 'p']).is_some_and(|number| number.parse::<u8>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Page {
+        Page::Text(text.to_owned())
+    }
+
+    #[test]
+    fn each_version_is_heard_once_and_the_oldest_first() {
+        let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
+        state.set("p1", "one");
+        state.set("f0", "two");
+        state.set(CARD, "{}");
+        state.set(HEAD, "2");
+        assert_eq!(heard.news(&state), [text("one"), text("two")]);
+        assert_eq!(heard.news(&state), []);
+        state.set("p1", "three");
+        assert_eq!(heard.news(&state), [text("three")]);
+    }
+
+    #[test]
+    fn what_is_no_page_is_told_once_and_never_taken() {
+        let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
+        state.set("x0", "a");
+        state.set("p", "a");
+        state.set("p999", "a");
+        state.set("l0", "a".repeat(VALUE_BYTES_MAX + 1));
+        state.set("l1", "a".repeat(VALUE_BYTES_MAX));
+        let news = heard.news(&state);
+        assert_eq!(news.iter().filter(|page| **page == Page::Malformed).count(), 4);
+        assert_eq!((news.len(), heard.news(&state).len()), (5, 0));
+    }
+}

@@ -1,0 +1,31 @@
+//! The gossip lane: who lives, and what they say, over chitchat on sealed datagrams.
+//!
+//! Must not know what a fact means, nor who keeps which endpoint. Everything that the tier shares converges by this lane
+//! alone; peer streams only make it younger.
+
+mod census;
+mod delivery;
+mod envelope;
+mod keyring;
+mod lane;
+mod parts;
+mod rotation;
+mod rounds;
+mod seeds;
+mod server;
+mod settings;
+mod transport;
+
+pub use keyring::KeyError;
+pub use lane::Gossip;
+pub use settings::{GossipError, GossipSettings, Seal};
+
+/// The key of a replica's card.
+const CARD: &str = "card";
+/// The key of the number of its last fact.
+const HEAD: &str = "h";
+/// Bytes of a value at most. A value that fits no datagram would block every later word of its replica.
+const VALUE_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

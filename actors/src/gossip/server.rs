@@ -1,0 +1,148 @@
+//! chitchat as the lane uses it: started, asked who lives, told our words, and ended with us.
+//!
+//! Must not know what values mean, beyond the card and the head.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chitchat::{
+    Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ListenerHandle, spawn_chitchat,
+};
+use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::share::Member;
+use murmuration::share::codec::NAME_BYTES_MAX;
+use tokio::sync::{MutexGuard, Notify};
+
+use super::settings::{GossipError, GossipSettings};
+use super::transport::SealedTransport;
+use super::{CARD, HEAD};
+
+/// Silence, in mean gaps between a peer's heartbeats, after which it is dead.
+const PHI: f64 = 8.0;
+/// Gaps that the mean is taken over, beside five of [`GAP`]. Few, so that the mean has a floor: gossip that is pushed comes
+/// every few milliseconds, and a mean of those would call a peer dead for one hiccup. With two the verdict comes after
+/// 0.86 s to 0.97 s of silence at any interval up to 50 ms, and after 2 s at 500 ms.
+const GAPS: usize = 2;
+/// What a gap is taken to be before any was seen.
+const GAP: Duration = Duration::from_millis(150);
+/// Longer gaps are not gaps: somebody was frozen.
+const GAP_MAX: Duration = Duration::from_secs(1);
+/// How long the dead are remembered.
+const DEAD_FOR: Duration = Duration::from_secs(60);
+
+/// A running chitchat; dropped, it is gone at once.
+pub(super) struct Server {
+    handle: ChitchatHandle,
+    chitchat: Arc<tokio::sync::Mutex<Chitchat>>,
+    _changes: ListenerHandle,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts chitchat with the first `card`; `changed` is notified of every word that comes.
+    pub(super) async fn start(
+        config: ChitchatConfig,
+        card: String,
+        transport: SealedTransport,
+        changed: Arc<Notify>,
+    ) -> Result<Self, GossipError> {
+        let handle = spawn_chitchat(config, vec![(CARD.to_owned(), card)], &transport)
+            .await
+            .map_err(|error| GossipError::Socket(format!("{error:#}")))?;
+        let chitchat = handle.chitchat();
+        let listener = chitchat.lock().await.subscribe_event("", move |_| changed.notify_one());
+        Ok(Self { handle, chitchat, _changes: listener })
+    }
+
+    /// The other replicas that live, each in its newest life, once their card is here.
+    pub(super) async fn living(&self) -> Vec<(Member, ChitchatId)> {
+        let chitchat = self.chitchat().await;
+        let me = &chitchat.self_chitchat_id().node_id;
+        let mut newest: BTreeMap<&str, &ChitchatId> = BTreeMap::new();
+        let named = |id: &&ChitchatId| id.node_id != *me && (1..=NAME_BYTES_MAX).contains(&id.node_id.len());
+        for id in chitchat.live_nodes().filter(named) {
+            let known = newest.entry(&id.node_id).or_insert(id);
+            if known.generation_id < id.generation_id {
+                *known = id;
+            }
+        }
+        newest.into_values().filter_map(|id| Some((member(&chitchat, id)?, id.clone()))).collect()
+    }
+
+    /// Sets our own words.
+    pub(super) async fn set(&self, words: Vec<(String, String)>) {
+        let mut chitchat = self.chitchat().await;
+        let state = chitchat.self_node_state();
+        words.into_iter().for_each(|(key, value)| state.set(key, value));
+    }
+
+    /// Gossips with `address` now, not only when its turn comes.
+    pub(super) fn push(&self, address: SocketAddr) {
+        // Fails only when the server ended, which is told elsewhere.
+        drop(self.handle.gossip(address));
+    }
+
+    /// What chitchat holds.
+    pub(super) async fn chitchat(&self) -> MutexGuard<'_, Chitchat> {
+        self.chitchat.lock().await
+    }
+
+    /// Resolves when chitchat ended, with why.
+    pub(super) fn ended(&self) -> impl Future<Output = String> + use<> {
+        let ended = self.handle.termination_watcher();
+        async move { ended.await.err().map_or_else(|| "it was stopped".to_owned(), |error| format!("{error:#}")) }
+    }
+
+    /// Ends chitchat once it has sent what it was asked to.
+    pub(super) async fn stop(&self) {
+        if self.handle.initiate_shutdown().is_ok() {
+            self.ended().await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+/// chitchat's settings.
+pub(super) fn config(settings: &GossipSettings) -> ChitchatConfig {
+    ChitchatConfig {
+        chitchat_id: ChitchatId::new(settings.me.0.as_str(), settings.incarnation.0, settings.advertise),
+        cluster_id: settings.tier.clone(),
+        gossip_interval: settings.interval,
+        // Not used: the transport was given its socket.
+        listen_addr: settings.advertise,
+        seed_nodes: settings.seeds.clone(),
+        failure_detector_config: FailureDetectorConfig::new(PHI, GAPS, GAP_MAX, GAP, DEAD_FOR),
+        marked_for_deletion_grace_period: DEAD_FOR,
+        catchup_callback: None,
+        extra_liveness_predicate: None,
+    }
+}
+
+fn member(chitchat: &Chitchat, id: &ChitchatId) -> Option<Member> {
+    let state = chitchat.node_state(id)?;
+    let card = serde_json::from_str(state.get(CARD)?).ok()?;
+    let head = state.get(HEAD).and_then(|head| head.parse().ok()).unwrap_or(0);
+    let replica = ReplicaId(id.node_id.to_string());
+    Some(Member { replica, incarnation: Incarnation(id.generation_id), card, head })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_is_neither_hasty_nor_late() {
+        let silence = |gap: f64| PHI * (GAPS as f64 * gap + 5.0 * GAP.as_secs_f64()) / (GAPS as f64 + 5.0);
+        assert!(silence(0.0) > 0.8, "however often is pushed: {}", silence(0.0));
+        assert!(silence(0.05) < 1.0, "at the usual interval, forgiveness leaves another second: {}", silence(0.05));
+        assert!(silence(0.5) <= 2.0, "{}", silence(0.5));
+    }
+}

@@ -1,0 +1,64 @@
+//! What the gossip lane is started with, and why it may not start.
+//!
+//! Must not know flags or files beyond their paths.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::share::ReplicaCard;
+
+use super::keyring::KeyError;
+
+/// What the gossip lane is started with.
+#[derive(Debug)]
+pub struct GossipSettings {
+    /// Who gossips; at most 256 bytes.
+    pub me: ReplicaId,
+    /// In which life; higher than in every earlier one.
+    pub incarnation: Incarnation,
+    /// The bound socket.
+    pub socket: UdpSocket,
+    /// Where others reach it.
+    pub advertise: SocketAddr,
+    /// Whom to ask first: `host:port`, by address or by name. Names are resolved again and again, and may stand for many.
+    pub seeds: Vec<String>,
+    /// The tier's name. Two tiers do not hear each other.
+    pub tier: String,
+    /// From one round to the next; more than zero.
+    pub interval: Duration,
+    /// What protects the datagrams.
+    pub seal: Seal,
+    /// What this replica says of itself.
+    pub card: ReplicaCard,
+}
+
+/// What protects datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// Nothing: whoever reaches the socket can read, lie, and end the lane.
+    Insecure,
+    /// The keys in this file: one or two lines, each 32 bytes in base64. The first seals, all open. Followed as it changes.
+    KeyFile(PathBuf),
+}
+
+/// Why the gossip lane can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum GossipError {
+    /// The replica's name is too long, or empty.
+    #[error("a replica's name has 1 to {max} bytes, and this one has {0}; choose a shorter one", max = murmuration::share::codec::NAME_BYTES_MAX)]
+    Name(usize),
+    /// The interval is zero.
+    #[error("gossip needs an interval of more than zero; 50ms is usual")]
+    Interval,
+    /// The card is too large to be sent.
+    #[error("the replica's card has {0} bytes, and {max} can be sent; shorten the zone's name", max = super::VALUE_BYTES_MAX)]
+    Card(usize),
+    /// There are no keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The socket can't be used.
+    #[error("gossip could not start on its socket: {0}")]
+    Socket(String),
+}

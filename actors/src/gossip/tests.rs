@@ -1,0 +1,202 @@
+//! Replicas on loopback: they find each other, hear each other, lose each other, and let nobody else in.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod town;
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use murmuration::share::ReplicaCard;
+use tokio::time::Instant;
+
+use self::town::{Keys, Node, Plan, share, until};
+use super::*;
+
+const RELOADS: &str = "murmuration_reloads_total";
+
+async fn three() -> [Node; 3] {
+    let first = Node::start(Plan::new("a")).await;
+    let second = Node::start(Plan::new("b").seed(&first)).await;
+    let third = Node::start(Plan::new("c").seed(&first)).await;
+    until("all see all", || [&first, &second, &third].iter().all(|node| node.names().len() == 2)).await;
+    [first, second, third]
+}
+
+#[tokio::test]
+async fn three_replicas_see_each_other_and_nobody_sees_itself() {
+    let [a, b, c] = three().await;
+    assert_eq!([a.names(), b.names(), c.names()], [["b", "c"], ["a", "c"], ["a", "b"]]);
+    let member = a.roster()[0].clone();
+    assert_eq!((member.incarnation.0, member.card.zone.as_str()), (1, "zone-of-b"));
+}
+
+#[tokio::test]
+async fn what_one_says_the_others_schedulers_hear_once() {
+    let [a, mut b, mut c] = three().await;
+    a.voice.say([share(7, 3)]);
+    for node in [&mut b, &mut c] {
+        let batch = node.next_fact().await;
+        assert_eq!((batch.origin.0.as_str(), batch.incarnation.0), ("a", 1));
+        assert_eq!(batch.facts[0].record, share(7, 3).0);
+    }
+    a.voice.say([share(7, 4)]);
+    for node in [&mut b, &mut c] {
+        assert_eq!(node.next_fact().await.facts[0].record, share(7, 4).0, "and not the same a second time");
+    }
+    until("the head is known", || b.roster()[0].head == 2).await;
+    assert!(b.counted("murmuration_peer_bytes_total", "direction=\"sent\"") > 0.0);
+}
+
+#[tokio::test]
+async fn a_full_state_reaches_a_joiner_sealed_though_no_datagram_holds_it() {
+    let keys = Keys::new("full", &[1]);
+    let a = Node::start(Plan::new("a").keys(&keys)).await;
+    (0..2_000).for_each(|endpoint| a.voice.say([town::placement(endpoint), share(endpoint, 1)]));
+    let mut b = Node::start(Plan::new("b").keys(&keys).seed(&a)).await;
+    let mut heard = std::collections::BTreeSet::new();
+    let deadline = Instant::now() + town::PATIENCE;
+    // Four pages of open work and a full ring of placements, about 200 KB of text.
+    while heard.iter().filter(|seq| *seq % 2 == 0).count() < 1_000 || !heard.contains(&3_999) {
+        assert!(Instant::now() < deadline, "heard {} facts", heard.len());
+        heard.extend(b.next_fact().await.facts.iter().map(|fact| fact.seq));
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_born_again_hears_all_anew() {
+    let [a, mut b, _c] = three().await;
+    a.voice.say([share(7, 3)]);
+    b.next_fact().await;
+    b.gossip.rehear();
+    assert_eq!(b.next_fact().await.facts[0].record, share(7, 3).0);
+}
+
+#[tokio::test]
+async fn a_killed_replica_leaves_the_rosters_and_its_next_life_replaces_it() {
+    let [a, b, mut c] = three().await;
+    let seeds = a.address();
+    drop(b);
+    until("b is gone", || a.names() == ["c"] && c.names() == ["a"]).await;
+    let b = Node::start(Plan::new("b").incarnation(2).seed_at(seeds)).await;
+    until("b is back", || a.lives() == [("b".to_owned(), 2), ("c".to_owned(), 1)]).await;
+    b.voice.say([share(7, 1)]);
+    assert_eq!(c.next_fact().await.incarnation.0, 2);
+}
+
+#[tokio::test]
+async fn a_newer_life_replaces_the_older_before_the_older_is_dead() {
+    let [a, b, _c] = three().await;
+    let newer = Node::start(Plan::new("b").incarnation(9).seed(&a)).await;
+    until("the newer one is there", || a.lives().contains(&("b".to_owned(), 9))).await;
+    assert_eq!(a.names(), ["b", "c"]);
+    assert!(newer.names().iter().all(|name| name != "b"), "one's own older life is nobody else");
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_replica_that_leaves_says_so_first() {
+    let [a, b, mut c] = three().await;
+    b.voice.say([share(7, 0)]);
+    let mut roster = a.gossip.roster();
+    let draining = async { roster.wait_for(|roster| roster.iter().any(|m| m.card.draining)).await.map(|_| ()) };
+    let (seen, ()) = tokio::join!(tokio::time::timeout(town::PATIENCE, draining), b.gossip.leave());
+    assert!(matches!(seen, Ok(Ok(()))));
+    assert_eq!(c.next_fact().await.facts[0].record, share(7, 0).0, "its last word went out");
+    until("b is gone", || a.names() == ["c"]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_never_joins_and_is_counted() {
+    let (keys, other) = (Keys::new("right", &[1]), Keys::new("wrong", &[2]));
+    let a = Node::start(Plan::new("a").keys(&keys)).await;
+    let b = Node::start(Plan::new("b").keys(&keys).seed(&a)).await;
+    let stranger = Node::start(Plan::new("x").keys(&other).seed(&a)).await;
+    let plain = Node::start(Plan::new("y").seed(&a)).await;
+    until("friends meet", || a.names() == ["b"] && b.names() == ["a"]).await;
+    until("strangers are counted", || a.counted("murmuration_peer_ignored_total", "reason=\"unsealed\"") > 20.0).await;
+    assert_eq!((a.names(), b.names()), (vec!["b".to_owned()], vec!["a".to_owned()]));
+    assert!(stranger.names().is_empty() && plain.names().is_empty());
+}
+
+#[tokio::test]
+async fn keys_are_replaced_without_a_stop() {
+    let keys = [Keys::new("rotated-a", &[1]), Keys::new("rotated-b", &[1])];
+    let a = Node::start(Plan::new("a").keys(&keys[0])).await;
+    let mut b = Node::start(Plan::new("b").keys(&keys[1]).seed(&a)).await;
+    until("they meet", || a.names() == ["b"] && b.names() == ["a"]).await;
+    let mut requests = 0;
+    // One replica at a time, as mounted secrets change.
+    for lines in [&[1, 2][..], &[2, 1], &[2]] {
+        for (node, keys) in [&a, &b].into_iter().zip(&keys) {
+            let before = node.counted(RELOADS, "result=\"ok\"");
+            keys.write(lines);
+            until("the keys are read", || node.counted(RELOADS, "result=\"ok\"") > before).await;
+        }
+        requests += 1;
+        a.voice.say([share(7, requests)]);
+        assert_eq!(b.next_fact().await.facts[0].record, share(7, requests).0);
+        assert_eq!((a.names(), b.names()), (vec!["b".to_owned()], vec!["a".to_owned()]));
+    }
+    keys[0].write_text("not a key");
+    until("the broken file is told", || a.counted(RELOADS, "result=\"failed\"") > 0.0).await;
+    a.voice.say([share(8, 1)]);
+    assert!(b.next_fact().await.facts.iter().any(|fact| fact.record == share(8, 1).0), "the old keys stay");
+}
+
+#[tokio::test]
+async fn garbage_and_absurd_datagrams_do_no_harm() {
+    for seal in [Some(Keys::new("garbage", &[1])), None] {
+        let plan = |name| seal.iter().fold(Plan::new(name), Plan::keys);
+        let a = Node::start(plan("a")).await;
+        let mut b = Node::start(plan("b").seed(&a)).await;
+        until("they meet", || a.names() == ["b"]).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let plain = envelope::Envelope::new("tier", None);
+        for size in [0, 1, 5, 33, 34, 100, 1_400, 40_000, 65_000] {
+            let noise: Vec<u8> = (0..size).map(|at| (at as u64).wrapping_mul(0x9e37_79b9).to_le_bytes()[2]).collect();
+            let zeros = vec![0; size];
+            let of_the_tier = plain.wrap(&noise).unwrap();
+            // What begins like one of chitchat's own messages and goes on as nonsense.
+            let begun: Vec<u8> = [&[0][..], &45_139_u16.to_le_bytes(), &[0, (size % 4) as u8], &noise].concat();
+            for datagram in [noise, zeros, of_the_tier, plain.wrap(&begun).unwrap()] {
+                let _ = socket.send_to(&datagram, a.address());
+            }
+        }
+        until("it is counted", || a.counted("murmuration_peer_ignored_total", "") > 5.0).await;
+        a.voice.say([share(7, 1)]);
+        assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);
+        assert_eq!(a.names(), ["b"]);
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_a_newer_wire_is_seen_and_not_heard() {
+    let a = Node::start(Plan::new("a")).await;
+    let newer = |card: &mut ReplicaCard| card.wire = (200, 201);
+    let b = Node::start(Plan::new("b").seed(&a).card(newer)).await;
+    until("they meet", || a.names() == ["b"]).await;
+    b.voice.say([share(7, 1)]);
+    until("it is skipped", || a.counted("murmuration_peer_ignored_total", "reason=\"too-new\"") > 0.0).await;
+    assert_eq!(a.counted("murmuration_peer_facts_total", ""), 0.0);
+}
+
+#[tokio::test]
+async fn settings_that_can_not_work_are_refused() {
+    assert!(matches!(Plan::new("").try_start().await, Err(GossipError::Name(0))));
+    assert!(matches!(Plan::new("a").interval(Duration::ZERO).try_start().await, Err(GossipError::Interval)));
+    let vast = |card: &mut ReplicaCard| card.zone = "z".repeat(VALUE_BYTES_MAX);
+    assert!(matches!(Plan::new("a").card(vast).try_start().await, Err(GossipError::Card(_))));
+    let keys = Keys::new("none", &[]);
+    assert!(matches!(Plan::new("a").keys(&keys).try_start().await, Err(GossipError::Key(KeyError::Count(0)))));
+    keys.write_text(&STANDARD.encode([1; 16]));
+    assert!(matches!(Plan::new("a").keys(&keys).try_start().await, Err(GossipError::Key(KeyError::Line(1)))));
+}
+
+#[tokio::test]
+async fn seeds_may_be_names() {
+    let a = Node::start(Plan::new("a")).await;
+    let b = Node::start(Plan::new("b").seed_named(format!("localhost:{}", a.address().port()))).await;
+    until("they meet", || a.names() == ["b"] && b.names() == ["a"]).await;
+}

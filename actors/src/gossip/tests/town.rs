@@ -1,0 +1,232 @@
+//! A replica as far as gossip needs one: a voice, an ear, and a scheduler that only listens.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use murmuration::share::{Batch, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::time::Timestamp;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::clock::Clock;
+use crate::flock::{Ear, Voice};
+use crate::gossip::{Gossip, GossipError, GossipSettings, Seal};
+use crate::scheduler::{Message, SchedulerHandle};
+use crate::telemetry::Telemetry;
+use crate::telemetry::span::Tracer;
+
+/// How long a test waits for anything; far beyond what it takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A replica that gossips.
+pub(super) struct Node {
+    pub(super) gossip: Gossip,
+    pub(super) voice: Voice,
+    telemetry: Telemetry,
+    heard: mpsc::UnboundedReceiver<Batch>,
+    _scribe: Life,
+    _living: watch::Sender<Option<ActorRef<Message>>>,
+}
+
+/// How to start one.
+pub(super) struct Plan {
+    name: String,
+    incarnation: u64,
+    seeds: Vec<String>,
+    seal: Seal,
+    interval: Duration,
+    card: ReplicaCard,
+}
+
+/// A file of keys.
+pub(super) struct Keys(PathBuf);
+
+/// Ends its actor with itself.
+struct Life(ActorRef<Message>);
+
+/// Hears for a scheduler.
+struct Scribe;
+
+pub(super) fn share(endpoint: u64, requests: u32) -> (Record, Timestamp) {
+    let share = Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 };
+    (Record::InFlight(share), Timestamp::ZERO)
+}
+
+pub(super) fn placement(seed: u64) -> (Record, Timestamp) {
+    let anchors = (0..8).map(|at| BlockHash((seed * 8 + at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)).collect();
+    (Record::Placement(Placement { endpoint: EndpointKey(seed), anchors }), Timestamp::ZERO)
+}
+
+/// Waits until `it` is so.
+pub(super) async fn until(what: &str, it: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !it() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    pub(super) fn new(name: &str) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        let card = ReplicaCard::new(nowhere, None, format!("zone-of-{name}"));
+        let interval = Duration::from_millis(20);
+        Self { name: name.to_owned(), incarnation: 1, seeds: Vec::new(), seal: Seal::Insecure, interval, card }
+    }
+
+    pub(super) fn incarnation(self, incarnation: u64) -> Self {
+        Self { incarnation, ..self }
+    }
+
+    pub(super) fn interval(self, interval: Duration) -> Self {
+        Self { interval, ..self }
+    }
+
+    pub(super) fn seed(self, node: &Node) -> Self {
+        self.seed_at(node.address())
+    }
+
+    pub(super) fn seed_at(self, address: SocketAddr) -> Self {
+        Self { seeds: vec![address.to_string()], ..self }
+    }
+
+    pub(super) fn seed_named(self, name: String) -> Self {
+        Self { seeds: vec![name], ..self }
+    }
+
+    pub(super) fn keys(self, keys: &Keys) -> Self {
+        Self { seal: Seal::KeyFile(keys.0.clone()), ..self }
+    }
+
+    pub(super) fn card(mut self, change: impl FnOnce(&mut ReplicaCard)) -> Self {
+        change(&mut self.card);
+        self
+    }
+
+    pub(super) async fn try_start(self) -> Result<Node, GossipError> {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let advertise = socket.local_addr().unwrap();
+        let (me, incarnation) = (ReplicaId(self.name), Incarnation(self.incarnation));
+        let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
+        let voice = Voice::new(me.clone(), incarnation, Clock::start());
+        let (sender, heard) = mpsc::unbounded_channel();
+        let (scribe, _) = Actor::spawn(None, Scribe, sender).await.unwrap();
+        let (living, scheduler) = SchedulerHandle::unborn(PATIENCE);
+        living.send_replace(Some(scribe.clone()));
+        let ear = Ear::new(me.clone(), scheduler, telemetry.clone());
+        let (tier, card, interval, seal) = ("tier".to_owned(), self.card, self.interval, self.seal);
+        let seeds = self.seeds;
+        let settings = GossipSettings { me, incarnation, socket, advertise, seeds, tier, interval, seal, card };
+        let gossip = Gossip::start(settings, voice.clone(), ear).await?;
+        Ok(Node { gossip, voice, telemetry, heard, _scribe: Life(scribe), _living: living })
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    pub(super) async fn start(plan: Plan) -> Self {
+        plan.try_start().await.expect("it starts")
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.gossip.address()
+    }
+
+    pub(super) fn roster(&self) -> Vec<Member> {
+        self.gossip.roster().borrow().clone()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.roster().into_iter().map(|member| member.replica.0).collect()
+    }
+
+    pub(super) fn lives(&self) -> Vec<(String, u64)> {
+        self.roster().into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect()
+    }
+
+    /// The next batch that holds a fact.
+    pub(super) async fn next_fact(&mut self) -> Batch {
+        loop {
+            let batch = timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").expect("a scribe");
+            if !batch.facts.is_empty() {
+                return batch;
+            }
+        }
+    }
+
+    /// The sum of a family's metrics that have `label`.
+    pub(super) fn counted(&self, family: &str, label: &str) -> f64 {
+        let page = self.telemetry.page();
+        let lines = page.lines().filter(|line| line.starts_with(family) && line.contains(label));
+        lines.filter_map(|line| line.rsplit(' ').next()).map(|value| value.parse::<f64>().unwrap()).sum()
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.stop(None);
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    pub(super) fn new(name: &str, lines: &[u8]) -> Self {
+        let keys = Self(std::env::temp_dir().join(format!("murmuration-gossip-{}-{name}", std::process::id())));
+        keys.write(lines);
+        keys
+    }
+
+    pub(super) fn write(&self, lines: &[u8]) {
+        self.write_text(&lines.iter().map(|byte| STANDARD.encode([*byte; 32]) + "\n").collect::<String>());
+    }
+
+    pub(super) fn write_text(&self, text: &str) {
+        let other = self.0.with_extension("new");
+        std::fs::write(&other, text).unwrap();
+        std::fs::rename(&other, &self.0).unwrap();
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+// === impl Scribe ===
+
+impl Actor for Scribe {
+    type Msg = Message;
+    type State = mpsc::UnboundedSender<Batch>;
+    type Arguments = mpsc::UnboundedSender<Batch>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        sender: mpsc::UnboundedSender<Batch>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(sender)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        sender: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Message::Heard(batch, taken) = message {
+            drop(sender.send(*batch));
+            drop(taken.send(()));
+        }
+        Ok(())
+    }
+}
