@@ -2,6 +2,8 @@
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
+mod flock;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -115,9 +117,16 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
         admin: bind(&args, args.metrics_port, "--metrics-port").await?,
+        peers: match args.flock.peer_streams && !args.flock.peers.is_empty() {
+            true => Some(bind(&args, args.flock.peer_port, "--peer-port").await?),
+            false => None,
+        },
     };
+    let streams = listeners.peers.as_ref().and_then(|listener| listener.local_addr().ok());
+    let ext_proc = listeners.ext_proc.local_addr().map_err(|why| Failure::new(1, why))?;
+    let flock = flock::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
-    let settings = settings(args, config_text, config_name);
+    let settings = ReplicaSettings { flock, ..settings(args, config_text, config_name) };
     let replica = Replica::start(settings, listeners, telemetry).await.map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
@@ -198,6 +207,7 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         lease: args.ticket_lease,
         tls,
         drain_timeout: args.drain_timeout,
+        flock: None,
     }
 }
 

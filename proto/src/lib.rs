@@ -3,6 +3,7 @@
 //! Must not know what is said with them: no rule, no type of the core.
 
 pub mod names;
+pub mod peer;
 
 /// Envoy's external processing protocol, as `envoy-types` generates it.
 pub mod ext_proc {

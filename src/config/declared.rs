@@ -37,9 +37,6 @@ pub(super) struct Declared {
     pub(super) path: String,
 }
 
-/// What was made of a declaration: what it holds, its parameters with every default, and what it reads.
-type Made = (Holds, Value, &'static [Produced]);
-
 /// What a plugin is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Holds {

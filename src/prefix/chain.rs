@@ -89,8 +89,6 @@ impl ChainBuilder {
             self.partial = full;
             self.partial.clear();
         }
-        let room = self.cut.blocks_max - self.blocks.len().min(self.cut.blocks_max);
-        self.blocks.reserve(room.min(bytes.len() / self.block_bytes));
         let mut blocks = bytes.chunks_exact(self.block_bytes);
         for block in &mut blocks {
             self.block(block);
@@ -105,9 +103,7 @@ impl ChainBuilder {
     }
 
     fn block(&mut self, bytes: &[u8]) {
-        // A seed of its own for each block would make the hash derive a secret from it each time, which costs as much
-        // as a block.
-        self.last = mix(xxh3_64(bytes) ^ self.last);
+        self.last = xxh3_64_with_seed(bytes, self.last);
         if self.blocks.len() < self.cut.blocks_max {
             self.blocks.push(BlockHash(self.last));
         }

@@ -140,8 +140,12 @@ impl Replica {
         let settings = settings(&config, &endpoints_file.path);
         let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
         let bind = || TcpListener::bind("127.0.0.1:0");
-        let listeners =
-            Listeners { ext_proc: bind().await.unwrap(), health: bind().await.unwrap(), admin: bind().await.unwrap() };
+        let listeners = Listeners {
+            ext_proc: bind().await.unwrap(),
+            health: bind().await.unwrap(),
+            admin: bind().await.unwrap(),
+            peers: None,
+        };
         let inner = replica::Replica::start(settings, listeners, telemetry.clone()).await.unwrap();
         let channel = channel(inner.addresses().ext_proc).await;
         Self { channel, telemetry, inner, endpoints_file }
@@ -319,6 +323,7 @@ schedulingProfiles:
     );
     let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..Limits::default() };
     ReplicaSettings {
+        flock: None,
         config_text,
         config_name: "test".to_owned(),
         catalog: || Catalog::builtin().picker::<InOrder>(),

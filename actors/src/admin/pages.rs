@@ -56,7 +56,9 @@ pub fn router(pages: Pages) -> Router {
         .route("/debug/peers", get(peers))
         .route("/debug/decisions", get(decisions))
         .route("/debug/decisions/{request_id}", get(decision))
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet, /debug/peers or /debug/decisions") })
+        .fallback(|| async {
+            error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet, /debug/peers or /debug/decisions")
+        })
         .with_state(pages)
 }
 

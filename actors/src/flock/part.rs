@@ -92,7 +92,8 @@ impl Flock {
     ) -> Result<Self, FlockError> {
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
-        let gossip = Arc::new(Gossip::start(gossip_settings(&settings)?, links.voice.clone(), links.ear.clone()).await?);
+        let gossip =
+            Arc::new(Gossip::start(gossip_settings(&settings)?, links.voice.clone(), links.ear.clone()).await?);
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
         let (closing, closed) = watch::channel(false);
         let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());

@@ -9,6 +9,6 @@ mod message;
 mod reservation;
 
 pub use actor::{Build, SchedulerActor, SchedulerArguments};
-pub use handle::SchedulerHandle;
+pub use handle::{Lives, SchedulerHandle};
 pub use message::{Message, Report};
 pub use reservation::{Asking, Books, Reservation, TicketNews};

@@ -1,0 +1,141 @@
+//! One call: from an address to an open stream and its greeting.
+//!
+//! Must not know cursors or what comes next; it says why a call failed, in a word that the follower acts on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use murmuration::share::codec::BATCH_BYTES_MAX;
+use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status, Streaming};
+
+use super::tls::{self, Files, PeerTls};
+use super::{KEEPALIVE, STREAM_WINDOW};
+
+/// How long a call may take up to its greeting.
+const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of a reply at most: a batch, and what the message adds.
+const REPLY_BYTES_MAX: usize = BATCH_BYTES_MAX + 64;
+
+/// Why a call ended.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The peer can't be reached, is busy, or went away.
+    Gone(String),
+    /// What came was no reply of a peer.
+    Malformed(String),
+    /// The peer does not speak our version.
+    Foreign(String),
+}
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// Connects to one address, whatever the URI says.
+struct Connector {
+    to: SocketAddr,
+    tls: Option<TlsConnector>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A stream ended by `status`.
+    pub(super) fn of(status: &Status) -> Self {
+        let why = format!("{:?}: {}", status.code(), status.message());
+        match status.code() {
+            // The codec's own words for bytes that are no message, or too many.
+            Code::Internal | Code::OutOfRange | Code::DataLoss => Self::Malformed(why),
+            Code::FailedPrecondition | Code::Unimplemented => Self::Foreign(why),
+            _ => Self::Gone(why),
+        }
+    }
+}
+
+// === impl Connector ===
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Box<dyn Duplex>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let (to, tls) = (self.to, self.tls.clone());
+        Box::pin(async move {
+            let socket = TcpStream::connect(to).await?;
+            socket.set_nodelay(true)?;
+            let duplex: Box<dyn Duplex> = match tls {
+                None => Box::new(socket),
+                Some(tls) => Box::new(tls.connect(tls::peer_name().map_err(io::Error::other)?, socket).await?),
+            };
+            Ok(TokioIo::new(duplex))
+        })
+    }
+}
+
+/// Calls the peer at `to` and waits for its greeting. The certificates are read anew.
+pub(super) async fn open(
+    to: SocketAddr,
+    tls: &PeerTls,
+    request: FollowRequest,
+) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
+    let tls = match tls {
+        PeerTls::Plain => None,
+        PeerTls::Mutual { folder } => {
+            let client = Files::read(folder).and_then(|files| files.client());
+            Some(TlsConnector::from(client.map_err(|error| Failure::Gone(error.to_string()))?))
+        }
+    };
+    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, tls }, request)).await;
+    opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_PATIENCE:?}"))))
+}
+
+async fn greeted(
+    connector: Connector,
+    request: FollowRequest,
+) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
+    let to = connector.to;
+    // The address is the connector's; this is the name that the peer is called by.
+    let channel = Endpoint::from_static("http://murmuration-peer")
+        .http2_keep_alive_interval(KEEPALIVE.0)
+        .keep_alive_timeout(KEEPALIVE.1)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW)
+        .connect_with_connector(connector)
+        .await
+        .map_err(|error| Failure::Gone(format!("can't connect to {to}: {}", innermost(&error))))?;
+    let mut client = FlockClient::new(channel, REPLY_BYTES_MAX);
+    let mut stream = client.follow(request).await.map_err(|status| Failure::of(&status))?;
+    match stream.message().await {
+        Ok(Some(greeting)) if greeting.batch.is_empty() => Ok((greeting, stream)),
+        Ok(Some(_)) => Err(Failure::Malformed(format!("{to} began without a greeting"))),
+        Ok(None) => Err(Failure::Gone(format!("{to} ended the stream before its greeting"))),
+        Err(status) => Err(Failure::of(&status)),
+    }
+}
+
+/// The cause that says something: the transport's own words are only that there was an error.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

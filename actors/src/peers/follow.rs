@@ -1,0 +1,127 @@
+//! Who is followed: one follower for each member of the roster that can be followed.
+//!
+//! Must not know what a follower does.
+
+use std::collections::BTreeMap;
+
+use murmuration::id::ReplicaId;
+use murmuration::share::Member;
+use murmuration::share::peers::PEERS_MAX;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::cursor::Cursor;
+use super::follower::Follower;
+use super::states::{States, Streams};
+use super::tls::PeerTls;
+use crate::clock::Clock;
+use crate::flock::{Ear, Roster};
+
+/// What a replica listens with.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Its own name.
+    pub me: ReplicaId,
+    /// Those who live.
+    pub roster: watch::Receiver<Roster>,
+    /// How streams are protected.
+    pub tls: PeerTls,
+    /// Whom batches are given to.
+    pub ear: Ear,
+    /// Changes when all must be heard from the beginning, because whoever held it was born again.
+    pub rehear: watch::Receiver<u64>,
+    /// The replica's clock.
+    pub clock: Clock,
+}
+
+/// All that are followed. Dropping it ends every stream.
+#[derive(Debug)]
+pub struct Following {
+    streams: watch::Receiver<Streams>,
+    _tasks: JoinSet<()>,
+}
+
+struct Supervisor {
+    listening: Listening,
+    states: States,
+    followed: BTreeMap<ReplicaId, (watch::Sender<Member>, AbortHandle)>,
+    tasks: JoinSet<()>,
+}
+
+/// Follows every member of the roster that serves streams and is understood, until what is returned is dropped or the
+/// roster's sender is gone. To be called within a runtime.
+pub fn follow(listening: Listening) -> Following {
+    let states = States::new(listening.clock);
+    let streams = states.subscribe();
+    let supervisor = Supervisor { listening, states, followed: BTreeMap::new(), tasks: JoinSet::new() };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(supervisor.run());
+    Following { streams, _tasks: tasks }
+}
+
+/// The members that can be followed, at most as many as are listened to.
+pub(super) fn followed(roster: &Roster) -> impl Iterator<Item = &Member> {
+    roster.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
+}
+
+// === impl Following ===
+
+impl Following {
+    /// The streams as they are, and their changes: who came and went, which stream went up or down or caught up. Numbers
+    /// are the newest whenever it is looked at, but wake nobody.
+    pub fn streams(&self) -> watch::Receiver<Streams> {
+        self.streams.clone()
+    }
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    async fn run(mut self) {
+        loop {
+            let roster = self.listening.roster.borrow_and_update().clone();
+            self.reconcile(&roster);
+            if self.listening.roster.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn reconcile(&mut self, roster: &Roster) {
+        while self.tasks.try_join_next().is_some() {}
+        let living: BTreeMap<&ReplicaId, &Member> =
+            followed(roster).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
+        let states = &self.states;
+        self.followed.retain(|replica, (_, task)| {
+            // A follower that failed is begun anew, below.
+            let stays = living.contains_key(replica) && !task.is_finished();
+            if !stays {
+                task.abort();
+                states.removed(replica);
+            }
+            stays
+        });
+        for (replica, member) in living {
+            match self.followed.get(replica) {
+                Some((known, _)) => {
+                    known.send_if_modified(|known| {
+                        *known != *member && {
+                            *known = member.clone();
+                            true
+                        }
+                    });
+                }
+                None => self.begin(member),
+            }
+        }
+    }
+
+    fn begin(&mut self, member: &Member) {
+        let (sender, receiver) = watch::channel(member.clone());
+        let cursor = Cursor::new(member);
+        self.states.added(&member.replica, &cursor);
+        let follower = Follower::new(&self.listening, receiver, cursor, self.states.clone());
+        let task = self.tasks.spawn(follower.run());
+        self.followed.insert(member.replica.clone(), (sender, task));
+    }
+}

@@ -1,0 +1,151 @@
+//! Connections of peers whose handshake is done, under the certificates that are in the folder now.
+//!
+//! Must not know what is served. A slow or foreign handshake holds up nobody else; who is no peer is counted.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use murmuration::event::Event;
+use murmuration::id::ReplicaId;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
+
+use super::tls::{self, Files, PeerTlsError};
+use crate::flock::Ear;
+
+/// How long a peer may take to shake hands.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
+/// Handshakes under way at once; more wait in the kernel's queue.
+const HANDSHAKES_MAX: usize = 64;
+/// How long accepting pauses after it failed, which is most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the files are looked at. Their bytes are compared: a mounted secret changes by a swap of links.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The connections.
+pub(super) struct Incoming {
+    listener: TcpListener,
+    config: watch::Receiver<Arc<ServerConfig>>,
+    ear: Ear,
+    handshakes: JoinSet<Option<TlsStream<TcpStream>>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// The certificates in force, and the folder they come from.
+pub(super) struct Certificates {
+    folder: PathBuf,
+    files: Files,
+    config: watch::Sender<Arc<ServerConfig>>,
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    pub(super) fn read(folder: PathBuf) -> Result<Self, PeerTlsError> {
+        let files = Files::read(&folder)?;
+        let config = watch::channel(files.server()?).0;
+        Ok(Self { folder, files, config })
+    }
+
+    /// Connections of `listener`, handshake done; `ear` counts who is no peer.
+    pub(super) fn incoming(&self, listener: TcpListener, ear: Ear) -> Incoming {
+        Incoming { listener, config: self.config.subscribe(), ear, handshakes: JoinSet::new(), pause: None }
+    }
+
+    /// Follows the folder, for ever. Files that can't be used are told once, and what was in force stays.
+    pub(super) async fn follow(mut self, ear: Ear) {
+        let mut complaint = None;
+        loop {
+            sleep(LOOK_INTERVAL).await;
+            let read = Files::read(&self.folder);
+            if read.as_ref().is_ok_and(|files| *files == self.files) {
+                complaint = None;
+                continue;
+            }
+            match read.and_then(|files| Ok((files.server()?, files))) {
+                Ok((config, files)) => {
+                    self.config.send_replace(config);
+                    (self.files, complaint) = (files, None);
+                    ear.tell(&Event::Reloaded(format!("the peers' certificates in {}", self.folder.display())));
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    if complaint.as_ref() != Some(&why) {
+                        ear.tell(&Event::ReloadFailed(why.clone()));
+                        complaint = Some(why);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// === impl Incoming ===
+
+impl Stream for Incoming {
+    type Item = io::Result<TlsStream<TcpStream>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match this.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(stream)))) => return Poll::Ready(Some(Ok(stream))),
+                Poll::Ready(Some(_)) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if this.handshakes.len() >= HANDSHAKES_MAX {
+                return Poll::Pending;
+            }
+            if let Some(pause) = &mut this.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                this.pause = None;
+            }
+            match this.listener.poll_accept(cx) {
+                Poll::Ready(Ok((socket, from))) => {
+                    let acceptor = TlsAcceptor::from(this.config.borrow().clone());
+                    let from = ReplicaId(from.ip().to_string());
+                    this.handshakes.spawn(shake_hands(acceptor, socket, from, this.ear.clone()));
+                }
+                Poll::Ready(Err(_)) => this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// `None` for whoever is no peer, or not in time. Who it is is known by address only.
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    socket: TcpStream,
+    from: ReplicaId,
+    ear: Ear,
+) -> Option<TlsStream<TcpStream>> {
+    socket.set_nodelay(true).ok()?;
+    match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()? {
+        Ok(stream) if tls::is_peer(stream.get_ref().1.peer_certificates()) => Some(stream),
+        Ok(_) => {
+            ear.ignore(&from, "certificate");
+            None
+        }
+        // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
+        Err(error) => {
+            if error.kind() == io::ErrorKind::InvalidData {
+                ear.ignore(&from, "certificate");
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The socket that followers connect to.
+//!
+//! Must not know what is said; it holds the transport's numbers.
+
+use std::future::Future;
+use std::time::Duration;
+
+use murmuration_proto::peer::FlockServer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use super::KEEPALIVE;
+use super::incoming::Certificates;
+use super::service::Service;
+use super::tls::{PeerTls, PeerTlsError};
+use crate::flock::{Ear, Voice};
+
+/// Bytes of a request at most; it holds one name and four numbers.
+const REQUEST_BYTES_MAX: usize = 1_024;
+/// Streams of one connection. A follower opens one.
+const CONCURRENT_MAX: u32 = 8;
+/// How long followers have to take the last word.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a replica can't be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] PeerTlsError),
+    /// The socket failed.
+    #[error("peer streams can't be served")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves what `voice` says to at most 256 followers until `closed` resolves, tells each the last word, and returns within
+/// a second. `ear` counts what is sent and who is no peer. Dropping the future ends the streams too.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    listener: TcpListener,
+    tls: PeerTls,
+    voice: Voice,
+    ear: Ear,
+    closed: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (closing, closes) = watch::channel(false);
+    let certificates = match tls {
+        PeerTls::Plain => None,
+        PeerTls::Mutual { folder } => Some(Certificates::read(folder)?),
+    };
+    let flock = FlockServer::new(Service::new(voice, ear.clone(), closes.clone()), REQUEST_BYTES_MAX);
+    let router = Server::builder()
+        .max_concurrent_streams(CONCURRENT_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(flock);
+    let mut closes_too = closes.clone();
+    let shutdown = async move { drop(closes_too.wait_for(|closing| *closing).await) };
+    let goodbye = async move {
+        closed.await;
+        closing.send_replace(true);
+        sleep(GOODBYE_PATIENCE).await;
+    };
+    let served = async {
+        match certificates {
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                router.serve_with_incoming_shutdown(incoming, shutdown).await
+            }
+            Some(certificates) => {
+                let incoming = certificates.incoming(listener, ear.clone());
+                tokio::select! {
+                    served = router.serve_with_incoming_shutdown(incoming, shutdown) => served,
+                    () = certificates.follow(ear) => Ok(()),
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        served = served => Ok(served?),
+        () = goodbye => Ok(()),
+    }
+}

@@ -1,0 +1,134 @@
+//! One follower's stream: a greeting, then batches as long as there is news.
+//!
+//! Must not know who follows. It is pulled, not pushed: a batch is made when the transport has room for it, so a follower
+//! that is slow costs its cursor and what is under way, and gets the newest words when it comes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use murmuration::share::codec;
+use murmuration_proto::peer::FollowReply;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+use tokio_stream::Stream;
+use tonic::Status;
+
+use super::seats::Seat;
+use crate::flock::{Ear, Lane, Voice};
+
+/// Facts of one batch; with the longest load words fewer fit.
+const FACTS_MAX: usize = 1_024;
+/// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
+const PACE: Duration = Duration::from_millis(3);
+
+/// The stream.
+pub(super) struct Telling {
+    turn: Option<Turn>,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Turned> + Send>>;
+/// What was said, and who goes on; nobody after the last word.
+type Turned = (Option<Result<FollowReply, Status>>, Option<Teller>);
+
+struct Teller {
+    voice: Voice,
+    ear: Ear,
+    seat: Seat,
+    closing: watch::Receiver<bool>,
+    head: watch::Receiver<u64>,
+    cursor: u64,
+    rest: Option<Pin<Box<Sleep>>>,
+}
+
+enum Next {
+    News,
+    Closing,
+    Claimed,
+}
+
+// === impl Telling ===
+
+impl Telling {
+    /// Tells what `voice` says after the number `after`.
+    pub(super) fn new(voice: Voice, ear: Ear, seat: Seat, closing: watch::Receiver<bool>, after: u64) -> Self {
+        let head = voice.head();
+        let said = *head.borrow();
+        // A follower that heard more than was said heard another: from the beginning.
+        let cursor = if after > said { 0 } else { after };
+        let teller = Teller { voice, ear, seat, closing, head, cursor, rest: None };
+        let greeting = FollowReply { incarnation: teller.voice.incarnation().0, head: said, ..FollowReply::default() };
+        Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
+    }
+}
+
+impl Stream for Telling {
+    type Item = Result<FollowReply, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(turn) = &mut self.turn else { return Poll::Ready(None) };
+        let (said, teller) = ready!(turn.as_mut().poll(cx));
+        self.turn = teller.map(|teller| Box::pin(teller.turn()) as Turn);
+        Poll::Ready(said)
+    }
+}
+
+// === impl Teller ===
+
+impl Teller {
+    async fn turn(mut self) -> Turned {
+        loop {
+            match self.next().await {
+                Next::Claimed => {
+                    let newer = "the same follower opened a newer stream; two replicas must not have one name";
+                    return (Some(Err(Status::aborted(newer))), None);
+                }
+                // What was said last, such as work taken back, still goes out.
+                Next::Closing => return (self.batch().map(Ok), None),
+                Next::News => {
+                    if let Some(reply) = self.batch() {
+                        self.rest = Some(Box::pin(sleep(PACE)));
+                        return (Some(Ok(reply)), Some(self));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let Self { seat, closing, head, cursor, rest, .. } = self;
+        let cursor = *cursor;
+        let news = async {
+            if let Some(rest) = rest {
+                rest.as_mut().await;
+            }
+            // The voice holds the sender, so it is there.
+            drop(head.wait_for(|head| *head > cursor).await);
+        };
+        tokio::select! {
+            biased;
+            () = seat.claimed() => Next::Claimed,
+            // A server that was dropped closes too.
+            _ = closing.wait_for(|closing| *closing) => Next::Closing,
+            () = news => Next::News,
+        }
+    }
+
+    /// The next batch; moves the cursor.
+    fn batch(&mut self) -> Option<FollowReply> {
+        let mut most = FACTS_MAX;
+        loop {
+            let batch = self.voice.since(self.cursor, most)?;
+            match codec::encode(&batch) {
+                Ok(bytes) => {
+                    self.cursor = batch.upto;
+                    self.ear.said(Lane::Stream, bytes.len());
+                    return Some(FollowReply { batch: bytes.into(), ..FollowReply::default() });
+                }
+                Err(_) if most > 1 => most /= 2,
+                // One fact that no batch can hold is told to nobody.
+                Err(_) => self.cursor = batch.upto,
+            }
+        }
+    }
+}

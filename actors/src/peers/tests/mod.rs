@@ -1,0 +1,1 @@
+//! Peer streams on loopback.

@@ -1,0 +1,183 @@
+//! Who may be a peer: certificates of one authority, wanted of both ends, with one fixed name.
+//!
+//! Must not know streams. The folder holds `ca.crt` (the authorities that are believed; two while one follows the other),
+//! `tls.crt` (the chain, leaf first) and `tls.key`. Every peer's certificate names [`PEER_NAME`] as DNS name and is good
+//! for server and client: a replica's own name need not be in it, and a certificate of the same authority for something
+//! else opens nothing here. Files are read again for new connections.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::verify_server_name;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// The DNS name that every peer's certificate carries.
+pub const PEER_NAME: &str = "murmuration-peer";
+
+/// How peer streams are protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerTls {
+    /// Not at all: whoever reaches the port hears all, and whoever answers is believed. Only when said.
+    Plain,
+    /// TLS 1.3 with certificates on both ends.
+    Mutual {
+        /// Where `ca.crt`, `tls.crt` and `tls.key` are.
+        folder: PathBuf,
+    },
+}
+
+/// Why peers can't be told from others.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerTlsError {
+    /// A file can't be read.
+    #[error("can't read {} for peer streams; the folder needs ca.crt, tls.crt and tls.key", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no PEM of its kind.
+    #[error("{} holds no {what} in PEM", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// The certificate can't be used.
+    #[error("the peer certificate in {} can't be used; tls.crt and tls.key must belong together", folder.display())]
+    Certificate {
+        /// Where.
+        folder: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The authority can't be used.
+    #[error("{} holds no authority that can be believed", path.display())]
+    Authority {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: VerifierBuilderError,
+    },
+    /// Peers would refuse the certificate.
+    #[error("{} does not carry the DNS name {PEER_NAME}; peers would refuse it", path.display())]
+    Name {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// The files as they were read.
+#[derive(PartialEq, Eq)]
+pub(super) struct Files {
+    folder: PathBuf,
+    authority: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+// === impl PeerTls ===
+
+impl PeerTls {
+    /// Whether streams can be protected like this now: to be asked before a replica starts.
+    ///
+    /// # Errors
+    /// See [`PeerTlsError`].
+    pub fn check(&self) -> Result<(), PeerTlsError> {
+        match self {
+            Self::Plain => Ok(()),
+            Self::Mutual { folder } => {
+                let files = Files::read(folder)?;
+                files.server()?;
+                files.client().map(drop)
+            }
+        }
+    }
+}
+
+// === impl Files ===
+
+impl Files {
+    pub(super) fn read(folder: &Path) -> Result<Self, PeerTlsError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| PeerTlsError::Read { path, source })
+        };
+        let (authority, certificate, key) = (read("ca.crt")?, read("tls.crt")?, read("tls.key")?);
+        Ok(Self { folder: folder.to_owned(), authority, certificate, key })
+    }
+
+    /// The side that is called. The caller's name is looked at after the handshake, see [`is_peer`].
+    pub(super) fn server(&self) -> Result<Arc<ServerConfig>, PeerTlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.authorities()?.into(), provider.clone())
+            .build()
+            .map_err(|source| PeerTlsError::Authority { path: self.folder.join("ca.crt"), source })?;
+        let (chain, key) = self.own()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .and_then(|config| config.with_client_cert_verifier(verifier).with_single_cert(chain, key))
+            .map_err(|source| PeerTlsError::Certificate { folder: self.folder.clone(), source })?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// The side that calls.
+    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, PeerTlsError> {
+        let authorities = self.authorities()?;
+        let (chain, key) = self.own()?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .and_then(|config| config.with_root_certificates(authorities).with_client_auth_cert(chain, key))
+            .map_err(|source| PeerTlsError::Certificate { folder: self.folder.clone(), source })?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn authorities(&self) -> Result<RootCertStore, PeerTlsError> {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(self.certificates(&self.authority, "ca.crt")?);
+        if store.is_empty() { Err(self.no("ca.crt", "certificate of an authority")) } else { Ok(store) }
+    }
+
+    fn own(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), PeerTlsError> {
+        let chain = self.certificates(&self.certificate, "tls.crt")?;
+        named(chain.first()).map_err(|source| PeerTlsError::Name { path: self.folder.join("tls.crt"), source })?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| self.no("tls.key", "private key"))?;
+        Ok((chain, key))
+    }
+
+    fn certificates(&self, pem: &[u8], name: &str) -> Result<Vec<CertificateDer<'static>>, PeerTlsError> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        found.ok().filter(|found| !found.is_empty()).ok_or_else(|| self.no(name, "certificate"))
+    }
+
+    fn no(&self, name: &str, what: &'static str) -> PeerTlsError {
+        PeerTlsError::Pem { path: self.folder.join(name), what }
+    }
+}
+
+/// Whether the end that showed `chain` is a peer. Its authority was checked by the handshake.
+pub(super) fn is_peer(chain: Option<&[CertificateDer<'_>]>) -> bool {
+    named(chain.and_then(<[_]>::first)).is_ok()
+}
+
+/// The name to be checked by the side that calls.
+pub(super) fn peer_name() -> Result<ServerName<'static>, rustls::Error> {
+    ServerName::try_from(PEER_NAME).map_err(|_| rustls::Error::General("no DNS name".into()))
+}
+
+fn named(leaf: Option<&CertificateDer<'_>>) -> Result<(), rustls::Error> {
+    let leaf = leaf.ok_or(rustls::Error::NoCertificatesPresented)?;
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, &peer_name()?)
+}
