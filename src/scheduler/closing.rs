@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::id::{Slot, Ticket};
+use crate::id::{BlockHash, Slot, Ticket};
 use crate::prefix::anchors;
 use crate::request::{InferenceRequest, Outcome};
-use crate::scheduler::ledger::Open;
+use crate::scheduler::ledger::{Hold, Open};
 use crate::scheduler::{News, Outbox, Scheduler};
 use crate::time::Timestamp;
 
@@ -48,19 +48,15 @@ impl Scheduler {
 
         self.fleet.release_tokens(hold.tenancy, hold.tokens);
         self.fleet.release_request(hold.tenancy);
-        if let Some(chain) = &open.chain {
-            if self.fleet.tenant_of(hold.tenancy).is_some() {
-                self.index.shorten(hold.tenancy.slot, chain.anchors(), anchors::count(hold.held_before) as usize);
-            }
-            self.index.insert(slot, chain.anchors());
-        }
-        let left = hold.tenancy;
+        let left = hold.clone();
         if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
         let anchors = open.chain.as_ref().map(|chain| chain.anchors().to_vec()).unwrap_or_default();
+        self.unplace(&left, &anchors, now, out);
+        self.index.insert(slot, &anchors);
         self.say_placement(slot, &anchors, now, out);
-        self.say_share_of(left, now, out);
+        self.say_share_of(left.tenancy, now, out);
         self.say_share(slot, now, out);
     }
 
@@ -106,13 +102,20 @@ impl Scheduler {
             self.say_share_of(hold.tenancy, now, out);
             // Cut off before its first token: what was noted as placed was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
-            if let (true, Some(chain)) = (unfinished, &open.chain)
-                && self.fleet.tenant_of(hold.tenancy).is_some()
-            {
-                self.index.shorten(hold.tenancy.slot, chain.anchors(), anchors::count(hold.held_before) as usize);
+            if let (true, Some(chain)) = (unfinished, &open.chain) {
+                self.unplace(hold, chain.anchors(), now, out);
             }
         }
         out.events.push(Event::TicketClosed { ticket, outcome });
+    }
+
+    /// A placement that did not come true: the endpoint holds what it held before.
+    fn unplace(&mut self, hold: &Hold, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
+        if self.fleet.tenant_of(hold.tenancy).is_some() {
+            let kept = anchors::count(hold.held_before) as usize;
+            self.index.shorten(hold.tenancy.slot, anchors, kept);
+            self.say_unplaced(hold.tenancy.slot, anchors, kept, now, out);
+        }
     }
 }
 

@@ -63,6 +63,11 @@ impl Scheduler {
                     self.refold(placement.endpoint);
                 }
             }
+            Record::Unplaced(unplaced) => {
+                if let Some(slot) = self.fleet.named(unplaced.endpoint) {
+                    self.index.shorten(slot, &unplaced.anchors, usize::from(unplaced.kept));
+                }
+            }
             Record::Load(word) => {
                 let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
                 let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::fleet::{Entry, LoadReport, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::scheduler::{Outbox, Scheduler};
-use crate::share::{LoadWord, Placement, Record, Share};
+use crate::share::{LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;
 
 /// A report that says nothing new is said again after this time, so that peers still see it as exact.
@@ -82,6 +82,19 @@ impl Scheduler {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
         let endpoint = entry.endpoint.id.key();
         out.say.push((Record::Placement(Placement { endpoint, anchors: anchors.to_vec() }), now));
+    }
+
+    pub(super) fn say_unplaced(
+        &self,
+        slot: Slot,
+        anchors: &[BlockHash],
+        kept: usize,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let (endpoint, kept) = (entry.endpoint.id.key(), u16::try_from(kept).unwrap_or(u16::MAX));
+        out.say.push((Record::Unplaced(Unplaced { endpoint, anchors: anchors.to_vec(), kept }), now));
     }
 
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {

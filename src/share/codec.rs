@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{Adapters, CacheGeometry, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::anchors;
-use crate::share::record::{Batch, Fact, LoadWord, Placement, Record, Share};
+use crate::share::record::{Batch, Fact, LoadWord, Placement, Record, Share, Unplaced};
 
 /// The version written here, and the highest that is read.
 pub const VERSION: u8 = 1;
@@ -83,6 +83,7 @@ const IN_FLIGHT: u8 = 1;
 const PLACEMENT: u8 = 2;
 const LOAD: u8 = 3;
 const UNREACHABLE: u8 = 4;
+const UNPLACED: u8 = 5;
 const AGE_UNIT: Duration = Duration::from_micros(100);
 
 fn config() -> bincode::config::Configuration<
@@ -168,8 +169,14 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
         }
         Record::Placement(Placement { endpoint, anchors }) => {
             let mut body = endpoint.0.to_le_bytes().to_vec();
-            anchors.iter().for_each(|anchor| body.extend_from_slice(&anchor.0.to_le_bytes()[..ANCHOR_BYTES]));
+            push_anchors(&mut body, anchors);
             (PLACEMENT, body)
+        }
+        Record::Unplaced(Unplaced { endpoint, anchors, kept }) => {
+            let mut body = endpoint.0.to_le_bytes().to_vec();
+            body.extend_from_slice(&kept.to_le_bytes());
+            push_anchors(&mut body, anchors);
+            (UNPLACED, body)
         }
         Record::Load(LoadWord { endpoint, report }) => (LOAD, write(&(endpoint.0.to_le_bytes(), wire_load(report)))?),
         Record::Unreachable(endpoint) => (UNREACHABLE, endpoint.0.to_le_bytes().to_vec()),
@@ -185,11 +192,14 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         }
         PLACEMENT => {
             let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a placement"))?;
-            if rest.len() % ANCHOR_BYTES != 0 {
-                return Err(torn("a placement"));
-            }
-            let anchors = rest.chunks_exact(ANCHOR_BYTES).map(anchor).collect();
+            let anchors = anchors_in(rest).ok_or_else(|| torn("a placement"))?;
             Record::Placement(Placement { endpoint: key(*endpoint), anchors })
+        }
+        UNPLACED => {
+            let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a withdrawn placement"))?;
+            let (kept, rest) = rest.split_first_chunk::<2>().ok_or_else(|| torn("a withdrawn placement"))?;
+            let anchors = anchors_in(rest).ok_or_else(|| torn("a withdrawn placement"))?;
+            Record::Unplaced(Unplaced { endpoint: key(*endpoint), anchors, kept: u16::from_le_bytes(*kept) })
         }
         LOAD => {
             let (endpoint, load): ([u8; 8], WireLoad) = read(body)?;
@@ -206,6 +216,15 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
 
 fn key(bytes: [u8; 8]) -> EndpointKey {
     EndpointKey(u64::from_le_bytes(bytes))
+}
+
+fn push_anchors(body: &mut Vec<u8>, anchors: &[BlockHash]) {
+    anchors.iter().for_each(|anchor| body.extend_from_slice(&anchor.0.to_le_bytes()[..ANCHOR_BYTES]));
+}
+
+fn anchors_in(bytes: &[u8]) -> Option<Vec<BlockHash>> {
+    let whole = bytes.len() % ANCHOR_BYTES == 0;
+    whole.then(|| bytes.chunks_exact(ANCHOR_BYTES).map(anchor).collect())
 }
 
 fn anchor(bytes: &[u8]) -> BlockHash {

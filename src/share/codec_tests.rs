@@ -33,6 +33,12 @@ fn records() -> impl Strategy<Value = Record> {
             .prop_map(|(endpoint, anchors)| Record::Placement(Placement { endpoint, anchors })),
         (any::<u64>().prop_map(EndpointKey), report)
             .prop_map(|(endpoint, report)| Record::Load(LoadWord { endpoint, report })),
+        (
+            any::<u64>().prop_map(EndpointKey),
+            proptest::collection::vec((0u64..1 << 40).prop_map(BlockHash), 0..9),
+            any::<u16>()
+        )
+            .prop_map(|(endpoint, anchors, kept)| Record::Unplaced(Unplaced { endpoint, anchors, kept })),
         any::<u64>().prop_map(|key| Record::Unreachable(EndpointKey(key))),
     ]
 }

@@ -41,6 +41,8 @@ pub enum Record {
     InFlight(Share),
     /// A request was dispatched.
     Placement(Placement),
+    /// A request that was dispatched ended before its prompt was computed.
+    Unplaced(Unplaced),
     /// What an endpoint, kept by the origin, said of itself.
     Load(LoadWord),
     /// An endpoint's listener could not be reached by its keeper.
@@ -65,6 +67,17 @@ pub struct Placement {
     pub endpoint: EndpointKey,
     /// The prompt's anchors, from the head (see [`crate::prefix::anchors`]).
     pub anchors: Vec<BlockHash>,
+}
+
+/// A placement that did not come true: of the prompt's anchors the endpoint holds only the first `kept`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// Who.
+    pub endpoint: EndpointKey,
+    /// The prompt's anchors.
+    pub anchors: Vec<BlockHash>,
+    /// How many of them were held before.
+    pub kept: u16,
 }
 
 /// A keeper's reading of its endpoint.
@@ -96,13 +109,13 @@ impl Batch {
 // === impl Record ===
 
 impl Record {
-    /// What it replaces; `None` for a placement.
+    /// What it replaces; `None` for what is told of one prompt, which replaces nothing.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
             Self::Load(word) => Some(Subject::Load(word.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
-            Self::Placement(_) => None,
+            Self::Placement(_) | Self::Unplaced(_) => None,
         }
     }
 }

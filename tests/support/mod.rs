@@ -6,9 +6,11 @@
 
 pub mod engine;
 pub mod envoy;
+pub mod meeting;
 pub mod replica;
 pub mod talk;
 
 pub use engine::{Engine, Manner};
+pub use meeting::Meeting;
 pub use replica::{Config, Replica, SHEDDABLE};
 pub use talk::Talk;

@@ -16,6 +16,7 @@ use murmuration::plugin::{Catalog, Picker, PickerPlugin};
 use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use murmuration_actors::ext_proc::{Limits, ResponsePath};
+use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
@@ -44,6 +45,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// From one scrape of an engine to the next.
     pub interval: Duration,
+    /// Whether it scores as `murmuration serve` does by itself, and does not take endpoints in order.
+    pub scores: bool,
+    /// Its part in a flock.
+    pub flock: Option<FlockSettings>,
 }
 
 /// What a replica counts, as its metrics and its debug pages tell.
@@ -115,7 +120,16 @@ impl Default for Config {
             destinations: 1,
             drain_timeout: Duration::from_secs(10),
             interval: Duration::from_secs(3600),
+            scores: false,
+            flock: None,
         }
+    }
+}
+
+impl Config {
+    /// A replica that scores as `murmuration serve` does.
+    pub fn scoring() -> Self {
+        Self { scores: true, ..Self::default() }
     }
 }
 
@@ -137,14 +151,22 @@ impl Replica {
     }
 
     async fn with_file(config: Config, endpoints_file: EndpointsFile) -> Self {
-        let settings = settings(&config, &endpoints_file.path);
+        let mut settings = settings(&config, &endpoints_file.path);
+        let peers = match settings.flock.as_mut().and_then(|flock| flock.streams.as_mut()) {
+            Some((at, _)) => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                *at = listener.local_addr().unwrap();
+                Some(listener)
+            }
+            None => None,
+        };
         let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
         let bind = || TcpListener::bind("127.0.0.1:0");
         let listeners = Listeners {
             ext_proc: bind().await.unwrap(),
             health: bind().await.unwrap(),
             admin: bind().await.unwrap(),
-            peers: None,
+            peers,
         };
         let inner = replica::Replica::start(settings, listeners, telemetry.clone()).await.unwrap();
         let channel = channel(inner.addresses().ext_proc).await;
@@ -323,8 +345,8 @@ schedulingProfiles:
     );
     let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..Limits::default() };
     ReplicaSettings {
-        flock: None,
-        config_text,
+        flock: config.flock.clone(),
+        config_text: if config.scores { scoring_text(endpoints_file) } else { config_text },
         config_name: "test".to_owned(),
         catalog: || Catalog::builtin().picker::<InOrder>(),
         interval: config.interval,
@@ -336,4 +358,15 @@ schedulingProfiles:
         tls: Tls::Plain,
         drain_timeout: config.drain_timeout,
     }
+}
+
+/// The default configuration, with endpoints from a file.
+fn scoring_text(endpoints_file: &std::path::Path) -> String {
+    let file = format!(
+        "- type: file-discovery\n  parameters: {{path: {:?}, watchFile: true}}\n",
+        endpoints_file.display().to_string()
+    );
+    let text = murmuration::config::default_text()
+        .replace("plugins:\n- type: queue", &format!("plugins:\n{file}- type: queue"));
+    text.replace("dataLayer:\n", "dataLayer:\n  discovery: {pluginRef: file-discovery}\n")
 }

@@ -70,9 +70,10 @@ mod tests {
         let (yes, no) = (ServingStatus::Serving as i32, ServingStatus::NotServing as i32);
         let names = ["readiness", "", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
         for (readiness, expected) in [
-            (Readiness { synced: false, draining: false }, no),
-            (Readiness { synced: true, draining: false }, yes),
-            (Readiness { synced: true, draining: true }, no),
+            (Readiness { synced: false, draining: false, joining: false }, no),
+            (Readiness { synced: true, draining: false, joining: false }, yes),
+            (Readiness { synced: true, draining: true, joining: false }, no),
+            (Readiness { synced: true, draining: false, joining: true }, no),
         ] {
             sender.send_replace(readiness);
             for name in names {
@@ -88,7 +89,7 @@ mod tests {
         let request = Request::new(HealthCheckRequest { service: "readiness".to_owned() });
         let mut stream = HealthService::new(receiver).watch(request).await.unwrap().into_inner();
         assert_eq!(stream.next().await.unwrap().unwrap().status, ServingStatus::NotServing as i32);
-        sender.send_replace(Readiness { synced: true, draining: false });
+        sender.send_replace(Readiness { synced: true, draining: false, joining: false });
         assert_eq!(stream.next().await.unwrap().unwrap().status, ServingStatus::Serving as i32);
     }
 }

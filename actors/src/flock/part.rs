@@ -109,13 +109,13 @@ impl Flock {
             tasks.spawn(tell_keepers(keeping.clone(), links.pool.clone()));
         }
         tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear));
-        tasks.spawn(join(roster.clone(), following.as_ref().map(Following::streams), links.readiness.clone()));
+        tasks.spawn(join(roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
         Ok(Self { gossip, following, roster, closing, server, _tasks: tasks })
     }
 
     /// What the admin page reads.
     pub fn view(&self) -> FlockView {
-        FlockView { roster: self.roster.clone(), streams: self.following.as_ref().map(Following::streams) }
+        FlockView { roster: self.roster.clone(), streams: self.following.as_ref().map(Following::states) }
     }
 
     /// Tells the others that this replica leaves: it keeps no endpoint from now on.

@@ -77,6 +77,7 @@ impl Envelope {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;

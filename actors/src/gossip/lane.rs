@@ -102,6 +102,12 @@ impl Gossip {
         self.changed.notify_one();
     }
 
+    /// Waits until the lane ends by itself, which only a broken chitchat makes it do. The roster is empty then, and a new
+    /// lane needs a higher incarnation.
+    pub async fn ended(&mut self) {
+        self.rounds.join_next().await;
+    }
+
     /// Says that this replica is leaving, and ends. What was said before is sent first.
     pub async fn leave(mut self) {
         self.update_card(|card| card.draining = true);

@@ -200,3 +200,48 @@ async fn seeds_may_be_names() {
     let b = Node::start(Plan::new("b").seed_named(format!("localhost:{}", a.address().port()))).await;
     until("they meet", || a.names() == ["b"] && b.names() == ["a"]).await;
 }
+
+#[tokio::test]
+async fn a_frozen_replica_that_returns_is_taken_back_heard_anew_and_has_lost_nobody() {
+    let mut a = Node::start(Plan::new("a")).await;
+    let seed = a.address();
+    let (thaw, thawed) = std::sync::mpsc::channel::<()>();
+    let (freeze, frozen) = tokio::sync::oneshot::channel::<()>();
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    // On a runtime of its own with one thread, so that blocking it stops all of its tasks, as SIGSTOP does.
+    let other = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let b = Node::start(Plan::new("b").seed_at(seed)).await;
+            b.voice.say([share(7, 3)]);
+            until("a is there", || b.names() == ["a"]).await;
+            frozen.await.unwrap();
+            thawed.recv().unwrap();
+            let mut roster = b.gossip.roster();
+            let emptied = async { roster.wait_for(Vec::is_empty).await.map(|_| ()) };
+            tokio::select! {
+                _ = emptied => panic!("it declared the others dead for its own absence"),
+                _ = finished => {}
+            }
+        });
+    });
+    until("b is there", || a.names() == ["b"]).await;
+    assert_eq!(a.next_fact().await.facts[0].record, share(7, 3).0);
+    freeze.send(()).unwrap();
+    until("b is gone", || a.names().is_empty()).await;
+    thaw.send(()).unwrap();
+    until("b is back", || a.lives() == [("b".to_owned(), 1)]).await;
+    assert_eq!(a.next_fact().await.facts[0].record, share(7, 3).0, "what was dropped with it is heard anew");
+    finish.send(()).unwrap();
+    other.join().unwrap();
+}
+
+/// What the lane takes and gives, for people: `cargo test --release -p murmuration-actors --lib gossip_figures -- --ignored
+/// --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures and proves nothing"]
+async fn gossip_figures() {
+    for count in [3, 8] {
+        town::figures(count).await;
+    }
+}

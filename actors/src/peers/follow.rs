@@ -69,7 +69,7 @@ pub(super) fn followed(roster: &Roster) -> impl Iterator<Item = &Member> {
 impl Following {
     /// The streams as they are, and their changes: who came and went, which stream went up or down or caught up. Numbers
     /// are the newest whenever it is looked at, but wake nobody.
-    pub fn streams(&self) -> watch::Receiver<Streams> {
+    pub fn states(&self) -> watch::Receiver<Streams> {
         self.streams.clone()
     }
 }

@@ -3,10 +3,11 @@
 //! Must not know what a batch says. Whatever a peer sends costs at most a few batches before it is left alone for a
 //! while.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::id::ReplicaId;
+use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::{Member, codec};
 use murmuration_proto::peer::{FollowReply, FollowRequest};
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ pub(super) struct Follower {
     member: watch::Receiver<Member>,
     states: States,
     cursor: Cursor,
+    /// The life and the address that were called last.
+    called: (Incarnation, Option<SocketAddr>),
     /// Calls in a row that did not hold.
     failures: u32,
     /// Batches in a row that were refused.
@@ -75,8 +78,8 @@ enum Taken {
 impl Follower {
     pub(super) fn new(listening: &Listening, member: watch::Receiver<Member>, cursor: Cursor, states: States) -> Self {
         let Listening { me, tls, ear, rehear, .. } = listening.clone();
-        let peer = member.borrow().replica.clone();
-        Self { me, peer, tls, ear, rehear, member, states, cursor, failures: 0, strikes: 0 }
+        let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
+        Self { me, peer, tls, ear, rehear, member, states, cursor, called, failures: 0, strikes: 0 }
     }
 
     /// Follows until the roster drops the peer.
@@ -101,11 +104,8 @@ impl Follower {
 
     /// Waits, less long when the peer is born again; `false` when nobody wants it followed.
     async fn rest(&mut self, pause: Duration) -> bool {
-        let (life, address) = self.address();
-        let wanted = async {
-            let moved = |member: &Member| (member.incarnation, member.card.peer) != (life, address);
-            self.member.wait_for(moved).await.is_ok()
-        };
+        let called = self.called;
+        let wanted = async { self.member.wait_for(|member| place(member) != called).await.is_ok() };
         tokio::select! {
             biased;
             wanted = wanted => wanted,
@@ -116,8 +116,9 @@ impl Follower {
     /// One call, from connecting to its end.
     async fn call(&mut self) -> Ended {
         let member = self.member.borrow_and_update().clone();
+        self.called = place(&member);
         self.cursor.announced(member.incarnation);
-        // An error says that nobody can want it any more.
+        // An error says that nobody will ask for it any more.
         if self.rehear.has_changed().unwrap_or(false) {
             self.rehear.mark_unchanged();
             self.cursor.upto = 0;
@@ -134,7 +135,7 @@ impl Follower {
             Ok(opened) => opened,
             Err(failure) => return self.judge(failure),
         };
-        if !self.cursor.greeted(murmuration::id::Incarnation(greeting.incarnation), greeting.head) {
+        if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
             self.ear.ignore(&self.peer, "past-life");
             return Ended::Failed("an older life of it answers".into());
         }
@@ -144,7 +145,7 @@ impl Follower {
 
     /// Hears the stream to its end. `head` is what the peer had said when it greeted.
     async fn hear_out(&mut self, mut stream: Streaming<FollowReply>, head: u64) -> Ended {
-        let (life, address) = self.address();
+        let (life, address) = self.called;
         let settled = sleep(SETTLED);
         let still = sleep(GAP_PATIENCE);
         tokio::pin!(settled, still);
@@ -154,11 +155,8 @@ impl Follower {
         loop {
             tokio::select! {
                 biased;
-                changed = rehear.changed() => match changed {
-                    // The next call sees it too, and begins at 0.
-                    Ok(()) => return Ended::Anew,
-                    Err(_) => return Ended::Over,
-                },
+                // The next call sees it too, and begins at 0.
+                () = changed(&mut rehear) => return Ended::Anew,
                 changed = members.changed() => {
                     if changed.is_err() {
                         return Ended::Over;
@@ -249,13 +247,20 @@ impl Follower {
         self.cursor.is_behind(&self.member.borrow())
     }
 
-    fn address(&self) -> (murmuration::id::Incarnation, Option<std::net::SocketAddr>) {
-        let member = self.member.borrow();
-        (member.incarnation, member.card.peer)
-    }
-
     fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         backoff::pause(&self.me, &self.peer, self.failures)
+    }
+}
+
+/// Which life of a member is called, and where.
+fn place(member: &Member) -> (Incarnation, Option<SocketAddr>) {
+    (member.incarnation, member.card.peer)
+}
+
+/// Resolves when what is watched changes: never, once nobody can change it.
+async fn changed(watched: &mut watch::Receiver<u64>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -1,1 +1,201 @@
-//! Peer streams on loopback.
+//! Peer streams on loopback: what is told arrives once and in order, whoever lies or is a stranger changes nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod liars;
+mod life;
+mod server;
+mod strangers;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use murmuration::share::{Batch, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::time::Timestamp;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::clock::Clock;
+use crate::flock::{Ear, Roster, Voice};
+use crate::scheduler::{Message, SchedulerHandle};
+use crate::telemetry::Telemetry;
+use crate::telemetry::span::Tracer;
+
+type Heard = Arc<Mutex<Vec<Batch>>>;
+
+/// Stands where the scheduler does, and writes down what it hears.
+struct Scribe;
+
+/// One replica that listens.
+struct Hearer {
+    heard: Heard,
+    telemetry: Telemetry,
+    roster: watch::Sender<Roster>,
+    rehear: watch::Sender<u64>,
+    following: Following,
+    _living: watch::Sender<Option<ActorRef<Message>>>,
+}
+
+/// One replica that speaks.
+struct Told {
+    address: SocketAddr,
+    voice: Voice,
+    telemetry: Telemetry,
+    close: Option<oneshot::Sender<()>>,
+    tasks: JoinSet<Result<(), ServeError>>,
+}
+
+// === impl Scribe ===
+
+impl Actor for Scribe {
+    type Msg = Message;
+    type State = Heard;
+    type Arguments = Heard;
+
+    async fn pre_start(&self, _: ActorRef<Message>, heard: Heard) -> Result<Heard, ActorProcessingErr> {
+        Ok(heard)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        heard: &mut Heard,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Message::Heard(batch, taken) = message {
+            heard.lock().unwrap().push(*batch);
+            let _ = taken.send(());
+        }
+        Ok(())
+    }
+}
+
+// === impl Hearer ===
+
+impl Hearer {
+    async fn follows(roster: Roster) -> Self {
+        Self::follows_by(roster, PeerTls::Plain).await
+    }
+
+    async fn follows_by(roster: Roster, tls: PeerTls) -> Self {
+        let heard = Heard::default();
+        let (actor, _) = Actor::spawn(None, Scribe, heard.clone()).await.unwrap();
+        let (living, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(5));
+        living.send_replace(Some(actor));
+        let (telemetry, me) = (telemetry(), ReplicaId("hearer".into()));
+        let ear = Ear::new(me.clone(), handle, telemetry.clone());
+        let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
+        let clock = Clock::start();
+        let following = follow(Listening { me, roster: members, tls, ear, rehear: rehears, clock });
+        Self { heard, telemetry, roster, rehear, following, _living: living }
+    }
+
+    fn batches(&self) -> Vec<Batch> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.batches().iter().flat_map(|batch| batch.facts.iter().map(|fact| fact.seq)).collect()
+    }
+
+    async fn heard_up_to(&self, upto: u64) {
+        eventually(|| self.batches().last().is_some_and(|batch| batch.upto >= upto)).await;
+    }
+
+    fn stream(&self) -> Option<StreamState> {
+        self.following.states().borrow().get(&ReplicaId("b".into())).cloned()
+    }
+
+    fn is_down_because(&self, why: &str) -> bool {
+        self.stream().is_some_and(|state| !state.connected && state.why.is_some_and(|is| is.contains(why)))
+    }
+}
+
+impl Drop for Hearer {
+    fn drop(&mut self) {
+        if let Some(actor) = self._living.borrow().as_ref() {
+            actor.stop(None);
+        }
+    }
+}
+
+// === impl Told ===
+
+impl Told {
+    async fn starts(voice: Voice) -> Self {
+        Self::starts_at(voice, PeerTls::Plain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    async fn starts_at(voice: Voice, tls: PeerTls, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let telemetry = telemetry();
+        // Nobody is born behind this handle: a server hears nothing.
+        let (_, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
+        let ear = Ear::new(voice.me(), handle, telemetry.clone());
+        let (close, closed) = oneshot::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, tls, voice.clone(), ear, async { drop(closed.await) }));
+        Self { address, voice, telemetry, close: Some(close), tasks }
+    }
+
+    async fn ends(mut self) -> SocketAddr {
+        drop(self.close.take());
+        self.tasks.join_next().await.unwrap().unwrap().unwrap();
+        self.address
+    }
+
+    fn member(&self) -> Member {
+        member(self.voice.incarnation().0, self.address)
+    }
+}
+
+fn telemetry() -> Telemetry {
+    Telemetry::new("pool", Tracer::default()).unwrap()
+}
+
+fn voice(incarnation: u64) -> Voice {
+    Voice::new(ReplicaId("b".into()), Incarnation(incarnation), Clock::start())
+}
+
+fn member(incarnation: u64, address: SocketAddr) -> Member {
+    let ext_proc = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let card = ReplicaCard::new(ext_proc, Some(address), String::new());
+    Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head: 0 }
+}
+
+fn place(voice: &Voice, times: usize) {
+    let anchors: Vec<BlockHash> = (0..32).map(BlockHash).collect();
+    let record = || Record::Placement(Placement { endpoint: EndpointKey(1), anchors: anchors.clone() });
+    voice.say((0..times).map(|_| (record(), Timestamp::ZERO)));
+}
+
+fn share(voice: &Voice, endpoint: u64, requests: u32) {
+    let record = Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 });
+    voice.say([(record, Timestamp::ZERO)]);
+}
+
+/// The sum of the series of the counter `name` that carry `label`.
+fn counted(telemetry: &Telemetry, name: &str, label: &str) -> f64 {
+    let page = telemetry.page();
+    let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// What was not taken in, for this reason.
+fn ignored(telemetry: &Telemetry, reason: &str) -> f64 {
+    counted(telemetry, "murmuration_peer_ignored_total", &format!("reason=\"{reason}\""))
+}
+
+/// Waits until it is so; the bound is there only so that a failure ends.
+async fn eventually(so: impl Fn() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect("it never became so");
+}

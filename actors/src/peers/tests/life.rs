@@ -1,0 +1,137 @@
+//! The life of a stream: told, cut, continued, born again.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_said_arrives_in_order_and_once() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 100);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    for _ in 0..200 {
+        place(&told.voice, 3);
+        tokio::task::yield_now().await;
+    }
+    hearer.heard_up_to(700).await;
+    assert_eq!(hearer.numbers(), (1..=700).collect::<Vec<_>>());
+    let mut upto = 0;
+    for batch in hearer.batches() {
+        assert_eq!(batch.after, upto, "each continues the one before");
+        upto = batch.upto;
+    }
+    let state = hearer.stream().unwrap();
+    assert!(state.connected && state.caught_up);
+    eventually(|| hearer.stream().is_some_and(|state| state.upto == 700)).await;
+}
+
+#[tokio::test]
+async fn a_follower_that_calls_again_continues_without_a_snapshot() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 50);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    hearer.heard_up_to(50).await;
+    let voice = told.voice.clone();
+    let address = told.ends().await;
+    eventually(|| hearer.is_down_because("")).await;
+    place(&voice, 50);
+    let _told = Told::starts_at(voice, PeerTls::Plain, address).await;
+    hearer.heard_up_to(100).await;
+    assert_eq!(hearer.numbers(), (1..=100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_server_that_closes_tells_its_last_word() {
+    let told = Told::starts(voice(1)).await;
+    share(&told.voice, 1, 1);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    hearer.heard_up_to(1).await;
+    share(&told.voice, 1, 0);
+    told.ends().await;
+    hearer.heard_up_to(2).await;
+}
+
+#[tokio::test]
+async fn a_new_life_is_heard_from_the_beginning() {
+    let old = Told::starts(voice(1)).await;
+    place(&old.voice, 50);
+    let hearer = Hearer::follows(vec![old.member()]).await;
+    hearer.heard_up_to(50).await;
+    let new = Told::starts(voice(2)).await;
+    place(&new.voice, 3);
+    hearer.roster.send_replace(vec![new.member()]);
+    eventually(|| hearer.batches().iter().any(|batch| batch.incarnation == Incarnation(2))).await;
+    let batches = hearer.batches();
+    let first = batches.iter().find(|batch| batch.incarnation == Incarnation(2)).unwrap();
+    assert_eq!((first.after, first.upto), (0, 3));
+    assert_eq!(hearer.stream().unwrap().incarnation, Incarnation(2));
+}
+
+#[tokio::test]
+async fn a_life_that_the_roster_does_not_know_yet_is_heard_and_one_that_is_over_is_not() {
+    let told = Told::starts(voice(5)).await;
+    place(&told.voice, 3);
+    let early = Hearer::follows(vec![member(4, told.address)]).await;
+    early.heard_up_to(3).await;
+    assert_eq!(early.stream().unwrap().incarnation, Incarnation(5));
+    let late = Hearer::follows(vec![member(6, told.address)]).await;
+    eventually(|| late.is_down_because("older life")).await;
+    assert!(late.batches().is_empty());
+    assert!(ignored(&late.telemetry, "past-life") >= 1.0);
+}
+
+#[tokio::test]
+async fn whoever_was_born_again_hears_all_anew() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 10);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    hearer.heard_up_to(10).await;
+    hearer.rehear.send_modify(|births| *births += 1);
+    eventually(|| hearer.batches().len() >= 2).await;
+    let again = hearer.batches().pop().unwrap();
+    assert_eq!((again.after, again.upto), (0, 10));
+}
+
+#[tokio::test]
+async fn a_head_that_the_stream_does_not_reach_is_a_gap_and_is_repaired_from_the_cursor() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 10);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    hearer.heard_up_to(10).await;
+    hearer.roster.send_replace(vec![Member { head: 11, ..told.member() }]);
+    eventually(|| counted(&hearer.telemetry, "murmuration_peer_repairs_total", "") >= 1.0).await;
+    place(&told.voice, 1);
+    hearer.heard_up_to(11).await;
+    assert_eq!(hearer.numbers(), (1..=11).collect::<Vec<_>>(), "nothing is told twice");
+}
+
+#[tokio::test]
+async fn a_member_that_is_gone_is_not_followed_any_more() {
+    let told = Told::starts(voice(1)).await;
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    eventually(|| hearer.stream().is_some_and(|state| state.connected)).await;
+    hearer.roster.send_replace(Vec::new());
+    eventually(|| hearer.stream().is_none()).await;
+    place(&told.voice, 1);
+    hearer.roster.send_replace(vec![told.member()]);
+    hearer.heard_up_to(1).await;
+    assert_eq!(hearer.batches().first().unwrap().after, 0, "who comes back is heard from the beginning");
+}
+
+#[tokio::test]
+async fn a_joiner_has_caught_up_when_all_have_delivered_what_they_had_said() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 5_000);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    assert!(caught_up(hearer.roster.subscribe(), hearer.following.states()).await);
+    assert_eq!(hearer.batches().last().unwrap().upto, 5_000);
+}
+
+#[tokio::test]
+async fn a_joiner_waits_for_nobody_who_left_and_not_for_ever_for_who_is_silent() {
+    // Bound and never accepted from: the connection opens and nobody answers.
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let hearer = Hearer::follows(vec![member(1, silent.local_addr().unwrap())]).await;
+    assert!(!caught_up(hearer.roster.subscribe(), hearer.following.states()).await);
+    let waiting = caught_up(hearer.roster.subscribe(), hearer.following.states());
+    let leaving = async { drop(hearer.roster.send_replace(Vec::new())) };
+    assert!(tokio::join!(waiting, leaving).0);
+}

@@ -1,0 +1,162 @@
+//! The server, asked directly.
+
+use murmuration::share::codec;
+use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Streaming};
+
+use super::super::seats::SEATS_MAX;
+use super::*;
+
+async fn channel(told: &Told) -> Channel {
+    let uri = format!("http://{}", told.address);
+    Endpoint::from_shared(uri).unwrap().initial_stream_window_size(STREAM_WINDOW).connect().await.unwrap()
+}
+
+fn asking(follower: &str) -> FollowRequest {
+    FollowRequest {
+        replica: follower.to_owned(),
+        wire_version_min: codec::VERSION.into(),
+        wire_version_max: codec::VERSION.into(),
+        incarnation: 1,
+        after: 0,
+    }
+}
+
+async fn ask(channel: &Channel, request: FollowRequest) -> Result<Streaming<FollowReply>, tonic::Status> {
+    FlockClient::new(channel.clone(), 2 << 20).follow(request).await
+}
+
+async fn next(stream: &mut Streaming<FollowReply>) -> Batch {
+    let reply = stream.message().await.unwrap().unwrap();
+    codec::decode(&reply.batch).unwrap().batch
+}
+
+#[tokio::test]
+async fn a_follower_of_another_wire_version_is_refused_by_name() {
+    let told = Told::starts(voice(1)).await;
+    let channel = channel(&told).await;
+    let newer = u32::from(codec::VERSION) + 1;
+    let request = FollowRequest { wire_version_min: newer, wire_version_max: newer + 1, ..asking("a") };
+    let status = ask(&channel, request).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("upgrade"), "{}", status.message());
+    let both = FollowRequest { wire_version_max: newer, ..asking("a") };
+    assert!(ask(&channel, both).await.is_ok(), "a newer follower that still reads ours is served");
+}
+
+#[tokio::test]
+async fn a_follower_without_a_name_or_with_ours_is_refused() {
+    let told = Told::starts(voice(1)).await;
+    let channel = channel(&told).await;
+    for name in ["", "b", &"x".repeat(codec::NAME_BYTES_MAX + 1)] {
+        assert_eq!(ask(&channel, asking(name)).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_stream_of_a_follower_wins() {
+    let told = Told::starts(voice(1)).await;
+    let channel = channel(&told).await;
+    let mut old = ask(&channel, asking("a")).await.unwrap();
+    let mut new = ask(&channel, asking("a")).await.unwrap();
+    assert!(old.message().await.unwrap().is_some(), "its greeting");
+    assert_eq!(old.message().await.unwrap_err().code(), Code::Aborted);
+    assert!(new.message().await.unwrap().is_some(), "its greeting");
+    place(&told.voice, 1);
+    assert_eq!(next(&mut new).await.upto, 1);
+}
+
+#[tokio::test]
+async fn one_follower_too_many_is_told_so_and_served_when_another_left() {
+    let told = Told::starts(voice(1)).await;
+    let mut streams = Vec::new();
+    let (mut served, mut channels) = (0, Vec::new());
+    while served < SEATS_MAX {
+        channels.push(channel(&told).await);
+        for _ in 0..8 {
+            streams.push(ask(channels.last().unwrap(), asking(&format!("r{served}"))).await.unwrap());
+            served += 1;
+        }
+    }
+    let channel = channel(&told).await;
+    assert_eq!(ask(&channel, asking("late")).await.unwrap_err().code(), Code::ResourceExhausted);
+    streams.pop();
+    let served = async {
+        while let Err(status) = ask(&channel, asking("late")).await {
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), served).await.expect("a seat became free");
+}
+
+#[tokio::test]
+async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
+    let told = Told::starts(voice(7)).await;
+    place(&told.voice, 5);
+    let channel = channel(&told).await;
+    for (incarnation, after, expected) in [(7, 2, 2), (7, 5_000, 0), (6, 2, 0), (7, u64::MAX, 0)] {
+        let mut stream = ask(&channel, FollowRequest { incarnation, after, ..asking("a") }).await.unwrap();
+        let greeting = stream.message().await.unwrap().unwrap();
+        assert_eq!((greeting.incarnation, greeting.head, greeting.batch.len()), (7, 5, 0));
+        assert_eq!(next(&mut stream).await.after, expected, "life {incarnation}, after {after}");
+    }
+}
+
+/// The story of a follower whose process is stopped for a while: what piles up for it is what the transport had taken
+/// already, however much is said, and when it comes back it finds the newest words.
+#[tokio::test]
+async fn a_slow_follower_finds_the_newest_words_and_nothing_queues_up_for_it() {
+    let told = Told::starts(voice(1)).await;
+    let mut stream = ask(&channel(&told).await, asking("slow")).await.unwrap();
+    stream.message().await.unwrap();
+    let sent = || counted(&told.telemetry, "murmuration_peer_bytes_total", "direction=\"sent\"");
+    place(&told.voice, 16_000);
+    eventually(|| sent() > f64::from(STREAM_WINDOW)).await;
+    for n in 1..=100 {
+        place(&told.voice, 1_000);
+        (0..10).for_each(|endpoint| share(&told.voice, endpoint, n));
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // 100,000 more placements of more than 160 bytes were said: 16 MB.
+    assert!(sent() < f64::from(4 << 20), "{} bytes were handed to the transport", sent());
+    let (mut upto, mut shares) = (0, Vec::new());
+    while upto < 16_000 + 101_000 {
+        let batch = next(&mut stream).await;
+        assert_eq!(batch.after, upto);
+        upto = batch.upto;
+        shares.extend(batch.facts.into_iter().filter_map(|fact| match fact.record {
+            Record::InFlight(share) => Some(share),
+            _ => None,
+        }));
+    }
+    assert!(shares.len() < 500, "{} words of 1,000 were told", shares.len());
+    assert!(shares.iter().rev().take(10).all(|share| share.requests == 100), "the last of each is the newest");
+}
+
+/// Load words with the longest lists of adapters: a thousand of them are no batch that a peer would read.
+#[tokio::test]
+async fn facts_that_do_not_fit_one_batch_come_in_several() {
+    use murmuration::fleet::{Adapters, LoadReport};
+    use murmuration::share::LoadWord;
+
+    let told = Told::starts(voice(1)).await;
+    let name = |n: usize| format!("{n:0>200}");
+    let names: Vec<String> = (0..codec::ADAPTERS_MAX).map(name).collect();
+    let adapters = Some(Adapters { max: 64, running: names.clone(), waiting: names });
+    let report = LoadReport { waiting: 1, running: 1, kv_usage: 0.5, adapters, cache: None, awake: true };
+    told.voice.say((0..200).map(|n| {
+        let report = report.clone();
+        (Record::Load(LoadWord { endpoint: EndpointKey(n), report }), Timestamp::ZERO)
+    }));
+    let mut stream = ask(&channel(&told).await, asking("a")).await.unwrap();
+    stream.message().await.unwrap();
+    let (mut upto, mut facts) = (0, 0);
+    while upto < 200 {
+        let batch = next(&mut stream).await;
+        assert_eq!(batch.after, upto);
+        (upto, facts) = (batch.upto, facts + batch.facts.len());
+    }
+    assert_eq!(facts, 200);
+}

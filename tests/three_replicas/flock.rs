@@ -1,0 +1,155 @@
+//! What three replicas promise that a client can see.
+
+use std::time::Duration;
+
+use murmuration::fleet::Trust;
+
+use crate::support::engine::page;
+use crate::support::envoy::{destination, json, post, response_body};
+use crate::support::{Config, Engine, Manner, Meeting, Replica};
+
+/// A completion whose prompt is long enough for many blocks.
+fn prompt(topic: &str) -> Vec<u8> {
+    let text = format!("{topic} ").repeat(800);
+    format!(r#"{{"model": "tiny", "prompt": "{text}", "max_tokens": 4}}"#).into_bytes()
+}
+
+async fn engines(count: usize) -> Vec<Engine> {
+    let mut engines = Vec::new();
+    for _ in 0..count {
+        engines.push(Engine::start(Manner::Whole(page(0, 0))).await);
+    }
+    engines
+}
+
+async fn replica(engines: &[Engine], meeting: &Meeting, number: usize) -> Replica {
+    let names: Vec<String> = engines.iter().map(Engine::name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let interval = Duration::from_millis(50);
+    Replica::start(Config { interval, flock: Some(meeting.part(number)), ..Config::scoring() }, &names).await
+}
+
+/// Replicas that have all met.
+async fn flock(engines: &[Engine], meeting: &Meeting, count: usize) -> Vec<Replica> {
+    let mut flock = Vec::new();
+    for number in 0..count {
+        flock.push(replica(engines, meeting, number).await);
+    }
+    for replica in &flock {
+        replica.until_metric("murmuration_peers ", count as u64 - 1).await;
+    }
+    flock
+}
+
+/// Where a request goes, which then is answered in full: one that is given up leaves no prefix behind.
+async fn chosen(replica: &Replica, body: &[u8]) -> String {
+    let mut talk = replica.talk();
+    let (head, _) = talk.ask(post(&[]), body).await;
+    talk.say(json()).await;
+    talk.answer().await;
+    talk.say(response_body(b"{}", true)).await;
+    talk.answer().await;
+    destination(&head)
+}
+
+/// Every replica believes every engine's load.
+async fn all_is_known(flock: &[Replica], engines: &[Engine]) {
+    for replica in flock {
+        for engine in engines {
+            replica.until_endpoint(engine.address, |endpoint| endpoint.trust == Trust::Exact).await;
+        }
+    }
+}
+
+async fn a_prefix_is_found_by_all(meeting: Meeting) {
+    let engines = engines(4).await;
+    let flock = flock(&engines, &meeting, 3).await;
+    for (number, topic) in ["starlings", "herring", "locusts", "gnus", "ants", "bees"].iter().enumerate() {
+        let body = prompt(topic);
+        let first = chosen(&flock[number % 3], &body).await;
+        let address = first.parse().unwrap();
+        let held = flock[number % 3].endpoint(address).await.index_blocks;
+        for replica in &flock {
+            replica.until_endpoint(address, |endpoint| endpoint.index_blocks >= held).await;
+            assert_eq!(chosen(replica, &body).await, first, "{topic}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prefix_that_one_placed_all_find() {
+    a_prefix_is_found_by_all(Meeting::new(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_streams_a_prefix_that_one_placed_all_find() {
+    a_prefix_is_found_by_all(Meeting::new(3).without_streams()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_engine_has_one_keeper_and_everybody_knows_its_load() {
+    let engines = engines(6).await;
+    let flock = flock(&engines, &Meeting::new(3), 3).await;
+    all_is_known(&flock, &engines).await;
+    let kept = || flock.iter().map(|replica| replica.metric("murmuration_endpoints_kept ")).sum::<u64>();
+    // The last to join may still be telling the others.
+    for _ in 0..200 {
+        if kept() == 6 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(kept(), 6);
+    engines[0].behave(Manner::Whole(page(7, 3)));
+    for replica in &flock {
+        let wanted = |waiting: u32| waiting == 7;
+        replica.until_endpoint(engines[0].address, |e| e.report.as_ref().is_some_and(|r| wanted(r.waiting))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_replicas_work_is_void_and_its_engines_find_another_keeper() {
+    let engines = engines(6).await;
+    let mut flock = flock(&engines, &Meeting::new(3), 3).await;
+    let body = prompt("starlings");
+    let mut talk = flock[0].talk();
+    let (head, _) = talk.ask(post(&[]), &body).await;
+    let address = destination(&head).parse().unwrap();
+    for replica in &flock[1..] {
+        replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 1).await;
+    }
+    drop(flock.remove(0));
+    for replica in &flock {
+        replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 0).await;
+        replica.until_metric("murmuration_peers_lost_total", 1).await;
+    }
+    engines.iter().for_each(|engine| engine.behave(Manner::Whole(page(5, 1))));
+    for engine in &engines {
+        for replica in &flock {
+            let known = |waiting: u32| waiting == 5;
+            replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| known(r.waiting))).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_joins_is_ready_with_what_the_others_know() {
+    let engines = engines(4).await;
+    let meeting = Meeting::new(3);
+    let flock = flock(&engines, &meeting, 2).await;
+    let body = prompt("herring");
+    let first = chosen(&flock[0], &body).await;
+    flock[1].until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
+    let joiner = replica(&engines, &meeting, 2).await;
+    joiner.until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
+    assert_eq!(chosen(&joiner, &body).await, first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_leaves_in_order_is_not_waited_for() {
+    let engines = engines(2).await;
+    let mut flock = flock(&engines, &Meeting::new(2), 2).await;
+    flock.remove(0).drain().await;
+    flock[0].until_metric("murmuration_peers_lost_total", 1).await;
+    all_is_known(&flock, &engines).await;
+}
