@@ -223,7 +223,7 @@ fn push_anchors(body: &mut Vec<u8>, anchors: &[BlockHash]) {
 }
 
 fn anchors_in(bytes: &[u8]) -> Option<Vec<BlockHash>> {
-    let whole = bytes.len() % ANCHOR_BYTES == 0;
+    let whole = bytes.len().is_multiple_of(ANCHOR_BYTES);
     whole.then(|| bytes.chunks_exact(ANCHOR_BYTES).map(anchor).collect())
 }
 

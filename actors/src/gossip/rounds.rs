@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::census::{Census, Visit};
 use super::server::Server;
-use super::{CARD, HEAD};
+use super::{CARD, HEAD, VALUE_BYTES_MAX};
 use crate::clock::Clock;
 use crate::flock::{Roster, Voice};
 
@@ -98,6 +98,13 @@ impl Rounds {
         {
             words.push((CARD.to_owned(), card));
         }
+        words.retain(|(key, value)| {
+            let fits = value.len() <= VALUE_BYTES_MAX;
+            if !fits {
+                tracing::error!(key, bytes = value.len(), "a word beyond its budget is not said");
+            }
+            fits
+        });
         words
     }
 

@@ -4,6 +4,7 @@
 //! what came back, `prefixes` judges where shared prefixes met, `replicas` asks the pickers themselves, `latency`
 //! measures what they add.
 
+mod agreement;
 mod errand;
 mod latency;
 mod prefixes;
@@ -41,6 +42,17 @@ pub struct Target {
     pub engines: usize,
     /// The admin address of each replica.
     pub replicas: Vec<SocketAddr>,
+    /// The replicas as a flock; `None` where they share nothing.
+    pub flock: Option<Flock>,
+}
+
+/// Replicas that tell each other what they know: more is demanded of them.
+#[derive(Clone, Debug)]
+pub struct Flock {
+    /// Where each serves ext-proc over TLS.
+    pub ext_proc: Vec<SocketAddr>,
+    /// The certificate of the authority that they are believed by, in PEM.
+    pub authority: String,
 }
 
 /// Judges a tier. Takes as long as its engines need for about 1.5 MB of prompts, and no exchange longer than a minute.
@@ -56,7 +68,10 @@ async fn judge(target: &Target, pairs: usize) -> Report {
     let adapter = models(target, &public, &mut findings).await;
 
     // Prefixes first: they must not lose their place in a cache to the megabyte that follows.
-    let rule = MeetingRule::per_replica(target.replicas.len(), target.engines);
+    let rule = match target.flock {
+        Some(_) => MeetingRule::across_replicas(),
+        None => MeetingRule::per_replica(target.replicas.len(), target.engines),
+    };
     let groups = errand::one_by_one(&public, workload::shared_prefixes(&target.model)).await;
     verdict::groups(&groups, rule, &mut findings);
 
@@ -66,6 +81,7 @@ async fn judge(target: &Target, pairs: usize) -> Report {
     verdict::answers(&answers, &mut findings);
 
     replicas::took_part(target, &mut findings).await;
+    findings.agreement = agreement::measure(target, &mut findings).await;
     let latency = latency::measure(target, pairs, &mut findings).await;
     findings.into_report(latency)
 }

@@ -23,6 +23,8 @@ pub struct Report {
     pub sentences: Vec<String>,
     /// Tokens found in engines' caches by all prompt tokens of requests with a shared prefix, 0 to 1.
     pub cached_share: f64,
+    /// Share of requests that every replica, asked directly, sent to the same engine; 1 where they share nothing.
+    pub agreement: f64,
     /// How many of the requests each engine answered.
     pub per_endpoint: BTreeMap<String, u64>,
     /// What the picker adds to a small request.
@@ -36,6 +38,7 @@ pub(super) struct Findings {
     failures: u64,
     sentences: Vec<String>,
     pub(super) cached_share: f64,
+    pub(super) agreement: f64,
     per_endpoint: BTreeMap<String, u64>,
 }
 
@@ -75,6 +78,7 @@ impl Findings {
             failures: self.failures,
             sentences: self.sentences,
             cached_share: (self.cached_share * 10_000.0).round() / 10_000.0,
+            agreement: self.agreement,
             per_endpoint: self.per_endpoint,
             added_latency_ms,
         }

@@ -56,6 +56,17 @@ pub enum ResponsePath {
     Leave,
 }
 
+/// What the replicas tell each other, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sharing {
+    /// Everything, by peer streams and gossip.
+    Streams,
+    /// Everything, by gossip alone.
+    Gossip,
+    /// Nothing: each is on its own, as pickers elsewhere are.
+    None,
+}
+
 /// What a town is to be.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -81,6 +92,9 @@ pub struct Args {
     /// Whether answers pass through the replicas.
     #[arg(long, value_enum, default_value_t = ResponsePath::Stay)]
     pub response_path: ResponsePath,
+    /// What the replicas tell each other, and how.
+    #[arg(long, value_enum, default_value_t = Sharing::Streams)]
+    pub sharing: Sharing,
     /// The replicas' EndpointPickerConfig; where it names its endpoints, the town's engines take their place.
     #[arg(long, value_name = "FILE")]
     pub config_file: Option<PathBuf>,

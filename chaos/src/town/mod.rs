@@ -10,6 +10,7 @@ mod envoy;
 pub mod envoy_config;
 mod envoy_fetch;
 mod error;
+mod flock;
 mod ground;
 mod itself;
 mod page;

@@ -3,19 +3,35 @@
 //! Must not know engines or Envoy.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 
 use murmuration_actors::admin::client;
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::args::ResponsePath;
+use super::flock::FlockPlan;
 use super::ports::Ports;
 use super::process::Process;
 use super::{PATIENCE, TownError, itself};
 
 /// From one look at a replica's readiness to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What all replicas of a town are started with.
+#[derive(Clone, Debug)]
+pub(super) struct Rearing {
+    /// The program that serves.
+    pub(super) program: PathBuf,
+    /// The EndpointPickerConfig.
+    pub(super) config: PathBuf,
+    /// Whether answers pass through.
+    pub(super) response_path: ResponsePath,
+    /// Where logs go.
+    pub(super) run: PathBuf,
+    /// How they find each other; `None` where they don't.
+    pub(super) flock: Option<FlockPlan>,
+}
 
 /// One replica of the town.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +44,10 @@ pub struct ReplicaSpot {
     pub health: SocketAddr,
     /// Its metrics and debug pages.
     pub admin: SocketAddr,
+    /// Its gossip, over UDP.
+    pub gossip: SocketAddr,
+    /// Its peer streams.
+    pub peers: SocketAddr,
     /// Its process; `None` while it is dead.
     pub pid: Option<u32>,
 }
@@ -41,33 +61,38 @@ impl ReplicaSpot {
     /// [`TownError::Ports`].
     pub(super) fn choose(index: usize, ports: &mut Ports) -> Result<Self, TownError> {
         let name = format!("replica-{index}");
-        Ok(Self { name, ext_proc: ports.free()?, health: ports.free()?, admin: ports.free()?, pid: None })
+        Ok(Self {
+            name,
+            ext_proc: ports.free()?,
+            health: ports.free()?,
+            admin: ports.free()?,
+            gossip: ports.free()?,
+            peers: ports.free()?,
+            pid: None,
+        })
     }
 
     /// Starts the replica at this place and does not wait for it.
     ///
     /// # Errors
     /// [`TownError::Spawn`].
-    pub(super) fn start(
-        &mut self,
-        program: &Path,
-        config: &Path,
-        response_path: ResponsePath,
-        run: &Path,
-    ) -> Result<Process, TownError> {
-        let mut command = itself::command(program, "serve");
-        command.arg("--config-file").arg(config);
+    pub(super) fn start(&mut self, rearing: &Rearing) -> Result<Process, TownError> {
+        let mut command = itself::command(&rearing.program, "serve");
+        command.arg("--config-file").arg(&rearing.config);
         command.args(["--bind", &self.ext_proc.ip().to_string()]);
         command.args(["--grpc-port", &self.ext_proc.port().to_string()]);
         command.args(["--grpc-health-port", &self.health.port().to_string()]);
         command.args(["--metrics-port", &self.admin.port().to_string()]);
-        let response_path = match response_path {
+        let response_path = match rearing.response_path {
             ResponsePath::Stay => "stay",
             ResponsePath::Leave => "leave",
         };
         command.args(["--response-path", response_path, "--pool-name", "town", "--log-format", "text"]);
         command.arg("--exit-with-stdin");
-        let process = Process::start(&self.name, command, &run.join(format!("{}.log", self.name)))?;
+        if let Some(flock) = &rearing.flock {
+            flock.add_flags(&mut command, &self.name, self.gossip, self.peers);
+        }
+        let process = Process::start(&self.name, command, &rearing.run.join(format!("{}.log", self.name)))?;
         self.pid = process.pid();
         Ok(process)
     }

@@ -90,6 +90,8 @@ mod tests {
             ext_proc: at(9002),
             health: at(9003),
             admin: at(9090),
+            gossip: at(9004),
+            peers: at(9005),
             pid: Some(7),
         };
         replicas(&mut text, &[replica]);

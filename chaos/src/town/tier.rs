@@ -10,13 +10,15 @@ use std::time::Duration;
 use super::args::{Args, ResponsePath};
 use super::engines::{self, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
+use super::flock::FlockPlan;
 use super::ground::Ground;
 use super::page::{self, Page};
 use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
-use super::replicas::ReplicaSpot;
+use super::replicas::{Rearing, ReplicaSpot};
 use super::{TownError, envoy, envoy_fetch, itself};
+use crate::check::Flock;
 
 /// Where requests enter, when nobody says otherwise.
 const PORT: u16 = 8080;
@@ -44,9 +46,7 @@ pub struct Town {
     pub page: SocketAddr,
     /// Logs and generated files.
     pub run: PathBuf,
-    program: PathBuf,
-    config: PathBuf,
-    response_path: ResponsePath,
+    rearing: Rearing,
     engine_processes: Vec<Option<Process>>,
     replica_processes: Vec<Option<Process>>,
     envoy: Process,
@@ -75,7 +75,12 @@ impl Town {
         ground.write("endpoints.json", &pool_config::endpoints_file(listed))?;
 
         tell(&format!("starting {}", counted(args.replicas, "replica")));
-        let (replicas, replica_processes) = start_replicas(args, &program, &config, &ground, &mut ports).await?;
+        let places = (0..usize::from(args.replicas)).map(|index| ReplicaSpot::choose(index, &mut ports));
+        let mut replicas = places.collect::<Result<Vec<_>, _>>()?;
+        let seeds = replicas.iter().map(|replica| replica.gossip).collect();
+        let flock = FlockPlan::make(args.sharing, seeds, &ground.run)?;
+        let rearing = Rearing { program, config, response_path: args.response_path, run: ground.run.clone(), flock };
+        let replica_processes = start_replicas(&mut replicas, &rearing).await?;
 
         tell("starting Envoy, which looks for healthy replicas");
         let foreign = args.foreign_ext_proc.map(|server| Ok::<_, TownError>((ports.free()?, server))).transpose()?;
@@ -101,9 +106,7 @@ impl Town {
             envoy_admin: plan.admin,
             page: page.address,
             run: ground.run,
-            program,
-            config,
-            response_path: args.response_path,
+            rearing,
             engine_processes,
             replica_processes,
             envoy,
@@ -167,7 +170,7 @@ impl Town {
         if let Some(mut old) = self.replica_processes[index].take() {
             old.kill().await;
         }
-        let mut process = spot.start(&self.program, &self.config, self.response_path, &self.run)?;
+        let mut process = spot.start(&self.rearing)?;
         spot.ready(&mut process).await?;
         self.replica_processes[index] = Some(process);
         let living: Vec<SocketAddr> =
@@ -188,7 +191,7 @@ impl Town {
         }
         let spot = &mut self.engines[index];
         let (born, process) =
-            engines::start(&self.program, &spot.name, &self.model, spot.address.port(), &self.run).await?;
+            engines::start(&self.rearing.program, &spot.name, &self.model, spot.address.port(), &self.run).await?;
         *spot = born;
         self.engine_processes[index] = Some(process);
         Ok(())
@@ -211,6 +214,16 @@ impl Town {
     /// How Envoy ended, if it has: then the town is of no use.
     pub fn envoy_end(&mut self) -> Option<TownError> {
         self.envoy.still_lives().err()
+    }
+
+    /// The flock as the judge of `--check` must know it; `None` where nothing is shared.
+    ///
+    /// # Errors
+    /// [`TownError::File`] when its certificate can't be read.
+    pub fn flock_for_check(&self) -> Result<Option<Flock>, TownError> {
+        let Some(plan) = &self.rearing.flock else { return Ok(None) };
+        let ext_proc = self.replicas.iter().map(|replica| replica.ext_proc).collect();
+        Ok(Some(Flock { ext_proc, authority: plan.authority()? }))
     }
 
     /// Envoy's guard, whose end is Envoy's.
@@ -251,25 +264,17 @@ async fn start_engines(
 }
 
 /// All at once, and then waits for each.
-async fn start_replicas(
-    args: &Args,
-    program: &Path,
-    config: &Path,
-    ground: &Ground,
-    ports: &mut Ports,
-) -> Result<Started<ReplicaSpot>, TownError> {
-    let (mut spots, mut processes): Started<ReplicaSpot> = Started::default();
-    for index in 0..usize::from(args.replicas) {
-        let mut spot = ReplicaSpot::choose(index, ports)?;
-        processes.push(Some(spot.start(program, config, args.response_path, &ground.run)?));
-        spots.push(spot);
+async fn start_replicas(spots: &mut [ReplicaSpot], rearing: &Rearing) -> Result<Vec<Option<Process>>, TownError> {
+    let mut processes = Vec::new();
+    for spot in spots.iter_mut() {
+        processes.push(Some(spot.start(rearing)?));
     }
     for (spot, process) in spots.iter().zip(&mut processes) {
         if let Some(process) = process {
             spot.ready(process).await?;
         }
     }
-    Ok((spots, processes))
+    Ok(processes)
 }
 
 fn config(args: &Args, endpoints: &Path) -> Result<String, TownError> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use murmuration::fleet::LoadReport;
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
-use murmuration::share::{Batch, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::share::{Batch, LoadWord, Member, Placement, Record, ReplicaCard, Share};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{mpsc, watch};
@@ -57,8 +58,13 @@ pub(super) fn share(endpoint: u64, requests: u32) -> (Record, Timestamp) {
     (Record::InFlight(share), Timestamp::ZERO)
 }
 
+pub(super) fn load(endpoint: u64) -> (Record, Timestamp) {
+    let report = LoadReport { waiting: endpoint as u32, kv_usage: 1.0 / endpoint as f64, ..LoadReport::default() };
+    (Record::Load(LoadWord { endpoint: EndpointKey(endpoint), report }), Timestamp::ZERO)
+}
+
 pub(super) fn placement(seed: u64) -> (Record, Timestamp) {
-    let anchors = (0..8).map(|at| BlockHash((seed * 8 + at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)).collect();
+    let anchors = (0..8).map(|at| BlockHash((seed ^ at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)).collect();
     (Record::Placement(Placement { endpoint: EndpointKey(seed), anchors }), Timestamp::ZERO)
 }
 

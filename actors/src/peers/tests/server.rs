@@ -5,7 +5,8 @@ use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
-use super::super::seats::SEATS_MAX;
+use super::super::seats::{SEATS_MAX, Seats};
+use super::super::telling::Telling;
 use super::*;
 
 async fn channel(told: &Told) -> Channel {
@@ -27,8 +28,13 @@ async fn ask(channel: &Channel, request: FollowRequest) -> Result<Streaming<Foll
     FlockClient::new(channel.clone(), 2 << 20).follow(request).await
 }
 
+/// The next reply; the bound is there only so that a failure ends.
+async fn reply(stream: &mut Streaming<FollowReply>) -> Result<Option<FollowReply>, tonic::Status> {
+    tokio::time::timeout(std::time::Duration::from_secs(20), stream.message()).await.expect("a reply, or an end")
+}
+
 async fn next(stream: &mut Streaming<FollowReply>) -> Batch {
-    let reply = stream.message().await.unwrap().unwrap();
+    let reply = reply(stream).await.unwrap().unwrap();
     codec::decode(&reply.batch).unwrap().batch
 }
 
@@ -60,9 +66,9 @@ async fn the_newest_stream_of_a_follower_wins() {
     let channel = channel(&told).await;
     let mut old = ask(&channel, asking("a")).await.unwrap();
     let mut new = ask(&channel, asking("a")).await.unwrap();
-    assert!(old.message().await.unwrap().is_some(), "its greeting");
-    assert_eq!(old.message().await.unwrap_err().code(), Code::Aborted);
-    assert!(new.message().await.unwrap().is_some(), "its greeting");
+    assert!(reply(&mut old).await.unwrap().is_some(), "its greeting");
+    assert_eq!(reply(&mut old).await.unwrap_err().code(), Code::Aborted);
+    assert!(reply(&mut new).await.unwrap().is_some(), "its greeting");
     place(&told.voice, 1);
     assert_eq!(next(&mut new).await.upto, 1);
 }
@@ -98,7 +104,7 @@ async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
     let channel = channel(&told).await;
     for (incarnation, after, expected) in [(7, 2, 2), (7, 5_000, 0), (6, 2, 0), (7, u64::MAX, 0)] {
         let mut stream = ask(&channel, FollowRequest { incarnation, after, ..asking("a") }).await.unwrap();
-        let greeting = stream.message().await.unwrap().unwrap();
+        let greeting = reply(&mut stream).await.unwrap().unwrap();
         assert_eq!((greeting.incarnation, greeting.head, greeting.batch.len()), (7, 5, 0));
         assert_eq!(next(&mut stream).await.after, expected, "life {incarnation}, after {after}");
     }
@@ -110,7 +116,7 @@ async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
 async fn a_slow_follower_finds_the_newest_words_and_nothing_queues_up_for_it() {
     let told = Told::starts(voice(1)).await;
     let mut stream = ask(&channel(&told).await, asking("slow")).await.unwrap();
-    stream.message().await.unwrap();
+    reply(&mut stream).await.unwrap();
     let sent = || counted(&told.telemetry, "murmuration_peer_bytes_total", "direction=\"sent\"");
     place(&told.voice, 16_000);
     eventually(|| sent() > f64::from(STREAM_WINDOW)).await;
@@ -151,7 +157,7 @@ async fn facts_that_do_not_fit_one_batch_come_in_several() {
         (Record::Load(LoadWord { endpoint: EndpointKey(n), report }), Timestamp::ZERO)
     }));
     let mut stream = ask(&channel(&told).await, asking("a")).await.unwrap();
-    stream.message().await.unwrap();
+    reply(&mut stream).await.unwrap();
     let (mut upto, mut facts) = (0, 0);
     while upto < 200 {
         let batch = next(&mut stream).await;
@@ -159,4 +165,21 @@ async fn facts_that_do_not_fit_one_batch_come_in_several() {
         (upto, facts) = (batch.upto, facts + batch.facts.len());
     }
     assert_eq!(facts, 200);
+}
+
+#[tokio::test]
+async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_ends() {
+    use tokio_stream::StreamExt;
+
+    let (_, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
+    let (voice, (closing, closes)) = (voice(1), watch::channel(false));
+    let ear = Ear::new(voice.me(), handle, telemetry());
+    let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
+    let mut telling = Telling::new(voice.clone(), ear, seat, closes, 0);
+    assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
+    share(&voice, 1, 0);
+    closing.send_replace(true);
+    let last = telling.next().await.unwrap().unwrap();
+    assert_eq!(codec::decode(&last.batch).unwrap().batch.upto, 1);
+    assert!(telling.next().await.is_none());
 }

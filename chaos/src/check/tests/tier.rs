@@ -69,7 +69,8 @@ impl Tier {
         let public = listen(&mut tasks, &state, Way::Public).await;
         let direct = listen(&mut tasks, &state, Way::Direct).await;
         let replica = listen(&mut tasks, &state, Way::Admin).await;
-        let target = Target { public, direct, model: "tiny".to_owned(), engines: 4, replicas: vec![replica] };
+        let target =
+            Target { public, direct, model: "tiny".to_owned(), engines: 4, replicas: vec![replica], flock: None };
         Self { target, _tasks: tasks }
     }
 }

@@ -13,6 +13,8 @@ fn spot(index: u16) -> ReplicaSpot {
         ext_proc: at(base),
         health: at(base + 1),
         admin: at(base + 2),
+        gossip: at(base + 3),
+        peers: at(base + 4),
         pid: Some(1),
     }
 }

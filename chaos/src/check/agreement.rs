@@ -1,0 +1,88 @@
+//! Whether every replica, asked directly, sends the same request to the same engine.
+//!
+//! Must not know how replicas come to agree. Each is asked over ext-proc as Envoy asks, and the request is given up once
+//! it is answered, so no engine ever sees it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::{
+    ExternalProcessorClient, HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest, Request, Response,
+};
+use murmuration_proto::names;
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::Target;
+use super::report::Findings;
+
+/// How long one replica may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two questions: what a question changed (it was reserved, and given up) is everywhere by then.
+const QUIET: Duration = Duration::from_millis(1_000);
+/// Requests that every replica is asked.
+const QUESTIONS: usize = 6;
+
+/// Asks every replica the same. Gives the share of requests that all answered alike; 1 where there is nobody to ask.
+pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
+    let Some(flock) = &target.flock else { return 1.0 };
+    let mut alike = 0;
+    for question in 0..QUESTIONS {
+        sleep(QUIET).await;
+        let mut answers = Vec::new();
+        for &replica in &flock.ext_proc {
+            match timeout(PATIENCE, ask(replica, &flock.authority, &body(&target.model, question))).await {
+                Ok(Ok(destination)) => answers.push((replica, destination)),
+                Ok(Err(why)) => findings.fail(format!("asking the replica at {replica} directly: {why}")),
+                Err(_) => findings.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
+            }
+            sleep(QUIET / 4).await;
+        }
+        match answers.split_first() {
+            Some(((_, first), others)) if others.iter().all(|(_, other)| other == first) => alike += 1,
+            _ => findings.fail(format!("question {question}: replicas do not agree: {answers:?}")),
+        }
+    }
+    f64::from(alike) / QUESTIONS as f64
+}
+
+fn body(model: &str, question: usize) -> Vec<u8> {
+    let text = format!("Question {question} to every replica. ").repeat(200);
+    serde_json::json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
+}
+
+async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String, String> {
+    let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
+    let header = |key: &str, value: &str| HeaderValue {
+        key: key.to_owned(),
+        raw_value: value.as_bytes().to_vec().into(),
+        ..HeaderValue::default()
+    };
+    let headers =
+        vec![header(":method", "POST"), header(":path", "/v1/completions"), header("content-type", "application/json")];
+    let head = HttpHeaders { headers: Some(HeaderMap { headers }), ..HttpHeaders::default() };
+    let body = HttpBody { body: body.to_vec().into(), end_of_stream: true, ..HttpBody::default() };
+    let messages = [Request::RequestHeaders(head), Request::RequestBody(body)]
+        .map(|request| ProcessingRequest { request: Some(request), ..ProcessingRequest::default() });
+    // The stream stays open while its answer is awaited.
+    let (sender, receiver) = tokio::sync::mpsc::channel(2);
+    for message in messages {
+        sender.send(message).await.map_err(|why| why.to_string())?;
+    }
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.process(stream).await.map_err(|why| why.to_string())?.into_inner();
+    let answer = answers.message().await.map_err(|why| why.to_string())?.ok_or("the stream ended")?;
+    let Some(Response::RequestHeaders(answer)) = answer.response else { return Err(format!("{answer:?}")) };
+    let mutation = answer.response.and_then(|common| common.header_mutation).unwrap_or_default();
+    let set = mutation.set_headers.into_iter().filter_map(|option| option.header);
+    let destination = set.filter(|header| header.key == names::DESTINATION).map(|header| header.raw_value);
+    destination.map(|value| String::from_utf8_lossy(&value).into_owned()).next().ok_or("no destination".to_owned())
+}
+
+async fn connect(replica: SocketAddr, authority: &str) -> Result<Channel, String> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority))
+        .domain_name(murmuration_actors::peers::PEER_NAME);
+    let endpoint = Endpoint::from_shared(format!("https://{replica}")).map_err(|why| why.to_string())?;
+    endpoint.tls_config(tls).map_err(|why| why.to_string())?.connect().await.map_err(|why| format!("{why:?}"))
+}
