@@ -130,6 +130,30 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+// === impl Tls ===
+
+impl Tls {
+    fn server(&self) -> Result<Option<ServerTls>, TlsError> {
+        Ok(match self {
+            Self::Plain => None,
+            Self::SelfSigned => Some(ServerTls::self_signed()?),
+            Self::Folder(folder) => Some(ServerTls::from_directory(folder)?),
+        })
+    }
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            ext_proc: self.ext_proc.local_addr()?,
+            health: self.health.local_addr()?,
+            admin: self.admin.local_addr()?,
+        })
+    }
+}
+
 // === impl Replica ===
 
 impl Replica {
@@ -143,16 +167,8 @@ impl Replica {
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
         let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
-        let tls = match &settings.tls {
-            Tls::Plain => None,
-            Tls::SelfSigned => Some(ServerTls::self_signed()?),
-            Tls::Folder(folder) => Some(ServerTls::from_directory(folder)?),
-        };
-        let addresses = Addresses {
-            ext_proc: listeners.ext_proc.local_addr()?,
-            health: listeners.health.local_addr()?,
-            admin: listeners.admin.local_addr()?,
-        };
+        let tls = settings.tls.server()?;
+        let addresses = listeners.addresses()?;
         let clock = Clock::start();
         let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
         let joining = settings.flock.is_some();

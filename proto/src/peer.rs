@@ -36,6 +36,9 @@ pub struct FollowRequest {
     /// The number up to which the follower has heard all; 0 asks for the whole state.
     #[prost(uint64, tag = "5")]
     pub after: u64,
+    /// Whether the follower joins and wants to be told where prefixes are, whoever placed them.
+    #[prost(bool, tag = "6")]
+    pub history: bool,
 }
 
 /// A greeting first, then batches.
@@ -50,6 +53,9 @@ pub struct FollowReply {
     /// After the greeting: facts, as the core's codec writes them.
     #[prost(bytes = "bytes", tag = "3")]
     pub batch: Bytes,
+    /// After the greeting, when it was asked for: history, as the core's codec writes it.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub history: Bytes,
 }
 
 /// One replica, as the others listen to it.
@@ -168,8 +174,14 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_request_are_those_of_the_written_contract() {
-        let request =
-            FollowRequest { replica: "a".into(), wire_version_min: 1, wire_version_max: 2, incarnation: 300, after: 5 };
+        let request = FollowRequest {
+            replica: "a".into(),
+            wire_version_min: 1,
+            wire_version_max: 2,
+            incarnation: 300,
+            after: 5,
+            history: false,
+        };
         let bytes = [0x0a, 1, b'a', 0x10, 1, 0x18, 2, 0x20, 0xac, 2, 0x28, 5];
         assert_eq!(request.encode_to_vec(), bytes);
         assert_eq!(FollowRequest::decode(bytes.as_slice()), Ok(request));
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_reply_are_those_of_the_written_contract() {
-        let reply = FollowReply { incarnation: 7, head: 9, batch: Bytes::from_static(&[1, 2]) };
+        let reply = FollowReply { incarnation: 7, head: 9, batch: Bytes::from_static(&[1, 2]), history: Bytes::new() };
         let bytes = [0x08, 7, 0x10, 9, 0x1a, 2, 1, 2];
         assert_eq!(reply.encode_to_vec(), bytes);
         assert_eq!(FollowReply::decode(bytes.as_slice()), Ok(reply));

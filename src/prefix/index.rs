@@ -132,6 +132,26 @@ impl PrefixIndex {
         }
     }
 
+    /// The longest chains that `slot` holds, at most `most`, the most recently used last: inserted in this order into an
+    /// empty index, they make what this one believes of the slot.
+    pub fn chains(&self, slot: Slot, most: usize) -> Vec<Vec<BlockHash>> {
+        let tips = self.holds.by_age(slot).filter(|&hold| self.holds.get(hold).children == 0);
+        let mut chains: Vec<_> = tips.take(most).map(|tip| self.chain(tip)).collect();
+        chains.reverse();
+        chains
+    }
+
+    fn chain(&self, tip: u32) -> Vec<BlockHash> {
+        let mut runs = Vec::new();
+        let mut at = tip;
+        while at != NONE {
+            let hold = self.holds.get(at);
+            runs.push(&self.runs.blocks(hold.run)[..hold.len as usize]);
+            at = hold.parent;
+        }
+        runs.into_iter().rev().flatten().copied().collect()
+    }
+
     /// Blocks that `slot` is believed to hold.
     pub fn held(&self, slot: Slot) -> u64 {
         self.holds.blocks(slot)

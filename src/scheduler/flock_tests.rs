@@ -110,6 +110,19 @@ fn a_keepers_word_that_a_listener_is_gone_is_believed_until_it_reports_again() {
     assert!(b.endpoint(2, 91).reachable);
 }
 
+#[test]
+fn a_joiner_that_is_told_history_knows_what_the_dead_placed() {
+    let (mut dead, mut survivor, mut joiner) = (Replica::new("a", 1), Replica::new("b", 1), Replica::new("c", 1));
+    let first = picked(&dead.handle(ask(1, 7, 40), 10));
+    tell(&mut dead, &mut survivor, 11);
+    survivor.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 12);
+    let history = survivor.voice.history(survivor.mind.history(100));
+    joiner.handle(Input::Heard(Box::new(history)), 20);
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    assert_eq!((joiner.endpoint(n, 20).index_blocks, joiner.endpoint(n, 20).unseen), (40, 0));
+    assert_eq!(picked(&joiner.handle(ask(1, 7, 40), 21)), first);
+}
+
 proptest! {
     /// Two minds that have heard everything of each other answer alike, whoever dispatched and whoever scraped.
     #[test]

@@ -97,6 +97,18 @@ impl Scheduler {
         out.say.push((Record::Unplaced(Unplaced { endpoint, anchors: anchors.to_vec(), kept }), now));
     }
 
+    /// Where prefixes are believed to be, as placements: what a replica that joins is told first, for what earlier lives and
+    /// lost peers placed nobody says any more. At most `most`, spread evenly over the endpoints, the newest last.
+    pub fn history(&self, most: usize) -> Vec<Record> {
+        let each = most / self.fleet.len().max(1);
+        let of = |(slot, entry): (Slot, &Entry)| {
+            let endpoint = entry.endpoint.id.key();
+            let placement = move |anchors| Record::Placement(Placement { endpoint, anchors });
+            self.index.chains(slot, each).into_iter().map(placement).collect::<Vec<_>>()
+        };
+        self.fleet.iter().flat_map(of).collect()
+    }
+
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
         let (endpoint, own) = (entry.endpoint.id.key(), entry.in_flight);

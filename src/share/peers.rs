@@ -195,7 +195,9 @@ impl Peer {
     }
 
     fn is_news(&mut self, fact: &Fact) -> bool {
-        let Some(subject) = fact.record.subject() else { return self.placements.first_time(fact.seq) };
+        let Some(subject) = fact.record.subject() else {
+            return fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq);
+        };
         let full = self.newest.len() >= SUBJECTS_MAX;
         match self.newest.get_mut(&subject) {
             Some(newest) if *newest >= fact.seq => false,

@@ -79,6 +79,17 @@ fn a_placement_counts_once_whichever_lane_brings_it() {
 }
 
 #[test]
+fn history_may_be_told_by_many_and_moves_no_number() {
+    let (mut peers, mut speaker) = (Peers::default(), speaker(1));
+    speaker.say(share(7, 5), NOW);
+    let placement = Record::Placement(Placement { endpoint: EndpointKey(1), anchors: Vec::new() });
+    let history = speaker.history(vec![placement.clone(), placement]);
+    assert_eq!((hear(&mut peers, history.clone()), hear(&mut peers, history)), (2, 2));
+    assert_eq!(peers.upto(&origin(), Incarnation(1)), 0);
+    assert_eq!(hear(&mut peers, speaker.since(0, 9, NOW).unwrap()), 1);
+}
+
+#[test]
 fn there_are_only_so_many_peers() {
     let mut peers = Peers::default();
     let batch = |n: usize| Batch {

@@ -106,6 +106,13 @@ impl Batch {
     pub const FRAGMENT: u64 = u64::MAX;
 }
 
+// === impl Fact ===
+
+impl Fact {
+    /// As `seq`: the fact is history, told to one that joins; it may be told by many and repeated.
+    pub const HISTORY: u64 = 0;
+}
+
 // === impl Record ===
 
 impl Record {

@@ -3,8 +3,8 @@
 //! Must not know lanes or peers. A lane keeps the number up to which it has spoken and asks for what came after; one that
 //! falls behind skips what no longer counts, so nothing queues up for a slow peer.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
 use crate::share::record::{Batch, Fact, Record, Share, Subject};
@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 
 /// Placements that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
+
+/// The age that history is told with.
+const HISTORY_AGE: Duration = Duration::from_secs(3600);
 
 /// The facts of one replica.
 #[derive(Debug)]
@@ -108,6 +111,14 @@ impl Speaker {
     pub fn fragment(&self, numbers: impl Iterator<Item = u64>, now: Timestamp) -> Batch {
         let facts = numbers.filter_map(|seq| self.facts.get_key_value(&seq)).map(|fact| told(fact, now));
         self.batch(Batch::FRAGMENT, self.head, facts.collect())
+    }
+
+    /// Placements that somebody made some time, as a fragment: they have no number ([`Fact::HISTORY`]), and are too old to say
+    /// anything of load.
+    pub fn history(&self, placements: Vec<Record>) -> Batch {
+        let fact = |record| Fact { seq: Fact::HISTORY, age: HISTORY_AGE, record };
+        let facts = placements.into_iter().map(fact).collect();
+        Batch { upto: 0, ..self.batch(Batch::FRAGMENT, 0, facts) }
     }
 
     /// The placements numbered `from` and later.

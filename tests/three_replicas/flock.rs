@@ -136,10 +136,13 @@ async fn a_dead_replicas_work_is_void_and_its_engines_find_another_keeper() {
 async fn a_replica_that_joins_is_ready_with_what_the_others_know() {
     let engines = engines(4).await;
     let meeting = Meeting::new(3);
-    let flock = flock(&engines, &meeting, 2).await;
+    let mut flock = flock(&engines, &meeting, 2).await;
     let body = prompt("herring");
     let first = chosen(&flock[0], &body).await;
     flock[1].until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
+    // What the dead had placed is told by the living.
+    drop(flock.remove(0));
+    flock[0].until_metric("murmuration_peers_lost_total", 1).await;
     let joiner = replica(&engines, &meeting, 2).await;
     joiner.until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
     assert_eq!(chosen(&joiner, &body).await, first);

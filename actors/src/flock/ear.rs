@@ -5,6 +5,7 @@
 
 use murmuration::event::Event;
 use murmuration::id::ReplicaId;
+use murmuration::share::Record;
 use murmuration::share::codec::{self, CodecError};
 
 use crate::scheduler::SchedulerHandle;
@@ -67,6 +68,11 @@ impl Ear {
         let peer = from.clone();
         self.telemetry.record(&Event::Heard { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
         self.scheduler.heard(batch).await.then_some(upto)
+    }
+
+    /// Where prefixes are believed to be, for one that joins; at most `most` placements.
+    pub async fn history(&self, most: usize) -> Vec<Record> {
+        self.scheduler.history(most).await
     }
 
     /// Counts what could not even be read as a batch of somebody.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use murmuration::share::{Keeper, ReplicaCard};
@@ -96,10 +97,11 @@ impl Flock {
             Arc::new(Gossip::start(gossip_settings(&settings)?, links.voice.clone(), links.ear.clone()).await?);
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
         let (closing, closed) = watch::channel(false);
+        let joins = Arc::new(AtomicBool::new(true));
         let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
         let following = tls.clone().map(|tls| {
             let (me, roster, ear, clock) = (settings.me.clone(), roster.clone(), links.ear.clone(), links.clock);
-            peers::follow(Listening { me, roster, tls, ear, rehear: reheard, clock })
+            peers::follow(Listening { me, roster, tls, ear, rehear: reheard, clock, joins: joins.clone() })
         });
         if let (Some(listener), Some(tls)) = (streams, tls) {
             server.spawn(serve(listener, tls, links.voice.clone(), links.ear.clone(), closed));
@@ -108,7 +110,7 @@ impl Flock {
         if let Some(keeping) = &links.keeping {
             tasks.spawn(tell_keepers(keeping.clone(), links.pool.clone()));
         }
-        tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear));
+        tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear, joins));
         tasks.spawn(join(roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
         Ok(Self { gossip, following, roster, closing, server, _tasks: tasks })
     }
@@ -170,10 +172,16 @@ async fn tell_keepers(keeping: Keeping, pool: PoolHandle) {
 }
 
 /// A scheduler that was born again has heard nothing: both lanes tell it all.
-async fn rehear_after_rebirth(scheduler: SchedulerHandle, gossip: Arc<Gossip>, rehear: watch::Sender<u64>) {
+async fn rehear_after_rebirth(
+    scheduler: SchedulerHandle,
+    gossip: Arc<Gossip>,
+    rehear: watch::Sender<u64>,
+    joins: Arc<AtomicBool>,
+) {
     let mut lives = scheduler.lives();
     while lives.next().await {
         gossip.rehear();
+        joins.store(true, Ordering::Relaxed);
         rehear.send_modify(|lives| *lives += 1);
     }
 }

@@ -50,6 +50,11 @@ impl Voice {
         self.speaker().since(after, most, self.clock.now())
     }
 
+    /// Placements that somebody made some time, as batches of at most `most`.
+    pub fn history(&self, placements: &[Record], most: usize) -> Vec<Batch> {
+        placements.chunks(most.max(1)).map(|some| self.speaker().history(some.to_vec())).collect()
+    }
+
     /// The gossip pages that changed since `pages` were written last.
     pub fn write(&self, pages: &mut Pages) -> Vec<Page> {
         pages.write(&self.speaker(), self.clock.now())

@@ -282,13 +282,3 @@ async fn what_ends_an_insecure_lane_is_told_and_does_not_get_into_a_sealed_one()
         }
     }
 }
-
-/// What the lane takes and gives, for people: `cargo test --release -p murmuration-actors --lib gossip_figures -- --ignored
-/// --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints figures and proves nothing"]
-async fn gossip_figures() {
-    for count in [3, 8] {
-        town::figures(count).await;
-    }
-}

@@ -3,6 +3,8 @@
 //! Must not know what a follower does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use murmuration::id::ReplicaId;
 use murmuration::share::Member;
@@ -32,6 +34,8 @@ pub struct Listening {
     pub rehear: watch::Receiver<u64>,
     /// The replica's clock.
     pub clock: Clock,
+    /// Whether this replica joins: the first peer that answers is asked for history too.
+    pub joins: Arc<AtomicBool>,
 }
 
 /// All that are followed. Dropping it ends every stream.

@@ -4,6 +4,8 @@
 //! while.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use murmuration::event::Event;
@@ -40,6 +42,7 @@ pub(super) struct Follower {
     rehear: watch::Receiver<u64>,
     member: watch::Receiver<Member>,
     states: States,
+    joins: Arc<AtomicBool>,
     cursor: Cursor,
     /// The life and the address that were called last.
     called: (Incarnation, Option<SocketAddr>),
@@ -77,9 +80,9 @@ enum Taken {
 
 impl Follower {
     pub(super) fn new(listening: &Listening, member: watch::Receiver<Member>, cursor: Cursor, states: States) -> Self {
-        let Listening { me, tls, ear, rehear, .. } = listening.clone();
+        let Listening { me, tls, ear, rehear, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
-        Self { me, peer, tls, ear, rehear, member, states, cursor, called, failures: 0, strikes: 0 }
+        Self { me, peer, tls, ear, rehear, member, states, joins, cursor, called, failures: 0, strikes: 0 }
     }
 
     /// Follows until the roster drops the peer.
@@ -124,16 +127,22 @@ impl Follower {
             self.cursor.upto = 0;
         }
         let Some(address) = member.card.peer else { return Ended::Failed("it serves no streams".into()) };
+        // Asked of one peer; of the next where that one does not answer.
+        let history = self.joins.swap(false, Ordering::Relaxed);
         let request = FollowRequest {
             replica: self.me.0.clone(),
             wire_version_min: codec::VERSION.into(),
             wire_version_max: codec::VERSION.into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
+            history,
         };
         let (greeting, stream) = match call::open(address, &self.tls, request).await {
             Ok(opened) => opened,
-            Err(failure) => return self.judge(failure),
+            Err(failure) => {
+                self.joins.fetch_or(history, Ordering::Relaxed);
+                return self.judge(failure);
+            }
         };
         if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
             self.ear.ignore(&self.peer, "past-life");
@@ -190,6 +199,12 @@ impl Follower {
     /// Gives a reply to the ear, and waits until it was taken in: that slows the peer down.
     async fn take(&mut self, reply: Result<Option<FollowReply>, tonic::Status>, torn: &mut bool) -> Taken {
         let batch = match reply {
+            Ok(Some(reply)) if !reply.history.is_empty() => {
+                return match self.ear.hear(Lane::Stream, &self.peer, &reply.history).await {
+                    Some(_) => Taken::Nothing,
+                    None => self.strike("history that can't be read"),
+                };
+            }
             Ok(Some(reply)) if reply.batch.is_empty() => return Taken::Nothing,
             Ok(Some(reply)) => reply.batch,
             Ok(None) => return Taken::Ends(Ended::Failed("it ended the stream".into())),

@@ -2,16 +2,22 @@
 //!
 //! Must not know sockets or certificates.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::{NAME_BYTES_MAX, VERSION};
+use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION};
 use murmuration_proto::peer::{Flock, FollowRequest};
 use tokio::sync::watch;
 use tonic::codegen::async_trait;
 use tonic::{Request, Response, Status};
 
 use super::seats::{SEATS_MAX, Seats};
-use super::telling::Telling;
+use super::telling::{FACTS_MAX, Telling};
 use crate::flock::{Ear, Voice};
+
+/// Placements that one who joins is told; 10 MiB of the usual ones.
+const HISTORY_MAX: usize = 65_536;
 
 /// The voice of this replica, as followers get it.
 #[derive(Debug)]
@@ -28,6 +34,13 @@ impl Service {
     /// Serves `voice` until `closing` says so or its sender is gone; `ear` counts what is sent.
     pub(super) fn new(voice: Voice, ear: Ear, closing: watch::Receiver<bool>) -> Self {
         Self { voice, ear, seats: Seats::default(), closing }
+    }
+
+    async fn history(&self) -> VecDeque<Bytes> {
+        let placements = self.ear.history(HISTORY_MAX).await;
+        let batches = self.voice.history(&placements, FACTS_MAX);
+        // A placement is far smaller than what the codec refuses, and so are a thousand.
+        batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }
 
     fn check(&self, asked: &FollowRequest) -> Result<(), Status> {
@@ -67,6 +80,8 @@ impl Flock for Service {
         let seat = self.seats.take(ReplicaId(asked.replica)).ok_or_else(full)?;
         let same_life = Incarnation(asked.incarnation) == self.voice.incarnation();
         let after = if same_life { asked.after } else { 0 };
-        Ok(Response::new(Telling::new(self.voice.clone(), self.ear.clone(), seat, self.closing.clone(), after)))
+        let history = if asked.history { self.history().await } else { VecDeque::new() };
+        let (voice, ear, closing) = (self.voice.clone(), self.ear.clone(), self.closing.clone());
+        Ok(Response::new(Telling::new(voice, ear, seat, closing, after, history)))
     }
 }

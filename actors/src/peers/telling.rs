@@ -3,10 +3,12 @@
 //! Must not know who follows. It is pulled, not pushed: a batch is made when the transport has room for it, so a follower
 //! that is slow costs its cursor and what is under way, and gets the newest words when it comes.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use murmuration::share::codec;
 use murmuration_proto::peer::FollowReply;
 use tokio::sync::watch;
@@ -18,7 +20,7 @@ use super::seats::Seat;
 use crate::flock::{Ear, Lane, Voice};
 
 /// Facts of one batch; with the longest load words fewer fit.
-const FACTS_MAX: usize = 1_024;
+pub(super) const FACTS_MAX: usize = 1_024;
 /// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
 const PACE: Duration = Duration::from_millis(3);
 
@@ -39,6 +41,8 @@ struct Teller {
     head: watch::Receiver<u64>,
     cursor: u64,
     rest: Option<Pin<Box<Sleep>>>,
+    /// Told before the first batch.
+    history: VecDeque<Bytes>,
 }
 
 enum Next {
@@ -50,13 +54,20 @@ enum Next {
 // === impl Telling ===
 
 impl Telling {
-    /// Tells what `voice` says after the number `after`.
-    pub(super) fn new(voice: Voice, ear: Ear, seat: Seat, closing: watch::Receiver<bool>, after: u64) -> Self {
+    /// Tells `history`, and then what `voice` says after the number `after`.
+    pub(super) fn new(
+        voice: Voice,
+        ear: Ear,
+        seat: Seat,
+        closing: watch::Receiver<bool>,
+        after: u64,
+        history: VecDeque<Bytes>,
+    ) -> Self {
         let head = voice.head();
         let said = *head.borrow();
         // A follower that heard more than was said heard another: from the beginning.
         let cursor = if after > said { 0 } else { after };
-        let teller = Teller { voice, ear, seat, closing, head, cursor, rest: None };
+        let teller = Teller { voice, ear, seat, closing, head, cursor, rest: None, history };
         let greeting = FollowReply { incarnation: teller.voice.incarnation().0, head: said, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
@@ -77,6 +88,10 @@ impl Stream for Telling {
 
 impl Teller {
     async fn turn(mut self) -> Turned {
+        if let Some(history) = self.history.pop_front() {
+            self.ear.said(Lane::Stream, history.len());
+            return (Some(Ok(FollowReply { history, ..FollowReply::default() })), Some(self));
+        }
         loop {
             match self.next().await {
                 Next::Claimed => {

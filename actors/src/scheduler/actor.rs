@@ -112,6 +112,7 @@ impl Actor for SchedulerActor {
                 drop(taken.send(()));
             }
             Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
+            Message::History(most, reply) => drop(reply.send(mind.scheduler.history(most))),
             Message::Tick => {
                 mind.handle(Input::Tick);
                 if let Some(keeping) = &mind.keeping {

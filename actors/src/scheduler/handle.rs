@@ -12,7 +12,7 @@ use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{FleetSummary, News};
-use murmuration::share::Batch;
+use murmuration::share::{Batch, Record};
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
 
@@ -80,6 +80,11 @@ impl SchedulerHandle {
     pub async fn heard(&self, batch: Batch) -> bool {
         let batch = Box::new(batch);
         self.call(|reply| Message::Heard(batch, reply), GLANCE_PATIENCE).await.is_some()
+    }
+
+    /// Where prefixes are believed to be, at most `most` placements; nothing when the scheduler doesn't answer.
+    pub async fn history(&self, most: usize) -> Vec<Record> {
+        self.call(|reply| Message::History(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
     }
 
     /// Says that a peer is gone.

@@ -10,7 +10,7 @@ use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{FleetSummary, News};
-use murmuration::share::Batch;
+use murmuration::share::{Batch, Record};
 use ractor::RpcReplyPort;
 
 use crate::courier::Letter;
@@ -52,6 +52,9 @@ pub enum Message {
     Heard(Box<Batch>, RpcReplyPort<()>),
     /// A peer is gone, in this life of it.
     PeerLost(ReplicaId, Incarnation),
+
+    /// Where prefixes are believed to be; at most this many placements.
+    History(usize, RpcReplyPort<Vec<Record>>),
 
     // ---------- from itself ----------
     /// Time passed.

@@ -55,13 +55,13 @@ async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String
     let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
     let header = |key: &str, value: &str| HeaderValue {
         key: key.to_owned(),
-        raw_value: value.as_bytes().to_vec().into(),
+        raw_value: value.as_bytes().to_vec(),
         ..HeaderValue::default()
     };
     let headers =
         vec![header(":method", "POST"), header(":path", "/v1/completions"), header("content-type", "application/json")];
     let head = HttpHeaders { headers: Some(HeaderMap { headers }), ..HttpHeaders::default() };
-    let body = HttpBody { body: body.to_vec().into(), end_of_stream: true, ..HttpBody::default() };
+    let body = HttpBody { body: body.to_vec(), end_of_stream: true, ..HttpBody::default() };
     let messages = [Request::RequestHeaders(head), Request::RequestBody(body)]
         .map(|request| ProcessingRequest { request: Some(request), ..ProcessingRequest::default() });
     // The stream stays open while its answer is awaited.

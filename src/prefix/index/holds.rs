@@ -73,6 +73,12 @@ impl Holds {
         self.shelves.get(slot.index()).map(|shelf| shelf.oldest).filter(|&hold| hold != NONE)
     }
 
+    /// The slot's holds, the newest first.
+    pub(super) fn by_age(&self, slot: Slot) -> impl Iterator<Item = u32> + '_ {
+        let newest = self.shelves.get(slot.index()).map(|shelf| shelf.newest).filter(|&hold| hold != NONE);
+        std::iter::successors(newest, |&hold| Some(self.get(hold).older).filter(|&older| older != NONE))
+    }
+
     /// The slot that holds the most, the first of several; `None` when nobody holds anything.
     pub(super) fn largest(&self) -> Option<Slot> {
         let shelves = self.shelves.iter().enumerate().rev();

@@ -228,6 +228,26 @@ proptest! {
     }
 
     #[test]
+    fn its_chains_make_it_anew(
+        capacity in 1usize..30,
+        steps in proptest::collection::vec((0u16..3, "[ab]{1,12}"), 1..60),
+        looks in proptest::collection::vec("[ab]{1,12}", 1..10),
+    ) {
+        let (mut old, mut new) = (index(3, capacity as u64), index(3, capacity as u64));
+        for (slot, path) in &steps {
+            old.insert(Slot(*slot), &chain(path));
+        }
+        for slot in (0..3).map(Slot) {
+            old.chains(slot, usize::MAX).iter().for_each(|chain| new.insert(slot, chain));
+            prop_assert_eq!(old.held(slot), new.held(slot));
+        }
+        new.check();
+        for path in &looks {
+            prop_assert_eq!(matches(&old, path), matches(&new, path));
+        }
+    }
+
+    #[test]
     fn it_stays_sound_whatever_is_done_to_it(
         steps in proptest::collection::vec((0u8..4, 0u16..3, "[ab]{1,12}", 0usize..14), 1..80),
     ) {

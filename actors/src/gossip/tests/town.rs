@@ -77,58 +77,6 @@ pub(super) async fn until(what: &str, it: impl Fn() -> bool) {
     }
 }
 
-/// Prints the ages, bytes and last words of `count` replicas that gossip sealed at the usual interval, each with open work
-/// on 200 endpoints that changes at each turn.
-pub(super) async fn figures(count: usize) {
-    let keys = Keys::new("figures", &[1]);
-    let plan = |name: String| Plan::new(&name).interval(Duration::from_millis(50)).keys(&keys);
-    let mut nodes = vec![Node::start(plan("r0".to_owned())).await];
-    for number in 1..count {
-        nodes.push(Node::start(plan(format!("r{number}")).seed(&nodes[0])).await);
-    }
-    until("all see all", || nodes.iter().all(|node| node.names().len() == count - 1)).await;
-    let (started, cpu, mut ages) = (Instant::now(), cpu_time(), Vec::new());
-    let sent = |nodes: &[Node]| -> f64 {
-        nodes.iter().map(|node| node.counted("murmuration_peer_bytes_total", "direction=\"sent\"")).sum()
-    };
-    let sent_before = sent(&nodes);
-    for turn in 1..=100u32 {
-        let said = Instant::now();
-        for node in &nodes {
-            node.voice.say((0..200).map(|endpoint| share(endpoint, turn)).chain([placement(u64::from(turn))]));
-        }
-        for node in &mut nodes {
-            let mut missing = count - 1;
-            while missing > 0 {
-                let batch = node.next_fact().await;
-                missing -= usize::from(batch.facts.iter().any(|fact| fact.record == share(199, turn).0));
-            }
-            ages.push(said.elapsed());
-        }
-        // Out of step with the rounds.
-        sleep(Duration::from_millis(50 + u64::from(turn * 7 % 50))).await;
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    ages.sort_unstable();
-    let rate = (sent(&nodes) - sent_before) * 8.0 / 1e6 / seconds / count as f64;
-    let core = (cpu_time() - cpu) / seconds / count as f64 * 100.0;
-    let (p50, p99) = (ages[ages.len() / 2], ages[ages.len() * 99 / 100]);
-    println!(
-        "{count} replicas, all pages of all at one: p50 {p50:?} p99 {p99:?}; each sends {rate:.2} Mbit/s, {core:.1} % of a core"
-    );
-    let killed = Instant::now();
-    drop(nodes.pop());
-    until("it is gone", || nodes.iter().all(|node| node.names().len() == count - 2)).await;
-    println!("{count} replicas, one killed: gone from all rosters after {:?}", killed.elapsed());
-}
-
-/// Seconds of processor time that this process took.
-fn cpu_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
 // === impl Plan ===
 
 impl Plan {

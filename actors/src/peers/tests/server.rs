@@ -21,6 +21,7 @@ fn asking(follower: &str) -> FollowRequest {
         wire_version_max: codec::VERSION.into(),
         incarnation: 1,
         after: 0,
+        history: false,
     }
 }
 
@@ -175,7 +176,7 @@ async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_end
     let (voice, (closing, closes)) = (voice(1), watch::channel(false));
     let ear = Ear::new(voice.me(), handle, telemetry());
     let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
-    let mut telling = Telling::new(voice.clone(), ear, seat, closes, 0);
+    let mut telling = Telling::new(voice.clone(), ear, seat, closes, 0, Default::default());
     assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
     share(&voice, 1, 0);
     closing.send_replace(true);

@@ -89,7 +89,8 @@ impl Hearer {
         let ear = Ear::new(me.clone(), handle, telemetry.clone());
         let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
         let clock = Clock::start();
-        let following = follow(Listening { me, roster: members, tls, ear, rehear: rehears, clock });
+        let joins = std::sync::Arc::default();
+        let following = follow(Listening { me, roster: members, tls, ear, rehear: rehears, clock, joins });
         Self { heard, telemetry, roster, rehear, following, _living: living }
     }
 
