@@ -307,10 +307,12 @@ impl Replica {
 
     fn keep_gauges(&mut self, interval: Duration) {
         let (telemetry, scheduler) = (self.telemetry.clone(), self.scheduler.clone());
+        let flock = self.flock.as_ref().map(Flock::view);
         self.others.spawn(async move {
             loop {
                 if let Some(summary) = scheduler.summary().await {
-                    telemetry.pool(&summary);
+                    let roster = flock.as_ref().map(|flock| flock.roster.borrow().clone()).unwrap_or_default();
+                    telemetry.pool(&summary, &roster);
                 }
                 sleep(interval).await;
             }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::scheduler::FleetSummary;
+use murmuration::share::Member;
 
 use log::Logbook;
 use metrics::Metrics;
@@ -61,8 +62,8 @@ impl Telemetry {
     }
 
     /// Sets the pool's gauges.
-    pub fn pool(&self, summary: &FleetSummary) {
-        self.inner.metrics.pool(summary);
+    pub fn pool(&self, summary: &FleetSummary, roster: &[Member]) {
+        self.inner.metrics.pool(summary, roster);
     }
 
     /// The metrics page.

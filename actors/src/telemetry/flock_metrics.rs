@@ -3,7 +3,8 @@
 //! Must not know lanes beyond their names.
 
 use murmuration::event::Event;
-use prometheus::{CounterVec, Error, Gauge, HistogramVec};
+use murmuration::share::{Member, PeerSummary};
+use prometheus::{CounterVec, Error, Gauge, GaugeVec, HistogramVec};
 
 use super::buckets;
 use super::families::Families;
@@ -19,6 +20,10 @@ pub(super) struct FlockMetrics {
     repairs: CounterVec,
     kept: Gauge,
     moves: CounterVec,
+    behind: GaugeVec,
+    quiet: GaugeVec,
+    gaps: GaugeVec,
+    work: GaugeVec,
 }
 
 // === impl FlockMetrics ===
@@ -36,7 +41,26 @@ impl FlockMetrics {
             repairs: f.counter("murmuration_peer_repairs_total", "Snapshots asked for because something was missing.", &[])?,
             kept: one(f.gauge("murmuration_endpoints_kept", "Endpoints that this replica watches as their keeper.", &[])?),
             moves: f.counter("murmuration_keeper_moves_total", "Changes of the number of endpoints kept.", &[])?,
+            behind: f.gauge("murmuration_peer_behind_facts", "Facts that a peer says it has said and that were not heard in order: how far the view of it diverges.", &["peer"])?,
+            quiet: f.gauge("murmuration_peer_quiet_seconds", "Since a peer's last batch.", &["peer"])?,
+            gaps: f.gauge("murmuration_peer_gaps", "Batches of a peer's life that did not continue what was heard.", &["peer"])?,
+            work: f.gauge("murmuration_peer_inflight_requests", "Requests that a peer dispatched and that are not finished.", &["peer"])?,
         })
+    }
+
+    /// Sets the gauges of each peer, from what was heard and from what each says it has said.
+    pub(super) fn set(&self, heard: &[PeerSummary], roster: &[Member]) {
+        for family in [&self.behind, &self.quiet, &self.gaps, &self.work] {
+            family.reset();
+        }
+        for peer in heard {
+            let labels = [peer.replica.0.as_str()];
+            let said = roster.iter().find(|member| member.replica == peer.replica).map_or(0, |member| member.head);
+            self.behind.with_label_values(&labels).set(said.saturating_sub(peer.upto) as f64);
+            self.quiet.with_label_values(&labels).set(peer.quiet.as_secs_f64());
+            self.gaps.with_label_values(&labels).set(peer.gaps as f64);
+            self.work.with_label_values(&labels).set(f64::from(peer.in_flight.requests));
+        }
     }
 
     pub(super) fn record(&self, event: &Event) {

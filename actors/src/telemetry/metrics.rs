@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::scheduler::FleetSummary;
+use murmuration::share::Member;
 use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
 
 use super::buckets;
@@ -142,8 +143,9 @@ impl Metrics {
         self.decisions.observe(span.as_secs_f64());
     }
 
-    pub(super) fn pool(&self, summary: &FleetSummary) {
+    pub(super) fn pool(&self, summary: &FleetSummary, roster: &[Member]) {
         self.pool.set(summary, &self.rivals);
+        self.flock.set(&summary.peers, roster);
     }
 
     pub(super) fn page(&self) -> String {

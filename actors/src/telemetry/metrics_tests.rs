@@ -5,10 +5,13 @@
 use std::path::Path;
 
 use murmuration::event::{Decided, RequestFinished};
+use murmuration::fleet::InFlight;
 use murmuration::id::{EndpointId, Ticket};
+use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::prefix::PrefixMatch;
 use murmuration::request::{Outcome, RefusalCode, Usage};
 use murmuration::scheduler::{Balance, FleetSummary};
+use murmuration::share::{Member, PeerSummary, ReplicaCard};
 
 use super::*;
 
@@ -72,14 +75,28 @@ fn full_page() -> (Metrics, String) {
     ] {
         metrics.record(&event);
     }
-    metrics.pool(&FleetSummary {
-        endpoints: Vec::new(),
-        tickets: Balance::default(),
-        index_bytes: 0,
-        peers: Vec::new(),
-    });
+    let peer = PeerSummary {
+        replica: ReplicaId("r1".into()),
+        incarnation: Incarnation(1),
+        quiet: Duration::ZERO,
+        upto: 4,
+        gaps: 0,
+        facts: 4,
+        in_flight: InFlight::default(),
+    };
+    let summary =
+        FleetSummary { endpoints: Vec::new(), tickets: Balance::default(), index_bytes: 0, peers: vec![peer] };
+    let card = ReplicaCard::new(([127, 0, 0, 1], 9002).into(), None, String::new());
+    let member = Member { replica: ReplicaId("r1".into()), incarnation: Incarnation(1), card, head: 7 };
+    metrics.pool(&summary, &[member]);
     let page = metrics.page();
     (metrics, page)
+}
+
+#[test]
+fn what_a_peer_said_and_was_not_heard_is_shown() {
+    let (_, page) = full_page();
+    assert!(page.lines().any(|line| line == r#"murmuration_peer_behind_facts{peer="r1"} 3"#), "{page}");
 }
 
 #[test]
