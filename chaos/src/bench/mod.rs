@@ -9,6 +9,7 @@ mod args;
 mod body;
 mod cpu;
 mod decision;
+mod envoy;
 mod ext_proc;
 mod pages;
 mod scrape;
@@ -52,6 +53,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn bench(verb: Verb) -> Result<(), Failure> {
     let report = match verb {
         Verb::Decision(args) => decision::run(&args)?,
+        Verb::Envoy(args) => waiting(envoy::run(&args))?,
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,
         Verb::ServeNoop(args) => return waiting(noop::serve(args.port)),

@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use super::Failure;
 
 /// The page of a real vLLM 0.25 under load, with LoRA adapters.
-const CAPTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/vllm/metrics-lora-load-5.txt");
+pub(super) const CAPTURED: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/vllm/metrics-lora-load-5.txt");
 
 /// Listeners that serve one page; they stop when dropped.
 #[derive(Debug)]

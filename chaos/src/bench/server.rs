@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Server {
     /// Where its ext-proc service is.
     pub(super) ext_proc: SocketAddr,
-    pid: u32,
+    /// Its process.
+    pub(super) pid: u32,
     _child: Child,
     /// Both servers end when their standard input does: also when this process is killed and can't say goodbye.
     _stdin: Option<ChildStdin>,

@@ -15,6 +15,8 @@ pub(super) enum Cell {
     Count(u64),
     /// A figure and how many decimals of it mean something.
     Figure(f64, usize),
+    /// There is no such figure.
+    Nothing,
 }
 
 /// The figures of one bench.
@@ -80,6 +82,7 @@ impl fmt::Display for Table {
 impl Cell {
     fn json(&self) -> Value {
         match self {
+            Self::Nothing => Value::Null,
             Self::Word(word) => json!(word),
             Self::Count(count) => json!(count),
             // What people see is what machines read.
@@ -91,6 +94,7 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nothing => f.write_str("-"),
             Self::Word(word) => f.write_str(word),
             Self::Count(count) => write!(f, "{count}"),
             Self::Figure(figure, decimals) => write!(f, "{figure:.decimals$}"),
@@ -106,11 +110,11 @@ mod tests {
     fn people_and_machines_see_the_same_figures() {
         let mut table = Table::new("b", &["server", "ms", "n"]).about("streams", 2);
         table.row(vec![Cell::Word("noop".into()), Cell::Figure(1.23456, 2), Cell::Count(12)]);
-        table.row(vec![Cell::Word("ours".into()), Cell::Figure(10.0, 2), Cell::Count(7)]);
+        table.row(vec![Cell::Word("ours".into()), Cell::Figure(10.0, 2), Cell::Nothing]);
         let text = table.to_string();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..3], ["server     ms   n", "  noop   1.23  12", "  ours  10.00   7"]);
-        let rows = json!([{"server": "noop", "ms": 1.23, "n": 12}, {"server": "ours", "ms": 10.0, "n": 7}]);
+        assert_eq!(lines[..3], ["server     ms   n", "  noop   1.23  12", "  ours  10.00   -"]);
+        let rows = json!([{"server": "noop", "ms": 1.23, "n": 12}, {"server": "ours", "ms": 10.0, "n": null}]);
         let json: Value = serde_json::from_str(lines[3]).unwrap_or_default();
         assert_eq!(json, json!({"bench": "b", "about": {"streams": 2}, "rows": rows}));
     }

@@ -109,9 +109,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// An ext-proc server to measure beside ours: it gets an entrance of its own.
+    /// An ext-proc server to measure beside ours: it gets an entrance of its own. May be repeated.
     #[arg(long, hide = true, value_name = "IP:PORT")]
-    pub foreign_ext_proc: Option<SocketAddr>,
+    pub foreign_ext_proc: Vec<SocketAddr>,
     /// The program that engines and replicas are, for a town inside of another program.
     #[arg(long, hide = true, value_name = "PATH")]
     pub program: Option<PathBuf>,

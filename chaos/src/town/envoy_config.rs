@@ -13,7 +13,7 @@ pub const PICKERS: &str = "epp";
 pub const ENGINES: &str = "engines";
 /// The same engines in turn, for requests that no picker sees.
 pub const ENGINES_IN_TURN: &str = "engines_in_turn";
-/// The cluster of a foreign ext-proc server, for measuring.
+/// What the clusters of foreign ext-proc servers, and their entrances, are called before their number.
 const FOREIGN: &str = "foreign";
 
 /// The header that carries the picker's decision.
@@ -34,8 +34,9 @@ pub struct EnvoyPlan {
     pub public: SocketAddr,
     /// Where requests enter that no picker sees.
     pub direct: SocketAddr,
-    /// Where requests enter that pass a foreign ext-proc server, and that server, which speaks without TLS.
-    pub foreign: Option<(SocketAddr, SocketAddr)>,
+    /// Where requests enter that pass a foreign ext-proc server, and that server, which speaks without TLS. They take
+    /// the engines in turn, whatever that server says.
+    pub foreign: Vec<(SocketAddr, SocketAddr)>,
     /// Whether answers are shown to the pickers too. Where a picker leaves once it has answered, they must not be: Envoy
     /// 1.40 loses what it has sent to a stream that ends before it is sent back.
     pub shows_answers: bool,
@@ -63,9 +64,10 @@ pub fn bootstrap(plan: &EnvoyPlan) -> Value {
         listener("direct", plan.direct, ENGINES_IN_TURN, None),
     ];
     let mut clusters = vec![pickers(&plan.pickers), engines(), engines_in_turn(&plan.engines)];
-    if let Some((entrance, server)) = plan.foreign {
-        listeners.push(listener("foreign", entrance, ENGINES_IN_TURN, Some(ext_proc(FOREIGN, plan.shows_answers))));
-        clusters.push(foreign(server));
+    for (number, (entrance, server)) in plan.foreign.iter().enumerate() {
+        let name = format!("{FOREIGN}_{number}");
+        listeners.push(listener(&name, *entrance, ENGINES_IN_TURN, Some(ext_proc(&name, plan.shows_answers))));
+        clusters.push(foreign(&name, *server));
     }
     json!({
         "admin": { "address": address(plan.admin) },
@@ -229,14 +231,14 @@ fn engines_in_turn(engines: &[SocketAddr]) -> Value {
     })
 }
 
-fn foreign(server: SocketAddr) -> Value {
+fn foreign(name: &str, server: SocketAddr) -> Value {
     json!({
-        "name": FOREIGN,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
         "circuit_breakers": generous(),
         "typed_extension_protocol_options": http2(),
-        "load_assignment": assignment(FOREIGN, &[server]),
+        "load_assignment": assignment(name, &[server]),
     })
 }
 

@@ -12,7 +12,7 @@ fn plan() -> EnvoyPlan {
     EnvoyPlan {
         public: at(1),
         direct: at(2),
-        foreign: None,
+        foreign: Vec::new(),
         shows_answers: true,
         admin: at(3),
         pickers: vec![Picker { ext_proc: at(10), health: at(11) }, Picker { ext_proc: at(20), health: at(21) }],
@@ -99,17 +99,19 @@ fn a_picker_that_dies_is_replaced_by_another_one() {
 }
 
 #[test]
-fn a_foreign_ext_proc_server_has_an_entrance_only_when_there_is_one() {
+fn each_foreign_ext_proc_server_has_an_entrance_and_there_is_none_without() {
     let without = bootstrap(&plan());
     assert_eq!(without["static_resources"]["listeners"].as_array().unwrap().len(), 2);
-    let with = bootstrap(&EnvoyPlan { foreign: Some((at(4), at(40))), ..plan() });
-    assert_eq!(filters(&with, "foreign"), ["envoy.filters.http.ext_proc", "envoy.filters.http.router"]);
-    assert_eq!(ports(named(&with, "clusters", FOREIGN)), [40]);
+    let with = bootstrap(&EnvoyPlan { foreign: vec![(at(4), at(40)), (at(5), at(50))], ..plan() });
+    for (name, port) in [("foreign_0", 40), ("foreign_1", 50)] {
+        assert_eq!(filters(&with, name), ["envoy.filters.http.ext_proc", "envoy.filters.http.router"]);
+        assert_eq!(ports(named(&with, "clusters", name)), [port]);
+    }
 }
 
 #[test]
 fn nothing_is_logged_per_request() {
-    let with = bootstrap(&EnvoyPlan { foreign: Some((at(4), at(40))), ..plan() });
+    let with = bootstrap(&EnvoyPlan { foreign: vec![(at(4), at(40))], ..plan() });
     assert!(!with.to_string().contains("access_log"));
 }
 

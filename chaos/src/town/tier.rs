@@ -32,8 +32,8 @@ pub struct Town {
     pub public: SocketAddr,
     /// Where requests enter that take the engines in turn, past the pickers.
     pub direct: SocketAddr,
-    /// Where requests pass the foreign ext-proc server of `--foreign-ext-proc`.
-    pub foreign: Option<SocketAddr>,
+    /// Where requests pass the foreign ext-proc servers of `--foreign-ext-proc`, in their order.
+    pub foreign: Vec<SocketAddr>,
     /// The model that all engines serve.
     pub model: String,
     /// The engines.
@@ -83,7 +83,10 @@ impl Town {
         let replica_processes = start_replicas(&mut replicas, &rearing).await?;
 
         tell("starting Envoy, which looks for healthy replicas");
-        let foreign = args.foreign_ext_proc.map(|server| Ok::<_, TownError>((ports.free()?, server))).transpose()?;
+        let mut foreign = Vec::with_capacity(args.foreign_ext_proc.len());
+        for server in &args.foreign_ext_proc {
+            foreign.push((ports.free()?, *server));
+        }
         let plan = EnvoyPlan {
             public,
             direct: ports.free()?,
@@ -99,7 +102,7 @@ impl Town {
         Ok(Self {
             public,
             direct: plan.direct,
-            foreign: plan.foreign.map(|(entrance, _)| entrance),
+            foreign: plan.foreign.iter().map(|(entrance, _)| *entrance).collect(),
             model,
             engines,
             replicas,

@@ -1,0 +1,96 @@
+//! What Envoy and the picker pay for a request, with many open at once.
+//!
+//! Must not know who is on a way. Each connection sends its next request when it has the answer to the last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::way::{Errand, Way};
+use crate::bench::{Failure, cpu};
+
+/// Parts that a measurement is taken in.
+const ROUNDS: u32 = 4;
+
+/// Processor time, and what it was paid for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Paid {
+    envoy: Duration,
+    picker: Duration,
+    /// Requests that were answered.
+    pub(super) requests: u64,
+}
+
+/// What each way's requests cost, measured for `time` after half as long that is not.
+pub(super) async fn paid(
+    ways: &[Way],
+    errand: &mut Errand,
+    connections: usize,
+    time: Duration,
+) -> Result<Vec<Paid>, Failure> {
+    let mut paid = vec![Paid::default(); ways.len()];
+    for way in ways {
+        run(way, errand, connections, time / 2).await?;
+    }
+    // In turns, so that what else the machine does falls on all of them.
+    for _ in 0..ROUNDS {
+        for (way, paid) in ways.iter().zip(&mut paid) {
+            paid.add(run(way, errand, connections, time / ROUNDS).await?);
+        }
+    }
+    Ok(paid)
+}
+
+/// Keeps the connections busy for `time`, and sees the last requests answered.
+async fn run(way: &Way, errand: &mut Errand, connections: usize, time: Duration) -> Result<Paid, Failure> {
+    let next = Arc::new(AtomicU64::new(errand.next));
+    let (envoy, picker) = used(way)?;
+    let until = Instant::now() + time;
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections.max(1) {
+        let (way, errand, next) = (way.clone(), *errand, next.clone());
+        tasks.spawn(async move {
+            let mut requests = 0;
+            while Instant::now() < until {
+                way.ask(errand.body(next.fetch_add(1, Ordering::Relaxed)), errand.chunks).await?;
+                requests += 1;
+            }
+            Ok::<u64, Failure>(requests)
+        });
+    }
+    let mut requests = 0;
+    while let Some(ended) = tasks.join_next().await {
+        requests += ended.map_err(|why| format!("a connection's task ended: {why}"))??;
+    }
+    errand.next = next.load(Ordering::Relaxed);
+    let (envoy_then, picker_then) = used(way)?;
+    Ok(Paid { envoy: envoy_then - envoy, picker: picker_then - picker, requests })
+}
+
+/// What Envoy and the picker used so far.
+fn used(way: &Way) -> Result<(Duration, Duration), Failure> {
+    Ok((cpu::used(way.envoy_pid)?, way.picker_pid.map_or(Ok(Duration::ZERO), cpu::used)?))
+}
+
+// === impl Paid ===
+
+impl Paid {
+    /// Processor time of Envoy for each request, in ms.
+    pub(super) fn envoy_core_ms(&self) -> f64 {
+        self.envoy.as_secs_f64() * 1e3 / self.requests.max(1) as f64
+    }
+
+    /// Processor time of the picker for each request, in ms.
+    pub(super) fn picker_core_ms(&self) -> f64 {
+        self.picker.as_secs_f64() * 1e3 / self.requests.max(1) as f64
+    }
+
+    fn add(&mut self, other: Self) {
+        self.envoy += other.envoy;
+        self.picker += other.picker;
+        self.requests += other.requests;
+    }
+}

@@ -1,0 +1,134 @@
+//! What a picker adds to a request that passes a real Envoy: time at one connection, processor time at many.
+//!
+//! Every way to the engines is measured in one run and in turns: past every picker (`none`), by a server that does
+//! nothing (`noop`), and by a replica, over plain text as the no-op server is asked (`ours`), and over TLS as a tier is
+//! (`ours-tls`). Answers are shown to the pickers (`stay`) or not (`leave`); Envoy must be told which, so there are two
+//! of it, of which one rests while the other is measured. A replica's figures include the polling of its four engines.
+//!
+//! Must not know how Envoy is configured, nor what a picker says.
+
+mod at_once;
+mod engines;
+mod guarded;
+mod one_by_one;
+mod stage;
+mod way;
+
+use std::time::Duration;
+
+use super::Failure;
+use super::args::EnvoyArgs;
+use super::spread::Spread;
+use super::table::{Cell, Table};
+use crate::town::args::ResponsePath;
+use at_once::Paid;
+use engines::Engines;
+use stage::Stage;
+use way::{Errand, Way};
+
+/// The columns; times are those of a whole request at one connection, `added` is to the same quantile of `none`.
+const COLUMNS: [&str; 11] = [
+    "body_kb",
+    "chunks",
+    "picker",
+    "response_path",
+    "p50_ms",
+    "p99_ms",
+    "added_p50_ms",
+    "added_p99_ms",
+    "envoy_core_ms",
+    "picker_core_ms",
+    "requests",
+];
+
+/// Measures all ways in all cases.
+pub(super) async fn run(args: &EnvoyArgs) -> Result<Table, Failure> {
+    let engines = Engines::serve(Duration::from_secs_f64(args.token_ms / 1e3)).await?;
+    let stay = Stage::set(ResponsePath::Stay, &engines.addresses, args.envoy.as_deref(), None).await?;
+    let logs = stay.logs("leave");
+    let leave = Stage::set(ResponsePath::Leave, &engines.addresses, args.envoy.as_deref(), Some(logs)).await?;
+    let ways: Vec<Way> = std::iter::once(stay.past_pickers()?).chain(stay.ways()?).chain(leave.ways()?).collect();
+    let measured = measure(args, &ways).await;
+    stay.clear().await;
+    leave.clear().await;
+    measured
+}
+
+async fn measure(args: &EnvoyArgs, ways: &[Way]) -> Result<Table, Failure> {
+    let mut table = Table::new("envoy", &COLUMNS).about("seconds", args.seconds).about("samples", args.samples);
+    table = table.about("connections", args.connections).about("token_ms", args.token_ms);
+    let mut errand = Errand::default();
+    for &chunks in &args.chunks {
+        for &kb in &args.bodies {
+            errand = Errand { body_bytes: kb << 10, chunks, ..errand };
+            eprintln!(
+                "bodies of {kb} KB, answers of {}",
+                if chunks == 0 { "one piece".into() } else { format!("{chunks} chunks") }
+            );
+            // A streamed answer takes as long as its engine generates; nothing that a picker adds would be seen.
+            let times =
+                if chunks == 0 { one_by_one::times(ways, &mut errand, args.samples).await? } else { Vec::new() };
+            let time = Duration::from_secs_f64(args.seconds);
+            let paid = at_once::paid(ways, &mut errand, args.connections, time).await?;
+            rows(&mut table, &errand, ways, &times, &paid);
+        }
+    }
+    Ok(table)
+}
+
+fn rows(table: &mut Table, errand: &Errand, ways: &[Way], times: &[Spread], paid: &[Paid]) {
+    let floor = times.first().copied();
+    for (i, (way, paid)) in ways.iter().zip(paid).enumerate() {
+        let time = |of: &dyn Fn(Spread, Spread) -> f64| {
+            let both = times.get(i).copied().zip(floor);
+            both.map_or(Cell::Nothing, |(here, floor)| Cell::Figure(of(here, floor), 3))
+        };
+        table.row(vec![
+            Cell::Count((errand.body_bytes >> 10) as u64),
+            Cell::Count(errand.chunks as u64),
+            Cell::Word(way.picker.to_owned()),
+            way.response_path.map_or(Cell::Nothing, |path| Cell::Word(path.to_owned())),
+            time(&|here, _| here.p50),
+            time(&|here, _| here.p99),
+            time(&|here, floor| here.p50 - floor.p50),
+            time(&|here, floor| here.p99 - floor.p99),
+            Cell::Figure(paid.envoy_core_ms(), 3),
+            way.picker_pid.map_or(Cell::Nothing, |_| Cell::Figure(paid.picker_core_ms(), 3)),
+            Cell::Count(paid.requests),
+        ]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(picker: &'static str, pid: Option<u32>) -> Way {
+        Way::new(picker, pid.map(|_| "stay"), ([127, 0, 0, 1], 1).into(), 1, pid)
+    }
+
+    #[test]
+    fn what_was_not_measured_is_told_as_nothing_and_never_as_zero() {
+        let ways = [way("none", None), way("noop", Some(2))];
+        let paid = [Paid::default(), Paid::default()];
+        let mut table = Table::new("envoy", &COLUMNS);
+        rows(&mut table, &Errand::default(), &ways, &[], &paid);
+        let text = table.to_string();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["0", "0", "none", "-", "-", "-", "-", "-", "0.000", "-", "0"]);
+        assert_eq!(lines[2], ["0", "0", "noop", "stay", "-", "-", "-", "-", "0.000", "0.000", "0"]);
+    }
+
+    #[test]
+    fn what_a_picker_adds_is_the_difference_to_the_way_without_one() {
+        let ways = [way("none", None), way("noop", Some(2))];
+        let paid = [Paid::default(), Paid::default()];
+        let times = [Spread { p50: 1.0, p99: 2.0, mean: 1.0 }, Spread { p50: 1.25, p99: 2.5, mean: 1.0 }];
+        let mut table = Table::new("envoy", &COLUMNS);
+        rows(&mut table, &Errand::default(), &ways, &times, &paid);
+        let text = table.to_string();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][4..8], ["1.000", "2.000", "0.000", "0.000"]);
+        assert_eq!(lines[2][4..8], ["1.250", "2.500", "0.250", "0.500"]);
+    }
+}
