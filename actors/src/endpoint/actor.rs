@@ -1,4 +1,5 @@
-//! The actor: scrape, read, report, and re-arm only when done, so a slow engine is never asked twice at once.
+//! The actor: scrape, read, report, and wait for the next beat only when done, so a slow engine is never asked twice at
+//! once.
 //!
 //! Must not know what a report is worth.
 
@@ -10,10 +11,12 @@ use murmuration::dialect::metrics_page::read_page;
 use murmuration::event::Event;
 use murmuration::fleet::Observation;
 use murmuration::id::EndpointId;
+use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::time::Instant;
 
+use super::rhythm::Rhythm;
 use super::scrape::{ScrapeError, Scraper};
+use crate::clock::Clock;
 use crate::courier::Courier;
 use crate::flock::Keeping;
 use crate::scheduler::{Report, SchedulerHandle};
@@ -50,6 +53,8 @@ pub struct EndpointArguments {
     pub telemetry: Telemetry,
     /// The endpoint's zone; empty where it has none.
     pub zone: String,
+    /// The replica's clock: all endpoint actors have the same, so that those of a slot wake together.
+    pub clock: Clock,
     /// Who watches; `None` where every replica watches everything.
     pub keeping: Option<Keeping>,
 }
@@ -67,6 +72,7 @@ pub struct Watch {
     arguments: EndpointArguments,
     scraper: Scraper,
     courier: Courier<Report>,
+    rhythm: Rhythm,
     failures: u32,
 }
 
@@ -81,10 +87,11 @@ impl Actor for EndpointActor {
         arguments: EndpointArguments,
     ) -> Result<Watch, ActorProcessingErr> {
         let scraper = Scraper::new(arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
-        // Spread by name, so that a replica's scrapes are not all due at once.
-        let first = arguments.interval.mul_f64((arguments.endpoint.key().0 % 1024) as f64 / 1024.0);
-        myself.send_after(first, || EndpointMessage::Due);
-        Ok(Watch { arguments, scraper, courier: Courier::new(), failures: 0 })
+        // Slots are chosen by name, so that a replica's scrapes are not all due at once.
+        let rhythm = Rhythm::new(arguments.interval, arguments.endpoint.key().0);
+        let now = arguments.clock.now();
+        myself.send_after(rhythm.pause(now, now), || EndpointMessage::Due);
+        Ok(Watch { arguments, scraper, courier: Courier::new(), rhythm, failures: 0 })
     }
 
     async fn handle(
@@ -93,13 +100,13 @@ impl Actor for EndpointActor {
         _: EndpointMessage,
         watch: &mut Watch,
     ) -> Result<(), ActorProcessingErr> {
-        let started = Instant::now();
         if !watch.is_mine() {
             myself.send_after(REST, || EndpointMessage::Due);
             return Ok(());
         }
+        let started = watch.arguments.clock.now();
         watch.look().await;
-        myself.send_after(watch.pause(started.elapsed()), || EndpointMessage::Due);
+        myself.send_after(watch.pause(started), || EndpointMessage::Due);
         Ok(())
     }
 }
@@ -150,10 +157,11 @@ impl Watch {
         }
     }
 
-    /// The pause before the next scrape: the interval, doubled with each failure in a row up to a second.
-    fn pause(&self, spent: Duration) -> Duration {
+    /// From now to the next scrape: to the next beat, or, after failures, to one later by the interval, doubled with each
+    /// failure in a row, up to a second.
+    fn pause(&self, started: Timestamp) -> Duration {
         let interval = self.arguments.interval;
-        let pause = interval.saturating_mul(1 << self.failures.min(10));
-        pause.min(PAUSE_MAX.max(interval)).saturating_sub(spent)
+        let pause = interval.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX.max(interval));
+        self.rhythm.pause(self.arguments.clock.now(), started + pause.saturating_sub(interval))
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know other endpoints, nor what a report is worth.
 
 mod actor;
+mod rhythm;
 mod scrape;
 
 pub use actor::{EndpointActor, EndpointArguments, EndpointMessage};

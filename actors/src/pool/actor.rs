@@ -223,6 +223,7 @@ impl Household {
             scheduler: self.arguments.scheduler.handle.clone(),
             telemetry: self.arguments.scheduler.telemetry.clone(),
             zone: zone_of(endpoint),
+            clock: self.arguments.scheduler.clock,
             keeping: self.arguments.scheduler.keeping.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, EndpointActor, arguments, supervisor).await?;
