@@ -157,8 +157,8 @@ impl Watch {
         }
     }
 
-    /// From now to the next scrape: to the next beat, or, after failures, to one later by the interval, doubled with each
-    /// failure in a row, up to a second.
+    /// From now to the next scrape. It is on the next beat, or, after failures, on the one that follows a pause of the
+    /// interval, doubled with each failure in a row, up to a second.
     fn pause(&self, started: Timestamp) -> Duration {
         let interval = self.arguments.interval;
         let pause = interval.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX.max(interval));

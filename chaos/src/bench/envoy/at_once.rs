@@ -20,6 +20,7 @@ const ROUNDS: u32 = 4;
 pub(super) struct Paid {
     envoy: Duration,
     picker: Duration,
+    took: Duration,
     /// Requests that were answered.
     pub(super) requests: u64,
 }
@@ -48,7 +49,8 @@ pub(super) async fn paid(
 async fn run(way: &Way, errand: &mut Errand, connections: usize, time: Duration) -> Result<Paid, Failure> {
     let next = Arc::new(AtomicU64::new(errand.next));
     let (envoy, picker) = used(way)?;
-    let until = Instant::now() + time;
+    let began = Instant::now();
+    let until = began + time;
     let mut tasks = JoinSet::new();
     for _ in 0..connections.max(1) {
         let (way, errand, next) = (way.clone(), *errand, next.clone());
@@ -67,7 +69,7 @@ async fn run(way: &Way, errand: &mut Errand, connections: usize, time: Duration)
     }
     errand.next = next.load(Ordering::Relaxed);
     let (envoy_then, picker_then) = used(way)?;
-    Ok(Paid { envoy: envoy_then - envoy, picker: picker_then - picker, requests })
+    Ok(Paid { envoy: envoy_then - envoy, picker: picker_then - picker, took: began.elapsed(), requests })
 }
 
 /// What Envoy and the picker used so far.
@@ -88,9 +90,28 @@ impl Paid {
         self.picker.as_secs_f64() * 1e3 / self.requests.max(1) as f64
     }
 
+    /// What a process that uses this share of a core used for each request, in ms.
+    pub(super) fn core_ms_of(&self, cores: f64) -> f64 {
+        cores * self.took.as_secs_f64() * 1e3 / self.requests.max(1) as f64
+    }
+
     fn add(&mut self, other: Self) {
         self.envoy += other.envoy;
         self.picker += other.picker;
+        self.took += other.took;
         self.requests += other.requests;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_shared_by_the_requests_of_all_rounds() {
+        let ms = Duration::from_millis;
+        let mut paid = Paid { envoy: ms(30), picker: ms(10), took: ms(1000), requests: 10 };
+        paid.add(Paid { envoy: ms(10), picker: ms(30), took: ms(1000), requests: 30 });
+        assert_eq!((paid.envoy_core_ms(), paid.picker_core_ms(), paid.core_ms_of(0.01)), (1.0, 1.0, 0.5));
     }
 }

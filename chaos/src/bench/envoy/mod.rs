@@ -3,11 +3,13 @@
 //! Every way to the engines is measured in one run and in turns: past every picker (`none`), by a server that does
 //! nothing (`noop`), and by a replica, over plain text as the no-op server is asked (`ours`), and over TLS as a tier is
 //! (`ours-tls`). Answers are shown to the pickers (`stay`) or not (`leave`); Envoy must be told which, so there are two
-//! of it, of which one rests while the other is measured. A replica's figures include the polling of its four engines.
+//! of it, of which one rests while the other is measured. A replica's figures include the polling of its four engines;
+//! what that is when nobody asks is told beside them.
 //!
 //! Must not know how Envoy is configured, nor what a picker says.
 
 mod at_once;
+mod at_rest;
 mod engines;
 mod guarded;
 mod one_by_one;
@@ -27,7 +29,8 @@ use stage::Stage;
 use way::{Errand, Way};
 
 /// The columns; times are those of a whole request at one connection, `added` is to the same quantile of `none`.
-const COLUMNS: [&str; 11] = [
+/// `picker_at_rest_core_ms` is the part of `picker_core_ms` that the picker would have used in the same time without a request.
+const COLUMNS: [&str; 12] = [
     "body_kb",
     "chunks",
     "picker",
@@ -38,6 +41,7 @@ const COLUMNS: [&str; 11] = [
     "added_p99_ms",
     "envoy_core_ms",
     "picker_core_ms",
+    "picker_at_rest_core_ms",
     "requests",
 ];
 
@@ -58,6 +62,7 @@ async fn measure(args: &EnvoyArgs, ways: &[Way]) -> Result<Table, Failure> {
     let mut table = Table::new("envoy", &COLUMNS).about("seconds", args.seconds).about("samples", args.samples);
     table = table.about("connections", args.connections).about("token_ms", args.token_ms);
     let mut errand = Errand::default();
+    let at_rest = at_rest::cores(ways).await?;
     for &chunks in &args.chunks {
         for &kb in &args.bodies {
             errand = Errand { body_bytes: kb << 10, chunks, ..errand };
@@ -70,15 +75,16 @@ async fn measure(args: &EnvoyArgs, ways: &[Way]) -> Result<Table, Failure> {
                 if chunks == 0 { one_by_one::times(ways, &mut errand, args.samples).await? } else { Vec::new() };
             let time = Duration::from_secs_f64(args.seconds);
             let paid = at_once::paid(ways, &mut errand, args.connections, time).await?;
-            rows(&mut table, &errand, ways, &times, &paid);
+            rows(&mut table, &errand, ways, &times, &paid, &at_rest);
         }
     }
     Ok(table)
 }
 
-fn rows(table: &mut Table, errand: &Errand, ways: &[Way], times: &[Spread], paid: &[Paid]) {
+fn rows(table: &mut Table, errand: &Errand, ways: &[Way], times: &[Spread], paid: &[Paid], at_rest: &[f64]) {
     let floor = times.first().copied();
-    for (i, (way, paid)) in ways.iter().zip(paid).enumerate() {
+    for (i, ((way, paid), at_rest)) in ways.iter().zip(paid).zip(at_rest).enumerate() {
+        let figure = |of_it: f64| way.picker_pid.map_or(Cell::Nothing, |_| Cell::Figure(of_it, 3));
         let time = |of: &dyn Fn(Spread, Spread) -> f64| {
             let both = times.get(i).copied().zip(floor);
             both.map_or(Cell::Nothing, |(here, floor)| Cell::Figure(of(here, floor), 3))
@@ -93,7 +99,8 @@ fn rows(table: &mut Table, errand: &Errand, ways: &[Way], times: &[Spread], paid
             time(&|here, floor| here.p50 - floor.p50),
             time(&|here, floor| here.p99 - floor.p99),
             Cell::Figure(paid.envoy_core_ms(), 3),
-            way.picker_pid.map_or(Cell::Nothing, |_| Cell::Figure(paid.picker_core_ms(), 3)),
+            figure(paid.picker_core_ms()),
+            figure(paid.core_ms_of(*at_rest)),
             Cell::Count(paid.requests),
         ]);
     }
@@ -112,11 +119,11 @@ mod tests {
         let ways = [way("none", None), way("noop", Some(2))];
         let paid = [Paid::default(), Paid::default()];
         let mut table = Table::new("envoy", &COLUMNS);
-        rows(&mut table, &Errand::default(), &ways, &[], &paid);
+        rows(&mut table, &Errand::default(), &ways, &[], &paid, &[0.0; 2]);
         let text = table.to_string();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["0", "0", "none", "-", "-", "-", "-", "-", "0.000", "-", "0"]);
-        assert_eq!(lines[2], ["0", "0", "noop", "stay", "-", "-", "-", "-", "0.000", "0.000", "0"]);
+        assert_eq!(lines[1], ["0", "0", "none", "-", "-", "-", "-", "-", "0.000", "-", "-", "0"]);
+        assert_eq!(lines[2], ["0", "0", "noop", "stay", "-", "-", "-", "-", "0.000", "0.000", "0.000", "0"]);
     }
 
     #[test]
@@ -125,7 +132,7 @@ mod tests {
         let paid = [Paid::default(), Paid::default()];
         let times = [Spread { p50: 1.0, p99: 2.0, mean: 1.0 }, Spread { p50: 1.25, p99: 2.5, mean: 1.0 }];
         let mut table = Table::new("envoy", &COLUMNS);
-        rows(&mut table, &Errand::default(), &ways, &times, &paid);
+        rows(&mut table, &Errand::default(), &ways, &times, &paid, &[0.0; 2]);
         let text = table.to_string();
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1][4..8], ["1.000", "2.000", "0.000", "0.000"]);

@@ -9,7 +9,7 @@ use super::guarded;
 use super::way::Way;
 use crate::bench::Failure;
 use crate::bench::server::Server;
-use crate::town::args::ResponsePath;
+use crate::town::args::{ResponsePath, Sharing};
 use crate::town::{Args, Town};
 
 /// A town and two foreign servers of it.
@@ -42,6 +42,7 @@ impl Stage {
             envoy: envoy.map(Path::to_owned),
             port: Some(0),
             response_path,
+            sharing: Sharing::None,
             config_file: None,
             check: false,
             lasting: None,
