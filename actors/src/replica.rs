@@ -334,7 +334,8 @@ async fn until(mut closed: watch::Receiver<bool>) {
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
     let parsers: Vec<Parser> = blueprint.parsers.clone();
     let (limits, response_path) = (settings.limits, settings.response_path);
-    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone() }
+    let tier_salt = settings.flock.as_ref().map_or(0, |flock| flock.tier_salt);
+    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt }
 }
 
 /// Builds a scheduler's parts for each of its lives: plugins are not shared between them.

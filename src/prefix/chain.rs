@@ -26,6 +26,8 @@ pub struct Cut {
     pub bytes_per_token: u32,
     /// Blocks of a prompt that are kept; what comes after them is only hashed into the content.
     pub blocks_max: usize,
+    /// The tier's own salt: whoever does not know it can't tell from a hash which prompt was seen.
+    pub tier_salt: u64,
 }
 
 /// Cuts a stream of bytes into chained blocks, without copying more than one block of it.
@@ -70,7 +72,7 @@ impl ChainBuilder {
     pub fn new(cut: Cut, model: &str, salt: Option<&str>) -> Self {
         let block_bytes = (cut.block_tokens.max(1) as usize).saturating_mul(cut.bytes_per_token.max(1) as usize);
         let salt = salt.map_or(0, |salt| mix(xxh3_64(salt.as_bytes()) ^ 1));
-        let last = xxh3_64_with_seed(model.as_bytes(), salt);
+        let last = xxh3_64_with_seed(model.as_bytes(), salt ^ cut.tier_salt);
         Self { cut, block_bytes, last, partial: Vec::new(), blocks: Vec::new() }
     }
 
@@ -116,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    const CUT: Cut = Cut { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000 };
+    const CUT: Cut = Cut { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000, tier_salt: 0 };
 
     fn chain(model: &str, salt: Option<&str>, pieces: &[&[u8]]) -> (PrefixChain, u64) {
         let mut builder = ChainBuilder::new(CUT, model, salt);
@@ -139,6 +141,16 @@ mod tests {
             [first("m", None), first("n", None), first("m", Some("a")), first("m", Some("")), first("n", Some("a"))];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn tiers_share_nothing() {
+        let other = ChainBuilder::new(Cut { tier_salt: 1, ..CUT }, "m", None);
+        let of = |mut builder: ChainBuilder| {
+            builder.push(&[7; 64]);
+            builder.finish().0.blocks()[0]
+        };
+        assert_ne!(of(other), of(ChainBuilder::new(CUT, "m", None)));
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct FlockArgs {
     /// accepted. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub gossip_key_file: Option<PathBuf>,
+    /// A file with a secret that is mixed into the hashes of prompts, the same on every replica: without it whoever reads
+    /// gossip can guess prompts and see whether they were sent. The pool's name where it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub prompt_salt_file: Option<PathBuf>,
     /// Gossip in the clear: anybody who reaches the port can speak for a replica.
     #[arg(long, conflicts_with = "gossip_key_file")]
     pub insecure_gossip: bool,

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use murmuration::id::ReplicaId;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::args::{FlockArgs, Keepers, ServeArgs};
 use crate::flock::{FlockSettings, incarnation_now};
@@ -34,6 +35,7 @@ pub(super) fn settings(
         incarnation: incarnation_now(),
         zone: flock.zone.clone(),
         tier: args.pool_name.clone(),
+        tier_salt: tier_salt(args)?,
         gossip: SocketAddr::new(args.bind, flock.gossip_port),
         advertise: SocketAddr::new(reached, flock.gossip_port),
         ext_proc: SocketAddr::new(reached, ext_proc.port()),
@@ -43,6 +45,19 @@ pub(super) fn settings(
         streams,
         one_keeper: flock.keepers == Keepers::One,
     }))
+}
+
+/// What the tier mixes into the hashes of prompts.
+fn tier_salt(args: &ServeArgs) -> Result<u64, String> {
+    let Some(path) = &args.flock.prompt_salt_file else { return Ok(xxh3_64(args.pool_name.as_bytes())) };
+    let secret = std::fs::read(path).map_err(|why| format!("--prompt-salt-file {}: {why}", path.display()))?;
+    match secret.trim_ascii() {
+        [] => Err(format!(
+            "--prompt-salt-file {}: it is empty; head -c 32 /dev/urandom | base64 makes one",
+            path.display()
+        )),
+        secret => Ok(xxh3_64_with_seed(args.pool_name.as_bytes(), xxh3_64(secret))),
+    }
 }
 
 /// The address that others reach this replica by.
@@ -122,6 +137,16 @@ mod tests {
         let said = said.unwrap().unwrap();
         assert_eq!((said.me.0.as_str(), said.seeds.len(), said.one_keeper), ("me", 2, true));
         assert_eq!(said.streams.unwrap(), ("127.0.0.1:9005".parse().unwrap(), PeerTls::Plain));
+    }
+
+    #[test]
+    fn the_salt_is_the_pools_own() {
+        let salt = |pool: &str| {
+            let clear = "--peer a:1 --bind 127.0.0.1 --insecure-gossip --insecure-peer-streams";
+            of(&format!("{clear} --pool-name {pool}")).unwrap().unwrap().tier_salt
+        };
+        assert_eq!(salt("a"), salt("a"));
+        assert_ne!(salt("a"), salt("b"));
     }
 
     #[test]

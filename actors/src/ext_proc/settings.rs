@@ -43,6 +43,8 @@ pub struct Settings {
     pub parsers: Vec<Parser>,
     /// How prompts become chains.
     pub prefix: PrefixSettings,
+    /// What the tier mixes into them.
+    pub tier_salt: u64,
 }
 
 // === impl Limits ===
@@ -69,6 +71,7 @@ impl Settings {
             response_path: ResponsePath::default(),
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
+            tier_salt: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::prefix::{Cut, PrefixChain};
 
-const CUT: Cut = Cut { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096 };
+const CUT: Cut = Cut { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 
 fn chat(body: &str) -> Result<RequestBody, String> {
     RequestBody::read(Api::ChatCompletions, body.as_bytes()).map_err(|error| error.to_string())
