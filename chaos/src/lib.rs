@@ -7,4 +7,5 @@ pub mod check;
 pub mod client;
 pub mod engine;
 pub mod noop;
+pub mod replay;
 pub mod town;

@@ -1,0 +1,211 @@
+//! The flags of `replay`.
+//!
+//! Must not know what a run does with them beyond the plan that they make.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use murmuration::config;
+
+use super::plan::{self, Balance, Gauging, Plan, Sharing, Way};
+use super::tempo::{Demand, Tempo};
+use super::trace::{self, Recorded};
+use super::workload::{self, Workload};
+
+/// A trace through a tier of replicas, in virtual time, beside one replica that knows everything at once.
+#[derive(Debug, Parser)]
+#[command(name = "replay", args_conflicts_with_subcommands = true)]
+pub struct Flags {
+    /// Another thing to do than one replay.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of one replay.
+    #[command(flatten)]
+    pub replay: Replay,
+}
+
+/// Another thing to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The figures that the project must show, each with its bar, over three seeds.
+    Figures(Figures),
+}
+
+/// The flags of `replay figures`.
+#[derive(Clone, Debug, Args)]
+pub struct Figures {
+    /// One seed and a part of each trace.
+    #[arg(long)]
+    pub quick: bool,
+    /// The folder with `mooncake/` and `claude-code/`; where it is absent, traffic of the same kinds is made from the seed.
+    #[arg(long, default_value = "../shared/traces")]
+    pub traces: PathBuf,
+    /// Prints one JSON object instead of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of one replay.
+#[derive(Clone, Debug, Args)]
+pub struct Replay {
+    /// The trace: Mooncake's format, JSON lines.
+    #[arg(long, conflicts_with = "workload")]
+    pub trace: Option<PathBuf>,
+    /// Traffic of this kind, made from the seed, where there is no trace.
+    #[arg(long, value_enum, default_value = "chat")]
+    pub workload: Workload,
+    /// Replicas.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub replicas: u16,
+    /// Engines.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub engines: u16,
+    /// How many times faster than it was recorded; instead of --load.
+    #[arg(long, value_parser = positive)]
+    pub speed: Option<f64>,
+    /// The load to choose the speed for: 1 is all that the engines can compute, were every block that came before cached.
+    #[arg(long, default_value_t = 0.66, value_parser = positive)]
+    pub load: f64,
+    /// What replicas tell each other.
+    #[arg(long, value_enum, default_value = "full")]
+    pub sharing: Sharing,
+    /// Where all chance comes from.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Prints one JSON object instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// The first so many requests of the trace.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// The first so many seconds of the trace.
+    #[arg(long, value_parser = positive)]
+    pub duration: Option<f64>,
+    /// Spreads requests that were recorded at one instant over three seconds; without it they come together.
+    #[arg(long)]
+    pub jitter: bool,
+    /// The share of letters that every lane loses.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub loss: f64,
+    /// Writes an SVG: time to first token against load, and hit ratio against replicas.
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
+    /// An `EndpointPickerConfig`; without it the default one counts.
+    #[arg(long)]
+    pub config_file: Option<PathBuf>,
+    /// Tokens that an engine's KV cache holds.
+    #[arg(long, default_value_t = plan::KV_TOKENS)]
+    pub kv_tokens: usize,
+    /// When an engine's metrics page learns of a change.
+    #[arg(long, value_enum, default_value = "step")]
+    pub gauging: Gauging,
+    /// Which replica a request comes to.
+    #[arg(long, value_enum, default_value = "random")]
+    pub balance: Balance,
+    /// Leaves the baselines out: the oracle alone to compare with.
+    #[arg(long)]
+    pub no_baselines: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0).ok_or_else(|| "a number above 0".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..1.0).contains(n)).ok_or_else(|| "a share, 0 or more and below 1".to_owned())
+}
+
+// === impl Replay ===
+
+impl Replay {
+    /// What these flags ask for.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn plan(&self) -> Result<Plan, String> {
+        let config = match &self.config_file {
+            None => config::default_text().to_owned(),
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| format!("can't read the configuration {}: {error}", file.display()))?,
+        };
+        Ok(Plan {
+            replicas: self.replicas.into(),
+            engines: self.engines.into(),
+            engine: plan::engine(self.kv_tokens),
+            way: Way::Minds(self.sharing),
+            balance: self.balance,
+            gauging: self.gauging,
+            loss: self.loss,
+            seed: self.seed,
+            config,
+            patience: Duration::from_secs(1800),
+        })
+    }
+
+    /// The requests.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn requests(&self) -> Result<Vec<Recorded>, String> {
+        let mut requests = match &self.trace {
+            Some(path) => trace::read(path, self.limit)?,
+            None => workload::generate(self.workload, self.seed),
+        };
+        requests.truncate(self.limit.unwrap_or(usize::MAX));
+        let begin = requests.first().map_or(0.0, |first| first.timestamp);
+        if let Some(seconds) = self.duration {
+            requests.retain(|request| request.timestamp - begin <= seconds * 1000.0);
+        }
+        Ok(requests)
+    }
+
+    /// The pace for these requests, and the load that comes of it.
+    pub fn pace(&self, plan: &Plan, requests: &[Recorded]) -> Pace {
+        let demand = Demand::of(requests);
+        let speed = self.speed.unwrap_or_else(|| demand.speed(&plan.engine, plan.engines, self.load));
+        let load = demand.load(&plan.engine, plan.engines, speed);
+        Pace { demand, speed, load, tempo: Tempo::new(requests, speed, self.jitter, self.seed) }
+    }
+}
+
+/// How fast requests come.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// What the trace asks for.
+    pub demand: Demand,
+    /// Times faster than recorded.
+    pub speed: f64,
+    /// The load that comes of it.
+    pub load: f64,
+    /// The moments.
+    pub tempo: Tempo,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused() {
+        let bad: [&[&str]; 5] =
+            [&["--replicas", "0"], &["--loss", "1"], &["--speed", "-2"], &["--load", "inf"], &["--sharing", "some"]];
+        for flags in bad {
+            assert!(Flags::try_parse_from([&["replay"], flags].concat()).is_err(), "{flags:?}");
+        }
+        assert!(Flags::try_parse_from(["replay", "figures", "--quick"]).unwrap().command.is_some());
+    }
+
+    #[test]
+    fn the_speed_follows_from_the_load_and_the_load_from_the_speed() {
+        let flags =
+            |more: &[&str]| Flags::try_parse_from([&["replay", "--limit", "200"], more].concat()).unwrap().replay;
+        let by_load = flags(&["--load", "0.5"]);
+        let (plan, requests) = (by_load.plan().unwrap(), by_load.requests().unwrap());
+        let pace = by_load.pace(&plan, &requests);
+        assert!((pace.load - 0.5).abs() < 1e-9 && requests.len() == 200);
+        let speed = pace.speed.to_string();
+        assert!((flags(&["--speed", &speed]).pace(&plan, &requests).load - 0.5).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,78 @@
+//! Several runs of one trace: the flock itself, the oracle beside it, and the baselines.
+//!
+//! Must not know flags or how results are shown. Runs know nothing of each other, so they may run at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use super::plan::{Plan, Sharing, Way};
+use super::simulation;
+use super::tally::Outcome;
+use super::tempo::Tempo;
+use super::trace::Recorded;
+
+/// Runs at once, at most; each holds its own engines' prompts.
+const AT_ONCE: usize = 4;
+
+/// A flock beside others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What the flock came to.
+    #[serde(flatten)]
+    pub flock: Outcome,
+    /// One replica that knows everything at once.
+    pub oracle: Outcome,
+    /// Other ways, by name.
+    pub baselines: BTreeMap<&'static str, Outcome>,
+}
+
+/// The ways that a flock is compared with.
+pub const BASELINES: [(&str, Way); 4] = [
+    ("round-robin", Way::RoundRobin),
+    ("nothing-shared", Way::Minds(Sharing::None)),
+    ("cache-only", Way::Minds(Sharing::CacheOnly)),
+    ("load-only", Way::Minds(Sharing::LoadOnly)),
+];
+
+/// Runs the plan, the oracle and, where they are wanted, the baselines.
+///
+/// # Errors
+/// All that is wrong with the configuration.
+pub fn compare(plan: &Plan, baselines: bool, trace: &[Recorded], tempo: &Tempo) -> Result<Comparison, String> {
+    let others = BASELINES.iter().filter(|_| baselines);
+    let plans: Vec<Plan> =
+        [plan.clone(), plan.oracle()].into_iter().chain(others.map(|(_, way)| plan.by(*way))).collect();
+    let mut outcomes = all(&plans, trace, tempo)?.into_iter();
+    let (Some(flock), Some(oracle)) = (outcomes.next(), outcomes.next()) else {
+        return Err("a run was lost".to_owned());
+    };
+    let baselines = BASELINES.iter().map(|(name, _)| *name).zip(outcomes).collect();
+    Ok(Comparison { flock, oracle, baselines })
+}
+
+/// Runs all plans on one trace; outcomes in the order of the plans.
+///
+/// # Errors
+/// All that is wrong with a configuration.
+pub fn all(plans: &[Plan], trace: &[Recorded], tempo: &Tempo) -> Result<Vec<Outcome>, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((n, plan)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, plans.get(n)?))) {
+            done.push((n, simulation::run(plan, trace, tempo)));
+        }
+        done
+    };
+    let mut outcomes: Vec<(usize, Result<Outcome, String>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores.min(AT_ONCE).min(plans.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    if outcomes.len() != plans.len() {
+        return Err(format!("{} of {} runs failed; see above", plans.len() - outcomes.len(), plans.len()));
+    }
+    outcomes.sort_by_key(|(n, _)| *n);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+}

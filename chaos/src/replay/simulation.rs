@@ -1,0 +1,343 @@
+//! One run in virtual time: requests come to replicas, replicas choose engines, engines compute, and what each replica
+//! learns travels to the others.
+//!
+//! Must not know how a decision is made nor how a result is shown. One thread, one queue, all chance from the seed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use murmuration::chance::Chance;
+use murmuration::fleet::{LoadReport, Observation};
+use murmuration::id::Ticket;
+use murmuration::request::Outcome as End;
+use murmuration::scheduler::{Input, News};
+use murmuration::share::codec;
+use murmuration::time::Timestamp;
+
+use super::ages::Books;
+use super::lanes::{FLUSH, Lane, Lanes, Letter, ROUND};
+use super::plan::{Balance, Plan, Sharing, Way};
+use super::prompt;
+use super::queue::Queue;
+use super::replica::{self, Replica};
+use super::station::Station;
+use super::tally::{Outcome, Tally};
+use super::tempo::Tempo;
+use super::trace::Recorded;
+
+/// From a replica to an engine, or back.
+const HOP: Duration = Duration::from_millis(1);
+/// Engines are scraped this often.
+const SCRAPE: Duration = Duration::from_millis(50);
+/// Minds look at leases and trust this often.
+const TICK: Duration = Duration::from_millis(100);
+/// Each so many requests all replicas are asked what they would do.
+const ASKED_EACH: usize = 50;
+/// Questions at the end of each quiet second.
+const ASKED_QUIETLY: usize = 50;
+
+/// Something that happens.
+#[derive(Debug)]
+enum Happening {
+    /// A request comes, the n-th of the run.
+    Arrive(usize),
+    /// A quiet second is over, the n-th of the run.
+    Quiet(usize),
+    /// A request reaches its engine.
+    Reach { engine: usize, request: usize },
+    /// An engine's step is over.
+    Step(usize),
+    /// A replica reads an engine's metrics page.
+    Scrape { replica: usize, engine: usize },
+    /// What it read comes in.
+    Observed { replica: usize, engine: usize, page: Box<LoadReport> },
+    /// A replica sees an answer begin or end.
+    Told { replica: usize, request: usize, news: News },
+    /// A replica sends what is new by its streams.
+    Flush(usize),
+    /// A replica writes its gossip pages.
+    Round(usize),
+    /// A letter comes.
+    Came(Letter),
+    /// A hearer that missed something asks to be told everything after a number.
+    Again { from: usize, to: usize, after: u64 },
+    /// Every mind looks at leases, and loads are noted.
+    Tick,
+}
+
+/// A run under way.
+struct Simulation<'a> {
+    plan: &'a Plan,
+    trace: &'a [Recorded],
+    tempo: &'a Tempo,
+    queue: Queue<Happening>,
+    replicas: Vec<Replica>,
+    /// Whether a flush is planned, by replica.
+    flushing: Vec<bool>,
+    stations: Vec<Station>,
+    /// Who serves each request: its replica.
+    served_by: Vec<usize>,
+    lanes: Lanes,
+    books: Books,
+    tally: Tally,
+    balance: Chance,
+    last_arrival: Timestamp,
+}
+
+/// Replays `trace` at `tempo` as `plan` says.
+///
+/// # Errors
+/// All that is wrong with the configuration.
+pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, String> {
+    let replicas = (0..plan.replicas.max(1)).map(|n| Replica::new(n, plan)).collect::<Result<Vec<_>, _>>()?;
+    let mut simulation = Simulation {
+        plan,
+        trace,
+        tempo,
+        queue: Queue::default(),
+        flushing: vec![false; replicas.len()],
+        lanes: Lanes::new(replicas.len(), plan.loss, plan.seed),
+        replicas,
+        stations: (0..plan.engines.max(1)).map(|_| Station::new(plan.engine.clone(), plan.gauging)).collect(),
+        served_by: vec![0; trace.len()],
+        books: Books::default(),
+        tally: Tally::new(tempo.arrivals.len()),
+        balance: Chance::from_seed(plan.seed ^ 0x656e_766f_7900),
+        last_arrival: tempo.arrivals.last().map_or(Timestamp::ZERO, |last| last.0),
+    };
+    simulation.begin();
+    let end = simulation.go();
+    Ok(simulation.outcome(end))
+}
+
+// === impl Simulation ===
+
+impl Simulation<'_> {
+    fn begin(&mut self) {
+        for (n, &(at, _)) in self.tempo.arrivals.iter().enumerate() {
+            self.queue.plan(at, Happening::Arrive(n));
+        }
+        if self.plan.way == Way::RoundRobin {
+            return self.queue.plan(Timestamp::ZERO, Happening::Tick);
+        }
+        for (n, &(at, _)) in self.tempo.quiets.iter().enumerate() {
+            self.queue.plan(at, Happening::Quiet(n));
+        }
+        let sharing = self.plan.sharing();
+        let (replicas, engines) = (self.replicas.len(), self.stations.len());
+        // Nobody's rounds are in step with another's.
+        let phase = |n: usize, of: usize, round: Duration| Timestamp::ZERO + round * n as u32 / of as u32;
+        for (engine, keeper) in replica::keepers(replicas, engines).into_iter().enumerate() {
+            for replica in (0..replicas).filter(|&replica| replica == keeper || !sharing.keepers()) {
+                let first = if sharing.keepers() { 0 } else { replica };
+                let at = phase(engine * replicas + first, engines * replicas, SCRAPE);
+                self.queue.plan(at, Happening::Scrape { replica, engine });
+            }
+        }
+        for replica in (0..replicas).filter(|_| sharing.gossip() && replicas > 1) {
+            self.queue.plan(phase(replica, replicas, ROUND), Happening::Round(replica));
+        }
+        self.queue.plan(Timestamp::ZERO, Happening::Tick);
+    }
+
+    /// Lets everything happen; the moment of the last thing.
+    fn go(&mut self) -> Timestamp {
+        let latest = self.last_arrival + self.plan.patience;
+        let mut end = Timestamp::ZERO;
+        while !self.tally.all_finished() {
+            let Some((now, what)) = self.queue.next() else { break };
+            end = now;
+            if now > latest {
+                break;
+            }
+            self.happens(what, now);
+        }
+        end
+    }
+
+    fn happens(&mut self, what: Happening, now: Timestamp) {
+        match what {
+            Happening::Arrive(n) => self.arrive(n, now),
+            Happening::Quiet(n) => {
+                let next = self.tempo.quiets[n].1;
+                let asked = self.tempo.arrivals.iter().skip(next).take(ASKED_QUIETLY);
+                let asked: Vec<usize> = asked.map(|&(_, request)| request).collect();
+                asked.into_iter().for_each(|request| self.ask_everybody(request, now, true));
+            }
+            Happening::Reach { engine, request } => {
+                let computed = prompt::computed(request, &self.trace[request]);
+                if let Some(end) = self.stations[engine].submit(computed, now) {
+                    self.queue.plan(end, Happening::Step(engine));
+                }
+            }
+            Happening::Step(engine) => self.step(engine, now),
+            Happening::Scrape { replica, engine } => {
+                let page = Box::new(self.stations[engine].page());
+                self.queue.plan(now + HOP, Happening::Observed { replica, engine, page });
+                self.queue.plan(now + SCRAPE, Happening::Scrape { replica, engine });
+            }
+            Happening::Observed { replica, engine, page } => {
+                let observation = Observation { report: *page, age: HOP * 2 };
+                self.handle(replica, Input::Observed(replica::endpoint_id(engine), observation), now);
+            }
+            Happening::Told { replica, request, news } => {
+                self.handle(replica, Input::Told(Ticket(request as u64), news), now);
+            }
+            Happening::Flush(replica) => self.flush(replica, now),
+            Happening::Round(replica) => self.round(replica, now),
+            Happening::Came(letter) => self.came(&letter, now),
+            Happening::Again { from, to, after } => {
+                let Some(batch) = self.replicas[from].since(after, now) else { return };
+                self.books.sent(Lane::Stream, 1, codec::encode(&batch).map_or(0, |bytes| bytes.len()));
+                if let Some(at) = self.lanes.stream(from, to, batch.upto, now) {
+                    self.queue.plan(at, Happening::Came(Letter { lane: Lane::Stream, from, to, sent: now, batch }));
+                }
+            }
+            Happening::Tick => self.tick(now),
+        }
+    }
+
+    fn arrive(&mut self, n: usize, now: Timestamp) {
+        let request = self.tempo.arrivals[n].1;
+        self.tally.arrived(request, now);
+        if self.plan.way == Way::RoundRobin {
+            let engine = n % self.stations.len();
+            return self.queue.plan(now + HOP, Happening::Reach { engine, request });
+        }
+        if n % ASKED_EACH == ASKED_EACH - 1 {
+            self.ask_everybody(request, now, false);
+        }
+        let replica = match self.plan.balance {
+            Balance::RoundRobin => n % self.replicas.len(),
+            Balance::Random => self.balance.below(self.replicas.len()),
+        };
+        self.served_by[request] = replica;
+        let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
+        let engine = self.replicas[replica].dispatch(request, asked, now);
+        self.plan_flush(replica, now);
+        if let Some(engine) = engine {
+            self.queue.plan(now + HOP, Happening::Reach { engine, request });
+        }
+    }
+
+    fn ask_everybody(&mut self, request: usize, now: Timestamp, quiet: bool) {
+        let asked = prompt::asked(request, &self.trace[request], self.replicas[0].prefix());
+        let opinions: Vec<_> = self.replicas.iter_mut().map(|replica| replica.opinion(&asked, now)).collect();
+        self.tally.asked(opinions.windows(2).all(|pair| pair[0] == pair[1]), quiet);
+    }
+
+    fn step(&mut self, engine: usize, now: Timestamp) {
+        let (outputs, next) = self.stations[engine].step(now);
+        for output in outputs {
+            let request = output.id as usize;
+            if output.index == 0 {
+                let prompt = self.trace[request].input_length;
+                self.tally.first_token(request, prompt, output.cached_tokens as u64, now + HOP);
+                self.tell(request, News::FirstToken, now);
+            }
+            if output.finished {
+                self.tally.finished();
+                self.tell(request, News::Finished(End::Completed), now);
+            }
+        }
+        if let Some(end) = next {
+            self.queue.plan(end, Happening::Step(engine));
+        }
+    }
+
+    fn tell(&mut self, request: usize, news: News, now: Timestamp) {
+        if self.plan.way != Way::RoundRobin {
+            let replica = self.served_by[request];
+            self.queue.plan(now + HOP, Happening::Told { replica, request, news });
+        }
+    }
+
+    fn handle(&mut self, replica: usize, input: Input, now: Timestamp) {
+        self.replicas[replica].handle(input, now);
+        self.plan_flush(replica, now);
+    }
+
+    /// Plans a flush where there is something to tell and none is planned.
+    fn plan_flush(&mut self, replica: usize, now: Timestamp) {
+        let news = || self.replicas[replica].head() > self.lanes.sent(replica, (replica + 1) % self.replicas.len());
+        if self.plan.sharing().streams() && self.replicas.len() > 1 && !self.flushing[replica] && news() {
+            self.flushing[replica] = true;
+            self.queue.plan(now + FLUSH, Happening::Flush(replica));
+        }
+    }
+
+    fn flush(&mut self, from: usize, now: Timestamp) {
+        self.flushing[from] = false;
+        let mut told = None;
+        for to in (0..self.replicas.len()).filter(|&to| to != from) {
+            let after = self.lanes.sent(from, to);
+            // All peers have been told alike, but for one that just asked again.
+            if told.as_ref().is_none_or(|(known, _, _)| *known != after) {
+                let Some(batch) = self.replicas[from].since(after, now) else { continue };
+                let bytes = codec::encode(&batch).map_or(0, |bytes| bytes.len());
+                told = Some((after, batch, bytes));
+            }
+            let Some((_, batch, bytes)) = &told else { continue };
+            self.books.sent(Lane::Stream, 1, *bytes);
+            if let Some(at) = self.lanes.stream(from, to, batch.upto, now) {
+                let letter = Letter { lane: Lane::Stream, from, to, sent: now, batch: batch.clone() };
+                self.queue.plan(at, Happening::Came(letter));
+            }
+        }
+    }
+
+    fn round(&mut self, from: usize, now: Timestamp) {
+        for page in self.replicas[from].write_pages(now) {
+            let Ok(decoded) = codec::decode(&page.bytes) else { continue };
+            let batch = std::sync::Arc::new(decoded.batch);
+            self.books.sent(Lane::Gossip, self.replicas.len() as u64 - 1, page.bytes.len());
+            for to in (0..self.replicas.len()).filter(|&to| to != from) {
+                let at = self.lanes.gossip(now);
+                let letter = Letter { lane: Lane::Gossip, from, to, sent: now, batch: batch.clone() };
+                self.queue.plan(at, Happening::Came(letter));
+            }
+        }
+        self.queue.plan(now + ROUND, Happening::Round(from));
+    }
+
+    fn came(&mut self, letter: &Letter, now: Timestamp) {
+        self.books.came(letter, now);
+        if letter.lane == Lane::Stream
+            && let Some((way, after)) = self.lanes.came(letter, now)
+        {
+            self.queue.plan(now + way, Happening::Again { from: letter.from, to: letter.to, after });
+        }
+        self.handle(letter.to, Input::Heard(Box::new((*letter.batch).clone())), now);
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if self.plan.way != Way::RoundRobin {
+            (0..self.replicas.len()).for_each(|replica| self.handle(replica, Input::Tick, now));
+        }
+        if now <= self.last_arrival {
+            self.tally.loads(self.stations.iter().map(Station::requests));
+        }
+        self.queue.plan(now + TICK, Happening::Tick);
+    }
+
+    fn outcome(&self, end: Timestamp) -> Outcome {
+        let span = end.since(Timestamp::ZERO);
+        let answers = self.stations.iter().map(Station::answers).sum();
+        let work = Station::work(&self.plan.engine, self.tally.computed_tokens(), answers).as_secs_f64();
+        let could = self.last_arrival.since(Timestamp::ZERO).as_secs_f64() * self.stations.len() as f64;
+        let replicas = self.replicas.len();
+        let shares = replicas > 1 && !matches!(self.plan.sharing(), Sharing::None);
+        let mut lanes = BTreeMap::new();
+        if shares && self.plan.sharing().streams() {
+            lanes.insert("stream", self.books.report(Lane::Stream, &self.lanes, replicas, span));
+        }
+        if shares && self.plan.sharing().gossip() {
+            lanes.insert("gossip", self.books.report(Lane::Gossip, &self.lanes, replicas, span));
+        }
+        self.tally.outcome(end, work / could.max(1e-6), lanes)
+    }
+}
+
+#[cfg(test)]
+#[path = "simulation_tests.rs"]
+mod tests;
