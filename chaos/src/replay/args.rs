@@ -3,7 +3,6 @@
 //! Must not know what a run does with them beyond the plan that they make.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use murmuration::config;
@@ -139,7 +138,7 @@ impl Replay {
             loss: self.loss,
             seed: self.seed,
             config,
-            patience: Duration::from_secs(1800),
+            patience: plan::PATIENCE,
         })
     }
 

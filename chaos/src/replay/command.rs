@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 
-use super::args::{Command, Flags, Replay};
+use super::args::{Command, Figures, Flags, Replay};
 use super::experiment::{self, Comparison};
-use super::report;
+use super::{figures, report};
 
 /// What was run, beside what it came to.
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ struct Run {
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
     let done = match &flags.command {
-        Some(Command::Figures(_)) => Err("not yet".to_owned()),
+        Some(Command::Figures(flags)) => show(flags),
         None => replay(&flags.replay),
     };
     match done {
@@ -51,6 +51,14 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn show(flags: &Figures) -> Result<String, String> {
+    let rows = figures::run(flags)?;
+    if flags.json {
+        return serde_json::to_string(&rows).map_err(|error| error.to_string());
+    }
+    Ok(figures::table(&rows))
 }
 
 fn replay(flags: &Replay) -> Result<String, String> {

@@ -11,6 +11,7 @@ pub mod ages;
 pub mod args;
 pub mod command;
 pub mod experiment;
+pub mod figures;
 pub mod lanes;
 pub mod plan;
 pub mod prompt;

@@ -13,6 +13,8 @@ use crate::engine::EngineConfig;
 const BLOCK_TOKENS: usize = super::trace::ID_TOKENS as usize;
 /// Tokens that an engine's KV cache holds where nothing else is said.
 pub const KV_TOKENS: usize = 2 << 20;
+/// How long a run goes on after its last arrival, where nothing else is said.
+pub const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// What replicas tell each other, and by which lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,8 +25,11 @@ pub enum Sharing {
     Streams,
     /// Everything, by gossip alone.
     Gossip,
-    /// Nothing: every replica scrapes every engine and knows only what it dispatched itself.
+    /// Nothing, and nobody knows that there are others: every replica scrapes every engine and knows only what it
+    /// dispatched itself.
     None,
+    /// Everything, but no lane carries anything: every replica scrapes every engine and knows that it is alone.
+    Cut,
     /// Dispatches and load by both lanes, and not where prefixes are.
     LoadOnly,
     /// Where prefixes are by both lanes, and no load: every replica scrapes every engine.
@@ -135,7 +140,12 @@ impl Sharing {
 
     /// Whether each engine has one keeper; else everybody scrapes.
     pub fn keepers(self) -> bool {
-        !matches!(self, Self::None | Self::CacheOnly)
+        !matches!(self, Self::None | Self::Cut | Self::CacheOnly)
+    }
+
+    /// Whether there are others to tell, whatever becomes of it.
+    pub fn tries(self) -> bool {
+        self != Self::None
     }
 
     /// What is left of a word where not everything is shared.

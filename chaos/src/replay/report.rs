@@ -11,8 +11,8 @@ use super::tally::Outcome;
 pub fn table(comparison: &Comparison) -> String {
     let Comparison { flock, oracle, baselines } = comparison;
     let mut text = format!(
-        "{:<16} {:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>8} {:>8}\n",
-        "", "hit", "ttft mean", "p50", "p99", "load cov", "work", "agree", "quiet", "hit/ora", "ttft/ora"
+        "{:<16} {:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
+        "", "hit", "ttft mean", "p50", "p99", "load cov", "work", "agree", "quiet", "equal", "hit/ora", "ttft/ora"
     );
     let others = baselines.iter().map(|(name, outcome)| (*name, outcome));
     for (name, outcome) in [("flock", flock), ("oracle", oracle)].into_iter().chain(others) {
@@ -40,7 +40,7 @@ fn row(text: &mut String, name: &str, outcome: &Outcome, oracle: &Outcome) {
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1}%", share * 100.0));
     let _ = writeln!(
         text,
-        "{name:<16} {:>7.4} {:>8.3}s {:>8.3}s {:>8.3}s {:>8.3} {:>6.3} {:>7} {:>7} {:>8.3} {:>8.3}{}",
+        "{name:<16} {:>7.4} {:>8.3}s {:>8.3}s {:>8.3}s {:>8.3} {:>6.3} {:>7} {:>7} {:>7} {:>8.3} {:>8.3}{}",
         outcome.hit,
         outcome.ttft_mean_s,
         outcome.ttft_p50_s,
@@ -49,6 +49,7 @@ fn row(text: &mut String, name: &str, outcome: &Outcome, oracle: &Outcome) {
         outcome.work,
         percent(outcome.agreement),
         percent(outcome.agreement_quiet),
+        percent(outcome.agreement_equal),
         outcome.hit / oracle.hit.max(1e-9),
         outcome.ttft_mean_s / oracle.ttft_mean_s.max(1e-9),
         if outcome.unfinished > 0 { format!("  {} unfinished", outcome.unfinished) } else { String::new() }

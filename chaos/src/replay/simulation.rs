@@ -16,13 +16,13 @@ use murmuration::time::Timestamp;
 
 use super::ages::Books;
 use super::lanes::{FLUSH, Lane, Lanes, Letter, ROUND};
-use super::plan::{Balance, Plan, Sharing, Way};
+use super::plan::{Balance, Plan, Way};
 use super::prompt;
 use super::queue::Queue;
 use super::replica::{self, Replica};
 use super::station::Station;
-use super::tally::{Outcome, Tally};
-use super::tempo::Tempo;
+use super::tally::{Outcome, Tally, When};
+use super::tempo::{QUIET, Tempo};
 use super::trace::Recorded;
 
 /// From a replica to an engine, or back.
@@ -35,6 +35,8 @@ const TICK: Duration = Duration::from_millis(100);
 const ASKED_EACH: usize = 50;
 /// Questions at the end of each quiet second.
 const ASKED_QUIETLY: usize = 50;
+/// Questions when everything is over.
+const ASKED_AT_LAST: usize = 200;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -152,7 +154,21 @@ impl Simulation<'_> {
             }
             self.happens(what, now);
         }
+        if self.tally.all_finished() && self.plan.way != Way::RoundRobin {
+            self.settle(end);
+        }
         end
+    }
+
+    /// Lets a second pass in which everything is heard, and asks all replicas what they would do now.
+    fn settle(&mut self, end: Timestamp) {
+        while let Some((now, what)) = self.queue.next() {
+            if now > end + QUIET {
+                let asked: Vec<usize> = self.tempo.arrivals.iter().rev().take(ASKED_AT_LAST).map(|&(_, r)| r).collect();
+                return asked.into_iter().for_each(|request| self.ask_everybody(request, now, When::Over));
+            }
+            self.happens(what, now);
+        }
     }
 
     fn happens(&mut self, what: Happening, now: Timestamp) {
@@ -162,7 +178,7 @@ impl Simulation<'_> {
                 let next = self.tempo.quiets[n].1;
                 let asked = self.tempo.arrivals.iter().skip(next).take(ASKED_QUIETLY);
                 let asked: Vec<usize> = asked.map(|&(_, request)| request).collect();
-                asked.into_iter().for_each(|request| self.ask_everybody(request, now, true));
+                asked.into_iter().for_each(|request| self.ask_everybody(request, now, When::Quiet));
             }
             Happening::Reach { engine, request } => {
                 let computed = prompt::computed(request, &self.trace[request]);
@@ -205,7 +221,7 @@ impl Simulation<'_> {
             return self.queue.plan(now + HOP, Happening::Reach { engine, request });
         }
         if n % ASKED_EACH == ASKED_EACH - 1 {
-            self.ask_everybody(request, now, false);
+            self.ask_everybody(request, now, When::Loaded);
         }
         let replica = match self.plan.balance {
             Balance::RoundRobin => n % self.replicas.len(),
@@ -220,10 +236,10 @@ impl Simulation<'_> {
         }
     }
 
-    fn ask_everybody(&mut self, request: usize, now: Timestamp, quiet: bool) {
+    fn ask_everybody(&mut self, request: usize, now: Timestamp, when: When) {
         let asked = prompt::asked(request, &self.trace[request], self.replicas[0].prefix());
         let opinions: Vec<_> = self.replicas.iter_mut().map(|replica| replica.opinion(&asked, now)).collect();
-        self.tally.asked(opinions.windows(2).all(|pair| pair[0] == pair[1]), quiet);
+        self.tally.asked(opinions.windows(2).all(|pair| pair[0] == pair[1]), when);
     }
 
     fn step(&mut self, engine: usize, now: Timestamp) {
@@ -326,7 +342,7 @@ impl Simulation<'_> {
         let work = Station::work(&self.plan.engine, self.tally.computed_tokens(), answers).as_secs_f64();
         let could = self.last_arrival.since(Timestamp::ZERO).as_secs_f64() * self.stations.len() as f64;
         let replicas = self.replicas.len();
-        let shares = replicas > 1 && !matches!(self.plan.sharing(), Sharing::None);
+        let shares = replicas > 1 && self.plan.sharing().tries();
         let mut lanes = BTreeMap::new();
         if shares && self.plan.sharing().streams() {
             lanes.insert("stream", self.books.report(Lane::Stream, &self.lanes, replicas, span));

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::replay::plan::{Gauging, engine};
+use crate::replay::plan::{Gauging, Sharing, engine};
 use crate::replay::tempo::Demand;
 use crate::replay::workload::{Workload, generate};
 
@@ -76,8 +76,8 @@ fn lost_letters_are_counted_and_asked_for_again() {
 #[test]
 fn every_way_serves_everybody() {
     let (trace, tempo) = chat(120);
-    let ways = [Sharing::Full, Sharing::Streams, Sharing::Gossip, Sharing::None, Sharing::LoadOnly, Sharing::CacheOnly];
-    for way in ways.map(Way::Minds).into_iter().chain([Way::RoundRobin]) {
+    let ways = <Sharing as clap::ValueEnum>::value_variants().iter().map(|sharing| Way::Minds(*sharing));
+    for way in ways.chain([Way::RoundRobin]) {
         let outcome = run(&plan(3, Sharing::Full).by(way), &trace, &tempo).unwrap();
         assert_eq!((outcome.requests, outcome.unfinished), (120, 0), "{way:?}");
     }

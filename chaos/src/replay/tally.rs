@@ -33,6 +33,8 @@ pub struct Outcome {
     pub agreement: Option<f64>,
     /// The same, asked after a second without arrivals.
     pub agreement_quiet: Option<f64>,
+    /// The same, asked a second after everything is over: all have heard the same.
+    pub agreement_equal: Option<f64>,
     /// What the lanes did; empty where there is nobody to tell.
     pub lanes: BTreeMap<&'static str, LaneReport>,
 }
@@ -44,9 +46,19 @@ pub struct Tally {
     prompt_tokens: u64,
     cached_tokens: u64,
     cov: Mean,
-    agreed: Mean,
-    agreed_quiet: Mean,
+    agreed: [Mean; 3],
     finished: usize,
+}
+
+/// When all replicas are asked the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In the middle of everything.
+    Loaded,
+    /// After a second without arrivals.
+    Quiet,
+    /// A second after everything is over.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,8 +83,7 @@ impl Tally {
             prompt_tokens: 0,
             cached_tokens: 0,
             cov: Mean::default(),
-            agreed: Mean::default(),
-            agreed_quiet: Mean::default(),
+            agreed: Default::default(),
             finished: 0,
         }
     }
@@ -110,9 +121,8 @@ impl Tally {
     }
 
     /// All replicas were asked the same.
-    pub fn asked(&mut self, agreed: bool, quiet: bool) {
-        let mean = if quiet { &mut self.agreed_quiet } else { &mut self.agreed };
-        mean.add(f64::from(u8::from(agreed)));
+    pub fn asked(&mut self, agreed: bool, when: When) {
+        self.agreed[when as usize].add(f64::from(u8::from(agreed)));
     }
 
     /// The sum of it, at the run's end; `work` and `lanes` are known to others.
@@ -136,8 +146,9 @@ impl Tally {
             ttft_p99_s: at(0.99),
             load_cov: self.cov.value().unwrap_or(0.0),
             work,
-            agreement: self.agreed.value(),
-            agreement_quiet: self.agreed_quiet.value(),
+            agreement: self.agreed[When::Loaded as usize].value(),
+            agreement_quiet: self.agreed[When::Quiet as usize].value(),
+            agreement_equal: self.agreed[When::Over as usize].value(),
             lanes,
         }
     }
