@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::chance::Chance;
+use crate::chance::{Chance, mix};
 use crate::fleet::{Endpoint, InFlight, Trust};
 use crate::id::{BlockHash, EndpointId, Slot};
 use crate::prefix::{PrefixChain, PrefixMatch};
@@ -45,10 +45,10 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
     endpoints.iter().enumerate().map(row).collect()
 }
 
-/// A request of `blocks` blocks of 64 tokens; its chain starts with `seed`.
+/// A request of `blocks` blocks of 64 tokens; its chain follows from `seed`.
 pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
     let mut request = InferenceRequest { content_hash: seed, ..InferenceRequest::default() };
-    let hashes = (0..blocks as u64).map(|i| BlockHash(seed.wrapping_add(i))).collect();
+    let hashes = (0..blocks as u64).map(|i| BlockHash(mix(seed.wrapping_add(i)))).collect();
     request.prompt.chain = PrefixChain::from_blocks(64, hashes);
     request.prompt.tokens = 64 * blocks as u64;
     request
@@ -57,7 +57,7 @@ pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
 /// Names of the rows that a filter keeps.
 pub(crate) fn kept(filter: &impl Filter, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<String> {
     let mut keep = vec![true; rows.len()];
-    filter.filter(&Ask { request }, rows, &mut keep);
+    filter.filter(&Ask::sure(request), rows, &mut keep);
     let names = rows.iter().zip(keep).filter(|(_, keep)| *keep);
     names.map(|(row, _)| row.endpoint.id.name().to_owned()).collect()
 }
@@ -65,7 +65,7 @@ pub(crate) fn kept(filter: &impl Filter, request: &InferenceRequest, rows: &[Can
 /// What a scorer gives.
 pub(crate) fn scores(scorer: &impl Scorer, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<f64> {
     let mut scores = vec![0.0; rows.len()];
-    scorer.score(&Ask { request }, rows, &mut scores);
+    scorer.score(&Ask::sure(request), rows, &mut scores);
     scores
 }
 
@@ -78,6 +78,6 @@ pub(crate) fn picked(
 ) -> Vec<usize> {
     let mut chosen = Vec::new();
     let mut chance = Chance::from_seed(request.content_hash);
-    picker.pick(&Ask { request }, rows, totals, &mut chance, &mut chosen);
+    picker.pick(&Ask::sure(request), rows, totals, &mut chance, &mut chosen);
     chosen
 }

@@ -8,12 +8,17 @@ use crate::fleet::{Adapters, Endpoint, InFlight, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
+use crate::schedule::doubt::{Doubt, first_key};
 
 /// The question put to the plugins.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// The request.
     pub request: &'a InferenceRequest,
+    /// What decides among equals.
+    pub key: u64,
+    /// How far the rows may be off.
+    pub doubt: Doubt,
 }
 
 /// One endpoint as the plugins see it. Rows come ordered by [`crate::id::EndpointId`], so an index into them means the
@@ -40,6 +45,15 @@ pub struct Candidate<'a> {
     pub trust: Trust,
     /// The report's age; `None` where there is none.
     pub age: Option<Duration>,
+}
+
+// === impl Ask ===
+
+impl<'a> Ask<'a> {
+    /// The question where all is known that others did, and nobody holds anything yet.
+    pub fn sure(request: &'a InferenceRequest) -> Self {
+        Self { request, key: first_key(request), doubt: Doubt::None }
+    }
 }
 
 // === impl Candidate ===

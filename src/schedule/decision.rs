@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::fleet::{InFlight, Trust};
 use crate::id::EndpointId;
 use crate::prefix::PrefixMatch;
+use crate::schedule::Doubt;
 
 /// Which part of a request's life an endpoint is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -74,6 +75,8 @@ pub struct Explanation {
     pub unreachable: usize,
     /// Saturation of the candidates; `1.0` and more is full.
     pub saturation: f64,
+    /// How far the view may have been off.
+    pub doubt: Doubt,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
 }

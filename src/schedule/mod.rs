@@ -5,6 +5,7 @@
 pub mod candidate;
 pub mod cycle;
 pub mod decision;
+pub mod doubt;
 pub mod profile;
 pub mod saturation;
 pub mod view;
@@ -12,5 +13,6 @@ pub mod view;
 pub use candidate::{Ask, Candidate};
 pub use cycle::Profiles;
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
+pub use doubt::Doubt;
 pub use profile::SchedulingProfile;
 pub use view::View;

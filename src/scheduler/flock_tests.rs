@@ -11,10 +11,20 @@ struct Replica {
     told: u64,
 }
 
+/// A mind with the default configuration's plugins.
+fn real() -> Scheduler {
+    let profiles = crate::config::read("", "default", &crate::config::Catalog::builtin()).unwrap().profiles;
+    Scheduler::new(profiles, settings())
+}
+
 impl Replica {
     fn new(name: &str, life: u64) -> Self {
+        Self::with(name, life, scheduler())
+    }
+
+    fn with(name: &str, life: u64, mind: Scheduler) -> Self {
         let voice = Speaker::new(ReplicaId(name.into()), Incarnation(life));
-        let mut replica = Self { mind: scheduler(), voice, told: 0 };
+        let mut replica = Self { mind, voice, told: 0 };
         (0..4).for_each(|n| drop(replica.handle(upsert(n), 0)));
         replica
     }
@@ -123,7 +133,71 @@ fn a_joiner_that_is_told_history_knows_what_the_dead_placed() {
     assert_eq!(picked(&joiner.handle(ask(1, 7, 40), 21)), first);
 }
 
+#[test]
+fn minds_that_hear_nothing_of_each_other_still_send_a_conversation_to_one_endpoint() {
+    let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
+    for (n, waiting) in [(0, 1), (1, 0), (2, 1), (3, 0)] {
+        a.handle(report(n, waiting), 1);
+        b.handle(report(n, 1 - waiting), 1);
+    }
+    for prompt in 0..40 {
+        // The second turn comes to the other replica, and its loads look otherwise.
+        let turns =
+            [a.handle(ask(prompt, prompt, 20), 10), b.handle(ask(prompt, prompt, 30), 10)].map(|out| picked(&out));
+        assert_eq!(turns[0], turns[1]);
+        a.handle(Input::Told(Ticket(prompt), News::Finished(Outcome::Completed)), 11);
+        b.handle(Input::Told(Ticket(prompt), News::Finished(Outcome::Completed)), 11);
+    }
+}
+
+#[test]
+fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
+    let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
+    let doubt = |out: &Outbox| out.answers[0].1.as_ref().unwrap().explanation.doubt;
+    assert_eq!(doubt(&a.handle(ask(1, 1, 20), 100)), Doubt::Alone);
+    b.handle(report(0, 0), 150);
+    tell(&mut b, &mut a, 200);
+    assert_eq!(doubt(&a.handle(ask(2, 2, 20), 200)), Doubt::None);
+    for n in 3..12 {
+        b.handle(ask(n, n, 20), 300);
+    }
+    tell(&mut b, &mut a, 301);
+    assert!(matches!(doubt(&a.handle(ask(20, 3, 20), 302)), Doubt::Crowd(_)));
+    assert_eq!(doubt(&a.handle(ask(21, 3, 20), 20_000)), Doubt::None, "a crowd of long ago");
+    a.handle(Input::PeerLost(ReplicaId("b".into()), Incarnation(1)), 20_001);
+    assert_eq!(doubt(&a.handle(ask(22, 3, 20), 20_002)), Doubt::Alone);
+}
+
 proptest! {
+    /// The same of the plugins that decide by default, in crowds too.
+    #[test]
+    fn equal_views_of_a_crowd_answer_alike(steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60)) {
+        let mut flock = [Replica::with("a", 1, real()), Replica::with("b", 1, real())];
+        for (step, (what, n, prompt, blocks)) in steps.into_iter().enumerate() {
+            let (millis, ticket) = (1 + step as u64, step as u64);
+            let (first, second) = flock.split_at_mut(1);
+            let (one, other) = if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
+            match what {
+                0 => drop(one.handle(report(n, prompt as u32), millis)),
+                _ => drop(one.handle(ask(ticket, prompt, blocks), millis)),
+            }
+            tell(one, other, millis);
+            tell(other, one, millis);
+        }
+        let now = Timestamp::from_millis(100);
+        for prompt in 0..6 {
+            let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
+            let [a, b] = &mut flock;
+            let (one, other) = (a.mind.decide(&request, now).unwrap(), b.mind.decide(&request, now).unwrap());
+            // Who has dispatched all by itself was never told anything, and thinks that it is alone.
+            if one.explanation.doubt == other.explanation.doubt {
+                prop_assert_eq!(one.legs, other.legs);
+            } else {
+                prop_assert!([one.explanation.doubt, other.explanation.doubt].contains(&Doubt::Alone));
+            }
+        }
+    }
+
     /// Two minds that have heard everything of each other answer alike, whoever dispatched and whoever scraped.
     #[test]
     fn equal_views_answer_alike(steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60)) {

@@ -58,6 +58,7 @@ impl Scheduler {
                     self.index.insert(slot, &placement.anchors);
                 }
                 if fact.age <= DISPATCH_COUNTS {
+                    self.crowd.dispatched(now - fact.age);
                     let measured = self.fleet.get(slot).and_then(Entry::measured);
                     self.peers.dispatched(origin, placement.endpoint, now - fact.age, measured);
                     self.refold(placement.endpoint);

@@ -7,6 +7,7 @@
 //! It must not know mailboxes, sockets, or who sent an input.
 
 mod closing;
+mod crowd;
 mod hearing;
 pub mod input;
 pub mod ledger;
@@ -30,8 +31,10 @@ use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
 use crate::prefix::{PrefixIndex, anchors};
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::{Explanation, Target};
+use crate::schedule::doubt::own_key;
 use crate::schedule::saturation::{saturation, sheds};
-use crate::schedule::{Ask, Decision, Profiles, View};
+use crate::schedule::{Ask, Decision, Doubt, Profiles, View};
+use crate::scheduler::crowd::Crowd;
 use crate::scheduler::ledger::Hold;
 use crate::scheduler::saying::Said;
 use crate::share::Peers;
@@ -69,6 +72,7 @@ pub struct Scheduler {
     recent: Recent,
     peers: Peers,
     said: Said,
+    crowd: Crowd,
     /// Scratch column of prefix matches, by slot.
     matches: Vec<u32>,
 }
@@ -87,6 +91,7 @@ impl Scheduler {
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
             said: Said::new(settings.sharing),
+            crowd: Crowd::default(),
             matches: Vec::new(),
             settings,
         }
@@ -205,8 +210,9 @@ impl Scheduler {
         self.matches.resize(self.fleet.width(), 0);
         if self.settings.prefix.enabled {
             self.index.walk(request.prompt.chain.anchors(), &mut self.matches);
-            self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         }
+        let (key, doubt) = (own_key(request, &self.matches), self.doubt(now));
+        self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         let view = View::new(&self.fleet, request, &self.matches, now);
         if view.rows.is_empty() {
             return Err(nobody(&self.fleet, &view));
@@ -225,11 +231,28 @@ impl Scheduler {
             asleep: view.asleep,
             unreachable: view.unreachable,
             saturation,
+            doubt,
             profiles: Vec::new(),
         };
         self.profiles
-            .decide(&Ask { request }, &view.rows, explanation)
+            .decide(&Ask { request, key, doubt }, &view.rows, explanation)
             .map_err(|explanation| filtered_out(&explanation))
+    }
+
+    /// How far the view may be off at `now`.
+    fn doubt(&self, now: Timestamp) -> Doubt {
+        let peers = self.peers.len() as f64;
+        if !self.settings.sharing {
+            return Doubt::None;
+        }
+        if self.peers.is_empty() {
+            return Doubt::Alone;
+        }
+        // Of those who come at one moment, the peers' share is not known here. A crowd is small, so the cast keeps its value.
+        match (self.crowd.others(now) * peers / (peers + 1.0)).round() as usize {
+            0 => Doubt::None,
+            unknown => Doubt::Crowd(unknown + 1),
+        }
     }
 
     fn reserve(
@@ -271,6 +294,7 @@ impl Scheduler {
         if self.settings.prefix.enabled {
             self.index.insert(slot, chain.anchors());
         }
+        self.crowd.dispatched(now);
         self.say_placement(slot, chain.anchors(), now, out);
         self.say_share(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();

@@ -159,6 +159,16 @@ impl Peers {
         self.peers.get(replica).filter(|peer| peer.incarnation == incarnation).map_or(0, |peer| peer.upto)
     }
 
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether nobody was heard, or all are lost.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// The peers, ordered by name.
     pub fn summary(&self, now: Timestamp) -> Vec<PeerSummary> {
         let summary = |(replica, peer): (&ReplicaId, &Peer)| PeerSummary {

@@ -2,32 +2,19 @@
 //!
 //! Must not know scorers. Where llm-d shuffles ties, this picker hashes: among equals the request's own key and the
 //! endpoint's name decide. So ties spread over the pool, and two requests that begin alike meet on one endpoint even
-//! while no cache knows their prefix.
+//! while no cache knows their prefix. Where the view may be off, more rows than ties are equals ([`super::equals`]).
 
-use crate::chance::{Chance, mix};
+use crate::chance::Chance;
 use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
-use crate::request::InferenceRequest;
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
-
-/// Totals no further apart than this are equal: a sum's last bits are no reason to prefer anybody.
-const TIE: f64 = 1e-9;
+use super::equals::{TIE, draw, in_doubt};
 
 /// `max-score-picker`.
 #[derive(Clone, Debug)]
 pub struct MaxScorePicker {
     count: usize,
-}
-
-/// The request's key for ties: how its prompt begins, or all of its content where there is no chain.
-fn key(request: &InferenceRequest) -> u64 {
-    request.prompt.chain.blocks().first().map_or(request.content_hash, |block| block.0)
-}
-
-/// How much this endpoint is the request's own among equals (rendezvous hashing).
-fn draw(key: u64, row: &Candidate<'_>) -> u64 {
-    mix(key ^ row.endpoint.id.key().0)
 }
 
 // === impl MaxScorePicker ===
@@ -41,7 +28,9 @@ impl Picker for MaxScorePicker {
         _: &mut Chance,
         chosen: &mut Vec<usize>,
     ) {
-        let key = key(ask.request);
+        if let Some(order) = in_doubt(ask, candidates, totals) {
+            return chosen.extend(order.into_iter().take(self.count));
+        }
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         if self.count == 1 {
             // The usual case needs no sorting.
@@ -53,7 +42,7 @@ impl Picker for MaxScorePicker {
         while let Some(&best) = rest.first().filter(|_| chosen.len() < self.count) {
             let ties = rest.iter().take_while(|&&i| totals[i] >= totals[best] - TIE).count().max(1);
             let (equals, others) = rest.split_at_mut(ties);
-            equals.sort_by_cached_key(|&i| (std::cmp::Reverse(draw(key, &candidates[i])), i));
+            equals.sort_by_cached_key(|&i| (std::cmp::Reverse(draw(ask, &candidates[i])), i));
             chosen.extend(equals.iter().take(self.count - chosen.len()));
             rest = others;
         }
@@ -73,9 +62,7 @@ impl PickerPlugin for MaxScorePicker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::BlockHash;
     use crate::plugin::testing::{endpoints, picked, request, rows};
-    use crate::prefix::PrefixChain;
 
     #[test]
     fn the_best_serves_and_fallbacks_follow_in_order() {
@@ -154,12 +141,5 @@ mod tests {
             let after = picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows, &[1.0; 9]);
             assert!(after == before || after == [8]);
         }
-    }
-
-    #[test]
-    fn the_key_is_the_first_block() {
-        let mut request = request(7, 0);
-        request.prompt.chain = PrefixChain::from_blocks(64, vec![BlockHash(42), BlockHash(43)]);
-        assert_eq!(key(&request), 42);
     }
 }

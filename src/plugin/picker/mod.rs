@@ -2,6 +2,7 @@
 //!
 //! Must not know where the scores came from.
 
+mod equals;
 pub mod max_score;
 pub mod random;
 pub mod weighted_random;

@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn the_first_profile_decodes() {
         let request = request(1, 0);
-        let stages = SingleProfileHandler.stages(&Ask { request: &request }, &["default".to_owned()]);
+        let stages = SingleProfileHandler.stages(&Ask::sure(&request), &["default".to_owned()]);
         assert_eq!(stages, [(0, Stage::Decode)]);
     }
 }

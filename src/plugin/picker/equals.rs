@@ -1,0 +1,145 @@
+//! Rows that count as equals although their totals differ, because the view may be off ([`Doubt`]); and the draw that
+//! decides among equals, alike on every replica.
+//!
+//! Must not know scorers, nor why the view may be off.
+
+use crate::chance::mix;
+use crate::schedule::{Ask, Candidate, Doubt};
+
+/// Totals no further apart than this are equal: a sum's last bits are no reason to prefer anybody.
+pub(super) const TIE: f64 = 1e-9;
+/// In a crowd, rows are equals of the best whose totals are less by no more than this share of it. Replayed bursts:
+/// a twentieth takes the herd apart, and a tenth and more costs cache hits.
+const NEARLY: f64 = 0.05;
+/// Alone, an endpoint is full whose queue is longer than this many times the mean, and
+const FULL_TIMES: f64 = 1.25;
+/// this many requests more. (Consistent hashing with bounded loads; the bound is on the queue, for requests that run make
+/// nobody wait.)
+const FULL_MORE: f64 = 1.5;
+/// Alone, an endpoint that holds so much more of the prompt than the middle one does is worth more than agreement.
+const OWN: f64 = 0.3;
+
+/// How much this endpoint is the request's own among equals (rendezvous hashing).
+pub(super) fn draw(ask: &Ask<'_>, row: &Candidate<'_>) -> u64 {
+    mix(ask.key ^ row.endpoint.id.key().0)
+}
+
+/// All rows, best first, where the view may be off; `None` where totals alone decide.
+pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) -> Option<Vec<usize>> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    let drawn = |i: usize| (std::cmp::Reverse(draw(ask, &rows[i])), i);
+    match ask.doubt {
+        Doubt::None => None,
+        Doubt::Crowd(most) => {
+            order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+            let best = totals[*order.first()?];
+            let least = best - (best.abs() * NEARLY).max(TIE);
+            // Rows at the cut whose totals tie are in or out by their draw, not by their place.
+            let equals = order.iter().take_while(|&&i| totals[i] >= least).count();
+            order[..equals].sort_by_cached_key(|&i| (std::cmp::Reverse(Total(totals[i])), drawn(i)));
+            order[..equals.min(most)].sort_by_cached_key(|&i| drawn(i));
+            Some(order)
+        }
+        Doubt::Alone => {
+            if holds_its_own(rows, totals)? {
+                return None;
+            }
+            let mean = rows.iter().map(|row| row.waiting).sum::<f64>() / rows.len() as f64;
+            let full = |row: &Candidate<'_>| row.waiting > mean * FULL_TIMES + FULL_MORE;
+            order.sort_by_cached_key(|&i| (full(&rows[i]), drawn(i)));
+            Some(order)
+        }
+    }
+}
+
+/// Whether the best row holds a good part of the prompt that others don't; `None` without rows.
+fn holds_its_own(rows: &[Candidate<'_>], totals: &[f64]) -> Option<bool> {
+    let best = (0..rows.len()).max_by(|&a, &b| totals[a].total_cmp(&totals[b]))?;
+    let mut held: Vec<u32> = rows.iter().map(|row| row.matched.blocks).collect();
+    held.sort_unstable();
+    let own = rows[best].matched.blocks.saturating_sub(held[held.len() / 2]);
+    Some(own > 0 && f64::from(own) >= OWN * f64::from(rows[best].matched.of))
+}
+
+/// A total in the order of numbers.
+#[derive(PartialEq)]
+struct Total(f64);
+
+impl Eq for Total {}
+
+impl PartialOrd for Total {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Total {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, request, rows};
+    use crate::prefix::PrefixMatch;
+
+    fn first(seed: u64, doubt: Doubt, rows: &[Candidate<'_>], totals: &[f64]) -> Option<usize> {
+        let request = request(seed, 10);
+        let ask = Ask { doubt, ..Ask::sure(&request) };
+        in_doubt(&ask, rows, totals).map(|order| {
+            assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), rows.len());
+            order[0]
+        })
+    }
+
+    #[test]
+    fn a_crowd_spreads_over_the_nearly_best_and_no_further() {
+        let endpoints = endpoints(5);
+        let (rows, totals) = (rows(&endpoints), [4.0, 3.9, 3.0, 3.95, 3.85]);
+        let mut seen = [0; 5];
+        (0..1000).for_each(|seed| seen[first(seed, Doubt::Crowd(3), &rows, &totals).unwrap_or(2)] += 1);
+        assert!([0, 1, 3].iter().all(|&i| (250..420).contains(&seen[i])), "{seen:?}");
+        assert_eq!((seen[2], seen[4]), (0, 0));
+        assert_eq!(first(1, Doubt::None, &rows, &totals), None);
+    }
+
+    #[test]
+    fn a_crowd_leaves_whoever_holds_the_prompt_alone() {
+        let endpoints = endpoints(3);
+        let rows = rows(&endpoints);
+        assert!((0..100).all(|seed| first(seed, Doubt::Crowd(3), &rows, &[3.0, 4.5, 3.0]) == Some(1)));
+    }
+
+    #[test]
+    fn whoever_is_alone_agrees_with_others_whose_loads_look_otherwise() {
+        let endpoints = endpoints(8);
+        let (calm, mut busy) = (rows(&endpoints), rows(&endpoints));
+        busy.iter_mut().enumerate().for_each(|(i, row)| row.waiting = (i % 2) as f64);
+        let totals = [1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 2.0];
+        let mirrored: Vec<f64> = totals.iter().rev().copied().collect();
+        for seed in 0..200 {
+            let (one, other) = (first(seed, Doubt::Alone, &calm, &totals), first(seed, Doubt::Alone, &busy, &mirrored));
+            assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn whoever_is_alone_passes_over_the_full_and_stays_where_the_prompt_is() {
+        let endpoints = endpoints(4);
+        let mut rows = rows(&endpoints);
+        rows[2].waiting = 9.0;
+        assert!((0..100).all(|seed| first(seed, Doubt::Alone, &rows, &[1.0; 4]) != Some(2)));
+        rows[2].matched = PrefixMatch { blocks: 5, of: 10 };
+        assert_eq!(first(1, Doubt::Alone, &rows, &[1.0, 1.0, 2.0, 1.0]), None, "totals decide");
+        rows.iter_mut().for_each(|row| row.matched = PrefixMatch { blocks: 5, of: 10 });
+        assert!(first(1, Doubt::Alone, &rows, &[1.0, 1.0, 2.0, 1.0]).is_some(), "everybody holds it");
+    }
+
+    #[test]
+    fn nobody_is_chosen_from_nobody() {
+        assert_eq!(first(1, Doubt::Alone, &[], &[]), None);
+        assert_eq!(first(1, Doubt::Crowd(2), &[], &[]), None);
+    }
+}
