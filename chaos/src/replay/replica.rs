@@ -81,7 +81,7 @@ impl Replica {
             saturation: blueprint.saturation,
             index_bytes_max: INDEX_BYTES_MAX,
             lease: LEASE,
-            sharing: plan.replicas > 1 && plan.sharing().tries(),
+            sharing: (plan.replicas > 1 || plan.sharing() == Sharing::Cut) && plan.sharing().tries(),
         };
         let mut replica = Self {
             mind: Scheduler::new(blueprint.profiles, settings),
