@@ -36,7 +36,7 @@ impl Profiles {
         ask: &Ask<'_>,
         candidates: &[Candidate<'_>],
         mut explanation: Explanation,
-    ) -> Result<Decision, Explanation> {
+    ) -> Result<Decision, Box<Explanation>> {
         let mut chance = Chance::from_seed(ask.request.content_hash);
         let mut legs = Vec::new();
         for (profile, stage) in self.handler.plugin.stages(ask, &self.names) {
@@ -44,12 +44,12 @@ impl Profiles {
             let run = profile.run(ask, candidates, &mut chance);
             explanation.profiles.push(run.explanation);
             if run.targets.is_empty() {
-                return Err(explanation);
+                return Err(Box::new(explanation));
             }
             legs.push(Leg { stage, targets: run.targets });
         }
         if legs.is_empty() {
-            return Err(explanation);
+            return Err(Box::new(explanation));
         }
         Ok(Decision { legs, explanation: Arc::new(explanation) })
     }

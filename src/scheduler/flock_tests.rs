@@ -168,6 +168,18 @@ fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
     assert_eq!(doubt(&a.handle(ask(22, 3, 20), 20_002)), Doubt::Alone);
 }
 
+#[test]
+fn the_last_one_left_trusts_its_view_once_engines_have_nothing_that_it_did_not_send() {
+    let mut last = Replica::with("a", 1, real());
+    let mut doubts = Vec::new();
+    for n in 0..200 {
+        (0..4).for_each(|endpoint| drop(last.handle(report(endpoint, 1), n)));
+        let out = last.handle(ask(n, n, 20), n);
+        doubts.push(out.answers[0].1.as_ref().unwrap().explanation.doubt);
+    }
+    assert_eq!((doubts[0], doubts[199]), (Doubt::Alone, Doubt::None));
+}
+
 proptest! {
     /// The same of the plugins that decide by default, in crowds too.
     #[test]

@@ -13,6 +13,7 @@ pub mod input;
 pub mod ledger;
 pub mod recent;
 mod saying;
+mod strangers;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use crate::schedule::{Ask, Decision, Doubt, Profiles, View};
 use crate::scheduler::crowd::Crowd;
 use crate::scheduler::ledger::Hold;
 use crate::scheduler::saying::Said;
+use crate::scheduler::strangers::Strangers;
 use crate::share::Peers;
 use crate::time::Timestamp;
 
@@ -73,6 +75,7 @@ pub struct Scheduler {
     peers: Peers,
     said: Said,
     crowd: Crowd,
+    strangers: Strangers,
     /// Scratch column of prefix matches, by slot.
     matches: Vec<u32>,
 }
@@ -92,6 +95,7 @@ impl Scheduler {
             peers: Peers::default(),
             said: Said::new(settings.sharing),
             crowd: Crowd::default(),
+            strangers: Strangers::new(),
             matches: Vec::new(),
             settings,
         }
@@ -246,7 +250,7 @@ impl Scheduler {
             return Doubt::None;
         }
         if self.peers.is_empty() {
-            return Doubt::Alone;
+            return if self.strangers.at_work() { Doubt::Alone } else { Doubt::None };
         }
         // Of those who come at one moment, the peers' share is not known here. A crowd is small, so the cast keeps its value.
         match (self.crowd.others(now) * peers / (peers + 1.0)).round() as usize {
@@ -295,6 +299,9 @@ impl Scheduler {
             self.index.insert(slot, chain.anchors());
         }
         self.crowd.dispatched(now);
+        if self.peers.is_empty() {
+            self.strangers.look(&self.fleet, now);
+        }
         self.say_placement(slot, chain.anchors(), now, out);
         self.say_share(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();

@@ -98,7 +98,8 @@ fn report(n: u16, waiting: u32) -> Input {
 }
 
 fn ask(ticket: u64, prompt: u64, blocks: u64) -> Input {
-    let chain = PrefixChain::from_blocks(64, (0..blocks).map(|i| BlockHash(prompt * 1000 + i)).collect());
+    let chain =
+        PrefixChain::from_blocks(64, (0..blocks).map(|i| BlockHash(crate::chance::mix(prompt * 1000 + i))).collect());
     let request = InferenceRequest {
         id: format!("r{ticket}"),
         prompt: Prompt { tokens: blocks * 64, chain },

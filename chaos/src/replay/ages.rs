@@ -97,7 +97,7 @@ impl Books {
 fn kind(record: &Record) -> &'static str {
     match record {
         Record::InFlight(_) => "in_flight",
-        Record::Placement(_) => "placement",
+        Record::Placement(_) | Record::Unplaced(_) => "placement",
         Record::Load(_) | Record::Unreachable(_) => "load",
     }
 }

@@ -98,7 +98,11 @@ impl Chart {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let bounds = |values: &mut dyn Iterator<Item = f64>| -> (f64, f64) {
             let (least, most) = values.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
-            if most > least { (least, most) } else { (least - 0.5, least + 0.5) }
+            match most > least {
+                true => (least, most),
+                false if least < f64::MAX => (least - 0.5, least + 0.5),
+                false => (0.0, 1.0),
+            }
         };
         let (left, right) = bounds(&mut points().map(|point| point.0));
         let (low, high) = bounds(&mut points().map(|point| point.1));

@@ -37,7 +37,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes what happens next.
-    pub fn next(&mut self) -> Option<(Timestamp, T)> {
+    pub fn take(&mut self) -> Option<(Timestamp, T)> {
         self.heap.pop().map(|Reverse(planned)| (planned.at, planned.what))
     }
 }
@@ -80,7 +80,7 @@ mod tests {
         for (at, what) in [(5, 'c'), (1, 'a'), (5, 'd'), (2, 'b')] {
             queue.plan(Timestamp::from_millis(at), what);
         }
-        let order: String = std::iter::from_fn(|| queue.next()).map(|(_, what)| what).collect();
+        let order: String = std::iter::from_fn(|| queue.take()).map(|(_, what)| what).collect();
         assert_eq!(order, "abcd");
     }
 }

@@ -147,7 +147,7 @@ impl Simulation<'_> {
         let latest = self.last_arrival + self.plan.patience;
         let mut end = Timestamp::ZERO;
         while !self.tally.all_finished() {
-            let Some((now, what)) = self.queue.next() else { break };
+            let Some((now, what)) = self.queue.take() else { break };
             end = now;
             if now > latest {
                 break;
@@ -162,7 +162,7 @@ impl Simulation<'_> {
 
     /// Lets a second pass in which everything is heard, and asks all replicas what they would do now.
     fn settle(&mut self, end: Timestamp) {
-        while let Some((now, what)) = self.queue.next() {
+        while let Some((now, what)) = self.queue.take() {
             if now > end + QUIET {
                 let asked: Vec<usize> = self.tempo.arrivals.iter().rev().take(ASKED_AT_LAST).map(|&(_, r)| r).collect();
                 return asked.into_iter().for_each(|request| self.ask_everybody(request, now, When::Over));
