@@ -40,7 +40,7 @@ pub struct Figures {
     /// The folder with `mooncake/` and `claude-code/`; where it is absent, traffic of the same kinds is made from the seed.
     #[arg(long, default_value = "../shared/traces")]
     pub traces: PathBuf,
-    /// Prints one JSON object instead of the table.
+    /// Leaves the table out: one JSON array of the rows, which else is the last line.
     #[arg(long)]
     pub json: bool,
 }

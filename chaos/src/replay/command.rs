@@ -55,10 +55,8 @@ pub fn main() -> ExitCode {
 
 fn show(flags: &Figures) -> Result<String, String> {
     let rows = figures::run(flags)?;
-    if flags.json {
-        return serde_json::to_string(&rows).map_err(|error| error.to_string());
-    }
-    Ok(figures::table(&rows))
+    let json = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+    Ok(if flags.json { json } else { format!("{}\n{json}", figures::table(&rows)) })
 }
 
 fn replay(flags: &Replay) -> Result<String, String> {

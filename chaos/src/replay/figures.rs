@@ -65,6 +65,7 @@ pub fn run(flags: &Figures) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     conversation(&scene(&chat, true, speed(&chat)), &mut rows)?;
     verbatim(&scene(&chat, false, speed(&chat)), &mut rows)?;
+    // "No collapse before 7x" is read as: at 6.9x the oracle's time is not doubled.
     for (times, bar) in [(3.0, 1.05), (5.0, 1.15), (6.0, 1.25), (6.9, 2.0)] {
         agents(&scene(&agentic, false, times), times, bar, &mut rows)?;
     }
