@@ -157,12 +157,16 @@ impl Scheduler {
         }
     }
 
-    fn observed(&mut self, endpoint: &EndpointId, observation: Observation, now: Timestamp, out: &mut Outbox) {
+    fn observed(&mut self, endpoint: &EndpointId, mut observation: Observation, now: Timestamp, out: &mut Outbox) {
         let geometry = observation.report.cache;
         let unfinished = observation.report.waiting.saturating_add(observation.report.running);
         let measured = now - observation.age;
         if let Some(entry) = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot)) {
-            self.said.load(entry, &observation.report, measured, &mut out.say);
+            let said = self.said.load(entry, &observation.report, measured, &mut out.say);
+            // A replica believes no finer of its endpoints than it tells of them.
+            if let Some(believed) = entry.report().filter(|_| !said && self.settings.sharing) {
+                observation.report.kv_usage = believed.kv_usage;
+            }
         }
         let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
         self.learn(slot, geometry, unfinished, measured, out);

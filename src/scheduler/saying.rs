@@ -31,25 +31,26 @@ impl Said {
     }
 
     /// Says an own reading of the endpoint in `entry`, when it differs from what is believed, when it settles dispatches
-    /// that no report knew, or when the last word is old.
+    /// that no report knew, or when the last word is old. `false` when it was not said.
     pub(super) fn load(
         &mut self,
         entry: &Entry,
         report: &LoadReport,
         measured: Timestamp,
         say: &mut Vec<(Record, Timestamp)>,
-    ) {
+    ) -> bool {
         if !self.sharing {
-            return;
+            return false;
         }
         let endpoint = entry.endpoint.id.key();
         let recent = self.loads.get(&endpoint).is_some_and(|at| measured.since(*at) < REPEAT_AFTER);
         let same = entry.report().is_some_and(|believed| !differs(believed, report));
         if recent && same && entry.unseen() == 0 {
-            return;
+            return false;
         }
         self.loads.insert(endpoint, measured);
         say.push((Record::Load(LoadWord { endpoint, report: report.clone() }), measured));
+        true
     }
 
     /// Says that a listener is gone, once.
