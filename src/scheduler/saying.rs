@@ -11,8 +11,9 @@ use crate::scheduler::{Outbox, Scheduler};
 use crate::share::{LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;
 
-/// A report that says nothing new is said again after this time, so that peers still see it as exact.
-const REPEAT_AFTER: Duration = Duration::from_millis(100);
+/// A report that says nothing new is said again after this time. Below the usual interval of scrapes, so that what peers
+/// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
+const REPEAT_AFTER: Duration = Duration::from_millis(40);
 /// KV use that differs by less is nothing new.
 const KV_QUANTUM: f64 = 0.01;
 

@@ -23,6 +23,8 @@ pub(super) enum Verb {
     ExtProc(ExtProcArgs),
     /// A whole way through Envoy: without a picker, with one that does nothing, and with ours.
     Envoy(EnvoyArgs),
+    /// Replicas that tell each other what they know: how old it is when it is heard, and what it costs.
+    Flock(FlockArgs),
     /// A replica that polls many engines' metrics pages.
     Scrape(ScrapeArgs),
     /// Serve ext-proc and do nothing: every message goes back as it came.
@@ -94,6 +96,26 @@ pub(super) struct EnvoyArgs {
 fn milliseconds(text: &str) -> Result<f64, String> {
     let ms = text.parse().ok().filter(|ms| (0.0..=1e5).contains(ms));
     ms.ok_or_else(|| format!("{text:?} is no time in ms; write 5 or 0.5"))
+}
+
+/// Flags of `flock`.
+#[derive(Debug, Args)]
+pub(super) struct FlockArgs {
+    /// Replicas of each tier.
+    #[arg(long, value_delimiter = ',', default_value = "1,3,8")]
+    pub(super) replicas: Vec<usize>,
+    /// Engines of the pool.
+    #[arg(long, default_value_t = 200)]
+    pub(super) endpoints: u16,
+    /// Requests a second over all replicas.
+    #[arg(long, default_value_t = 500.0)]
+    pub(super) rate: f64,
+    /// Facts whose age is measured.
+    #[arg(long, default_value_t = 200)]
+    pub(super) probes: usize,
+    /// How long each cost is measured.
+    #[arg(long, default_value_t = 10.0)]
+    pub(super) seconds: f64,
 }
 
 /// Flags of `scrape`.

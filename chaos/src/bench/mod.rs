@@ -11,6 +11,7 @@ mod cpu;
 mod decision;
 mod envoy;
 mod ext_proc;
+mod flock;
 mod pages;
 mod scrape;
 mod server;
@@ -55,6 +56,7 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::Decision(args) => decision::run(&args)?,
         Verb::Envoy(args) => waiting(envoy::run(&args))?,
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
+        Verb::Flock(args) => waiting(flock::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,
         Verb::ServeNoop(args) => return waiting(noop::serve(args.port)),
     };

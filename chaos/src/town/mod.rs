@@ -14,7 +14,7 @@ mod flock;
 mod ground;
 mod itself;
 mod page;
-mod pool_config;
+pub(crate) mod pool_config;
 mod ports;
 mod process;
 mod progress;

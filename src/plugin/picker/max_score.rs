@@ -2,7 +2,7 @@
 //!
 //! Must not know scorers. Where llm-d shuffles ties, this picker hashes: among equals the request's own key and the
 //! endpoint's name decide. So ties spread over the pool, and two requests that begin alike meet on one endpoint even
-//! while no cache knows their prefix. Where the view may be off, more rows than ties are equals ([`super::equals`]).
+//! while no cache knows their prefix. Where the view may be off, more rows than ties are equals (`equals.rs`).
 
 use crate::chance::Chance;
 use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
