@@ -1,0 +1,143 @@
+"""Real vLLM servers as processes: started, asked how they are, killed, and always ended.
+
+Must not know the tier. Each listens on loopback alone, and ends by itself even when nobody is left to end it.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from . import talk
+
+# How long a server may take to load; 30 to 60 s on a quiet machine, a multiple of that on a busy one.
+START_MAX = 420
+# A server whose parent was killed ends after this.
+LIFE_MAX = 3000
+# Requests that are computed at once, and all that a server takes in, waiting or not.
+BATCH = 8
+QUEUE = 16
+BLOCK = 32
+# Bytes for the KV cache: 512 blocks, 16,384 tokens of the tiny model.
+CACHE_BYTES = 16 << 20
+
+ENVIRONMENT = {
+    "VLLM_TARGET_DEVICE": "cpu",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "GLOO_SOCKET_IFNAME": "lo",
+    "PYTHONHASHSEED": "0",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+
+class Engine:
+    """One server."""
+
+    def __init__(self, name, lab, run):
+        self.name = name
+        self.lab = lab
+        self.log = run / f"{name}.log"
+        self.place = f"127.0.0.1:{_free_port()}"
+        self.process = None
+
+    def start(self):
+        """Starts it and does not wait."""
+        models = self.lab / "models"
+        port = self.place.rsplit(":", 1)[1]
+        command = ["timeout", "--kill-after=10", str(LIFE_MAX), "nice", "-n", "5", str(self.lab / "venv/bin/vllm"), "serve", str(models / "tiny")]
+        command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", port]
+        command += ["--enforce-eager", "--dtype", "float32", "--max-model-len", "8192"]
+        command += ["--max-num-seqs", str(BATCH), "--max-num-batched-tokens", "2048", "--max-num-queued-reqs", str(QUEUE)]
+        command += ["--block-size", str(BLOCK), "--kv-cache-memory-bytes", str(CACHE_BYTES), "--enable-prefix-caching"]
+        command += ["--enable-prompt-tokens-details", "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
+        command += ["--lora-modules", f"lora-a={models / 'lora-a'}", f"lora-b={models / 'lora-b'}"]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd=self.lab,
+            )
+
+    def wait(self):
+        """Waits until it serves."""
+        def serves():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}; {self.log} ends with\n{self.tail()}")
+            try:
+                return talk.ask(self.place, "/health", seconds=10).status == 200
+            except (OSError, talk.Hung):
+                return False
+        if not talk.eventually(serves, START_MAX, every=0.5):
+            raise RuntimeError(f"{self.name} does not serve after {START_MAX} s; see {self.log}")
+
+    def tail(self):
+        """The log's last lines."""
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-20:])
+
+    def signal_all(self, number):
+        """A signal to the server and all that it started."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def kill(self):
+        """As a machine that loses power: nothing of it stays."""
+        self.signal_all(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self):
+        """Ends it in order, and if need be without."""
+        if self.process is None:
+            return
+        self.signal_all(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            pass
+        self.signal_all(signal.SIGKILL)
+
+    def gauges(self):
+        """What its metrics page says: (running, waiting, share of the KV cache)."""
+        text = talk.ask(self.place, "/metrics", seconds=30).body.decode()
+        names = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
+        found = [re.search(rf"^vllm:{name}\{{[^}}]*\}} (\S+)$", text, re.M) for name in names]
+        if not all(found):
+            raise ValueError(f"the metrics page of {self.name} lacks one of {names}")
+        running, waiting, share = (float(one[1]) for one in found)
+        return int(running), int(waiting), share
+
+    def finished(self):
+        """Requests that it has answered since it was started."""
+        text = talk.ask(self.place, "/metrics", seconds=30).body.decode()
+        return int(sum(float(one) for one in re.findall(r"^vllm:request_success_total\{[^}]*\} (\S+)$", text, re.M)))
+
+    def tokens(self, prompt):
+        """How many tokens the server makes of a prompt."""
+        return talk.ask(self.place, "/tokenize", {"model": "tiny", "prompt": prompt}).json["count"]
+
+
+def _free_port():
+    """A port below the range of outgoing connections, so that a killed server finds it free when it comes back."""
+    for port in range(18_000 + os.getpid() % 2_000, 22_000):
+        if port in _free_port.given:
+            continue
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _free_port.given.add(port)
+        return port
+    raise RuntimeError("no free port on 127.0.0.1 between 18000 and 22000")
+
+
+_free_port.given = set()
