@@ -19,7 +19,7 @@ def run(report, tier):
         report.check(f"{route}: whole and streamed say the same, and the same as past the tier", alike, tier, route)
     for route in ROUTES:
         report.check(f"{route}: the answer of an adapter is that adapter's own", adapter, tier, route)
-    report.check("a long prompt of 5,000 words arrives whole", long_prompt, tier)
+    report.check("a long prompt of 3,500 words arrives whole", long_prompt, tier)
     report.check("vLLM's own errors pass through as they are", engine_errors, tier)
     report.check("a body that is no JSON is refused by the tier, and reaches no engine", no_json, tier)
 
@@ -71,8 +71,8 @@ def adapter(tier, route):
 
 
 def long_prompt(tier):
-    """Some 30 KB: more than one frame, and most of the context."""
-    body = ROUTES["completions"][1](words("long", 5_000), TOKENS)
+    """Some 20 KB, and most of the context."""
+    body = ROUTES["completions"][1](words("long", 3_500), TOKENS)
     answer = good(talk.ask(tier.public, "/v1/completions", body), TOKENS)
     past = good(talk.ask(tier.direct, "/v1/completions", body), TOKENS)
     must(answer.text == past.text, "through the tier it is another answer than past it")

@@ -23,8 +23,22 @@ RETURN_ASKS = 40
 def run(report, tier):
     """All of them, in this order: each leaves the tier as the next one needs it."""
     victim, other = tier.engines
-    report.check("an engine is killed under streams: its own are cut, the other's run to their end, none hangs", killed, tier, victim, other)
-    report.check("every replica calls it unreachable, and until then each request gets an answer", noticed, tier, victim)
+    with ThreadPoolExecutor(STREAMS) as pool:
+        asks = [pool.submit(_stream, tier, number) for number in range(STREAMS)]
+        report.check(
+            "an engine is killed under its streams: every replica calls it unreachable, and meanwhile each "
+            "request gets an answer",
+            killed,
+            tier,
+            victim,
+        )
+        report.check(
+            "the streams of the killed engine end cut, those of the other one whole, and none hangs",
+            cut,
+            tier,
+            other,
+            asks,
+        )
     report.check("requests go on with the other engine alone", alone, tier, other)
     report.check("the books balance without it", books, tier)
     victim.start()
@@ -32,45 +46,44 @@ def run(report, tier):
         report.check("requests go to it again", used_again, tier, victim)
 
 
-def killed(tier, victim, other):
-    """Which stream ran where, the replicas tell."""
-    with ThreadPoolExecutor(STREAMS) as pool:
-        asks = [pool.submit(_stream, tier, number) for number in range(STREAMS)]
-        def both_run():
-            return all(engine.gauges()[0] for engine in tier.engines)
-        must(talk.eventually(both_run, 60, every=0.02), "the streams never ran on both engines at once")
-        victim.kill()
-        ends = [ask.result() for ask in asks]
-    must(not any(isinstance(end, talk.Hung) for end in ends), f"{ends}")
-    decisions = tier.decisions()
-    whole = [end for end in ends if not isinstance(end, Exception) and end.error is None and end.status == 200]
-    for end in whole:
-        good(end, STREAM_TOKENS)
-    on_other = sum(decisions[end.id][1] is other for end in whole)
-    must(on_other == len(whole), "a stream on the killed engine looks whole")
-    must(0 < len(whole) < STREAMS, f"{len(whole)} of {STREAMS} streams were whole")
-    return f"{len(whole)} whole, {STREAMS - len(whole)} cut"
-
-
 def _stream(tier, number):
+    body = completion(words(f"stream {number}", 40), STREAM_TOKENS, streamed=True)
     try:
-        return talk.ask(tier.public, "/v1/completions", completion(words(f"stream {number}", 40), STREAM_TOKENS, streamed=True))
-    except (OSError, http.client.HTTPException, talk.Hung) as cut:
-        return cut
+        return talk.ask(tier.public, "/v1/completions", body)
+    except (OSError, http.client.HTTPException, talk.Hung) as end:
+        return end
 
 
-def noticed(tier, victim):
-    """A refused connection is an answer of the proxy; a silent one is none."""
+def killed(tier, victim):
+    """A refusal of the proxy is an answer; silence is none."""
+
+    def both_run():
+        return all(engine.gauges()[0] for engine in tier.engines)
+
+    must(talk.eventually(both_run, 60, every=0.02), "the streams never ran on both engines at once")
+    victim.kill()
     begun = time.monotonic()
-    lost = 0
-    number = 0
-    while any(row["reachable"] for row in tier.rows(victim)):
-        must(time.monotonic() - begun < SEEN_MAX, f"after {SEEN_MAX} s: {[row['reachable'] for row in tier.rows(victim)]}")
-        answer = talk.ask(tier.public, "/v1/completions", completion(words(f"noticed {number}", 30), 2))
+    asked = lost = 0
+    while asked == 0 or any(row["reachable"] for row in tier.rows(victim)):
+        must(time.monotonic() - begun < SEEN_MAX, f"after {SEEN_MAX} s some replica still believes in it")
+        answer = talk.ask(tier.public, "/v1/completions", completion(words(f"noticed {asked}", 30), 2))
         must(answer.status in (200, 502, 503, 504), f"{answer.status}: {answer.body[:200]!r}")
         lost += answer.status != 200
-        number += 1
-    return f"{number} requests meanwhile, {lost} of them refused"
+        asked += 1
+    return f"{asked} meanwhile, {asked - lost} of them with 200"
+
+
+def cut(tier, other, asks):
+    """Which stream ran where, the replicas tell."""
+    ends = [ask.result() for ask in asks]
+    must(not any(isinstance(end, talk.Hung) for end in ends), f"{ends}")
+    whole = [end for end in ends if not isinstance(end, Exception) and end.status == 200 and end.error is None]
+    for end in whole:
+        good(end, STREAM_TOKENS)
+    decisions = tier.decisions()
+    must(all(decisions[end.id][1] is other for end in whole), "a stream on the killed engine looks whole")
+    must(0 < len(whole) < STREAMS, f"{len(whole)} of {STREAMS} streams were whole")
+    return f"{len(whole)} whole, {STREAMS - len(whole)} cut"
 
 
 def alone(tier, other):
@@ -100,6 +113,6 @@ def used_again(tier, victim):
     for number in range(RETURN_ASKS):
         answer = good(talk.ask(tier.public, "/v1/completions", completion(words(f"again {number}", 40), 4)), 4)
         if tier.decisions()[answer.id][1] is victim:
-            must(victim.finished() > 0, f"a replica sent a request to {victim.name}, which has none")
+            must(talk.eventually(victim.finished, REST_MAX), f"{victim.name} had no request")
             return f"request {number + 1}"
     must(False, f"none of {RETURN_ASKS} requests did")

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 
-from . import talk
+from . import last_will, talk
 
 # How long a server may take to load; 30 to 60 s on a quiet machine, a multiple of that on a busy one.
 START_MAX = 420
@@ -51,28 +51,40 @@ class Engine:
         """Starts it and does not wait."""
         models = self.lab / "models"
         port = self.place.rsplit(":", 1)[1]
-        command = ["timeout", "--kill-after=10", str(LIFE_MAX), "nice", "-n", "5", str(self.lab / "venv/bin/vllm"), "serve", str(models / "tiny")]
+        command = ["timeout", "--kill-after=10", str(LIFE_MAX), "nice", "-n", "5"]
+        command += [str(self.lab / "venv/bin/vllm"), "serve", str(models / "tiny")]
         command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", port]
         command += ["--enforce-eager", "--dtype", "float32", "--max-model-len", "8192"]
-        command += ["--max-num-seqs", str(BATCH), "--max-num-batched-tokens", "2048", "--max-num-queued-reqs", str(QUEUE)]
+        command += ["--max-num-seqs", str(BATCH), "--max-num-batched-tokens", "2048"]
+        command += ["--max-num-queued-reqs", str(QUEUE)]
         command += ["--block-size", str(BLOCK), "--kv-cache-memory-bytes", str(CACHE_BYTES), "--enable-prefix-caching"]
         command += ["--enable-prompt-tokens-details", "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
         command += ["--lora-modules", f"lora-a={models / 'lora-a'}", f"lora-b={models / 'lora-b'}"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                command, env={**os.environ, **ENVIRONMENT}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, cwd=self.lab,
+                command,
+                env={**os.environ, **ENVIRONMENT},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.lab,
+                preexec_fn=last_will.ends_with_us,
             )
 
     def wait(self):
         """Waits until it serves."""
+
         def serves():
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.name} ended with {self.process.returncode}; {self.log} ends with\n{self.tail()}")
+                raise RuntimeError(
+                    f"{self.name} ended ({self.process.returncode}); {self.log} ends with\n{self.tail()}"
+                )
             try:
                 return talk.ask(self.place, "/health", seconds=10).status == 200
             except (OSError, talk.Hung):
                 return False
+
         if not talk.eventually(serves, START_MAX, every=0.5):
             raise RuntimeError(f"{self.name} does not serve after {START_MAX} s; see {self.log}")
 

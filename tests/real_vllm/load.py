@@ -3,6 +3,7 @@
 Must not know failures of processes.
 """
 
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,14 @@ from .answers import good
 from .prompts import ROUTES, chat, completion, words
 from .report import must
 
-# Groups with a shared head, and the requests of each: a prime and its neighbour, so that Envoy, which takes the replicas
-# in turn, brings each group to each replica.
+# Groups with a shared head, and the requests of each: five, so that Envoy, which takes the replicas in turn, brings
+# each group to each replica.
 GROUPS, ROUNDS = 5, 7
 HEAD_WORDS = 900
 # A burst that both engines take in (16 each) but can't compute at once (8 each).
-BURST, BURST_TOKENS = 24, 700
+BURST, BURST_TOKENS = 20, 1200
 # A burst far beyond what they take in.
-FLOOD, FLOOD_TOKENS = 96, 200
+FLOOD, FLOOD_TOKENS = 96, 400
 # Slow machines need time to come to rest; a quiet one needs less than a second.
 REST_MAX = 60
 
@@ -27,6 +28,7 @@ REST_MAX = 60
 def run(report, tier):
     """All of them."""
     report.check("at rest every replica reads both engines: EXACT, nothing running, nothing waiting", at_rest, tier)
+    report.check("each engine's metrics page is read by one replica alone", one_keeper, tier)
     report.check("shared prefixes meet on one engine, and vLLM finds them in its cache", prefixes, tier)
     report.check("in a burst every replica reads what vLLM's own metrics say", metrics, tier)
     report.check("every replica reads which adapters run", adapters, tier)
@@ -36,9 +38,11 @@ def run(report, tier):
 
 def at_rest(tier):
     """The geometry of the cache comes from the page too, so it is no made-up row."""
+
     def quiet():
         rows = [(engine, row) for engine in tier.engines for row in tier.rows(engine)]
         return all(row["trust"] == "EXACT" and row["reachable"] and _read(row) == (0, 0) for _, row in rows) and rows
+
     rows = talk.eventually(quiet, REST_MAX)
     must(rows, f"after {REST_MAX} s: {[tier.rows(engine) for engine in tier.engines]}")
     for engine, row in rows:
@@ -50,6 +54,26 @@ def at_rest(tier):
 def _read(row):
     report = row["report"] or {}
     return report.get("running"), report.get("waiting")
+
+
+def one_keeper(tier):
+    """vLLM's own access log tells: replicas keep their connections, so one connection is one replica."""
+
+    def readers(engine):
+        begun = engine.log.stat().st_size
+        time.sleep(1)
+        with open(engine.log, "rb") as log:
+            log.seek(begun)
+            return Counter(re.findall(r'(127\.0\.0\.1:\d+) - "GET /metrics', log.read().decode("utf-8", "replace")))
+
+    for engine in tier.engines:
+        found = {}
+
+        def one_reader():
+            found[engine] = readers(engine)
+            return len(found[engine]) == 1
+
+        must(talk.eventually(one_reader, REST_MAX), f"{engine.name}'s page is read over {dict(found[engine])}")
 
 
 def prefixes(tier):
@@ -68,46 +92,65 @@ def prefixes(tier):
         places[group].add(decisions[answer.id][1].name)
         # The last block of the head may hold the first token of a tail.
         least = shared[group] - engines.BLOCK if turn else 0
-        must((answer.cached_tokens or 0) >= least,
-             f"group {group}, round {turn}: {answer.cached_tokens} tokens cached of {shared[group]} shared")
+        must(
+            (answer.cached_tokens or 0) >= least,
+            f"group {group}, round {turn}: {answer.cached_tokens} tokens cached of {shared[group]} shared",
+        )
     must(all(len(one) == 1 for one in places), f"groups went to {places}")
     must(len(set.union(*places)) == len(tier.engines), f"all groups went to {places[0]}, the other engine had none")
     replicas = Counter(decisions[answer.id][0] for _, _, answer in asked)
     must(len(replicas) == len(tier.replicas), f"only {len(replicas)} replicas decided")
     # Envoy went where the replicas said.
     sent = Counter(decisions[answer.id][1] for _, _, answer in asked)
+
     def counted():
         return all(engine.finished() - old == sent[engine] for engine, old in zip(tier.engines, before))
-    must(talk.eventually(counted, REST_MAX), f"decisions: {[sent[engine] for engine in tier.engines]}, "
-         f"vLLM: {[engine.finished() - old for engine, old in zip(tier.engines, before)]}")
+
+    must(
+        talk.eventually(counted, REST_MAX),
+        f"decisions: {[sent[engine] for engine in tier.engines]}, "
+        f"vLLM: {[engine.finished() - old for engine, old in zip(tier.engines, before)]}",
+    )
     cached = sum(answer.cached_tokens for _, _, answer in asked)
-    return f"{cached / sum(answer.usage['prompt_tokens'] for _, _, answer in asked):.0%} of all prompt tokens were cached"
+    return (
+        f"{cached / sum(answer.usage['prompt_tokens'] for _, _, answer in asked):.0%} of all prompt tokens were cached"
+    )
 
 
 def metrics(tier):
     """Compares whenever vLLM said the same before and after, and the replica's report is from in between."""
     compared = Counter()
-    busiest = Counter()
-    with ThreadPoolExecutor(BURST) as pool:
+    with ThreadPoolExecutor(BURST + len(tier.engines)) as pool:
         asks = [pool.submit(_burst_one, tier, number) for number in range(BURST)]
-        while not all(ask.done() for ask in asks):
-            for engine in tier.engines:
-                _compare(tier, engine, compared, busiest)
-        for ask in asks:
-            good(ask.result(), BURST_TOKENS)
+        watches = [pool.submit(_watch, tier, engine, asks, compared) for engine in tier.engines]
+        answers = [good(ask.result(), BURST_TOKENS) for ask in asks]
+        busiest = [watch.result() for watch in watches]
     for engine in tier.engines:
         for replica in tier.replicas:
             must(compared[engine.name, replica], f"{engine.name} was never at one load long enough to be compared")
-        must(busiest[engine.name] > 0, f"{engine.name} was never seen running a request")
-    running = ", ".join(f"{engine.name} up to {busiest[engine.name]}" for engine in tier.engines)
-    return f"{sum(compared.values())} comparisons; running: {running}"
+    decisions = tier.decisions()
+    sent = Counter(decisions[answer.id][1] for answer in answers)
+    each = ", ".join(
+        f"{sent[engine]} requests and {most} at once on {engine.name}" for engine, most in zip(tier.engines, busiest)
+    )
+    return f"{sum(compared.values())} comparisons; {each}"
 
 
 def _burst_one(tier, number):
-    return talk.ask(tier.public, "/v1/completions", completion(words(f"burst {number}", 40), BURST_TOKENS, streamed=number % 2 == 0))
+    body = completion(words(f"burst {number}", 40), BURST_TOKENS, streamed=number % 2 == 0)
+    return talk.ask(tier.public, "/v1/completions", body)
 
 
-def _compare(tier, engine, compared, busiest):
+def _watch(tier, engine, asks, compared):
+    """Compares for as long as the burst lasts; gives the most requests that ran at once."""
+    most = 0
+    while not all(ask.done() for ask in asks):
+        most = max(most, _compare(tier, engine, compared))
+    return most
+
+
+def _compare(tier, engine, compared):
+    """One comparison, if the engine stands still for it; gives how many requests run."""
     first = engine.gauges()
     since = time.monotonic()
     time.sleep(0.4)
@@ -117,17 +160,19 @@ def _compare(tier, engine, compared, busiest):
         # The age is at least that much older than the reading of the clock after the page came.
         rows.append((replica, row, time.monotonic() - since))
     last = engine.gauges()
-    busiest[engine.name] = max(busiest[engine.name], first[0], last[0])
     if first[:2] != last[:2] or first[0] == 0:
-        return
+        return max(first[0], last[0])
     for replica, row, span in rows:
         age = row["age"]["secs"] + row["age"]["nanos"] / 1e9
         if age > span - 0.05:
             continue
         must(_read(row) == last[:2], f"{replica} reads {_read(row)} of {engine.name}, whose page says {last[:2]}")
         used, low, high = row["report"]["kv_usage"], min(first[2], last[2]), max(first[2], last[2])
-        must(low - 0.02 <= used <= high + 0.02, f"{replica} reads KV use {used} of {engine.name}, it was {low} to {high}")
+        must(
+            low - 0.02 <= used <= high + 0.02, f"{replica} reads KV use {used} of {engine.name}, it was {low} to {high}"
+        )
         compared[engine.name, replica] += 1
+    return first[0]
 
 
 def adapters(tier):
@@ -153,13 +198,23 @@ def adapters(tier):
 
 def flood(tier):
     """Chat and completions, whole and streamed, all at once."""
+    before = tier.errors()
     with ThreadPoolExecutor(FLOOD) as pool:
         asks = [pool.submit(_flood_one, tier, number) for number in range(FLOOD)]
         kinds = Counter(_kind(ask.result()) for ask in asks)
     strange = {kind: count for kind, count in kinds.items() if kind not in ("answered", "503", "200 with an error")}
     must(not strange, f"{strange}")
-    must(kinds["answered"] >= engines.QUEUE, f"only {kinds['answered']} were answered, one engine alone takes {engines.QUEUE}")
+    must(
+        kinds["answered"] >= engines.QUEUE,
+        f"only {kinds['answered']} were answered, one engine alone takes {engines.QUEUE}",
+    )
     must(kinds["answered"] < FLOOD, "nothing was refused: the burst was not beyond the limit")
+    # A 200 whose only event is an error is an error to the replicas too.
+    told = Counter({"503": kinds["503"], "ModelServerError": kinds["200 with an error"]})
+    must(
+        talk.eventually(lambda: tier.errors() - before == +told, REST_MAX),
+        f"clients saw {dict(told)}, the replicas counted {dict(tier.errors() - before)}",
+    )
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 

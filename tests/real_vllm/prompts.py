@@ -2,8 +2,10 @@
 
 import random
 
-WORDS = ("wing sky turn flock wind dusk branch river cloud signal follow near far seven rise fall quick "
-         "shadow field north winter return before after leader none").split()
+WORDS = (
+    "wing sky turn flock wind dusk branch river cloud signal follow near far seven rise fall quick "
+    "shadow field north winter return before after leader none"
+).split()
 
 
 def words(seed, count):

@@ -5,7 +5,6 @@ Must not know who answers: the tier, an engine or a replica.
 
 import http.client
 import json
-import socket
 import time
 
 # No exchange is longer than this, however slow the machine is: what lasts longer hangs.
@@ -34,7 +33,7 @@ class Answer:
         for line in self.body.decode("utf-8", "replace").split("\n"):
             if not line.startswith("data: "):
                 continue
-            data = line[len("data: "):].strip()
+            data = line[len("data: ") :].strip()
             if data == "[DONE]":
                 self.done = True
             else:
@@ -117,7 +116,7 @@ def ask(place, path, body=None, seconds=SECONDS_MAX):
                 raise Hung(f"{path} still runs after {seconds} s")
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, b"".join(pieces))
-    except socket.timeout:
+    except TimeoutError:
         raise Hung(f"{path}: nothing for {min(SILENCE_MAX, seconds)} s") from None
     finally:
         connection.close()

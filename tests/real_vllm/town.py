@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import subprocess
+from collections import Counter
 
-from . import talk
+from . import last_will, talk
 
 # How long a tier may take to start; Envoy may have to be fetched first.
 START_MAX = 300
@@ -21,12 +22,18 @@ class Town:
     def __init__(self, program, engines, run, life_max):
         self.out = run / "town.out"
         self.log = run / "town.log"
-        command = [str(program), "--replicas", str(REPLICAS), "--port", "0", "--for", str(life_max), "--dir", str(run / "town")]
+        command = [str(program), "--replicas", str(REPLICAS), "--port", "0", "--for", str(life_max)]
+        command += ["--dir", str(run / "town")]
         for engine in engines:
             command += ["--engine", f"http://{engine.place}"]
         with open(self.out, "wb") as out, open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=last_will.ends_with_us,
             )
         self.engines = engines
         self.names = {f"town/engine-{index}": engine for index, engine in enumerate(engines)}
@@ -35,10 +42,13 @@ class Town:
 
     def wait(self):
         """Waits for its table, which it prints when Envoy calls every replica healthy."""
+
         def told():
             if self.process.poll() is not None:
-                raise RuntimeError(f"town ended with {self.process.returncode}:\n{self.log.read_text('utf-8', 'replace')}")
+                said = self.log.read_text("utf-8", "replace")
+                raise RuntimeError(f"town ended with {self.process.returncode}:\n{said}")
             return "Try it:" in self.out.read_text("utf-8", "replace")
+
         if not talk.eventually(told, START_MAX):
             raise RuntimeError(f"no town after {START_MAX} s; see {self.log}")
         table = self.out.read_text("utf-8", "replace")
@@ -75,6 +85,16 @@ class Town:
         for replica in self.replicas:
             for one in talk.page(replica, "/debug/decisions"):
                 found[one["request_id"]] = (replica, self.names[one["endpoint"]])
+        return found
+
+    def errors(self):
+        """Failed requests by code, as the replicas count them together."""
+        found = Counter()
+        for replica in self.replicas:
+            text = talk.ask(replica, "/metrics").body.decode()
+            series = re.findall(r'^llm_d_epp_request_error_total\{error_code="([^"]*)"[^}]*\} (\S+)$', text, re.M)
+            for code, count in series:
+                found[code] += int(float(count))
         return found
 
     def at_rest(self):
