@@ -118,11 +118,12 @@ impl Fleet {
     pub fn observe(&mut self, id: &EndpointId, observation: Observation, now: Timestamp) -> Option<Slot> {
         let slot = *self.by_id.get(id)?;
         let entry = self.columns[slot.index()].as_mut()?;
-        entry.failed_connects = 0;
         let measured = now - observation.age;
         if entry.belief.as_ref().is_some_and(|belief| belief.measured > measured) {
             return None;
         }
+        // Not before the age is known: a peer's old reading that comes late says nothing of a listener that died since.
+        entry.failed_connects = 0;
         entry.unseen.reported(measured);
         entry.belief = Some(Belief { report: observation.report, measured });
         Some(slot)

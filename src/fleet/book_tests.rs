@@ -110,6 +110,16 @@ fn two_failed_connects_make_an_endpoint_unreachable_and_one_report_takes_it_back
 }
 
 #[test]
+fn an_old_report_that_is_heard_late_does_not_bring_a_lost_endpoint_back() {
+    let (mut fleet, id) = (Fleet::default(), EndpointId::new("default", "a"));
+    fleet.upsert(endpoint("a", 1), &mut Vec::new());
+    let slot = fleet.observe(&id, observation(1, 0), at(100)).unwrap();
+    fleet.lost(slot);
+    assert_eq!(fleet.observe(&id, observation(7, 80), at(150)), None);
+    assert!(!fleet.get(slot).unwrap().is_reachable());
+}
+
+#[test]
 fn the_pool_has_a_size_and_says_so() {
     let (mut fleet, mut events) = (Fleet::default(), Vec::new());
     for i in 0..=ENDPOINTS_MAX {
