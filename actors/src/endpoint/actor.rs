@@ -27,6 +27,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long one scrape may take.
 const SCRAPE_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Failures in a row after which pauses grow: an engine that has just died is known to be gone as soon as can be, for
+/// until then requests are sent to it.
+const PROMPT_FAILURES: u32 = 3;
 /// How soon an endpoint that another replica keeps is thought of again.
 const REST: Duration = Duration::from_millis(100);
 
@@ -158,10 +161,11 @@ impl Watch {
     }
 
     /// From now to the next scrape. It is on the next beat, or, after failures, on the one that follows a pause of the
-    /// interval, doubled with each failure in a row, up to a second.
+    /// interval, doubled with each failure in a row after the first few, up to a second.
     fn pause(&self, started: Timestamp) -> Duration {
         let interval = self.arguments.interval;
-        let pause = interval.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX.max(interval));
+        let doublings = self.failures.saturating_sub(PROMPT_FAILURES).min(10);
+        let pause = interval.saturating_mul(1 << doublings).min(PAUSE_MAX.max(interval));
         self.rhythm.pause(self.arguments.clock.now(), started + pause.saturating_sub(interval))
     }
 }
