@@ -111,12 +111,12 @@ fn a_peers_word_on_an_endpoint_that_is_not_discovered_yet_counts_once_it_is() {
 #[test]
 fn a_keeper_believes_no_finer_than_it_tells() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
-    for (millis, kv_usage) in [(10, 0.5), (30, 0.504), (45, 0.505)] {
+    for (millis, kv_usage) in [(10, 0.5), (60, 0.5004), (110, 0.5005)] {
         let report = LoadReport { kv_usage, awake: true, ..LoadReport::default() };
         a.handle(Input::Observed(id(1), Observation { report, age: Duration::ZERO }), millis);
         tell(&mut a, &mut b, millis + 1);
     }
-    let of = |replica: &Replica| replica.endpoint(1, 60).report.map(|report| report.kv_usage);
+    let of = |replica: &Replica| replica.endpoint(1, 120).report.map(|report| report.kv_usage);
     assert_eq!((of(&a), of(&b)), (Some(0.5), Some(0.5)));
 }
 

@@ -162,11 +162,8 @@ impl Scheduler {
         let unfinished = observation.report.waiting.saturating_add(observation.report.running);
         let measured = now - observation.age;
         if let Some(entry) = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot)) {
-            let said = self.said.load(entry, &observation.report, measured, &mut out.say);
-            // A replica believes no finer of its endpoints than it tells of them.
-            if let Some(believed) = entry.report().filter(|_| !said && self.settings.sharing) {
-                observation.report.kv_usage = believed.kv_usage;
-            }
+            self.said.steady(entry, &mut observation.report);
+            self.said.load(entry, &observation.report, measured, &mut out.say);
         }
         let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
         self.learn(slot, geometry, unfinished, measured, out);
