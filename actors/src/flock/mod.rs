@@ -3,6 +3,7 @@
 //!
 //! Must not know chitchat or tonic (the lanes do), nor what a fact means (the mind does).
 
+mod audience;
 mod ear;
 mod keeping;
 mod part;
@@ -10,6 +11,7 @@ mod roster;
 mod settings;
 mod voice;
 
+pub use audience::{Audience, Listener};
 pub use ear::{Ear, Lane};
 pub use keeping::Keeping;
 pub use part::{Flock, FlockError, FlockView, Links};

@@ -9,6 +9,7 @@ use murmuration::share::{Batch, Page, Pages, Record, Speaker};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 
+use super::Audience;
 use crate::clock::Clock;
 
 /// The voice. Cheap to clone.
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 pub struct Voice {
     speaker: Arc<Mutex<Speaker>>,
     head: Arc<watch::Sender<u64>>,
+    audience: Audience,
     clock: Clock,
 }
 
@@ -25,7 +27,7 @@ impl Voice {
     /// The voice of `me` in the life `incarnation`.
     pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
         let speaker = Arc::new(Mutex::new(Speaker::new(me, incarnation)));
-        Self { speaker, head: Arc::new(watch::channel(0).0), clock }
+        Self { speaker, head: Arc::new(watch::channel(0).0), audience: Audience::default(), clock }
     }
 
     /// Says what is true, each since its moment.
@@ -63,6 +65,11 @@ impl Voice {
     /// The number of the last fact, and its changes.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
+    }
+
+    /// Who hears it at once.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
     }
 
     /// Who speaks.

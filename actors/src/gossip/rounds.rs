@@ -21,6 +21,9 @@ use crate::flock::{Roster, Voice};
 
 /// From one push to the next at least; more often costs more than it brings.
 const PUSH_EVERY: Duration = Duration::from_millis(20);
+/// From one writing of pages to the next, while all who live hear the same by streams: gossip is then what is left when a
+/// stream stands still, and must stay younger than what scorers begin to distrust.
+const REPEAT_EVERY: Duration = Duration::from_millis(200);
 /// How long chitchat still answers after the last words were set: a peer fetches them by a round trip.
 const GOODBYE_MIN: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,7 @@ struct Progress {
     census: Census<ChitchatId>,
     unpushed: bool,
     pushed: Option<Timestamp>,
+    written: Option<Timestamp>,
 }
 
 // === impl Rounds ===
@@ -51,7 +55,7 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let census = Census::new(self.interval);
-        let mut progress = Progress { pages: Pages::default(), census, unpushed: false, pushed: None };
+        let mut progress = Progress { pages: Pages::default(), census, unpushed: false, pushed: None, written: None };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -64,19 +68,25 @@ impl Rounds {
                 }
             }
         }
-        progress.pushed = None;
+        (progress.pushed, progress.written) = (None, None);
         self.round(&mut progress).await;
         sleep(GOODBYE_MIN.max(2 * self.interval)).await;
         self.server.stop().await;
     }
 
     async fn round(&mut self, progress: &mut Progress) {
-        let words = self.words(&mut progress.pages);
+        let now = self.clock.now();
+        let mut words = Vec::new();
+        if is_due(progress.written, now, self.is_heard_at_once()) {
+            words = self.pages(&mut progress.pages);
+            progress.written = Some(now);
+        }
+        words.extend(self.card());
+        words.retain(fits);
         if !words.is_empty() {
             self.server.set(words).await;
             progress.unpushed = true;
         }
-        let now = self.clock.now();
         let visits = progress.census.look(now, self.server.living().await);
         let rested = progress.pushed.is_none_or(|pushed| now.since(pushed) >= PUSH_EVERY);
         if progress.unpushed && rested {
@@ -86,26 +96,29 @@ impl Rounds {
         self.show(visits);
     }
 
+    /// Whether all who live hear by streams what gossip would tell them.
+    fn is_heard_at_once(&self) -> bool {
+        let roster = self.roster.borrow();
+        !roster.is_empty() && self.voice.audience().has_all(roster.iter().map(|member| &member.replica))
+    }
+
     /// What changed of what we say.
-    fn words(&mut self, pages: &mut Pages) -> Vec<(String, String)> {
+    fn pages(&self, pages: &mut Pages) -> Vec<(String, String)> {
         let pages = self.voice.write(pages);
         let mut words: Vec<_> = pages.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
         if !words.is_empty() {
             words.push((HEAD.to_owned(), self.voice.head().borrow().to_string()));
         }
-        if self.card.has_changed().unwrap_or(false)
-            && let Ok(card) = serde_json::to_string(&*self.card.borrow_and_update())
-        {
-            words.push((CARD.to_owned(), card));
-        }
-        words.retain(|(key, value)| {
-            let fits = value.len() <= VALUE_BYTES_MAX;
-            if !fits {
-                tracing::error!(key, bytes = value.len(), "a word beyond its budget is not said");
-            }
-            fits
-        });
         words
+    }
+
+    /// What we say of ourselves, when that changed.
+    fn card(&mut self) -> Option<(String, String)> {
+        if !self.card.has_changed().unwrap_or(false) {
+            return None;
+        }
+        let card = serde_json::to_string(&*self.card.borrow_and_update()).ok()?;
+        Some((CARD.to_owned(), card))
     }
 
     fn show(&self, visits: Vec<Visit<ChitchatId>>) {
@@ -115,7 +128,35 @@ impl Rounds {
     }
 }
 
+/// Whether pages are to be written at `now`, that were `written` last; `heard_at_once` says that others hear them anyway.
+fn is_due(written: Option<Timestamp>, now: Timestamp, heard_at_once: bool) -> bool {
+    !heard_at_once || written.is_none_or(|written| now.since(written) >= REPEAT_EVERY)
+}
+
+fn fits((key, value): &(String, String)) -> bool {
+    let fits = value.len() <= VALUE_BYTES_MAX;
+    if !fits {
+        tracing::error!(key, bytes = value.len(), "a word beyond its budget is not said");
+    }
+    fits
+}
+
 /// Resolves when `leaving` says so, or when nobody can say so any more.
 async fn said(leaving: &mut watch::Receiver<bool>) {
     let _ = leaving.wait_for(|leaving| *leaving).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_wait_only_while_streams_tell_the_same() {
+        let written = Timestamp::ZERO;
+        let (soon, later) = (written + REPEAT_EVERY - Duration::from_micros(1), written + REPEAT_EVERY);
+        assert!(!is_due(Some(written), soon, true));
+        assert!(is_due(Some(written), later, true));
+        assert!(is_due(Some(written), soon, false), "somebody has no stream");
+        assert!(is_due(None, written, true), "nothing was written yet, or this is the goodbye");
+    }
 }

@@ -51,6 +51,18 @@ async fn what_one_says_the_others_schedulers_hear_once() {
 }
 
 #[tokio::test]
+async fn what_streams_tell_at_once_comes_by_gossip_too() {
+    let [a, mut b, mut c] = three().await;
+    let _streams = [&b, &c].map(|node| a.voice.audience().enters(node.voice.me()));
+    for requests in 1..4 {
+        a.voice.say([share(7, requests)]);
+        for node in [&mut b, &mut c] {
+            assert_eq!(node.next_fact().await.facts[0].record, share(7, requests).0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_full_state_reaches_a_joiner_sealed_though_no_datagram_holds_it() {
     let keys = Keys::new("full", &[1]);
     let a = Node::start(Plan::new("a").keys(&keys)).await;

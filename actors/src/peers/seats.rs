@@ -57,6 +57,11 @@ impl Seats {
 // === impl Seat ===
 
 impl Seat {
+    /// Who sits there.
+    pub(super) fn follower(&self) -> &ReplicaId {
+        &self.follower
+    }
+
     /// Resolves when the same follower took the seat by a newer stream. Not to be asked again after that.
     pub(super) async fn claimed(&mut self) {
         drop((&mut self.claimed).await);

@@ -17,7 +17,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::seats::Seat;
-use crate::flock::{Ear, Lane, Voice};
+use crate::flock::{Ear, Lane, Listener, Voice};
 
 /// Facts of one batch; with the longest load words fewer fit.
 pub(super) const FACTS_MAX: usize = 1_024;
@@ -37,6 +37,7 @@ struct Teller {
     voice: Voice,
     ear: Ear,
     seat: Seat,
+    _listener: Listener,
     closing: watch::Receiver<bool>,
     head: watch::Receiver<u64>,
     cursor: u64,
@@ -67,7 +68,8 @@ impl Telling {
         let said = *head.borrow();
         // A follower that heard more than was said heard another: from the beginning.
         let cursor = if after > said { 0 } else { after };
-        let teller = Teller { voice, ear, seat, closing, head, cursor, rest: None, history };
+        let listener = voice.audience().enters(seat.follower().clone());
+        let teller = Teller { voice, ear, seat, _listener: listener, closing, head, cursor, rest: None, history };
         let greeting = FollowReply { incarnation: teller.voice.incarnation().0, head: said, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
