@@ -12,8 +12,10 @@ use crate::time::Timestamp;
 
 /// Bytes of a page at most. As text (four characters for three bytes) it stays below 16 KiB.
 pub const PAGE_BYTES_MAX: usize = 12_000;
-/// Pages of open work, and of load words.
+/// Pages of open work, and of load words, beside the one with what is new.
 pub const PAGES_OF_A_KIND_MAX: usize = 4;
+/// Bytes of news of a kind, after which all of the kind is written.
+const NEWS_BYTES: usize = 1_024;
 /// Segments of the ring of placements.
 pub const SEGMENTS: u64 = 36;
 /// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
@@ -37,10 +39,16 @@ pub struct Pages {
     left_out: u64,
 }
 
-/// The pages of one kind, by what was in them when they were set.
+/// The pages of one kind, by what was in them when they were set. The first has what is new since the others were written,
+/// and is written again with each change; when it is full all is written into the others, and it begins anew. So a change
+/// costs what changed of late, and not everything of its kind.
+///
+/// What the others say may be out of date meanwhile: a hearer goes by the facts' numbers.
 #[derive(Debug, Default)]
 struct Shelf {
     contents: Vec<u64>,
+    /// The highest fact when the others were written.
+    settled: u64,
 }
 
 /// The open segment of the ring.
@@ -102,36 +110,59 @@ impl Pages {
 impl Shelf {
     fn write(&mut self, prefix: char, all: Batch, pages: &mut Vec<Page>) -> u64 {
         let empty = Batch { facts: Vec::new(), ..all.clone() };
-        let mut packed: Vec<Vec<Fact>> = Vec::new();
-        let (mut room, mut left_out) = (0, 0);
-        for fact in all.facts {
-            let size = codec::size_of(&fact.record);
-            if size > room {
-                if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
-                    left_out += 1;
-                    continue;
-                }
-                packed.push(Vec::new());
-                room = PAGE_BYTES_MAX - codec::size_of_empty(&empty.origin);
-            }
-            room -= size;
-            if let Some(page) = packed.last_mut() {
-                page.push(fact);
-            }
+        let is_new = |fact: &&Fact| fact.seq > self.settled;
+        let news: usize = all.facts.iter().filter(is_new).map(|fact| codec::size_of(&fact.record)).sum();
+        if news <= NEWS_BYTES {
+            let facts = all.facts.iter().filter(is_new).cloned().collect();
+            self.set(prefix, 0, Batch { facts, ..empty }, pages);
+            return 0;
         }
-        for number in 0..packed.len().max(self.contents.len()) {
-            let facts = packed.get_mut(number).map(std::mem::take).unwrap_or_default();
-            let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
-            if self.contents.len() <= number {
-                self.contents.push(0);
-            }
-            if self.contents[number] != content {
-                self.contents[number] = content;
-                push(format!("{prefix}{number}"), &Batch { facts, ..empty.clone() }, pages);
-            }
+        self.settled = all.upto;
+        let (packed, left_out) = pack(all.facts, codec::size_of_empty(&empty.origin));
+        let mut packed = packed.into_iter();
+        // The others first: whoever hears only the beginning must not take the news back.
+        for number in 1..self.contents.len().max(packed.len() + 1) {
+            let facts = packed.next().unwrap_or_default();
+            self.set(prefix, number, Batch { facts, ..empty.clone() }, pages);
         }
+        self.set(prefix, 0, empty, pages);
         left_out
     }
+
+    /// Sets a page if it is not what it was.
+    fn set(&mut self, prefix: char, number: usize, page: Batch, pages: &mut Vec<Page>) {
+        let content = page.facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
+        if self.contents.len() <= number {
+            // A page that was never set is as good as an empty one.
+            self.contents.resize(number + 1, mix(1));
+        }
+        if self.contents[number] != content {
+            self.contents[number] = content;
+            push(format!("{prefix}{number}"), &page, pages);
+        }
+    }
+}
+
+/// Facts in as few pages as hold them, and how many found no room.
+fn pack(facts: Vec<Fact>, overhead: usize) -> (Vec<Vec<Fact>>, u64) {
+    let mut packed: Vec<Vec<Fact>> = Vec::new();
+    let (mut room, mut left_out) = (0, 0);
+    for fact in facts {
+        let size = codec::size_of(&fact.record);
+        if size > room {
+            if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
+                left_out += 1;
+                continue;
+            }
+            packed.push(Vec::new());
+            room = PAGE_BYTES_MAX - overhead;
+        }
+        room -= size;
+        if let Some(page) = packed.last_mut() {
+            page.push(fact);
+        }
+    }
+    (packed, left_out)
 }
 
 fn push(key: String, batch: &Batch, pages: &mut Vec<Page>) {

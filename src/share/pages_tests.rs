@@ -75,6 +75,45 @@ fn what_finds_no_room_is_left_out_and_counted() {
     assert!(pages.left_out() > 0);
 }
 
+#[test]
+fn a_change_is_set_with_what_changed_of_late_and_not_with_all_of_its_kind() {
+    let (mut speaker, mut pages) = (speaker(), Pages::default());
+    (0..200).for_each(|n| speaker.say(share(n), Timestamp::ZERO));
+    assert_eq!(keys(&pages.write(&speaker, Timestamp::ZERO)), ["f1"]);
+    speaker.say(share(7), Timestamp::ZERO);
+    let news = pages.write(&speaker, Timestamp::ZERO);
+    assert_eq!(keys(&news), ["f0"]);
+    assert_eq!(codec::decode(&news[0].bytes).unwrap().batch.facts.len(), 1);
+    (0..100).for_each(|n| speaker.say(share(n), Timestamp::ZERO));
+    assert_eq!(
+        keys(&pages.write(&speaker, Timestamp::ZERO)),
+        ["f1", "f0"],
+        "too much news: all anew, and the news last"
+    );
+}
+
+proptest! {
+    /// Whoever holds the last value of each key knows the newest word on each subject, however often was written.
+    #[test]
+    fn the_newest_word_on_each_subject_is_in_some_page(
+        rounds in proptest::collection::vec(proptest::collection::vec(0u64..120, 0..60), 1..20),
+    ) {
+        let (mut speaker, mut pages, mut state) = (speaker(), Pages::default(), BTreeMap::new());
+        for round in rounds {
+            round.into_iter().for_each(|endpoint| speaker.say(share(endpoint), Timestamp::ZERO));
+            state.extend(pages.write(&speaker, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+            let mut held: BTreeMap<Option<Subject>, u64> = BTreeMap::new();
+            for fact in state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts) {
+                let newest = held.entry(fact.record.subject()).or_default();
+                *newest = fact.seq.max(*newest);
+            }
+            let said = speaker.words(|_| true, Timestamp::ZERO).facts;
+            let said: BTreeMap<_, _> = said.into_iter().map(|fact| (fact.record.subject(), fact.seq)).collect();
+            prop_assert_eq!(held, said);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     /// Whatever is said: each value fits a datagram, and all of them together the budget of 256 KiB.
@@ -96,7 +135,7 @@ proptest! {
             let text = |bytes: &Vec<u8>| bytes.len().div_ceil(3) * 4;
             prop_assert!(state.values().all(|bytes| text(bytes) <= 16 * 1024));
             prop_assert!(state.values().map(text).sum::<usize>() <= 256 * 1024);
-            prop_assert!(state.len() <= 2 * PAGES_OF_A_KIND_MAX + SEGMENTS as usize);
+            prop_assert!(state.len() <= 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize);
         }
         prop_assert!(speaker.placements_from(0).count() <= PLACEMENTS_MAX);
     }
