@@ -178,12 +178,12 @@ async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_end
     let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
     let mut telling = Telling::new(voice.clone(), ear, seat, closes, 0, Default::default());
     assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
+    let listens = || voice.audience().has_all([ReplicaId("a".into())].iter());
+    assert!(listens(), "as long as its stream is there");
     share(&voice, 1, 0);
     closing.send_replace(true);
     let last = telling.next().await.unwrap().unwrap();
     assert_eq!(codec::decode(&last.batch).unwrap().batch.upto, 1);
-    let listens = || voice.audience().has_all([ReplicaId("a".into())].iter());
-    assert!(listens(), "as long as its stream is there");
     assert!(telling.next().await.is_none());
     assert!(!listens());
 }
