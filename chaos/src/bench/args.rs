@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// What a replica costs.
 #[derive(Debug, Parser)]
@@ -23,10 +23,13 @@ pub(super) enum Verb {
     ExtProc(ExtProcArgs),
     /// A whole way through Envoy: without a picker, with one that does nothing, and with ours.
     Envoy(EnvoyArgs),
-    /// Replicas that tell each other what they know: how old it is when it is heard, and what it costs.
-    Flock(FlockArgs),
     /// A replica that polls many engines' metrics pages.
     Scrape(ScrapeArgs),
+    /// Replicas that share what they know, under load: ages of facts, wire, processor, scrapes, and a death.
+    Flock(FlockArgs),
+    /// Host the replicas of `flock`.
+    #[command(hide = true)]
+    FlockHost(FlockHostArgs),
     /// Serve ext-proc and do nothing: every message goes back as it came.
     #[command(hide = true)]
     ServeNoop(NoopArgs),
@@ -98,26 +101,6 @@ fn milliseconds(text: &str) -> Result<f64, String> {
     ms.ok_or_else(|| format!("{text:?} is no time in ms; write 5 or 0.5"))
 }
 
-/// Flags of `flock`.
-#[derive(Debug, Args)]
-pub(super) struct FlockArgs {
-    /// Replicas of each tier.
-    #[arg(long, value_delimiter = ',', default_value = "1,3,8")]
-    pub(super) replicas: Vec<usize>,
-    /// Engines of the pool.
-    #[arg(long, default_value_t = 200)]
-    pub(super) endpoints: u16,
-    /// Requests a second over all replicas.
-    #[arg(long, default_value_t = 500.0)]
-    pub(super) rate: f64,
-    /// Facts whose age is measured.
-    #[arg(long, default_value_t = 200)]
-    pub(super) probes: usize,
-    /// How long each cost is measured.
-    #[arg(long, default_value_t = 10.0)]
-    pub(super) seconds: f64,
-}
-
 /// Flags of `scrape`.
 #[derive(Debug, Args)]
 pub(super) struct ScrapeArgs {
@@ -141,4 +124,71 @@ pub(super) struct NoopArgs {
     /// The port on loopback; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     pub(super) port: u16,
+}
+
+/// Which lanes carry what replicas share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lanes {
+    /// Peer streams, and gossip beside them.
+    Streams,
+    /// Gossip alone.
+    Gossip,
+    /// None: every replica is alone.
+    None,
+}
+
+/// Flags of `flock`.
+#[derive(Debug, Args)]
+pub(super) struct FlockArgs {
+    /// Replicas of the tier, each a case of its own; one replica alone is measured too, for its scrapes.
+    #[arg(long, value_delimiter = ',', default_value = "3,8")]
+    pub(super) replicas: Vec<usize>,
+    /// Lanes, each a case of its own.
+    #[arg(long, value_delimiter = ',', default_value = "streams,gossip")]
+    pub(super) lanes: Vec<Lanes>,
+    /// Engines of the pool.
+    #[arg(long, default_value_t = 200)]
+    pub(super) endpoints: u16,
+    /// Requests a second, over all replicas.
+    #[arg(long, default_value_t = 500)]
+    pub(super) rate: u32,
+    /// How long each case's cost is measured, and then its ages.
+    #[arg(long, default_value_t = 20.0)]
+    pub(super) seconds: f64,
+    /// Probes of ages in each case at least.
+    #[arg(long, default_value_t = 200)]
+    pub(super) probes: u64,
+    /// Deaths in each case.
+    #[arg(long, default_value_t = 3)]
+    pub(super) deaths: usize,
+}
+
+/// Flags of `flock-host`.
+#[derive(Debug, Args)]
+pub(super) struct FlockHostArgs {
+    /// Replicas in this process.
+    #[arg(long)]
+    pub(super) replicas: usize,
+    /// What carries what they share.
+    #[arg(long)]
+    pub(super) lanes: Lanes,
+    /// From one scrape of an engine to the next, in ms.
+    #[arg(long, value_name = "MS")]
+    pub(super) interval: u64,
+    /// The file that discovery reads.
+    #[arg(long, value_name = "FILE")]
+    pub(super) endpoints: PathBuf,
+}
+
+// === impl Lanes ===
+
+impl Lanes {
+    /// Its spelling.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Gossip => "gossip",
+            Self::None => "none",
+        }
+    }
 }

@@ -56,8 +56,9 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::Decision(args) => decision::run(&args)?,
         Verb::Envoy(args) => waiting(envoy::run(&args))?,
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
-        Verb::Flock(args) => waiting(flock::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,
+        Verb::Flock(args) => waiting(flock::run(&args))?,
+        Verb::FlockHost(args) => return waiting(flock::host(&args)),
         Verb::ServeNoop(args) => return waiting(noop::serve(args.port)),
     };
     print!("{report}");

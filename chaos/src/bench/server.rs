@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct Server {
 
 /// A file that goes with its owner.
 #[derive(Debug)]
-struct EndpointsFile(PathBuf);
+pub(super) struct EndpointsFile(PathBuf);
 
 // === impl Server ===
 
@@ -47,7 +47,7 @@ impl Server {
     /// A replica with llm-d's default configuration whose pool is `engines`; `flags` come last.
     pub(super) async fn replica(engines: &[SocketAddr], flags: &[String]) -> Result<Self, Failure> {
         let endpoints = EndpointsFile::write(engines)?;
-        let config = config_text(&endpoints);
+        let config = config_text(&endpoints.0);
         let fixed =
             ["serve", "--config-text", &config, "--bind", "127.0.0.1", "--grpc-port", "0", "--grpc-health-port"];
         let rest = ["0", "--metrics-port", "0", "--secure-serving=false", "--exit-with-stdin"];
@@ -103,10 +103,10 @@ async fn started(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<SocketAddr
 }
 
 /// llm-d's default configuration with file discovery.
-fn config_text(endpoints: &EndpointsFile) -> String {
+pub(super) fn config_text(endpoints: &Path) -> String {
     let discovery = format!(
         "- type: file-discovery\n  parameters: {{path: {:?}}}\nschedulingProfiles:",
-        endpoints.0.display().to_string()
+        endpoints.display().to_string()
     );
     let text = murmuration::config::default_text().replace("schedulingProfiles:", &discovery);
     text.replace("dataLayer:", "dataLayer:\n  discovery: {pluginRef: file-discovery}")
@@ -115,7 +115,8 @@ fn config_text(endpoints: &EndpointsFile) -> String {
 // === impl EndpointsFile ===
 
 impl EndpointsFile {
-    fn write(engines: &[SocketAddr]) -> Result<Self, Failure> {
+    /// A file that says where `engines` are.
+    pub(super) fn write(engines: &[SocketAddr]) -> Result<Self, Failure> {
         static FILES: AtomicU64 = AtomicU64::new(0);
         let mut text = "endpoints:\n".to_owned();
         for (i, engine) in engines.iter().enumerate() {
@@ -125,6 +126,11 @@ impl EndpointsFile {
         let path = std::env::temp_dir().join(format!("murmuration-bench-{}-{number}.yaml", std::process::id()));
         std::fs::write(&path, text).map_err(|why| format!("can't write {}: {why}", path.display()))?;
         Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -14,7 +14,7 @@ mod flock;
 mod ground;
 mod itself;
 mod page;
-pub(crate) mod pool_config;
+mod pool_config;
 mod ports;
 mod process;
 mod progress;

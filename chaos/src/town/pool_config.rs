@@ -19,7 +19,7 @@ const DISCOVERY: &str = "file-discovery";
 ///
 /// # Errors
 /// [`TownError::Config`] with all that is wrong with the text.
-pub(crate) fn with_endpoints(text: Option<&str>, file: &str, endpoints: &Path) -> Result<String, TownError> {
+pub(super) fn with_endpoints(text: Option<&str>, file: &str, endpoints: &Path) -> Result<String, TownError> {
     let text = text.unwrap_or(config::default_text());
     let text = if text.trim().is_empty() { config::default_text() } else { text };
     config::read(text, file, &Catalog::builtin())?;
@@ -36,7 +36,7 @@ pub(crate) fn with_endpoints(text: Option<&str>, file: &str, endpoints: &Path) -
 }
 
 /// The endpoints file of `file-discovery`. Each engine is a name, a host without brackets, and a port.
-pub(crate) fn endpoints_file<'a>(engines: impl IntoIterator<Item = (&'a str, String, u16)>) -> String {
+pub(super) fn endpoints_file<'a>(engines: impl IntoIterator<Item = (&'a str, String, u16)>) -> String {
     let engines = engines.into_iter();
     let endpoints = engines.map(
         |(name, host, port)| json!({ "name": name, "namespace": "town", "address": host, "port": port.to_string() }),

@@ -7,7 +7,7 @@
 
 mod load;
 mod message;
-mod talk;
+pub(super) mod talk;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse, Response};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -22,11 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is said on each stream.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(in crate::bench) struct Plan {
     body_bytes: usize,
     streamed: bool,
     answer: Vec<Vec<u8>>,
     window: usize,
+    held: Duration,
 }
 
 /// An open stream.
@@ -39,15 +40,20 @@ struct Talk {
 
 impl Plan {
     /// A body of `body_bytes`, then an answer in `chunks` events, or in one short document where there are none.
-    pub(super) fn new(body_bytes: usize, chunks: usize, window: usize) -> Self {
+    pub(in crate::bench) fn new(body_bytes: usize, chunks: usize, window: usize) -> Self {
         let streamed = chunks > 0;
         let answer = if streamed { body::events(chunks) } else { vec![body::answer()] };
-        Self { body_bytes, streamed, answer, window: window.max(1) }
+        Self { body_bytes, streamed, answer, window: window.max(1), held: Duration::ZERO }
+    }
+
+    /// With an engine that takes this long before it answers.
+    pub(in crate::bench) fn held(self, held: Duration) -> Self {
+        Self { held, ..self }
     }
 }
 
 /// Has the whole conversation of request `number`.
-pub(super) async fn talk(
+pub(in crate::bench) async fn talk(
     client: &mut ExternalProcessorClient<Channel>,
     plan: &Plan,
     number: u64,
@@ -64,6 +70,9 @@ pub(super) async fn talk(
     let inbound = opened.map_err(|status| format!("the server refused the stream: {status}"))?.into_inner();
     let mut talk = Talk { outbound, inbound };
     let served = talk.request_sent_on(body.len()).await?;
+    if !plan.held.is_zero() {
+        sleep(plan.held).await;
+    }
     talk.answer(plan, &served).await
 }
 

@@ -1,71 +1,112 @@
-//! A steady load on every replica's scheduler: requests that are asked, computed for a while, and finished.
+//! So many requests a second, spread evenly over the replicas, whether or not the ones before them have ended.
 //!
-//! Must not know what is measured.
+//! Must not know what the replicas share. A request that goes wrong is counted with its replica, and its reason kept: the
+//! bench decides whether it may.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use murmuration::chance::{Chance, mix};
-use murmuration::id::BlockHash;
-use murmuration::prefix::PrefixChain;
-use murmuration::request::{InferenceRequest, Outcome, Prompt};
-use murmuration_actors::scheduler::{Asking, SchedulerHandle};
+use murmuration_proto::ext_proc::ExternalProcessorClient;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::transport::{Channel, Endpoint};
 
-use super::tier::Tier;
+use crate::bench::Failure;
+use crate::bench::ext_proc::talk::{Plan, talk};
 
-/// How long a request's prompt is computed, and then its answer.
-const COMPUTED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
-/// Conversations that go on at each replica.
-const CONVERSATIONS: u64 = 400;
-/// Tokens of a block, as the default configuration cuts prompts.
-const BLOCK_TOKENS: u32 = 64;
+/// Bytes of each request's body: about a thousand tokens, a quarter of them shared by all.
+const BODY_BYTES: usize = 4 << 10;
+/// How long the engine works on each.
+const HELD: Duration = Duration::from_millis(200);
+/// Requests open at once at most; beyond it the machine is what is measured.
+const OPEN_MAX: usize = 4_096;
 
-/// The load; it ends when dropped.
+/// A load that runs until it is dropped.
 #[derive(Debug)]
 pub(super) struct Load {
-    _tasks: JoinSet<()>,
+    account: Arc<Account>,
+    _task: JoinSet<()>,
+}
+
+/// What became of requests.
+#[derive(Debug, Default)]
+struct Account {
+    sent: AtomicU64,
+    ended: AtomicU64,
+    failed: AtomicU64,
+    left_out: AtomicU64,
+    why: Mutex<Option<Failure>>,
+}
+
+/// What became of requests so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// That ended in order.
+    pub(super) well: u64,
+    /// That went wrong.
+    pub(super) failed: u64,
+    /// That were due and not sent, for too many were open.
+    pub(super) left_out: u64,
 }
 
 // === impl Load ===
 
 impl Load {
-    /// `rate` requests a second over all replicas.
-    pub(super) fn start(tier: &Tier, rate: f64) -> Self {
-        let mut tasks = JoinSet::new();
-        let pause = Duration::from_secs_f64(tier.replicas.len() as f64 / rate.max(0.001));
-        for (number, replica) in tier.replicas.iter().enumerate() {
-            tasks.spawn(send(replica.scheduler().clone(), number as u64, pause));
-        }
-        Self { _tasks: tasks }
+    /// Starts `rate` requests a second at `replicas`.
+    pub(super) fn start(replicas: &[SocketAddr], rate: u32) -> Result<Self, Failure> {
+        let clients = replicas.iter().map(client).collect::<Result<Vec<_>, _>>()?;
+        let account = Arc::<Account>::default();
+        let mut task = JoinSet::new();
+        task.spawn(send(clients, Duration::from_secs(1) / rate.max(1), account.clone()));
+        Ok(Self { account, _task: task })
+    }
+
+    /// What became of them so far.
+    pub(super) fn ended(&self) -> Ended {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let account = &self.account;
+        Ended { well: of(&account.ended), failed: of(&account.failed), left_out: of(&account.left_out) }
+    }
+
+    /// The first failure, when there was one.
+    pub(super) fn why(&self) -> Option<Failure> {
+        self.account.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn send(scheduler: SchedulerHandle, seed: u64, pause: Duration) {
-    let (mut chance, mut open, mut next) = (Chance::from_seed(seed), JoinSet::new(), Instant::now());
+fn client(replica: &SocketAddr) -> Result<ExternalProcessorClient<Channel>, Failure> {
+    let endpoint = Endpoint::try_from(format!("http://{replica}")).map_err(|why| why.to_string())?;
+    let endpoint = endpoint.initial_stream_window_size(1 << 20).initial_connection_window_size(16 << 20);
+    // Lazy, so that it finds a replica again that was away.
+    let channel = endpoint.tcp_nodelay(true).connect_lazy();
+    Ok(ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX))
+}
+
+async fn send(clients: Vec<ExternalProcessorClient<Channel>>, every: Duration, account: Arc<Account>) {
+    let plan = Arc::new(Plan::new(BODY_BYTES, 0, 1).held(HELD));
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut open = JoinSet::new();
     loop {
-        sleep_until(next).await;
-        next += pause;
-        let (conversation, blocks) = (mix(seed) ^ chance.below(CONVERSATIONS as usize) as u64, 20 + chance.below(180));
-        open.spawn(live(scheduler.clone(), request(conversation, blocks as u64)));
+        ticks.tick().await;
         while open.try_join_next().is_some() {}
+        if open.len() >= OPEN_MAX {
+            account.left_out.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        let number = account.sent.fetch_add(1, Ordering::Relaxed);
+        let Some(client) = clients.get(number as usize % clients.len().max(1)) else { return };
+        let (mut client, plan, account) = (client.clone(), plan.clone(), account.clone());
+        open.spawn(async move {
+            match talk(&mut client, &plan, number).await {
+                Ok(()) => account.ended.fetch_add(1, Ordering::Relaxed),
+                Err(failure) => {
+                    account.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+                    account.failed.fetch_add(1, Ordering::Relaxed)
+                }
+            };
+        });
     }
-}
-
-async fn live(scheduler: SchedulerHandle, request: InferenceRequest) {
-    let Ok((reservation, _)) = scheduler.ask(request).await else { return };
-    sleep(COMPUTED.0).await;
-    reservation.first_token();
-    sleep(COMPUTED.1).await;
-    reservation.finish(Outcome::Completed, None);
-}
-
-/// A turn of a conversation with a prompt of so many blocks.
-pub(super) fn request(conversation: u64, blocks: u64) -> InferenceRequest {
-    let hashes = (0..blocks).map(|block| BlockHash(mix(conversation.wrapping_mul(1_000_003) + block))).collect();
-    let prompt =
-        Prompt { tokens: blocks * u64::from(BLOCK_TOKENS), chain: PrefixChain::from_blocks(BLOCK_TOKENS, hashes) };
-    let content_hash = mix(conversation ^ blocks);
-    let target_model = "tiny".to_owned();
-    InferenceRequest { prompt, content_hash, target_model, attended: true, ..InferenceRequest::default() }
 }

@@ -1,105 +1,107 @@
-//! What it costs to be a flock, and how old what a replica hears is: real replicas in this process, on loopback, with
-//! sealed gossip and mutual TLS, many engines' pages, and a steady load on every scheduler.
+//! What a flock's sharing brings and costs: replicas that share and replicas that do not, under the same load.
 //!
-//! Ages are true: one process has one clock, so from the moment one replica's own books show a fact until another's do is
-//! measured, and not told by the lane. Must not know how a lane works.
+//! Each case is a process of its own that has nothing but the replicas; engines and load are here. Its cost is taken
+//! first, with nobody probing; then ages, then deaths. Replicas that share nothing scrape as many times less often as
+//! there are of them: so all together read as many pages as a flock does, and the difference of the processor times is
+//! what sharing costs.
+//!
+//! Must not know how facts travel.
 
 mod ages;
+mod case;
+mod child;
+mod death;
+mod engines;
+mod host;
 mod load;
-mod tier;
+mod nest;
+mod probe;
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
-
-use super::args::FlockArgs;
-use super::pages::Pages;
+use super::Failure;
+use super::args::{FlockArgs, FlockHostArgs, Lanes};
 use super::spread::Spread;
 use super::table::{Cell, Table};
-use super::{Failure, cpu};
-use ages::Ages;
-use load::Load;
-use tier::{Sharing, Tier};
+use case::{Case, Cost, Deaths};
 
-/// Connections are up and everybody has met after this long.
-const WARM_UP: Duration = Duration::from_secs(2);
-/// An interval at which nothing is scraped: for measuring sharing alone.
-const NEVER: Duration = Duration::from_secs(3600);
+/// Columns, in the order of [`row`].
+const COLUMNS: [&str; 17] = [
+    "replicas",
+    "lanes",
+    "in_flight_p50_ms",
+    "in_flight_p99_ms",
+    "placement_p50_ms",
+    "placement_p99_ms",
+    "load_p50_ms",
+    "load_p99_ms",
+    "stream_mbit",
+    "gossip_mbit",
+    "cpu_pct",
+    "sharing_cpu_pct",
+    "scrapes_per_engine",
+    "clean_s",
+    "heir_s",
+    "ready_s",
+    "load_average",
+];
 
-/// Measures tiers of each size, by both lanes and by gossip alone.
+/// Measures all cases.
 pub(super) async fn run(args: &FlockArgs) -> Result<Table, Failure> {
-    let columns = [
-        "replicas",
-        "sharing",
-        "in_flight_p50_ms",
-        "in_flight_p99_ms",
-        "placement_p99_ms",
-        "load_p99_ms",
-        "stream_mbit_s",
-        "gossip_mbit_s",
-        "core_share",
-        "scrapes_per_engine_s",
-        "dead_gone_s",
-    ];
-    let mut table = Table::new("flock", &columns)
-        .about("endpoints", u64::from(args.endpoints))
-        .about("requests_per_s", args.rate)
-        .about("seconds", args.seconds);
+    let mut table = Table::new("flock", &COLUMNS).about("seconds", args.seconds).about("requests_per_s", args.rate);
+    table = table.about("endpoints", args.endpoints).about("deaths", args.deaths).about("probes", args.probes);
+    let case = Case::prepare(args).await?;
+    let alone = case.cost(1, Lanes::None).await?;
+    table.row(row(1, Lanes::None, &alone, None, None, None)?);
     for &replicas in &args.replicas {
-        let alone = cores(args, replicas, None).await?;
-        for sharing in [Sharing::Streams, Sharing::Gossip] {
-            if replicas < 2 && sharing == Sharing::Gossip {
-                continue;
-            }
-            table.row(row(args, replicas, sharing, alone).await?);
+        let alone = case.cost(replicas, Lanes::None).await?;
+        table.row(row(replicas, Lanes::None, &alone, None, None, None)?);
+        for &lanes in &args.lanes {
+            let (mut running, cost) = case.start(replicas, lanes).await?;
+            let ages = running.ages(args.seconds, args.probes).await?;
+            let deaths = running.deaths(args.deaths).await?;
+            table.row(row(replicas, lanes, &cost, Some(&alone), Some(&ages), Some(&deaths))?);
         }
     }
     Ok(table)
 }
 
-async fn row(args: &FlockArgs, replicas: usize, sharing: Sharing, alone: f64) -> Result<Vec<Cell>, Failure> {
-    let shared = cores(args, replicas, Some(sharing)).await?;
-    let pages = Pages::serve(args.endpoints, None).await?;
-    let mut tier = Tier::start(replicas, &pages.addresses, Some(sharing), Duration::from_millis(50)).await?;
-    let load = Load::start(&tier, args.rate);
-    sleep(WARM_UP).await;
-    let (began, sent, served) = (Instant::now(), tier.sent(), pages.served());
-    let ages = if replicas > 1 { Ages::measure(&tier, args.probes).await } else { Ages::default() };
-    let rest = Duration::from_secs_f64(args.seconds).saturating_sub(began.elapsed());
-    sleep(rest).await;
-    let took = began.elapsed().as_secs_f64();
-    let rate = |bytes: f64| bytes * 8.0 / 1e6 / took / replicas as f64;
-    let (stream, gossip) = (rate(tier.sent().0 - sent.0), rate(tier.sent().1 - sent.1));
-    let scrapes = (pages.served() - served) as f64 / took / f64::from(args.endpoints);
-    let gone = if replicas > 1 { Some(tier.kill_one().await) } else { None };
-    drop(load);
-    let in_flight = Spread::of(ages.in_flight);
-    let figure = |seconds: f64, decimals| if replicas > 1 { Cell::Figure(seconds, decimals) } else { Cell::Nothing };
-    Ok(vec![
-        Cell::Count(replicas as u64),
-        Cell::Word(sharing.as_str().to_owned()),
-        figure(in_flight.p50 * 1e3, 1),
-        figure(in_flight.p99 * 1e3, 1),
-        figure(Spread::of(ages.placement).p99 * 1e3, 1),
-        figure(Spread::of(ages.load).p99 * 1e3, 1),
-        figure(stream, 2),
-        figure(gossip, 2),
-        figure((shared - alone).max(0.0) / replicas as f64, 3),
-        Cell::Figure(scrapes, 1),
-        gone.map_or(Cell::Nothing, |gone| Cell::Figure(gone.as_secs_f64(), 2)),
-    ])
+/// Hosts the replicas of one case.
+pub(super) async fn host(args: &FlockHostArgs) -> Result<(), Failure> {
+    host::run(args).await
 }
 
-/// Cores that this process uses under the load alone, nothing scraped: with and without sharing, the difference is what
-/// sharing costs.
-async fn cores(args: &FlockArgs, replicas: usize, sharing: Option<Sharing>) -> Result<f64, Failure> {
-    let nowhere: Vec<_> = (0..args.endpoints).map(|n| ([127, 0, 0, 1], 1 + n).into()).collect();
-    let tier = Tier::start(replicas, &nowhere, sharing, NEVER).await?;
-    let load = Load::start(&tier, args.rate);
-    sleep(WARM_UP).await;
-    let (began, before) = (Instant::now(), cpu::used(std::process::id())?);
-    sleep(Duration::from_secs_f64(args.seconds)).await;
-    let used = cpu::used(std::process::id())?.saturating_sub(before);
-    drop(load);
-    Ok(used.as_secs_f64() / began.elapsed().as_secs_f64())
+fn row(
+    replicas: usize,
+    lanes: Lanes,
+    cost: &Cost,
+    alone: Option<&Cost>,
+    ages: Option<&ages::Ages>,
+    deaths: Option<&Deaths>,
+) -> Result<Vec<Cell>, Failure> {
+    let mut row = vec![Cell::Count(replicas as u64), Cell::Word(lanes.as_str().to_owned())];
+    let of = |figures: fn(&ages::Ages) -> &Vec<f64>| ages.map(|ages| Spread::of(figures(ages).clone()));
+    for spread in [of(|ages| &ages.in_flight), of(|ages| &ages.placements), of(|ages| &ages.load)] {
+        row.extend([figure(spread.map(|s| s.p50), 1), figure(spread.map(|s| s.p99), 1)]);
+    }
+    let shared = alone.map(|alone| (cost.cpu_pct - alone.cpu_pct, cost));
+    row.extend([
+        figure(shared.map(|(_, cost)| cost.stream_mbit), 2),
+        figure(shared.map(|(_, cost)| cost.gossip_mbit), 2),
+    ]);
+    row.extend([Cell::Figure(cost.cpu_pct, 1), figure(shared.map(|(share, _)| share), 1)]);
+    row.push(Cell::Figure(cost.scrapes_per_engine, 1));
+    let death = |worst: fn(&Deaths) -> f64| figure(deaths.map(worst), 2);
+    row.extend([death(|deaths| deaths.clean_s), death(|deaths| deaths.heir_s), death(|deaths| deaths.ready_s)]);
+    row.push(Cell::Figure(load_average()?, 1));
+    Ok(row)
+}
+
+fn figure(figure: Option<f64>, decimals: usize) -> Cell {
+    figure.map_or(Cell::Nothing, |figure| Cell::Figure(figure, decimals))
+}
+
+/// Of the last minute, as the kernel tells it: what else this machine did is in every figure.
+fn load_average() -> Result<f64, Failure> {
+    let told = std::fs::read_to_string("/proc/loadavg").map_err(|why| format!("can't read /proc/loadavg: {why}"))?;
+    let first = told.split(' ').next().and_then(|first| first.parse().ok());
+    first.ok_or_else(|| format!("/proc/loadavg is not what proc(5) says: {told:?}"))
 }
