@@ -38,7 +38,7 @@ fn root() -> PathBuf {
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for room in ["src", "actors/src", "proto/src", "chaos/src", "tests"] {
+    for room in ["src", "actors/src", "proto/src", "chaos/src", "actors/tests", "chaos/tests", "tests"] {
         collect(&root().join(room), &mut found);
     }
     found.sort();

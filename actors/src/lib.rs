@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod ext_proc;
 pub mod flock;
 pub mod gossip;
+mod handshakes;
 pub mod peers;
 pub mod pool;
 pub mod replica;

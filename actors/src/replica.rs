@@ -349,7 +349,7 @@ fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
             saturation: blueprint.saturation,
             index_bytes_max: settings.index_bytes_max,
             lease: settings.lease,
-            sharing: false,
+            sharing: settings.flock.is_some(),
         };
         Ok((blueprint.profiles, parts))
     })

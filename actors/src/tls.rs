@@ -4,12 +4,9 @@
 //! self-signed one encrypts and proves nothing; a directory with `tls.crt` and `tls.key` does both.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use murmuration::event::Event;
@@ -20,18 +17,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
+use crate::handshakes::Handshakes;
+
 /// How long a proxy may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-/// Handshakes under way at once; more wait in the kernel's queue.
+/// Handshakes under way at once.
 const HANDSHAKES_MAX: usize = 256;
-/// How long accepting pauses after it failed, which is most often for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the files are looked at. They are small, and a mounted secret changes by a swap of links that leaves no
 /// useful time of modification, so their bytes are compared.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -79,14 +75,6 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
-}
-
-/// Connections whose handshake is done. A slow or foreign handshake holds up nobody else.
-pub(crate) struct Incoming {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    handshakes: JoinSet<Option<TlsStream<TcpStream>>>,
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
 // === impl ServerTls ===
@@ -189,42 +177,10 @@ impl Files {
     }
 }
 
-// === impl Incoming ===
-
-impl Stream for Incoming {
-    type Item = io::Result<TlsStream<TcpStream>>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            match this.handshakes.poll_join_next(cx) {
-                Poll::Ready(Some(Ok(Some(stream)))) => return Poll::Ready(Some(Ok(stream))),
-                Poll::Ready(Some(_)) => continue,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-            if this.handshakes.len() >= HANDSHAKES_MAX {
-                return Poll::Pending;
-            }
-            if let Some(pause) = &mut this.pause {
-                if pause.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                this.pause = None;
-            }
-            match this.listener.poll_accept(cx) {
-                Poll::Ready(Ok((socket, _))) => {
-                    this.handshakes.spawn(shake_hands(this.acceptor.clone(), socket));
-                }
-                Poll::Ready(Err(_)) => this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
 /// Connections of `listener`, handshake done.
-pub(crate) fn incoming(listener: TcpListener, tls: ServerTls) -> Incoming {
-    Incoming { listener, acceptor: TlsAcceptor::from(tls.config), handshakes: JoinSet::new(), pause: None }
+pub(crate) fn incoming(listener: TcpListener, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+    let acceptor = TlsAcceptor::from(tls.config);
+    Handshakes::new(listener, HANDSHAKES_MAX, move |socket, _| shake_hands(acceptor.clone(), socket))
 }
 
 /// `None` for a peer that does not speak TLS, or not in time: nobody is there to be told.

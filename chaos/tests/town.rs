@@ -1,5 +1,5 @@
-//! A town is killed piece by piece and goes on. It needs Envoy, which the first run fetches, so it is asked for by name:
-//! `cargo test -p murmuration-chaos --test town -- --ignored`.
+//! A town is killed piece by piece, goes on, and leaves nothing behind. Real processes and a real Envoy, which the first
+//! run fetches.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,7 +37,6 @@ fn lives(pid: u32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Envoy, which is fetched when it is not there"]
 async fn a_town_survives_the_death_of_its_parts_and_leaves_nothing_behind() {
     let mut steps = Vec::new();
     let args = args(&["--engines", "2", "--replicas", "2"]);

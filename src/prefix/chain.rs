@@ -59,6 +59,11 @@ impl PrefixChain {
         &self.blocks
     }
 
+    /// What is left of the chain when its blocks are no longer needed: [`Self::anchors`].
+    pub fn into_anchors(self) -> Vec<BlockHash> {
+        self.anchors
+    }
+
     /// The blocks among them that the index knows and peers are told of (see [`anchors`]).
     pub fn anchors(&self) -> &[BlockHash] {
         &self.anchors

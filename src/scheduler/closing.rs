@@ -52,7 +52,7 @@ impl Scheduler {
         if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
-        let anchors = open.chain.as_ref().map(|chain| chain.anchors().to_vec()).unwrap_or_default();
+        let anchors = open.anchors.clone();
         self.unplace(&left, &anchors, now, out);
         self.index.insert(slot, &anchors);
         self.say_placement(slot, &anchors, now, out);
@@ -63,7 +63,7 @@ impl Scheduler {
     /// The prompt is computed: its tokens are no longer in flight, and its blocks are really there.
     fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
-        open.chain = None;
+        open.anchors = Vec::new();
         let mut lighter = Vec::with_capacity(1);
         for hold in open.holds.iter_mut().filter(|hold| hold.tokens > 0) {
             self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
@@ -102,8 +102,8 @@ impl Scheduler {
             self.say_share_of(hold.tenancy, now, out);
             // Cut off before its first token: what was noted as placed was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
-            if let (true, Some(chain)) = (unfinished, &open.chain) {
-                self.unplace(hold, chain.anchors(), now, out);
+            if unfinished {
+                self.unplace(hold, &open.anchors, now, out);
             }
         }
         out.events.push(Event::TicketClosed { ticket, outcome });
@@ -111,7 +111,7 @@ impl Scheduler {
 
     /// A placement that did not come true: the endpoint holds what it held before.
     fn unplace(&mut self, hold: &Hold, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
-        if self.fleet.tenant_of(hold.tenancy).is_some() {
+        if !anchors.is_empty() && self.fleet.tenant_of(hold.tenancy).is_some() {
             let kept = anchors::count(hold.held_before) as usize;
             self.index.shorten(hold.tenancy.slot, anchors, kept);
             self.say_unplaced(hold.tenancy.slot, anchors, kept, now, out);

@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::fleet::Tenancy;
-use crate::id::{EndpointId, Ticket};
-use crate::prefix::PrefixChain;
+use crate::id::{BlockHash, EndpointId, Ticket};
 use crate::time::Timestamp;
 
 /// What one open ticket holds.
@@ -19,8 +18,8 @@ pub struct Open {
     pub opened: Timestamp,
     /// Whether the stream will tell of its end.
     pub attended: bool,
-    /// The prompt, kept until the first token shows that the engine has computed it.
-    pub chain: Option<PrefixChain>,
+    /// The prompt's anchors, kept until the first token shows that the engine has computed it.
+    pub anchors: Vec<BlockHash>,
     lease: Timestamp,
 }
 
@@ -73,7 +72,7 @@ impl Ledger {
         &mut self,
         ticket: Ticket,
         holds: Vec<Hold>,
-        chain: Option<PrefixChain>,
+        anchors: Vec<BlockHash>,
         attended: bool,
         now: Timestamp,
     ) -> bool {
@@ -82,7 +81,7 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        self.open.insert(ticket, Open { holds, opened: now, attended, chain, lease });
+        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, lease });
         self.balance.reserved += 1;
         self.balance.open += 1;
         self.unattended += usize::from(!attended);

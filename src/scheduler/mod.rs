@@ -278,8 +278,7 @@ impl Scheduler {
         if let Some(target) = decision.primary() {
             out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
         }
-        let chain = (!request.prompt.chain.blocks().is_empty()).then_some(request.prompt.chain);
-        self.ledger.open(ticket, holds, chain, request.attended, now);
+        self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.attended, now);
     }
 
     /// Reserves one endpoint for one leg: its load counts, and its placement is known, before the answer leaves.

@@ -76,7 +76,7 @@ pub struct Flock {
     roster: watch::Receiver<Roster>,
     closing: watch::Sender<bool>,
     server: JoinSet<()>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 // === impl Flock ===
@@ -112,7 +112,7 @@ impl Flock {
         }
         tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear, joins));
         tasks.spawn(join(roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
-        Ok(Self { gossip, following, roster, closing, server, _tasks: tasks })
+        Ok(Self { gossip, following, roster, closing, server, tasks })
     }
 
     /// What the admin page reads.
@@ -129,7 +129,7 @@ impl Flock {
     pub async fn leave(mut self) {
         self.closing.send_replace(true);
         while self.server.join_next().await.is_some() {}
-        self._tasks.shutdown().await;
+        self.tasks.shutdown().await;
         if let Some(gossip) = Arc::into_inner(self.gossip) {
             gossip.leave().await;
         }

@@ -1,13 +1,11 @@
 //! Connections of peers whose handshake is done, under the certificates that are in the folder now.
 //!
-//! Must not know what is served. A slow or foreign handshake holds up nobody else; who is no peer is counted.
+//! Must not know what is served. Who is no peer is counted.
 
-use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use murmuration::event::Event;
@@ -15,32 +13,21 @@ use murmuration::id::ReplicaId;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::tls::{self, Files, PeerTlsError};
 use crate::flock::Ear;
+use crate::handshakes::Handshakes;
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
-/// Handshakes under way at once; more wait in the kernel's queue.
+/// Handshakes under way at once.
 const HANDSHAKES_MAX: usize = 64;
-/// How long accepting pauses after it failed, which is most often for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the files are looked at. Their bytes are compared: a mounted secret changes by a swap of links.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The connections.
-pub(super) struct Incoming {
-    listener: TcpListener,
-    config: watch::Receiver<Arc<ServerConfig>>,
-    ear: Ear,
-    handshakes: JoinSet<Option<TlsStream<TcpStream>>>,
-    pause: Option<Pin<Box<Sleep>>>,
-}
 
 /// The certificates in force, and the folder they come from.
 pub(super) struct Certificates {
@@ -59,8 +46,16 @@ impl Certificates {
     }
 
     /// Connections of `listener`, handshake done; `ear` counts who is no peer.
-    pub(super) fn incoming(&self, listener: TcpListener, ear: Ear) -> Incoming {
-        Incoming { listener, config: self.config.subscribe(), ear, handshakes: JoinSet::new(), pause: None }
+    pub(super) fn incoming(
+        &self,
+        listener: TcpListener,
+        ear: Ear,
+    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + use<> {
+        let config = self.config.subscribe();
+        Handshakes::new(listener, HANDSHAKES_MAX, move |socket, from: SocketAddr| {
+            let acceptor = TlsAcceptor::from(config.borrow().clone());
+            shake_hands(acceptor, socket, ReplicaId(from.ip().to_string()), ear.clone())
+        })
     }
 
     /// Follows the folder, for ever. Files that can't be used are told once, and what was in force stays.
@@ -86,41 +81,6 @@ impl Certificates {
                         complaint = Some(why);
                     }
                 }
-            }
-        }
-    }
-}
-
-// === impl Incoming ===
-
-impl Stream for Incoming {
-    type Item = io::Result<TlsStream<TcpStream>>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        loop {
-            match this.handshakes.poll_join_next(cx) {
-                Poll::Ready(Some(Ok(Some(stream)))) => return Poll::Ready(Some(Ok(stream))),
-                Poll::Ready(Some(_)) => continue,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-            if this.handshakes.len() >= HANDSHAKES_MAX {
-                return Poll::Pending;
-            }
-            if let Some(pause) = &mut this.pause {
-                if pause.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                this.pause = None;
-            }
-            match this.listener.poll_accept(cx) {
-                Poll::Ready(Ok((socket, from))) => {
-                    let acceptor = TlsAcceptor::from(this.config.borrow().clone());
-                    let from = ReplicaId(from.ip().to_string());
-                    this.handshakes.spawn(shake_hands(acceptor, socket, from, this.ear.clone()));
-                }
-                Poll::Ready(Err(_)) => this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
-                Poll::Pending => return Poll::Pending,
             }
         }
     }

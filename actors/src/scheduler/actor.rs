@@ -72,8 +72,7 @@ impl Actor for SchedulerActor {
         myself: ActorRef<Message>,
         arguments: SchedulerArguments,
     ) -> Result<Mind, ActorProcessingErr> {
-        let (profiles, mut settings) = (arguments.build)()?;
-        settings.sharing = arguments.voice.is_some();
+        let (profiles, settings) = (arguments.build)()?;
         if let Some(voice) = &arguments.voice {
             voice.reborn();
         }
