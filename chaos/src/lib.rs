@@ -7,5 +7,6 @@ pub mod check;
 pub mod client;
 pub mod engine;
 pub mod noop;
+pub mod plan;
 pub mod replay;
 pub mod town;
