@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod chronicle;
 pub mod client;
 pub mod engine;
 pub mod noop;
