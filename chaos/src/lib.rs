@@ -9,5 +9,6 @@ pub mod client;
 pub mod engine;
 pub mod noop;
 pub mod plan;
+pub mod promises;
 pub mod replay;
 pub mod town;
