@@ -154,7 +154,11 @@ impl Draw {
         // Early enough to be seen, late enough for the town to have something to lose.
         let at = self.between(10, whole - 20);
         let most = (whole - at).min(self.one(&[20, 60, 120]));
-        let lasting = self.between(5, most.max(5));
+        let lasting = match kind {
+            // Half of the dead are back before anybody has missed them.
+            Kind::Kill if self.yes(0.5) => self.between(5, 10),
+            _ => self.between(5, most.max(5)),
+        };
         let fault = self.fault(kind);
         Strike { at: Duration::from_millis(at * GRID_MS), lasting: Duration::from_millis(lasting * GRID_MS), fault }
     }
