@@ -1,3 +1,6 @@
+//! Plans as people write them.
+//!
+//! Must not know who runs them.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
