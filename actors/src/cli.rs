@@ -21,6 +21,7 @@ use crate::ext_proc::{self, Limits};
 use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
+use crate::world::{Door, World};
 
 /// `EX_USAGE`: what was asked can't be done as it is written.
 const USAGE: u8 = 64;
@@ -122,12 +123,14 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
             false => None,
         },
     };
-    let streams = listeners.peers.as_ref().and_then(|listener| listener.local_addr().ok());
-    let ext_proc = listeners.ext_proc.local_addr().map_err(|why| Failure::new(1, why))?;
+    let streams = listeners.peers.as_ref().and_then(|listener| listener.address().ok());
+    let ext_proc = listeners.ext_proc.address().map_err(|why| Failure::new(1, why))?;
     let flock = flock::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
     let settings = ReplicaSettings { flock, ..settings(args, config_text, config_name) };
-    let replica = Replica::start(settings, listeners, telemetry).await.map_err(|why| Failure::new(1, why))?;
+    let replica = Replica::start(World::production(), settings, listeners, telemetry)
+        .await
+        .map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
     let served = live(replica, exit_with_stdin).await;
@@ -173,10 +176,10 @@ fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
     Tracer::export(&settings).map_err(|why| Failure::new(USAGE, format!("--otlp-endpoint: {why}")))
 }
 
-async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<TcpListener, Failure> {
+async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Door, Failure> {
     let address = SocketAddr::new(args.bind, port);
     let told = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
-    TcpListener::bind(address).await.map_err(told)
+    TcpListener::bind(address).await.map(Door::from).map_err(told)
 }
 
 fn settings(args: ServeArgs, config_text: String, config_name: String) -> ReplicaSettings {

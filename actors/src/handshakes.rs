@@ -9,21 +9,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
+
+use crate::world::{Door, Wire};
 
 /// How long accepting pauses after it failed, which is most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connections.
 pub(crate) struct Handshakes<S> {
-    listener: TcpListener,
+    listener: Door,
     shake: S,
     most: usize,
-    under_way: JoinSet<Option<TlsStream<TcpStream>>>,
+    under_way: JoinSet<Option<TlsStream<Wire>>>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -31,22 +32,22 @@ pub(crate) struct Handshakes<S> {
 
 impl<S, F> Handshakes<S>
 where
-    S: Fn(TcpStream, SocketAddr) -> F,
-    F: Future<Output = Option<TlsStream<TcpStream>>> + Send + 'static,
+    S: Fn(Wire, SocketAddr) -> F,
+    F: Future<Output = Option<TlsStream<Wire>>> + Send + 'static,
 {
     /// Connections of `listener`, at most `most` handshakes under way at once; more wait in the kernel's queue. `shake` gives
     /// `None` for whoever is not let in, and must not take for ever.
-    pub(crate) fn new(listener: TcpListener, most: usize, shake: S) -> Self {
+    pub(crate) fn new(listener: Door, most: usize, shake: S) -> Self {
         Self { listener, shake, most, under_way: JoinSet::new(), pause: None }
     }
 }
 
 impl<S, F> Stream for Handshakes<S>
 where
-    S: Fn(TcpStream, SocketAddr) -> F + Unpin,
-    F: Future<Output = Option<TlsStream<TcpStream>>> + Send + 'static,
+    S: Fn(Wire, SocketAddr) -> F + Unpin,
+    F: Future<Output = Option<TlsStream<Wire>>> + Send + 'static,
 {
-    type Item = io::Result<TlsStream<TcpStream>>;
+    type Item = io::Result<TlsStream<Wire>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();

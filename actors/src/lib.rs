@@ -20,3 +20,4 @@ pub mod replica;
 pub mod scheduler;
 pub mod telemetry;
 pub mod tls;
+pub mod world;

@@ -14,7 +14,6 @@ use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::scheduler::SchedulerSettings;
 use ractor::{Actor, ActorRef};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -27,6 +26,7 @@ use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
 use crate::scheduler::{SchedulerArguments, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
+use crate::world::{Announcement, Door, Feed, Network, World};
 
 /// How long a draining replica keeps taking new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
@@ -71,17 +71,17 @@ pub enum Tls {
     Folder(PathBuf),
 }
 
-/// The sockets that a replica serves on.
+/// The doors that a replica serves at.
 #[derive(Debug)]
 pub struct Listeners {
     /// ext-proc.
-    pub ext_proc: TcpListener,
+    pub ext_proc: Door,
     /// gRPC health.
-    pub health: TcpListener,
+    pub health: Door,
     /// Metrics and debug pages.
-    pub admin: TcpListener,
+    pub admin: Door,
     /// Peer streams.
-    pub peers: Option<TcpListener>,
+    pub peers: Option<Door>,
 }
 
 /// Why a replica can't start.
@@ -147,9 +147,9 @@ impl Tls {
 impl Listeners {
     fn addresses(&self) -> std::io::Result<Addresses> {
         Ok(Addresses {
-            ext_proc: self.ext_proc.local_addr()?,
-            health: self.health.local_addr()?,
-            admin: self.admin.local_addr()?,
+            ext_proc: self.ext_proc.address()?,
+            health: self.health.address()?,
+            admin: self.admin.address()?,
         })
     }
 }
@@ -157,11 +157,12 @@ impl Listeners {
 // === impl Replica ===
 
 impl Replica {
-    /// Starts a replica on `listeners`. It is ready once discovery has announced the pool.
+    /// Starts a replica in `world` on `listeners`. It is ready once discovery has announced the pool.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
+        world: World,
         settings: ReplicaSettings,
         listeners: Listeners,
         telemetry: Telemetry,
@@ -169,7 +170,7 @@ impl Replica {
         let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
         let tls = settings.tls.server()?;
         let addresses = listeners.addresses()?;
-        let clock = Clock::start();
+        let clock = world.clock.unwrap_or_else(Clock::start);
         let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
         let joining = settings.flock.is_some();
         let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
@@ -188,6 +189,7 @@ impl Replica {
             living: Arc::new(living),
             readiness: readiness.clone(),
             discovery: blueprint.discovery,
+            network: world.network.clone(),
             interval: blueprint.scrape.interval.unwrap_or(settings.interval),
             scrape: blueprint.scrape,
             engines: blueprint.engines,
@@ -209,11 +211,12 @@ impl Replica {
         };
         let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
         if let (Some(flock), Some(voice)) = (settings.flock, voice) {
-            let links = replica.links(flock.me.clone(), voice, keeping, clock);
+            let links = replica.links(flock.me.clone(), voice, keeping, (clock, world.network));
             replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
         }
         replica.open_pages(listeners.health, listeners.admin, me.unwrap_or_default());
         replica.keep_gauges(settings.gauges_interval);
+        replica.others.spawn(announce(world.feed, PoolHandle::new(replica.pool.clone())));
         if let (Tls::Folder(folder), Some(tls)) = (settings.tls, tls.clone()) {
             let telemetry = replica.telemetry.clone();
             replica.others.spawn(tls.follow(folder, move |event| telemetry.record(&event)));
@@ -243,6 +246,11 @@ impl Replica {
         self.readiness.subscribe()
     }
 
+    /// What it hears of the flock; `None` for one that is alone.
+    pub fn flock(&self) -> Option<&Flock> {
+        self.flock.as_ref()
+    }
+
     /// Waits until the ext-proc server ends by itself, which only a broken socket makes it do.
     pub async fn ended(&mut self) {
         self.gate.join_next().await;
@@ -269,25 +277,31 @@ impl Replica {
         }
     }
 
-    fn links(&self, me: ReplicaId, voice: Voice, keeping: Option<Keeping>, clock: Clock) -> Links {
+    fn links(
+        &self,
+        me: ReplicaId,
+        voice: Voice,
+        keeping: Option<Keeping>,
+        outside: (Clock, Arc<dyn Network>),
+    ) -> Links {
         Links {
             voice,
             ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()),
             keeping,
-            clock,
+            clock: outside.0,
+            network: outside.1,
             scheduler: self.scheduler.clone(),
             pool: PoolHandle::new(self.pool.clone()),
             readiness: self.readiness.clone(),
         }
     }
 
-    fn open_pages(&mut self, health: TcpListener, admin: TcpListener, me: (ReplicaId, Incarnation)) {
+    fn open_pages(&mut self, health: Door, admin: Door, me: (ReplicaId, Incarnation)) {
         let service = HealthService::new(self.readiness.subscribe());
         self.others.spawn(async move {
             let server = tonic::transport::Server::builder();
             let service = tonic_health::pb::health_server::HealthServer::new(service);
-            let incoming = tonic::transport::server::TcpIncoming::from(health);
-            if let Err(error) = { server }.add_service(service).serve_with_incoming(incoming).await {
+            if let Err(error) = { server }.add_service(service).serve_with_incoming(health).await {
                 tracing::error!(%error, "the health server ended");
             }
         });
@@ -329,6 +343,19 @@ impl Drop for Replica {
 /// Resolves when `closed` says so, or when nobody can say so any more.
 async fn until(mut closed: watch::Receiver<bool>) {
     let _ = closed.wait_for(|closed| *closed).await;
+}
+
+/// Tells the pool what is announced, from what is announced already.
+async fn announce(feed: Option<Feed>, pool: PoolHandle) {
+    let Some(mut feed) = feed else { return };
+    loop {
+        if let Some(Announcement { endpoints, objectives }) = feed.borrow_and_update().clone() {
+            pool.announced(endpoints, objectives);
+        }
+        if feed.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {

@@ -30,7 +30,11 @@ use span::Tracer;
 #[derive(Clone)]
 pub struct Telemetry {
     inner: Arc<Inner>,
+    witness: Option<Witness>,
 }
+
+/// Sees every fact, as it is recorded, on whichever task records it; must be quick.
+pub type Witness = Arc<dyn Fn(&Event) + Send + Sync>;
 
 struct Inner {
     metrics: Metrics,
@@ -47,13 +51,21 @@ impl Telemetry {
     /// When two metrics have one name, which is a mistake in this folder.
     pub fn new(pool: &str, tracer: Tracer) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(pool)?;
-        Ok(Self { inner: Arc::new(Inner { metrics, logbook: Logbook::default(), tracer }) })
+        Ok(Self { inner: Arc::new(Inner { metrics, logbook: Logbook::default(), tracer }), witness: None })
+    }
+
+    /// The same voice, heard by `witness` too.
+    pub fn with_witness(self, witness: Witness) -> Self {
+        Self { witness: Some(witness), ..self }
     }
 
     /// Counts a fact, and tells it where it is worth a line.
     pub fn record(&self, event: &Event) {
         self.inner.metrics.record(event);
         self.inner.logbook.record(event);
+        if let Some(witness) = &self.witness {
+            witness(event);
+        }
     }
 
     /// Notes how long the scheduler took for one answer, its queue included.

@@ -16,13 +16,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use crate::handshakes::Handshakes;
+use crate::world::{Door, Wire};
 
 /// How long a proxy may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -178,14 +178,13 @@ impl Files {
 }
 
 /// Connections of `listener`, handshake done.
-pub(crate) fn incoming(listener: TcpListener, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+pub(crate) fn incoming(listener: Door, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Wire>>> {
     let acceptor = TlsAcceptor::from(tls.config);
     Handshakes::new(listener, HANDSHAKES_MAX, move |socket, _| shake_hands(acceptor.clone(), socket))
 }
 
 /// `None` for a peer that does not speak TLS, or not in time: nobody is there to be told.
-async fn shake_hands(acceptor: TlsAcceptor, socket: TcpStream) -> Option<TlsStream<TcpStream>> {
-    socket.set_nodelay(true).ok()?;
+async fn shake_hands(acceptor: TlsAcceptor, socket: Wire) -> Option<TlsStream<Wire>> {
     timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()?.ok()
 }
 

@@ -5,9 +5,15 @@
 pub mod bench;
 pub mod check;
 pub mod chronicle;
+pub mod cli;
 pub mod client;
 pub mod engine;
+pub mod judge;
 pub mod noop;
 pub mod plan;
+pub mod promises;
 pub mod replay;
+pub mod report;
+pub mod shrink;
 pub mod town;
+pub mod trial;

@@ -152,6 +152,14 @@ impl PrefixIndex {
         runs.into_iter().rev().flatten().copied().collect()
     }
 
+    /// A number that is equal for two slots, of whatever index, that are believed to hold the same.
+    pub fn fingerprint(&self, slot: Slot) -> u64 {
+        let held = self.holds.by_age(slot).map(|hold| self.holds.get(hold));
+        let anchors = held.flat_map(|hold| &self.runs.blocks(hold.run)[..hold.len as usize]);
+        // An anchor stands for its whole chain, so the order in which they are found does not count.
+        anchors.fold(0, |sum, anchor| sum.wrapping_add(anchor.0))
+    }
+
     /// Blocks that `slot` is believed to hold.
     pub fn held(&self, slot: Slot) -> u64 {
         self.holds.blocks(slot)

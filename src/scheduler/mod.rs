@@ -8,6 +8,7 @@
 
 mod closing;
 mod crowd;
+pub mod digest;
 mod hearing;
 pub mod input;
 pub mod ledger;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use digest::BeliefDigest;
 pub use input::{Input, News, Outbox};
 pub use ledger::{Balance, Ledger};
 pub use recent::Recent;
@@ -119,6 +121,11 @@ impl Scheduler {
     /// The pool as it is believed to be at `now`.
     pub fn summary(&self, now: Timestamp) -> FleetSummary {
         summary::summarise(&self.fleet, &self.index, &self.peers, self.ledger.balance(), now)
+    }
+
+    /// What is believed, as numbers.
+    pub fn digest(&self) -> BeliefDigest {
+        digest::digest(&self.fleet, &self.index)
     }
 
     /// The endpoints of which nothing was heard, by anybody's scrape, for longer than `after`, and since when.

@@ -20,6 +20,7 @@ use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
+use murmuration_actors::world::World;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -156,19 +157,19 @@ impl Replica {
             Some((at, _)) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 *at = listener.local_addr().unwrap();
-                Some(listener)
+                Some(listener.into())
             }
             None => None,
         };
         let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
         let bind = || TcpListener::bind("127.0.0.1:0");
         let listeners = Listeners {
-            ext_proc: bind().await.unwrap(),
-            health: bind().await.unwrap(),
-            admin: bind().await.unwrap(),
+            ext_proc: bind().await.unwrap().into(),
+            health: bind().await.unwrap().into(),
+            admin: bind().await.unwrap().into(),
             peers,
         };
-        let inner = replica::Replica::start(settings, listeners, telemetry.clone()).await.unwrap();
+        let inner = replica::Replica::start(World::production(), settings, listeners, telemetry.clone()).await.unwrap();
         let channel = channel(inner.addresses().ext_proc).await;
         Self { channel, telemetry, inner, endpoints_file }
     }

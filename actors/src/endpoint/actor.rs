@@ -4,6 +4,7 @@
 //! Must not know what a report is worth.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::dialect::engine::EngineSpec;
@@ -21,6 +22,7 @@ use crate::courier::Courier;
 use crate::flock::Keeping;
 use crate::scheduler::{Report, SchedulerHandle};
 use crate::telemetry::Telemetry;
+use crate::world::Network;
 
 /// The longest pause between two scrapes of an engine that fails.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -58,6 +60,8 @@ pub struct EndpointArguments {
     pub zone: String,
     /// The replica's clock: all endpoint actors have the same, so that those of a slot wake together.
     pub clock: Clock,
+    /// Who carries the questions.
+    pub network: Arc<dyn Network>,
     /// Who watches; `None` where every replica watches everything.
     pub keeping: Option<Keeping>,
 }
@@ -89,7 +93,8 @@ impl Actor for EndpointActor {
         myself: ActorRef<EndpointMessage>,
         arguments: EndpointArguments,
     ) -> Result<Watch, ActorProcessingErr> {
-        let scraper = Scraper::new(arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
+        let scraper =
+            Scraper::new(arguments.network.clone(), arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
         // Slots are chosen by name, so that a replica's scrapes are not all due at once.
         let rhythm = Rhythm::new(arguments.interval, arguments.endpoint.key().0);
         let now = arguments.clock.now();

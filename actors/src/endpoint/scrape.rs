@@ -4,6 +4,7 @@
 //! idle for longer than [`IDLE_MAX`] is not used again, and one that breaks under a request is replaced once.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
+
+use crate::world::Network;
 
 /// The largest page that is read; a real one has about 55 KB, and 100 adapters do not double it.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -62,6 +64,7 @@ pub struct Page {
 /// The connection and its page buffer.
 #[derive(Debug)]
 pub struct Scraper {
+    network: Arc<dyn Network>,
     address: SocketAddr,
     path: String,
     deadline: Duration,
@@ -80,8 +83,8 @@ struct Connection {
 
 impl Scraper {
     /// A scraper of `http://address/path`; each scrape may take `deadline`.
-    pub fn new(address: SocketAddr, path: String, deadline: Duration) -> Self {
-        Self { address, path, deadline, connection: None, buffer: Vec::new() }
+    pub fn new(network: Arc<dyn Network>, address: SocketAddr, path: String, deadline: Duration) -> Self {
+        Self { network, address, path, deadline, connection: None, buffer: Vec::new() }
     }
 
     /// Fetches the page. Give the page's buffer back with [`Scraper::recycle`].
@@ -112,7 +115,7 @@ impl Scraper {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = Connection::open(self.address).await?;
+        let mut connection = Connection::open(&*self.network, self.address).await?;
         let response = connection.ask(self.address, &self.path).await?;
         self.read(connection, response).await
     }
@@ -163,10 +166,9 @@ impl ScrapeError {
 // === impl Connection ===
 
 impl Connection {
-    async fn open(address: SocketAddr) -> Result<Self, ScrapeError> {
+    async fn open(network: &dyn Network, address: SocketAddr) -> Result<Self, ScrapeError> {
         let connect = |source| ScrapeError::Connect { address, source };
-        let stream = TcpStream::connect(address).await.map_err(connect)?;
-        stream.set_nodelay(true).map_err(connect)?;
+        let stream = network.connect(address).await.map_err(connect)?;
         let (sender, driver) = http1::Builder::new().max_buf_size(128 * 1024).handshake(TokioIo::new(stream)).await?;
         // The driver ends with its connection, and is aborted with its scraper.
         #[expect(clippy::disallowed_methods, reason = "lives and dies with this connection")]

@@ -6,13 +6,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use murmuration_proto::ext_proc::ExternalProcessorServer;
-use tokio::net::TcpListener;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::service::Service;
 use crate::scheduler::Asking;
 use crate::tls::{self, ServerTls};
+use crate::world::Door;
 
 /// Bytes of one stream that may be under way unread: a 100k-token body need not wait for a round trip.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -24,7 +23,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
 /// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
 pub async fn serve<A: Asking>(
-    listener: TcpListener,
+    listener: Door,
     tls: Option<ServerTls>,
     service: Service<A>,
     shutdown: impl Future<Output = ()> + Send,
@@ -43,10 +42,7 @@ pub async fn serve<A: Asking>(
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(processor);
     match tls {
-        None => {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            router.serve_with_incoming_shutdown(incoming, shutdown).await
-        }
+        None => router.serve_with_incoming_shutdown(listener, shutdown).await,
         Some(tls) => router.serve_with_incoming_shutdown(tls::incoming(listener, tls), shutdown).await,
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! Must not know what is said over them, nor how a replica is put together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use murmuration::share::{Keeper, ReplicaCard};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -20,6 +20,7 @@ use crate::gossip::{Gossip, GossipError, GossipSettings};
 use crate::peers::{self, Following, Listening, PeerTls, PeerTlsError, Streams};
 use crate::pool::PoolHandle;
 use crate::scheduler::SchedulerHandle;
+use crate::world::{Door, Network};
 
 /// How long a replica that starts waits for the first word of anybody else.
 const FIRST_WORD: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ pub struct Links {
     pub keeping: Option<Keeping>,
     /// The replica's clock.
     pub clock: Clock,
+    /// Who carries what is said.
+    pub network: Arc<dyn Network>,
     /// Whose rebirths make all be heard anew.
     pub scheduler: SchedulerHandle,
     /// Told when keepers change.
@@ -86,22 +89,21 @@ impl Flock {
     ///
     /// # Errors
     /// See [`FlockError`].
-    pub async fn start(
-        settings: FlockSettings,
-        streams: Option<TcpListener>,
-        links: Links,
-    ) -> Result<Self, FlockError> {
+    pub async fn start(settings: FlockSettings, streams: Option<Door>, links: Links) -> Result<Self, FlockError> {
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
-        let gossip =
-            Arc::new(Gossip::start(gossip_settings(&settings)?, links.voice.clone(), links.ear.clone()).await?);
+        let gossip = Arc::new(
+            Gossip::start(gossip_settings(&settings, &*links.network).await?, links.voice.clone(), links.ear.clone())
+                .await?,
+        );
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
         let (closing, closed) = watch::channel(false);
         let joins = Arc::new(AtomicBool::new(true));
         let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
         let following = tls.clone().map(|tls| {
-            let (me, roster, ear, clock) = (settings.me.clone(), roster.clone(), links.ear.clone(), links.clock);
-            peers::follow(Listening { me, roster, tls, ear, rehear: reheard, clock, joins: joins.clone() })
+            let (me, roster, ear) = (settings.me.clone(), roster.clone(), links.ear.clone());
+            let (clock, network) = (links.clock, links.network.clone());
+            peers::follow(Listening { me, roster, network, tls, ear, rehear: reheard, clock, joins: joins.clone() })
         });
         if let (Some(listener), Some(tls)) = (streams, tls) {
             server.spawn(serve(listener, tls, links.voice.clone(), links.ear.clone(), closed));
@@ -125,6 +127,16 @@ impl Flock {
         self.gossip.update_card(|card| card.draining = true);
     }
 
+    /// Changes what this replica says of itself.
+    pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
+        self.gossip.update_card(change);
+    }
+
+    /// Bytes of each gossip value that this replica publishes, by key.
+    pub async fn gossip_sizes(&self) -> BTreeMap<String, usize> {
+        self.gossip.sizes().await
+    }
+
     /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.
     pub async fn leave(mut self) {
         self.closing.send_replace(true);
@@ -136,9 +148,9 @@ impl Flock {
     }
 }
 
-fn gossip_settings(settings: &FlockSettings) -> Result<GossipSettings, FlockError> {
+async fn gossip_settings(settings: &FlockSettings, network: &dyn Network) -> Result<GossipSettings, FlockError> {
     let failed = |why| FlockError::Bind(settings.gossip, why);
-    let socket = std::net::UdpSocket::bind(settings.gossip).map_err(failed)?;
+    let socket = network.bind(settings.gossip).await.map_err(failed)?;
     let mut advertise = settings.advertise;
     if advertise.port() == 0 {
         advertise.set_port(socket.local_addr().map_err(failed)?.port());
@@ -157,7 +169,7 @@ fn gossip_settings(settings: &FlockSettings) -> Result<GossipSettings, FlockErro
     })
 }
 
-async fn serve(listener: TcpListener, tls: PeerTls, voice: Voice, ear: Ear, mut closed: watch::Receiver<bool>) {
+async fn serve(listener: Door, tls: PeerTls, voice: Voice, ear: Ear, mut closed: watch::Receiver<bool>) {
     let closed = async move { drop(closed.wait_for(|closed| *closed).await) };
     if let Err(error) = peers::serve(listener, tls, voice, ear, closed).await {
         tracing::error!(%error, "the server of peer streams ended");

@@ -2,6 +2,7 @@
 //!
 //! Must not know what the tasks do in detail.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +37,7 @@ pub struct Gossip {
     changed: Arc<Notify>,
     forget: Arc<AtomicBool>,
     address: SocketAddr,
+    server: Arc<Server>,
     rounds: JoinSet<()>,
     others: JoinSet<()>,
 }
@@ -76,9 +78,10 @@ impl Gossip {
         rounds.spawn(round.run(leave));
         others.spawn(seeds::ask(settings.seeds, settings.advertise, server.clone(), roster.clone()));
         let (heard, forgets) = (changed.clone(), forget.clone());
-        let delivery = Delivery { server, ear, visits: visitors, changed: heard, forget: forgets, interval };
+        let delivery =
+            Delivery { server: server.clone(), ear, visits: visitors, changed: heard, forget: forgets, interval };
         others.spawn(delivery.run());
-        Ok(Self { roster, card, leaving, changed, forget, address, rounds, others })
+        Ok(Self { roster, card, leaving, changed, forget, address, server, rounds, others })
     }
 
     /// The other replicas that live, ordered by name, and changes of that.
@@ -94,6 +97,13 @@ impl Gossip {
     /// Changes what this replica says of itself; said in the next round.
     pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
         self.card.send_modify(change);
+    }
+
+    /// Bytes of each value that this replica publishes, by key.
+    pub async fn sizes(&self) -> BTreeMap<String, usize> {
+        let mut chitchat = self.server.chitchat().await;
+        let values = chitchat.self_node_state().key_values();
+        values.map(|(key, value)| (key.to_owned(), value.len())).collect()
     }
 
     /// Forgets what was heard, so that a scheduler that was born again hears all of it.

@@ -2,7 +2,7 @@
 //!
 //! Must not know flags or files beyond their paths.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::ReplicaCard;
 
 use super::keyring::KeyError;
+use crate::world::Datagrams;
 
 /// What the gossip lane is started with.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct GossipSettings {
     /// In which life; higher than in every earlier one.
     pub incarnation: Incarnation,
     /// The bound socket.
-    pub socket: UdpSocket,
+    pub socket: Box<dyn Datagrams>,
     /// Where others reach it.
     pub advertise: SocketAddr,
     /// Whom to ask first: `host:port`, by address or by name. Names are resolved again and again, and may stand for many.

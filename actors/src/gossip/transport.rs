@@ -2,7 +2,7 @@
 //!
 //! Must not know what the messages say. What does not open, does not join or can't be read is counted and dropped.
 
-use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
 use murmuration::id::ReplicaId;
-use tokio::net::UdpSocket;
 use tokio::time::sleep;
 
 use super::envelope::Envelope;
 use super::parts::{Cutter, Joiner};
 use crate::flock::{Ear, Lane};
+use crate::world::Datagrams;
 
 /// Bytes of a datagram at most, and one more than can come.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
@@ -24,13 +24,13 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the one socket that it was given.
 pub(super) struct SealedTransport {
-    socket: Mutex<Option<StdSocket>>,
+    socket: Mutex<Option<Box<dyn Datagrams>>>,
     envelope: Arc<Envelope>,
     ear: Ear,
 }
 
 struct SealedSocket {
-    socket: UdpSocket,
+    socket: Box<dyn Datagrams>,
     envelope: Arc<Envelope>,
     cutter: Cutter,
     joiner: Joiner,
@@ -42,7 +42,7 @@ struct SealedSocket {
 
 impl SealedTransport {
     /// A transport over `socket`; what goes wrong is told to `ear`.
-    pub(super) fn new(socket: StdSocket, envelope: Arc<Envelope>, ear: Ear) -> Self {
+    pub(super) fn new(socket: Box<dyn Datagrams>, envelope: Arc<Envelope>, ear: Ear) -> Self {
         Self { socket: Mutex::new(Some(socket)), envelope, ear }
     }
 }
@@ -52,9 +52,8 @@ impl Transport for SealedTransport {
     async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.ok_or_else(|| anyhow::anyhow!("the socket was opened before"))?;
-        socket.set_nonblocking(true)?;
         Ok(Box::new(SealedSocket {
-            socket: UdpSocket::from_std(socket)?,
+            socket,
             envelope: self.envelope.clone(),
             cutter: Cutter::default(),
             joiner: Joiner::default(),

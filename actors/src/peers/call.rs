@@ -5,14 +5,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use murmuration::share::codec::BATCH_BYTES_MAX;
 use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
@@ -22,6 +21,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::tls::{self, Files, PeerTls};
 use super::{KEEPALIVE, STREAM_WINDOW};
+use crate::world::{Network, Wire};
 
 /// How long a call may take up to its greeting.
 const OPEN_PATIENCE: Duration = Duration::from_secs(3);
@@ -39,13 +39,10 @@ pub(super) enum Failure {
     Foreign(String),
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
 /// Connects to one address, whatever the URI says.
 struct Connector {
     to: SocketAddr,
+    network: Arc<dyn Network>,
     tls: Option<TlsConnector>,
 }
 
@@ -67,7 +64,7 @@ impl Failure {
 // === impl Connector ===
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Duplex>>;
+    type Response = TokioIo<Wire>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -76,15 +73,13 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (to, tls) = (self.to, self.tls.clone());
+        let (to, network, tls) = (self.to, self.network.clone(), self.tls.clone());
         Box::pin(async move {
-            let socket = TcpStream::connect(to).await?;
-            socket.set_nodelay(true)?;
-            let duplex: Box<dyn Duplex> = match tls {
-                None => Box::new(socket),
-                Some(tls) => Box::new(tls.connect(tls::peer_name().map_err(io::Error::other)?, socket).await?),
-            };
-            Ok(TokioIo::new(duplex))
+            let socket = network.connect(to).await?;
+            Ok(TokioIo::new(match tls {
+                None => socket,
+                Some(tls) => Wire::new(tls.connect(tls::peer_name().map_err(io::Error::other)?, socket).await?),
+            }))
         })
     }
 }
@@ -92,6 +87,7 @@ impl Service<Uri> for Connector {
 /// Calls the peer at `to` and waits for its greeting. The certificates are read anew.
 pub(super) async fn open(
     to: SocketAddr,
+    network: Arc<dyn Network>,
     tls: &PeerTls,
     request: FollowRequest,
 ) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
@@ -102,7 +98,7 @@ pub(super) async fn open(
             Some(TlsConnector::from(client.map_err(|error| Failure::Gone(error.to_string()))?))
         }
     };
-    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, tls }, request)).await;
+    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, network, tls }, request)).await;
     opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_PATIENCE:?}"))))
 }
 

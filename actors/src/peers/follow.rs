@@ -18,6 +18,7 @@ use super::states::{States, Streams};
 use super::tls::PeerTls;
 use crate::clock::Clock;
 use crate::flock::{Ear, Roster};
+use crate::world::Network;
 
 /// What a replica listens with.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Listening {
     pub me: ReplicaId,
     /// Those who live.
     pub roster: watch::Receiver<Roster>,
+    /// Who carries streams.
+    pub network: Arc<dyn Network>,
     /// How streams are protected.
     pub tls: PeerTls,
     /// Whom batches are given to.

@@ -23,6 +23,7 @@ use super::follow::Listening;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::flock::{Ear, Lane};
+use crate::world::Network;
 
 /// Refused batches in a row after which a peer is left alone.
 const STRIKES_MAX: u32 = 3;
@@ -37,6 +38,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(super) struct Follower {
     me: ReplicaId,
     peer: ReplicaId,
+    network: Arc<dyn Network>,
     tls: PeerTls,
     ear: Ear,
     rehear: watch::Receiver<u64>,
@@ -80,9 +82,9 @@ enum Taken {
 
 impl Follower {
     pub(super) fn new(listening: &Listening, member: watch::Receiver<Member>, cursor: Cursor, states: States) -> Self {
-        let Listening { me, tls, ear, rehear, joins, .. } = listening.clone();
+        let Listening { me, network, tls, ear, rehear, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
-        Self { me, peer, tls, ear, rehear, member, states, joins, cursor, called, failures: 0, strikes: 0 }
+        Self { me, peer, network, tls, ear, rehear, member, states, joins, cursor, called, failures: 0, strikes: 0 }
     }
 
     /// Follows until the roster drops the peer.
@@ -137,7 +139,7 @@ impl Follower {
             after: self.cursor.upto,
             history,
         };
-        let (greeting, stream) = match call::open(address, &self.tls, request).await {
+        let (greeting, stream) = match call::open(address, self.network.clone(), &self.tls, request).await {
             Ok(opened) => opened,
             Err(failure) => {
                 self.joins.fetch_or(history, Ordering::Relaxed);

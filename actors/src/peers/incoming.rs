@@ -11,7 +11,6 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::ReplicaId;
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +20,7 @@ use tokio_stream::Stream;
 use super::tls::{self, Files, PeerTlsError};
 use crate::flock::Ear;
 use crate::handshakes::Handshakes;
+use crate::world::{Door, Wire};
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,11 +46,7 @@ impl Certificates {
     }
 
     /// Connections of `listener`, handshake done; `ear` counts who is no peer.
-    pub(super) fn incoming(
-        &self,
-        listener: TcpListener,
-        ear: Ear,
-    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + use<> {
+    pub(super) fn incoming(&self, listener: Door, ear: Ear) -> impl Stream<Item = io::Result<TlsStream<Wire>>> + use<> {
         let config = self.config.subscribe();
         Handshakes::new(listener, HANDSHAKES_MAX, move |socket, from: SocketAddr| {
             let acceptor = TlsAcceptor::from(config.borrow().clone());
@@ -87,13 +83,7 @@ impl Certificates {
 }
 
 /// `None` for whoever is no peer, or not in time. Who it is is known by address only.
-async fn shake_hands(
-    acceptor: TlsAcceptor,
-    socket: TcpStream,
-    from: ReplicaId,
-    ear: Ear,
-) -> Option<TlsStream<TcpStream>> {
-    socket.set_nodelay(true).ok()?;
+async fn shake_hands(acceptor: TlsAcceptor, socket: Wire, from: ReplicaId, ear: Ear) -> Option<TlsStream<Wire>> {
     match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()? {
         Ok(stream) if tls::is_peer(stream.get_ref().1.peer_certificates()) => Some(stream),
         Ok(_) => {

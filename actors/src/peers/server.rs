@@ -6,17 +6,16 @@ use std::future::Future;
 use std::time::Duration;
 
 use murmuration_proto::peer::FlockServer;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::KEEPALIVE;
 use super::incoming::Certificates;
 use super::service::Service;
 use super::tls::{PeerTls, PeerTlsError};
 use crate::flock::{Ear, Voice};
+use crate::world::Door;
 
 /// Bytes of a request at most; it holds one name and four numbers.
 const REQUEST_BYTES_MAX: usize = 1_024;
@@ -42,7 +41,7 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(
-    listener: TcpListener,
+    listener: Door,
     tls: PeerTls,
     voice: Voice,
     ear: Ear,
@@ -68,10 +67,7 @@ pub async fn serve(
     };
     let served = async {
         match certificates {
-            None => {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                router.serve_with_incoming_shutdown(incoming, shutdown).await
-            }
+            None => router.serve_with_incoming_shutdown(listener, shutdown).await,
             Some(certificates) => {
                 let incoming = certificates.incoming(listener, ear.clone());
                 tokio::select! {

@@ -23,6 +23,7 @@ use crate::flock::{Ear, Roster, Voice};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::telemetry::span::Tracer;
+use crate::world::Sockets;
 
 type Heard = Arc<Mutex<Vec<Batch>>>;
 
@@ -88,9 +89,9 @@ impl Hearer {
         let (telemetry, me) = (telemetry(), ReplicaId("hearer".into()));
         let ear = Ear::new(me.clone(), handle, telemetry.clone());
         let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
-        let clock = Clock::start();
+        let (clock, network) = (Clock::start(), Arc::new(Sockets));
         let joins = std::sync::Arc::default();
-        let following = follow(Listening { me, roster: members, tls, ear, rehear: rehears, clock, joins });
+        let following = follow(Listening { me, roster: members, network, tls, ear, rehear: rehears, clock, joins });
         Self { heard, telemetry, roster, rehear, following, _living: living }
     }
 
@@ -139,7 +140,7 @@ impl Told {
         let ear = Ear::new(voice.me(), handle, telemetry.clone());
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, tls, voice.clone(), ear, async { drop(closed.await) }));
+        tasks.spawn(serve(listener.into(), tls, voice.clone(), ear, async { drop(closed.await) }));
         Self { address, voice, telemetry, close: Some(close), tasks }
     }
 

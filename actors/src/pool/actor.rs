@@ -21,6 +21,7 @@ use crate::admin::Readiness;
 use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
 use crate::endpoint::{EndpointActor, EndpointArguments};
 use crate::scheduler::{Message, SchedulerActor, SchedulerArguments};
+use crate::world::Network;
 
 /// Tickets of two lives of a scheduler differ: each life starts this much higher.
 const TICKETS_A_LIFE: u64 = 1 << 40;
@@ -47,6 +48,8 @@ pub struct PoolArguments {
     pub scrape: ScrapeSettings,
     /// Metric names by kind of engine.
     pub engines: EngineSettings,
+    /// Who carries scrapes.
+    pub network: Arc<dyn Network>,
     /// From one scrape to the next.
     pub interval: Duration,
 }
@@ -224,6 +227,7 @@ impl Household {
             telemetry: self.arguments.scheduler.telemetry.clone(),
             zone: zone_of(endpoint),
             clock: self.arguments.scheduler.clock,
+            network: self.arguments.network.clone(),
             keeping: self.arguments.scheduler.keeping.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, EndpointActor, arguments, supervisor).await?;

@@ -119,6 +119,8 @@ impl Actor for SchedulerActor {
                 }
                 myself.send_after(TICK, || Message::Tick);
             }
+            Message::Consider(request, reply) => drop(reply.send(mind.scheduler.decide(&request, mind.clock.now()))),
+            Message::Digest(reply) => drop(reply.send(mind.scheduler.digest())),
             Message::Summary(reply) => drop(reply.send(mind.scheduler.summary(mind.clock.now()))),
             Message::Explain(id, reply) => drop(reply.send(mind.scheduler.recent().find(&id).cloned())),
             Message::Recent(most, reply) => {

@@ -11,7 +11,7 @@ use murmuration::fleet::EndpointChange;
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration::schedule::Decision;
-use murmuration::scheduler::{FleetSummary, News};
+use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
 use murmuration::share::{Batch, Record};
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
@@ -100,6 +100,17 @@ impl SchedulerHandle {
     /// The pool at a glance; `None` when the scheduler doesn't answer.
     pub async fn summary(&self) -> Option<FleetSummary> {
         self.call(Message::Summary, GLANCE_PATIENCE).await
+    }
+
+    /// What `request` would be answered now, with nothing reserved; `None` when the scheduler doesn't answer.
+    pub async fn consider(&self, request: InferenceRequest) -> Option<Result<Decision, Refusal>> {
+        let request = Box::new(request);
+        self.call(|reply| Message::Consider(request, reply), GLANCE_PATIENCE).await
+    }
+
+    /// What is believed, as numbers; `None` when the scheduler doesn't answer.
+    pub async fn digest(&self) -> Option<BeliefDigest> {
+        self.call(Message::Digest, GLANCE_PATIENCE).await
     }
 
     /// The decision for `request_id`, while it is remembered.

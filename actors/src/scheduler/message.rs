@@ -9,7 +9,7 @@ use murmuration::fleet::{EndpointChange, Observation};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
-use murmuration::scheduler::{FleetSummary, News};
+use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
 use murmuration::share::{Batch, Record};
 use ractor::RpcReplyPort;
 
@@ -59,6 +59,12 @@ pub enum Message {
     // ---------- from itself ----------
     /// Time passed.
     Tick,
+
+    // ---------- from whoever compares replicas ----------
+    /// What a request would be answered, with nothing reserved.
+    Consider(Box<InferenceRequest>, RpcReplyPort<Result<Decision, Refusal>>),
+    /// What is believed, as numbers that are equal where beliefs are.
+    Digest(RpcReplyPort<BeliefDigest>),
 
     // ---------- from the admin page ----------
     /// The pool at a glance.

@@ -173,6 +173,27 @@ pub enum Discovery {
 // === impl Fault ===
 
 impl Fault {
+    /// The names of all faults, as plans write them.
+    pub const NAMES: &'static [&'static str] = &[
+        "kill",
+        "freeze",
+        "drain",
+        "upgrade",
+        "reload",
+        "clock",
+        "cut",
+        "loss",
+        "delay",
+        "engine-kill",
+        "engine-slow",
+        "engine-page",
+        "discovery",
+        "burst",
+        "hot-prefix",
+        "vanish",
+        "large-prompts",
+    ];
+
     /// Its name, as plans write it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! Must not know who makes it happen: the simulation and the storms on real processes read the same plans. A plan is
 //! plain data, so it can be drawn from a seed, printed, edited, shrunk and kept.
 
+mod draw;
 mod fault;
 mod place;
 mod span;

@@ -48,6 +48,8 @@ pub struct Traffic {
     pub prompt_bytes: usize,
     /// Tokens of an answer.
     pub answer_tokens: u32,
+    /// The share of requests that the gateway restricts to a subset of the endpoints.
+    pub subset: f64,
 }
 
 // === impl Town ===
@@ -82,7 +84,7 @@ impl Town {
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self { rate: 40.0, streamed: 0.5, conversations: 24, prompt_bytes: 2_000, answer_tokens: 40 }
+        Self { rate: 40.0, streamed: 0.5, conversations: 24, prompt_bytes: 2_000, answer_tokens: 40, subset: 0.0 }
     }
 }
 
@@ -94,6 +96,9 @@ impl Traffic {
         }
         if !(0.0..=1.0).contains(&self.streamed) {
             return wrong("streamed", "must be 0 to 1");
+        }
+        if !(0.0..=1.0).contains(&self.subset) {
+            return wrong("subset", "must be 0 to 1");
         }
         if !(1..=100_000).contains(&self.conversations) {
             return wrong("conversations", "must be 1 to 100000");

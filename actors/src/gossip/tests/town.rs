@@ -20,6 +20,7 @@ use crate::gossip::{Gossip, GossipError, GossipSettings, Seal};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::telemetry::span::Tracer;
+use crate::world::datagrams;
 
 /// How long a test waits for anything; far beyond what it takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,6 +130,7 @@ impl Plan {
         let ear = Ear::new(me.clone(), scheduler, telemetry.clone());
         let (tier, card, interval, seal) = ("tier".to_owned(), self.card, self.interval, self.seal);
         let seeds = self.seeds;
+        let socket = datagrams(socket).unwrap();
         let settings = GossipSettings { me, incarnation, socket, advertise, seeds, tier, interval, seal, card };
         let gossip = Gossip::start(settings, voice.clone(), ear).await?;
         Ok(Node { gossip, voice, telemetry, heard, _scribe: Life(scribe), _living: living })

@@ -19,6 +19,7 @@ use murmuration_actors::peers::{Authority, PeerTls};
 use murmuration_actors::replica::{Addresses, Listeners, Replica, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
+use murmuration_actors::world::{Door, World};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
@@ -79,10 +80,10 @@ impl Nest {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses = again.unwrap_or(Addresses { ext_proc: nowhere, health: nowhere, admin: nowhere });
         let bind = |at: SocketAddr| async move {
-            TcpListener::bind(at).await.map_err(|why| format!("can't listen at {at}: {why}"))
+            TcpListener::bind(at).await.map(Door::from).map_err(|why| format!("can't listen at {at}: {why}"))
         };
         let peers = if self.lanes == Lanes::Streams { Some(bind(nowhere).await?) } else { None };
-        let streams = peers.as_ref().map(TcpListener::local_addr).transpose();
+        let streams = peers.as_ref().map(Door::address).transpose();
         let streams = streams.map_err(|why| format!("a listener has no address: {why}"))?;
         let listeners = Listeners {
             ext_proc: bind(addresses.ext_proc).await?,
@@ -92,7 +93,9 @@ impl Nest {
         };
         let telemetry = Telemetry::new("bench", Tracer::default()).map_err(|why| why.to_string())?;
         let settings = self.settings(self.part(number, streams));
-        let replica = Replica::start(settings, listeners, telemetry.clone()).await.map_err(|why| why.to_string())?;
+        let replica = Replica::start(World::production(), settings, listeners, telemetry.clone())
+            .await
+            .map_err(|why| why.to_string())?;
         let ready = async { replica.readiness().wait_for(|readiness| readiness.is_ready()).await.is_ok() };
         match timeout(PATIENCE, ready).await {
             Ok(true) => Ok(Bird { replica, telemetry }),

@@ -1,0 +1,115 @@
+//! Where connections come in, whoever carries them.
+//!
+//! Must not know what is served behind it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+use tokio_stream::Stream;
+
+use super::wire::Wire;
+
+/// How long the pages' server pauses after accepting failed, which is most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who lets connections in.
+pub trait Entrance: Send + 'static {
+    /// The next connection, and who called.
+    ///
+    /// # Errors
+    /// When this one can't be taken; later ones may.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>>;
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    fn address(&self) -> io::Result<SocketAddr>;
+}
+
+/// An entrance of whatever kind: a stream of connections.
+pub struct Door(Box<dyn Entrance>);
+
+// === impl Door ===
+
+impl Door {
+    /// A door at `entrance`.
+    pub fn new(entrance: impl Entrance) -> Self {
+        Self(Box::new(entrance))
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.address()
+    }
+
+    /// See [`Entrance::poll_accept`].
+    ///
+    /// # Errors
+    /// See [`Entrance::poll_accept`].
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+        self.0.poll_accept(cx)
+    }
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self::new(listener)
+    }
+}
+
+impl Entrance for TcpListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+        Self::poll_accept(self, cx).map(|accepted| {
+            let (socket, from) = accepted?;
+            socket.set_nodelay(true)?;
+            Ok((Wire::new(socket), from))
+        })
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+}
+
+impl Stream for Door {
+    type Item = io::Result<Wire>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_accept(cx).map(|accepted| Some(accepted.map(|(wire, _)| wire)))
+    }
+}
+
+impl axum::serve::Listener for Door {
+    type Io = Wire;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Wire, SocketAddr) {
+        loop {
+            match poll_fn(|cx| self.0.poll_accept(cx)).await {
+                Ok(accepted) => return accepted,
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.address()
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("address", &self.0.address().ok()).finish()
+    }
+}

@@ -1,0 +1,254 @@
+//! Plans that follow from a seed: first which kinds of faults exist at all, then the town, its traffic, and when what happens.
+//!
+//! Must not know what comes of a plan. A kind that is absent from a run gives the others room that they would not have in a mixture of
+//! everything (swarm testing). One seed draws one plan for ever; a change of this file is a new collection of storms.
+
+use std::time::Duration;
+
+use murmuration::chance::{Chance, mix};
+
+use super::{Discovery, Fault, Page, Place, Plan, ResponsePath, Strike, Town, Traffic};
+
+/// Faults of a drawn plan, at most.
+const STRIKES_MAX: usize = 9;
+/// The chance of each kind of fault to exist in a plan.
+const KIND_EXISTS: f64 = 0.35;
+/// Drawn faults begin at whole multiples of this, so that a plan reads well.
+const GRID_MS: u64 = 50;
+
+/// Kinds of faults as they are drawn. The order is part of what a seed means.
+const KINDS: [Kind; 20] = [
+    Kind::Kill,
+    Kind::Freeze,
+    Kind::Drain,
+    Kind::Upgrade,
+    Kind::Reload,
+    Kind::Clock,
+    Kind::CutReplicas,
+    Kind::CutZones,
+    Kind::CutEngines,
+    Kind::CutGateway,
+    Kind::Loss,
+    Kind::Delay,
+    Kind::EngineKill,
+    Kind::EngineSlow,
+    Kind::EnginePage,
+    Kind::Discovery,
+    Kind::Burst,
+    Kind::HotPrefix,
+    Kind::Vanish,
+    Kind::LargePrompts,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Kill,
+    Freeze,
+    Drain,
+    Upgrade,
+    Reload,
+    Clock,
+    CutReplicas,
+    CutZones,
+    CutEngines,
+    CutGateway,
+    Loss,
+    Delay,
+    EngineKill,
+    EngineSlow,
+    EnginePage,
+    Discovery,
+    Burst,
+    HotPrefix,
+    Vanish,
+    LargePrompts,
+}
+
+/// What a plan is drawn from.
+struct Draw {
+    chance: Chance,
+    town: Town,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The plan that belongs to `seed`.
+    pub fn from_seed(seed: u64) -> Self {
+        // Seeds are small neighbours; their plans shall not be.
+        let mut draw = Draw { chance: Chance::from_seed(mix(seed ^ 0x6d75_726d_7572)), town: Town::default() };
+        let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| draw.chance.unit() < KIND_EXISTS).collect();
+        draw.town = draw.town();
+        let traffic = draw.traffic();
+        let duration = Duration::from_secs(draw.between(6, 14));
+        let mut plan =
+            Self { name: format!("seed-{seed}"), seed, duration, town: draw.town.clone(), traffic, faults: Vec::new() };
+        if !kinds.is_empty() {
+            for _ in 0..draw.between(1, STRIKES_MAX as u64) {
+                let strike = draw.strike(&kinds, duration);
+                if plan.faults.iter().all(|other| !exclude(other, &strike, &plan.town)) {
+                    plan.faults.push(strike);
+                }
+            }
+            plan.faults.sort_by_key(|strike| strike.at);
+        }
+        plan
+    }
+}
+
+/// Whether two faults can't be one at a time: one replica does not die twice at once.
+fn exclude(one: &Strike, other: &Strike, town: &Town) -> bool {
+    let life = |strike: &Strike| match &strike.fault {
+        Fault::Kill { who, .. } | Fault::Freeze { who } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
+            who.replicas(town)
+        }
+        _ => Vec::new(),
+    };
+    let (of_one, of_other) = (life(one), life(other));
+    // A replica needs a moment of its own between two lives.
+    let apart = Duration::from_secs(1);
+    let overlap = one.at < other.end() + apart && other.at < one.end() + apart;
+    overlap && of_one.iter().any(|replica| of_other.contains(replica))
+}
+
+// === impl Draw ===
+
+impl Draw {
+    /// A whole number of `least..=most`.
+    fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.chance.below((most - least + 1) as usize) as u64
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.chance.below(of.len())]
+    }
+
+    fn yes(&mut self, chance: f64) -> bool {
+        self.chance.unit() < chance
+    }
+
+    fn town(&mut self) -> Town {
+        Town {
+            replicas: self.between(2, 5) as usize,
+            engines: self.between(3, 16) as usize,
+            zones: self.between(1, 3) as usize,
+            response_path: if self.yes(0.5) { ResponsePath::Stay } else { ResponsePath::Leave },
+            peer_streams: self.yes(0.75),
+        }
+    }
+
+    fn traffic(&mut self) -> Traffic {
+        Traffic {
+            rate: self.between(10, 60) as f64,
+            streamed: self.one(&[0.0, 0.5, 1.0]),
+            conversations: self.between(4, 48) as usize,
+            prompt_bytes: self.one(&[200, 1_000, 2_000, 6_000]),
+            answer_tokens: self.between(4, 60) as u32,
+            subset: self.one(&[0.0, 0.1, 0.3]),
+        }
+    }
+
+    fn strike(&mut self, kinds: &[Kind], duration: Duration) -> Strike {
+        let kind = self.one(kinds);
+        let whole = duration.as_millis() as u64 / GRID_MS;
+        // Early enough to be seen, late enough for the town to have something to lose.
+        let at = self.between(10, whole - 20);
+        let most = (whole - at).min(self.one(&[20, 60, 120]));
+        let lasting = match kind {
+            // Half of the dead are back before anybody has missed them.
+            Kind::Kill if self.yes(0.5) => self.between(5, 10),
+            _ => self.between(5, most.max(5)),
+        };
+        let fault = self.fault(kind);
+        Strike { at: Duration::from_millis(at * GRID_MS), lasting: Duration::from_millis(lasting * GRID_MS), fault }
+    }
+
+    fn replica(&mut self) -> Place {
+        let zone = self.town.zones > 1 && self.yes(0.1);
+        if zone { self.zone() } else { Place::Replica(self.chance.below(self.town.replicas)) }
+    }
+
+    fn engine(&mut self) -> Place {
+        match self.chance.below(10) {
+            0 => Place::Engines,
+            _ => Place::Engine(self.chance.below(self.town.engines)),
+        }
+    }
+
+    /// A zone that somebody lives in.
+    fn zone(&mut self) -> Place {
+        Place::Zone(self.chance.below(self.town.zones.min(self.town.replicas).min(self.town.engines)))
+    }
+
+    /// Both ends of a way that matters.
+    fn way(&mut self) -> (Place, Place) {
+        match self.chance.below(5) {
+            0 => (Place::Replicas, Place::Replicas),
+            1 => (self.replica(), Place::Replicas),
+            2 => (self.replica(), self.engine()),
+            3 => (Place::Gateway, self.replica()),
+            _ => (Place::Replicas, self.engine()),
+        }
+    }
+
+    fn fault(&mut self, kind: Kind) -> Fault {
+        match kind {
+            Kind::Kill => Fault::Kill { who: self.replica(), same_life: false },
+            Kind::Freeze => Fault::Freeze { who: self.replica() },
+            Kind::Drain => Fault::Drain { who: self.replica() },
+            Kind::Upgrade => Fault::Upgrade { who: self.replica(), wire_version: self.one(&[1, 2, 3]) },
+            Kind::Reload => Fault::Reload { who: self.replica() },
+            Kind::Clock => {
+                let drift_ppm = self.one(&[-20_000, -1_000, 1_000, 20_000]);
+                Fault::Clock { who: self.replica(), drift_ppm }
+            }
+            Kind::Loss => {
+                let (from, to) = self.way();
+                Fault::Loss { from, to, share: self.one(&[0.01, 0.05, 0.2]) }
+            }
+            Kind::Delay => {
+                let (from, to) = self.way();
+                let (least, most) = self.one(&[(1, 5), (1, 50), (20, 200)]);
+                let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+                Fault::Delay { from, to, least, most }
+            }
+            Kind::CutReplicas | Kind::CutZones | Kind::CutEngines | Kind::CutGateway => self.cut(kind),
+            Kind::EngineKill => Fault::EngineKill { who: self.engine() },
+            Kind::EngineSlow => Fault::EngineSlow { who: self.engine(), factor: self.one(&[2.0, 5.0, 20.0]) },
+            Kind::EnginePage => {
+                let page = self.one(&[Page::Stale, Page::Torn, Page::Lying, Page::Endless, Page::Error]);
+                Fault::EnginePage { who: self.engine(), page }
+            }
+            Kind::Discovery => {
+                let says = self.one(&[Discovery::Flap, Discovery::Old, Discovery::Empty, Discovery::Silent]);
+                Fault::Discovery { says }
+            }
+            Kind::Burst => Fault::Burst { factor: self.one(&[2.0, 4.0, 8.0]) },
+            Kind::HotPrefix => Fault::HotPrefix { share: self.one(&[0.3, 0.7, 1.0]) },
+            Kind::Vanish => Fault::Vanish { share: self.one(&[0.05, 0.3]) },
+            Kind::LargePrompts => Fault::LargePrompts { share: self.one(&[0.005, 0.02]), bytes: 1 << 20 },
+        }
+    }
+
+    fn cut(&mut self, kind: Kind) -> Fault {
+        let one_way = self.yes(0.3);
+        let (from, to) = match kind {
+            Kind::CutZones if self.town.zones > 1 => {
+                // Replicas and engines are spread in turn, so two zones are never both without anybody.
+                let (one, zones) = (self.chance.below(self.town.zones), self.town.zones);
+                (Place::Zone(one), Place::Zone((one + 1) % zones))
+            }
+            Kind::CutEngines => (self.replica(), self.one(&[Place::Engines, Place::Engine(0)])),
+            Kind::CutGateway => (Place::Gateway, self.replica()),
+            _ => match self.yes(0.2) {
+                true => (Place::Replicas, Place::Replicas),
+                false => (self.replica(), Place::Replicas),
+            },
+        };
+        Fault::Cut { from, to, one_way }
+    }
+}
+
+#[cfg(test)]
+#[path = "draw_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! What a mind believes, as four numbers: two replicas that believe the same have the same.
+//!
+//! Must not know who compares. Ages are left out, and so is what differs by right: which lane brought a fact, in what
+//! order endpoints came, and how old a placement is.
+
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::fleet::{Entry, Fleet};
+use crate::id::EndpointKey;
+use crate::prefix::PrefixIndex;
+
+/// The numbers. Equal beliefs give equal numbers; different ones give different numbers, but for chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BeliefDigest {
+    /// Which endpoints there are, with address and labels, and which of them are awake and answer.
+    pub endpoints: u64,
+    /// Their last reports, their KV use left out: it is said in steps, and its last step may not have been worth a word.
+    pub reports: u64,
+    /// Open work at each, by whoever dispatched it.
+    pub shares: u64,
+    /// Which beginnings of prompts each holds.
+    pub prefixes: u64,
+}
+
+// === impl BeliefDigest ===
+
+impl BeliefDigest {
+    /// All four as one.
+    pub fn all(&self) -> u64 {
+        let Self { endpoints, reports, shares, prefixes } = *self;
+        [endpoints, reports, shares, prefixes].into_iter().fold(0, |seed, part| seeded(&part.to_le_bytes(), seed))
+    }
+}
+
+pub(super) fn digest(fleet: &Fleet, index: &PrefixIndex) -> BeliefDigest {
+    // Sums, so that the order of slots, which is the order in which endpoints came, does not count.
+    fleet.iter().fold(BeliefDigest::default(), |sum, (slot, entry)| {
+        let EndpointKey(key) = entry.endpoint.id.key();
+        let work = entry.open_work();
+        let work = format!("{} {}", work.requests, work.prefill_tokens);
+        let prefixes = index.fingerprint(slot);
+        BeliefDigest {
+            endpoints: sum.endpoints.wrapping_add(seeded(standing(entry).as_bytes(), key)),
+            reports: sum.reports.wrapping_add(seeded(reported(entry).as_bytes(), key)),
+            shares: sum.shares.wrapping_add(seeded(work.as_bytes(), key)),
+            prefixes: sum.prefixes.wrapping_add(seeded(&prefixes.to_le_bytes(), key)),
+        }
+    })
+}
+
+fn standing(entry: &Entry) -> String {
+    let endpoint = &entry.endpoint;
+    format!("{} {:?} {} {}", endpoint.address, endpoint.labels, entry.is_awake(), entry.is_reachable())
+}
+
+fn reported(entry: &Entry) -> String {
+    entry.report().map_or_else(String::new, |report| {
+        format!("{} {} {:?} {:?}", report.waiting, report.running, report.adapters, report.cache)
+    })
+}
+
+fn seeded(bytes: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(bytes, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::fleet::{Endpoint, LoadReport, Observation};
+    use crate::id::{BlockHash, EndpointId};
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
+    fn endpoint(name: &str) -> Endpoint {
+        let address = std::net::SocketAddr::from(([10, 0, 0, 1], 8000));
+        Endpoint { id: EndpointId::new("default", name), address, labels: BTreeMap::new() }
+    }
+
+    /// Endpoints that came in this order, with `waiting` at the one called `a`, which holds `chain`.
+    fn believed(order: [&str; 2], waiting: u32, chain: &[u64]) -> BeliefDigest {
+        let (mut fleet, mut index) = (Fleet::default(), PrefixIndex::new(1 << 20));
+        for name in order {
+            fleet.upsert(endpoint(name), &mut Vec::new());
+        }
+        let report = LoadReport { waiting, awake: true, ..LoadReport::default() };
+        let a = EndpointId::new("default", "a");
+        let age = std::time::Duration::ZERO;
+        if let Some(slot) = fleet.observe(&a, Observation { report, age }, NOW) {
+            index.set_capacity(slot, 1_000);
+            let chain: Vec<BlockHash> = chain.iter().copied().map(BlockHash).collect();
+            index.insert(slot, &chain);
+        }
+        digest(&fleet, &index)
+    }
+
+    #[test]
+    fn the_order_in_which_endpoints_came_does_not_count() {
+        assert_eq!(believed(["a", "b"], 1, &[1, 2]), believed(["b", "a"], 1, &[1, 2]));
+    }
+
+    #[test]
+    fn each_kind_of_belief_has_its_own_number() {
+        let one = believed(["a", "b"], 1, &[1, 2]);
+        let loaded = believed(["a", "b"], 2, &[1, 2]);
+        assert_ne!(one.reports, loaded.reports);
+        assert_eq!(BeliefDigest { reports: 0, ..one }, BeliefDigest { reports: 0, ..loaded });
+        let warmer = believed(["a", "b"], 1, &[1, 2, 3]);
+        assert_ne!(one.prefixes, warmer.prefixes);
+        assert_eq!(BeliefDigest { prefixes: 0, ..one }, BeliefDigest { prefixes: 0, ..warmer });
+        assert_ne!(one.endpoints, believed(["a", "c"], 1, &[1, 2]).endpoints);
+        assert_ne!(one.all(), warmer.all());
+    }
+}
