@@ -271,8 +271,8 @@ impl Replica {
 
     fn links(&self, me: ReplicaId, voice: Voice, keeping: Option<Keeping>, clock: Clock) -> Links {
         Links {
+            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(voice.version()),
             voice,
-            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()),
             keeping,
             clock,
             scheduler: self.scheduler.clone(),

@@ -80,7 +80,8 @@ fn an_answered_request_is_off_everybodys_books() {
     a.handle(Input::Told(Ticket(1), News::FirstToken), 20);
     tell(&mut a, &mut b, 21);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
-    assert_eq!(b.endpoint(n, 21).foreign, InFlight { requests: 1, prefill_tokens: 0 });
+    let answering = InFlight { requests: 1, prefill_tokens: 0, decode_tokens: 3840 };
+    assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
     a.handle(Input::Told(Ticket(1), News::Finished(Outcome::Completed)), 30);
     tell(&mut a, &mut b, 31);
     assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());

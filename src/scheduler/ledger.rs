@@ -32,6 +32,8 @@ pub struct Hold {
     pub tenancy: Tenancy,
     /// Prompt tokens still counted as in flight.
     pub tokens: u64,
+    /// Estimated tokens of the answer, counted until the ticket closes.
+    pub decode_tokens: u64,
     /// Blocks of the prompt it was believed to hold before.
     pub held_before: u32,
 }

@@ -293,8 +293,9 @@ impl Scheduler {
         let chain = &request.prompt.chain;
         let cached = u64::from(held) * u64::from(chain.block_tokens());
         let uncached = request.prompt.tokens.saturating_sub(cached);
-        let tokens = uncached.saturating_add(self.settings.in_flight.estimated_output(request));
-        let tenancy = self.fleet.reserve(slot, tokens, now)?;
+        let tokens = uncached.saturating_add(self.settings.in_flight.counted_output(request));
+        let decode_tokens = self.settings.in_flight.estimated_output(request);
+        let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
         if self.settings.prefix.enabled {
             self.index.insert(slot, chain.anchors());
         }
@@ -305,7 +306,7 @@ impl Scheduler {
         self.say_placement(slot, chain.anchors(), now, out);
         self.say_share(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
-        Some(Hold { endpoint, tenancy, tokens, held_before: held })
+        Some(Hold { endpoint, tenancy, tokens, decode_tokens, held_before: held })
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Outbox) {

@@ -75,7 +75,7 @@ impl Said {
     pub(super) fn withdraw(&mut self, endpoint: EndpointKey, now: Timestamp, say: &mut Vec<(Record, Timestamp)>) {
         if self.sharing {
             self.loads.remove(&endpoint);
-            say.push((Record::InFlight(Share { endpoint, requests: 0, prefill_tokens: 0 }), now));
+            say.push((Record::InFlight(Share::none(endpoint)), now));
         }
     }
 }
@@ -122,8 +122,7 @@ impl Scheduler {
 
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
-        let (endpoint, own) = (entry.endpoint.id.key(), entry.in_flight);
-        let share = Share { endpoint, requests: own.requests, prefill_tokens: own.prefill_tokens };
+        let share = Share::of(entry.endpoint.id.key(), entry.in_flight);
         out.say.push((Record::InFlight(share), now));
     }
 

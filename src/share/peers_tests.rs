@@ -15,7 +15,8 @@ fn origin() -> ReplicaId {
 }
 
 fn share(endpoint: u64, requests: u32) -> Record {
-    Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 10 * u64::from(requests) })
+    let (endpoint, tokens) = (EndpointKey(endpoint), u64::from(requests));
+    Record::InFlight(Share { endpoint, requests, prefill_tokens: 10 * tokens, decode_tokens: 20 * tokens })
 }
 
 /// Hears a batch as the scheduler does.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::LoadReport;
+use crate::fleet::{InFlight, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
 
 /// Facts of one origin, in the order of their numbers.
@@ -58,6 +58,8 @@ pub struct Share {
     pub requests: u32,
     /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
     pub prefill_tokens: u64,
+    /// Estimated tokens of the answers of those requests. Wire version 1 can't say them, and is heard as none.
+    pub decode_tokens: u64,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -97,6 +99,27 @@ pub enum Subject {
     InFlight(EndpointKey),
     /// The endpoint's own word, or that its listener is gone.
     Load(EndpointKey),
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Nothing is open on `endpoint`.
+    pub fn none(endpoint: EndpointKey) -> Self {
+        Self::of(endpoint, InFlight::default())
+    }
+
+    /// `open` is open on `endpoint`.
+    pub fn of(endpoint: EndpointKey, open: InFlight) -> Self {
+        let InFlight { requests, prefill_tokens, decode_tokens } = open;
+        Self { endpoint, requests, prefill_tokens, decode_tokens }
+    }
+
+    /// How much is open.
+    pub fn open(self) -> InFlight {
+        let Self { requests, prefill_tokens, decode_tokens, .. } = self;
+        InFlight { requests, prefill_tokens, decode_tokens }
+    }
 }
 
 // === impl Batch ===

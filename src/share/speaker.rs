@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
+use crate::share::codec;
 use crate::share::record::{Batch, Fact, Record, Share, Subject};
 use crate::time::Timestamp;
 
@@ -21,6 +22,7 @@ const HISTORY_AGE: Duration = Duration::from_secs(3600);
 pub struct Speaker {
     me: ReplicaId,
     incarnation: Incarnation,
+    version: u8,
     head: u64,
     facts: BTreeMap<u64, (Timestamp, Record)>,
     newest: BTreeMap<Subject, u64>,
@@ -33,11 +35,17 @@ impl Speaker {
     /// A replica that has said nothing yet.
     pub fn new(me: ReplicaId, incarnation: Incarnation) -> Self {
         let (facts, newest, placements) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { me, incarnation, head: 0, facts, newest, placements }
+        Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements }
+    }
+
+    /// Says nothing that the wire version `version` does not know.
+    pub fn limit(&mut self, version: u8) {
+        self.version = version;
     }
 
     /// Notes what was true at `at`.
     pub fn say(&mut self, record: Record, at: Timestamp) {
+        let Some(record) = codec::within(self.version, record) else { return };
         self.head += 1;
         match record.subject() {
             Some(subject) => {
@@ -68,7 +76,7 @@ impl Speaker {
             })
             .collect();
         for endpoint in open {
-            self.say(Record::InFlight(Share { endpoint, requests: 0, prefill_tokens: 0 }), at);
+            self.say(Record::InFlight(Share::none(endpoint)), at);
         }
     }
 
@@ -80,6 +88,11 @@ impl Speaker {
     /// In which life.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The highest wire version that it speaks.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// The number of the last fact; `0` before the first.
@@ -147,7 +160,7 @@ mod tests {
     }
 
     fn share(endpoint: u64, requests: u32) -> Record {
-        Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 })
+        Record::InFlight(Share { requests, ..Share::none(EndpointKey(endpoint)) })
     }
 
     fn placement() -> Record {

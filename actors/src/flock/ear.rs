@@ -26,6 +26,7 @@ pub struct Ear {
     me: ReplicaId,
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
+    version: u8,
 }
 
 // === impl Lane ===
@@ -45,13 +46,24 @@ impl Lane {
 impl Ear {
     /// The ear of `me`.
     pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
-        Self { me, scheduler, telemetry }
+        Self { me, scheduler, telemetry, version: codec::VERSION }
+    }
+
+    /// The ear of a replica that understands no later wire version than `version`.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The highest wire version that it understands.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// Takes in what `from` brought by `lane`; `from` is whom the lane knows to be at its other end, and a batch of another
     /// origin is not believed. Gives the number that the batch goes up to; `None` when it was not taken in.
     pub async fn hear(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
-        let decoded = match codec::decode(bytes) {
+        let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
             Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
             Err(_) => return self.ignore(from, "malformed"),

@@ -153,7 +153,7 @@ fn gossip_settings(settings: &FlockSettings) -> Result<GossipSettings, FlockErro
         tier: settings.tier.clone(),
         interval: settings.interval,
         seal: settings.seal.clone(),
-        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()),
+        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()).upto(settings.wire_version_max),
     })
 }
 

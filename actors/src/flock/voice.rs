@@ -30,6 +30,18 @@ impl Voice {
         Self { speaker, head: Arc::new(watch::channel(0).0), audience: Audience::default(), clock }
     }
 
+    /// The voice of a replica that speaks no later wire version than `version`.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        self.speaker().limit(version);
+        self
+    }
+
+    /// The highest wire version that it speaks.
+    pub fn version(&self) -> u8 {
+        self.speaker().version()
+    }
+
     /// Says what is true, each since its moment.
     pub fn say(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
         let mut speaker = self.speaker();

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION};
+use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
 use murmuration_proto::peer::{Flock, FollowRequest};
 use tokio::sync::watch;
 use tonic::codegen::async_trait;
@@ -54,10 +54,11 @@ impl Service {
             return Err(Status::invalid_argument("this replica has the follower's name; give each one of its own"));
         }
         let (lowest, highest) = (asked.wire_version_min, asked.wire_version_max);
-        if !(lowest..=highest).contains(&u32::from(VERSION)) {
+        let version = self.voice.version();
+        if !codec::in_common(lowest, highest, version) {
             return Err(Status::failed_precondition(format!(
-                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION}; \
-                 upgrade the older of the two"
+                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION_MIN} to \
+                 {version}; upgrade the older of the two"
             )));
         }
         if *self.closing.borrow() {

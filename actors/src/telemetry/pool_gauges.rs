@@ -21,6 +21,7 @@ pub(super) struct PoolGauges {
     endpoint_queue: GaugeVec,
     requests: GaugeVec,
     tokens: GaugeVec,
+    decode_tokens: GaugeVec,
     index_size: GaugeVec,
     index_bytes: GaugeVec,
     trust: GaugeVec,
@@ -72,6 +73,11 @@ impl PoolGauges {
                 "Uncached prompt tokens dispatched from here and not computed.",
                 &endpoint,
             )?,
+            decode_tokens: f.gauge(
+                "murmuration_inflight_decode_tokens",
+                "Estimated tokens of the answers of requests dispatched from here and not finished.",
+                &endpoint,
+            )?,
             index_size: f.gauge(
                 "llm_d_epp_prefix_indexer_size",
                 "Blocks in the prefix index, counted for each holder.",
@@ -119,7 +125,7 @@ impl PoolGauges {
 
     /// Endpoints come and go: what is gone must not stay on the page.
     fn set_endpoints(&self, summary: &FleetSummary) {
-        for family in [&self.endpoint_queue, &self.requests, &self.tokens, &self.trust] {
+        for family in [&self.endpoint_queue, &self.requests, &self.tokens, &self.decode_tokens, &self.trust] {
             family.reset();
         }
         for endpoint in &summary.endpoints {
@@ -131,6 +137,7 @@ impl PoolGauges {
             }
             self.requests.with_label_values(&labels).set(f64::from(endpoint.in_flight.requests));
             self.tokens.with_label_values(&labels).set(endpoint.in_flight.prefill_tokens as f64);
+            self.decode_tokens.with_label_values(&labels).set(endpoint.in_flight.decode_tokens as f64);
             self.trust.with_label_values(&[labels[0], labels[1], endpoint.trust.as_str()]).set(1.0);
         }
     }
