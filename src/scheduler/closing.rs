@@ -34,7 +34,7 @@ impl Scheduler {
         }
     }
 
-    /// Envoy used another endpoint of the list: the load and the placement move with the request.
+    /// Envoy used another endpoint of the list: the load, the placement and the session move with the request.
     fn served(&mut self, ticket: Ticket, address: SocketAddr, now: Timestamp, out: &mut Outbox) {
         let served = self.fleet.at(address);
         let Some(open) = self.ledger.get_mut(ticket) else { return };
@@ -52,7 +52,10 @@ impl Scheduler {
         if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, hold.decode_tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
-        let anchors = open.anchors.clone();
+        let (anchors, session) = (open.anchors.clone(), open.session);
+        if let Some(session) = session {
+            self.bind(session, slot, now, out);
+        }
         self.unplace(&left, &anchors, now, out);
         self.index.insert(slot, &anchors);
         self.say_placement(slot, &anchors, now, out);

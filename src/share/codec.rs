@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Adapters, CacheGeometry, LoadReport};
-use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 use crate::prefix::anchors;
-use crate::share::record::{Batch, Fact, LoadWord, Placement, Record, Share, Unplaced};
+use crate::share::record::{Batch, Binding, Fact, LoadWord, Placement, Record, Share, Unplaced};
 
 /// The first byte of every batch: how the batch itself is laid out.
 pub const FORMAT: u8 = 1;
@@ -91,6 +91,7 @@ const UNREACHABLE: u8 = 4;
 const UNPLACED: u8 = 5;
 /// Not a fact but the rest of the [`IN_FLIGHT`] before it, whose body can't grow: version 1 reads it to its last byte.
 const DECODE_TOKENS: u8 = 6;
+const BOUND: u8 = 7;
 const AGE_UNIT: Duration = Duration::from_micros(100);
 
 fn config() -> bincode::config::Configuration<
@@ -105,6 +106,7 @@ fn config() -> bincode::config::Configuration<
 pub fn within(version: u8, record: Record) -> Option<Record> {
     match record {
         Record::InFlight(share) if version < 2 => Some(Record::InFlight(Share { decode_tokens: 0, ..share })),
+        Record::Bound(_) if version < 2 => None,
         record => Some(record),
     }
 }
@@ -207,7 +209,7 @@ pub fn size_of_empty(origin: &ReplicaId) -> usize {
 fn since(kind: u8) -> Option<u8> {
     match kind {
         IN_FLIGHT..=UNPLACED => Some(1),
-        DECODE_TOKENS => Some(2),
+        DECODE_TOKENS | BOUND => Some(2),
         _ => None,
     }
 }
@@ -246,6 +248,9 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
         }
         Record::Load(LoadWord { endpoint, report }) => (LOAD, write(&(endpoint.0.to_le_bytes(), wire_load(report)))?),
         Record::Unreachable(endpoint) => (UNREACHABLE, endpoint.0.to_le_bytes().to_vec()),
+        Record::Bound(Binding { session, endpoint }) => {
+            (BOUND, [endpoint.0.to_le_bytes(), session.0.to_le_bytes()].concat())
+        }
     })
 }
 
@@ -275,6 +280,11 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         UNREACHABLE => {
             let endpoint = <[u8; 8]>::try_from(body).map_err(|_| torn("an endpoint's key"))?;
             Record::Unreachable(key(endpoint))
+        }
+        BOUND => {
+            let (endpoint, session) = body.split_first_chunk::<8>().ok_or_else(|| torn("a binding"))?;
+            let session = <[u8; 8]>::try_from(session).map_err(|_| torn("a binding"))?;
+            Record::Bound(Binding { session: SessionKey(u64::from_le_bytes(session)), endpoint: key(*endpoint) })
         }
         _ => return Ok(None),
     }))

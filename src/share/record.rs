@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::fleet::{InFlight, LoadReport};
-use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 
 /// Facts of one origin, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,8 @@ pub enum Record {
     Load(LoadWord),
     /// An endpoint's listener could not be reached by its keeper.
     Unreachable(EndpointKey),
+    /// A session is served by an endpoint.
+    Bound(Binding),
 }
 
 /// The origin's open work on one endpoint: absolute, all zero when there is none.
@@ -80,6 +82,15 @@ pub struct Unplaced {
     pub anchors: Vec<BlockHash>,
     /// How many of them were held before.
     pub kept: u16,
+}
+
+/// A session was sent to an endpoint: its next request shall go there too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Whose session.
+    pub session: SessionKey,
+    /// To whom.
+    pub endpoint: EndpointKey,
 }
 
 /// A keeper's reading of its endpoint.
@@ -139,13 +150,14 @@ impl Fact {
 // === impl Record ===
 
 impl Record {
-    /// What it replaces; `None` for what is told of one prompt, which replaces nothing.
+    /// What it replaces; `None` for what is told of one prompt or session, which replaces nothing on its way: there are too
+    /// many of them to keep a place for each.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
             Self::Load(word) => Some(Subject::Load(word.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
-            Self::Placement(_) | Self::Unplaced(_) => None,
+            Self::Placement(_) | Self::Unplaced(_) | Self::Bound(_) => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this replica has to say: its facts, numbered, the newest of each kind, and the last placements.
+//! What this replica has to say: its facts, numbered, the newest of each kind, and the last placements and bindings.
 //!
 //! Must not know lanes or peers. A lane keeps the number up to which it has spoken and asks for what came after; one that
 //! falls behind skips what no longer counts, so nothing queues up for a slow peer.
@@ -11,11 +11,8 @@ use crate::share::codec;
 use crate::share::record::{Batch, Fact, Record, Share, Subject};
 use crate::time::Timestamp;
 
-/// Placements that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
+/// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
-
-/// The age that history is told with.
-const HISTORY_AGE: Duration = Duration::from_secs(3600);
 
 /// The facts of one replica.
 #[derive(Debug)]
@@ -126,11 +123,11 @@ impl Speaker {
         self.batch(Batch::FRAGMENT, self.head, facts.collect())
     }
 
-    /// Placements that somebody made some time, as a fragment: they have no number ([`Fact::HISTORY`]), and are too old to say
-    /// anything of load.
-    pub fn history(&self, placements: Vec<Record>) -> Batch {
-        let fact = |record| Fact { seq: Fact::HISTORY, age: HISTORY_AGE, record };
-        let facts = placements.into_iter().map(fact).collect();
+    /// Placements and bindings that somebody made, each so long ago, as a fragment: they have no number ([`Fact::HISTORY`]).
+    pub fn history(&self, told: Vec<(Record, Duration)>) -> Batch {
+        let fact =
+            |(record, age)| codec::within(self.version, record).map(|record| Fact { seq: Fact::HISTORY, age, record });
+        let facts = told.into_iter().filter_map(fact).collect();
         Batch { upto: 0, ..self.batch(Batch::FRAGMENT, 0, facts) }
     }
 

@@ -28,10 +28,14 @@ async fn replica(engines: &[Engine], meeting: &Meeting, number: usize) -> Replic
 }
 
 async fn replica_of(engines: &[Engine], part: FlockSettings) -> Replica {
+    configured(engines, Config { flock: Some(part), ..Config::scoring() }).await
+}
+
+async fn configured(engines: &[Engine], config: Config) -> Replica {
     let names: Vec<String> = engines.iter().map(Engine::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let interval = Duration::from_millis(50);
-    Replica::start(Config { interval, flock: Some(part), ..Config::scoring() }, &names).await
+    Replica::start(Config { interval, ..config }, &names).await
 }
 
 /// Replicas that have all met.
@@ -48,8 +52,12 @@ async fn flock(engines: &[Engine], meeting: &Meeting, count: usize) -> Vec<Repli
 
 /// Where a request goes, which then is answered in full: one that is given up leaves no prefix behind.
 async fn chosen(replica: &Replica, body: &[u8]) -> String {
+    chosen_for(replica, &[], body).await
+}
+
+async fn chosen_for(replica: &Replica, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut talk = replica.talk();
-    let (head, _) = talk.ask(post(&[]), body).await;
+    let (head, _) = talk.ask(post(headers), body).await;
     talk.say(json()).await;
     talk.answer().await;
     talk.say(response_body(b"{}", true)).await;
@@ -151,6 +159,40 @@ async fn a_replica_that_joins_is_ready_with_what_the_others_know() {
     let joiner = replica(&engines, &meeting, 2).await;
     joiner.until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
     assert_eq!(chosen(&joiner, &body).await, first);
+}
+
+async fn a_session_stays(meeting: Meeting) {
+    let engines = engines(4).await;
+    let mut flock = Vec::new();
+    for number in 0..3 {
+        let config = Config { sessions: true, flock: Some(meeting.part(number)), ..Config::scoring() };
+        flock.push(configured(&engines, config).await);
+    }
+    for replica in &flock {
+        replica.until_metric("murmuration_peers ", 2).await;
+    }
+    let mut free = 0;
+    for (number, session) in ["one", "two", "three", "four"].into_iter().enumerate() {
+        let named = [("x-session-id", session)];
+        let first = chosen_for(&flock[number % 3], &named, &prompt(session)).await;
+        for replica in &flock {
+            replica.until_sessions(number + 1).await;
+            let other = prompt(&format!("nothing like {session}"));
+            assert_eq!(chosen_for(replica, &named, &other).await, first, "{session}");
+            free += usize::from(chosen(replica, &prompt(&format!("{session} to anybody"))).await != first);
+        }
+    }
+    assert!(free > 0, "without a session a request may go elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_one_bound_all_follow() {
+    a_session_stays(Meeting::new(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_streams_a_session_that_one_bound_all_follow() {
+    a_session_stays(Meeting::new(3).without_streams()).await;
 }
 
 async fn two_wire_versions(meeting: Meeting) {

@@ -48,11 +48,12 @@ pub fn fleet(fleet: &Value) -> String {
     let tickets = &fleet["tickets"];
     let _ = writeln!(
         page,
-        "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes",
+        "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes; sessions: {}",
         number(&tickets["open"]),
         number(&tickets["closed"]),
         number(&tickets["expired"]),
         number(&fleet["index_bytes"]),
+        number(&fleet["sessions"]),
     );
     page
 }

@@ -3,6 +3,8 @@
 //! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a loud peer is
 //! slowed down instead of piling up letters.
 
+use std::time::Duration;
+
 use murmuration::event::Event;
 use murmuration::id::ReplicaId;
 use murmuration::share::Record;
@@ -82,8 +84,8 @@ impl Ear {
         self.scheduler.heard(batch).await.then_some(upto)
     }
 
-    /// Where prefixes are believed to be, for one that joins; at most `most` placements.
-    pub async fn history(&self, most: usize) -> Vec<Record> {
+    /// Where prefixes are believed to be, and sessions bound, for one that joins; at most `most` of each.
+    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
         self.scheduler.history(most).await
     }
 

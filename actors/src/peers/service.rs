@@ -16,7 +16,7 @@ use super::seats::{SEATS_MAX, Seats};
 use super::telling::{FACTS_MAX, Telling};
 use crate::flock::{Ear, Voice};
 
-/// Placements that one who joins is told; 10 MiB of the usual ones.
+/// Placements that one who joins is told, 10 MiB of the usual ones; and bindings, 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
 
 /// The voice of this replica, as followers get it.
@@ -37,8 +37,8 @@ impl Service {
     }
 
     async fn history(&self) -> VecDeque<Bytes> {
-        let placements = self.ear.history(HISTORY_MAX).await;
-        let batches = self.voice.history(&placements, FACTS_MAX);
+        let told = self.ear.history(HISTORY_MAX).await;
+        let batches = self.voice.history(&told, FACTS_MAX);
         // A placement is far smaller than what the codec refuses, and so are a thousand.
         batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }

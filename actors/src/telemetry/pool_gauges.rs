@@ -22,6 +22,7 @@ pub(super) struct PoolGauges {
     requests: GaugeVec,
     tokens: GaugeVec,
     decode_tokens: GaugeVec,
+    sessions: GaugeVec,
     index_size: GaugeVec,
     index_bytes: GaugeVec,
     trust: GaugeVec,
@@ -90,6 +91,7 @@ impl PoolGauges {
                 &["endpoint_name", "namespace", "state"],
             )?,
             tickets: f.gauge("murmuration_tickets_open", "Requests whose end is not known yet.", &[])?,
+            sessions: f.gauge("murmuration_session_bindings", "Sessions whose endpoint is remembered.", &[])?,
         })
     }
 
@@ -121,6 +123,7 @@ impl PoolGauges {
         self.index_size.with_label_values(&[index, index]).set(blocks as f64);
         self.index_bytes.with_label_values::<&str>(&[]).set(summary.index_bytes as f64);
         self.tickets.with_label_values::<&str>(&[]).set(summary.tickets.open as f64);
+        self.sessions.with_label_values::<&str>(&[]).set(summary.sessions as f64);
     }
 
     /// Endpoints come and go: what is gone must not stay on the page.
