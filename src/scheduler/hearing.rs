@@ -80,6 +80,7 @@ impl Scheduler {
                     self.reported(word.endpoint, now - fact.age);
                 }
             }
+            Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
                 if let Some(slot) = self.fleet.named(endpoint) {
                     self.fleet.lost(slot);

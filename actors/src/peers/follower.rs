@@ -133,8 +133,8 @@ impl Follower {
         let history = self.joins.swap(false, Ordering::Relaxed);
         let request = FollowRequest {
             replica: self.me.0.clone(),
-            wire_version_min: codec::VERSION.into(),
-            wire_version_max: codec::VERSION.into(),
+            wire_version_min: codec::VERSION_MIN.into(),
+            wire_version_max: self.ear.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
             history,

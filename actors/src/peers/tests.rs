@@ -176,7 +176,7 @@ fn place(voice: &Voice, times: usize) {
 }
 
 fn share(voice: &Voice, endpoint: u64, requests: u32) {
-    let record = Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 });
+    let record = Record::InFlight(Share { requests, ..Share::none(EndpointKey(endpoint)) });
     voice.say([(record, Timestamp::ZERO)]);
 }
 
