@@ -132,6 +132,7 @@ pub(crate) fn well(me: usize) -> Look {
             endpoints: (0..4).map(endpoint).collect(),
             tickets: Balance::default(),
             index_bytes: 1_000,
+            sessions: 0,
             peers: others().map(peer).collect(),
         },
         roster: others().map(|other| (replica(other).0, 1)).collect(),
@@ -195,5 +196,5 @@ pub(crate) fn closed(ticket: u64) -> Event {
 
 /// Open requests, as sums count them.
 pub(crate) fn open(requests: u32) -> InFlight {
-    InFlight { requests, prefill_tokens: 0 }
+    InFlight { requests, ..InFlight::default() }
 }
