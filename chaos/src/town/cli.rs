@@ -42,7 +42,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Verb::Engine(args)) => crate::engine::cli::run(*args),
         Some(Verb::Serve(rest)) => murmuration("serve", rest.arguments),
         Some(Verb::Explain(rest)) => murmuration("explain", rest.arguments),
-        None => whole(&command.town),
+        None => match &command.town.storm {
+            Some(plan) => crate::storm::within(plan, &command.town.telling, &command.town),
+            None => whole(&command.town),
+        },
     }
 }
 

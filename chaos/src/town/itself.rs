@@ -26,9 +26,17 @@ pub(super) fn program(asked: Option<&Path>) -> Result<PathBuf, TownError> {
     neighbour.canonicalize().map_err(TownError::file(format!("{cure}{}", neighbour.display())))
 }
 
-/// `program` with a verb and no flags yet.
-pub(super) fn command(program: &Path, verb: &str) -> Command {
-    let mut command = Command::new(program);
+/// `program` with a verb and no flags yet, in a network namespace if there is one.
+pub(super) fn command(program: &Path, verb: &str, space: Option<&str>) -> Command {
+    let mut command = match space {
+        // It becomes the program, so its process id and its signals are the program's.
+        Some(space) => {
+            let mut inside = Command::new("ip");
+            inside.args(["netns", "exec", space]).arg(program);
+            inside
+        }
+        None => Command::new(program),
+    };
     command.arg(verb);
     command
 }
