@@ -107,7 +107,7 @@ fn tell(plan: &Plan, telling: &Telling, observed: &run::Observed, folder: &Path)
             })
             .collect();
         let report = json!({ "plan": plan, "met": met, "bars": judged, "figures": figures, "deeds": deeds,
-            "skipped": observed.skipped, "html": html, "load_average": load_average() });
+            "failed_requests": failed_requests(observed), "skipped": observed.skipped, "html": html, "load_average": load_average() });
         println!("{report}");
         return Ok(met);
     }
@@ -115,6 +115,17 @@ fn tell(plan: &Plan, telling: &Telling, observed: &run::Observed, folder: &Path)
     let _ = writeln!(text, "\n  report {}\n  load average {}", html.display(), load_average());
     print!("{text}");
     Ok(met)
+}
+
+/// When failed requests were due and ended, and why they failed; no more than a report can show.
+fn failed_requests(observed: &run::Observed) -> Vec<serde_json::Value> {
+    const SHOWN_MAX: usize = 100;
+    let failed = observed.tally.samples.iter().filter_map(|sample| Some((sample, sample.outcome.as_ref().err()?)));
+    let told = failed.map(|(sample, cause)| {
+        let (due, ended) = (sample.due.as_secs_f64(), sample.ended.as_secs_f64());
+        json!({ "due_s": due, "ended_s": ended, "cause": cause.to_string() })
+    });
+    told.take(SHOWN_MAX).collect()
 }
 
 /// How busy the machine was, for whoever compares latencies.

@@ -16,8 +16,8 @@ use crate::plan::{Fault, Plan, ResponsePath};
 
 /// The load's first seconds fill the caches and count for nothing.
 const WARMING: Duration = Duration::from_secs(2);
-/// A request that a dead replica held fails within this.
-const HELD_MAX: Duration = Duration::from_secs(1);
+/// A request that a dead replica held fails within this, also where processor time is short.
+const HELD_MAX: Duration = Duration::from_secs(3);
 /// A death is written down this much too late at most.
 const JUST_BEFORE: Duration = Duration::from_millis(20);
 /// A replica's open work may be counted for so long after it died or stood still.
