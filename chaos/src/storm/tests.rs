@@ -1,3 +1,7 @@
+//! Plans by name, moments, rules of the network, and what is asked.
+//!
+//! Must not know processes: storms on real ones are run by `tests/run`.
+
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
