@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub const PLACEMENTS_MAX: usize = 16_384;
 
 /// The age that history is told with.
-const HISTORY_AGE: Duration = Duration::from_secs(3600);
+pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
 
 /// The facts of one replica.
 #[derive(Debug)]

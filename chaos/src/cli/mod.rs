@@ -59,3 +59,44 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, town: Town) -> ExitCod
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+    use crate::trial::testing::play;
+
+    fn ended(arguments: &[&str]) -> ExitCode {
+        run(["chaos"].iter().chain(arguments).map(OsString::from), play)
+    }
+
+    #[test]
+    fn what_is_asked_wrongly_ends_with_64() {
+        let wrong: [&[&str]; 5] = [&[], &["walk"], &["run"], &["run", "nowhere.yaml"], &["sweep", "--minutes", "-1"]];
+        for arguments in wrong {
+            assert_eq!(ended(arguments), ExitCode::from(64), "{arguments:?}");
+        }
+        assert_eq!(ended(&["--help"]), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_run_ends_with_the_code_of_its_verdict() {
+        for (name, code) in [("well", 0), ("breaks", 129), ("panics", 127)] {
+            let path = std::env::temp_dir().join(format!("chaos-cli-{}-{name}.json", std::process::id()));
+            let plan = Plan { name: name.to_owned(), ..Plan::from_seed(3) };
+            std::fs::write(&path, serde_json::to_string(&plan).unwrap()).unwrap();
+            for flags in [&["run"][..], &["run", "--json"], &["run", "--all"], &["replay"]] {
+                let arguments = [flags, &[path.to_str().unwrap()]].concat();
+                assert_eq!(ended(&arguments), ExitCode::from(code), "{arguments:?}");
+            }
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_there_is_can_be_listed() {
+        assert_eq!(ended(&["list"]), ExitCode::SUCCESS);
+        assert_eq!(ended(&["list", "--json"]), ExitCode::SUCCESS);
+    }
+}

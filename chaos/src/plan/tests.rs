@@ -57,3 +57,18 @@ fn what_is_wrong_is_named_with_its_place_and_cure() {
         assert!(error.contains(told), "{from} -> {to}: {error}");
     }
 }
+
+#[test]
+fn every_plan_that_is_kept_can_be_read_and_has_the_name_of_its_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let mut read = 0;
+    for folder in [root.clone(), root.join("stories")] {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            assert_eq!(Plan::read(&std::fs::read_to_string(&path).unwrap(), name).unwrap().name, name);
+            read += 1;
+        }
+    }
+    assert!(read >= 10, "{read}");
+}

@@ -123,3 +123,22 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Promise>> {
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_promises_has_each_with_its_meaning() {
+        let table = include_str!("../../README.md");
+        for promise in all(&Plan::from_seed(0)) {
+            let kind = if promise.kind() == Kind::Safety { "safety" } else { "healing" };
+            let row = format!("| `{}` | {kind} | {} |\n", promise.name(), promise.meaning());
+            assert!(table.contains(&row), "chaos/README.md lacks the row\n{row}");
+        }
+        assert_eq!(
+            table.matches(" | safety | ").count() + table.matches(" | healing | ").count(),
+            all(&Plan::from_seed(0)).len()
+        );
+    }
+}

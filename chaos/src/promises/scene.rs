@@ -15,6 +15,8 @@ pub struct Scene {
     now: Duration,
     phase: Phase,
     phase_since: Duration,
+    /// When the town had come up and faults could begin.
+    storm_since: Option<Duration>,
     strikes: Vec<Span>,
     lives: Vec<Life>,
 }
@@ -44,6 +46,7 @@ impl Scene {
             now: Duration::ZERO,
             phase: Phase::Warming,
             phase_since: Duration::ZERO,
+            storm_since: None,
             strikes: vec![Span::default(); plan.faults.len()],
             lives: vec![Life::default(); plan.town.replicas],
         }
@@ -53,7 +56,12 @@ impl Scene {
     pub fn see(&mut self, entry: &Entry) {
         self.now = self.now.max(entry.at);
         match (&entry.fact, entry.by) {
-            (Fact::Phase(phase), _) => (self.phase, self.phase_since) = (*phase, entry.at),
+            (Fact::Phase(phase), _) => {
+                (self.phase, self.phase_since) = (*phase, entry.at);
+                if *phase == Phase::Storm {
+                    self.storm_since = Some(entry.at);
+                }
+            }
             (Fact::Struck(index), _) => {
                 if let Some(span) = self.strikes.get_mut(*index) {
                     *span = Span { from: Some(entry.at), to: None };
@@ -170,16 +178,18 @@ impl Scene {
         self.struck_since(|fault| matches!(fault, Fault::Freeze { who } if who.replicas(town).contains(&replica)))
     }
 
-    /// Whether this replica lives, and has not been dead, frozen, leaving or reborn within the last `span`.
+    /// Whether this replica lives, and has not been dead, frozen, leaving or reborn within the last `span`. Who was born with the town
+    /// had its time to come up before the storm.
     pub fn awake_for(&self, replica: usize, span: Duration) -> bool {
         let town = &self.plan.town;
-        let born = self.born(replica).is_some_and(|born| self.now >= born + span);
-        born && !self.feels(span, |fault| match fault {
-            Fault::Freeze { who } | Fault::Kill { who, .. } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
-                who.replicas(town).contains(&replica)
-            }
-            _ => false,
-        })
+        let settled = |born: Duration| self.now >= born + span || self.storm_since.is_some_and(|storm| born <= storm);
+        self.born(replica).is_some_and(settled)
+            && !self.feels(span, |fault| match fault {
+                Fault::Freeze { who } | Fault::Kill { who, .. } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
+                    who.replicas(town).contains(&replica)
+                }
+                _ => false,
+            })
     }
 }
 
