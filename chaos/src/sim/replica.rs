@@ -173,7 +173,7 @@ impl Resident {
             let roster = view.map(|view| view.roster.borrow().clone()).unwrap_or_default();
             let roster = roster.into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect();
             let ready = readiness.borrow().is_ready();
-            scribe.write(by, Fact::Looked(Box::new(Look { fleet, roster, ready, gossip, digest: digest.all() })));
+            scribe.write(by, Fact::Looked(Box::new(Look { fleet, roster, ready, gossip, digest })));
         });
     }
 
