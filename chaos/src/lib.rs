@@ -15,5 +15,6 @@ pub mod promises;
 pub mod replay;
 pub mod report;
 pub mod shrink;
+pub mod sim;
 pub mod town;
 pub mod trial;
