@@ -15,8 +15,9 @@ use crate::time::Timestamp;
 /// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
 const REPEAT_AFTER: Duration = Duration::from_millis(40);
 /// KV use that differs by less is nothing new. (Replayed: a hundredth costs a twentieth of TTFT, for it hides which of two
-/// engines has more room; a thousandth costs nothing, and keeps views equal once load is quiet.)
-const KV_QUANTUM: f64 = 0.001;
+/// engines has more room, and a thousandth can; half of one decides as the reading itself does in the agents' trace, and still
+/// keeps views equal once load is quiet.)
+const KV_QUANTUM: f64 = 0.0005;
 
 /// The age that placements are told with as history: too old to say anything of load.
 const PLACEMENT_AGE: Duration = Duration::from_secs(3600);
