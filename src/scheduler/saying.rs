@@ -16,8 +16,9 @@ use crate::time::Timestamp;
 /// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
 const REPEAT_AFTER: Duration = Duration::from_millis(40);
 /// KV use that differs by less is nothing new. (Replayed: a hundredth costs a twentieth of TTFT, for it hides which of two
-/// engines has more room; a thousandth costs nothing, and keeps views equal once load is quiet.)
-const KV_QUANTUM: f64 = 0.001;
+/// engines has more room, and a thousandth can; half of one decides as the reading itself does in the agents' trace, and still
+/// keeps views equal once load is quiet.)
+const KV_QUANTUM: f64 = 0.0005;
 
 /// When each endpoint's load was said last, so that it is not said again for nothing.
 #[derive(Debug, Default)]
