@@ -22,6 +22,8 @@ use crate::engine::model::{EngineModel, Gauges, Output, Request};
 
 /// The port of an engine.
 pub(super) const PORT: u16 = 8000;
+/// KV blocks of an engine: a cache that holds most of what is asked in a run.
+const BLOCKS: usize = 65_536;
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
@@ -131,5 +133,5 @@ fn serve(door: Door, engine: Engine, host: &Host) -> AbortHandle {
 }
 
 fn config(number: usize) -> EngineConfig {
-    EngineConfig { name: format!("engine-{number}"), blocks: 8_192, ..EngineConfig::default() }
+    EngineConfig { name: format!("engine-{number}"), blocks: BLOCKS, ..EngineConfig::default() }
 }
