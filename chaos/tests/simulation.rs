@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use murmuration_chaos::chronicle::{End, Entry, Fact, Phase, Witness};
-use murmuration_chaos::plan::{Fault, Place, Plan, Strike, Town, Traffic};
+use murmuration_chaos::plan::{Bars, Fault, Place, Plan, Strike, Town, Traffic};
 use murmuration_chaos::sim;
 
 /// A small town with these faults, each for a second and a half from the second second on.
@@ -17,6 +17,7 @@ fn plan(faults: Vec<Fault>) -> Plan {
         town: Town::default(),
         traffic: Traffic { rate: 20.0, answer_tokens: 10, ..Traffic::default() },
         faults: faults.into_iter().map(strike).collect(),
+        bars: Bars::default(),
     }
 }
 

@@ -51,7 +51,11 @@ fn body(model: &str, question: usize) -> Vec<u8> {
     serde_json::json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
 }
 
-async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String, String> {
+/// Where `replica`, asked directly over ext-proc as Envoy asks, sends a request with this body.
+///
+/// # Errors
+/// Why there is no answer.
+pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String, String> {
     let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
     let header = |key: &str, value: &str| HeaderValue {
         key: key.to_owned(),

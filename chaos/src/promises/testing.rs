@@ -50,6 +50,7 @@ impl Tale {
             town: Town::default(),
             traffic: Traffic::default(),
             faults: faults.into_iter().map(strike).collect(),
+            bars: crate::plan::Bars::default(),
         };
         let mut tale = Self { plan, entries: Vec::new(), now: Duration::ZERO };
         (0..3).for_each(|index| tale.by(index, Fact::Born));
