@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::traffic::question;
-use crate::check::{Flock, ask};
+use crate::check::{Flock, Then, ask};
 
 /// From one look at every replica's peers to the next.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -199,7 +199,7 @@ async fn ask_all(started: Instant, flock: Flock, body: Vec<u8>, away: BTreeSet<u
     for (replica, address) in flock.ext_proc.iter().copied().enumerate().filter(|(replica, _)| !away.contains(replica))
     {
         let (authority, body) = (flock.authority.clone(), body.clone());
-        asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body)).await) });
+        asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body, Then::Served)).await) });
     }
     let mut answers = BTreeMap::new();
     while let Some(answer) = asking.join_next().await {
