@@ -15,6 +15,7 @@ pub mod promises;
 pub mod replay;
 pub mod report;
 pub mod shrink;
+pub mod sim;
 pub mod storm;
 pub mod town;
 pub mod trial;

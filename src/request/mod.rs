@@ -58,7 +58,8 @@ pub enum Outcome {
     EngineError,
     /// Nothing was heard for a whole lease; the last net against leaks.
     LeaseExpired,
-    /// The replica left the response path on purpose and the engine's reports say the request is done.
+    /// The replica left the response path on purpose and the engine's reports say the request is done, or the endpoint was withdrawn
+    /// and will not report any more.
     Inferred,
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::Event;
+use crate::fleet::Tenancy;
 use crate::id::{BlockHash, Slot, Ticket};
 use crate::prefix::anchors;
 use crate::request::{InferenceRequest, Outcome};
@@ -88,6 +89,16 @@ impl Scheduler {
         for &ticket in open.iter().take(over) {
             if let Some(open) = self.ledger.close(ticket) {
                 self.release(ticket, open, Outcome::Inferred, measured, out);
+            }
+        }
+    }
+
+    /// Closes the unattended tickets of an endpoint that is no more: no report will ever say that they are over.
+    pub(super) fn orphaned(&mut self, gone: Option<Tenancy>, now: Timestamp, out: &mut Outbox) {
+        let Some(gone) = gone.filter(|_| self.ledger.unattended_open() > 0) else { return };
+        for ticket in self.ledger.unattended(gone, now + Duration::from_micros(1)) {
+            if let Some(open) = self.ledger.close(ticket) {
+                self.release(ticket, open, Outcome::Inferred, now, out);
             }
         }
     }

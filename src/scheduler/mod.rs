@@ -148,10 +148,12 @@ impl Scheduler {
     fn discovered(&mut self, change: EndpointChange, now: Timestamp, out: &mut Outbox) {
         match change {
             EndpointChange::Remove(id) => {
+                let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
                     self.index.clear(slot);
                     self.said.withdraw(id.key(), now, &mut out.say);
                 }
+                self.orphaned(known, now, out);
             }
             EndpointChange::Upsert(endpoint) => {
                 let id = endpoint.id.clone();
@@ -161,6 +163,7 @@ impl Scheduler {
                 }
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
+                    self.orphaned(known, now, out);
                     self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
                     self.refold(id.key());
                     self.say_share(tenancy.slot, now, out);

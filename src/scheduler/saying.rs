@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::fleet::{Entry, LoadReport, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::scheduler::{Outbox, Scheduler};
+use crate::share::speaker::HISTORY_AGE;
 use crate::share::{Binding, LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;
 
@@ -15,11 +16,9 @@ use crate::time::Timestamp;
 /// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
 const REPEAT_AFTER: Duration = Duration::from_millis(40);
 /// KV use that differs by less is nothing new. (Replayed: a hundredth costs a twentieth of TTFT, for it hides which of two
-/// engines has more room; a thousandth costs nothing, and keeps views equal once load is quiet.)
-const KV_QUANTUM: f64 = 0.001;
-
-/// The age that placements are told with as history: too old to say anything of load.
-const PLACEMENT_AGE: Duration = Duration::from_secs(3600);
+/// engines has more room, and a thousandth can; half of one decides as the reading itself does in the agents' trace, and still
+/// keeps views equal once load is quiet.)
+const KV_QUANTUM: f64 = 0.0005;
 
 /// When each endpoint's load was said last, so that it is not said again for nothing.
 #[derive(Debug, Default)]
@@ -118,7 +117,7 @@ impl Scheduler {
         let each = most / self.fleet.len().max(1);
         let of = |(slot, entry): (Slot, &Entry)| {
             let endpoint = entry.endpoint.id.key();
-            let placement = move |anchors| (Record::Placement(Placement { endpoint, anchors }), PLACEMENT_AGE);
+            let placement = move |anchors| (Record::Placement(Placement { endpoint, anchors }), HISTORY_AGE);
             self.index.chains(slot, each).into_iter().map(placement).collect::<Vec<_>>()
         };
         let binding = |(session, endpoint, age)| (Record::Bound(Binding { session, endpoint }), age);

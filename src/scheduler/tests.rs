@@ -186,6 +186,20 @@ fn an_unattended_request_ends_when_the_engine_has_no_room_for_it_in_its_report()
 }
 
 #[test]
+fn an_unattended_request_ends_with_its_endpoint() {
+    let mut mind = scheduler();
+    let Input::Asked(mut asked) = ask(1, 7, 10) else { unreachable!() };
+    asked.request.attended = false;
+    feed(&mut mind, 0, [upsert(0), report(0, 0), Input::Asked(asked), ask(2, 8, 10)]);
+    feed(&mut mind, 10, [Input::Discovered(vec![EndpointChange::Remove(id(0))]), upsert(0)]);
+    let balance = mind.summary(Timestamp::ZERO).tickets;
+    // Whoever is attended is told of by its stream.
+    assert_eq!((balance.open, balance.closed), (1, 1));
+    feed(&mut mind, 20, [Input::Told(Ticket(2), News::Finished(Outcome::Completed))]);
+    assert_eq!(mind.summary(Timestamp::ZERO).tickets.open, 0);
+}
+
+#[test]
 fn a_lease_is_the_last_net() {
     let mut mind = scheduler();
     feed(&mut mind, 0, [upsert(0), report(0, 0), ask(1, 7, 10)]);

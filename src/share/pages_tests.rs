@@ -136,7 +136,7 @@ proptest! {
             let text = |bytes: &Vec<u8>| bytes.len().div_ceil(3) * 4;
             prop_assert!(state.values().all(|bytes| text(bytes) <= 16 * 1024));
             prop_assert!(state.values().map(text).sum::<usize>() <= 256 * 1024);
-            prop_assert!(state.len() <= 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize);
+            prop_assert!(state.len() + 2 <= KEYS_MAX);
         }
         prop_assert!(speaker.placements_from(0).count() <= PLACEMENTS_MAX);
     }

@@ -133,8 +133,8 @@ impl Flock {
     }
 
     /// Bytes of each gossip value that this replica publishes, by key.
-    pub async fn gossip_sizes(&self) -> BTreeMap<String, usize> {
-        self.gossip.sizes().await
+    pub fn gossip_sizes(&self) -> impl Future<Output = BTreeMap<String, usize>> + Send + use<> {
+        self.gossip.sizes()
     }
 
     /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.

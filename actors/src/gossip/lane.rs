@@ -100,10 +100,13 @@ impl Gossip {
     }
 
     /// Bytes of each value that this replica publishes, by key.
-    pub async fn sizes(&self) -> BTreeMap<String, usize> {
-        let mut chitchat = self.server.chitchat().await;
-        let values = chitchat.self_node_state().key_values();
-        values.map(|(key, value)| (key.to_owned(), value.len())).collect()
+    pub fn sizes(&self) -> impl Future<Output = BTreeMap<String, usize>> + Send + use<> {
+        let server = self.server.clone();
+        async move {
+            let mut chitchat = server.chitchat().await;
+            let values = chitchat.self_node_state().key_values();
+            values.map(|(key, value)| (key.to_owned(), value.len())).collect()
+        }
     }
 
     /// Forgets what was heard, so that a scheduler that was born again hears all of it.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use murmuration::id::EndpointId;
-use murmuration::scheduler::FleetSummary;
+use murmuration::scheduler::{BeliefDigest, FleetSummary};
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Look {
     /// Bytes of each chitchat value that it publishes, by key.
     pub gossip: BTreeMap<String, usize>,
     /// A digest of what it believes that must be equal everywhere after quiet: endpoints, loads, shares, and who holds what.
-    pub digest: u64,
+    pub digest: BeliefDigest,
 }
 
 /// What one replica would answer.
@@ -31,6 +31,6 @@ pub struct Twin {
     pub to: Option<EndpointId>,
     /// Blocks of the prompt that it believes this endpoint to hold, and blocks of the prompt.
     pub matched: (u64, u64),
-    /// Blocks of the prompt that the engine really holds, as the model says.
+    /// Blocks of the prompt that the engine really holds, or is asked to compute already, as the model says.
     pub held: u64,
 }

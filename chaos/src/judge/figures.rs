@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use murmuration::event::Event;
+use murmuration::share::speaker::HISTORY_AGE;
 use serde::{Deserialize, Serialize};
 
 use crate::chronicle::{End, Entry, Fact, Look, Phase, Witness};
@@ -63,7 +64,7 @@ impl Figures {
             Fact::Refused { .. } => self.refusals += 1,
             Fact::Unanswered { .. } => self.unanswered += 1,
             Fact::Done { end, prompt, .. } => self.done(*end, *prompt, scene),
-            Fact::Told(Event::Heard { lane, age, .. }) => {
+            Fact::Told(Event::Heard { lane, age, .. }) if *age != HISTORY_AGE => {
                 let lane = self.lanes.entry((*lane).to_owned()).or_default();
                 lane.worst_ms = lane.worst_ms.max(age.as_secs_f64() * 1e3);
                 lane.batches += 1;

@@ -12,9 +12,8 @@ use murmuration::scheduler::FleetSummary;
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Phase, Witness};
 
-/// How long after the end of all traffic the last ticket may be open: an answer may still be on its way, and engines' reports must have
-/// shown that it is over.
-const SETTLING: Duration = Duration::from_secs(4);
+/// How long after the end of the last answer a ticket may be open: engines' reports must have shown that it is over.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// See [`Promise::meaning`].
 #[derive(Debug, Default)]
@@ -97,8 +96,8 @@ mod tests {
     #[test]
     fn at_rest_all_books_are_closed() {
         let left = Balance { reserved: 1, closed: 0, expired: 0, open: 1 };
-        assert_eq!(looked(13_999, left, 1).judged(BooksBalance::default()), Ok(()));
-        looked(14_000, left, 0).breaks(BooksBalance::default(), "at rest with 1 open");
+        assert_eq!(looked(11_999, left, 1).judged(BooksBalance::default()), Ok(()));
+        looked(12_000, left, 0).breaks(BooksBalance::default(), "at rest with 1 open");
     }
 
     #[test]

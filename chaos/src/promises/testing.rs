@@ -11,7 +11,7 @@ use murmuration::fleet::{Endpoint, InFlight, Trust};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::prefix::PrefixMatch;
 use murmuration::request::Outcome;
-use murmuration::scheduler::{Balance, EndpointSummary, FleetSummary};
+use murmuration::scheduler::{Balance, BeliefDigest, EndpointSummary, FleetSummary};
 use murmuration::share::PeerSummary;
 
 use super::{Promise, Scene};
@@ -139,7 +139,7 @@ pub(crate) fn well(me: usize) -> Look {
         roster: others().map(|other| (replica(other).0, 1)).collect(),
         ready: true,
         gossip: BTreeMap::from([("card".to_owned(), 200)]),
-        digest: 7,
+        digest: BeliefDigest { prefixes: 7, ..BeliefDigest::default() },
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use murmuration::event::Event;
+use murmuration::share::speaker::HISTORY_AGE;
 
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Look};
@@ -43,7 +44,8 @@ impl Promise for TimeOnlyAdvances {
         };
         match &entry.fact {
             Fact::Looked(look) => ages(look).try_for_each(|age| check("an age", age)),
-            Fact::Told(Event::Heard { age, .. }) => check("the age of a word", *age),
+            // History has no age; what it is told with instead is no time that has passed.
+            Fact::Told(Event::Heard { age, .. }) if *age != HISTORY_AGE => check("the age of a word", *age),
             Fact::Told(Event::Scraped { took, .. }) => check("the time of a scrape", *took),
             Fact::Told(Event::RequestFinished(life)) => check("a request's duration", life.duration),
             Fact::Done { first_token: Some(after), .. } => check("the time to the first token", *after),
@@ -72,6 +74,16 @@ mod tests {
         look.fleet.endpoints[0].age = Some(ms(3_201));
         tale.at(2_000).look(0, look);
         tale.breaks(TimeOnlyAdvances::default(), "an age is 3.201s");
+    }
+
+    #[test]
+    fn history_has_no_age() {
+        for (age, right) in [(HISTORY_AGE, true), (HISTORY_AGE - ms(1), false)] {
+            let mut tale = Tale::calm();
+            let peer = crate::promises::testing::replica(1);
+            tale.told(0, Event::Heard { peer, lane: "stream", facts: 1, bytes: 1, age });
+            assert_eq!(tale.judged(TimeOnlyAdvances::default()).is_ok(), right);
+        }
     }
 
     #[test]

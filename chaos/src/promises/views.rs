@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use murmuration::scheduler::BeliefDigest;
+
 use super::{Broken, HEALING, Kind, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Phase, Witness};
 
 /// See [`Promise::meaning`].
 #[derive(Debug, Default)]
 pub(super) struct ViewsAreEqual {
-    digests: BTreeMap<usize, u64>,
+    digests: BTreeMap<usize, BeliefDigest>,
 }
 
 // === impl ViewsAreEqual ===
@@ -47,11 +49,22 @@ impl Promise for ViewsAreEqual {
         let Some((first, digest)) = digests.next() else { return Ok(()) };
         match digests.find(|(_, other)| *other != digest) {
             Some((other, theirs)) => {
-                broken!("replica-{first} believes {digest:016x} and replica-{other} {theirs:016x}")
+                broken!("replica-{first} and replica-{other} differ in {}", differences(digest, theirs).join(", "))
             }
             None => Ok(()),
         }
     }
+}
+
+/// The kinds of beliefs that differ.
+fn differences(one: &BeliefDigest, other: &BeliefDigest) -> Vec<&'static str> {
+    let kinds = [
+        ("endpoints", one.endpoints, other.endpoints),
+        ("reports", one.reports, other.reports),
+        ("shares", one.shares, other.shares),
+        ("prefixes", one.prefixes, other.prefixes),
+    ];
+    kinds.into_iter().filter(|(_, one, other)| one != other).map(|(kind, _, _)| kind).collect()
 }
 
 #[cfg(test)]
@@ -63,14 +76,14 @@ mod tests {
     fn believed(at: u64) -> Tale {
         let mut tale = Tale::calm();
         tale.phase(10_000, Phase::Rest).at(at).look(0, well(0));
-        tale.look(1, Look { digest: 8, ..well(1) });
+        tale.look(1, Look { digest: BeliefDigest { reports: 1, ..well(1).digest }, ..well(1) });
         tale
     }
 
     #[test]
     fn at_rest_all_believe_the_same() {
         assert_eq!(believed(11_999).judged(ViewsAreEqual::default()), Ok(()));
-        believed(12_000).breaks(ViewsAreEqual::default(), "replica-0 believes 0000000000000007 and replica-1");
+        believed(12_000).breaks(ViewsAreEqual::default(), "replica-0 and replica-1 differ in reports");
     }
 
     #[test]

@@ -138,7 +138,7 @@ fn looked(look: &Look) -> String {
         look.fleet.tickets.open,
         look.roster.len(),
         u8::from(look.ready),
-        look.digest,
+        look.digest.all(),
         xxhash_rust::xxh3::xxh3_64(format!("{look:?}").as_bytes())
     )
 }

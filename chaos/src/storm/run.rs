@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::hands::{Deed, Hands};
 use super::traffic::{call, loads};
-use super::watch::{Seens, Watched};
+use super::watch::{Seens, Stage, Watched};
 use crate::client::{Client, Load, Tally};
 use crate::plan::Plan;
 use crate::town::{Town, TownError};
@@ -52,8 +52,8 @@ pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result
     };
     let over = plan.faults.iter().map(|strike| strike.end()).fold(plan.duration, Duration::max);
     let started = Instant::now();
-    let ((away, absent), (stop, stopping)) = (watch::channel(BTreeSet::new()), watch::channel(false));
-    let watching = tokio::spawn(super::watch::watch(watched, started, absent, stopping));
+    let ((away, absent), (stage, staged)) = (watch::channel(BTreeSet::new()), watch::channel(Stage::Load));
+    let watching = tokio::spawn(super::watch::watch(watched, started, absent, staged));
     let mut flights = JoinSet::new();
     for (rate, begins, lasting, first) in loads(plan, over + TAIL) {
         let (client, plan, model) = (Arc::new(Client::new(town.public)), plan.clone(), town.model.clone());
@@ -83,8 +83,9 @@ pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result
         }
     }
     let quiet = started.elapsed();
+    stage.send_replace(Stage::Quiet);
     sleep(REST).await;
-    stop.send_replace(true);
+    stage.send_replace(Stage::Over);
     let seens = watching.await.unwrap_or_default();
     Ok(Observed { tally, seens, deeds, skipped, quiet })
 }

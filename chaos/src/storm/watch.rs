@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::traffic::question;
-use crate::check::{Flock, ask};
+use crate::check::{Flock, Then, ask};
 
 /// From one look at every replica's peers to the next.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -82,12 +82,23 @@ pub(super) struct Watched {
     pub(super) streams: bool,
 }
 
-/// Looks until `stop` says so. `away` are those who are not asked.
+/// How far a storm is, for who watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Clients ask.
+    Load,
+    /// Nobody asks any more, the watcher neither: a question changes what replicas believe.
+    Quiet,
+    /// All is over.
+    Over,
+}
+
+/// Looks until all is over. `away` are those who are not asked.
 pub(super) async fn watch(
     watched: Watched,
     started: Instant,
     away: watch::Receiver<BTreeSet<usize>>,
-    mut stop: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) -> Seens {
     let mut seens = Seens::default();
     let ticks = |every| {
@@ -101,7 +112,11 @@ pub(super) async fn watch(
     loop {
         tokio::select! {
             biased;
-            _ = stop.changed() => break,
+            changed = stage.changed() => {
+                if changed.is_err() || *stage.borrow_and_update() == Stage::Over {
+                    break;
+                }
+            }
             Some(Ok(look)) = looks.join_next() => seens.looks.push(look),
             Some(Ok(Some(one))) = readings.join_next() => seens.readings.push(one),
             Some(Ok(asked)) = questions.join_next() => seens.asked.push(asked),
@@ -115,7 +130,7 @@ pub(super) async fn watch(
                 for (replica, at) in watched.admin.iter().enumerate() {
                     readings.spawn(read(started, replica, *at));
                 }
-                if let Some(flock) = watched.flock.clone() {
+                if let (Some(flock), Stage::Load) = (watched.flock.clone(), *stage.borrow()) {
                     let body = question(&watched.model, number);
                     questions.spawn(ask_all(started, flock, body, away.borrow().clone()));
                 }
@@ -199,7 +214,7 @@ async fn ask_all(started: Instant, flock: Flock, body: Vec<u8>, away: BTreeSet<u
     for (replica, address) in flock.ext_proc.iter().copied().enumerate().filter(|(replica, _)| !away.contains(replica))
     {
         let (authority, body) = (flock.authority.clone(), body.clone());
-        asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body)).await) });
+        asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body, Then::Served)).await) });
     }
     let mut answers = BTreeMap::new();
     while let Some(answer) = asking.join_next().await {

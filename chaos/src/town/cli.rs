@@ -50,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The very program `murmuration`, so that a town needs no other binary.
-fn murmuration(verb: &str, rest: Vec<OsString>) -> ExitCode {
+pub(crate) fn murmuration(verb: &str, rest: Vec<OsString>) -> ExitCode {
     murmuration_actors::cli::run(["murmuration", verb].map(OsString::from).into_iter().chain(rest))
 }
 
