@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// One serving address of the pool: `namespace/name`, unique in the pool and the same on every replica.
 ///
@@ -33,6 +33,10 @@ pub struct EndpointKey(pub u64);
 /// `x-request-id` are still two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+/// One client's session: a salted hash of what the client calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub u64);
 
 /// One block of a prompt, chained: it stands for the block's content *and everything before it*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +111,13 @@ impl fmt::Display for Ticket {
 impl fmt::Display for BlockHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
+    }
+}
+
+impl SessionKey {
+    /// The key of the session called `name` in a tier with this salt; every replica of the tier derives it alike.
+    pub fn of(name: &str, tier_salt: u64) -> Self {
+        Self(xxh3_64_with_seed(name.as_bytes(), tier_salt))
     }
 }
 

@@ -17,5 +17,6 @@ pub mod prefix;
 pub mod request;
 pub mod schedule;
 pub mod scheduler;
+pub mod session;
 pub mod share;
 pub mod time;

@@ -21,7 +21,7 @@ const ROWS: [&[&str]; 8] = [
     &["id", "time", "chance"],
     &["prefix"],
     &["request"],
-    &["fleet", "event", "dialect"],
+    &["fleet", "session", "event", "dialect"],
     &["share"],
     &["schedule", "plugin", "config"],
     &[],

@@ -55,6 +55,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Peers(args) => table(args.admin, "/debug/peers", tables::peers).await,
         }
     });
+    // Reading standard input (--exit-with-stdin) can't be called off: a drained replica would wait for it.
+    runtime.shutdown_background();
     done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
 }
 

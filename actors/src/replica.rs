@@ -285,8 +285,8 @@ impl Replica {
         outside: (Clock, Arc<dyn Network>),
     ) -> Links {
         Links {
+            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(voice.version()),
             voice,
-            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()),
             keeping,
             clock: outside.0,
             network: outside.1,
@@ -362,7 +362,8 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let parsers: Vec<Parser> = blueprint.parsers.clone();
     let (limits, response_path) = (settings.limits, settings.response_path);
     let tier_salt = settings.flock.as_ref().map_or(0, |flock| flock.tier_salt);
-    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt }
+    let sessions = blueprint.profiles.sessions();
+    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt, sessions }
 }
 
 /// Builds a scheduler's parts for each of its lives: plugins are not shared between them.

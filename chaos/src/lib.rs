@@ -16,5 +16,6 @@ pub mod replay;
 pub mod report;
 pub mod shrink;
 pub mod sim;
+pub mod storm;
 pub mod town;
 pub mod trial;

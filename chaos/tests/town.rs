@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use murmuration_chaos::client::Client;
 use murmuration_chaos::town::args::Command;
 use murmuration_chaos::town::{Args, Town};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,4 +82,29 @@ async fn a_town_survives_the_death_of_its_parts_and_leaves_nothing_behind() {
         assert!(TcpStream::connect(entrance).await.is_err(), "{entrance}");
     }
     std::fs::remove_dir_all(run).unwrap();
+}
+
+/// A streamed answer is under way through Envoy when every replica is killed. In the end all of its events are there: whoever
+/// has left the stream can't cut it.
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_all_replicas_cuts_no_answer_that_they_have_left() {
+    let folder = std::env::temp_dir().join(format!("murmuration-leave-{}", std::process::id()));
+    let mut args = args(&["--engines", "1", "--replicas", "2", "--response-path", "leave"]);
+    args.dir = Some(folder.clone());
+    let mut town = Town::start(&args, &mut |_: &str| {}).await.unwrap();
+    let client = Client::new(town.public);
+    let body = r#"{"model":"tiny","messages":[{"role":"user","content":"tell me a long story"}],"max_tokens":300,"stream":true}"#;
+    let mut stream = client.stream("/v1/chat/completions", body, &[]).await.unwrap();
+    for _ in 0..20 {
+        assert!(stream.next().await.unwrap().is_some());
+    }
+    town.kill_replica(0).await.unwrap();
+    town.kill_replica(1).await.unwrap();
+    let mut events = 20;
+    while stream.next().await.unwrap().is_some() {
+        events += 1;
+    }
+    assert!(events > 300, "{events}");
+    town.stop().await;
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -150,11 +150,11 @@ impl Fleet {
         }
     }
 
-    /// Books a dispatched request.
-    pub fn reserve(&mut self, slot: Slot, tokens: u64, now: Timestamp) -> Option<Tenancy> {
+    /// Books a dispatched request: `prefill` tokens until its first token, `decode` tokens until its end.
+    pub fn reserve(&mut self, slot: Slot, prefill: u64, decode: u64, now: Timestamp) -> Option<Tenancy> {
         let entry = self.columns.get_mut(slot.index())?.as_mut()?;
-        entry.in_flight.requests = entry.in_flight.requests.saturating_add(1);
-        entry.in_flight.prefill_tokens = entry.in_flight.prefill_tokens.saturating_add(tokens);
+        let request = InFlight { requests: 1, prefill_tokens: prefill, decode_tokens: decode };
+        entry.in_flight = entry.in_flight.and(request);
         entry.unseen.dispatched(now, None);
         Some(Tenancy { slot, born: entry.born })
     }
@@ -166,9 +166,10 @@ impl Fleet {
         }
     }
 
-    /// The request is over.
-    pub fn release_request(&mut self, tenancy: Tenancy) {
+    /// The request is over, and with it the `decode` tokens it was booked with.
+    pub fn release_request(&mut self, tenancy: Tenancy, decode: u64) {
         if let Some(entry) = self.tenant(tenancy) {
+            entry.in_flight.decode_tokens = entry.in_flight.decode_tokens.saturating_sub(decode);
             entry.in_flight.requests = entry.in_flight.requests.saturating_sub(1);
             entry.unseen.at_most(entry.in_flight.requests);
         }

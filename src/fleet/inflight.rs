@@ -9,8 +9,11 @@ use serde::Serialize;
 pub struct InFlight {
     /// Requests dispatched and not finished.
     pub requests: u32,
-    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
+    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token; with them the answers' estimated
+    /// tokens where the configuration counts those as load.
     pub prefill_tokens: u64,
+    /// Estimated tokens of the answers of all open requests, each until its request ends.
+    pub decode_tokens: u64,
 }
 
 // === impl InFlight ===
@@ -21,6 +24,7 @@ impl InFlight {
         Self {
             requests: self.requests.saturating_add(other.requests),
             prefill_tokens: self.prefill_tokens.saturating_add(other.prefill_tokens),
+            decode_tokens: self.decode_tokens.saturating_add(other.decode_tokens),
         }
     }
 }

@@ -13,13 +13,15 @@ use serde_json::Value;
 use super::contract::{
     Filter, FilterPlugin, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer, ScorerPlugin,
 };
-use super::filter::{DecodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter};
+use super::filter::{
+    DecodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
+};
 use super::parameters::{self, Fault};
 use super::picker::{MaxScorePicker, RandomPicker, WeightedRandomPicker};
 use super::profile_handler::SingleProfileHandler;
 use super::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefixCacheScorer, QueueScorer,
-    RunningRequestsSizeScorer, TokenLoadScorer,
+    RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer,
 };
 
 /// Plugin types by name.
@@ -65,6 +67,7 @@ impl Catalog {
             .filter::<DecodeFilter>()
             .filter::<PrefillFilter>()
             .filter::<PrefixCacheAffinityFilter>()
+            .filter::<SessionAffinityFilter>()
             .scorer::<QueueScorer>()
             .scorer::<RunningRequestsSizeScorer>()
             .scorer::<KvCacheUtilizationScorer>()
@@ -72,6 +75,7 @@ impl Catalog {
             .scorer::<PrefixCacheScorer>()
             .scorer::<TokenLoadScorer>()
             .scorer::<ActiveRequestScorer>()
+            .scorer::<SessionAffinityScorer>()
             .picker::<MaxScorePicker>()
             .picker::<RandomPicker>()
             .picker::<WeightedRandomPicker>()
@@ -191,6 +195,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 15);
+        assert_eq!(catalog.types().count(), 17);
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know configuration files: parameters arrive as serde values that are already of the right type.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,11 @@ pub trait Filter: Debug + Send {
     /// Sets `keep[i]` to `false` for each `candidates[i]` that must not serve `ask`. `keep` arrives all `true` and is as
     /// long as `candidates`, which holds only those that earlier filters left.
     fn filter(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]);
+
+    /// How it knows a request's session; `None` where it does not ask for sessions.
+    fn session(&self) -> Option<&SessionSource> {
+        None
+    }
 }
 
 /// Scores candidates.
@@ -23,6 +29,11 @@ pub trait Scorer: Debug + Send {
     /// Fills `scores[i]` for `candidates[i]`, `0.0..=1.0`, higher is better. `scores` arrives all `0.0`. What is outside
     /// of the range is clamped and NaN counts as `0.0`.
     fn score(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]);
+
+    /// How it knows a request's session; `None` where it does not ask for sessions.
+    fn session(&self) -> Option<&SessionSource> {
+        None
+    }
 }
 
 /// Chooses among scored candidates.
@@ -53,6 +64,23 @@ pub enum Produced {
     PrefixMatch,
     /// [`Candidate::in_flight`]: `inflight-load-producer`.
     InFlightLoad,
+}
+
+/// How a plugin knows a request's session. Header names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionSource {
+    /// The client says again which endpoint the last answer named: [`Candidate::session`]'s `token`.
+    Token {
+        /// The header, of requests and of answers.
+        header: String,
+    },
+    /// The client names the session, and its endpoint is remembered: [`Candidate::session`]'s `id`.
+    Id {
+        /// The headers that may name it; the first that is there counts.
+        headers: Vec<String>,
+        /// How long a session's endpoint is remembered after its last request.
+        ttl: Duration,
+    },
 }
 
 /// A sentence about parameters that are of the right type and still can't be meant; for example

@@ -80,8 +80,6 @@ const TYPES: &[&str] = &[
     "program-aware-fairness",
     "request-attribute-reporter",
     "round-robin-fairness-policy",
-    "session-affinity-filter",
-    "session-affinity-scorer",
     "session-id-producer",
     "sglanghttp-parser",
     "sheddable-eviction-filter",

@@ -8,6 +8,7 @@ pub mod filter;
 pub mod picker;
 pub mod profile_handler;
 pub mod scorer;
+pub mod session_affinity;
 
 pub(crate) mod elsewhere;
 pub(crate) mod parameters;
@@ -18,5 +19,5 @@ pub(crate) mod testing;
 pub use catalog::Catalog;
 pub use contract::{
     Filter, FilterPlugin, NoParameters, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer,
-    ScorerPlugin,
+    ScorerPlugin, SessionSource,
 };

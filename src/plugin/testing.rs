@@ -9,7 +9,7 @@ use crate::fleet::{Endpoint, InFlight, Trust};
 use crate::id::{BlockHash, EndpointId, Slot};
 use crate::prefix::{PrefixChain, PrefixMatch};
 use crate::request::InferenceRequest;
-use crate::schedule::{Ask, Candidate};
+use crate::schedule::{Ask, Candidate, SessionMatch};
 
 use super::contract::{Filter, Picker, Scorer};
 
@@ -39,6 +39,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
         adapters: None,
         in_flight: InFlight::default(),
         matched: PrefixMatch::default(),
+        session: SessionMatch::default(),
         trust: Trust::Exact,
         age: None,
     };

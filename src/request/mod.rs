@@ -4,11 +4,13 @@
 
 pub mod prompt;
 pub mod refusal;
+pub mod session;
 
 use std::net::SocketAddr;
 
 pub use prompt::Prompt;
 pub use refusal::{Refusal, RefusalCode};
+pub use session::Session;
 
 use crate::id::Ticket;
 
@@ -39,6 +41,8 @@ pub struct InferenceRequest {
     pub fairness_id: String,
     /// The gateway's subset hint: `Some` is a wall, and an empty wall admits nobody.
     pub subset: Option<Vec<SocketAddr>>,
+    /// What the client says of its session, where some plugin asks.
+    pub session: Session,
     /// Whether the replica will see the answer. When not, completion is learned from the engine's own reports.
     pub attended: bool,
 }

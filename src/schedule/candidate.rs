@@ -41,10 +41,21 @@ pub struct Candidate<'a> {
     pub in_flight: InFlight,
     /// How much of the request's prompt it is believed to hold.
     pub matched: PrefixMatch,
+    /// Whether the request's session is bound to it.
+    pub session: SessionMatch,
     /// How far the report can be trusted.
     pub trust: Trust,
     /// The report's age; `None` where there is none.
     pub age: Option<Duration>,
+}
+
+/// Whether a request's session is bound to an endpoint, by either way of knowing sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionMatch {
+    /// The client named the endpoint, as an earlier answer told it to.
+    pub token: bool,
+    /// The client named its session, and the tier remembers the endpoint.
+    pub id: bool,
 }
 
 // === impl Ask ===

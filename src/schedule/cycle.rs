@@ -3,9 +3,10 @@
 //! Must not know single plugins, the fleet or the ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::plugin::ProfileHandler;
+use crate::plugin::{ProfileHandler, SessionSource};
 use crate::schedule::decision::{Decision, Explanation, Leg};
 use crate::schedule::profile::{Named, SchedulingProfile};
 use crate::schedule::{Ask, Candidate};
@@ -18,6 +19,17 @@ pub struct Profiles {
     names: Vec<String>,
 }
 
+/// How the plugins of a pool know sessions, all together. Header names are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionRules {
+    /// Where the client says its endpoint again; answers tell it there.
+    pub token_header: Option<String>,
+    /// Where the client names its session, in the order in which they are looked at.
+    pub id_headers: Vec<String>,
+    /// How long a binding is remembered, the longest that anybody asks for; `None` where nobody does.
+    pub ttl: Option<Duration>,
+}
+
 // === impl Profiles ===
 
 impl Profiles {
@@ -25,6 +37,28 @@ impl Profiles {
     pub fn new(handler: Named<dyn ProfileHandler>, profiles: Vec<SchedulingProfile>) -> Self {
         let names = profiles.iter().map(|profile| profile.name.clone()).collect();
         Self { handler, profiles, names }
+    }
+
+    /// How the plugins know sessions.
+    pub fn sessions(&self) -> SessionRules {
+        let filters = self.profiles.iter().flat_map(|profile| &profile.filters);
+        let scorers = self.profiles.iter().flat_map(|profile| &profile.scorers);
+        let of_scorers = scorers.filter_map(|weighted| weighted.scorer.plugin.session());
+        let mut rules = SessionRules::default();
+        for source in filters.filter_map(|filter| filter.plugin.session()).chain(of_scorers) {
+            match source {
+                SessionSource::Token { header } => {
+                    rules.token_header.get_or_insert_with(|| header.clone());
+                }
+                SessionSource::Id { headers, ttl } => {
+                    let new = headers.iter().filter(|header| !rules.id_headers.contains(header)).cloned();
+                    let new: Vec<String> = new.collect();
+                    rules.id_headers.extend(new);
+                    rules.ttl = rules.ttl.max(Some(*ttl));
+                }
+            }
+        }
+        rules
     }
 
     /// Decides among `candidates`; what each profile did is added to `explanation`, also when nobody was found.

@@ -10,8 +10,8 @@ pub mod profile;
 pub mod saturation;
 pub mod view;
 
-pub use candidate::{Ask, Candidate};
-pub use cycle::Profiles;
+pub use candidate::{Ask, Candidate, SessionMatch};
+pub use cycle::{Profiles, SessionRules};
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
 pub use doubt::Doubt;
 pub use profile::SchedulingProfile;

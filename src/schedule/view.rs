@@ -8,8 +8,8 @@ use crate::fleet::trust::{DEGRADED_AGE_MAX, EXACT_AGE_MAX};
 use crate::fleet::{Entry, Fleet, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
-use crate::request::InferenceRequest;
-use crate::schedule::Candidate;
+use crate::request::{InferenceRequest, Session};
+use crate::schedule::{Candidate, SessionMatch};
 use crate::time::Timestamp;
 
 /// The rows of one decision, and who is missing from them.
@@ -58,6 +58,21 @@ impl<'a> View<'a> {
     }
 }
 
+// === impl View: sessions ===
+
+impl View<'_> {
+    /// Marks the rows that the request's session is bound to: the endpoint that its token names, and the one in `slot`.
+    pub fn bind(&mut self, session: &Session, slot: Option<Slot>) {
+        if session.token.is_none() && slot.is_none() {
+            return;
+        }
+        for row in &mut self.rows {
+            let token = session.token.as_ref() == Some(&row.endpoint.id);
+            row.session = SessionMatch { token, id: slot == Some(row.slot) };
+        }
+    }
+}
+
 fn in_subset(request: &InferenceRequest, entry: &Entry) -> bool {
     request.subset.as_ref().is_none_or(|subset| subset.contains(&entry.endpoint.address))
 }
@@ -82,6 +97,7 @@ fn row(slot: Slot, entry: &Entry, matched: PrefixMatch, typical: Typical, now: T
         adapters: said.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
         in_flight: entry.open_work(),
         matched,
+        session: SessionMatch::default(),
         trust,
         age,
     }

@@ -40,7 +40,7 @@ fn what_was_dispatched_since_the_report_counts_at_once() {
     let mut fleet = fleet_of(&[("a", 2, 0), ("b", 2, 0)]);
     let slot = fleet.slot(&EndpointId::new("default", "b")).unwrap();
     for _ in 0..3 {
-        fleet.reserve(slot, 10, Timestamp::from_millis(100));
+        fleet.reserve(slot, 10, 10, Timestamp::from_millis(100));
     }
     assert_eq!(waiting_of(&fleet, 101), [2.0, 5.0]);
 }

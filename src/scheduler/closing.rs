@@ -35,7 +35,7 @@ impl Scheduler {
         }
     }
 
-    /// Envoy used another endpoint of the list: the load and the placement move with the request.
+    /// Envoy used another endpoint of the list: the load, the placement and the session move with the request.
     fn served(&mut self, ticket: Ticket, address: SocketAddr, now: Timestamp, out: &mut Outbox) {
         let served = self.fleet.at(address);
         let Some(open) = self.ledger.get_mut(ticket) else { return };
@@ -48,12 +48,15 @@ impl Scheduler {
         let (Some(slot), Some(endpoint)) = (served, served_id) else { return };
 
         self.fleet.release_tokens(hold.tenancy, hold.tokens);
-        self.fleet.release_request(hold.tenancy);
+        self.fleet.release_request(hold.tenancy, hold.decode_tokens);
         let left = hold.clone();
-        if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, now) {
+        if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, hold.decode_tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
-        let anchors = open.anchors.clone();
+        let (anchors, session) = (open.anchors.clone(), open.session);
+        if let Some(session) = session {
+            self.bind(session, slot, now, out);
+        }
         self.unplace(&left, &anchors, now, out);
         self.index.insert(slot, &anchors);
         self.say_placement(slot, &anchors, now, out);
@@ -109,7 +112,7 @@ impl Scheduler {
     fn release(&mut self, ticket: Ticket, open: Open, outcome: Outcome, now: Timestamp, out: &mut Outbox) {
         for hold in &open.holds {
             self.fleet.release_tokens(hold.tenancy, hold.tokens);
-            self.fleet.release_request(hold.tenancy);
+            self.fleet.release_request(hold.tenancy, hold.decode_tokens);
             self.say_share_of(hold.tenancy, now, out);
             // Cut off before its first token: what was noted as placed was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
@@ -134,10 +137,12 @@ impl Scheduler {
 
 impl crate::config::blueprint::InFlightSettings {
     /// Tokens of the answer that count with the prompt's, where the configuration wants them counted.
+    pub fn counted_output(&self, request: &InferenceRequest) -> u64 {
+        if self.add_estimated_output_tokens { self.estimated_output(request) } else { 0 }
+    }
+
+    /// Tokens that the answer is thought to have.
     pub fn estimated_output(&self, request: &InferenceRequest) -> u64 {
-        if !self.add_estimated_output_tokens {
-            return 0;
-        }
         // The cast saturates, and a negative ratio is refused by the configuration.
         let estimate = (request.prompt.tokens as f64 * self.output_ratio) as u64;
         estimate

@@ -1,6 +1,7 @@
 //! How requests crowd: how many others are dispatched at the same moment as one, and so without knowing of it.
 //!
 //! Must not know who dispatched. It looks at what anybody dispatched, so that replicas who heard the same count the same.
+//! How long a moment is, is measured: as long as news of a dispatch takes to come.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,14 +12,21 @@ use crate::time::Timestamp;
 const LOOKED_AT: usize = 128;
 /// Older ones say nothing of now.
 const RECENT: Duration = Duration::from_secs(10);
-/// Dispatches this near to each other don't know of each other: news goes round in about so long by peer streams.
-const SAME_MOMENT: Duration = Duration::from_millis(10);
+/// What a moment can be. Dispatches this near to each other don't know of each other: by peer streams news goes round in the
+/// first of these, by gossip in the second, and the others are for lanes in trouble. Few and far between, so that
+/// replicas whose readings differ a little take the same one.
+const MOMENTS: [Duration; 4] =
+    [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200)];
+/// Ages of news that are looked at.
+const AGES: usize = 64;
 
 /// The last dispatches, of anybody.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     /// Oldest first.
     moments: VecDeque<Timestamp>,
+    /// How old the last news of peers' dispatches was when it came; oldest first.
+    ages: VecDeque<Duration>,
 }
 
 // === impl Crowd ===
@@ -33,15 +41,32 @@ impl Crowd {
         }
     }
 
+    /// News of a peer's dispatch came, this old.
+    pub(super) fn heard(&mut self, age: Duration) {
+        if self.ages.len() == AGES {
+            self.ages.pop_front();
+        }
+        self.ages.push_back(age);
+    }
+
+    /// For how long others may not know of a dispatch: the middle of what was measured, rounded up.
+    fn moment(&self) -> Duration {
+        let mut ages: Vec<Duration> = self.ages.iter().copied().collect();
+        ages.sort_unstable();
+        let middle = ages.get(ages.len() / 2).copied().unwrap_or_default();
+        MOMENTS.into_iter().find(|moment| middle <= *moment).unwrap_or(MOMENTS[MOMENTS.len() - 1])
+    }
+
     /// How many other dispatches shared the moment of each, on the mean over the last ones.
     pub(super) fn others(&self, now: Timestamp) -> f64 {
         let begin = self.moments.partition_point(|moment| *moment + RECENT < now);
         let (mut first, mut end, mut others) = (begin, begin, 0);
+        let same = self.moment();
         for &moment in self.moments.range(begin..) {
-            while self.moments[first] + SAME_MOMENT < moment {
+            while self.moments[first] + same < moment {
                 first += 1;
             }
-            while self.moments.get(end).is_some_and(|other| *other <= moment + SAME_MOMENT) {
+            while self.moments.get(end).is_some_and(|other| *other <= moment + same) {
                 end += 1;
             }
             others += end - first - 1;
@@ -71,6 +96,21 @@ mod tests {
     #[test]
     fn the_order_of_hearing_does_not_matter() {
         assert_eq!(others(&[120, 100, 105, 300], 300), others(&[100, 105, 120, 300], 300));
+    }
+
+    #[test]
+    fn a_moment_is_as_long_as_news_takes_and_one_late_word_does_not_change_it() {
+        let others = |ages: &[u64]| {
+            let mut crowd = Crowd::default();
+            [100, 140, 180].into_iter().for_each(|at| crowd.dispatched(Timestamp::from_millis(at)));
+            ages.iter().for_each(|&age| crowd.heard(Duration::from_millis(age)));
+            crowd.others(Timestamp::from_millis(200))
+        };
+        assert_eq!(others(&[]), 0.0);
+        assert_eq!(others(&[3, 5, 10, 900]), 0.0, "the middle counts");
+        assert_eq!(others(&[11, 33, 40]), 4.0 / 3.0);
+        assert_eq!(others(&[90, 90, 90]), 2.0);
+        assert_eq!(others(&[5_000; 200]), 2.0, "bounded");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn digest(fleet: &Fleet, index: &PrefixIndex) -> BeliefDigest {
     fleet.iter().fold(BeliefDigest::default(), |sum, (slot, entry)| {
         let EndpointKey(key) = entry.endpoint.id.key();
         let work = entry.open_work();
-        let work = format!("{} {}", work.requests, work.prefill_tokens);
+        let work = format!("{} {} {}", work.requests, work.prefill_tokens, work.decode_tokens);
         let prefixes = index.fingerprint(slot);
         BeliefDigest {
             endpoints: sum.endpoints.wrapping_add(seeded(standing(entry).as_bytes(), key)),

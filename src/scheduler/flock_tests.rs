@@ -1,7 +1,7 @@
 //! What several minds promise who tell each other what they do.
 
 use super::*;
-use crate::id::{Incarnation, ReplicaId};
+use crate::id::{Incarnation, ReplicaId, SessionKey};
 use crate::share::{Batch, Speaker};
 
 /// A mind and its voice.
@@ -80,10 +80,59 @@ fn an_answered_request_is_off_everybodys_books() {
     a.handle(Input::Told(Ticket(1), News::FirstToken), 20);
     tell(&mut a, &mut b, 21);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
-    assert_eq!(b.endpoint(n, 21).foreign, InFlight { requests: 1, prefill_tokens: 0 });
+    let answering = InFlight { requests: 1, prefill_tokens: 0, decode_tokens: 3840 };
+    assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
     a.handle(Input::Told(Ticket(1), News::Finished(Outcome::Completed)), 30);
     tell(&mut a, &mut b, 31);
     assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());
+}
+
+/// The same question with a session.
+fn ask_of(session: u64, ticket: u64, seed: u64) -> Input {
+    let Input::Asked(mut asked) = ask(ticket, seed, 40) else { unreachable!() };
+    asked.request.session.id = Some(SessionKey(session));
+    Input::Asked(asked)
+}
+
+/// Follows its sessions, and else goes where fewest wait.
+fn faithful() -> Scheduler {
+    let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: queue-scorer\n\
+                - type: session-affinity-filter\n  parameters: {strategy: session_id}\n";
+    let profiles = crate::config::read(text, "faithful", &crate::config::Catalog::builtin()).unwrap().profiles;
+    Scheduler::new(profiles, settings())
+}
+
+#[test]
+fn a_session_that_one_bound_all_follow_also_those_who_join_after_its_death() {
+    let (mut a, mut b) = (Replica::with("a", 1, faithful()), Replica::with("b", 1, faithful()));
+    (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
+    let first = picked(&a.handle(ask_of(9, 1, 7), 10));
+    tell(&mut a, &mut b, 11);
+    // Wherever it is fuller now, and whatever is asked.
+    (0..4).for_each(|n| drop(b.handle(report(n, if id(n) == first { 4 } else { 0 }), 20)));
+    assert_ne!(picked(&b.handle(ask(2, 8, 40), 21)), first);
+    assert_eq!(picked(&b.handle(ask_of(9, 3, 8), 22)), first);
+
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 30);
+    let mut joiner = Replica::with("c", 1, faithful());
+    let history = b.voice.history(b.mind.history(100, Timestamp::from_millis(40)));
+    joiner.handle(Input::Heard(Box::new(history)), 2);
+    (0..4).for_each(|n| drop(joiner.handle(report(n, if id(n) == first { 4 } else { 0 }), 3)));
+    assert_eq!(picked(&joiner.handle(ask_of(9, 4, 9), 4)), first);
+}
+
+#[test]
+fn a_session_whose_endpoint_is_gone_is_bound_anew_and_moves_with_a_fallback() {
+    let mut a = Replica::with("a", 1, faithful());
+    (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
+    let first = picked(&a.handle(ask_of(9, 1, 7), 10));
+    a.handle(Input::Discovered(vec![EndpointChange::Remove(first.clone())]), 20);
+    let second = picked(&a.handle(ask_of(9, 2, 8), 21));
+    assert_ne!(second, first);
+    assert_eq!(picked(&a.handle(ask_of(9, 3, 9), 22)), second);
+    let third = (0..4).find(|&n| id(n) != first && id(n) != second).unwrap();
+    a.handle(Input::Told(Ticket(3), News::Served(address(third))), 23);
+    assert_eq!(picked(&a.handle(ask_of(9, 4, 9), 24)), id(third));
 }
 
 #[test]
@@ -138,7 +187,7 @@ fn a_joiner_that_is_told_history_knows_what_the_dead_placed() {
     let first = picked(&dead.handle(ask(1, 7, 40), 10));
     tell(&mut dead, &mut survivor, 11);
     survivor.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 12);
-    let history = survivor.voice.history(survivor.mind.history(100));
+    let history = survivor.voice.history(survivor.mind.history(100, Timestamp::ZERO));
     joiner.handle(Input::Heard(Box::new(history)), 20);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
     assert_eq!((joiner.endpoint(n, 20).index_blocks, joiner.endpoint(n, 20).unseen), (40, 0));

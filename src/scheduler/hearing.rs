@@ -59,6 +59,7 @@ impl Scheduler {
                 }
                 if fact.age <= DISPATCH_COUNTS {
                     self.crowd.dispatched(now - fact.age);
+                    self.crowd.heard(fact.age);
                     let measured = self.fleet.get(slot).and_then(Entry::measured);
                     self.peers.dispatched(origin, placement.endpoint, now - fact.age, measured);
                     self.refold(placement.endpoint);
@@ -79,6 +80,7 @@ impl Scheduler {
                     self.reported(word.endpoint, now - fact.age);
                 }
             }
+            Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
                 if let Some(slot) = self.fleet.named(endpoint) {
                     self.fleet.lost(slot);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::fleet::Tenancy;
-use crate::id::{BlockHash, EndpointId, Ticket};
+use crate::id::{BlockHash, EndpointId, SessionKey, Ticket};
 use crate::time::Timestamp;
 
 /// What one open ticket holds.
@@ -20,6 +20,8 @@ pub struct Open {
     pub attended: bool,
     /// The prompt's anchors, kept until the first token shows that the engine has computed it.
     pub anchors: Vec<BlockHash>,
+    /// The session that is bound with it.
+    pub session: Option<SessionKey>,
     lease: Timestamp,
 }
 
@@ -32,6 +34,8 @@ pub struct Hold {
     pub tenancy: Tenancy,
     /// Prompt tokens still counted as in flight.
     pub tokens: u64,
+    /// Estimated tokens of the answer, counted until the ticket closes.
+    pub decode_tokens: u64,
     /// Blocks of the prompt it was believed to hold before.
     pub held_before: u32,
 }
@@ -81,7 +85,7 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, lease });
+        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, session: None, lease });
         self.balance.reserved += 1;
         self.balance.open += 1;
         self.unattended += usize::from(!attended);

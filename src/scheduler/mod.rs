@@ -6,6 +6,7 @@
 //!
 //! It must not know mailboxes, sockets, or who sent an input.
 
+mod binding;
 mod closing;
 mod crowd;
 pub mod digest;
@@ -41,6 +42,7 @@ use crate::scheduler::crowd::Crowd;
 use crate::scheduler::ledger::Hold;
 use crate::scheduler::saying::Said;
 use crate::scheduler::strangers::Strangers;
+use crate::session::{Sessions, TTL_DEFAULT};
 use crate::share::Peers;
 use crate::time::Timestamp;
 
@@ -78,6 +80,7 @@ pub struct Scheduler {
     said: Said,
     crowd: Crowd,
     strangers: Strangers,
+    sessions: Sessions,
     /// Scratch column of prefix matches, by slot.
     matches: Vec<u32>,
 }
@@ -91,14 +94,15 @@ impl Scheduler {
             fleet: Fleet::default(),
             ledger: Ledger::new(settings.lease),
             index: PrefixIndex::new(settings.index_bytes_max),
-            profiles,
             objectives: BTreeMap::new(),
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
             said: Said::new(settings.sharing),
             crowd: Crowd::default(),
             strangers: Strangers::new(),
+            sessions: Sessions::new(profiles.sessions().ttl.unwrap_or(TTL_DEFAULT)),
             matches: Vec::new(),
+            profiles,
             settings,
         }
     }
@@ -120,7 +124,8 @@ impl Scheduler {
 
     /// The pool as it is believed to be at `now`.
     pub fn summary(&self, now: Timestamp) -> FleetSummary {
-        summary::summarise(&self.fleet, &self.index, &self.peers, self.ledger.balance(), now)
+        let (tickets, sessions) = (self.ledger.balance(), self.sessions.len());
+        summary::summarise(&self.fleet, &self.index, &self.peers, tickets, sessions, now)
     }
 
     /// What is believed, as numbers.
@@ -228,7 +233,8 @@ impl Scheduler {
         }
         let (key, doubt) = (own_key(request, &self.matches), self.doubt(now));
         self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
-        let view = View::new(&self.fleet, request, &self.matches, now);
+        let mut view = View::new(&self.fleet, request, &self.matches, now);
+        view.bind(&request.session, self.bound(request, now));
         if view.rows.is_empty() {
             return Err(nobody(&self.fleet, &view));
         }
@@ -285,10 +291,17 @@ impl Scheduler {
                 holds.push(hold);
             }
         }
+        let session = request.session.id;
+        if let (Some(session), Some(hold)) = (session, holds.first()) {
+            self.bind(session, hold.tenancy.slot, now, out);
+        }
         if let Some(target) = decision.primary() {
             out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
         }
         self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.attended, now);
+        if let Some(open) = self.ledger.get_mut(ticket) {
+            open.session = session;
+        }
     }
 
     /// Reserves one endpoint for one leg: its load counts, and its placement is known, before the answer leaves.
@@ -303,8 +316,9 @@ impl Scheduler {
         let chain = &request.prompt.chain;
         let cached = u64::from(held) * u64::from(chain.block_tokens());
         let uncached = request.prompt.tokens.saturating_sub(cached);
-        let tokens = uncached.saturating_add(self.settings.in_flight.estimated_output(request));
-        let tenancy = self.fleet.reserve(slot, tokens, now)?;
+        let tokens = uncached.saturating_add(self.settings.in_flight.counted_output(request));
+        let decode_tokens = self.settings.in_flight.estimated_output(request);
+        let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
         if self.settings.prefix.enabled {
             self.index.insert(slot, chain.anchors());
         }
@@ -315,11 +329,12 @@ impl Scheduler {
         self.say_placement(slot, chain.anchors(), now, out);
         self.say_share(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
-        Some(Hold { endpoint, tenancy, tokens, held_before: held })
+        Some(Hold { endpoint, tenancy, tokens, decode_tokens, held_before: held })
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
         self.fleet.tell_trust(now, &mut out.events);
+        self.sessions.expire(now);
         self.expire(now, out);
     }
 }

@@ -8,15 +8,17 @@ use std::time::Duration;
 use crate::fleet::{Entry, LoadReport, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::scheduler::{Outbox, Scheduler};
-use crate::share::{LoadWord, Placement, Record, Share, Unplaced};
+use crate::share::speaker::HISTORY_AGE;
+use crate::share::{Binding, LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;
 
 /// A report that says nothing new is said again after this time. Below the usual interval of scrapes, so that what peers
 /// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
 const REPEAT_AFTER: Duration = Duration::from_millis(40);
 /// KV use that differs by less is nothing new. (Replayed: a hundredth costs a twentieth of TTFT, for it hides which of two
-/// engines has more room; a thousandth costs nothing, and keeps views equal once load is quiet.)
-const KV_QUANTUM: f64 = 0.001;
+/// engines has more room, and a thousandth can; half of one decides as the reading itself does in the agents' trace, and still
+/// keeps views equal once load is quiet.)
+const KV_QUANTUM: f64 = 0.0005;
 
 /// When each endpoint's load was said last, so that it is not said again for nothing.
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ impl Said {
     pub(super) fn withdraw(&mut self, endpoint: EndpointKey, now: Timestamp, say: &mut Vec<(Record, Timestamp)>) {
         if self.sharing {
             self.loads.remove(&endpoint);
-            say.push((Record::InFlight(Share { endpoint, requests: 0, prefill_tokens: 0 }), now));
+            say.push((Record::InFlight(Share::none(endpoint)), now));
         }
     }
 }
@@ -109,21 +111,23 @@ impl Scheduler {
     }
 
     /// Where prefixes are believed to be, as placements: what a replica that joins is told first, for what earlier lives and
-    /// lost peers placed nobody says any more. At most `most`, spread evenly over the endpoints, the newest last.
-    pub fn history(&self, most: usize) -> Vec<Record> {
+    /// lost peers placed nobody says any more. At most `most`, spread evenly over the endpoints, the newest last. With them
+    /// the newest bindings of sessions, as many again.
+    pub fn history(&self, most: usize, now: Timestamp) -> Vec<(Record, Duration)> {
         let each = most / self.fleet.len().max(1);
         let of = |(slot, entry): (Slot, &Entry)| {
             let endpoint = entry.endpoint.id.key();
-            let placement = move |anchors| Record::Placement(Placement { endpoint, anchors });
+            let placement = move |anchors| (Record::Placement(Placement { endpoint, anchors }), HISTORY_AGE);
             self.index.chains(slot, each).into_iter().map(placement).collect::<Vec<_>>()
         };
-        self.fleet.iter().flat_map(of).collect()
+        let binding = |(session, endpoint, age)| (Record::Bound(Binding { session, endpoint }), age);
+        let bindings = self.sessions.newest(most, now).into_iter().map(binding);
+        self.fleet.iter().flat_map(of).chain(bindings).collect()
     }
 
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
-        let (endpoint, own) = (entry.endpoint.id.key(), entry.in_flight);
-        let share = Share { endpoint, requests: own.requests, prefill_tokens: own.prefill_tokens };
+        let share = Share::of(entry.endpoint.id.key(), entry.in_flight);
         out.say.push((Record::InFlight(share), now));
     }
 

@@ -59,7 +59,7 @@ mod tests {
         fleet.upsert(endpoint, &mut Vec::new());
         let report = LoadReport { running, awake: true, ..LoadReport::default() };
         let slot = fleet.observe(&id, Observation { report, age: Default::default() }, Timestamp::ZERO).unwrap();
-        (0..own).for_each(|_| assert!(fleet.reserve(slot, 1, Timestamp::ZERO).is_some()));
+        (0..own).for_each(|_| assert!(fleet.reserve(slot, 1, 1, Timestamp::ZERO).is_some()));
         fleet
     }
 

@@ -21,6 +21,8 @@ pub struct FleetSummary {
     pub tickets: Balance,
     /// Bytes that the prefix index takes.
     pub index_bytes: u64,
+    /// Sessions that are bound.
+    pub sessions: usize,
     /// What was heard of the other replicas.
     pub peers: Vec<PeerSummary>,
 }
@@ -53,6 +55,7 @@ pub(super) fn summarise(
     index: &PrefixIndex,
     peers: &Peers,
     tickets: Balance,
+    sessions: usize,
     now: Timestamp,
 ) -> FleetSummary {
     let endpoints = fleet.iter().map(|(slot, entry)| EndpointSummary {
@@ -67,5 +70,5 @@ pub(super) fn summarise(
         index_blocks: index.held(slot),
     });
     let (endpoints, peers) = (endpoints.collect(), peers.summary(now));
-    FleetSummary { endpoints, tickets, index_bytes: index.bytes() as u64, peers }
+    FleetSummary { endpoints, tickets, index_bytes: index.bytes() as u64, sessions, peers }
 }

@@ -157,9 +157,12 @@ fn a_request_that_dies_before_its_first_token_leaves_no_placement_behind() {
 fn the_books_move_with_the_request_when_envoy_used_a_fallback() {
     let mut mind = scheduler();
     feed(&mut mind, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
-    assert_eq!(in_flight(&mind)[0], InFlight { requests: 1, prefill_tokens: 640 });
+    assert_eq!(in_flight(&mind)[0], InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 });
     feed(&mut mind, 10, [Input::Told(Ticket(1), News::Served(address(1)))]);
-    assert_eq!(in_flight(&mind), [InFlight::default(), InFlight { requests: 1, prefill_tokens: 640 }]);
+    assert_eq!(
+        in_flight(&mind),
+        [InFlight::default(), InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 }]
+    );
     let blocks: Vec<u64> = mind.summary(Timestamp::ZERO).endpoints.iter().map(|e| e.index_blocks).collect();
     assert_eq!(blocks, [0, 10]);
     feed(&mut mind, 20, [Input::Told(Ticket(1), News::Finished(Outcome::Completed))]);

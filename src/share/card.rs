@@ -48,11 +48,18 @@ impl ReplicaCard {
     /// The card of a replica of this release.
     pub fn new(ext_proc: SocketAddr, peer: Option<SocketAddr>, zone: String) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { peer, ext_proc, zone, version, wire: (codec::VERSION, codec::VERSION), draining: false }
+        Self { peer, ext_proc, zone, version, wire: (codec::VERSION_MIN, codec::VERSION), draining: false }
     }
 
-    /// Whether it reads what this release writes, and writes what this release reads.
+    /// The card of a replica that knows the wire format up to `version` only.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        Self { wire: (codec::VERSION_MIN, version), ..self }
+    }
+
+    /// Whether it reads what this release writes, and writes what this release reads: kinds that are too new are skipped, so
+    /// one common version is enough.
     pub fn is_understood(&self) -> bool {
-        (self.wire.0..=self.wire.1).contains(&codec::VERSION)
+        codec::in_common(self.wire.0.into(), self.wire.1.into(), codec::VERSION)
     }
 }

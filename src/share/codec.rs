@@ -1,19 +1,24 @@
 //! Batches as bytes: a version byte, then bincode. The only place that knows how a record looks on the wire.
 //!
 //! Must not know lanes. Decoding is total: whatever comes in, out comes a batch or a [`CodecError`], and what a newer
-//! version says in a kind that is not known here is skipped and counted, so two releases can share a tier.
+//! version says in a kind that is not known here is skipped and counted, so two releases can share a tier. A version adds
+//! kinds; the layout of a batch, and of a kind that was ever written, stays.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Adapters, CacheGeometry, LoadReport};
-use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 use crate::prefix::anchors;
-use crate::share::record::{Batch, Fact, LoadWord, Placement, Record, Share, Unplaced};
+use crate::share::record::{Batch, Binding, Fact, LoadWord, Placement, Record, Share, Unplaced};
 
-/// The version written here, and the highest that is read.
-pub const VERSION: u8 = 1;
+/// The first byte of every batch: how the batch itself is laid out.
+pub const FORMAT: u8 = 1;
+/// The version written here, and the highest that is read whole: 1 knows the kinds up to [`UNPLACED`], 2 all.
+pub const VERSION: u8 = 2;
+/// The lowest version that is still understood.
+pub const VERSION_MIN: u8 = 1;
 /// Bytes of a batch at most; nobody sends more, and more is not read.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a replica's name at most.
@@ -39,7 +44,7 @@ pub enum CodecError {
     #[error("an empty message")]
     Empty,
     /// A later release speaks.
-    #[error("version {0} of the wire format, and this replica reads up to {VERSION}; it will once it is upgraded too")]
+    #[error("format {0} of a batch, and this replica reads up to {FORMAT}; it will once it is upgraded too")]
     TooNew(u8),
     /// More than anybody sends.
     #[error("{0} bytes, and a batch has at most {BATCH_BYTES_MAX}")]
@@ -84,6 +89,9 @@ const PLACEMENT: u8 = 2;
 const LOAD: u8 = 3;
 const UNREACHABLE: u8 = 4;
 const UNPLACED: u8 = 5;
+/// Not a fact but the rest of the [`IN_FLIGHT`] before it, whose body can't grow: version 1 reads it to its last byte.
+const DECODE_TOKENS: u8 = 6;
+const BOUND: u8 = 7;
 const AGE_UNIT: Duration = Duration::from_micros(100);
 
 fn config() -> bincode::config::Configuration<
@@ -92,6 +100,21 @@ fn config() -> bincode::config::Configuration<
     bincode::config::Limit<BATCH_BYTES_MAX>,
 > {
     bincode::config::standard().with_limit::<BATCH_BYTES_MAX>()
+}
+
+/// `record` as the wire version `version` can say it; `None` where it can't.
+pub fn within(version: u8, record: Record) -> Option<Record> {
+    match record {
+        Record::InFlight(share) if version < 2 => Some(Record::InFlight(Share { decode_tokens: 0, ..share })),
+        Record::Bound(_) if version < 2 => None,
+        record => Some(record),
+    }
+}
+
+/// Whether a replica that knows the wire format from `lowest` to `highest` and one that knows it up to `version` have a
+/// version in common.
+pub fn in_common(lowest: u32, highest: u32, version: u8) -> bool {
+    lowest <= u32::from(version) && u32::from(VERSION_MIN) <= highest
 }
 
 /// The bytes of `batch`.
@@ -105,11 +128,14 @@ pub fn encode(batch: &Batch) -> Result<Vec<u8>, CodecError> {
         let (kind, body) = body_of(&fact.record)?;
         let age = u64::try_from(fact.age.as_micros() / AGE_UNIT.as_micros()).unwrap_or(u64::MAX);
         facts.push(WireFact { seq: fact.seq.wrapping_sub(before), age, kind, body });
+        if let Some(tokens) = decode_tokens_of(&fact.record) {
+            facts.push(WireFact { seq: 0, age: 0, kind: DECODE_TOKENS, body: write(&tokens)? });
+        }
         before = fact.seq;
     }
     let Batch { origin, incarnation, after, upto, .. } = batch;
     let wire = WireBatch { origin: origin.0.clone(), incarnation: incarnation.0, after: *after, upto: *upto, facts };
-    let mut bytes = vec![VERSION];
+    let mut bytes = vec![FORMAT];
     bytes.append(&mut write(&wire)?);
     if bytes.len() > BATCH_BYTES_MAX { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
 }
@@ -119,24 +145,40 @@ pub fn encode(batch: &Batch) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// See [`CodecError`].
 pub fn decode(bytes: &[u8]) -> Result<Decoded, CodecError> {
-    let (&version, bytes) = bytes.split_first().ok_or(CodecError::Empty)?;
+    decode_as(VERSION, bytes)
+}
+
+/// The batch in `bytes` as a replica of the wire version `version` reads it.
+///
+/// # Errors
+/// See [`CodecError`].
+pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
+    let (&format, bytes) = bytes.split_first().ok_or(CodecError::Empty)?;
     if bytes.len() >= BATCH_BYTES_MAX {
         return Err(CodecError::TooLarge(bytes.len() + 1));
     }
-    match version {
-        VERSION => {}
-        0 => return Err(CodecError::Malformed("version 0 was never written".into())),
+    match format {
+        FORMAT => {}
+        0 => return Err(CodecError::Malformed("format 0 was never written".into())),
         newer => return Err(CodecError::TooNew(newer)),
     }
     let wire: WireBatch = read(bytes)?;
     if wire.origin.is_empty() || wire.origin.len() > NAME_BYTES_MAX {
         return Err(CodecError::Malformed(format!("an origin's name of {} bytes", wire.origin.len())));
     }
-    let (mut facts, mut skipped, mut seq) = (Vec::with_capacity(wire.facts.len()), 0, 0u64);
+    let (mut facts, mut skipped, mut seq) = (Vec::<Fact>::with_capacity(wire.facts.len()), 0, 0u64);
     for fact in wire.facts {
         seq = seq.wrapping_add(fact.seq);
         if seq > wire.upto {
             return Err(CodecError::Malformed(format!("a fact numbered {seq} in a batch up to {}", wire.upto)));
+        }
+        if since(fact.kind).is_none_or(|first| first > version) {
+            skipped += 1;
+            continue;
+        }
+        if fact.kind == DECODE_TOKENS {
+            complete(facts.last_mut().filter(|last| last.seq == seq), &fact.body)?;
+            continue;
         }
         match record_of(fact.kind, &fact.body)? {
             Some(record) => facts.push(Fact {
@@ -153,8 +195,9 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, CodecError> {
 
 /// Bytes that `record` adds to a batch, at most.
 pub fn size_of(record: &Record) -> usize {
-    // Number, age and length may take 9 bytes each, and the kind one.
-    body_of(record).map_or(0, |(_, body)| body.len()) + 28
+    // Number, age and length may take 9 bytes each, and the kind one; the rest of a share has a small length.
+    let rest = decode_tokens_of(record).map_or(0, |_| 9 + 4);
+    body_of(record).map_or(0, |(_, body)| body.len()) + 28 + rest
 }
 
 /// Bytes of a batch without facts, at most.
@@ -162,9 +205,34 @@ pub fn size_of_empty(origin: &ReplicaId) -> usize {
     origin.0.len() + 64
 }
 
+/// The version that a kind came with; `None` for one that is not known here.
+fn since(kind: u8) -> Option<u8> {
+    match kind {
+        IN_FLIGHT..=UNPLACED => Some(1),
+        DECODE_TOKENS | BOUND => Some(2),
+        _ => None,
+    }
+}
+
+fn decode_tokens_of(record: &Record) -> Option<u64> {
+    match record {
+        Record::InFlight(share) if share.decode_tokens > 0 => Some(share.decode_tokens),
+        _ => None,
+    }
+}
+
+/// Gives the share before it its decode tokens.
+fn complete(last: Option<&mut Fact>, body: &[u8]) -> Result<(), CodecError> {
+    let Some(Fact { record: Record::InFlight(share), .. }) = last else {
+        return Err(CodecError::Malformed("decode tokens that follow no share".into()));
+    };
+    share.decode_tokens = read(body)?;
+    Ok(())
+}
+
 fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
     Ok(match record {
-        Record::InFlight(Share { endpoint, requests, prefill_tokens }) => {
+        Record::InFlight(Share { endpoint, requests, prefill_tokens, .. }) => {
             (IN_FLIGHT, write(&(endpoint.0.to_le_bytes(), requests, prefill_tokens))?)
         }
         Record::Placement(Placement { endpoint, anchors }) => {
@@ -180,6 +248,9 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
         }
         Record::Load(LoadWord { endpoint, report }) => (LOAD, write(&(endpoint.0.to_le_bytes(), wire_load(report)))?),
         Record::Unreachable(endpoint) => (UNREACHABLE, endpoint.0.to_le_bytes().to_vec()),
+        Record::Bound(Binding { session, endpoint }) => {
+            (BOUND, [endpoint.0.to_le_bytes(), session.0.to_le_bytes()].concat())
+        }
     })
 }
 
@@ -188,7 +259,7 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
     Ok(Some(match kind {
         IN_FLIGHT => {
             let (endpoint, requests, prefill_tokens): ([u8; 8], u32, u64) = read(body)?;
-            Record::InFlight(Share { endpoint: key(endpoint), requests, prefill_tokens })
+            Record::InFlight(Share { endpoint: key(endpoint), requests, prefill_tokens, decode_tokens: 0 })
         }
         PLACEMENT => {
             let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a placement"))?;
@@ -209,6 +280,11 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         UNREACHABLE => {
             let endpoint = <[u8; 8]>::try_from(body).map_err(|_| torn("an endpoint's key"))?;
             Record::Unreachable(key(endpoint))
+        }
+        BOUND => {
+            let (endpoint, session) = body.split_first_chunk::<8>().ok_or_else(|| torn("a binding"))?;
+            let session = <[u8; 8]>::try_from(session).map_err(|_| torn("a binding"))?;
+            Record::Bound(Binding { session: SessionKey(u64::from_le_bytes(session)), endpoint: key(*endpoint) })
         }
         _ => return Ok(None),
     }))

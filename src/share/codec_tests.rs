@@ -24,11 +24,14 @@ fn records() -> impl Strategy<Value = Record> {
         awake,
     });
     prop_oneof![
-        (key, any::<u32>(), any::<u64>()).prop_map(|(endpoint, requests, prefill_tokens)| Record::InFlight(Share {
-            endpoint,
-            requests,
-            prefill_tokens
-        })),
+        (key, any::<u32>(), any::<u64>(), prop_oneof![Just(0), any::<u64>()]).prop_map(
+            |(endpoint, requests, prefill_tokens, decode_tokens)| Record::InFlight(Share {
+                endpoint,
+                requests,
+                prefill_tokens,
+                decode_tokens
+            })
+        ),
         (any::<u64>().prop_map(EndpointKey), anchors)
             .prop_map(|(endpoint, anchors)| Record::Placement(Placement { endpoint, anchors })),
         (any::<u64>().prop_map(EndpointKey), report)
@@ -40,6 +43,10 @@ fn records() -> impl Strategy<Value = Record> {
         )
             .prop_map(|(endpoint, anchors, kept)| Record::Unplaced(Unplaced { endpoint, anchors, kept })),
         any::<u64>().prop_map(|key| Record::Unreachable(EndpointKey(key))),
+        (any::<u64>(), any::<u64>()).prop_map(|(session, endpoint)| Record::Bound(Binding {
+            session: SessionKey(session),
+            endpoint: EndpointKey(endpoint)
+        })),
     ]
 }
 
@@ -70,7 +77,7 @@ proptest! {
     #[test]
     fn whatever_comes_in_it_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode(&bytes);
-        let mut versioned = vec![VERSION];
+        let mut versioned = vec![FORMAT];
         versioned.extend(bytes);
         if let Ok(decoded) = decode(&versioned) {
             prop_assert!(decoded.batch.facts.len() <= versioned.len());
@@ -99,7 +106,7 @@ fn golden() -> Batch {
         after: 10,
         upto: 15,
         facts: vec![
-            fact(11, Record::InFlight(Share { endpoint, requests: 2, prefill_tokens: 300 })),
+            fact(11, Record::InFlight(Share { endpoint, requests: 2, prefill_tokens: 300, decode_tokens: 0 })),
             fact(12, Record::Placement(Placement { endpoint, anchors: vec![BlockHash(0x0a_0b0c_0d0e)] })),
             fact(14, Record::Load(LoadWord { endpoint, report })),
             fact(15, Record::Unreachable(endpoint)),
@@ -107,7 +114,7 @@ fn golden() -> Batch {
     }
 }
 
-/// The bytes of version 1. They never change: replicas of other releases write and read them.
+/// The bytes of version 1, as its release wrote them. They never change: replicas of other releases write and read them.
 const GOLDEN: &str = "01027231070a0f040b14010c080706050403020102fb2c010114020d08070605040302010e0d0c0b0a021403150807060504030201\
     0304000000000000e03f010000011404080807060504030201";
 
@@ -129,13 +136,13 @@ fn a_kind_that_is_not_known_is_skipped_and_counted() {
 }
 
 #[test]
-fn a_later_version_is_told_apart_from_garbage() {
+fn a_later_format_is_told_apart_from_garbage() {
     let mut bytes = encode(&golden()).unwrap();
-    bytes[0] = VERSION + 1;
+    bytes[0] = FORMAT + 1;
     assert_eq!(decode(&bytes), Err(CodecError::TooNew(2)));
     assert_eq!(decode(&[]), Err(CodecError::Empty));
-    assert!(matches!(decode(&[VERSION, 255, 255]), Err(CodecError::Malformed(_))));
-    assert_eq!(decode(&vec![VERSION; BATCH_BYTES_MAX + 1]), Err(CodecError::TooLarge(BATCH_BYTES_MAX + 1)));
+    assert!(matches!(decode(&[FORMAT, 255, 255]), Err(CodecError::Malformed(_))));
+    assert_eq!(decode(&vec![FORMAT; BATCH_BYTES_MAX + 1]), Err(CodecError::TooLarge(BATCH_BYTES_MAX + 1)));
 }
 
 #[test]
@@ -143,4 +150,72 @@ fn a_fact_beyond_its_batch_is_a_lie() {
     let mut batch = golden();
     batch.upto = 14;
     assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
+}
+
+/// The golden batch with what version 2 added.
+fn golden_of_version_two() -> Batch {
+    let mut batch = golden();
+    let Record::InFlight(share) = &mut batch.facts[0].record else { unreachable!() };
+    share.decode_tokens = 450;
+    let binding = Binding { session: SessionKey(0x1112_1314_1516_1718), endpoint: share.endpoint };
+    batch.facts.insert(2, Fact { seq: 13, age: Duration::from_millis(2), record: Record::Bound(binding) });
+    batch
+}
+
+/// The bytes of version 2.
+const GOLDEN_2: &str = "01027231070a0f060b14010c080706050403020102fb2c0100000603fbc2010114\
+    020d08070605040302010e0d0c0b0a01140710080706050403020118171615141312110114031508070605040302010304000000000000e0\
+    3f010000011404080807060504030201";
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn the_bytes_of_version_two_never_change() {
+    let hex: String = encode(&golden_of_version_two()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_2);
+}
+
+#[test]
+fn what_version_one_wrote_is_understood_whole() {
+    assert_eq!(decode(&bytes_of(GOLDEN)).unwrap(), Decoded { batch: golden(), skipped: 0 });
+}
+
+#[test]
+fn version_one_skips_what_version_two_added_and_hears_the_rest() {
+    assert_eq!(decode_as(1, &bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden(), skipped: 2 });
+    assert_eq!(decode(&bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden_of_version_two(), skipped: 0 });
+}
+
+#[test]
+fn a_replica_held_to_version_one_writes_its_bytes() {
+    let mut batch = golden_of_version_two();
+    batch.facts.retain(|fact| within(1, fact.record.clone()).is_some());
+    for fact in &mut batch.facts {
+        fact.record = within(1, fact.record.clone()).unwrap();
+    }
+    assert_eq!(encode(&batch).unwrap(), bytes_of(GOLDEN));
+}
+
+#[test]
+fn decode_tokens_without_a_share_are_a_lie() {
+    let mut bytes = bytes_of(GOLDEN_2);
+    // The kind of the first fact.
+    assert_eq!(bytes[10], IN_FLIGHT);
+    bytes[10] = 200;
+    assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_newest_says_version_one_hears_what_it_knows(batch in batches()) {
+        let bytes = encode(&batch).unwrap();
+        let heard = decode_as(1, &bytes).unwrap().batch;
+        let known = batch.facts.iter().filter_map(|fact| {
+            within(1, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })
+        });
+        prop_assert_eq!(heard.facts, known.collect::<Vec<_>>());
+        prop_assert_eq!(heard.upto, batch.upto);
+    }
 }

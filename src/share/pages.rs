@@ -17,9 +17,12 @@ pub const PAGES_OF_A_KIND_MAX: usize = 4;
 /// Bytes of news of a kind, after which all of the kind is written.
 const NEWS_BYTES: usize = 1_024;
 /// Segments of the ring of placements.
-pub const SEGMENTS: u64 = 36;
+pub const SEGMENTS: u64 = 72;
 /// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
-const SEGMENT_BYTES: usize = 2_048;
+const SEGMENT_BYTES: usize = 1_024;
+
+/// Keys of one replica at most: two shelves, the ring, the card and the head.
+pub const KEYS_MAX: usize = 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize + 2;
 
 /// A value to set.
 #[derive(Clone, Debug, PartialEq, Eq)]

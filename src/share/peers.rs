@@ -102,14 +102,14 @@ impl Peers {
     /// Notes the open work of `origin`.
     pub fn set_share(&mut self, origin: &ReplicaId, share: Share) {
         let Some(peer) = self.peers.get_mut(origin) else { return };
-        let Share { endpoint, requests, prefill_tokens } = share;
-        if (requests, prefill_tokens) == (0, 0) {
-            peer.open.remove(&endpoint);
+        let in_flight = share.open();
+        if in_flight == InFlight::default() {
+            peer.open.remove(&share.endpoint);
             return;
         }
-        let open = peer.open.entry(endpoint).or_default();
-        open.in_flight = InFlight { requests, prefill_tokens };
-        open.unseen.at_most(requests);
+        let open = peer.open.entry(share.endpoint).or_default();
+        open.in_flight = in_flight;
+        open.unseen.at_most(in_flight.requests);
     }
 
     /// Notes that `origin` dispatched a request at `at` to an endpoint whose last report was made at `measured`.

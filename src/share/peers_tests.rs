@@ -15,7 +15,8 @@ fn origin() -> ReplicaId {
 }
 
 fn share(endpoint: u64, requests: u32) -> Record {
-    Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 10 * u64::from(requests) })
+    let (endpoint, tokens) = (EndpointKey(endpoint), u64::from(requests));
+    Record::InFlight(Share { endpoint, requests, prefill_tokens: 10 * tokens, decode_tokens: 20 * tokens })
 }
 
 /// Hears a batch as the scheduler does.
@@ -83,6 +84,7 @@ fn history_may_be_told_by_many_and_moves_no_number() {
     let (mut peers, mut speaker) = (Peers::default(), speaker(1));
     speaker.say(share(7, 5), NOW);
     let placement = Record::Placement(Placement { endpoint: EndpointKey(1), anchors: Vec::new() });
+    let placement = (placement, Duration::from_secs(3600));
     let history = speaker.history(vec![placement.clone(), placement]);
     assert_eq!((hear(&mut peers, history.clone()), hear(&mut peers, history)), (2, 2));
     assert_eq!(peers.upto(&origin(), Incarnation(1)), 0);

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::fleet::LoadReport;
-use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use crate::fleet::{InFlight, LoadReport};
+use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 
 /// Facts of one origin, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,8 @@ pub enum Record {
     Load(LoadWord),
     /// An endpoint's listener could not be reached by its keeper.
     Unreachable(EndpointKey),
+    /// A session is served by an endpoint.
+    Bound(Binding),
 }
 
 /// The origin's open work on one endpoint: absolute, all zero when there is none.
@@ -58,6 +60,8 @@ pub struct Share {
     pub requests: u32,
     /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
     pub prefill_tokens: u64,
+    /// Estimated tokens of the answers of those requests. Wire version 1 can't say them, and is heard as none.
+    pub decode_tokens: u64,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -80,6 +84,15 @@ pub struct Unplaced {
     pub kept: u16,
 }
 
+/// A session was sent to an endpoint: its next request shall go there too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Whose session.
+    pub session: SessionKey,
+    /// To whom.
+    pub endpoint: EndpointKey,
+}
+
 /// A keeper's reading of its endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadWord {
@@ -99,6 +112,27 @@ pub enum Subject {
     Load(EndpointKey),
 }
 
+// === impl Share ===
+
+impl Share {
+    /// Nothing is open on `endpoint`.
+    pub fn none(endpoint: EndpointKey) -> Self {
+        Self::of(endpoint, InFlight::default())
+    }
+
+    /// `open` is open on `endpoint`.
+    pub fn of(endpoint: EndpointKey, open: InFlight) -> Self {
+        let InFlight { requests, prefill_tokens, decode_tokens } = open;
+        Self { endpoint, requests, prefill_tokens, decode_tokens }
+    }
+
+    /// How much is open.
+    pub fn open(self) -> InFlight {
+        let Self { requests, prefill_tokens, decode_tokens, .. } = self;
+        InFlight { requests, prefill_tokens, decode_tokens }
+    }
+}
+
 // === impl Batch ===
 
 impl Batch {
@@ -116,13 +150,14 @@ impl Fact {
 // === impl Record ===
 
 impl Record {
-    /// What it replaces; `None` for what is told of one prompt, which replaces nothing.
+    /// What it replaces; `None` for what is told of one prompt or session, which replaces nothing on its way: there are too
+    /// many of them to keep a place for each.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
             Self::Load(word) => Some(Subject::Load(word.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
-            Self::Placement(_) | Self::Unplaced(_) => None,
+            Self::Placement(_) | Self::Unplaced(_) | Self::Bound(_) => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this replica has to say: its facts, numbered, the newest of each kind, and the last placements.
+//! What this replica has to say: its facts, numbered, the newest of each kind, and the last placements and bindings.
 //!
 //! Must not know lanes or peers. A lane keeps the number up to which it has spoken and asks for what came after; one that
 //! falls behind skips what no longer counts, so nothing queues up for a slow peer.
@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
+use crate::share::codec;
 use crate::share::record::{Batch, Fact, Record, Share, Subject};
 use crate::time::Timestamp;
 
-/// Placements that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
+/// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
 
-/// The age that history is told with.
+/// The age that placements of history are told with: where blocks are, and no longer what load there is.
 pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
 
 /// The facts of one replica.
@@ -21,6 +22,7 @@ pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
 pub struct Speaker {
     me: ReplicaId,
     incarnation: Incarnation,
+    version: u8,
     head: u64,
     facts: BTreeMap<u64, (Timestamp, Record)>,
     newest: BTreeMap<Subject, u64>,
@@ -33,11 +35,17 @@ impl Speaker {
     /// A replica that has said nothing yet.
     pub fn new(me: ReplicaId, incarnation: Incarnation) -> Self {
         let (facts, newest, placements) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { me, incarnation, head: 0, facts, newest, placements }
+        Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements }
+    }
+
+    /// Says nothing that the wire version `version` does not know.
+    pub fn limit(&mut self, version: u8) {
+        self.version = version;
     }
 
     /// Notes what was true at `at`.
     pub fn say(&mut self, record: Record, at: Timestamp) {
+        let Some(record) = codec::within(self.version, record) else { return };
         self.head += 1;
         match record.subject() {
             Some(subject) => {
@@ -68,7 +76,7 @@ impl Speaker {
             })
             .collect();
         for endpoint in open {
-            self.say(Record::InFlight(Share { endpoint, requests: 0, prefill_tokens: 0 }), at);
+            self.say(Record::InFlight(Share::none(endpoint)), at);
         }
     }
 
@@ -80,6 +88,11 @@ impl Speaker {
     /// In which life.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// The highest wire version that it speaks.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// The number of the last fact; `0` before the first.
@@ -113,11 +126,11 @@ impl Speaker {
         self.batch(Batch::FRAGMENT, self.head, facts.collect())
     }
 
-    /// Placements that somebody made some time, as a fragment: they have no number ([`Fact::HISTORY`]), and are too old to say
-    /// anything of load.
-    pub fn history(&self, placements: Vec<Record>) -> Batch {
-        let fact = |record| Fact { seq: Fact::HISTORY, age: HISTORY_AGE, record };
-        let facts = placements.into_iter().map(fact).collect();
+    /// Placements and bindings that somebody made, each so long ago, as a fragment: they have no number ([`Fact::HISTORY`]).
+    pub fn history(&self, told: Vec<(Record, Duration)>) -> Batch {
+        let fact =
+            |(record, age)| codec::within(self.version, record).map(|record| Fact { seq: Fact::HISTORY, age, record });
+        let facts = told.into_iter().filter_map(fact).collect();
         Batch { upto: 0, ..self.batch(Batch::FRAGMENT, 0, facts) }
     }
 
@@ -147,7 +160,7 @@ mod tests {
     }
 
     fn share(endpoint: u64, requests: u32) -> Record {
-        Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 })
+        Record::InFlight(Share { requests, ..Share::none(EndpointKey(endpoint)) })
     }
 
     fn placement() -> Record {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::share::codec;
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::PeerTls;
@@ -52,6 +53,7 @@ impl Meeting {
             seal: Seal::Insecure,
             streams: self.streams.then_some((nowhere, PeerTls::Plain)),
             one_keeper: true,
+            wire_version_max: codec::VERSION,
         }
     }
 }

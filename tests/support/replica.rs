@@ -48,6 +48,8 @@ pub struct Config {
     pub interval: Duration,
     /// Whether it scores as `murmuration serve` does by itself, and does not take endpoints in order.
     pub scores: bool,
+    /// Whether a request that names its session in `x-session-id` stays with its endpoint; only where it scores.
+    pub sessions: bool,
     /// Its part in a flock.
     pub flock: Option<FlockSettings>,
 }
@@ -122,6 +124,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             interval: Duration::from_secs(3600),
             scores: false,
+            sessions: false,
             flock: None,
         }
     }
@@ -257,6 +260,11 @@ impl Replica {
         until(|| self.endpoint(address), wanted).await
     }
 
+    /// Waits until so many sessions are bound.
+    pub async fn until_sessions(&self, least: usize) {
+        until(|| self.fleet(), |fleet| fleet.sessions >= least).await;
+    }
+
     /// Waits until the metrics that begin like this sum up to `least`.
     pub async fn until_metric(&self, metric: &str, least: u64) -> u64 {
         until(async || self.metric(metric), |sum| *sum >= least).await
@@ -347,7 +355,7 @@ schedulingProfiles:
     let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..Limits::default() };
     ReplicaSettings {
         flock: config.flock.clone(),
-        config_text: if config.scores { scoring_text(endpoints_file) } else { config_text },
+        config_text: if config.scores { scoring_text(endpoints_file, config.sessions) } else { config_text },
         config_name: "test".to_owned(),
         catalog: || Catalog::builtin().picker::<InOrder>(),
         interval: config.interval,
@@ -362,12 +370,18 @@ schedulingProfiles:
 }
 
 /// The default configuration, with endpoints from a file.
-fn scoring_text(endpoints_file: &std::path::Path) -> String {
+fn scoring_text(endpoints_file: &std::path::Path, sessions: bool) -> String {
     let file = format!(
         "- type: file-discovery\n  parameters: {{path: {:?}, watchFile: true}}\n",
         endpoints_file.display().to_string()
     );
     let text = murmuration::config::default_text()
         .replace("plugins:\n- type: queue", &format!("plugins:\n{file}- type: queue"));
-    text.replace("dataLayer:\n", "dataLayer:\n  discovery: {pluginRef: file-discovery}\n")
+    let text = text.replace("dataLayer:\n", "dataLayer:\n  discovery: {pluginRef: file-discovery}\n");
+    if !sessions {
+        return text;
+    }
+    let affinity = "plugins:\n- type: session-affinity-filter\n  parameters: {strategy: session_id}\n";
+    let text = text.replacen("plugins:\n", affinity, 1);
+    text.replace("  plugins:\n", "  plugins:\n  - pluginRef: session-affinity-filter\n")
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use murmuration::fleet::Trust;
+use murmuration_actors::flock::FlockSettings;
 
 use crate::support::engine::page;
 use crate::support::envoy::{destination, json, post, response_body};
@@ -23,10 +24,18 @@ async fn engines(count: usize) -> Vec<Engine> {
 }
 
 async fn replica(engines: &[Engine], meeting: &Meeting, number: usize) -> Replica {
+    replica_of(engines, meeting.part(number)).await
+}
+
+async fn replica_of(engines: &[Engine], part: FlockSettings) -> Replica {
+    configured(engines, Config { flock: Some(part), ..Config::scoring() }).await
+}
+
+async fn configured(engines: &[Engine], config: Config) -> Replica {
     let names: Vec<String> = engines.iter().map(Engine::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let interval = Duration::from_millis(50);
-    Replica::start(Config { interval, flock: Some(meeting.part(number)), ..Config::scoring() }, &names).await
+    Replica::start(Config { interval, ..config }, &names).await
 }
 
 /// Replicas that have all met.
@@ -43,8 +52,12 @@ async fn flock(engines: &[Engine], meeting: &Meeting, count: usize) -> Vec<Repli
 
 /// Where a request goes, which then is answered in full: one that is given up leaves no prefix behind.
 async fn chosen(replica: &Replica, body: &[u8]) -> String {
+    chosen_for(replica, &[], body).await
+}
+
+async fn chosen_for(replica: &Replica, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut talk = replica.talk();
-    let (head, _) = talk.ask(post(&[]), body).await;
+    let (head, _) = talk.ask(post(headers), body).await;
     talk.say(json()).await;
     talk.answer().await;
     talk.say(response_body(b"{}", true)).await;
@@ -146,6 +159,78 @@ async fn a_replica_that_joins_is_ready_with_what_the_others_know() {
     let joiner = replica(&engines, &meeting, 2).await;
     joiner.until_endpoint(first.parse().unwrap(), |endpoint| endpoint.index_blocks > 0).await;
     assert_eq!(chosen(&joiner, &body).await, first);
+}
+
+async fn a_session_stays(meeting: Meeting) {
+    let engines = engines(4).await;
+    let mut flock = Vec::new();
+    for number in 0..3 {
+        let config = Config { sessions: true, flock: Some(meeting.part(number)), ..Config::scoring() };
+        flock.push(configured(&engines, config).await);
+    }
+    for replica in &flock {
+        replica.until_metric("murmuration_peers ", 2).await;
+    }
+    let mut free = 0;
+    for (number, session) in ["one", "two", "three", "four"].into_iter().enumerate() {
+        let named = [("x-session-id", session)];
+        let first = chosen_for(&flock[number % 3], &named, &prompt(session)).await;
+        for replica in &flock {
+            replica.until_sessions(number + 1).await;
+            let other = prompt(&format!("nothing like {session}"));
+            assert_eq!(chosen_for(replica, &named, &other).await, first, "{session}");
+            free += usize::from(chosen(replica, &prompt(&format!("{session} to anybody"))).await != first);
+        }
+    }
+    assert!(free > 0, "without a session a request may go elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_one_bound_all_follow() {
+    a_session_stays(Meeting::new(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_streams_a_session_that_one_bound_all_follow() {
+    a_session_stays(Meeting::new(3).without_streams()).await;
+}
+
+async fn two_wire_versions(meeting: Meeting) {
+    let engines = engines(2).await;
+    let mut flock = flock(&engines, &meeting, 2).await;
+    let part = FlockSettings { wire_version_max: 1, ..meeting.part(2) };
+    flock.push(replica_of(&engines, part).await);
+    for replica in &flock {
+        replica.until_metric("murmuration_peers ", 2).await;
+    }
+    let body = prompt("starlings");
+    for (asked, tells) in [(0, true), (2, false)] {
+        let mut talk = flock[asked].talk();
+        let (head, _) = talk.ask(post(&[]), &body).await;
+        let address = destination(&head).parse().unwrap();
+        for (number, replica) in flock.iter().enumerate().filter(|(number, _)| *number != asked) {
+            let heard = replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 1).await;
+            assert_eq!(heard.foreign.decode_tokens > 0, tells && number != 2, "{number} of {asked}");
+        }
+        talk.say(json()).await;
+        talk.answer().await;
+        talk.say(response_body(b"{}", true)).await;
+        talk.answer().await;
+        for replica in flock.iter() {
+            replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 0).await;
+        }
+    }
+    flock[2].until_metric("murmuration_peer_ignored_total{reason=\"unknown-kind\"}", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_wire_versions_share_a_tier() {
+    two_wire_versions(Meeting::new(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_streams_two_wire_versions_share_a_tier() {
+    two_wire_versions(Meeting::new(3).without_streams()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,13 +5,20 @@
 use std::collections::BTreeSet;
 
 use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::scheduler::BeliefDigest;
 use murmuration::share::PeerSummary;
 use serde_json::{Value, json};
 
 use crate::flock::FlockView;
 
-/// The page: the roster, the streams, and what the scheduler's books say, joined by name.
-pub(super) fn flock_page(me: &(ReplicaId, Incarnation), flock: Option<&FlockView>, heard: &[PeerSummary]) -> Value {
+/// The page: the roster, the streams, and what the scheduler's books say, joined by name. Replicas that believe the same have
+/// the same digest.
+pub(super) fn flock_page(
+    me: &(ReplicaId, Incarnation),
+    flock: Option<&FlockView>,
+    heard: &[PeerSummary],
+    digest: BeliefDigest,
+) -> Value {
     let roster = flock.map(|flock| flock.roster.borrow().clone()).unwrap_or_default();
     let streams = flock.and_then(|flock| flock.streams.as_ref()).map(|streams| streams.borrow().clone());
     let streams = streams.unwrap_or_default();
@@ -37,6 +44,7 @@ pub(super) fn flock_page(me: &(ReplicaId, Incarnation), flock: Option<&FlockView
         "replica": me.0,
         "incarnation": me.1,
         "sharing": flock.is_some(),
+        "digest": digest,
         "peers": peers.collect::<Vec<_>>(),
     })
 }

@@ -91,7 +91,8 @@ async fn fleet(State(pages): State<Pages>) -> Response<Body> {
 
 async fn peers(State(pages): State<Pages>) -> Response<Body> {
     let heard = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
-    json(&flock_page(&pages.me, pages.flock.as_ref(), &heard))
+    let digest = pages.scheduler.digest().await.unwrap_or_default();
+    json(&flock_page(&pages.me, pages.flock.as_ref(), &heard, digest))
 }
 
 async fn decisions(State(pages): State<Pages>) -> Response<Body> {

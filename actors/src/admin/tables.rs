@@ -9,8 +9,20 @@ use serde_json::Value;
 /// `/debug/fleet`: one line for each endpoint.
 pub fn fleet(fleet: &Value) -> String {
     let mut page = format!(
-        "{:<28} {:<21} {:<8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>7} {:>8}  {}\n",
-        "ENDPOINT", "ADDRESS", "TRUST", "WAITING", "RUNNING", "KV", "IN FLIGHT", "OF PEERS", "UNSEEN", "BLOCKS", "AGE"
+        "{:<28} {:<21} {:<8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>8} {:>8} {:>7} {:>8}  {}\n",
+        "ENDPOINT",
+        "ADDRESS",
+        "TRUST",
+        "WAITING",
+        "RUNNING",
+        "KV",
+        "IN FLIGHT",
+        "OF PEERS",
+        "PREFILL",
+        "DECODE",
+        "UNSEEN",
+        "BLOCKS",
+        "AGE"
     );
     for row in items(&fleet["endpoints"]) {
         let report = &row["report"];
@@ -19,13 +31,15 @@ pub fn fleet(fleet: &Value) -> String {
         // A page of text can always be written to.
         let _ = writeln!(
             page,
-            "{:<28} {:<21} {trust:<8} {:>7} {:>7} {kv:>6} {:>9} {:>9} {:>7} {:>8}  {}",
+            "{:<28} {:<21} {trust:<8} {:>7} {:>7} {kv:>6} {:>9} {:>9} {:>8} {:>8} {:>7} {:>8}  {}",
             text(&row["endpoint"]["id"]),
             text(&row["endpoint"]["address"]),
             number(&report["waiting"]),
             number(&report["running"]),
             number(&row["in_flight"]["requests"]),
             number(&row["foreign"]["requests"]),
+            sum(&row["in_flight"]["prefill_tokens"], &row["foreign"]["prefill_tokens"]),
+            sum(&row["in_flight"]["decode_tokens"], &row["foreign"]["decode_tokens"]),
             number(&row["unseen"]),
             number(&row["index_blocks"]),
             span(&row["age"]),
@@ -34,11 +48,12 @@ pub fn fleet(fleet: &Value) -> String {
     let tickets = &fleet["tickets"];
     let _ = writeln!(
         page,
-        "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes",
+        "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes; sessions: {}",
         number(&tickets["open"]),
         number(&tickets["closed"]),
         number(&tickets["expired"]),
         number(&fleet["index_bytes"]),
+        number(&fleet["sessions"]),
     );
     page
 }
@@ -96,6 +111,12 @@ fn number(value: &Value) -> String {
     value.as_u64().map_or("-".to_owned(), |number| number.to_string())
 }
 
+/// What this replica and its peers have together.
+fn sum(own: &Value, of_peers: &Value) -> String {
+    let sum = own.as_u64().zip(of_peers.as_u64()).map(|(own, of_peers)| own.saturating_add(of_peers));
+    sum.map_or("-".to_owned(), |sum| sum.to_string())
+}
+
 /// A span as serde writes it, in milliseconds or seconds.
 fn span(value: &Value) -> String {
     let Some(seconds) = value["secs"].as_u64() else { return "-".to_owned() };
@@ -113,13 +134,17 @@ mod tests {
     fn an_endpoint_that_is_gone_says_so_and_one_without_a_report_shows_no_zeros() {
         let row = |reachable: bool, report: Value| {
             json!({"endpoint": {"id": "default/a", "address": "127.0.0.1:1"}, "report": report, "reachable": reachable,
-                "trust": "EXACT", "age": {"secs": 0, "nanos": 42_000_000}, "in_flight": {"requests": 1},
-                "foreign": {"requests": 2}, "unseen": 3, "index_blocks": 4})
+                "trust": "EXACT", "age": {"secs": 0, "nanos": 42_000_000},
+                "in_flight": {"requests": 1, "prefill_tokens": 100, "decode_tokens": 10},
+                "foreign": {"requests": 2, "prefill_tokens": 0, "decode_tokens": 20}, "unseen": 3, "index_blocks": 4})
         };
         let report = json!({"waiting": 7, "running": 8, "kv_usage": 0.25});
         let page = fleet(&json!({"endpoints": [row(true, report), row(false, Value::Null)]}));
         let rows: Vec<Vec<&str>> = page.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows[0], ["default/a", "127.0.0.1:1", "EXACT", "7", "8", "25%", "1", "2", "3", "4", "42ms"]);
+        assert_eq!(
+            rows[0],
+            ["default/a", "127.0.0.1:1", "EXACT", "7", "8", "25%", "1", "2", "100", "30", "3", "4", "42ms"]
+        );
         assert_eq!(rows[1][2..6], ["GONE", "-", "-", "-"]);
     }
 

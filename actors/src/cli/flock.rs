@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use murmuration::id::ReplicaId;
+use murmuration::share::codec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::args::{FlockArgs, Keepers, ServeArgs};
@@ -44,6 +45,7 @@ pub(super) fn settings(
         seal: seal(flock)?,
         streams,
         one_keeper: flock.keepers == Keepers::One,
+        wire_version_max: codec::VERSION,
     }))
 }
 

@@ -10,6 +10,7 @@ use murmuration_proto::names;
 
 use super::headers::Head;
 use super::reading::{self, Edit};
+use super::session;
 use super::settings::{ResponsePath, Settings};
 
 /// Whose share a request is when nobody said.
@@ -42,6 +43,7 @@ impl Draft<'_> {
             objective: text(self.head.first_of(&names::OBJECTIVE)),
             fairness_id: self.head.first_of(&names::FAIRNESS_ID).unwrap_or(DEFAULT_FLOW).to_owned(),
             subset: self.subset.map(<[SocketAddr]>::to_vec),
+            session: session::read(self.head, settings),
             attended: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use murmuration::id::EndpointId;
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
@@ -70,6 +71,8 @@ pub struct Exchange {
     answer: Answer,
     news: VecDeque<News>,
     life: Life,
+    /// Those that may serve, the first one first; kept where the answer tells which did.
+    targets: Vec<(SocketAddr, EndpointId)>,
 }
 
 // === impl Exchange ===
@@ -86,6 +89,7 @@ impl Exchange {
             answer: Answer::default(),
             news: VecDeque::new(),
             life: Life::new(spare_id, now),
+            targets: Vec::new(),
         }
     }
 

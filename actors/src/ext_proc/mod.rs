@@ -21,6 +21,7 @@ mod reading;
 pub mod reply;
 pub mod server;
 pub mod service;
+mod session;
 pub mod settings;
 pub mod witness;
 

@@ -60,10 +60,12 @@ pub fn request_trailers() -> ProcessingResponse {
     message(Response::RequestTrailers(TrailersResponse::default()))
 }
 
-/// The answer to the response's headers; `drop_length` where the body's size may change on its way.
-pub fn response_headers(drop_length: bool) -> ProcessingResponse {
+/// The answer to the response's headers; `drop_length` where the body's size may change on its way, and `token` where a session
+/// is told its endpoint.
+pub fn response_headers(drop_length: bool, token: Option<(&str, String)>) -> ProcessingResponse {
     let remove = if drop_length { vec!["content-length".to_owned()] } else { Vec::new() };
-    let set = vec![header(names::WENT_INTO_RESPONSE, "true".to_owned())];
+    let mut set = vec![header(names::WENT_INTO_RESPONSE, "true".to_owned())];
+    set.extend(token.map(|(name, value)| header(name, value)));
     let common = CommonResponse {
         header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: remove }),
         ..Default::default()

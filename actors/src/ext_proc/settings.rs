@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use murmuration::config::blueprint::{Parser, PrefixSettings};
+use murmuration::schedule::SessionRules;
 
 /// Bounds of the service. None is silent: each has its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Settings {
     pub prefix: PrefixSettings,
     /// What the tier mixes into them.
     pub tier_salt: u64,
+    /// Where requests say whose session they belong to.
+    pub sessions: SessionRules,
 }
 
 // === impl Limits ===
@@ -72,6 +75,7 @@ impl Settings {
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
             tier_salt: 0,
+            sessions: SessionRules::default(),
         }
     }
 }

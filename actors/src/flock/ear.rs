@@ -3,6 +3,8 @@
 //! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a loud peer is
 //! slowed down instead of piling up letters.
 
+use std::time::Duration;
+
 use murmuration::event::Event;
 use murmuration::id::ReplicaId;
 use murmuration::share::Record;
@@ -26,6 +28,7 @@ pub struct Ear {
     me: ReplicaId,
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
+    version: u8,
 }
 
 // === impl Lane ===
@@ -45,13 +48,24 @@ impl Lane {
 impl Ear {
     /// The ear of `me`.
     pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
-        Self { me, scheduler, telemetry }
+        Self { me, scheduler, telemetry, version: codec::VERSION }
+    }
+
+    /// The ear of a replica that understands no later wire version than `version`.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The highest wire version that it understands.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// Takes in what `from` brought by `lane`; `from` is whom the lane knows to be at its other end, and a batch of another
     /// origin is not believed. Gives the number that the batch goes up to; `None` when it was not taken in.
     pub async fn hear(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
-        let decoded = match codec::decode(bytes) {
+        let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
             Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
             Err(_) => return self.ignore(from, "malformed"),
@@ -70,8 +84,8 @@ impl Ear {
         self.scheduler.heard(batch).await.then_some(upto)
     }
 
-    /// Where prefixes are believed to be, for one that joins; at most `most` placements.
-    pub async fn history(&self, most: usize) -> Vec<Record> {
+    /// Where prefixes are believed to be, and sessions bound, for one that joins; at most `most` of each.
+    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
         self.scheduler.history(most).await
     }
 

@@ -165,7 +165,7 @@ async fn gossip_settings(settings: &FlockSettings, network: &dyn Network) -> Res
         tier: settings.tier.clone(),
         interval: settings.interval,
         seal: settings.seal.clone(),
-        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()),
+        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()).upto(settings.wire_version_max),
     })
 }
 

@@ -41,6 +41,9 @@ pub struct FlockSettings {
     pub streams: Option<(SocketAddr, PeerTls)>,
     /// Whether each endpoint has one keeper; else every replica scrapes all.
     pub one_keeper: bool,
+    /// The highest wire version that this replica speaks and understands; below [`murmuration::share::codec::VERSION`] it is as a replica of an
+    /// earlier release, in a tier that is being upgraded.
+    pub wire_version_max: u8,
 }
 
 /// The life that begins now: lives are told apart, and ordered, by when they began.
@@ -52,6 +55,6 @@ pub fn incarnation_now() -> Incarnation {
 /// What the scheduler of such a replica speaks with, and watches by; neither for one that is alone.
 pub fn mouth_and_eyes(settings: Option<&FlockSettings>, clock: Clock) -> (Option<Voice>, Option<Keeping>) {
     let Some(settings) = settings else { return (None, None) };
-    let voice = Voice::new(settings.me.clone(), settings.incarnation, clock);
+    let voice = Voice::new(settings.me.clone(), settings.incarnation, clock).upto(settings.wire_version_max);
     (Some(voice), settings.one_keeper.then(|| Keeping::new(settings.me.clone())))
 }

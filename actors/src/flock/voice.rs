@@ -3,6 +3,7 @@
 //! Must not know lanes. Nothing queues up here: a lane that is slow finds the newest word on each subject when it comes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::{Batch, Page, Pages, Record, Speaker};
@@ -30,6 +31,18 @@ impl Voice {
         Self { speaker, head: Arc::new(watch::channel(0).0), audience: Audience::default(), clock }
     }
 
+    /// The voice of a replica that speaks no later wire version than `version`.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        self.speaker().limit(version);
+        self
+    }
+
+    /// The highest wire version that it speaks.
+    pub fn version(&self) -> u8 {
+        self.speaker().version()
+    }
+
     /// Says what is true, each since its moment.
     pub fn say(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
         let mut speaker = self.speaker();
@@ -52,9 +65,9 @@ impl Voice {
         self.speaker().since(after, most, self.clock.now())
     }
 
-    /// Placements that somebody made some time, as batches of at most `most`.
-    pub fn history(&self, placements: &[Record], most: usize) -> Vec<Batch> {
-        placements.chunks(most.max(1)).map(|some| self.speaker().history(some.to_vec())).collect()
+    /// Placements and bindings that somebody made, each so long ago, as batches of at most `most`.
+    pub fn history(&self, told: &[(Record, Duration)], most: usize) -> Vec<Batch> {
+        told.chunks(most.max(1)).map(|some| self.speaker().history(some.to_vec())).collect()
     }
 
     /// The gossip pages that changed since `pages` were written last.

@@ -19,8 +19,11 @@ use super::{CARD, HEAD, VALUE_BYTES_MAX};
 use crate::clock::Clock;
 use crate::flock::{Roster, Voice};
 
-/// From one push to the next at least; more often costs more than it brings.
-const PUSH_EVERY: Duration = Duration::from_millis(20);
+/// From one push to the next. Not all at once: everybody who is pushed to answers with all that this replica lacks at that
+/// moment, so what came meanwhile would come once from each.
+const PUSH_PACE: Duration = Duration::from_millis(4);
+/// Peers that are all pushed to; of more than these, fewer are.
+const ALL_PUSHED: usize = 3;
 /// From one writing of pages to the next, while all who live hear the same by streams: gossip is then what is left when a
 /// stream stands still, and must stay younger than what scorers begin to distrust.
 const REPEAT_EVERY: Duration = Duration::from_millis(200);
@@ -42,8 +45,10 @@ pub(super) struct Rounds {
 struct Progress {
     pages: Pages,
     census: Census<ChitchatId>,
-    unpushed: bool,
-    pushed: Option<Timestamp>,
+    /// Peers still to be pushed to since words were set last.
+    pushes: usize,
+    /// Whose turn to be pushed to it is, counted on and on.
+    turn: usize,
     written: Option<Timestamp>,
 }
 
@@ -55,11 +60,12 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let census = Census::new(self.interval);
-        let mut progress = Progress { pages: Pages::default(), census, unpushed: false, pushed: None, written: None };
+        let mut progress = Progress { pages: Pages::default(), census, pushes: 0, turn: 0, written: None };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.round(&mut progress).await,
+                () = sleep(PUSH_PACE), if progress.pushes > 0 => self.push(&mut progress),
                 () = said(&mut leaving) => break,
                 why = &mut ended => {
                     tracing::error!(why, "gossip ended; this replica hears nobody until it is started anew");
@@ -68,32 +74,49 @@ impl Rounds {
                 }
             }
         }
-        (progress.pushed, progress.written) = (None, None);
+        progress.written = None;
         self.round(&mut progress).await;
+        self.visits.borrow().iter().for_each(|visit| self.server.push(visit.address.gossip_advertise_addr));
         sleep(GOODBYE_MIN.max(2 * self.interval)).await;
         self.server.stop().await;
     }
 
     async fn round(&mut self, progress: &mut Progress) {
         let now = self.clock.now();
-        let mut words = Vec::new();
-        if is_due(progress.written, now, self.is_heard_at_once()) {
+        let (mut words, heard_at_once) = (Vec::new(), self.is_heard_at_once());
+        if is_due(progress.written, now, heard_at_once) {
             words = self.pages(&mut progress.pages);
             progress.written = Some(now);
         }
-        words.extend(self.card());
+        let card = self.card();
+        let introduced = card.is_some();
+        words.extend(card);
         words.retain(fits);
         if !words.is_empty() {
             self.server.set(words).await;
-            progress.unpushed = true;
+            // Streams bring pages sooner than a push would; who this replica is they don't bring.
+            if introduced || !heard_at_once {
+                progress.pushes = usize::MAX;
+            }
         }
         let visits = progress.census.look(now, self.server.living().await);
-        let rested = progress.pushed.is_none_or(|pushed| now.since(pushed) >= PUSH_EVERY);
-        if progress.unpushed && rested {
-            visits.iter().for_each(|visit| self.server.push(visit.address.gossip_advertise_addr));
-            (progress.unpushed, progress.pushed) = (false, Some(now));
-        }
+        progress.pushes = progress.pushes.min(fanout(visits.len()));
         self.show(visits);
+        if progress.pushes > 0 {
+            self.push(progress);
+        }
+    }
+
+    /// Pushes to the next peer.
+    fn push(&self, progress: &mut Progress) {
+        let visits = self.visits.borrow();
+        let Some(last) = visits.len().checked_sub(1) else {
+            progress.pushes = 0;
+            return;
+        };
+        progress.turn = if progress.turn >= last { 0 } else { progress.turn + 1 };
+        self.server.push(visits[progress.turn].address.gossip_advertise_addr);
+        progress.pushes -= 1;
     }
 
     /// Whether all who live hear by streams what gossip would tell them.
@@ -128,6 +151,11 @@ impl Rounds {
     }
 }
 
+/// How many of so many peers are pushed to when words were set; they tell the others.
+fn fanout(peers: usize) -> usize {
+    if peers <= ALL_PUSHED { peers } else { peers.ilog2() as usize + 2 }
+}
+
 /// Whether pages are to be written at `now`, that were `written` last; `heard_at_once` says that others hear them anyway.
 fn is_due(written: Option<Timestamp>, now: Timestamp, heard_at_once: bool) -> bool {
     !heard_at_once || written.is_none_or(|written| now.since(written) >= REPEAT_EVERY)
@@ -149,6 +177,12 @@ async fn said(leaving: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_peers_are_all_pushed_to_and_many_by_few() {
+        assert_eq!([0, 1, 2, 3].map(fanout), [0, 1, 2, 3]);
+        assert_eq!([4, 7, 15, 100].map(fanout), [4, 4, 5, 8]);
+    }
 
     #[test]
     fn pages_wait_only_while_streams_tell_the_same() {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use murmuration::id::ReplicaId;
+use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::Member;
 use murmuration::share::peers::PEERS_MAX;
 use tokio::sync::watch;
@@ -52,6 +52,9 @@ struct Supervisor {
     listening: Listening,
     states: States,
     followed: BTreeMap<ReplicaId, (watch::Sender<Member>, AbortHandle)>,
+    /// Who was lost, and in which life. One that comes back in the same life was apart and not dead: it may have heard
+    /// of others who died meanwhile, and so is asked for history.
+    apart: BTreeMap<ReplicaId, Incarnation>,
     tasks: JoinSet<()>,
 }
 
@@ -60,7 +63,8 @@ struct Supervisor {
 pub fn follow(listening: Listening) -> Following {
     let states = States::new(listening.clock);
     let streams = states.subscribe();
-    let supervisor = Supervisor { listening, states, followed: BTreeMap::new(), tasks: JoinSet::new() };
+    let (followed, apart) = (BTreeMap::new(), BTreeMap::new());
+    let supervisor = Supervisor { listening, states, followed, apart, tasks: JoinSet::new() };
     let mut tasks = JoinSet::new();
     tasks.spawn(supervisor.run());
     Following { streams, _tasks: tasks }
@@ -98,16 +102,20 @@ impl Supervisor {
         while self.tasks.try_join_next().is_some() {}
         let living: BTreeMap<&ReplicaId, &Member> =
             followed(roster).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
-        let states = &self.states;
-        self.followed.retain(|replica, (_, task)| {
+        let (states, apart) = (&self.states, &mut self.apart);
+        self.followed.retain(|replica, (known, task)| {
             // A follower that failed is begun anew, below.
             let stays = living.contains_key(replica) && !task.is_finished();
             if !stays {
                 task.abort();
                 states.removed(replica);
+                apart.insert(replica.clone(), known.borrow().incarnation);
             }
             stays
         });
+        while self.apart.len() > PEERS_MAX {
+            self.apart.pop_first();
+        }
         for (replica, member) in living {
             match self.followed.get(replica) {
                 Some((known, _)) => {
@@ -127,7 +135,8 @@ impl Supervisor {
         let (sender, receiver) = watch::channel(member.clone());
         let cursor = Cursor::new(member);
         self.states.added(&member.replica, &cursor);
-        let follower = Follower::new(&self.listening, receiver, cursor, self.states.clone());
+        let apart = self.apart.remove(&member.replica) == Some(member.incarnation);
+        let follower = Follower::new(&self.listening, receiver, cursor, self.states.clone(), apart);
         let task = self.tasks.spawn(follower.run());
         self.followed.insert(member.replica.clone(), (sender, task));
     }

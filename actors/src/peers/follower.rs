@@ -45,6 +45,8 @@ pub(super) struct Follower {
     member: watch::Receiver<Member>,
     states: States,
     joins: Arc<AtomicBool>,
+    /// Whether this peer was away in the life that it has: it is asked for history.
+    apart: bool,
     cursor: Cursor,
     /// The life and the address that were called last.
     called: (Incarnation, Option<SocketAddr>),
@@ -81,10 +83,17 @@ enum Taken {
 // === impl Follower ===
 
 impl Follower {
-    pub(super) fn new(listening: &Listening, member: watch::Receiver<Member>, cursor: Cursor, states: States) -> Self {
+    pub(super) fn new(
+        listening: &Listening,
+        member: watch::Receiver<Member>,
+        cursor: Cursor,
+        states: States,
+        apart: bool,
+    ) -> Self {
         let Listening { me, network, tls, ear, rehear, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
-        Self { me, peer, network, tls, ear, rehear, member, states, joins, cursor, called, failures: 0, strikes: 0 }
+        let (failures, strikes) = (0, 0);
+        Self { me, peer, network, tls, ear, rehear, member, states, joins, apart, cursor, called, failures, strikes }
     }
 
     /// Follows until the roster drops the peer.
@@ -129,20 +138,21 @@ impl Follower {
             self.cursor.upto = 0;
         }
         let Some(address) = member.card.peer else { return Ended::Failed("it serves no streams".into()) };
-        // Asked of one peer; of the next where that one does not answer.
-        let history = self.joins.swap(false, Ordering::Relaxed);
+        // One that joins asks one peer; the next where that one does not answer.
+        let (joins, apart) = (self.joins.swap(false, Ordering::Relaxed), std::mem::take(&mut self.apart));
         let request = FollowRequest {
             replica: self.me.0.clone(),
-            wire_version_min: codec::VERSION.into(),
-            wire_version_max: codec::VERSION.into(),
+            wire_version_min: codec::VERSION_MIN.into(),
+            wire_version_max: self.ear.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
-            history,
+            history: joins || apart,
         };
         let (greeting, stream) = match call::open(address, self.network.clone(), &self.tls, request).await {
             Ok(opened) => opened,
             Err(failure) => {
-                self.joins.fetch_or(history, Ordering::Relaxed);
+                self.joins.fetch_or(joins, Ordering::Relaxed);
+                self.apart = apart;
                 return self.judge(failure);
             }
         };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION};
+use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
 use murmuration_proto::peer::{Flock, FollowRequest};
 use tokio::sync::watch;
 use tonic::codegen::async_trait;
@@ -16,7 +16,7 @@ use super::seats::{SEATS_MAX, Seats};
 use super::telling::{FACTS_MAX, Telling};
 use crate::flock::{Ear, Voice};
 
-/// Placements that one who joins is told; 10 MiB of the usual ones.
+/// Placements that one who joins is told, 10 MiB of the usual ones; and bindings, 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
 
 /// The voice of this replica, as followers get it.
@@ -37,8 +37,8 @@ impl Service {
     }
 
     async fn history(&self) -> VecDeque<Bytes> {
-        let placements = self.ear.history(HISTORY_MAX).await;
-        let batches = self.voice.history(&placements, FACTS_MAX);
+        let told = self.ear.history(HISTORY_MAX).await;
+        let batches = self.voice.history(&told, FACTS_MAX);
         // A placement is far smaller than what the codec refuses, and so are a thousand.
         batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }
@@ -54,10 +54,11 @@ impl Service {
             return Err(Status::invalid_argument("this replica has the follower's name; give each one of its own"));
         }
         let (lowest, highest) = (asked.wire_version_min, asked.wire_version_max);
-        if !(lowest..=highest).contains(&u32::from(VERSION)) {
+        let version = self.voice.version();
+        if !codec::in_common(lowest, highest, version) {
             return Err(Status::failed_precondition(format!(
-                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION}; \
-                 upgrade the older of the two"
+                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION_MIN} to \
+                 {version}; upgrade the older of the two"
             )));
         }
         if *self.closing.borrow() {

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use murmuration::share::speaker::HISTORY_AGE;
 use murmuration::share::{Batch, Member, Placement, Record, ReplicaCard, Share};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -47,6 +48,7 @@ struct Told {
     telemetry: Telemetry,
     close: Option<oneshot::Sender<()>>,
     tasks: JoinSet<Result<(), ServeError>>,
+    _living: watch::Sender<Option<ActorRef<Message>>>,
 }
 
 // === impl Scribe ===
@@ -66,9 +68,13 @@ impl Actor for Scribe {
         message: Message,
         heard: &mut Heard,
     ) -> Result<(), ActorProcessingErr> {
-        if let Message::Heard(batch, taken) = message {
-            heard.lock().unwrap().push(*batch);
-            let _ = taken.send(());
+        match message {
+            Message::Heard(batch, taken) => {
+                heard.lock().unwrap().push(*batch);
+                let _ = taken.send(());
+            }
+            Message::History(_, reply) => drop(reply.send(vec![(placement(), HISTORY_AGE)])),
+            _ => {}
         }
         Ok(())
     }
@@ -135,13 +141,15 @@ impl Told {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let telemetry = telemetry();
-        // Nobody is born behind this handle: a server hears nothing.
-        let (_, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
+        // It hears nothing, and remembers one placement.
+        let (actor, _) = Actor::spawn(None, Scribe, Heard::default()).await.unwrap();
+        let (living, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
+        living.send_replace(Some(actor));
         let ear = Ear::new(voice.me(), handle, telemetry.clone());
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener.into(), tls, voice.clone(), ear, async { drop(closed.await) }));
-        Self { address, voice, telemetry, close: Some(close), tasks }
+        Self { address, voice, telemetry, close: Some(close), tasks, _living: living }
     }
 
     async fn ends(mut self) -> SocketAddr {
@@ -169,14 +177,16 @@ fn member(incarnation: u64, address: SocketAddr) -> Member {
     Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head: 0 }
 }
 
+fn placement() -> Record {
+    Record::Placement(Placement { endpoint: EndpointKey(1), anchors: (0..32).map(BlockHash).collect() })
+}
+
 fn place(voice: &Voice, times: usize) {
-    let anchors: Vec<BlockHash> = (0..32).map(BlockHash).collect();
-    let record = || Record::Placement(Placement { endpoint: EndpointKey(1), anchors: anchors.clone() });
-    voice.say((0..times).map(|_| (record(), Timestamp::ZERO)));
+    voice.say((0..times).map(|_| (placement(), Timestamp::ZERO)));
 }
 
 fn share(voice: &Voice, endpoint: u64, requests: u32) {
-    let record = Record::InFlight(Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 });
+    let record = Record::InFlight(Share { requests, ..Share::none(EndpointKey(endpoint)) });
     voice.say([(record, Timestamp::ZERO)]);
 }
 

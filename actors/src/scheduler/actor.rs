@@ -111,7 +111,7 @@ impl Actor for SchedulerActor {
                 drop(taken.send(()));
             }
             Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
-            Message::History(most, reply) => drop(reply.send(mind.scheduler.history(most))),
+            Message::History(most, reply) => drop(reply.send(mind.scheduler.history(most, mind.clock.now()))),
             Message::Tick => {
                 mind.handle(Input::Tick);
                 if let Some(keeping) = &mind.keeping {

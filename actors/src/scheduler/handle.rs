@@ -82,8 +82,9 @@ impl SchedulerHandle {
         self.call(|reply| Message::Heard(batch, reply), GLANCE_PATIENCE).await.is_some()
     }
 
-    /// Where prefixes are believed to be, at most `most` placements; nothing when the scheduler doesn't answer.
-    pub async fn history(&self, most: usize) -> Vec<Record> {
+    /// Where prefixes are believed to be, and sessions bound, at most `most` of each, and since when; nothing when the scheduler
+    /// doesn't answer.
+    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
         self.call(|reply| Message::History(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
     }
 

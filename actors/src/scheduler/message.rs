@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use murmuration::fleet::{EndpointChange, Observation};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
@@ -53,8 +54,8 @@ pub enum Message {
     /// A peer is gone, in this life of it.
     PeerLost(ReplicaId, Incarnation),
 
-    /// Where prefixes are believed to be; at most this many placements.
-    History(usize, RpcReplyPort<Vec<Record>>),
+    /// Where prefixes are believed to be, and sessions bound, each since so long; at most this many of each.
+    History(usize, RpcReplyPort<Vec<(Record, Duration)>>),
 
     // ---------- from itself ----------
     /// Time passed.

@@ -84,8 +84,13 @@ fn full_page() -> (Metrics, String) {
         facts: 4,
         in_flight: InFlight::default(),
     };
-    let summary =
-        FleetSummary { endpoints: Vec::new(), tickets: Balance::default(), index_bytes: 0, peers: vec![peer] };
+    let summary = FleetSummary {
+        endpoints: Vec::new(),
+        tickets: Balance::default(),
+        index_bytes: 0,
+        sessions: 0,
+        peers: vec![peer],
+    };
     let card = ReplicaCard::new(([127, 0, 0, 1], 9002).into(), None, String::new());
     let member = Member { replica: ReplicaId("r1".into()), incarnation: Incarnation(1), card, head: 7 };
     metrics.pool(&summary, &[member]);

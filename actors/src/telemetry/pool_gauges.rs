@@ -21,6 +21,8 @@ pub(super) struct PoolGauges {
     endpoint_queue: GaugeVec,
     requests: GaugeVec,
     tokens: GaugeVec,
+    decode_tokens: GaugeVec,
+    sessions: GaugeVec,
     index_size: GaugeVec,
     index_bytes: GaugeVec,
     trust: GaugeVec,
@@ -72,6 +74,11 @@ impl PoolGauges {
                 "Uncached prompt tokens dispatched from here and not computed.",
                 &endpoint,
             )?,
+            decode_tokens: f.gauge(
+                "murmuration_inflight_decode_tokens",
+                "Estimated tokens of the answers of requests dispatched from here and not finished.",
+                &endpoint,
+            )?,
             index_size: f.gauge(
                 "llm_d_epp_prefix_indexer_size",
                 "Blocks in the prefix index, counted for each holder.",
@@ -84,6 +91,7 @@ impl PoolGauges {
                 &["endpoint_name", "namespace", "state"],
             )?,
             tickets: f.gauge("murmuration_tickets_open", "Requests whose end is not known yet.", &[])?,
+            sessions: f.gauge("murmuration_session_bindings", "Sessions whose endpoint is remembered.", &[])?,
         })
     }
 
@@ -115,11 +123,12 @@ impl PoolGauges {
         self.index_size.with_label_values(&[index, index]).set(blocks as f64);
         self.index_bytes.with_label_values::<&str>(&[]).set(summary.index_bytes as f64);
         self.tickets.with_label_values::<&str>(&[]).set(summary.tickets.open as f64);
+        self.sessions.with_label_values::<&str>(&[]).set(summary.sessions as f64);
     }
 
     /// Endpoints come and go: what is gone must not stay on the page.
     fn set_endpoints(&self, summary: &FleetSummary) {
-        for family in [&self.endpoint_queue, &self.requests, &self.tokens, &self.trust] {
+        for family in [&self.endpoint_queue, &self.requests, &self.tokens, &self.decode_tokens, &self.trust] {
             family.reset();
         }
         for endpoint in &summary.endpoints {
@@ -131,6 +140,7 @@ impl PoolGauges {
             }
             self.requests.with_label_values(&labels).set(f64::from(endpoint.in_flight.requests));
             self.tokens.with_label_values(&labels).set(endpoint.in_flight.prefill_tokens as f64);
+            self.decode_tokens.with_label_values(&labels).set(endpoint.in_flight.decode_tokens as f64);
             self.trust.with_label_values(&[labels[0], labels[1], endpoint.trust.as_str()]).set(1.0);
         }
     }

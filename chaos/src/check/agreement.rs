@@ -1,7 +1,7 @@
 //! Whether every replica, asked directly, sends the same request to the same engine.
 //!
-//! Must not know how replicas come to agree. Each is asked over ext-proc as Envoy asks, and the request is given up once
-//! it is answered, so no engine ever sees it.
+//! Must not know how replicas come to agree. Each is asked over ext-proc as Envoy asks, and no engine ever sees the request: it is given
+//! up once it is answered, or said to have been served.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,6 +23,15 @@ const QUIET: Duration = Duration::from_millis(1_000);
 /// Requests that every replica is asked.
 const QUESTIONS: usize = 6;
 
+/// What becomes of a request that a replica was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Its stream is cut: the replica takes back what it reserved and where it placed the prompt.
+    GivenUp,
+    /// The replica is told that it was served. So many may be asked the same at once: none takes back what another relies on.
+    Served,
+}
+
 /// Asks every replica the same. Gives the share of requests that all answered alike; 1 where there is nobody to ask.
 pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
     let Some(flock) = &target.flock else { return 1.0 };
@@ -31,7 +40,8 @@ pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
         sleep(QUIET).await;
         let mut answers = Vec::new();
         for &replica in &flock.ext_proc {
-            match timeout(PATIENCE, ask(replica, &flock.authority, &body(&target.model, question))).await {
+            match timeout(PATIENCE, ask(replica, &flock.authority, &body(&target.model, question), Then::GivenUp)).await
+            {
                 Ok(Ok(destination)) => answers.push((replica, destination)),
                 Ok(Err(why)) => findings.fail(format!("asking the replica at {replica} directly: {why}")),
                 Err(_) => findings.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
@@ -51,23 +61,17 @@ fn body(model: &str, question: usize) -> Vec<u8> {
     serde_json::json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
 }
 
-async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String, String> {
+/// Where `replica`, asked directly over ext-proc as Envoy asks, sends a request with this body.
+///
+/// # Errors
+/// Why there is no answer.
+pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8], then: Then) -> Result<String, String> {
     let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
-    let header = |key: &str, value: &str| HeaderValue {
-        key: key.to_owned(),
-        raw_value: value.as_bytes().to_vec(),
-        ..HeaderValue::default()
-    };
-    let headers =
-        vec![header(":method", "POST"), header(":path", "/v1/completions"), header("content-type", "application/json")];
-    let head = HttpHeaders { headers: Some(HeaderMap { headers }), ..HttpHeaders::default() };
-    let body = HttpBody { body: body.to_vec(), end_of_stream: true, ..HttpBody::default() };
-    let messages = [Request::RequestHeaders(head), Request::RequestBody(body)]
-        .map(|request| ProcessingRequest { request: Some(request), ..ProcessingRequest::default() });
+    let asked = headers(&[(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")]);
     // The stream stays open while its answer is awaited.
-    let (sender, receiver) = tokio::sync::mpsc::channel(2);
-    for message in messages {
-        sender.send(message).await.map_err(|why| why.to_string())?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    for request in [Request::RequestHeaders(asked), Request::RequestBody(whole(body))] {
+        sender.send(message(request)).await.map_err(|why| why.to_string())?;
     }
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let mut answers = client.process(stream).await.map_err(|why| why.to_string())?.into_inner();
@@ -75,8 +79,34 @@ async fn ask(replica: SocketAddr, authority: &str, body: &[u8]) -> Result<String
     let Some(Response::RequestHeaders(answer)) = answer.response else { return Err(format!("{answer:?}")) };
     let mutation = answer.response.and_then(|common| common.header_mutation).unwrap_or_default();
     let set = mutation.set_headers.into_iter().filter_map(|option| option.header);
-    let destination = set.filter(|header| header.key == names::DESTINATION).map(|header| header.raw_value);
-    destination.map(|value| String::from_utf8_lossy(&value).into_owned()).next().ok_or("no destination".to_owned())
+    let destination = set.filter(|header| header.key == names::DESTINATION).map(|header| header.raw_value).next();
+    if then == Then::Served {
+        let served = headers(&[(":status", "200"), ("content-type", "application/json")]);
+        for request in [Request::ResponseHeaders(served), Request::ResponseBody(whole(b"{}"))] {
+            // One that has left the stream does not want to know.
+            let _ = sender.send(message(request)).await;
+        }
+        drop(sender);
+        while let Ok(Some(_)) = answers.message().await {}
+    }
+    destination.map(|value| String::from_utf8_lossy(&value).into_owned()).ok_or("no destination".to_owned())
+}
+
+fn message(request: Request) -> ProcessingRequest {
+    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
+}
+
+fn headers(pairs: &[(&str, &str)]) -> HttpHeaders {
+    let header = |(key, value): &(&str, &str)| HeaderValue {
+        key: (*key).to_owned(),
+        raw_value: value.as_bytes().to_vec(),
+        ..HeaderValue::default()
+    };
+    HttpHeaders { headers: Some(HeaderMap { headers: pairs.iter().map(header).collect() }), ..HttpHeaders::default() }
+}
+
+fn whole(body: &[u8]) -> HttpBody {
+    HttpBody { body: body.to_vec(), end_of_stream: true, ..HttpBody::default() }
 }
 
 async fn connect(replica: SocketAddr, authority: &str) -> Result<Channel, String> {

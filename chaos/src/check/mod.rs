@@ -20,6 +20,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub(crate) use agreement::{Then, ask};
 pub use latency::AddedLatency;
 pub use prefixes::{MeetingRule, Visit};
 pub use report::Report;

@@ -157,6 +157,7 @@ pub(super) fn bad_requests(model: &str) -> Vec<Ask> {
             body: Bytes::from(whole[..whole.len() / 2].to_owned()),
             headers: Vec::new(),
             streamed: false,
+            leaves_after: None,
         };
         asks.push(Ask {
             label: format!("{} of broken JSON", api.word()),
@@ -179,7 +180,8 @@ pub(super) fn small(model: &str) -> Call {
 }
 
 fn call(api: Api, body: &Value, streamed: bool) -> Call {
-    Call { path: api.path().to_owned(), body: Bytes::from(body.to_string()), headers: Vec::new(), streamed }
+    let (path, body) = (api.path().to_owned(), Bytes::from(body.to_string()));
+    Call { path, body, headers: Vec::new(), streamed, leaves_after: None }
 }
 
 /// `bytes` bytes of text: the title, characters that JSON must escape, then words, some of them beyond ASCII.

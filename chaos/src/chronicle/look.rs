@@ -31,6 +31,6 @@ pub struct Twin {
     pub to: Option<EndpointId>,
     /// Blocks of the prompt that it believes this endpoint to hold, and blocks of the prompt.
     pub matched: (u64, u64),
-    /// Blocks of the prompt that the engine really holds, as the model says.
+    /// Blocks of the prompt that the engine really holds, or is asked to compute already, as the model says.
     pub held: u64,
 }

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::engine::cli::EngineArgs;
+use crate::storm::StormArgs;
+use crate::town::args::Rest;
+
 /// Storms on a simulated town of replicas and engines, from a seed, judged by what the tier promises.
 #[derive(Debug, Parser)]
 #[command(name = "chaos", version, about, max_term_width = 110)]
@@ -30,6 +34,14 @@ pub(super) enum Verb {
     Meta(Meta),
     /// List promises, faults, stories and plans.
     List(List),
+    /// Do a plan to real processes: a real Envoy, real replicas, emulated engines.
+    Storm(StormArgs),
+    /// One emulated engine of a storm's town.
+    #[command(hide = true)]
+    Engine(Box<EngineArgs>),
+    /// One replica of a storm's town.
+    #[command(hide = true, disable_help_flag = true)]
+    Serve(Rest),
 }
 
 /// The flags of `chaos run` and `chaos replay`.

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::trial::Town;
+use crate::{engine, storm, town};
 use args::{Command, Verb};
 
 /// `EX_USAGE`, as `murmuration` has it.
@@ -34,7 +35,7 @@ enum Failure {
 }
 
 /// Runs the program with these arguments, the program's own name first.
-pub fn run(arguments: impl IntoIterator<Item = OsString>, town: Town) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, simulated: Town) -> ExitCode {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -44,12 +45,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, town: Town) -> ExitCod
         }
     };
     let done = match command.verb {
-        Verb::Run(flags) => run::run(&flags, town),
-        Verb::Replay(flags) => run::replay(&flags, town),
+        Verb::Run(flags) => run::run(&flags, simulated),
+        Verb::Replay(flags) => run::replay(&flags, simulated),
         Verb::Sweep(flags) => sweep::run(&flags),
         Verb::Shrink(flags) => shrink::run(&flags),
         Verb::Meta(flags) => meta::run(&flags),
         Verb::List(flags) => list::run(&flags),
+        Verb::Storm(flags) => Ok(storm::command(&flags)),
+        Verb::Engine(flags) => Ok(engine::cli::run(*flags)),
+        Verb::Serve(rest) => Ok(town::cli::murmuration("serve", rest.arguments)),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("chaos: {failure}");

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pool::Client;
 use super::stream::EventStream;
-use super::tally::{Cause, Success, Tally};
+use super::tally::{Cause, Success, Tally, Usage};
 use super::{Answer, ClientError, ENGINE_NAME};
 
 /// A sentence tells no more than this of an answer's body.
@@ -31,6 +31,8 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// Whether the answer comes in events.
     pub streamed: bool,
+    /// After how many events of a streamed answer the client goes away; `None` if it stays.
+    pub leaves_after: Option<usize>,
 }
 
 /// How much is asked.
@@ -74,14 +76,14 @@ impl Load {
             }
             let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
                 let sentence = format!("request {number}: {} requests were open already", self.outstanding_max);
-                tally.add(number, due, Err((Cause::NotSent, sentence)));
+                tally.add(number, due, due, Err((Cause::NotSent, sentence)));
                 continue;
             };
             let (client, call) = (Arc::clone(client), call(number));
             flights.spawn(async move {
                 let outcome = fly(&client, &call, started + due).await;
                 drop(permit);
-                (number, due, outcome)
+                (number, due, started.elapsed(), outcome)
             });
         }
         while let Some(landed) = flights.join_next().await {
@@ -92,11 +94,11 @@ impl Load {
     }
 }
 
-type Landed = (u64, Duration, Result<Success, (Cause, String)>);
+type Landed = (u64, Duration, Duration, Result<Success, (Cause, String)>);
 
 fn land(tally: &mut Tally, landed: Result<Landed, tokio::task::JoinError>) {
     match landed {
-        Ok((number, due, outcome)) => tally.add(number, due, outcome),
+        Ok((number, due, ended, outcome)) => tally.add(number, due, ended, outcome),
         // Nobody aborts a flight but the end of the whole load, so this is a panic, and no answer of the tier.
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -107,7 +109,7 @@ async fn fly(client: &Client, call: &Call, due: Instant) -> Result<Success, (Cau
     if call.streamed {
         let stream = client.stream(&call.path, call.body.clone(), &call.header_pairs()).await.map_err(told)?;
         if stream.status == StatusCode::OK {
-            return watch(stream, due).await;
+            return watch(stream, due, call.leaves_after).await;
         }
         let answer = stream.collect().await.map_err(told)?;
         return Err(refused(call, answer.status, &answer.body));
@@ -118,26 +120,43 @@ async fn fly(client: &Client, call: &Call, due: Instant) -> Result<Success, (Cau
     }
     let total = due.elapsed();
     let first_token = total.saturating_sub(answer.total.saturating_sub(answer.first_byte));
-    Ok(Success { first_token, total, engine: engine(&answer) })
+    let usage = serde_json::from_slice(&answer.body).ok().and_then(|body| usage(&body));
+    Ok(Success { first_token, total, engine: engine(&answer), usage })
 }
 
-async fn watch(mut stream: EventStream<'_>, due: Instant) -> Result<Success, (Cause, String)> {
+async fn watch(
+    mut stream: EventStream<'_>,
+    due: Instant,
+    leaves_after: Option<usize>,
+) -> Result<Success, (Cause, String)> {
     let engine = stream.header(ENGINE_NAME).map(str::to_owned);
-    let mut first_token = None;
+    let (mut first_token, mut counted, mut events) = (None, None, 0);
     while let Some(event) = stream.next().await.map_err(|error| (Cause::from(&error), error.to_string()))? {
-        if first_token.is_some() && !event.contains("\"error\"") {
+        events += 1;
+        if leaves_after.is_some_and(|most| events >= most) {
+            break;
+        }
+        if first_token.is_some() && !event.contains("\"error\"") && !event.contains("\"usage\"") {
             continue;
         }
         let Ok(event) = serde_json::from_str::<Value>(&event) else { continue };
         if !event["error"].is_null() {
             return Err((Cause::ErrorEvent, format!("the stream began with 200 and told: {}", event["error"])));
         }
+        counted = counted.or_else(|| usage(&event));
         if has_token(&event) {
             first_token.get_or_insert_with(|| due.elapsed());
         }
     }
     let total = due.elapsed();
-    Ok(Success { first_token: first_token.unwrap_or(total), total, engine })
+    Ok(Success { first_token: first_token.unwrap_or(total), total, engine, usage: counted })
+}
+
+/// What an answer, or an event of one, tells of its prompt's tokens.
+fn usage(answer: &Value) -> Option<Usage> {
+    let usage = &answer["usage"];
+    let cached_tokens = usage["prompt_tokens_details"]["cached_tokens"].as_u64()?;
+    Some(Usage { prompt_tokens: usage["prompt_tokens"].as_u64()?, cached_tokens })
 }
 
 /// Whether an event of a chat or a completion carries text.

@@ -19,7 +19,7 @@ pub use events::{EVENT_BYTES_MAX, EventReader, EventTooLong};
 pub use load::{Call, Load};
 pub use pool::{ANSWER_BYTES_MAX, Client};
 pub use stream::EventStream;
-pub use tally::{Cause, EXAMPLES_MAX, Quantiles, Sample, Success, Summary, Tally, quantile};
+pub use tally::{Cause, EXAMPLES_MAX, Quantiles, Sample, Success, Summary, Tally, Usage, quantile};
 
 /// The header in which an emulated engine tells its name with each answer, as llm-d's simulator does.
 pub const ENGINE_NAME: &str = "x-inference-pod";

@@ -41,6 +41,8 @@ pub struct Sample {
     pub number: u64,
     /// When it was due, from the load's start.
     pub due: Duration,
+    /// When it ended, from the load's start.
+    pub ended: Duration,
     /// How it ended.
     pub outcome: Result<Success, Cause>,
 }
@@ -54,6 +56,17 @@ pub struct Success {
     pub total: Duration,
     /// The engine that answered (`x-inference-pod`).
     pub engine: Option<String>,
+    /// What the engine counted; `None` where it did not tell.
+    pub usage: Option<Usage>,
+}
+
+/// Prompt tokens as the engine counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All.
+    pub prompt_tokens: u64,
+    /// Those that it found in its cache.
+    pub cached_tokens: u64,
 }
 
 /// What became of a load.
@@ -161,7 +174,13 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, number: u64, due: Duration, outcome: Result<Success, (Cause, String)>) {
+    pub(super) fn add(
+        &mut self,
+        number: u64,
+        due: Duration,
+        ended: Duration,
+        outcome: Result<Success, (Cause, String)>,
+    ) {
         let outcome = outcome.map_err(|(cause, sentence)| {
             let examples = self.examples.entry(cause).or_default();
             if examples.len() < EXAMPLES_MAX {
@@ -169,7 +188,21 @@ impl Tally {
             }
             cause
         });
-        self.samples.push(Sample { number, due, outcome });
+        self.samples.push(Sample { number, due, ended, outcome });
+    }
+
+    /// Takes in what became of another load, which began `later` than this one.
+    pub fn absorb(&mut self, other: Self, later: Duration) {
+        self.samples.extend(other.samples.into_iter().map(|sample| Sample {
+            due: sample.due + later,
+            ended: sample.ended + later,
+            ..sample
+        }));
+        for (cause, sentences) in other.examples {
+            let examples = self.examples.entry(cause).or_default();
+            examples.extend(sentences);
+            examples.truncate(EXAMPLES_MAX);
+        }
     }
 }
 
@@ -214,14 +247,18 @@ mod tests {
     fn failures_are_counted_by_cause_and_told_by_few_examples() {
         let mut tally = Tally::default();
         for number in 0..5 {
-            tally.add(number, Duration::ZERO, Err((Cause::Reset, format!("broke at {number}"))));
+            tally.add(number, Duration::ZERO, Duration::ZERO, Err((Cause::Reset, format!("broke at {number}"))));
         }
-        tally.add(5, Duration::ZERO, Err((Cause::Status(503), "busy".to_owned())));
+        tally.add(5, Duration::ZERO, Duration::ZERO, Err((Cause::Status(503), "busy".to_owned())));
         assert_eq!(tally.failures(), BTreeMap::from([(Cause::Reset, 5), (Cause::Status(503), 1)]));
         assert_eq!(tally.examples[&Cause::Reset], ["broke at 0", "broke at 1", "broke at 2"]);
-        let success =
-            Success { first_token: Duration::from_micros(1500), total: Duration::from_millis(2), engine: None };
-        tally.add(6, Duration::ZERO, Ok(success));
+        let success = Success {
+            first_token: Duration::from_micros(1500),
+            total: Duration::from_millis(2),
+            engine: None,
+            usage: None,
+        };
+        tally.add(6, Duration::ZERO, Duration::ZERO, Ok(success));
         let summary = serde_json::to_value(tally.summary()).expect("plain data");
         let told = serde_json::json!({
             "requests": 7, "ok": 1, "failures": { "reset": 5, "status 503": 1 },

@@ -89,7 +89,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<()> {
 
 fn call(streamed: bool) -> Call {
     let headers = vec![("x-request-id".to_owned(), "r".to_owned())];
-    Call { path: CHAT.to_owned(), body: Bytes::from_static(b"{}"), headers, streamed }
+    Call { path: CHAT.to_owned(), body: Bytes::from_static(b"{}"), headers, streamed, leaves_after: None }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Must not know how an engine works: it turns arguments into an [`EngineConfig`] and waits for the end.
 
 use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +18,10 @@ use crate::engine::http::{EngineServer, serve};
 /// Arguments of an emulated engine. What is not given is as in [`EngineConfig::default`].
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct EngineArgs {
-    /// The port on 127.0.0.1; 0 takes any that is free.
+    /// The address to listen on, for engines that have a network of their own.
+    #[arg(long, hide = true, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
+    /// The port; 0 takes any that is free.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
     /// Its name, told in the header x-inference-pod of every answer.
@@ -80,14 +83,14 @@ pub fn run(args: EngineArgs) -> ExitCode {
 }
 
 async fn live(args: EngineArgs) -> Result<(), String> {
-    let (port, with_stdin, config) = (args.port, args.exit_with_stdin, args.into_config());
+    let (bind, port, with_stdin, config) = (args.bind, args.port, args.exit_with_stdin, args.into_config());
     // Before the line that says ready: whoever reads it may send a signal at once.
     let unheard = |why: std::io::Error| format!("signals cannot be heard: {why}");
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+    let listener = TcpListener::bind((bind, port))
         .await
-        .map_err(|why| format!("cannot listen on 127.0.0.1:{port}: {why}; give another --port, or 0 for any"))?;
+        .map_err(|why| format!("cannot listen on {bind}:{port}: {why}; give another --port, or 0 for any"))?;
     let (name, model) = (config.name.clone(), config.model.clone());
     let server = serve(listener, config).map_err(|why| why.to_string())?;
     say_ready(&name, &model, &server).map_err(|why| format!("cannot write to standard output: {why}"))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
 
-use super::{Discovery, Fault, Page, Place, Plan, ResponsePath, Strike, Town, Traffic};
+use super::{Bars, Discovery, Fault, Page, Place, Plan, ResponsePath, Strike, Town, Traffic};
 
 /// Faults of a drawn plan, at most.
 const STRIKES_MAX: usize = 9;
@@ -81,8 +81,15 @@ impl Plan {
         draw.town = draw.town();
         let traffic = draw.traffic();
         let duration = Duration::from_secs(draw.between(6, 14));
-        let mut plan =
-            Self { name: format!("seed-{seed}"), seed, duration, town: draw.town.clone(), traffic, faults: Vec::new() };
+        let mut plan = Self {
+            name: format!("seed-{seed}"),
+            seed,
+            duration,
+            town: draw.town.clone(),
+            traffic,
+            faults: Vec::new(),
+            bars: Bars::default(),
+        };
         if !kinds.is_empty() {
             for _ in 0..draw.between(1, STRIKES_MAX as u64) {
                 let strike = draw.strike(&kinds, duration);

@@ -3,6 +3,7 @@
 //! Must not know who makes it happen: the simulation and the storms on real processes read the same plans. A plan is
 //! plain data, so it can be drawn from a seed, printed, edited, shrunk and kept.
 
+mod bars;
 mod draw;
 mod fault;
 mod place;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use bars::Bars;
 pub use fault::{Discovery, Fault, Page};
 pub use place::Place;
 pub use town::{ResponsePath, Town, Traffic};
@@ -44,6 +46,9 @@ pub struct Plan {
     /// What goes wrong, in any order.
     #[serde(default)]
     pub faults: Vec<Strike>,
+    /// What a storm on real processes must not cost.
+    #[serde(default, skip_serializing_if = "Bars::is_empty")]
+    pub bars: Bars,
 }
 
 /// A fault and its time.
@@ -106,6 +111,7 @@ impl Plan {
         }
         self.town.check().or_else(|(at, why)| wrong(&format!("town.{at}"), why))?;
         self.traffic.check().or_else(|(at, why)| wrong(&format!("traffic.{at}"), why))?;
+        self.bars.check().or_else(|(at, why)| wrong(&format!("bars.{at}"), why))?;
         for (index, strike) in self.faults.iter().enumerate() {
             if strike.at > self.duration {
                 return wrong(&format!("faults[{index}].at"), format!("the plan is over after {:?}", self.duration));

@@ -39,3 +39,21 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     let text = String::deserialize(from)?;
     read(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no span of time; write 250ms, 1.5s or 2m")))
 }
+
+/// The same for a span that may be missing.
+pub(super) mod option {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(span: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => super::serialize(span, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(from).map(Some)
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Must not know chitchat: a value that does not fit a datagram would silently block all later keys of its origin.
 
+use murmuration::share::pages::KEYS_MAX;
+
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Witness};
 
@@ -9,8 +11,6 @@ use crate::chronicle::{Entry, Fact, Witness};
 const VALUE_BYTES_MAX: usize = 16 << 10;
 /// Bytes of all values and keys of one replica, at most.
 const TOTAL_BYTES_MAX: usize = 256 << 10;
-/// Keys of one replica, at most.
-const KEYS_MAX: usize = 48;
 
 /// See [`Promise::meaning`].
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Promise for GossipStaysWithinBudget {
     }
 
     fn meaning(&self) -> &'static str {
-        "no value that a replica gossips is larger than 16 KiB, all together are at most 256 KiB, under 48 keys"
+        "no value that a replica gossips is larger than 16 KiB, all together are at most 256 KiB, under 84 keys"
     }
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {
@@ -63,7 +63,7 @@ mod tests {
         let share = TOTAL_BYTES_MAX / 32 - 2;
         assert_eq!(gossiped(32, share).judged(GossipStaysWithinBudget), Ok(()));
         gossiped(32, share + 1).breaks(GossipStaysWithinBudget, "gossips 262176 bytes, at most");
-        assert_eq!(gossiped(48, 1).judged(GossipStaysWithinBudget), Ok(()));
-        gossiped(49, 1).breaks(GossipStaysWithinBudget, "gossips 49 keys");
+        assert_eq!(gossiped(KEYS_MAX, 1).judged(GossipStaysWithinBudget), Ok(()));
+        gossiped(KEYS_MAX + 1, 1).breaks(GossipStaysWithinBudget, "gossips 85 keys");
     }
 }

@@ -50,6 +50,7 @@ impl Tale {
             town: Town::default(),
             traffic: Traffic::default(),
             faults: faults.into_iter().map(strike).collect(),
+            bars: crate::plan::Bars::default(),
         };
         let mut tale = Self { plan, entries: Vec::new(), now: Duration::ZERO };
         (0..3).for_each(|index| tale.by(index, Fact::Born));
@@ -132,6 +133,7 @@ pub(crate) fn well(me: usize) -> Look {
             endpoints: (0..4).map(endpoint).collect(),
             tickets: Balance::default(),
             index_bytes: 1_000,
+            sessions: 0,
             peers: others().map(peer).collect(),
         },
         roster: others().map(|other| (replica(other).0, 1)).collect(),
@@ -195,5 +197,5 @@ pub(crate) fn closed(ticket: u64) -> Event {
 
 /// Open requests, as sums count them.
 pub(crate) fn open(requests: u32) -> InFlight {
-    InFlight { requests, prefill_tokens: 0 }
+    InFlight { requests, ..InFlight::default() }
 }

@@ -98,6 +98,7 @@ fn kind(record: &Record) -> &'static str {
     match record {
         Record::InFlight(_) => "in_flight",
         Record::Placement(_) | Record::Unplaced(_) => "placement",
+        Record::Bound(_) => "binding",
         Record::Load(_) | Record::Unreachable(_) => "load",
     }
 }

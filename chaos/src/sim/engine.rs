@@ -22,6 +22,8 @@ use crate::engine::model::{EngineModel, Gauges, Output, Request};
 
 /// The port of an engine.
 pub(super) const PORT: u16 = 8000;
+/// KV blocks of an engine: a cache that holds most of what is asked in a run.
+const BLOCKS: usize = 65_536;
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
@@ -33,10 +35,16 @@ pub(super) struct Engine {
 struct Inner {
     model: EngineModel,
     ground: Ground,
-    waiting: BTreeMap<u64, UnboundedSender<Output>>,
+    waiting: BTreeMap<u64, Waiting>,
     /// What the page said when it stopped changing.
     stale: Gauges,
     server: Option<AbortHandle>,
+}
+
+/// Whoever waits for an answer, and to what.
+struct Waiting {
+    answer: UnboundedSender<Output>,
+    prompt: Vec<u32>,
 }
 
 // === impl Engine ===
@@ -85,7 +93,7 @@ impl Engine {
         }
         for output in inner.model.advance(now) {
             let (id, finished) = (output.id, output.finished);
-            let heard = inner.waiting.get(&id).is_some_and(|waiting| waiting.send(output).is_ok());
+            let heard = inner.waiting.get(&id).is_some_and(|waiting| waiting.answer.send(output).is_ok());
             if finished {
                 inner.waiting.remove(&id);
             } else if !heard {
@@ -101,17 +109,22 @@ impl Engine {
         if inner.ground.killed {
             return None;
         }
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let id = request.id;
+        let (answer, receiver) = mpsc::unbounded_channel();
+        let (id, prompt) = (request.id, request.tokens.clone());
         inner.model.submit(request, now).ok()?;
-        inner.waiting.insert(id, sender);
+        inner.waiting.insert(id, Waiting { answer, prompt });
         Some(receiver)
     }
 
-    /// Tokens of `prompt` that are in its cache.
+    /// Tokens of `prompt` that are in its cache, or will be once it has computed what it was asked already.
     pub(super) fn held(&self, prompt: &[u32]) -> u64 {
         let inner = self.inner();
-        if inner.ground.killed { 0 } else { inner.model.cached_tokens(prompt, None, None) as u64 }
+        if inner.ground.killed {
+            return 0;
+        }
+        let shared = |asked: &Waiting| asked.prompt.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let coming = inner.waiting.values().map(shared).max().unwrap_or(0);
+        coming.max(inner.model.cached_tokens(prompt, None, None)) as u64
     }
 
     /// Requests that it has.
@@ -131,5 +144,5 @@ fn serve(door: Door, engine: Engine, host: &Host) -> AbortHandle {
 }
 
 fn config(number: usize) -> EngineConfig {
-    EngineConfig { name: format!("engine-{number}"), blocks: 8_192, ..EngineConfig::default() }
+    EngineConfig { name: format!("engine-{number}"), blocks: BLOCKS, ..EngineConfig::default() }
 }

@@ -14,6 +14,7 @@ use murmuration::event::Event;
 use murmuration::fleet::Endpoint;
 use murmuration::id::{EndpointId, Incarnation};
 use murmuration::request::InferenceRequest;
+use murmuration::share::codec;
 use murmuration_actors::replica::{Listeners, Replica};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
@@ -74,7 +75,7 @@ impl Resident {
             life: None,
             lives: 0,
             incarnation: 0,
-            wire_version: 1,
+            wire_version: codec::VERSION.into(),
             feed: watch::channel(None).0,
             reloads: 0,
             sky: Sky::default(),
@@ -227,7 +228,8 @@ impl Resident {
             peers: self.town.peer_streams.then(|| socketry.listen(settings::PEERS)),
         };
         drop(runtime);
-        let settings = settings::settings(self.number, Incarnation(self.incarnation), &self.town, &self.places);
+        let settings =
+            settings::settings(self.number, Incarnation(self.incarnation), self.wire_version, &self.town, &self.places);
         let telemetry = Telemetry::new("sim", Tracer::default()).map_err(io::Error::other)?;
         let scribe = self.scribe.clone();
         let telemetry =

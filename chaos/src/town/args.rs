@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::engine::cli::EngineArgs;
+use crate::storm::args::Telling;
 
 /// Most emulated engines or replicas that a town starts: each is a process.
 const PROCESSES_MAX: i64 = 64;
@@ -102,6 +103,12 @@ pub struct Args {
     /// Send a fixed mixed workload, judge every answer, print one JSON object as the last line, and exit with 0 or 1.
     #[arg(long)]
     pub check: bool,
+    /// Do a storm to the town and judge it: the name of a shipped plan or the path of one. The plan says who lives there.
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "replicas", "lasting"])]
+    pub storm: Option<String>,
+    /// How the storm is told.
+    #[command(flatten)]
+    pub telling: Telling,
     /// Stop after this many seconds.
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub lasting: Option<Duration>,
@@ -109,6 +116,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
+    /// Give every replica and emulated engine a network of its own (needs root, ip and nft).
+    #[arg(long, hide = true)]
+    pub own_networks: bool,
     /// An ext-proc server to measure beside ours: it gets an entrance of its own. May be repeated.
     #[arg(long, hide = true, value_name = "IP:PORT")]
     pub foreign_ext_proc: Vec<SocketAddr>,

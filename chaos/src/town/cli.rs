@@ -42,12 +42,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Verb::Engine(args)) => crate::engine::cli::run(*args),
         Some(Verb::Serve(rest)) => murmuration("serve", rest.arguments),
         Some(Verb::Explain(rest)) => murmuration("explain", rest.arguments),
-        None => whole(&command.town),
+        None => match &command.town.storm {
+            Some(plan) => crate::storm::within(plan, &command.town.telling, &command.town),
+            None => whole(&command.town),
+        },
     }
 }
 
 /// The very program `murmuration`, so that a town needs no other binary.
-fn murmuration(verb: &str, rest: Vec<OsString>) -> ExitCode {
+pub(crate) fn murmuration(verb: &str, rest: Vec<OsString>) -> ExitCode {
     murmuration_actors::cli::run(["murmuration", verb].map(OsString::from).into_iter().chain(rest))
 }
 

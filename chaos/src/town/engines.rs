@@ -23,7 +23,16 @@ pub struct EngineSpot {
     pub pid: Option<u32>,
 }
 
-/// Starts an emulated engine on `port`; 0 lets it choose. `program` is the town's.
+/// Where an emulated engine is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EnginePlace {
+    /// Where it listens; with port 0 it chooses one.
+    pub(super) address: SocketAddr,
+    /// The network namespace that it lives in, if it has its own.
+    pub(super) space: Option<String>,
+}
+
+/// Starts an emulated engine. `program` is the town's.
 ///
 /// # Errors
 /// [`TownError::Ended`], [`TownError::Late`], [`TownError::Spawn`].
@@ -31,11 +40,12 @@ pub(super) async fn start(
     program: &Path,
     name: &str,
     model: &str,
-    port: u16,
+    place: &EnginePlace,
     run: &Path,
 ) -> Result<(EngineSpot, Process), TownError> {
-    let mut command = itself::command(program, "engine");
-    command.args(["--port", &port.to_string(), "--name", name, "--model", model, "--exit-with-stdin"]);
+    let mut command = itself::command(program, "engine", place.space.as_deref());
+    let (bind, port) = (place.address.ip().to_string(), place.address.port().to_string());
+    command.args(["--bind", &bind, "--port", &port, "--name", name, "--model", model, "--exit-with-stdin"]);
     let log = run.join(format!("{name}.log"));
     let (process, line) = Process::start_and_hear(name, command, &log, PATIENCE).await?;
     let Some(address) = announced(&line) else {

@@ -91,6 +91,12 @@ pub enum TownError {
         /// What to do.
         cure: &'static str,
     },
+    /// The machine did not give the networks that were asked for.
+    #[error("can't set up the town's network: {why}")]
+    Network {
+        /// What its tools said.
+        why: String,
+    },
     /// Nothing with this number.
     #[error("there is no {kind} {index} in this town that could be {deed}")]
     NoSuch {

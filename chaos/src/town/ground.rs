@@ -72,7 +72,7 @@ fn clear(towns: &Path) {
 }
 
 /// Whether a process with this id lives, and is ours to signal.
-fn lives(pid: u32) -> bool {
+pub(super) fn lives(pid: u32) -> bool {
     let mut asking = Command::new("sh");
     asking.args(["-c", &format!("kill -0 {pid}")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     asking.status().is_ok_and(|status| status.success())

@@ -1,7 +1,7 @@
 //! Which program the town's engines and replicas are: this very one, with another verb.
 //!
-//! Must not know what the verbs do. A program that uses the town as a library (storms, benches) has no such verbs; its
-//! neighbour `town`, built beside it, has.
+//! Must not know what the verbs do. `town` and `chaos` have them. A program that uses the town as a library (benches, tests) has no
+//! such verbs; its neighbour `town`, built beside it, has.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(super) fn program(asked: Option<&Path>) -> Result<PathBuf, TownError> {
         return asked.canonicalize().map_err(TownError::file(format!("find --program {}", asked.display())));
     }
     let own = std::env::current_exe().map_err(TownError::file("find this program's own file"))?;
-    if is_town(&own) {
+    if has_verbs(&own) {
         return Ok(own);
     }
     let neighbour = own.with_file_name(NAME).with_extension(std::env::consts::EXE_EXTENSION);
@@ -26,15 +26,23 @@ pub(super) fn program(asked: Option<&Path>) -> Result<PathBuf, TownError> {
     neighbour.canonicalize().map_err(TownError::file(format!("{cure}{}", neighbour.display())))
 }
 
-/// `program` with a verb and no flags yet.
-pub(super) fn command(program: &Path, verb: &str) -> Command {
-    let mut command = Command::new(program);
+/// `program` with a verb and no flags yet, in a network namespace if there is one.
+pub(super) fn command(program: &Path, verb: &str, space: Option<&str>) -> Command {
+    let mut command = match space {
+        // It becomes the program, so its process id and its signals are the program's.
+        Some(space) => {
+            let mut inside = Command::new("ip");
+            inside.args(["netns", "exec", space]).arg(program);
+            inside
+        }
+        None => Command::new(program),
+    };
     command.arg(verb);
     command
 }
 
-fn is_town(program: &Path) -> bool {
-    program.file_stem().is_some_and(|stem| stem == NAME)
+fn has_verbs(program: &Path) -> bool {
+    program.file_stem().is_some_and(|stem| stem == NAME || stem == "chaos")
 }
 
 #[cfg(test)]
@@ -50,8 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_town_itself_has_the_verbs() {
-        assert!(is_town(Path::new("target/release/town")));
-        assert!(!is_town(Path::new("target/release/deps/town-0f3a")) && !is_town(Path::new("town/bench")));
+    fn only_the_town_itself_and_chaos_have_the_verbs() {
+        assert!(has_verbs(Path::new("target/release/town")) && has_verbs(Path::new("target/release/chaos")));
+        assert!(!has_verbs(Path::new("target/release/deps/town-0f3a")) && !has_verbs(Path::new("town/bench")));
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod flock;
 mod ground;
 mod itself;
+mod network;
 mod page;
 mod pool_config;
 mod ports;
@@ -21,12 +22,16 @@ mod progress;
 mod replicas;
 mod table;
 mod tier;
+mod verbs;
 
 use std::time::Duration;
+
+use process::Process;
 
 pub use args::Args;
 pub use engines::EngineSpot;
 pub use error::TownError;
+pub use network::Network;
 pub use replicas::ReplicaSpot;
 pub use tier::Town;
 

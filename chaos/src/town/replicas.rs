@@ -48,6 +48,8 @@ pub struct ReplicaSpot {
     pub gossip: SocketAddr,
     /// Its peer streams.
     pub peers: SocketAddr,
+    /// The network namespace that it lives in, if it has its own.
+    pub space: Option<String>,
     /// Its process; `None` while it is dead.
     pub pid: Option<u32>,
 }
@@ -68,8 +70,17 @@ impl ReplicaSpot {
             admin: ports.free()?,
             gossip: ports.free()?,
             peers: ports.free()?,
+            space: None,
             pid: None,
         })
+    }
+
+    /// The same place in a network of its own, at this address.
+    pub(super) fn moved(self, to: std::net::IpAddr, space: String) -> Self {
+        let at = |address: SocketAddr| SocketAddr::new(to, address.port());
+        let (ext_proc, health, admin) = (at(self.ext_proc), at(self.health), at(self.admin));
+        let (gossip, peers) = (at(self.gossip), at(self.peers));
+        Self { ext_proc, health, admin, gossip, peers, space: Some(space), ..self }
     }
 
     /// Starts the replica at this place and does not wait for it.
@@ -77,7 +88,7 @@ impl ReplicaSpot {
     /// # Errors
     /// [`TownError::Spawn`].
     pub(super) fn start(&mut self, rearing: &Rearing) -> Result<Process, TownError> {
-        let mut command = itself::command(&rearing.program, "serve");
+        let mut command = itself::command(&rearing.program, "serve", self.space.as_deref());
         command.arg("--config-file").arg(&rearing.config);
         command.args(["--bind", &self.ext_proc.ip().to_string()]);
         command.args(["--grpc-port", &self.ext_proc.port().to_string()]);

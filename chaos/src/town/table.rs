@@ -92,6 +92,7 @@ mod tests {
             admin: at(9090),
             gossip: at(9004),
             peers: at(9005),
+            space: None,
             pid: Some(7),
         };
         replicas(&mut text, &[replica]);

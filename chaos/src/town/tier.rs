@@ -3,12 +3,12 @@
 //! Must not know terminals. Storms use the same verbs as people: kill, start again, stop.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{Args, ResponsePath};
-use super::engines::{self, EngineSpot};
+use super::engines::{self, EnginePlace, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
 use super::flock::FlockPlan;
 use super::ground::Ground;
@@ -17,13 +17,20 @@ use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::{Rearing, ReplicaSpot};
-use super::{TownError, envoy, envoy_fetch, itself};
+use super::{Network, TownError, envoy, envoy_fetch, itself};
 use crate::check::Flock;
 
 /// Where requests enter, when nobody says otherwise.
 const PORT: u16 = 8080;
 /// The model of emulated engines, when nobody says otherwise.
 const MODEL: &str = "tiny";
+
+/// The number of the first replica's host, where each has a network of its own.
+const REPLICA_HOSTS: u8 = 10;
+/// The number of the first engine's host.
+const ENGINE_HOSTS: u8 = 100;
+/// Where an engine serves that has a network of its own.
+const ENGINE_PORT: u16 = 8000;
 
 /// A running tier. Dropped, everything it started is told to end; [`Town::stop`] also waits for that.
 #[derive(Debug)]
@@ -46,11 +53,13 @@ pub struct Town {
     pub page: SocketAddr,
     /// Logs and generated files.
     pub run: PathBuf,
-    rearing: Rearing,
+    pub(super) rearing: Rearing,
     engine_processes: Vec<Option<Process>>,
-    replica_processes: Vec<Option<Process>>,
+    pub(super) replica_processes: Vec<Option<Process>>,
     envoy: Process,
     _page: Page,
+    /// Goes last: nobody lives in it any more.
+    pub(super) network: Option<Network>,
 }
 
 // === impl Town ===
@@ -70,13 +79,13 @@ impl Town {
         let config = ground.write("pool.json", &config(args, &endpoints)?)?;
         let envoy_program = envoy_fetch::find(args.envoy.as_deref(), &ground.lasting, tell).await?;
 
-        let (engines, engine_processes, model) = start_engines(args, &program, &ground, tell).await?;
+        let mut network = args.own_networks.then(Network::make).transpose()?;
+        let (engines, engine_processes, model) = start_engines(args, &program, &ground, network.as_mut(), tell).await?;
         let listed = engines.iter().map(|one| (one.name.as_str(), one.address.ip().to_string(), one.address.port()));
         ground.write("endpoints.json", &pool_config::endpoints_file(listed))?;
 
         tell(&format!("starting {}", counted(args.replicas, "replica")));
-        let places = (0..usize::from(args.replicas)).map(|index| ReplicaSpot::choose(index, &mut ports));
-        let mut replicas = places.collect::<Result<Vec<_>, _>>()?;
+        let mut replicas = places(args, &mut ports, network.as_mut())?;
         let seeds = replicas.iter().map(|replica| replica.gossip).collect();
         let flock = FlockPlan::make(args.sharing, seeds, &ground.run)?;
         let rearing = Rearing { program, config, response_path: args.response_path, run: ground.run.clone(), flock };
@@ -114,6 +123,7 @@ impl Town {
             replica_processes,
             envoy,
             _page: page,
+            network,
         })
     }
 
@@ -192,10 +202,8 @@ impl Town {
         if let Some(mut old) = self.engine_processes[index].take() {
             old.kill().await;
         }
-        let spot = &mut self.engines[index];
-        let (born, process) =
-            engines::start(&self.rearing.program, &spot.name, &self.model, spot.address.port(), &self.run).await?;
-        *spot = born;
+        let (born, process) = self.start_engine(index).await?;
+        self.engines[index] = born;
         self.engine_processes[index] = Some(process);
         Ok(())
     }
@@ -241,6 +249,7 @@ async fn start_engines(
     args: &Args,
     program: &Path,
     ground: &Ground,
+    mut network: Option<&mut Network>,
     tell: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(Vec<EngineSpot>, Vec<Option<Process>>, String), TownError> {
     let (mut spots, mut processes): Started<EngineSpot> = Started::default();
@@ -248,7 +257,15 @@ async fn start_engines(
         tell(&format!("starting {}", counted(args.engines, "emulated engine")));
         let model = args.model.clone().unwrap_or_else(|| MODEL.to_owned());
         for index in 0..args.engines {
-            let (spot, process) = engines::start(program, &format!("engine-{index}"), &model, 0, &ground.run).await?;
+            let name = format!("engine-{index}");
+            let place = match network.as_deref_mut() {
+                Some(network) => EnginePlace {
+                    address: SocketAddr::new(network.host(&name, ENGINE_HOSTS + index as u8)?, ENGINE_PORT),
+                    space: Some(network.space(&name)),
+                },
+                None => EnginePlace { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), space: None },
+            };
+            let (spot, process) = engines::start(program, &name, &model, &place, &ground.run).await?;
             spots.push(spot);
             processes.push(Some(process));
         }
@@ -264,6 +281,22 @@ async fn start_engines(
     };
     // A real engine has no process here: none can be killed or started again.
     Ok((spots, processes, model))
+}
+
+fn places(args: &Args, ports: &mut Ports, mut network: Option<&mut Network>) -> Result<Vec<ReplicaSpot>, TownError> {
+    let mut spots = Vec::with_capacity(usize::from(args.replicas));
+    for index in 0..usize::from(args.replicas) {
+        let spot = ReplicaSpot::choose(index, ports)?;
+        spots.push(match network.as_deref_mut() {
+            Some(network) => {
+                let (address, space) =
+                    (network.host(&spot.name, REPLICA_HOSTS + index as u8)?, network.space(&spot.name));
+                spot.moved(address, space)
+            }
+            None => spot,
+        });
+    }
+    Ok(spots)
 }
 
 /// All at once, and then waits for each.

@@ -5,7 +5,9 @@
 pub mod label_selector;
 pub mod prefix_cache_affinity;
 pub mod role;
+pub mod session_affinity;
 
 pub use label_selector::LabelSelectorFilter;
 pub use prefix_cache_affinity::PrefixCacheAffinityFilter;
 pub use role::{DecodeFilter, PrefillFilter};
+pub use session_affinity::SessionAffinityFilter;

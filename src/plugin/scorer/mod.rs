@@ -8,6 +8,7 @@ pub mod lora_affinity;
 pub mod prefix_cache;
 pub mod queue;
 pub mod running_requests;
+pub mod session_affinity;
 pub mod token_load;
 
 pub use active_request::ActiveRequestScorer;
@@ -16,6 +17,7 @@ pub use lora_affinity::LoraAffinityScorer;
 pub use prefix_cache::PrefixCacheScorer;
 pub use queue::QueueScorer;
 pub use running_requests::RunningRequestsSizeScorer;
+pub use session_affinity::SessionAffinityScorer;
 pub use token_load::TokenLoadScorer;
 
 use crate::schedule::Candidate;

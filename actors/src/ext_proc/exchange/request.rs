@@ -31,6 +31,10 @@ impl Exchange {
             return;
         };
         self.life.decided(decision, now);
+        if self.settings.sessions.token_header.is_some() {
+            let targets = decision.legs.iter().take(1).flat_map(|leg| &leg.targets);
+            self.targets = targets.map(|target| (target.address, target.endpoint.clone())).collect();
+        }
         let answer = RequestAnswer {
             destination,
             content_length: (!body.is_empty()).then_some(body.len()),

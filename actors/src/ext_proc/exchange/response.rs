@@ -12,7 +12,7 @@ use crate::ext_proc::body::{PIECE_BYTES, cut};
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::model_echo::{Framing, ModelEcho};
 use crate::ext_proc::reading::AnswerReader;
-use crate::ext_proc::{metadata as words, reply};
+use crate::ext_proc::{metadata as words, reply, session};
 
 /// What an exchange knows of its answer.
 #[derive(Debug, Default)]
@@ -60,7 +60,8 @@ impl Exchange {
             ModelEcho::new(framing, target, model)
         });
         self.phase = Phase::Responding;
-        out.push_back(reply::response_headers(self.answer.echo.is_some()));
+        let token = self.token(metadata);
+        out.push_back(reply::response_headers(self.answer.echo.is_some(), token));
         self.served(metadata);
         Ok(self.after(ended))
     }
@@ -121,6 +122,14 @@ impl Exchange {
         if let Some(address) = metadata.and_then(words::served) {
             self.news.push_back(News::Served(address));
         }
+    }
+
+    /// The header that tells the client which endpoint serves its session: whoever the proxy says, else the first choice.
+    fn token(&self, metadata: Option<&Metadata>) -> Option<(&str, String)> {
+        let served = metadata.and_then(words::served);
+        let named = self.targets.iter().find(|(address, _)| Some(*address) == served);
+        let (_, endpoint) = named.or(self.targets.first())?;
+        Some((self.settings.sessions.token_header.as_deref()?, session::token(endpoint)))
     }
 
     fn after(&mut self, ended: bool) -> Step {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use murmuration::config::blueprint::PrefixSettings;
 use murmuration::event::{Event, RequestFinished};
-use murmuration::id::EndpointId;
+use murmuration::id::{EndpointId, SessionKey};
 use murmuration::prefix::PrefixMatch;
 use murmuration::request::{Outcome, RefusalCode, Usage};
-use murmuration::schedule::{Decision, Explanation, Leg, Stage, Target};
+use murmuration::schedule::{Decision, Explanation, Leg, SessionRules, Stage, Target};
 use murmuration_proto::ext_proc::{
     BodySendMode, HeaderMap, HeaderValue, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Kind, Metadata,
     Mutation, ProtocolConfiguration, Response, StreamedBodyResponse, Struct, Value,

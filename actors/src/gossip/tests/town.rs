@@ -55,7 +55,7 @@ struct Life(ActorRef<Message>);
 struct Scribe;
 
 pub(super) fn share(endpoint: u64, requests: u32) -> (Record, Timestamp) {
-    let share = Share { endpoint: EndpointKey(endpoint), requests, prefill_tokens: 0 };
+    let share = Share { requests, ..Share::none(EndpointKey(endpoint)) };
     (Record::InFlight(share), Timestamp::ZERO)
 }
 

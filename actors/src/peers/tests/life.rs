@@ -113,7 +113,29 @@ async fn a_member_that_is_gone_is_not_followed_any_more() {
     place(&told.voice, 1);
     hearer.roster.send_replace(vec![told.member()]);
     hearer.heard_up_to(1).await;
-    assert_eq!(hearer.batches().first().unwrap().after, 0, "who comes back is heard from the beginning");
+    assert!(hearer.batches().iter().any(|batch| (batch.after, batch.upto) == (0, 1)), "heard from the beginning");
+}
+
+/// Whoever was lost and comes back in the same life was apart: both may have heard of others who died meanwhile.
+#[tokio::test]
+async fn a_peer_that_was_apart_is_asked_for_history_and_one_that_was_dead_is_not() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 1);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    let histories = || hearer.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq == 0)).count();
+    hearer.heard_up_to(1).await;
+    assert_eq!(histories(), 0, "nobody joined");
+    hearer.roster.send_replace(Vec::new());
+    eventually(|| hearer.stream().is_none()).await;
+    hearer.roster.send_replace(vec![told.member()]);
+    eventually(|| histories() == 1).await;
+    hearer.roster.send_replace(Vec::new());
+    eventually(|| hearer.stream().is_none()).await;
+    let new = Told::starts(voice(2)).await;
+    place(&new.voice, 1);
+    hearer.roster.send_replace(vec![new.member()]);
+    eventually(|| hearer.batches().iter().any(|batch| batch.incarnation == Incarnation(2) && batch.upto == 1)).await;
+    assert_eq!(histories(), 1);
 }
 
 #[tokio::test]

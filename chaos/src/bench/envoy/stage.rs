@@ -9,6 +9,7 @@ use super::guarded;
 use super::way::Way;
 use crate::bench::Failure;
 use crate::bench::server::Server;
+use crate::storm::args::Telling;
 use crate::town::args::{ResponsePath, Sharing};
 use crate::town::{Args, Town};
 
@@ -35,6 +36,9 @@ impl Stage {
         let plain = Server::replica(engines, &[format!("--response-path={}", word(response_path))]).await?;
         let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
         let args = Args {
+            own_networks: false,
+            storm: None,
+            telling: Telling::default(),
             engines: 1,
             replicas: 1,
             engine_urls: engines.iter().map(|engine| format!("http://{engine}")).collect(),

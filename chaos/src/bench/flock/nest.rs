@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
+use murmuration::share::codec;
 use murmuration_actors::ext_proc::{Limits, ResponsePath};
 use murmuration_actors::flock::{FlockSettings, incarnation_now};
 use murmuration_actors::gossip::Seal;
@@ -122,6 +123,7 @@ impl Nest {
             seal: Seal::KeyFile(self.folder.join("gossip.key")),
             streams: streams.map(|at| (at, PeerTls::Mutual { folder: self.folder.clone() })),
             one_keeper: true,
+            wire_version_max: codec::VERSION,
         })
     }
 

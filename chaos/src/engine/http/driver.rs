@@ -11,6 +11,7 @@ use murmuration_actors::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::fault::{EngineFault, Spoiled, spoil};
 use super::meters::{Answered, Meters, Open};
 use super::page;
 use crate::engine::EngineConfig;
@@ -26,7 +27,9 @@ pub(super) enum Message {
     /// The web server answered.
     Answered(Answered),
     /// Somebody wants the metrics page.
-    Page(oneshot::Sender<String>),
+    Page(oneshot::Sender<Spoiled>),
+    /// From now on this is wrong with the engine.
+    Fault(EngineFault),
     /// The engine stops: open requests are given up, and their channels close.
     Stop,
 }
@@ -52,6 +55,9 @@ struct Driver {
     meters: Meters,
     open: BTreeMap<u64, (Open, mpsc::UnboundedSender<Output>)>,
     next_id: u64,
+    fault: EngineFault,
+    /// The page that a stale one stays as.
+    kept: Option<String>,
     clock: Clock,
     /// The clock's epoch as tokio's instant.
     epoch: Instant,
@@ -64,7 +70,8 @@ struct Driver {
 pub(super) async fn run(config: EngineConfig, born: f64, mut mailbox: mpsc::UnboundedReceiver<Message>) {
     let (epoch, clock) = (Instant::now(), Clock::start());
     let (model, meters) = (EngineModel::new(config), Meters::new());
-    let mut driver = Driver { model, meters, open: BTreeMap::new(), next_id: 1, clock, epoch, born };
+    let (open, fault) = (BTreeMap::new(), EngineFault::default());
+    let mut driver = Driver { model, meters, open, next_id: 1, fault, kept: None, clock, epoch, born };
     loop {
         let due = driver.model.next_event().map(|at| driver.epoch + at.since(Timestamp::ZERO));
         let message = tokio::select! {
@@ -114,7 +121,12 @@ impl Driver {
             Message::GaveUp(ids) => self.give_up(ids, now),
             Message::Answered(answered) => self.meters.answered(answered),
             Message::Page(reader) => {
-                let _ = reader.send(page::render(&self.model, &self.meters, self.born));
+                let page = page::render(&self.model, &self.meters, self.born);
+                let _ = reader.send(spoil(page, self.fault.page, &mut self.kept));
+            }
+            Message::Fault(fault) => {
+                self.fault = fault;
+                self.model.slow_down(fault.slow);
             }
             Message::Stop => {}
         }

@@ -12,6 +12,7 @@ mod answer;
 mod ask;
 mod body;
 mod driver;
+mod fault;
 mod histogram;
 mod meters;
 mod page;
@@ -20,6 +21,7 @@ mod routes;
 mod server;
 mod tokens;
 
+pub use fault::EngineFault;
 pub use server::{EngineServer, ServeError, serve};
 
 #[cfg(test)]

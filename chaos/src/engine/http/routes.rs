@@ -20,6 +20,7 @@ use super::answer::{Answer, refused_stream};
 use super::ask::{Ask, Route};
 use super::body::{AnswerBody, Hold};
 use super::driver::{Message, Submission};
+use super::fault::{EngineFault, Spoiled, endless};
 use super::meters::Answered;
 use super::refusal::Refusal;
 use crate::engine::EngineConfig;
@@ -92,6 +93,7 @@ impl Shared {
             ("/v1/chat/completions", &Method::POST) => self.complete(Route::Chat, request).await,
             ("/v1/models", &Method::GET) => Ok(json_text(self.models())),
             ("/metrics", &Method::GET) => self.metrics().await,
+            ("/chaos", &Method::POST) => self.fault(request).await,
             ("/version", &Method::GET) => Ok(json_text(json!({ "version": VERSION }).to_string())),
             ("/health", &Method::GET) | ("/ping", &Method::GET | &Method::POST) => Ok(self.health()),
             (path, _) if handler_of(path) != "none" => Err(Refusal::wrong_method()),
@@ -131,8 +133,21 @@ impl Shared {
     async fn metrics(&self) -> Result<Response<AnswerBody>, Refusal> {
         let (reader, page) = oneshot::channel();
         self.driver.send(Message::Page(reader)).map_err(|_| Refusal::dead())?;
-        let page = page.await.map_err(|_| Refusal::dead())?;
-        Ok(with_type("text/plain; version=0.0.4; charset=utf-8", AnswerBody::whole(page)))
+        let body = match page.await.map_err(|_| Refusal::dead())? {
+            Spoiled::Text(page) => AnswerBody::whole(page),
+            Spoiled::Endless => AnswerBody::whole(endless()),
+            Spoiled::Error => return Err(Refusal::dead()),
+        };
+        Ok(with_type("text/plain; version=0.0.4; charset=utf-8", body))
+    }
+
+    /// A storm says what is wrong with this engine.
+    async fn fault(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Refusal> {
+        let bytes = read_body(request).await?;
+        let fault: EngineFault =
+            serde_json::from_slice(&bytes).map_err(|why| Refusal::not_a_request(&why.to_string()))?;
+        self.driver.send(Message::Fault(fault)).map_err(|_| Refusal::dead())?;
+        Ok(json_text("{}".to_owned()))
     }
 
     /// Well as long as the driver lives, however much there is to do.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
 
-use super::Engine;
+use super::{BLOCKS, Engine};
 use crate::engine::model::Gauges;
 use crate::plan::Page;
 
@@ -86,7 +86,7 @@ fn text(gauges: &Gauges) -> String {
         page,
         "vllm:num_requests_running{{engine=\"0\"}} {running}.0\nvllm:num_requests_waiting{{engine=\"0\"}} {waiting}.0\n\
          vllm:kv_cache_usage_perc{{engine=\"0\"}} {kv_usage}\n\
-         vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"8192\"}} 1.0\n"
+         vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"{BLOCKS}\"}} 1.0\n"
     );
     page
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
+use murmuration::share::codec;
 use murmuration_actors::ext_proc::{self, Limits};
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::gossip::Seal;
@@ -34,8 +35,14 @@ pub(in crate::sim) fn config_text() -> &'static str {
     config::default_text()
 }
 
-/// The settings of replica `number` in a life.
-pub(super) fn settings(number: usize, incarnation: Incarnation, town: &Town, places: &Places) -> ReplicaSettings {
+/// The settings of replica `number` in a life in which it speaks `wire_version`, as far as this release can.
+pub(super) fn settings(
+    number: usize,
+    incarnation: Incarnation,
+    wire_version: u16,
+    town: &Town,
+    places: &Places,
+) -> ReplicaSettings {
     let at = |replica: usize, port| SocketAddr::new(places.ip(places.replica(replica)), port);
     let others = (0..town.replicas).filter(|other| *other != number);
     let flock = FlockSettings {
@@ -52,6 +59,7 @@ pub(super) fn settings(number: usize, incarnation: Incarnation, town: &Town, pla
         seal: Seal::Insecure,
         streams: town.peer_streams.then(|| (at(number, PEERS), PeerTls::Plain)),
         one_keeper: true,
+        wire_version_max: wire(wire_version).1.min(codec::VERSION),
     };
     ReplicaSettings {
         config_text: config_text().to_owned(),
@@ -72,8 +80,8 @@ pub(super) fn settings(number: usize, incarnation: Incarnation, town: &Town, pla
     }
 }
 
-/// The wire versions that a replica reads which speaks `version`.
+/// The wire versions that a replica which speaks `version` says it reads; a later release reads older words too.
 pub(super) fn wire(version: u16) -> (u8, u8) {
     let highest = u8::try_from(version).unwrap_or(u8::MAX);
-    (highest.min(1), highest)
+    (highest.min(codec::VERSION_MIN), highest)
 }

@@ -9,6 +9,7 @@ fn at(port: u16) -> SocketAddr {
 fn spot(index: u16) -> ReplicaSpot {
     let base = 100 * (index + 1);
     ReplicaSpot {
+        space: None,
         name: format!("replica-{index}"),
         ext_proc: at(base),
         health: at(base + 1),

@@ -31,6 +31,39 @@ fn a_rewrite_changes_the_model_alone_and_the_client_hears_its_own_name_again() {
 }
 
 #[test]
+fn an_answer_tells_its_session_which_endpoint_served_and_the_next_request_says_it_again() {
+    let sessions = SessionRules { token_header: Some("x-session-token".into()), ..SessionRules::default() };
+    let settings = Settings { sessions, ..settings() };
+    let (mut talk, _) = Talk::sent_on(settings.clone(), &[], CHAT);
+    talk.answer_head(&[(":status", "200")], true);
+    let token = header(&talk.said()[0], "x-session-token").unwrap();
+
+    let mut next = Talk::new(settings);
+    next.head(&[("x-session-token", &token)], false);
+    let request = asked(next.chunk(CHAT, true));
+    let served = decision(&["10.0.0.1:8000"]).primary().unwrap().endpoint.clone();
+    assert_eq!(request.session.token, Some(served));
+    next.decide(&["10.0.0.1:8000", "10.0.0.2:8000"]);
+    let mut head = message(Request::ResponseHeaders(headers(&[(":status", "200")], true)));
+    head.metadata_context = metadata(names::LB_NAMESPACE, names::DESTINATION_SERVED, "10.0.0.2:8000");
+    next.on(head).unwrap();
+    assert_ne!(header(&next.said()[0], "x-session-token").unwrap(), token, "a fallback served");
+}
+
+#[test]
+fn a_session_is_known_by_the_first_header_that_names_it_and_nobody_is_told_a_token() {
+    let id_headers = vec!["x-session-id".to_owned(), "session-id".to_owned()];
+    let settings =
+        Settings { sessions: SessionRules { id_headers, ..SessionRules::default() }, tier_salt: 3, ..settings() };
+    let mut talk = Talk::new(settings);
+    talk.head(&[("Session-Id", "b"), ("x-session-id", "")], false);
+    assert_eq!(asked(talk.chunk(CHAT, true)).session.id, Some(SessionKey::of("b", 3)));
+    talk.decide(&["10.0.0.1:8000"]);
+    talk.answer_head(&[(":status", "200")], true);
+    assert_eq!(header(&talk.said()[0], "x-session-token"), None);
+}
+
+#[test]
 fn an_answer_goes_on_chunk_by_chunk_and_its_usage_is_read_over_a_split() {
     let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
     let mut head =

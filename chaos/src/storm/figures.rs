@@ -1,0 +1,246 @@
+//! A storm in figures: a pure function of what was seen.
+//!
+//! Must not know bars, tables or pictures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::hands::Deed;
+use super::run::Observed;
+use super::series::Buckets;
+use super::watch::{Look, Seens};
+use crate::client::{Cause, Sample, quantile};
+use crate::plan::{Fault, Plan, ResponsePath};
+
+/// The load's first seconds fill the caches and count for nothing.
+const WARMING: Duration = Duration::from_secs(2);
+/// A request that a dead replica held fails within this, also where processor time is short.
+const HELD_MAX: Duration = Duration::from_secs(3);
+/// A death is written down this much too late at most.
+const JUST_BEFORE: Duration = Duration::from_millis(20);
+/// A replica's open work may be counted for so long after it died or stood still.
+pub(super) const CLEAN_MAX: Duration = Duration::from_secs(2);
+
+/// Requests of a stretch of time, by when they were due.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stretch {
+    /// How many.
+    pub requests: usize,
+    /// How many failed.
+    pub failed: usize,
+    /// From due to the first token, ms.
+    pub first_token_p50_ms: Option<f64>,
+    /// The same of the slowest hundredth.
+    pub first_token_p99_ms: Option<f64>,
+    /// Prompt tokens that engines found in their caches.
+    pub cached_share: Option<f64>,
+}
+
+/// A storm in figures. Spans are in seconds; `None` where there was nothing to measure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Before the first fault, the load's first seconds left out.
+    pub before: Stretch,
+    /// From the first fault's beginning to the last one's end.
+    pub during: Stretch,
+    /// After it.
+    pub after: Stretch,
+    /// All failures, by cause.
+    pub failures: BTreeMap<String, u64>,
+    /// Failures that had been open when a replica was killed and broke then, where replicas see answers.
+    pub held: usize,
+    /// All other failures.
+    pub failed: usize,
+    /// Those, of all requests.
+    pub failed_share: f64,
+    /// Slower first tokens during the storm than before it, ms.
+    pub added_p50_ms: Option<f64>,
+    /// The same of the slowest hundredth.
+    pub added_p99_ms: Option<f64>,
+    /// The cached share during the storm, of the one before it.
+    pub cached_ratio: Option<f64>,
+    /// Until nobody counted the open work of one who is dead or stands still, the longest.
+    pub clean_s: Option<f64>,
+    /// Looks at which it was counted later than two seconds.
+    pub ghosts: usize,
+    /// From the last fault's end until all see and follow all.
+    pub heal_s: Option<f64>,
+    /// From the last answer until all believe the same; `None` if that never came.
+    pub equal_s: Option<f64>,
+    /// Questions to which all that were there gave the same answer, before, during and after.
+    pub agreement: [Option<f64>; 3],
+    /// Decisions of the replica that made the fewest during cuts.
+    pub fewest_decisions: Option<f64>,
+    /// Age of words, 99th percentile, by lane: before, during, after. Seconds; a bucket's upper edge.
+    pub age_p99_s: BTreeMap<String, [Option<f64>; 3]>,
+}
+
+/// The storm's first and last moment.
+pub(super) fn window(observed: &Observed) -> (Duration, Duration) {
+    let begins = observed.deeds.iter().map(|deed| deed.began).min();
+    let ends = observed.deeds.iter().map(|deed| deed.ended).max();
+    (begins.unwrap_or(observed.quiet), ends.unwrap_or(observed.quiet))
+}
+
+impl Figures {
+    pub(super) fn of(plan: &Plan, observed: &Observed) -> Self {
+        let (begins, ends) = window(observed);
+        let stretch = |from: Duration, to: Duration| {
+            Stretch::of(observed.tally.samples.iter().filter(move |sample| (from..to).contains(&sample.due)))
+        };
+        let (before, during) = (stretch(WARMING.min(begins / 2), begins), stretch(begins, ends));
+        let after = stretch(ends, Duration::MAX);
+        let sees_answers = plan.town.response_path == ResponsePath::Stay;
+        let held = if sees_answers { held(observed) } else { 0 };
+        let all = observed.tally.samples.len();
+        let failed = all - observed.tally.ok() - held;
+        let more = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
+        let (clean_s, ghosts) = clean(observed, plan.town.replicas);
+        let late = |at: Duration| [at < begins, at < ends, true].iter().position(|is| *is).unwrap_or(2);
+        Self {
+            failures: observed.tally.failures().into_iter().map(|(cause, count)| (cause.to_string(), count)).collect(),
+            held,
+            failed,
+            failed_share: if all == 0 { 0.0 } else { failed as f64 / all as f64 },
+            added_p50_ms: more(during.first_token_p50_ms, before.first_token_p50_ms),
+            added_p99_ms: more(during.first_token_p99_ms, before.first_token_p99_ms),
+            cached_ratio: during.cached_share.zip(before.cached_share).map(|(now, then)| now / then.max(1e-9)),
+            clean_s,
+            ghosts,
+            heal_s: heal(observed, ends, plan.town.replicas),
+            equal_s: equal(observed),
+            agreement: agreement(&observed.seens, late),
+            fewest_decisions: fewest_decisions(observed, plan.town.replicas),
+            age_p99_s: ages(&observed.seens, late),
+            before,
+            during,
+            after,
+        }
+    }
+}
+
+impl Stretch {
+    pub(super) fn of<'s>(samples: impl Iterator<Item = &'s Sample>) -> Self {
+        let (mut stretch, mut firsts, mut prompt, mut cached) = (Self::default(), Vec::new(), 0, 0);
+        for sample in samples {
+            stretch.requests += 1;
+            match &sample.outcome {
+                Ok(success) => {
+                    firsts.push(success.first_token);
+                    let usage = success.usage.unwrap_or_default();
+                    prompt += usage.prompt_tokens;
+                    cached += usage.cached_tokens;
+                }
+                Err(_) => stretch.failed += 1,
+            }
+        }
+        firsts.sort_unstable();
+        let ms = |q| quantile(&firsts, q).map(|span| span.as_secs_f64() * 1e3);
+        (stretch.first_token_p50_ms, stretch.first_token_p99_ms) = (ms(0.5), ms(0.99));
+        stretch.cached_share = (prompt > 0).then(|| cached as f64 / prompt as f64);
+        stretch
+    }
+}
+
+/// Failures that a killed replica took with it: no more than it held (and one that came while we looked).
+fn held(observed: &Observed) -> usize {
+    let kills = observed.deeds.iter().filter(|deed| matches!(deed.fault, Fault::Kill { .. }));
+    kills
+        .map(|kill| {
+            let broke = observed.tally.samples.iter().filter(|sample| {
+                let open = sample.due < kill.began
+                    && sample.ended + JUST_BEFORE >= kill.began
+                    && sample.ended < kill.began + HELD_MAX;
+                open && matches!(sample.outcome, Err(cause) if cause != Cause::NotSent)
+            });
+            broke.count().min(kill.held as usize + kill.replicas.len())
+        })
+        .sum()
+}
+
+/// Deeds by which a replica stops to speak, with it.
+fn silenced(deeds: &[Deed]) -> impl Iterator<Item = (&Deed, usize)> {
+    let silent = deeds.iter().filter(|deed| matches!(deed.fault, Fault::Kill { .. } | Fault::Freeze { .. }));
+    silent.flat_map(|deed| deed.replicas.iter().map(move |replica| (deed, *replica)))
+}
+
+fn clean(observed: &Observed, replicas: usize) -> (Option<f64>, usize) {
+    let (mut longest, mut ghosts) = (None, 0);
+    for (deed, dead) in silenced(&observed.deeds) {
+        if replicas - deed.replicas.len() < 1 {
+            continue;
+        }
+        let counted = observed.seens.looks.iter().filter(|look| {
+            let seen = look.seen.as_ref().filter(|_| !deed.replicas.contains(&look.replica));
+            (deed.began..deed.ended).contains(&look.at)
+                && seen.is_some_and(|seen| seen.open.get(&dead).is_some_and(|open| *open > 0))
+        });
+        let after: Vec<Duration> = counted.map(|look| look.at - deed.began).collect();
+        ghosts += after.iter().filter(|after| **after > CLEAN_MAX).count();
+        let last = after.iter().max().map_or(0.0, Duration::as_secs_f64);
+        longest = Some(f64::max(longest.unwrap_or(0.0), last));
+    }
+    (longest, ghosts)
+}
+
+fn heal(observed: &Observed, ends: Duration, replicas: usize) -> Option<f64> {
+    if observed.deeds.is_empty() || replicas < 2 {
+        return None;
+    }
+    let is_well = |look: &Look| look.seen.as_ref().is_some_and(|seen| seen.well.len() + 1 >= replicas);
+    let sick = observed.seens.looks.iter().filter(|look| look.at >= ends && !is_well(look));
+    Some(sick.map(|look| (look.at - ends).as_secs_f64()).fold(0.0, f64::max))
+}
+
+fn equal(observed: &Observed) -> Option<f64> {
+    let mut rounds: BTreeMap<u64, (Duration, BTreeSet<Option<&str>>)> = BTreeMap::new();
+    for look in observed.seens.looks.iter().filter(|look| look.at >= observed.quiet) {
+        let round = rounds.entry(look.number).or_insert((look.at, BTreeSet::new()));
+        round.1.insert(look.seen.as_ref().map(|seen| seen.digest.as_str()));
+    }
+    let alike = |digests: &BTreeSet<Option<&str>>| digests.len() == 1 && !digests.contains(&None);
+    let last = rounds.values().next_back()?;
+    if !alike(&last.1) {
+        return None;
+    }
+    let unlike = rounds.values().filter(|(_, digests)| !alike(digests)).map(|(at, _)| *at).max();
+    Some(unlike.map_or(0.0, |at| (at - observed.quiet).as_secs_f64()))
+}
+
+fn agreement(seens: &Seens, late: impl Fn(Duration) -> usize) -> [Option<f64>; 3] {
+    let mut sums = [(0.0, 0.0); 3];
+    for asked in seens.asked.iter().filter(|asked| asked.answers.len() > 1) {
+        let (alike, all) = &mut sums[late(asked.at)];
+        *all += 1.0;
+        *alike += f64::from(u8::from(asked.answers.values().collect::<BTreeSet<_>>().len() == 1));
+    }
+    sums.map(|(alike, all)| (all > 0.0).then(|| alike / all))
+}
+
+fn fewest_decisions(observed: &Observed, replicas: usize) -> Option<f64> {
+    let cuts = observed.deeds.iter().filter(|deed| matches!(deed.fault, Fault::Cut { .. }));
+    let counts = cuts.flat_map(|cut| {
+        (0..replicas).map(|replica| {
+            let within = observed
+                .seens
+                .readings
+                .iter()
+                .filter(|one| one.replica == replica && (cut.began..cut.ended).contains(&one.at));
+            let counts: Vec<f64> = within.map(|one| one.decisions).collect();
+            counts.last().zip(counts.first()).map_or(0.0, |(last, first)| last - first)
+        })
+    });
+    counts.reduce(f64::min)
+}
+
+/// By lane and stretch: of all words that came in it, how old 99 of 100 were at most.
+fn ages(seens: &Seens, late: impl Fn(Duration) -> usize) -> BTreeMap<String, [Option<f64>; 3]> {
+    let mut sums: BTreeMap<String, [Buckets; 3]> = BTreeMap::new();
+    for (at, lane, words) in super::series::words(seens) {
+        let sum = &mut sums.entry(lane).or_default()[late(at)];
+        super::series::add(sum, &words);
+    }
+    sums.into_iter().map(|(lane, sums)| (lane, sums.map(|sum| super::series::p99(&sum)))).collect()
+}

@@ -1,0 +1,98 @@
+//! Plans by name, moments, rules of the network, and what is asked.
+//!
+//! Must not know processes: storms on real ones are run by `tests/run`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use super::figures::Stretch;
+use super::plans::{SHIPPED, find, shorter};
+use super::rules::{Map, rules};
+use super::run::moments;
+use super::traffic::call;
+use crate::plan::{Fault, Plan};
+
+fn plan(faults: &str) -> Plan {
+    Plan::read(
+        &format!("name: p\nduration: 60s\ntown: {{ replicas: 2, engines: 2, zones: 2 }}\nfaults:\n{faults}"),
+        "p",
+    )
+    .unwrap()
+}
+
+#[test]
+fn every_shipped_plan_is_read_under_its_own_name_and_has_bars() {
+    for (name, _) in SHIPPED {
+        let plan = find(name).unwrap();
+        assert!(plan.name == name && !plan.bars.is_empty() && !plan.faults.is_empty(), "{name}");
+        let end = plan.faults.iter().map(|strike| strike.end()).max().unwrap().max(plan.duration);
+        assert!((14..=36).contains(&end.as_secs()), "{name} takes {end:?}");
+    }
+}
+
+#[test]
+fn a_plan_that_is_unknown_is_told_with_those_that_are_known() {
+    let told = find("kill-two").unwrap_err().to_string();
+    assert!(told.contains("kill-two") && told.contains("kill-one, kill-all-but-one"), "{told}");
+}
+
+#[test]
+fn a_short_storm_takes_half_the_time_and_lets_each_fault_be_noticed() {
+    let short = shorter(plan("  - { at: 8s, for: 3s, fault: kill, who: replica-0 }"));
+    assert_eq!((short.duration, short.faults[0].at), (Duration::from_secs(30), Duration::from_secs(4)));
+    assert_eq!(short.faults[0].lasting, Duration::from_secs(2));
+}
+
+#[test]
+fn what_ends_at_a_moment_ends_before_another_begins() {
+    let plan = plan(
+        "  - { at: 4s, for: 1s, fault: burst, factor: 2 }\n  - { at: 1s, for: 3s, fault: freeze, who: replica-0 }",
+    );
+    let order: Vec<(bool, usize)> = moments(&plan).into_iter().map(|(_, begins, index)| (begins, index)).collect();
+    assert_eq!(order, [(true, 1), (false, 1), (true, 0), (false, 0)]);
+}
+
+#[test]
+fn a_cut_between_zones_is_kept_by_both_ends() {
+    let plan = plan("  - { at: 1s, for: 1s, fault: cut, from: zone-0, to: zone-1 }");
+    let names = ["replica-0", "replica-1", "engine-0", "engine-1"];
+    let hosts =
+        names.iter().enumerate().map(|(i, name)| ((*name).to_owned(), [198, 18, 0, 10 + i as u8].into())).collect();
+    let map = Map { hosts, gateway: [198, 18, 0, 1].into() };
+    let fault: &Fault = &plan.faults[0].fault;
+    let all = rules(&[fault], &plan.town, &map);
+    let zero = all["replica-0"].text();
+    assert!(zero.contains("ip daddr 198.18.0.11 drop") && zero.contains("ip daddr 198.18.0.13 drop"), "{zero}");
+    assert!(!zero.contains("198.18.0.12 "), "{zero}");
+    assert!(all["engine-1"].text().contains("ip daddr 198.18.0.10 drop"));
+    assert_eq!(rules(&[], &plan.town, &map)["replica-0"].text().matches("drop").count(), 0);
+}
+
+#[test]
+fn replicas_that_lose_packets_to_each_other_do_so_each_once() {
+    let plan = plan("  - { at: 1s, for: 1s, fault: loss, from: replicas, to: replicas, share: 0.05 }");
+    let hosts = [("replica-0", 10), ("replica-1", 11)].map(|(name, last)| (name.to_owned(), [198, 18, 0, last].into()));
+    let map = Map { hosts: hosts.into(), gateway: [198, 18, 0, 1].into() };
+    let all = rules(&[&plan.faults[0].fault], &plan.town, &map);
+    assert_eq!(all["replica-0"].text().matches("numgen random mod 1000 < 50 drop").count(), 1);
+}
+
+#[test]
+fn a_conversation_grows_from_turn_to_turn_and_others_differ() {
+    let plan = Plan::read("name: p\nduration: 60s", "p").unwrap();
+    let text = |number| {
+        let body: serde_json::Value =
+            serde_json::from_slice(&call(&plan, "tiny", number, Duration::ZERO).body).unwrap();
+        body["messages"][0]["content"].as_str().unwrap().to_owned()
+    };
+    let turns = plan.traffic.conversations as u64;
+    assert!(text(turns).starts_with(&text(0)) && text(turns).len() > text(0).len());
+    assert!(!text(1).starts_with(&text(0)[..100]));
+}
+
+#[test]
+fn a_stretch_without_requests_has_no_figures() {
+    let nothing = Stretch::of([].into_iter());
+    assert_eq!((nothing.requests, nothing.first_token_p50_ms, nothing.cached_share), (0, None, None));
+}

@@ -1,0 +1,199 @@
+//! Networks of their own for replicas and engines: a namespace each, on one bridge with the gateway.
+//!
+//! Must not know plans. Needs root, `ip` and `nft`, and `tc` with netem for delays. All that is made has the town's process id in its name, and
+//! goes with the town; what a town that was killed left behind, the next one clears.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+
+use super::TownError;
+use super::ground::lives;
+
+/// Before the process id, in the names of namespaces.
+const PREFIX: &str = "murmuration";
+/// Before the process id, in the names of links, which are 15 bytes long at most.
+const LINK_PREFIX: &str = "mu";
+
+/// The networks of one town.
+#[derive(Debug)]
+pub struct Network {
+    pid: u32,
+    hosts: BTreeSet<String>,
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Why this machine can't give networks; `None` if it can.
+    pub fn missing() -> Option<String> {
+        let script = "[ \"$(id -u)\" = 0 ] || { echo it needs root; exit 1; }; \
+                      for tool in ip nft; do command -v $tool >/dev/null || { echo \"it needs the program $tool\"; exit 1; }; done";
+        let name = format!("{PREFIX}-{}-probe", std::process::id());
+        let probe = format!(
+            "{script}; ip netns add {name} 2>/dev/null || {{ echo namespaces are not allowed here; exit 1; }}; ip netns del {name}"
+        );
+        run(&probe).err()
+    }
+
+    /// Whether this machine can make packets late.
+    pub fn can_delay() -> bool {
+        let name = format!("{PREFIX}-{}-netem", std::process::id());
+        let script = format!(
+            "ip netns add {name}; ip netns exec {name} tc qdisc add dev lo root netem delay 1ms; code=$?; ip netns del {name}; exit $code"
+        );
+        run(&script).is_ok()
+    }
+
+    /// A bridge with the gateway's address. Clears what towns that are gone have left.
+    ///
+    /// # Errors
+    /// [`TownError::Network`].
+    pub(super) fn make() -> Result<Self, TownError> {
+        clear();
+        let network = Self { pid: std::process::id(), hosts: BTreeSet::new() };
+        let (bridge, gateway) = (network.bridge(), network.address(1));
+        network.shell(&format!(
+            "ip link add {bridge} type bridge; ip addr add {gateway}/24 dev {bridge}; ip link set {bridge} up"
+        ))?;
+        Ok(network)
+    }
+
+    /// A network for the host with this number, 2 to 254; gives its address.
+    ///
+    /// # Errors
+    /// [`TownError::Network`].
+    pub(super) fn host(&mut self, name: &str, number: u8) -> Result<IpAddr, TownError> {
+        let (space, bridge, address) = (self.space(name), self.bridge(), self.address(number));
+        let link = format!("{LINK_PREFIX}{}h{number}", self.pid);
+        self.hosts.insert(name.to_owned());
+        self.shell(&format!(
+            "ip netns add {space}; ip link add {link} type veth peer name eth0 netns {space}; \
+             ip link set {link} master {bridge}; ip link set {link} up; ip -n {space} addr add {address}/24 dev eth0; \
+             ip -n {space} link set eth0 up; ip -n {space} link set lo up"
+        ))?;
+        Ok(address)
+    }
+
+    /// The gateway's address.
+    pub fn gateway(&self) -> IpAddr {
+        self.address(1)
+    }
+
+    /// The namespace of a host.
+    pub(super) fn space(&self, name: &str) -> String {
+        format!("{PREFIX}-{}-{name}", self.pid)
+    }
+
+    /// Puts these rules of nft in the place of all that a host had, and makes what it sends late: `delays` are address,
+    /// least and spread in milliseconds.
+    ///
+    /// # Errors
+    /// [`TownError::Network`].
+    pub(super) fn rule(&self, name: &str, rules: &str, delays: &[(IpAddr, u64, u64)]) -> Result<(), TownError> {
+        let space = self.space(name);
+        let mut script = format!("ip netns exec {space} nft -f - <<'END'\nflush ruleset\n{rules}\nEND\n");
+        script.push_str(&format!("ip netns exec {space} tc qdisc del dev eth0 root 2>/dev/null || true\n"));
+        if !delays.is_empty() {
+            script.push_str(&format!("ip netns exec {space} tc -batch - <<'END'\n{}END\n", late(delays)));
+        }
+        self.shell(&script)
+    }
+
+    fn bridge(&self) -> String {
+        format!("{LINK_PREFIX}{}b", self.pid)
+    }
+
+    /// In the range that is kept for benchmarks (RFC 2544); towns beside each other differ in its third byte.
+    fn address(&self, number: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(198, 18, (self.pid % 256) as u8, number))
+    }
+
+    fn shell(&self, script: &str) -> Result<(), TownError> {
+        run(script).map_err(|why| TownError::Network { why })
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        remove(self.pid);
+    }
+}
+
+/// Commands of `tc` by which packets to these addresses are late.
+fn late(delays: &[(IpAddr, u64, u64)]) -> String {
+    let bands = delays.len() + 1;
+    let map = ["0"; 16].join(" ");
+    let mut text = format!("qdisc add dev eth0 root handle 1: prio bands {} priomap {map}\n", bands.max(2));
+    for (index, (to, least, spread)) in delays.iter().enumerate() {
+        let (band, middle, half) = (index + 2, least + spread / 2, spread / 2);
+        text.push_str(&format!(
+            "qdisc add dev eth0 parent 1:{band} handle {band}0: netem delay {middle}ms {half}ms\n\
+             filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip dst {to}/32 flowid 1:{band}\n"
+        ));
+    }
+    text
+}
+
+/// Removes what towns whose process is gone have left.
+fn clear() {
+    let Ok(spaces) = output("ip netns list") else { return };
+    let pids = spaces.lines().filter_map(pid_of).collect::<BTreeSet<u32>>();
+    let links = output("ip -o link show type bridge").unwrap_or_default();
+    let of_bridge = |line: &str| {
+        let name = line.split(": ").nth(1)?;
+        name.strip_prefix(LINK_PREFIX)?.strip_suffix('b')?.parse().ok()
+    };
+    let all = pids.into_iter().chain(links.lines().filter_map(of_bridge)).collect::<BTreeSet<u32>>();
+    all.into_iter().filter(|pid| !lives(*pid)).for_each(remove);
+}
+
+/// The process id in a namespace's name.
+fn pid_of(space: &str) -> Option<u32> {
+    space.strip_prefix(PREFIX)?.strip_prefix('-')?.split('-').next()?.parse().ok()
+}
+
+fn remove(pid: u32) {
+    let script = format!(
+        "for space in $(ip netns list | cut -d' ' -f1 | grep '^{PREFIX}-{pid}-'); do ip netns del $space; done; \
+         for link in $(ip -o link show | cut -d' ' -f2 | sed 's/[@:].*//' | grep -E '^{LINK_PREFIX}{pid}(b|h[0-9]+)$'); do \
+         ip link del $link 2>/dev/null; done; true"
+    );
+    // What can't be removed now, the next town clears.
+    let _ = run(&script);
+}
+
+fn run(script: &str) -> Result<(), String> {
+    output(&format!("set -e; {script}")).map(drop)
+}
+
+fn output(script: &str) -> Result<String, String> {
+    let shell = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output().map_err(|why| why.to_string())?;
+    let text = String::from_utf8_lossy(&shell.stdout).into_owned();
+    match shell.status.success() {
+        true => Ok(text),
+        false => Err(format!("{}{}", text, String::from_utf8_lossy(&shell.stderr)).trim().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_tells_whose_it_is() {
+        assert_eq!(pid_of("murmuration-4711-replica-0 (id: 3)"), Some(4711));
+        assert_eq!(pid_of("other-4711-replica-0"), None);
+        assert_eq!(pid_of("murmuration-x"), None);
+    }
+
+    #[test]
+    fn each_address_that_is_late_has_a_band_of_its_own() {
+        let to = |last| IpAddr::V4(Ipv4Addr::new(198, 18, 0, last));
+        let text = late(&[(to(2), 5, 20), (to(3), 1, 0)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("prio bands 3"), "{text}");
+        assert_eq!(lines[1], "qdisc add dev eth0 parent 1:2 handle 20: netem delay 15ms 10ms");
+        assert!(lines[4].ends_with("match ip dst 198.18.0.3/32 flowid 1:3"), "{text}");
+    }
+}

@@ -1,0 +1,59 @@
+//! `session-affinity-filter`: a session stays with the endpoint that served it, while that one can serve.
+//!
+//! Must not know how a session is known.
+
+use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced, SessionSource};
+use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
+use crate::schedule::{Ask, Candidate};
+
+/// `session-affinity-filter`.
+#[derive(Clone, Debug)]
+pub struct SessionAffinityFilter {
+    affinity: SessionAffinity,
+}
+
+// === impl SessionAffinityFilter ===
+
+impl Filter for SessionAffinityFilter {
+    fn filter(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
+        if !candidates.iter().any(|row| self.affinity.is_bound(row)) {
+            return;
+        }
+        for (row, keep) in candidates.iter().zip(keep) {
+            *keep = self.affinity.is_bound(row);
+        }
+    }
+
+    fn session(&self) -> Option<&SessionSource> {
+        Some(&self.affinity.source)
+    }
+}
+
+impl FilterPlugin for SessionAffinityFilter {
+    const TYPE: &'static str = "session-affinity-filter";
+    const READS: &'static [Produced] = &[];
+    type Parameters = SessionAffinityParameters;
+
+    fn build(parameters: SessionAffinityParameters) -> Result<Self, Invalid> {
+        Ok(Self { affinity: SessionAffinity::build(parameters)? })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing::{endpoints, kept, request, rows};
+
+    #[test]
+    fn who_is_bound_is_kept_alone_and_who_is_not_may_go_anywhere() {
+        let endpoints = endpoints(3);
+        let mut rows = rows(&endpoints);
+        let filter = SessionAffinityFilter::build(SessionAffinityParameters::default()).unwrap();
+        assert_eq!(kept(&filter, &request(1, 4), &rows), ["e0", "e1", "e2"]);
+        rows[0].session.id = true;
+        assert_eq!(kept(&filter, &request(1, 4), &rows).len(), 3, "another strategy's binding");
+        rows[1].session.token = true;
+        assert_eq!(kept(&filter, &request(1, 4), &rows), ["e1"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! What `session-affinity-filter` and `session-affinity-scorer` share: their parameters, and who is bound.
+//!
+//! Must not know how headers are read or where bindings are kept: a row says whether it is bound.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::contract::{Invalid, SessionSource};
+use crate::schedule::Candidate;
+
+/// llm-d's parameters and defaults.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SessionAffinityParameters {
+    /// How a session is known.
+    pub strategy: Strategy,
+    /// For `encoded_endpoint_header`.
+    pub encoded_endpoint_header_config: EncodedEndpointHeader,
+    /// For `session_id`.
+    pub session_id_config: SessionId,
+    /// The profile whose endpoint a session is bound to. Read and without effect: it is the one the request is sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_name: Option<String>,
+}
+
+/// How a session is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The answer tells the client its endpoint, encoded, and the client says it again.
+    #[default]
+    EncodedEndpointHeader,
+    /// The client names its session, and the tier remembers its endpoint.
+    SessionId,
+}
+
+/// Where the encoded endpoint travels.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct EncodedEndpointHeader {
+    /// The header's name, of requests and of answers.
+    pub header: String,
+}
+
+/// Where a session's name comes from, and how long its binding lives.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SessionId {
+    /// Looked at in order; the first that says anything counts.
+    pub sources: Vec<Source>,
+    /// Seconds that a binding lives after its last use.
+    pub eviction_ttl_seconds: u64,
+    /// Read and without effect: what is over is forgotten at once.
+    pub eviction_sweep_seconds: u64,
+}
+
+/// One source of a session's name.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Source {
+    /// A header.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub header: String,
+    /// An attribute that a producer found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+    /// That producer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<String>,
+}
+
+/// The rule, as both plugins have it.
+#[derive(Clone, Debug)]
+pub(super) struct SessionAffinity {
+    pub(super) source: SessionSource,
+}
+
+// === impl EncodedEndpointHeader ===
+
+impl Default for EncodedEndpointHeader {
+    fn default() -> Self {
+        Self { header: "x-session-token".to_owned() }
+    }
+}
+
+// === impl SessionId ===
+
+impl Default for SessionId {
+    fn default() -> Self {
+        let source = Source { header: "x-session-id".to_owned(), ..Source::default() };
+        Self { sources: vec![source], eviction_ttl_seconds: 300, eviction_sweep_seconds: 10 }
+    }
+}
+
+// === impl SessionAffinity ===
+
+impl SessionAffinity {
+    pub(super) fn build(parameters: SessionAffinityParameters) -> Result<Self, Invalid> {
+        let header = &parameters.encoded_endpoint_header_config.header;
+        if header.is_empty() {
+            return Err("encodedEndpointHeaderConfig: `header` must not be empty".to_owned());
+        }
+        let SessionId { sources, eviction_ttl_seconds: ttl, .. } = &parameters.session_id_config;
+        if sources.is_empty() {
+            return Err("sessionIdConfig: `sources` must name at least one header".to_owned());
+        }
+        if *ttl == 0 || *ttl > 7 * 24 * 3600 {
+            return Err(format!("sessionIdConfig: evictionTtlSeconds must be within 1 and 604800, got {ttl}"));
+        }
+        if sources.iter().any(|source| source.attribute.is_some() || source.producer.is_some()) {
+            let said =
+                "sessionIdConfig: sources that are attributes are known to llm-d and not here yet; name a `header`";
+            return Err(said.to_owned());
+        }
+        if sources.iter().any(|source| source.header.is_empty()) {
+            return Err("sessionIdConfig: each of `sources` must name a header".to_owned());
+        }
+        let source = match parameters.strategy {
+            Strategy::EncodedEndpointHeader => SessionSource::Token { header: header.to_ascii_lowercase() },
+            Strategy::SessionId => SessionSource::Id {
+                headers: sources.iter().map(|source| source.header.to_ascii_lowercase()).collect(),
+                ttl: Duration::from_secs(*ttl),
+            },
+        };
+        Ok(Self { source })
+    }
+
+    /// Whether the request's session is bound to `row`.
+    pub(super) fn is_bound(&self, row: &Candidate<'_>) -> bool {
+        match self.source {
+            SessionSource::Token { .. } => row.session.token,
+            SessionSource::Id { .. } => row.session.id,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn build(change: impl FnOnce(&mut SessionAffinityParameters)) -> Result<SessionSource, Invalid> {
+        let mut parameters = SessionAffinityParameters::default();
+        change(&mut parameters);
+        SessionAffinity::build(parameters).map(|affinity| affinity.source)
+    }
+
+    #[test]
+    fn the_defaults_are_llm_ds() {
+        assert_eq!(build(|_| {}).unwrap(), SessionSource::Token { header: "x-session-token".into() });
+        let id = build(|p| p.strategy = Strategy::SessionId).unwrap();
+        let (headers, ttl) = (vec!["x-session-id".to_owned()], Duration::from_secs(300));
+        assert_eq!(id, SessionSource::Id { headers, ttl });
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_refused_by_name() {
+        assert!(build(|p| p.encoded_endpoint_header_config.header.clear()).unwrap_err().contains("`header`"));
+        assert!(build(|p| p.session_id_config.sources.clear()).unwrap_err().contains("`sources`"));
+        assert!(build(|p| p.session_id_config.eviction_ttl_seconds = 0).unwrap_err().contains("evictionTtlSeconds"));
+        let attribute = |p: &mut SessionAffinityParameters| p.session_id_config.sources[0].attribute = Some("x".into());
+        assert!(build(attribute).unwrap_err().contains("not here yet"));
+    }
+}

@@ -1,0 +1,33 @@
+//! Which endpoint a request's session is bound to, and binding it.
+//!
+//! Must not know how plugins use it.
+
+use std::time::Duration;
+
+use crate::id::{SessionKey, Slot};
+use crate::request::InferenceRequest;
+use crate::scheduler::{Outbox, Scheduler};
+use crate::share::{Binding, Record};
+use crate::time::Timestamp;
+
+// === impl Scheduler: sessions ===
+
+impl Scheduler {
+    /// The slot of the endpoint that the request's session is bound to, while it is in the pool.
+    pub(super) fn bound(&self, request: &InferenceRequest, now: Timestamp) -> Option<Slot> {
+        self.fleet.named(self.sessions.find(request.session.id?, now)?)
+    }
+
+    /// From now on `session` is served by the endpoint in `slot`.
+    pub(super) fn bind(&mut self, session: SessionKey, slot: Slot, now: Timestamp, out: &mut Outbox) {
+        let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
+        if self.sessions.bind(session, endpoint, now) && self.settings.sharing {
+            out.say.push((Record::Bound(Binding { session, endpoint }), now));
+        }
+    }
+
+    /// A peer bound a session so long ago.
+    pub(super) fn heard_binding(&mut self, binding: Binding, age: Duration, now: Timestamp) {
+        self.sessions.heard(binding.session, binding.endpoint, age, now);
+    }
+}

@@ -1,0 +1,88 @@
+//! What the bindings promise.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const A: EndpointKey = EndpointKey(1);
+const B: EndpointKey = EndpointKey(2);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn sessions() -> Sessions {
+    Sessions::new(Duration::from_secs(8))
+}
+
+#[test]
+fn a_binding_lives_as_long_as_it_is_used_and_no_longer_than_its_time() {
+    let (mut sessions, one) = (sessions(), SessionKey(1));
+    sessions.bind(one, A, at(0));
+    assert_eq!(sessions.find(one, at(7_999)), Some(A));
+    assert_eq!(sessions.find(one, at(8_000)), None);
+    sessions.bind(one, A, at(7_000));
+    assert_eq!(sessions.find(one, at(14_999)), Some(A));
+    sessions.expire(at(15_000));
+    assert!(sessions.is_empty());
+}
+
+#[test]
+fn peers_are_told_what_is_new_and_now_and_then_what_is_used_on() {
+    let (mut sessions, one) = (sessions(), SessionKey(1));
+    assert!(sessions.bind(one, A, at(0)));
+    assert!(!sessions.bind(one, A, at(999)));
+    assert!(sessions.bind(one, A, at(1_000)), "an eighth of its life is over");
+    assert!(sessions.bind(one, B, at(1_001)), "it moved");
+    sessions.heard(one, A, Duration::from_millis(100), at(1_600));
+    assert!(!sessions.bind(one, A, at(1_700)), "a peer told it just now");
+}
+
+#[test]
+fn an_older_word_never_replaces_a_younger_one() {
+    let (mut sessions, one) = (sessions(), SessionKey(1));
+    sessions.bind(one, A, at(500));
+    sessions.heard(one, B, Duration::from_millis(200), at(600));
+    assert_eq!(sessions.find(one, at(600)), Some(A));
+    sessions.heard(one, B, Duration::from_millis(50), at(600));
+    assert_eq!(sessions.find(one, at(600)), Some(B));
+}
+
+#[test]
+fn one_that_was_born_a_moment_ago_tells_old_words_apart() {
+    let (mut sessions, one) = (sessions(), SessionKey(1));
+    sessions.heard(one, A, Duration::from_secs(5), at(10));
+    sessions.heard(one, B, Duration::from_secs(6), at(10));
+    assert_eq!(sessions.find(one, at(10)), Some(A));
+    sessions.heard(SessionKey(2), B, Duration::from_secs(9), at(10));
+    assert_eq!(sessions.find(SessionKey(2), at(10)), None, "it was over before");
+}
+
+#[test]
+fn beyond_the_bound_the_oldest_is_forgotten() {
+    let mut sessions = sessions();
+    (0..BINDINGS_MAX as u64 + 10).for_each(|n| assert!(sessions.bind(SessionKey(n), A, at(n / 100))));
+    assert_eq!((sessions.len(), sessions.by_age.len()), (BINDINGS_MAX, BINDINGS_MAX));
+    assert_eq!((sessions.find(SessionKey(9), at(1)), sessions.find(SessionKey(10), at(1))), (None, Some(A)));
+    let newest: Vec<u64> = sessions.newest(2, at(1_000)).iter().map(|(session, ..)| session.0).collect();
+    assert_eq!(newest, [BINDINGS_MAX as u64 + 8, BINDINGS_MAX as u64 + 9]);
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_hearing_does_not_matter(
+        words in proptest::collection::vec((0u64..6, 0u64..4, 0u64..2_000), 1..60),
+        seed in any::<u64>(),
+    ) {
+        let mut shuffled = words.clone();
+        shuffled.sort_by_key(|&(session, endpoint, used)| crate::chance::mix(seed ^ session ^ endpoint << 8 ^ used << 16));
+        let (mut one, mut other) = (sessions(), sessions());
+        for (held, words) in [(&mut one, words), (&mut other, shuffled)] {
+            for (session, endpoint, used) in words {
+                let age = Duration::from_millis(used);
+                held.heard(SessionKey(session), EndpointKey(endpoint), age, at(1_000));
+            }
+        }
+        prop_assert_eq!(one.newest(99, at(1_000)), other.newest(99, at(1_000)));
+    }
+}
