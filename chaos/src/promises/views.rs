@@ -2,14 +2,17 @@
 //!
 //! Must not know what a view is made of: two replicas that believe the same have the same digest. While requests come, each replica knows
 //! of its own first, so views are compared when no one asks. Where prefixes are is told once, and repeated to newcomers by peer streams as far
-//! as their history goes; so in that views must be equal where there are streams, among those who lived through it all.
+//! as their history goes. And a placement that did not come true takes back what another origin's placement of the same prompt says, or is
+//! overruled by it, as they are heard. So in prefixes views must be equal where there are streams, among those who lived through it all, if no request
+//! was broken off.
 
 use std::collections::BTreeMap;
 
 use murmuration::scheduler::BeliefDigest;
 
 use super::{Broken, HEALING, Kind, Promise, Scene, broken};
-use crate::chronicle::{Entry, Fact, Phase, Witness};
+use crate::chronicle::{Entry, Fact, Witness};
+use crate::plan::Fault;
 
 /// See [`Promise::meaning`].
 #[derive(Debug, Default)]
@@ -25,7 +28,7 @@ impl Promise for ViewsAreEqual {
     }
 
     fn meaning(&self) -> &'static str {
-        "2 s after the last request all living replicas believe the same of engines and load, and with streams those who never died of prefixes"
+        "2 s after the last request all living replicas believe the same of engines and load, and with streams if no request was broken off, those who never died of prefixes"
     }
 
     fn kind(&self) -> Kind {
@@ -37,8 +40,8 @@ impl Promise for ViewsAreEqual {
             (Fact::Gone, Witness::Replica(replica, _)) => {
                 self.digests.remove(&replica);
             }
-            (Fact::Looked(look), Witness::Replica(replica, life)) if scene.settled(Phase::Rest, HEALING) => {
-                let knows_all = life == 0 && scene.plan().town.peer_streams;
+            (Fact::Looked(look), Witness::Replica(replica, life)) if scene.rests(HEALING) => {
+                let knows_all = life == 0 && scene.plan().town.peer_streams && !scene.feels(scene.now(), breaks_off);
                 self.digests.insert(replica, (look.digest, knows_all));
             }
             _ => {}
@@ -58,6 +61,15 @@ impl Promise for ViewsAreEqual {
     }
 }
 
+/// Whether such a fault makes clients, gateways or engines break requests off.
+fn breaks_off(fault: &Fault) -> bool {
+    match fault {
+        Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Vanish { .. } => true,
+        Fault::EngineKill { .. } | Fault::Freeze { .. } | Fault::Kill { .. } => true,
+        _ => false,
+    }
+}
+
 /// The kinds of beliefs that differ.
 fn differences(one: &BeliefDigest, other: &BeliefDigest, prefixes: bool) -> Vec<&'static str> {
     let kinds = [
@@ -72,7 +84,7 @@ fn differences(one: &BeliefDigest, other: &BeliefDigest, prefixes: bool) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chronicle::Look;
+    use crate::chronicle::{Look, Phase};
     use crate::promises::testing::{Tale, well};
 
     fn believed(at: u64) -> Tale {

@@ -13,6 +13,9 @@ fn no_request_fails_and_the_cache_stays_warm() {
         let requests = told.requests(s(5.0, 11.0));
         assert!(requests.iter().all(|request| request.end == End::Served), "{requests:?}");
         let (during, otherwise) = (told.cached(s(2.0, 12.0)), calm(plan).cached(s(2.0, 12.0)));
-        assert!(otherwise > 0.3 && during >= 0.97 * otherwise, "cached {during:.3}, and {otherwise:.3} without restarts");
+        assert!(
+            otherwise > 0.3 && during >= 0.97 * otherwise,
+            "cached {during:.3}, and {otherwise:.3} without restarts"
+        );
     });
 }
