@@ -37,12 +37,18 @@ struct Ask {
 
 /// Whether something that began at `since` may be without an answer by this replica.
 pub(super) fn hindered(replica: usize, since: Duration, scene: &Scene) -> bool {
+    let span = scene.now().saturating_sub(since);
+    !scene.awake_for(replica, span.max(JOINING)) || unheard(replica, since, scene)
+}
+
+/// Whether the gateway and the replica may not have heard each other since `since`.
+pub(super) fn unheard(replica: usize, since: Duration, scene: &Scene) -> bool {
     let town = &scene.plan().town;
     let span = scene.now().saturating_sub(since);
     let way = |from: Place, to: Place| {
         from == Place::Gateway && (to == Place::Gateway || to.replicas(town).contains(&replica))
     };
-    !scene.awake_for(replica, span.max(JOINING)) || scene.way_struck(span + AFTERMATH, way)
+    scene.way_struck(span + AFTERMATH, way)
 }
 
 // === impl EveryAskGetsOneAnswer ===

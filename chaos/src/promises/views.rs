@@ -63,11 +63,9 @@ impl Promise for ViewsAreEqual {
 
 /// Whether such a fault makes clients, gateways or engines break requests off.
 fn breaks_off(fault: &Fault) -> bool {
-    match fault {
-        Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Vanish { .. } => true,
-        Fault::EngineKill { .. } | Fault::Freeze { .. } | Fault::Kill { .. } => true,
-        _ => false,
-    }
+    use Fault::{Cut, Delay, EngineKill, Freeze, Kill, Loss, Vanish};
+    let hinders = matches!(fault, Cut { .. } | Loss { .. } | Delay { .. } | Vanish { .. });
+    hinders || matches!(fault, EngineKill { .. } | Freeze { .. } | Kill { .. })
 }
 
 /// The kinds of beliefs that differ.
