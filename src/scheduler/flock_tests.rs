@@ -61,6 +61,18 @@ fn picked(out: &Outbox) -> EndpointId {
 }
 
 #[test]
+fn a_newcomer_does_not_take_a_reading_from_before_its_birth_for_as_young_as_itself() {
+    for (newcomer_millis, known) in [(5_000, true), (4_999, false)] {
+        let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
+        old.handle(report(0, 7), 1_000);
+        let batch = old.news(6_000).unwrap();
+        new.handle(Input::Heard(Box::new(batch)), newcomer_millis);
+        let age = new.endpoint(0, newcomer_millis).age;
+        assert_eq!(age, known.then_some(Duration::from_secs(5)));
+    }
+}
+
+#[test]
 fn what_one_dispatched_the_other_counts_and_a_prefix_that_one_placed_the_other_finds() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));

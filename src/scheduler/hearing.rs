@@ -70,6 +70,8 @@ impl Scheduler {
                     self.index.shorten(slot, &unplaced.anchors, usize::from(unplaced.kept));
                 }
             }
+            // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
+            Record::Load(_) if fact.age > now.since(Timestamp::ZERO) => {}
             Record::Load(word) => {
                 let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
                 let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);

@@ -4,9 +4,12 @@
 //! matter of construction: pages are packed by the records' own upper bounds, and what does not fit the budget is left
 //! to the streams, and counted.
 
+use std::collections::BTreeSet;
+
 use crate::chance::mix;
+use crate::fleet::trust::EXACT_AGE_MAX;
 use crate::share::codec;
-use crate::share::record::{Batch, Fact, Subject};
+use crate::share::record::{Batch, Fact, Record, Subject};
 use crate::share::speaker::Speaker;
 use crate::time::Timestamp;
 
@@ -52,6 +55,8 @@ struct Shelf {
     contents: Vec<u64>,
     /// The highest fact when the others were written.
     settled: u64,
+    /// What the others speak of.
+    told: BTreeSet<Subject>,
 }
 
 /// The open segment of the ring.
@@ -72,7 +77,8 @@ impl Pages {
         let mut pages = Vec::new();
         let shares = speaker.words(|subject| matches!(subject, Subject::InFlight(_)), now);
         self.left_out += self.in_flight.write('f', shares, &mut pages);
-        let loads = speaker.words(|subject| matches!(subject, Subject::Load(_)), now);
+        let mut loads = speaker.words(|subject| matches!(subject, Subject::Load(_)), now);
+        loads.facts.retain(counts);
         self.left_out += self.load.write('l', loads, &mut pages);
         self.placements(speaker, now, &mut pages);
         pages
@@ -115,12 +121,14 @@ impl Shelf {
         let empty = Batch { facts: Vec::new(), ..all.clone() };
         let is_new = |fact: &&Fact| fact.seq > self.settled;
         let news: usize = all.facts.iter().filter(is_new).map(|fact| codec::size_of(&fact.record)).sum();
-        if news <= NEWS_BYTES {
+        let subjects: BTreeSet<Subject> = all.facts.iter().filter_map(|fact| fact.record.subject()).collect();
+        let silent = self.told.iter().any(|subject| !subjects.contains(subject));
+        if news <= NEWS_BYTES && !silent {
             let facts = all.facts.iter().filter(is_new).cloned().collect();
             self.set(prefix, 0, Batch { facts, ..empty }, pages);
             return 0;
         }
-        self.settled = all.upto;
+        (self.settled, self.told) = (all.upto, subjects);
         let (packed, left_out) = pack(all.facts, codec::size_of_empty(&empty.origin));
         let mut packed = packed.into_iter();
         // The others first: whoever hears only the beginning must not take the news back.
@@ -144,6 +152,12 @@ impl Shelf {
             push(format!("{prefix}{number}"), &page, pages);
         }
     }
+}
+
+/// Whether a fact is worth a place. How long a page lies with others is told by nobody, so a reading that is no longer exact is taken out:
+/// whoever finds it much later would take it for as young as it was when it was written.
+fn counts(fact: &Fact) -> bool {
+    !matches!(fact.record, Record::Load(_)) || fact.age <= EXACT_AGE_MAX
 }
 
 /// Facts in as few pages as hold them, and how many found no room.

@@ -52,6 +52,26 @@ fn only_what_changed_is_set_again() {
 }
 
 #[test]
+fn a_reading_that_nobody_repeats_does_not_stay_young_for_those_who_come_later() {
+    let (mut speaker, mut pages, mut state) = (speaker(), Pages::default(), BTreeMap::new());
+    let mut write = |speaker: &Speaker, now| {
+        state.extend(pages.write(speaker, now).into_iter().map(|page| (page.key, page.bytes)));
+        state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts).map(|fact| fact.seq).collect()
+    };
+    // So many that they fill more than the page of news.
+    (0..40).for_each(|n| speaker.say(load(n, 4), Timestamp::ZERO));
+    speaker.say(Record::Unreachable(EndpointKey(9)), Timestamp::ZERO);
+    let all: Vec<u64> = write(&speaker, Timestamp::ZERO);
+    assert_eq!(all.len(), 41);
+    let edge = Timestamp::ZERO + EXACT_AGE_MAX;
+    speaker.say(load(7, 4), edge);
+    assert!(write(&speaker, edge).len() >= 41);
+    let mut left = write(&speaker, edge + std::time::Duration::from_millis(1));
+    left.sort_unstable();
+    assert_eq!(left, [41, 42], "who can't be reached stays so, and the one that was repeated is young");
+}
+
+#[test]
 fn placements_fill_one_segment_after_the_other_and_none_is_missing() {
     let (mut speaker, mut pages, mut state) = (speaker(), Pages::default(), BTreeMap::new());
     for n in 0..200 {

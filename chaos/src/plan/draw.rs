@@ -64,9 +64,13 @@ enum Kind {
     LargePrompts,
 }
 
+/// Requests a second that an engine can be asked in a burst.
+const REQUESTS_PER_ENGINE: f64 = 30.0;
+
 /// What a plan is drawn from.
 struct Draw {
     chance: Chance,
+    rate: f64,
     town: Town,
 }
 
@@ -76,10 +80,12 @@ impl Plan {
     /// The plan that belongs to `seed`.
     pub fn from_seed(seed: u64) -> Self {
         // Seeds are small neighbours; their plans shall not be.
-        let mut draw = Draw { chance: Chance::from_seed(mix(seed ^ 0x6d75_726d_7572)), town: Town::default() };
+        let mut draw =
+            Draw { chance: Chance::from_seed(mix(seed ^ 0x6d75_726d_7572)), rate: 1.0, town: Town::default() };
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| draw.chance.unit() < KIND_EXISTS).collect();
         draw.town = draw.town();
         let traffic = draw.traffic();
+        draw.rate = traffic.rate;
         let duration = Duration::from_secs(draw.between(6, 14));
         let mut plan = Self {
             name: format!("seed-{seed}"),
@@ -103,7 +109,7 @@ impl Plan {
     }
 }
 
-/// Whether two faults can't be one at a time: one replica does not die twice at once.
+/// Whether two faults can't be at one time: one replica does not die twice at once, and bursts don't multiply.
 fn exclude(one: &Strike, other: &Strike, town: &Town) -> bool {
     let life = |strike: &Strike| match &strike.fault {
         Fault::Kill { who, .. } | Fault::Freeze { who } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
@@ -111,6 +117,9 @@ fn exclude(one: &Strike, other: &Strike, town: &Town) -> bool {
         }
         _ => Vec::new(),
     };
+    if [one, other].iter().all(|strike| matches!(strike.fault, Fault::Burst { .. })) {
+        return true;
+    }
     let (of_one, of_other) = (life(one), life(other));
     // A replica needs a moment of its own between two lives.
     let apart = Duration::from_secs(1);
@@ -230,7 +239,11 @@ impl Draw {
                 let says = self.one(&[Discovery::Flap, Discovery::Old, Discovery::Empty, Discovery::Silent]);
                 Fault::Discovery { says }
             }
-            Kind::Burst => Fault::Burst { factor: self.one(&[2.0, 4.0, 8.0]) },
+            Kind::Burst => {
+                // What engines can't work off in the rest of a run shows nothing but that they can't.
+                let most = (REQUESTS_PER_ENGINE * self.town.engines as f64 / self.rate).max(1.5);
+                Fault::Burst { factor: f64::min(self.one(&[2.0, 4.0, 8.0]), most) }
+            }
             Kind::HotPrefix => Fault::HotPrefix { share: self.one(&[0.3, 0.7, 1.0]) },
             Kind::Vanish => Fault::Vanish { share: self.one(&[0.05, 0.3]) },
             Kind::LargePrompts => Fault::LargePrompts { share: self.one(&[0.005, 0.02]), bytes: 1 << 20 },

@@ -1,7 +1,7 @@
 //! `every_ask_gets_one_answer`.
 //!
 //! Must not know what a good answer is. What is legal: a try without an answer, if its replica was dead, frozen, leaving or younger than
-//! [`JOINING`], or if its way from the gateway was struck; a request without an answer, if that was so of as many replicas as are tried.
+//! [`JOINING`], or if its way from the gateway was struck, or had been shortly before; a request without an answer, if that was so of as many replicas as are tried.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::plan::Place;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Replicas that the gateway tries before it gives a request up.
 const TRIES: u32 = 3;
+/// For how long a connection may not notice that its way is whole again.
+const AFTERMATH: Duration = Duration::from_secs(2);
 /// For how long a replica that has been started may not answer yet.
 pub(super) const JOINING: Duration = Duration::from_secs(5);
 
@@ -35,12 +37,18 @@ struct Ask {
 
 /// Whether something that began at `since` may be without an answer by this replica.
 pub(super) fn hindered(replica: usize, since: Duration, scene: &Scene) -> bool {
+    let span = scene.now().saturating_sub(since);
+    !scene.awake_for(replica, span.max(JOINING)) || unheard(replica, since, scene)
+}
+
+/// Whether the gateway and the replica may not have heard each other since `since`.
+pub(super) fn unheard(replica: usize, since: Duration, scene: &Scene) -> bool {
     let town = &scene.plan().town;
     let span = scene.now().saturating_sub(since);
     let way = |from: Place, to: Place| {
         from == Place::Gateway && (to == Place::Gateway || to.replicas(town).contains(&replica))
     };
-    !scene.awake_for(replica, span.max(JOINING)) || scene.way_struck(span, way)
+    scene.way_struck(span + AFTERMATH, way)
 }
 
 // === impl EveryAskGetsOneAnswer ===

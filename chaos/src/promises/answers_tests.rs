@@ -79,17 +79,17 @@ fn a_request_is_given_up_only_after_all_its_tries() {
 }
 
 #[test]
-fn a_way_that_is_cut_excuses_until_it_has_been_whole_for_the_whole_try() {
+fn a_way_that_was_cut_excuses_tries_until_two_seconds_after() {
     let cut = Fault::Cut { from: Place::Gateway, to: Place::Replica(0), one_way: false };
     let mut tale = grown(vec![cut]);
     tale.world(Fact::Struck(0));
     tale.at(11_000).world(Fact::Lifted(0));
-    tale.ask(1, 0, 0);
-    tale.at(12_000).client(unanswered(1, 0));
+    tale.at(13_000).ask(1, 0, 0);
+    tale.at(14_000).client(unanswered(1, 0));
     tale.client(done(1, End::Vanished));
     assert_eq!(judged(&tale), Ok(()));
-    tale.at(12_001).ask(2, 0, 0);
-    tale.at(12_002).client(unanswered(2, 0));
+    tale.at(14_001).ask(2, 0, 0);
+    tale.at(14_002).client(unanswered(2, 0));
     tale.breaks(EveryAskGetsOneAnswer::default(), "did not answer request 2");
 }
 

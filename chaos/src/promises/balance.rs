@@ -10,7 +10,7 @@ use murmuration::id::Ticket;
 use murmuration::scheduler::FleetSummary;
 
 use super::{Broken, Promise, Scene, broken};
-use crate::chronicle::{Entry, Fact, Phase, Witness};
+use crate::chronicle::{Entry, Fact, Witness};
 
 /// How long after the end of the last answer a ticket may be open: engines' reports must have shown that it is over.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ fn sums(replica: usize, fleet: &FleetSummary, scene: &Scene) -> Result<(), Broke
     if in_flight > tickets.open {
         return broken!("replica-{replica} has {in_flight} requests in flight for {} open tickets", tickets.open);
     }
-    if scene.phase() == Phase::Rest && scene.settled(Phase::Rest, SETTLING) && tickets.open > 0 {
+    if scene.rests(SETTLING) && tickets.open > 0 {
         return broken!("replica-{replica} is at rest with {} open tickets", tickets.open);
     }
     Ok(())
@@ -73,6 +73,7 @@ mod tests {
     use murmuration::scheduler::Balance;
 
     use super::*;
+    use crate::chronicle::Phase;
     use crate::promises::testing::{Tale, closed, decided, open, well};
 
     fn looked(at: u64, tickets: Balance, in_flight: u32) -> Tale {

@@ -1,11 +1,12 @@
 //! `prefix_claims_are_honest`.
 //!
-//! Must not know the index. A replica can't know what an engine evicted or forgot in a restart, so a claim is judged only of engines that
-//! have lived through the whole run, and all claims together: they may be too high by the stated error.
+//! Must not know the index. A replica can't know what an engine forgot in a restart, so a claim is judged only of engines that have lived
+//! through the whole run. Nor can one that leaves the response path (`leave`) know that a request never came to its engine, so there
+//! claims are judged only if none can have been lost on its way. All claims are judged together: they may be too high by the stated error.
 
 use super::{Broken, Promise, Scene, broken, names};
 use crate::chronicle::{Entry, Fact, Phase};
-use crate::plan::Fault;
+use crate::plan::{Fault, ResponsePath};
 
 /// Claims that are needed for a judgement.
 const CLAIMS_MIN: u64 = 8;
@@ -30,7 +31,7 @@ impl Promise for PrefixClaimsAreHonest {
     }
 
     fn meaning(&self) -> &'static str {
-        "after the storm, blocks that replicas believe engines to hold are really held, but for 10 %"
+        "after the storm, blocks that replicas believe engines to hold are really held, but for 10 % and what they can't know"
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -63,11 +64,14 @@ impl Promise for PrefixClaimsAreHonest {
     }
 }
 
-/// Whether the engine was ever killed, or could not be told apart from one that was.
+/// Whether replicas can't know what became of requests that they sent to the engine.
 fn may_have_forgotten(engine: usize, scene: &Scene) -> bool {
     let town = &scene.plan().town;
+    let leaves = town.response_path == ResponsePath::Leave;
     scene.feels(scene.now(), |fault| match fault {
         Fault::EngineKill { who } => who.engines(town).contains(&engine),
+        Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Freeze { .. } => leaves,
+        Fault::Kill { .. } | Fault::Drain { .. } | Fault::Upgrade { .. } | Fault::Vanish { .. } => leaves,
         _ => false,
     })
 }
@@ -103,6 +107,11 @@ mod tests {
     fn an_engine_that_was_killed_has_an_excuse_for_its_replicas() {
         let killed = |who| vec![Fault::EngineKill { who: Place::Engine(who) }];
         assert_eq!(claimed(90, 0, killed(2)).judged(PrefixClaimsAreHonest::default()), Ok(()));
+        let lossy = || vec![Fault::Vanish { share: 0.1 }];
+        let mut left = claimed(90, 0, lossy());
+        left.plan.town.response_path = ResponsePath::Leave;
+        assert_eq!(left.judged(PrefixClaimsAreHonest::default()), Ok(()));
+        claimed(90, 0, lossy()).breaks(PrefixClaimsAreHonest::default(), "where engines hold 8");
         claimed(90, 0, killed(1)).breaks(PrefixClaimsAreHonest::default(), "where engines hold 8");
     }
 }

@@ -1,11 +1,12 @@
 //! `only_the_dead_cut_answers`.
 //!
-//! Must not know ext-proc. Where replicas leave once they have answered (`leave`), nobody's death cuts an answer.
+//! Must not know ext-proc. Where replicas leave once they have answered (`leave`), nobody's death cuts an answer; but that they leave must
+//! still get through.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answers::hindered;
+use super::answers::{hindered, unheard};
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{End, Entry, Fact};
 use crate::plan::ResponsePath;
@@ -24,7 +25,7 @@ impl Promise for OnlyTheDeadCutAnswers {
     }
 
     fn meaning(&self) -> &'static str {
-        "an answer is cut only where replicas see answers, and only if the one that saw it died or could not be reached"
+        "an answer is cut only if the replica that saw it died or could not be reached, and where replicas leave only if it could not be"
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -35,7 +36,9 @@ impl Promise for OnlyTheDeadCutAnswers {
             }
             Fact::Done { request, end, .. } => match self.sent.remove(request) {
                 _ if *end != End::Cut => Ok(()),
-                _ if scene.plan().town.response_path == ResponsePath::Leave => {
+                Some((replica, at))
+                    if scene.plan().town.response_path == ResponsePath::Leave && !unheard(replica, at, scene) =>
+                {
                     broken!("the answer to request {request} was cut, though no replica sees answers")
                 }
                 Some((replica, at)) if !hindered(replica, at, scene) => {

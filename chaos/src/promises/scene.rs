@@ -3,6 +3,7 @@
 //!
 //! Must not know any promise.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::chronicle::{Entry, Fact, Phase, Witness};
@@ -17,6 +18,9 @@ pub struct Scene {
     phase_since: Duration,
     /// When the town had come up and faults could begin.
     storm_since: Option<Duration>,
+    /// Requests that are not over, and when the last one was.
+    open: BTreeSet<u64>,
+    last_done: Duration,
     strikes: Vec<Span>,
     lives: Vec<Life>,
 }
@@ -47,6 +51,8 @@ impl Scene {
             phase: Phase::Warming,
             phase_since: Duration::ZERO,
             storm_since: None,
+            open: BTreeSet::new(),
+            last_done: Duration::ZERO,
             strikes: vec![Span::default(); plan.faults.len()],
             lives: vec![Life::default(); plan.town.replicas],
         }
@@ -61,6 +67,13 @@ impl Scene {
                 if *phase == Phase::Storm {
                     self.storm_since = Some(entry.at);
                 }
+            }
+            (Fact::Asked { request, .. }, _) => {
+                self.open.insert(*request);
+            }
+            (Fact::Done { request, .. }, _) => {
+                self.open.remove(request);
+                self.last_done = entry.at;
             }
             (Fact::Struck(index), _) => {
                 if let Some(span) = self.strikes.get_mut(*index) {
@@ -109,6 +122,12 @@ impl Scene {
     /// Whether the phase is at least this one and has lasted for `settled`, or is a later one.
     pub fn settled(&self, phase: Phase, settled: Duration) -> bool {
         self.phase > phase || self.phase == phase && self.now >= self.phase_since + settled
+    }
+
+    /// Whether nobody has asked, and no answer has been on its way, for `span` at the end of a run.
+    pub fn rests(&self, span: Duration) -> bool {
+        let since = self.phase_since.max(self.last_done);
+        self.phase == Phase::Rest && self.open.is_empty() && self.now >= since + span
     }
 
     /// The replicas that live now.

@@ -49,3 +49,15 @@ fn a_phase_settles_after_its_time_and_never_unsettles() {
     tale.phase(7_001, Phase::Healed);
     assert!(scene(&tale).settled(Phase::Healing, ms(2_000)) && !scene(&tale).settled(Phase::Healed, ms(2_000)));
 }
+
+#[test]
+fn a_town_rests_once_the_last_answer_is_over() {
+    let mut tale = Tale::calm();
+    tale.at(9_000).ask(1, 0, 0);
+    tale.phase(10_000, Phase::Rest).at(15_000).by(0, Fact::Born);
+    assert!(!scene(&tale).rests(ms(0)));
+    let end = crate::chronicle::End::Served;
+    tale.client(Fact::Done { request: 1, end, first_token: None, prompt: (0, 0) });
+    tale.at(16_000).by(0, Fact::Born);
+    assert!(scene(&tale).rests(ms(1_000)) && !scene(&tale).rests(ms(1_001)));
+}

@@ -1,19 +1,23 @@
 //! `views_are_equal`.
 //!
 //! Must not know what a view is made of: two replicas that believe the same have the same digest. While requests come, each replica knows
-//! of its own first, so views are compared when no one asks.
+//! of its own first, so views are compared when no one asks. Where prefixes are is told once, and repeated to newcomers by peer streams as far
+//! as their history goes. And a placement that did not come true takes back what another origin's placement of the same prompt says, or is
+//! overruled by it, as they are heard. So in prefixes views must be equal where there are streams, among those who lived through it all, if no request
+//! was broken off.
 
 use std::collections::BTreeMap;
 
 use murmuration::scheduler::BeliefDigest;
 
 use super::{Broken, HEALING, Kind, Promise, Scene, broken};
-use crate::chronicle::{Entry, Fact, Phase, Witness};
+use crate::chronicle::{Entry, Fact, Witness};
+use crate::plan::Fault;
 
 /// See [`Promise::meaning`].
 #[derive(Debug, Default)]
 pub(super) struct ViewsAreEqual {
-    digests: BTreeMap<usize, BeliefDigest>,
+    digests: BTreeMap<usize, (BeliefDigest, bool)>,
 }
 
 // === impl ViewsAreEqual ===
@@ -24,7 +28,7 @@ impl Promise for ViewsAreEqual {
     }
 
     fn meaning(&self) -> &'static str {
-        "2 s after the last request all living replicas believe the same"
+        "2 s after the last request all living replicas believe the same of engines and load, and with streams if no request was broken off, those who never died of prefixes"
     }
 
     fn kind(&self) -> Kind {
@@ -36,8 +40,9 @@ impl Promise for ViewsAreEqual {
             (Fact::Gone, Witness::Replica(replica, _)) => {
                 self.digests.remove(&replica);
             }
-            (Fact::Looked(look), Witness::Replica(replica, _)) if scene.settled(Phase::Rest, HEALING) => {
-                self.digests.insert(replica, look.digest);
+            (Fact::Looked(look), Witness::Replica(replica, life)) if scene.rests(HEALING) => {
+                let knows_all = life == 0 && scene.plan().town.peer_streams && !scene.feels(scene.now(), breaks_off);
+                self.digests.insert(replica, (look.digest, knows_all));
             }
             _ => {}
         }
@@ -45,32 +50,39 @@ impl Promise for ViewsAreEqual {
     }
 
     fn end(&mut self, _scene: &Scene) -> Result<(), Broken> {
-        let mut digests = self.digests.iter();
-        let Some((first, digest)) = digests.next() else { return Ok(()) };
-        match digests.find(|(_, other)| *other != digest) {
-            Some((other, theirs)) => {
-                broken!("replica-{first} and replica-{other} differ in {}", differences(digest, theirs).join(", "))
+        let pairs = self.digests.iter().flat_map(|one| self.digests.range(one.0 + 1..).map(move |other| (one, other)));
+        for ((first, (one, knows_all)), (second, (other, knows_all_too))) in pairs {
+            let differences = differences(one, other, *knows_all && *knows_all_too);
+            if !differences.is_empty() {
+                return broken!("replica-{first} and replica-{second} differ in {}", differences.join(", "));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }
 
+/// Whether such a fault makes clients, gateways or engines break requests off.
+fn breaks_off(fault: &Fault) -> bool {
+    use Fault::{Cut, Delay, EngineKill, Freeze, Kill, Loss, Vanish};
+    let hinders = matches!(fault, Cut { .. } | Loss { .. } | Delay { .. } | Vanish { .. });
+    hinders || matches!(fault, EngineKill { .. } | Freeze { .. } | Kill { .. })
+}
+
 /// The kinds of beliefs that differ.
-fn differences(one: &BeliefDigest, other: &BeliefDigest) -> Vec<&'static str> {
+fn differences(one: &BeliefDigest, other: &BeliefDigest, prefixes: bool) -> Vec<&'static str> {
     let kinds = [
-        ("endpoints", one.endpoints, other.endpoints),
-        ("reports", one.reports, other.reports),
-        ("shares", one.shares, other.shares),
-        ("prefixes", one.prefixes, other.prefixes),
+        ("endpoints", one.endpoints != other.endpoints),
+        ("reports", one.reports != other.reports),
+        ("shares", one.shares != other.shares),
+        ("prefixes", prefixes && one.prefixes != other.prefixes),
     ];
-    kinds.into_iter().filter(|(_, one, other)| one != other).map(|(kind, _, _)| kind).collect()
+    kinds.into_iter().filter(|(_, differs)| *differs).map(|(kind, _)| kind).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chronicle::Look;
+    use crate::chronicle::{Look, Phase};
     use crate::promises::testing::{Tale, well};
 
     fn believed(at: u64) -> Tale {
@@ -94,5 +106,17 @@ mod tests {
         let mut tale = believed(12_000);
         tale.by(1, Fact::Gone);
         assert_eq!(tale.judged(ViewsAreEqual::default()), Ok(()));
+    }
+
+    #[test]
+    fn a_newcomer_may_know_less_of_prefixes() {
+        for (life, right) in [(0, false), (1, true)] {
+            let mut tale = Tale::calm();
+            tale.phase(10_000, Phase::Rest).at(12_000).look(0, well(0));
+            let digest = BeliefDigest { prefixes: 8, ..well(1).digest };
+            let fact = Fact::Looked(Box::new(Look { digest, ..well(1) }));
+            tale.entries.push(Entry { at: std::time::Duration::from_secs(12), by: Witness::Replica(1, life), fact });
+            assert_eq!(tale.judged(ViewsAreEqual::default()).is_ok(), right);
+        }
     }
 }
