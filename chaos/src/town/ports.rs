@@ -4,6 +4,7 @@
 //! replica that is killed finds its port free when it comes back.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::TownError;
 
@@ -11,6 +12,11 @@ use super::TownError;
 const FIRST: u16 = 12_000;
 /// The last one; Linux takes ports of outgoing connections from 32,768 up.
 const LAST: u16 = 32_000;
+
+/// How far apart the towns of one process begin.
+const APART: u32 = 6_151;
+/// Towns that this process began.
+static TOWNS: AtomicU32 = AtomicU32::new(0);
 
 /// Hands out ports, none of them twice.
 #[derive(Debug)]
@@ -22,11 +28,16 @@ pub(super) struct Ports {
 // === impl Ports ===
 
 impl Ports {
-    /// Begins at a place that differs between towns, so that two that start together seldom want the same port.
-    pub(super) fn new(seed: u32) -> Self {
-        let span = u32::from(LAST - FIRST);
+    /// Begins at a place that differs between towns, of this process and of others, so that two that start together
+    /// seldom want the same port.
+    pub(super) fn of_a_new_town() -> Self {
         // A stride that spreads neighbouring process ids over the range.
-        Self { next: FIRST + (seed.wrapping_mul(157) % span) as u16, tried: 0 }
+        let process = std::process::id().wrapping_mul(157);
+        Self::from(process.wrapping_add(TOWNS.fetch_add(1, Ordering::Relaxed).wrapping_mul(APART)))
+    }
+
+    fn from(seed: u32) -> Self {
+        Self { next: FIRST + (seed % u32::from(LAST - FIRST)) as u16, tried: 0 }
     }
 
     /// An address on loopback that nobody listens on.
@@ -67,12 +78,18 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice_or_taken_from_its_owner() {
-        let first = Ports::new(7).free().unwrap();
+        let first = Ports::from(7).free().unwrap();
         let _owner = TcpListener::bind(first).unwrap();
-        let mut ports = Ports::new(7);
+        let mut ports = Ports::from(7);
         let given: BTreeSet<SocketAddr> = (0..50).map(|_| ports.free().unwrap()).collect();
         assert_eq!(given.len(), 50);
         assert!(!given.contains(&first));
+    }
+
+    #[test]
+    fn towns_of_one_process_begin_far_apart() {
+        let begins = [Ports::of_a_new_town().next, Ports::of_a_new_town().next];
+        assert!(begins[0].abs_diff(begins[1]) > 1_000, "{begins:?}");
     }
 
     #[test]
@@ -86,7 +103,7 @@ mod tests {
     fn a_port_that_was_asked_for_and_is_taken_is_an_error_with_a_cure() {
         let owner = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = owner.local_addr().unwrap().port();
-        let told = Ports::new(1).this_or_free(port).unwrap_err().to_string();
+        let told = Ports::from(1).this_or_free(port).unwrap_err().to_string();
         assert!(told.contains("--port 0") && told.contains(&port.to_string()), "{told}");
     }
 }

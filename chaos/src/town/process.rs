@@ -19,6 +19,8 @@ use super::TownError;
 const FAREWELL_MAX: Duration = Duration::from_secs(8);
 /// Lines of a log that an error shows.
 const LOG_LINES_SHOWN: usize = 12;
+/// The most characters that are shown of each.
+const LOG_LINE_SHOWN: usize = 300;
 
 /// Runs a command that knows nothing of our pipe (Envoy) and ends it when the pipe ends: with SIGTERM, and after five
 /// seconds with SIGKILL. `$@` is the command; its end, of its own accord, ends all.
@@ -161,9 +163,16 @@ impl Process {
     fn ended(&self, status: String) -> TownError {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let last: Vec<String> =
-            lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].iter().map(|line| format!("  {line}")).collect();
+        let last: Vec<String> = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].iter().map(shortened).collect();
         TownError::Ended { name: self.name.clone(), status, log: self.log.clone(), last: last.join("\n") }
+    }
+}
+
+/// A line of a log as it is shown: a replica tells its whole configuration in one.
+fn shortened(line: &&str) -> String {
+    match line.char_indices().nth(LOG_LINE_SHOWN) {
+        Some((end, _)) => format!("  {} (and so on)", &line[..end]),
+        None => format!("  {line}"),
     }
 }
 

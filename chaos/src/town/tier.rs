@@ -72,7 +72,7 @@ impl Town {
     pub async fn start(args: &Args, tell: &mut (dyn FnMut(&str) + Send)) -> Result<Self, TownError> {
         let program = itself::program(args.program.as_deref())?;
         let ground = Ground::prepare(args.dir.as_deref())?;
-        let mut ports = Ports::new(std::process::id());
+        let mut ports = Ports::of_a_new_town();
         // What people get wrong is told before anything is fetched or started.
         let public = ports.this_or_free(args.port.unwrap_or(if args.check { 0 } else { PORT }))?;
         let endpoints = ground.run.join("endpoints.json");
