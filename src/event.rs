@@ -105,8 +105,8 @@ pub enum Event {
         facts: usize,
         /// Bytes that they took on the lane.
         bytes: usize,
-        /// The age of the youngest one when its origin handed it to the lane.
-        age: Duration,
+        /// The age of the youngest one when its origin handed it to the lane; `None` for what has none (history).
+        age: Option<Duration>,
     },
     /// What a peer said was not taken in: `past-life`, `too-many-peers`, `malformed`, `too-new`, `unsealed`.
     PeerIgnored {

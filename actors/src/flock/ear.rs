@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::ReplicaId;
-use murmuration::share::Record;
 use murmuration::share::codec::{self, CodecError};
+use murmuration::share::{Fact, Record};
 
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
@@ -77,7 +77,7 @@ impl Ear {
         if batch.origin != *from || batch.origin == self.me {
             return self.ignore(from, "not-the-origin");
         }
-        let age = batch.facts.iter().map(|fact| fact.age).min().unwrap_or_default();
+        let age = batch.facts.iter().filter(|fact| fact.seq != Fact::HISTORY).map(|fact| fact.age).min();
         let (facts, upto) = (batch.facts.len(), batch.upto);
         let peer = from.clone();
         self.telemetry.record(&Event::Heard { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });

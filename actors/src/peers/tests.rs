@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
 use murmuration::share::speaker::HISTORY_AGE;
-use murmuration::share::{Batch, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::share::{Batch, Fact, Member, Placement, Record, ReplicaCard, Share};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::net::TcpListener;

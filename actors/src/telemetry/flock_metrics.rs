@@ -73,7 +73,7 @@ impl FlockMetrics {
             Event::Heard { lane, facts, bytes, age, .. } => {
                 self.facts.with_label_values(&[lane]).inc_by(*facts as f64);
                 self.bytes.with_label_values(&[lane, "received"]).inc_by(*bytes as f64);
-                if *facts > 0 {
+                if let Some(age) = age {
                     self.ages.with_label_values(&[lane]).observe(age.as_secs_f64());
                 }
             }

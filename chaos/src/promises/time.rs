@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::share::speaker::HISTORY_AGE;
 
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Look};
@@ -44,8 +43,7 @@ impl Promise for TimeOnlyAdvances {
         };
         match &entry.fact {
             Fact::Looked(look) => ages(look).try_for_each(|age| check("an age", age)),
-            // History has no age; what it is told with instead is no time that has passed.
-            Fact::Told(Event::Heard { age, .. }) if *age != HISTORY_AGE => check("the age of a word", *age),
+            Fact::Told(Event::Heard { age: Some(age), .. }) => check("the age of a word", *age),
             Fact::Told(Event::Scraped { took, .. }) => check("the time of a scrape", *took),
             Fact::Told(Event::RequestFinished(life)) => check("a request's duration", life.duration),
             Fact::Done { first_token: Some(after), .. } => check("the time to the first token", *after),
@@ -77,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn history_has_no_age() {
-        for (age, right) in [(HISTORY_AGE, true), (HISTORY_AGE - ms(1), false)] {
+    fn history_has_no_age_and_a_word_is_no_older_than_the_world() {
+        for (age, right) in [(None, true), (Some(ms(3_600_000)), false)] {
             let mut tale = Tale::calm();
             let peer = crate::promises::testing::replica(1);
             tale.told(0, Event::Heard { peer, lane: "stream", facts: 1, bytes: 1, age });

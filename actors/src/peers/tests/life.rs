@@ -116,6 +116,17 @@ async fn a_member_that_is_gone_is_not_followed_any_more() {
     assert!(hearer.batches().iter().any(|batch| (batch.after, batch.upto) == (0, 1)), "heard from the beginning");
 }
 
+/// The batches whose facts have an age; history has none.
+fn dated(hearer: &Hearer) -> usize {
+    hearer.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq != Fact::HISTORY)).count()
+}
+
+/// The ages that the metrics count: all of them, and those that are no hour.
+fn aged(hearer: &Hearer) -> (usize, usize) {
+    let upto = |le: &str| counted(&hearer.telemetry, "murmuration_peer_fact_age_seconds_bucket", le) as usize;
+    (upto("le=\"+Inf\""), upto("le=\"16.384\""))
+}
+
 /// Whoever was lost and comes back in the same life was apart: both may have heard of others who died meanwhile.
 #[tokio::test]
 async fn a_peer_that_was_apart_is_asked_for_history_and_one_that_was_dead_is_not() {
@@ -129,6 +140,7 @@ async fn a_peer_that_was_apart_is_asked_for_history_and_one_that_was_dead_is_not
     eventually(|| hearer.stream().is_none()).await;
     hearer.roster.send_replace(vec![told.member()]);
     eventually(|| histories() == 1).await;
+    eventually(|| aged(&hearer) == (dated(&hearer), dated(&hearer))).await;
     hearer.roster.send_replace(Vec::new());
     eventually(|| hearer.stream().is_none()).await;
     let new = Told::starts(voice(2)).await;
