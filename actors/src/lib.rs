@@ -16,6 +16,7 @@ pub mod gossip;
 mod handshakes;
 pub mod peers;
 pub mod pool;
+mod pulse;
 pub mod replica;
 pub mod scheduler;
 pub mod telemetry;

@@ -54,8 +54,8 @@ impl Gossip {
         let mut others = JoinSet::new();
         let envelope = sealed(&settings, &ear, &mut others).await?;
         let address = settings.socket.local_addr().map_err(|error| GossipError::Socket(error.to_string()))?;
-        let config = server::config(&settings);
-        let transport = SealedTransport::new(settings.socket, envelope, ear.clone());
+        let (config, interval) = (server::config(&settings), settings.interval);
+        let transport = SealedTransport::new(settings.socket, envelope, interval, ear.clone());
         let changed = Arc::new(Notify::new());
         let server = Arc::new(Server::start(config, card_text, transport, changed.clone()).await?);
 
@@ -64,7 +64,6 @@ impl Gossip {
         let (roster_changes, roster) = watch::channel(Roster::new());
         let (leaving, leave) = watch::channel(false);
         let forget = Arc::new(AtomicBool::new(false));
-        let interval = settings.interval;
         let mut rounds = JoinSet::new();
         let round = Rounds {
             server: server.clone(),

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
 use murmuration::id::ReplicaId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::envelope::Envelope;
 use super::parts::{Cutter, Joiner};
 use crate::flock::{Ear, Lane};
+use crate::pulse::Pulse;
 use crate::world::Datagrams;
 
 /// Bytes of a datagram at most, and one more than can come.
@@ -22,10 +23,15 @@ const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// How long receiving pauses after the socket failed, so that a broken one does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
+/// For how long a replica that stood still hears no gossip: what waited in its socket is read at once, and would seem as
+/// young as if it had just been said. The next round says it again.
+const DEAF: Duration = Duration::from_millis(10);
+
 /// Opens the one socket that it was given.
 pub(super) struct SealedTransport {
     socket: Mutex<Option<Box<dyn Datagrams>>>,
     envelope: Arc<Envelope>,
+    interval: Duration,
     ear: Ear,
 }
 
@@ -35,15 +41,18 @@ struct SealedSocket {
     cutter: Cutter,
     joiner: Joiner,
     datagram: Box<[u8]>,
+    /// chitchat asks for a message at least once in each of its intervals.
+    pulse: Pulse,
+    deaf_until: Option<Instant>,
     ear: Ear,
 }
 
 // === impl SealedTransport ===
 
 impl SealedTransport {
-    /// A transport over `socket`; what goes wrong is told to `ear`.
-    pub(super) fn new(socket: Box<dyn Datagrams>, envelope: Arc<Envelope>, ear: Ear) -> Self {
-        Self { socket: Mutex::new(Some(socket)), envelope, ear }
+    /// A transport over `socket`, for a chitchat of this `interval`; what goes wrong is told to `ear`.
+    pub(super) fn new(socket: Box<dyn Datagrams>, envelope: Arc<Envelope>, interval: Duration, ear: Ear) -> Self {
+        Self { socket: Mutex::new(Some(socket)), envelope, interval, ear }
     }
 }
 
@@ -58,6 +67,8 @@ impl Transport for SealedTransport {
             cutter: Cutter::default(),
             joiner: Joiner::default(),
             datagram: vec![0; DATAGRAM_BYTES_MAX].into(),
+            pulse: Pulse::each(self.interval),
+            deaf_until: None,
             ear: self.ear.clone(),
         }))
     }
@@ -79,6 +90,16 @@ impl SealedSocket {
             },
             Err(()) => self.drop_it("malformed"),
         }
+    }
+
+    /// Whether this replica stood still until now, or until just now.
+    fn is_deaf(&mut self) -> bool {
+        let now = Instant::now();
+        if self.pulse.missed() {
+            self.deaf_until = Some(now + DEAF);
+        }
+        self.pulse.rest();
+        self.deaf_until.is_some_and(|until| now < until)
     }
 
     /// Nobody is named: the address of a datagram proves nothing, and would fill the log's memory.
@@ -108,8 +129,10 @@ impl Socket for SealedSocket {
 
     /// Can be dropped at any await without losing more than a datagram.
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        let _ = self.is_deaf();
         loop {
             match self.socket.recv_from(&mut self.datagram).await {
+                Ok(_) if self.is_deaf() => {}
                 Ok((length, from)) => {
                     if let Some(message) = self.read(from, length) {
                         return Ok((from, message));
@@ -121,5 +144,47 @@ impl Socket for SealedSocket {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::net::UdpSocket;
+    use tokio::time::{advance, pause, resume, timeout};
+
+    use super::*;
+    use crate::scheduler::SchedulerHandle;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::span::Tracer;
+
+    async fn opened(socket: UdpSocket) -> Box<dyn Socket> {
+        let (_, scheduler) = SchedulerHandle::unborn(Duration::from_secs(1));
+        let ear = Ear::new(ReplicaId("a".into()), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
+        let (interval, at) = (Duration::from_millis(50), socket.local_addr().unwrap());
+        SealedTransport::new(Box::new(socket), Arc::new(Envelope::new("tier", None)), interval, ear)
+            .open(at)
+            .await
+            .unwrap()
+    }
+
+    async fn hears(socket: &mut Box<dyn Socket>) -> bool {
+        timeout(Duration::from_millis(200), socket.recv()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_waited_while_the_replica_stood_still_is_not_heard_and_the_next_word_is() {
+        let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
+        let to = a.local_addr().unwrap();
+        let (mut a, mut b) = (opened(a).await, opened(b).await);
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        assert!(hears(&mut a).await);
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        pause();
+        advance(Duration::from_secs(3)).await;
+        resume();
+        assert!(!hears(&mut a).await);
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        assert!(hears(&mut a).await);
     }
 }

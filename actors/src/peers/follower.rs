@@ -23,6 +23,7 @@ use super::follow::Listening;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::flock::{Ear, Lane};
+use crate::pulse::Pulse;
 use crate::world::Network;
 
 /// Refused batches in a row after which a peer is left alone.
@@ -33,6 +34,8 @@ const LEFT_ALONE: Duration = Duration::from_secs(10);
 const GAP_PATIENCE: Duration = Duration::from_millis(500);
 /// A stream that held for so long was a good one: the next pause is short again.
 const SETTLED: Duration = Duration::from_secs(2);
+/// How often a follower that hears nothing looks whether this replica stood still.
+const BEAT: Duration = Duration::from_millis(200);
 
 /// The follower.
 pub(super) struct Follower {
@@ -173,6 +176,7 @@ impl Follower {
         // A receiver for the loop, so that the borrow of self is free for what is heard.
         let (mut members, mut rehear) = (self.member.clone(), self.rehear.clone());
         let (mut behind, mut torn) = (self.is_behind(), false);
+        let mut pulse = Pulse::each(BEAT);
         loop {
             tokio::select! {
                 biased;
@@ -193,7 +197,15 @@ impl Follower {
                 }
                 () = &mut settled, if self.failures > 0 => self.failures = 0,
                 () = &mut still, if behind => return Ended::Gap,
+                stood = pulse.beat() => {
+                    if stood {
+                        return Ended::Anew;
+                    }
+                }
                 reply = stream.message() => {
+                    if pulse.missed() {
+                        return Ended::Anew;
+                    }
                     match self.take(reply, &mut torn).await {
                         Taken::Ends(ended) => return ended,
                         Taken::Nothing => {}
@@ -203,6 +215,7 @@ impl Follower {
                             still.as_mut().reset(Instant::now() + GAP_PATIENCE);
                         }
                     }
+                    pulse.rest();
                 }
             }
         }

@@ -106,7 +106,9 @@ impl Weather {
             Fault::Clock { who, drift_ppm } => self.sky(*who, town, |sky| sky.drift_ppm = *drift_ppm),
             Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } => self.ways.push(fault.clone()),
             Fault::EngineKill { who } => self.ground(*who, town, |ground| ground.killed = true),
-            Fault::EngineSlow { who, factor } => self.ground(*who, town, |ground| ground.slowness *= factor),
+            Fault::EngineSlow { who, factor } => {
+                self.ground(*who, town, |ground| ground.slowness = ground.slowness.max(*factor))
+            }
             Fault::EnginePage { who, page } => self.ground(*who, town, |ground| ground.page = Some(*page)),
             Fault::Discovery { says } => self.discovery = Some(*says),
             Fault::Burst { factor } => self.traffic.factor *= factor,

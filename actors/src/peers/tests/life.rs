@@ -150,6 +150,26 @@ async fn a_peer_that_was_apart_is_asked_for_history_and_one_that_was_dead_is_not
     assert_eq!(histories(), 1);
 }
 
+/// What lay in its socket meanwhile would seem as young as if it had just been said; told again, it has its true age.
+#[tokio::test]
+async fn a_replica_that_stood_still_asks_again_from_where_it_was() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 3);
+    let hearer = Hearer::follows(vec![told.member()]).await;
+    hearer.heard_up_to(3).await;
+    let again =
+        || hearer.stream().is_some_and(|is| is.connected && is.why.is_some_and(|why| why.contains("heard anew")));
+    assert!(!again());
+    // Time goes on and nobody's turn comes: so it is for a process that is stopped and continued.
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    tokio::time::resume();
+    eventually(again).await;
+    place(&told.voice, 2);
+    hearer.heard_up_to(5).await;
+    assert_eq!(hearer.numbers(), (1..=5).collect::<Vec<_>>(), "nothing is told twice");
+}
+
 #[tokio::test]
 async fn a_joiner_has_caught_up_when_all_have_delivered_what_they_had_said() {
     let told = Told::starts(voice(1)).await;
