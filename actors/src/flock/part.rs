@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use murmuration::share::{Keeper, ReplicaCard};
@@ -17,7 +16,7 @@ use super::{Ear, FlockSettings, Keeping, Roster, Voice, follow_roster};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::gossip::{Gossip, GossipError, GossipSettings};
-use crate::peers::{self, Following, Listening, PeerTls, PeerTlsError, Streams};
+use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Streams};
 use crate::pool::PoolHandle;
 use crate::scheduler::SchedulerHandle;
 use crate::world::{Door, Network};
@@ -98,7 +97,7 @@ impl Flock {
         );
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
         let (closing, closed) = watch::channel(false);
-        let joins = Arc::new(AtomicBool::new(true));
+        let joins = Arc::new(Joining::begins());
         let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
         let following = tls.clone().map(|tls| {
             let (me, roster, ear) = (settings.me.clone(), roster.clone(), links.ear.clone());
@@ -188,12 +187,12 @@ async fn rehear_after_rebirth(
     scheduler: SchedulerHandle,
     gossip: Arc<Gossip>,
     rehear: watch::Sender<u64>,
-    joins: Arc<AtomicBool>,
+    joins: Arc<Joining>,
 ) {
     let mut lives = scheduler.lives();
     while lives.next().await {
         gossip.rehear();
-        joins.store(true, Ordering::Relaxed);
+        joins.again();
         rehear.send_modify(|lives| *lives += 1);
     }
 }

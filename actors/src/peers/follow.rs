@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::Member;
@@ -14,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::cursor::Cursor;
 use super::follower::Follower;
+use super::joining::Joining;
 use super::states::{States, Streams};
 use super::tls::PeerTls;
 use crate::clock::Clock;
@@ -37,8 +37,8 @@ pub struct Listening {
     pub rehear: watch::Receiver<u64>,
     /// The replica's clock.
     pub clock: Clock,
-    /// Whether this replica joins: the first peer that answers is asked for history too.
-    pub joins: Arc<AtomicBool>,
+    /// Whether this replica joins: then those who have lived longest are asked for history too.
+    pub joins: Arc<Joining>,
 }
 
 /// All that are followed. Dropping it ends every stream.
@@ -116,6 +116,9 @@ impl Supervisor {
         while self.apart.len() > PEERS_MAX {
             self.apart.pop_first();
         }
+        // The longest-lived first: a joiner asks it for history, and then no other.
+        let mut living: Vec<_> = living.into_iter().collect();
+        living.sort_by_key(|(_, member)| member.incarnation);
         for (replica, member) in living {
             match self.followed.get(replica) {
                 Some((known, _)) => {

@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use murmuration::event::Event;
@@ -20,6 +19,7 @@ use super::backoff;
 use super::call::{self, Failure};
 use super::cursor::Cursor;
 use super::follow::Listening;
+use super::joining::Joining;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::flock::{Ear, Lane};
@@ -47,7 +47,7 @@ pub(super) struct Follower {
     rehear: watch::Receiver<u64>,
     member: watch::Receiver<Member>,
     states: States,
-    joins: Arc<AtomicBool>,
+    joins: Arc<Joining>,
     /// Whether this peer was away in the life that it has: it is asked for history.
     apart: bool,
     cursor: Cursor,
@@ -141,20 +141,19 @@ impl Follower {
             self.cursor.upto = 0;
         }
         let Some(address) = member.card.peer else { return Ended::Failed("it serves no streams".into()) };
-        // One that joins asks one peer; the next where that one does not answer.
-        let (joins, apart) = (self.joins.swap(false, Ordering::Relaxed), std::mem::take(&mut self.apart));
+        let (joins, apart) = (self.joins.asks(member.incarnation), std::mem::take(&mut self.apart));
         let request = FollowRequest {
             replica: self.me.0.clone(),
             wire_version_min: codec::VERSION_MIN.into(),
             wire_version_max: self.ear.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
-            history: joins || apart,
+            history: joins.is_some() || apart,
         };
         let (greeting, stream) = match call::open(address, self.network.clone(), &self.tls, request).await {
             Ok(opened) => opened,
             Err(failure) => {
-                self.joins.fetch_or(joins, Ordering::Relaxed);
+                joins.iter().for_each(|asking| self.joins.was_unheard(asking));
                 self.apart = apart;
                 return self.judge(failure);
             }

@@ -96,7 +96,7 @@ impl Hearer {
         let ear = Ear::new(me.clone(), handle, telemetry.clone());
         let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
         let (clock, network) = (Clock::start(), Arc::new(Sockets));
-        let joins = std::sync::Arc::default();
+        let joins = Arc::new(Joining::is_over());
         let following = follow(Listening { me, roster: members, network, tls, ear, rehear: rehears, clock, joins });
         Self { heard, telemetry, roster, rehear, following, _living: living }
     }
