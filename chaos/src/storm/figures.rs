@@ -93,7 +93,7 @@ impl Figures {
         let (before, during) = (stretch(WARMING.min(begins / 2), begins), stretch(begins, ends));
         let after = stretch(ends, Duration::MAX);
         let sees_answers = plan.town.response_path == ResponsePath::Stay;
-        let held = if sees_answers { held(observed) } else { 0 };
+        let held = if sees_answers { held(&observed.deeds, &observed.tally.samples) } else { 0 };
         let all = observed.tally.samples.len();
         let failed = all - observed.tally.ok() - held;
         let more = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
@@ -144,20 +144,22 @@ impl Stretch {
     }
 }
 
-/// Failures that a killed replica took with it: no more than it held (and one that came while we looked).
-fn held(observed: &Observed) -> usize {
-    let kills = observed.deeds.iter().filter(|deed| matches!(deed.fault, Fault::Kill { .. }));
-    kills
-        .map(|kill| {
-            let broke = observed.tally.samples.iter().filter(|sample| {
-                let open = sample.due < kill.began
-                    && sample.ended + JUST_BEFORE >= kill.began
-                    && sample.ended < kill.began + HELD_MAX;
-                open && matches!(sample.outcome, Err(cause) if cause != Cause::NotSent)
-            });
-            broke.count().min(kill.held as usize + kill.replicas.len())
-        })
-        .sum()
+/// Failures that killed replicas took with them: of each no more than it held (and one that came while we looked), and none
+/// twice.
+pub(super) fn held(deeds: &[Deed], samples: &[Sample]) -> usize {
+    let mut charged = BTreeSet::new();
+    for kill in deeds.iter().filter(|deed| matches!(deed.fault, Fault::Kill { .. })) {
+        let broke = samples.iter().enumerate().filter(|(number, sample)| {
+            let open = sample.due < kill.began
+                && sample.ended + JUST_BEFORE >= kill.began
+                && sample.ended < kill.began + HELD_MAX;
+            open && matches!(sample.outcome, Err(cause) if cause != Cause::NotSent) && !charged.contains(number)
+        });
+        let room = kill.held as usize + kill.replicas.len();
+        let broke: Vec<usize> = broke.map(|(number, _)| number).take(room).collect();
+        charged.extend(broke);
+    }
+    charged.len()
 }
 
 /// Deeds by which a replica stops to speak, with it.

@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
-use super::figures::Stretch;
+use super::figures::{Stretch, held};
+use super::hands::Deed;
 use super::plans::{SHIPPED, find, shorter};
 use super::rules::{Map, rules};
 use super::run::moments;
 use super::traffic::call;
-use crate::plan::{Fault, Plan};
+use crate::client::{Cause, Sample};
+use crate::plan::{Fault, Place, Plan};
 
 fn plan(faults: &str) -> Plan {
     Plan::read(
@@ -95,4 +97,22 @@ fn a_conversation_grows_from_turn_to_turn_and_others_differ() {
 fn a_stretch_without_requests_has_no_figures() {
     let nothing = Stretch::of([].into_iter());
     assert_eq!((nothing.requests, nothing.first_token_p50_ms, nothing.cached_share), (0, None, None));
+}
+
+#[test]
+fn a_failure_is_charged_to_one_killed_replica_and_to_each_no_more_than_it_held() {
+    let kill = |replica: usize, second: u64| {
+        let (began, ended) = (Duration::from_secs(second), Duration::from_secs(20));
+        let fault = Fault::Kill { who: Place::Replica(replica), same_life: false };
+        Deed { index: replica, fault, began, ended, replicas: vec![replica], held: 2 }
+    };
+    let broke = |number: u64, ended_ms: u64| {
+        let (due, ended) = (Duration::from_secs(7), Duration::from_millis(ended_ms));
+        Sample { number, due, ended, outcome: Err(Cause::Reset) }
+    };
+    // All were open when the first died, and the windows of both deaths have them.
+    let samples: Vec<Sample> = (0..4).map(|number| broke(number, 9_100)).collect();
+    assert_eq!(held(&[kill(0, 8), kill(1, 9)], &samples), 4);
+    assert_eq!(held(&[kill(0, 8)], &samples), 3, "what it held, and one that came while we looked");
+    assert_eq!(held(&[kill(0, 8)], &[broke(0, 7_500), broke(1, 12_000)]), 0, "before it died, and long after");
 }
