@@ -223,6 +223,28 @@ fn minds_that_hear_nothing_of_each_other_still_send_a_conversation_to_one_endpoi
     }
 }
 
+/// One that was born a moment ago hears at once what others dispatched one after the other in the second before: by stream
+/// with ages that it can't date, by gossip as young as when it was written.
+#[test]
+fn what_a_peer_dispatched_before_it_was_met_is_no_crowd() {
+    for by_gossip in [false, true] {
+        let (mut old, mut new) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
+        old.handle(report(0, 0), 9_000);
+        for n in 0..20 {
+            old.handle(ask(n, n, 20), 9_050 + 45 * n);
+        }
+        let mut batch = old.news(10_000).unwrap();
+        if by_gossip {
+            batch.after = Batch::FRAGMENT;
+            batch.facts.iter_mut().for_each(|fact| fact.age = Duration::from_millis(5));
+        }
+        // The newcomer's own time began a moment ago; ages travel, so both need not agree on it.
+        new.handle(Input::Heard(Box::new(batch)), 20);
+        let doubt = new.handle(ask(20, 3, 20), 21).answers[0].1.as_ref().unwrap().explanation.doubt;
+        assert_eq!(doubt, Doubt::None, "by gossip: {by_gossip}");
+    }
+}
+
 #[test]
 fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
     let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));

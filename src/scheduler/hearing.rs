@@ -20,12 +20,14 @@ const DISPATCH_COUNTS: Duration = Duration::from_secs(1);
 
 impl Scheduler {
     pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
-        let origin = batch.origin.clone();
+        let (origin, fragment) = (batch.origin.clone(), batch.after == Batch::FRAGMENT);
         let mut released = Vec::new();
         let hearing = self.peers.hear(batch, now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold(endpoint));
+        // A page of gossip is as young as when it was written; those that are there when a peer is met are older.
+        let dated = !fragment || self.peers.acquaintance(&origin, now) > DISPATCH_COUNTS;
         match hearing {
-            Hearing::News(facts) => facts.into_iter().for_each(|fact| self.take_in(&origin, fact, now, out)),
+            Hearing::News(facts) => facts.into_iter().for_each(|fact| self.take_in(&origin, fact, dated, now, out)),
             Hearing::FromThePast => out.events.push(Event::PeerIgnored { peer: origin, why: "past-life" }),
             Hearing::TooManyPeers => out.events.push(Event::PeerIgnored { peer: origin, why: "too-many-peers" }),
         }
@@ -46,7 +48,8 @@ impl Scheduler {
         }
     }
 
-    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, now: Timestamp, out: &mut Outbox) {
+    /// `dated` says whether the age of what was dispatched is true.
+    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, dated: bool, now: Timestamp, out: &mut Outbox) {
         match fact.record {
             Record::InFlight(share) => {
                 self.peers.set_share(origin, share);
@@ -58,8 +61,11 @@ impl Scheduler {
                     self.index.insert(slot, &placement.anchors);
                 }
                 if fact.age <= DISPATCH_COUNTS {
-                    self.crowd.dispatched(now - fact.age);
-                    self.crowd.heard(fact.age);
+                    // From before this replica's birth it can't be dated, and all such would share one moment.
+                    if dated && fact.age <= now.since(Timestamp::ZERO) {
+                        self.crowd.dispatched(now - fact.age);
+                        self.crowd.heard(fact.age);
+                    }
                     let measured = self.fleet.get(slot).and_then(Entry::measured);
                     self.peers.dispatched(origin, placement.endpoint, now - fact.age, measured);
                     self.refold(placement.endpoint);

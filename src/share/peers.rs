@@ -57,6 +57,7 @@ pub struct Peers {
 #[derive(Debug)]
 struct Peer {
     incarnation: Incarnation,
+    met_at: Timestamp,
     heard_at: Timestamp,
     upto: u64,
     gaps: u64,
@@ -86,7 +87,7 @@ impl Peers {
             None if self.peers.len() >= PEERS_MAX => return Hearing::TooManyPeers,
             _ => {}
         }
-        let peer = self.peers.entry(batch.origin).or_insert_with(|| Peer::new(batch.incarnation));
+        let peer = self.peers.entry(batch.origin).or_insert_with(|| Peer::met(batch.incarnation, now));
         peer.heard_at = now;
         if batch.after <= peer.upto {
             peer.upto = peer.upto.max(batch.upto);
@@ -159,6 +160,11 @@ impl Peers {
         self.peers.get(replica).filter(|peer| peer.incarnation == incarnation).map_or(0, |peer| peer.upto)
     }
 
+    /// For how long `replica` has been heard in this life, without having been lost.
+    pub fn acquaintance(&self, replica: &ReplicaId, now: Timestamp) -> Duration {
+        self.peers.get(replica).map_or(Duration::ZERO, |peer| now.since(peer.met_at))
+    }
+
     /// How many are known.
     pub fn len(&self) -> usize {
         self.peers.len()
@@ -191,9 +197,10 @@ impl Peers {
 // === impl Peer ===
 
 impl Peer {
-    fn new(incarnation: Incarnation) -> Self {
+    fn met(incarnation: Incarnation, met_at: Timestamp) -> Self {
         Self {
             incarnation,
+            met_at,
             heard_at: Timestamp::ZERO,
             upto: 0,
             gaps: 0,
