@@ -15,7 +15,7 @@ use crate::share::record::{Batch, Binding, Fact, LoadWord, Placement, Record, Sh
 
 /// The first byte of every batch: how the batch itself is laid out.
 pub const FORMAT: u8 = 1;
-/// The version written here, and the highest that is read whole: 1 knows the kinds up to [`UNPLACED`], 2 all.
+/// The version written here, and the highest that is read whole: 1 knows the kinds up to `UNPLACED`, 2 all.
 pub const VERSION: u8 = 2;
 /// The lowest version that is still understood.
 pub const VERSION_MIN: u8 = 1;
