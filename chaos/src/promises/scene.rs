@@ -179,9 +179,23 @@ impl Scene {
 
     /// Whether what replicas say to each other may be lost or late, or may have been within the last `aftermath`.
     pub fn talk_struck(&self, aftermath: Duration) -> bool {
+        self.feels(aftermath, |fault| self.of_talk(fault))
+    }
+
+    /// Whether, within the last `span`, a fault ended that kept replicas from hearing each other.
+    pub fn talk_mended(&self, span: Duration) -> bool {
+        let from = self.now.saturating_sub(span);
+        let mut strikes = self.plan.faults.iter().zip(&self.strikes);
+        strikes.any(|(strike, span)| span.to.is_some_and(|to| to >= from) && self.of_talk(&strike.fault))
+    }
+
+    /// Whether a fault is about what replicas say to each other.
+    fn of_talk(&self, fault: &Fault) -> bool {
         let town = &self.plan.town;
-        let both = |from: Place, to: Place| !from.replicas(town).is_empty() && !to.replicas(town).is_empty();
-        self.way_struck(aftermath, both)
+        let (Fault::Cut { from, to, .. } | Fault::Loss { from, to, .. } | Fault::Delay { from, to, .. }) = fault else {
+            return false;
+        };
+        !from.replicas(town).is_empty() && !to.replicas(town).is_empty()
     }
 
     /// Since when such a fault has been in force without a pause; the earliest where there are several.

@@ -1,6 +1,7 @@
 //! `shares_die_with_their_owner`.
 //!
-//! Must not know how death is found out. A frozen replica is as good as dead: its work is not taken for running by others.
+//! Must not know how death is found out. A frozen replica is as good as dead: its work is not taken for running by others. Where a cut
+//! ends, news of the dead that somebody else had comes late, and is news to who hears it; its two seconds begin then.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ impl Promise for SharesDieWithTheirOwner {
     }
 
     fn meaning(&self) -> &'static str {
-        "2 s after a replica died or stood still nobody counts its open work, and nobody counts work that no living peer has"
+        "2 s after a replica died or stood still, or the last cut ended, nobody counts its open work, nor any that no living peer has"
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -35,7 +36,7 @@ impl Promise for SharesDieWithTheirOwner {
             let Some(owner) = names::replica(&peer.replica) else { continue };
             let Some((since, how)) = away(owner, scene) else { continue };
             let bound = if rough(owner, scene) { CLEANUP + DOUBT } else { CLEANUP };
-            if scene.now() > since + bound {
+            if scene.now() > since + bound && !scene.talk_mended(CLEANUP) {
                 let open = peer.in_flight.requests;
                 return broken!(
                     "replica-{replica} counts {open} requests of replica-{owner}, which has been {how} since {since:?}"
@@ -108,6 +109,23 @@ mod tests {
         let both = || vec![Fault::Freeze { who: Place::Replica(0) }, lossy.clone()];
         assert_eq!(counted(14_000, both()).judged(SharesDieWithTheirOwner), Ok(()));
         counted(14_001, both()).breaks(SharesDieWithTheirOwner, "frozen since 10s");
+    }
+
+    #[test]
+    fn news_of_the_dead_that_a_cut_held_back_is_counted_for_two_seconds_more() {
+        let told = |at: u64| {
+            let cut = Fault::Cut { from: Place::Replicas, to: Place::Replicas, one_way: false };
+            let mut tale = Tale::with(vec![Fault::Freeze { who: Place::Replica(0) }, cut]);
+            tale.at(10_000);
+            (0..2).for_each(|index| tale.world(Fact::Struck(index)));
+            tale.at(13_800).world(Fact::Lifted(1));
+            let mut look = well(1);
+            look.fleet.peers[0].in_flight = open(1);
+            tale.at(at).look(1, look);
+            tale
+        };
+        assert_eq!(told(15_800).judged(SharesDieWithTheirOwner), Ok(()));
+        told(15_801).breaks(SharesDieWithTheirOwner, "frozen since 10s");
     }
 
     #[test]
