@@ -246,6 +246,24 @@ fn what_a_peer_dispatched_before_it_was_met_is_no_crowd() {
 }
 
 #[test]
+fn readings_that_gossip_had_when_a_peer_was_met_are_not_taken_for_as_young_as_they_say() {
+    let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
+    let mut heard = |at: u64, after: Option<u64>| {
+        old.handle(report(0, 3), at - 5);
+        let batch = old.news(at).unwrap();
+        let after = after.unwrap_or(batch.after);
+        new.handle(Input::Heard(Box::new(Batch { after, ..batch })), at);
+        new.endpoint(0, at).age
+    };
+    assert_eq!(heard(9_000, Some(Batch::FRAGMENT)), None, "for how long did the page lie there?");
+    assert_eq!(heard(9_101, Some(Batch::FRAGMENT)), Some(Duration::from_millis(5)), "it came since");
+    let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
+    old.handle(report(0, 3), 8_995);
+    tell(&mut old, &mut new, 9_000);
+    assert_eq!(new.endpoint(0, 9_000).age, Some(Duration::from_millis(5)), "a stream's ages are true");
+}
+
+#[test]
 fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
     let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
     let doubt = |out: &Outbox| out.answers[0].1.as_ref().unwrap().explanation.doubt;

@@ -15,6 +15,16 @@ use crate::time::Timestamp;
 /// A placement older than this is in the engine's own gauges by now, or over: it says where blocks are, and no more what
 /// load there is.
 const DISPATCH_COUNTS: Duration = Duration::from_secs(1);
+/// Rounds of gossip after a peer was met in which what it says of engines may have lain with others, or in a replica that
+/// stood still. It says all of it anew with each reading.
+const READING_COUNTS: Duration = Duration::from_millis(100);
+
+/// Whether ages are true, of facts that count for so long.
+#[derive(Clone, Copy)]
+struct Dated {
+    dispatches: bool,
+    readings: bool,
+}
 
 // === impl Scheduler: hearing ===
 
@@ -25,7 +35,8 @@ impl Scheduler {
         let hearing = self.peers.hear(batch, now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold(endpoint));
         // A page of gossip is as young as when it was written; those that are there when a peer is met are older.
-        let dated = !fragment || self.peers.acquaintance(&origin, now) > DISPATCH_COUNTS;
+        let acquainted = |for_at_least| !fragment || self.peers.acquaintance(&origin, now) > for_at_least;
+        let dated = Dated { dispatches: acquainted(DISPATCH_COUNTS), readings: acquainted(READING_COUNTS) };
         match hearing {
             Hearing::News(facts) => facts.into_iter().for_each(|fact| self.take_in(&origin, fact, dated, now, out)),
             Hearing::FromThePast => out.events.push(Event::PeerIgnored { peer: origin, why: "past-life" }),
@@ -48,8 +59,7 @@ impl Scheduler {
         }
     }
 
-    /// `dated` says whether the age of what was dispatched is true.
-    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, dated: bool, now: Timestamp, out: &mut Outbox) {
+    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, dated: Dated, now: Timestamp, out: &mut Outbox) {
         match fact.record {
             Record::InFlight(share) => {
                 self.peers.set_share(origin, share);
@@ -62,7 +72,7 @@ impl Scheduler {
                 }
                 if fact.age <= DISPATCH_COUNTS {
                     // From before this replica's birth it can't be dated, and all such would share one moment.
-                    if dated && fact.age <= now.since(Timestamp::ZERO) {
+                    if dated.dispatches && fact.age <= now.since(Timestamp::ZERO) {
                         self.crowd.dispatched(now - fact.age);
                         self.crowd.heard(fact.age);
                     }
@@ -77,7 +87,7 @@ impl Scheduler {
                 }
             }
             // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
-            Record::Load(_) if fact.age > now.since(Timestamp::ZERO) => {}
+            Record::Load(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
             Record::Load(word) => {
                 let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
                 let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use murmuration::id::ReplicaId;
+use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::Member;
 use murmuration::time::Timestamp;
 
@@ -14,6 +14,10 @@ use murmuration::time::Timestamp;
 const LATE: Duration = Duration::from_millis(250);
 /// How long the missing are kept after we were.
 const FORGIVENESS: Duration = Duration::from_secs(1);
+/// How long a life is remembered after it was last seen: as long as others may hold an older one, and pass it on.
+const MEMORY: Duration = Duration::from_secs(120);
+/// Lives that are remembered beside those that are present, at most.
+const REMEMBERED_MAX: usize = 1_024;
 
 /// A member that is there, where it gossips from, and since when: each return begins another stay.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +32,8 @@ pub(super) struct Visit<A> {
 pub(super) struct Census<A> {
     interval: Duration,
     present: BTreeMap<ReplicaId, Present<A>>,
+    /// The newest life of each that was seen, and when.
+    newest: BTreeMap<ReplicaId, (Incarnation, Timestamp)>,
     stays: u64,
     looked: Option<Timestamp>,
     frozen: Option<Timestamp>,
@@ -44,7 +50,7 @@ struct Present<A> {
 impl<A: Clone> Census<A> {
     /// A census that is taken each `interval`.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, present: BTreeMap::new(), stays: 0, looked: None, frozen: None }
+        Self { interval, present: BTreeMap::new(), newest: BTreeMap::new(), stays: 0, looked: None, frozen: None }
     }
 
     /// The members at `now`, ordered by name, of whom `seen` are known to live.
@@ -58,11 +64,27 @@ impl<A: Clone> Census<A> {
             present.missing.get_or_insert(now);
         }
         for (member, address) in seen {
-            self.sighted(member, address);
+            if self.is_newest(&member, now) {
+                self.sighted(member, address);
+            }
         }
+        self.newest.retain(|_, (_, seen)| now.since(*seen) <= MEMORY);
         self.present
             .retain(|_, present| present.missing.is_none_or(|since| forgiving && now.since(since) < FORGIVENESS));
         self.present.values().map(|present| present.visit.clone()).collect()
+    }
+
+    /// Whether no newer life of it was seen. News of an older one may come from somebody who was cut off, or did not hear of
+    /// its end.
+    fn is_newest(&mut self, member: &Member, now: Timestamp) -> bool {
+        let room = self.newest.len() < REMEMBERED_MAX;
+        match self.newest.get_mut(&member.replica) {
+            Some((newest, _)) if *newest > member.incarnation => return false,
+            Some(newest) => *newest = (member.incarnation, now),
+            None if room => drop(self.newest.insert(member.replica.clone(), (member.incarnation, now))),
+            None => {}
+        }
+        true
     }
 
     fn sighted(&mut self, member: Member, address: A) {
@@ -83,7 +105,6 @@ impl<A: Clone> Census<A> {
 mod tests {
     use std::net::SocketAddr;
 
-    use murmuration::id::Incarnation;
     use murmuration::share::ReplicaCard;
 
     use super::*;
@@ -115,6 +136,25 @@ mod tests {
         census.look(at(0), vec![member("a", 1)]);
         assert_eq!(names(&census.look(at(50), vec![member("a", 2)])), [("a", 2, 2)]);
         assert_eq!(names(&census.look(at(100), vec![member("a", 2), member("a", 1)])), [("a", 2, 2)]);
+    }
+
+    #[test]
+    fn when_the_newer_life_is_missing_the_older_is_not_taken_for_it() {
+        let (mut census, at) = (Census::new(INTERVAL), Timestamp::from_millis);
+        census.look(at(0), vec![member("a", 2)]);
+        assert_eq!(names(&census.look(at(50), Vec::new())), []);
+        assert_eq!(
+            names(&census.look(at(100), vec![member("a", 1)])),
+            [],
+            "somebody who was cut off still tells of it"
+        );
+        assert_eq!(names(&census.look(at(150), vec![member("a", 2)])), [("a", 2, 2)]);
+        for look in 1..=REMEMBERED_MAX + 10 {
+            census.look(at(150), vec![member(&format!("r{look}"), 1)]);
+        }
+        assert_eq!(census.newest.len(), REMEMBERED_MAX);
+        census.look(at(151) + MEMORY, Vec::new());
+        assert_eq!(census.newest.len(), 0);
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Delivery {
 // === impl Heard ===
 
 impl Heard {
-    /// The pages in `state` that are not heard yet, oldest first; they count as heard from now on.
+    /// The pages in `state` that are not heard yet; they count as heard from now on. Placements come first, the oldest before
+    /// the others: a dispatch is told before the count that includes it. Of open work and readings the newest page comes
+    /// first, so that what it replaces in the others, which may be long out of date, is never believed for a moment.
     fn news(&mut self, state: &NodeState) -> Vec<Page> {
         let mut news = Vec::new();
         for (key, value) in state.key_values_including_deleted() {
@@ -108,11 +110,12 @@ impl Heard {
             }
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
             let page = if fits { Page::Text(value.value.clone()) } else { Page::Malformed };
-            news.push((value.version, page));
+            let turn = if key.starts_with('p') { value.version } else { Version::MAX - value.version };
+            news.push((!key.starts_with('p'), turn, page));
             self.versions.insert(key.to_owned(), value.version);
         }
-        news.sort_unstable_by_key(|(version, _)| *version);
-        news.into_iter().map(|(_, page)| page).collect()
+        news.sort_unstable_by_key(|(later, turn, _)| (*later, *turn));
+        news.into_iter().map(|(_, _, page)| page).collect()
     }
 }
 
@@ -130,13 +133,15 @@ mod tests {
     }
 
     #[test]
-    fn each_version_is_heard_once_and_the_oldest_first() {
+    fn each_version_is_heard_once_placements_as_they_came_and_the_rest_the_newest_first() {
         let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
+        state.set("f1", "old");
         state.set("p1", "one");
-        state.set("f0", "two");
+        state.set("f0", "new");
+        state.set("p0", "two");
         state.set(CARD, "{}");
         state.set(HEAD, "2");
-        assert_eq!(heard.news(&state), [text("one"), text("two")]);
+        assert_eq!(heard.news(&state), ["one", "two", "new", "old"].map(text));
         assert_eq!(heard.news(&state), []);
         state.set("p1", "three");
         assert_eq!(heard.news(&state), [text("three")]);

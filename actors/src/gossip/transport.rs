@@ -24,7 +24,8 @@ const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// For how long a replica that stood still hears no gossip: what waited in its socket is read at once, and would seem as
-/// young as if it had just been said. The next round says it again.
+/// young as if it had just been said. It says nothing either: chitchat makes up for each round that it missed, with words
+/// from before. The next round says all again.
 const DEAF: Duration = Duration::from_millis(10);
 
 /// Opens the one socket that it was given.
@@ -113,6 +114,9 @@ impl SealedSocket {
 impl Socket for SealedSocket {
     /// A datagram that can't be sent is lost, as any can be: the next round says it again.
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        if self.is_deaf() {
+            return Ok(());
+        }
         let Some(parts) = self.cutter.cut(&message.serialize_to_vec()) else {
             tracing::warn!("a gossip message was too large to be sent; is a value beyond its budget?");
             return Ok(());
@@ -173,6 +177,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_stood_still_does_not_make_up_for_what_it_did_not_say() {
+        let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
+        let (to, mut b, mut said) = (a.local_addr().unwrap(), opened(b).await, [0; 64]);
+        pause();
+        advance(Duration::from_secs(3)).await;
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        advance(DEAF).await;
+        resume();
+        assert!(timeout(Duration::from_millis(100), a.recv(&mut said)).await.is_err());
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        assert!(timeout(Duration::from_secs(5), a.recv(&mut said)).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn what_waited_while_the_replica_stood_still_is_not_heard_and_the_next_word_is() {
         let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
         let to = a.local_addr().unwrap();
@@ -184,7 +202,8 @@ mod tests {
         advance(Duration::from_secs(3)).await;
         resume();
         assert!(!hears(&mut a).await);
-        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        let mut c = opened(UdpSocket::bind("127.0.0.1:0").await.unwrap()).await;
+        c.send(to, ChitchatMessage::BadCluster).await.unwrap();
         assert!(hears(&mut a).await);
     }
 }
