@@ -213,10 +213,11 @@ fn equal(observed: &Observed) -> Option<f64> {
 
 fn agreement(seens: &Seens, late: impl Fn(Duration) -> usize) -> [Option<f64>; 3] {
     let mut sums = [(0.0, 0.0); 3];
-    for asked in seens.asked.iter().filter(|asked| asked.answers.len() > 1) {
+    for asked in &seens.asked {
+        let Some(agreement) = asked.agreement() else { continue };
         let (alike, all) = &mut sums[late(asked.at)];
         *all += 1.0;
-        *alike += f64::from(u8::from(asked.answers.values().collect::<BTreeSet<_>>().len() == 1));
+        *alike += f64::from(u8::from(agreement >= 1.0));
     }
     sums.map(|(alike, all)| (all > 0.0).then(|| alike / all))
 }

@@ -67,15 +67,10 @@ pub(super) fn failed(observed: &Observed) -> Line {
     line("failed", seconds(observed), |one| Some(one.failed as f64))
 }
 
-/// Whether all that were asked answered alike.
+/// How far those that were asked gave one answer.
 pub(super) fn agreement(observed: &Observed) -> Line {
-    let asked = observed.seens.asked.iter().filter(|asked| asked.answers.len() > 1);
-    let points = asked.map(|asked| {
-        let first = asked.answers.values().next();
-        let alike = asked.answers.values().filter(|answer| Some(*answer) == first).count();
-        let most = alike.max(asked.answers.len() - alike);
-        (asked.at.as_secs_f64(), most as f64 / asked.answers.len() as f64)
-    });
+    let asked = observed.seens.asked.iter();
+    let points = asked.filter_map(|asked| Some((asked.at.as_secs_f64(), asked.agreement()?)));
     Line { name: "agreement".to_owned(), points: points.collect() }
 }
 

@@ -12,6 +12,7 @@ use super::plans::{SHIPPED, find, shorter};
 use super::rules::{Map, rules};
 use super::run::moments;
 use super::traffic::call;
+use super::watch::Asked;
 use crate::client::{Cause, Sample};
 use crate::plan::{Fault, Place, Plan};
 
@@ -97,6 +98,17 @@ fn a_conversation_grows_from_turn_to_turn_and_others_differ() {
 fn a_stretch_without_requests_has_no_figures() {
     let nothing = Stretch::of([].into_iter());
     assert_eq!((nothing.requests, nothing.first_token_p50_ms, nothing.cached_share), (0, None, None));
+}
+
+#[test]
+fn agreement_is_the_share_of_the_most_common_answer_of_those_that_came() {
+    let agreement = |answers: &[&str]| {
+        let answers = answers.iter().map(|answer| (*answer).to_owned()).enumerate().collect();
+        Asked { at: Duration::ZERO, answers }.agreement()
+    };
+    assert_eq!([&[][..], &["a"]].map(agreement), [None, None]);
+    assert_eq!(agreement(&["a", "a"]), Some(1.0));
+    assert_eq!(agreement(&["a", "b", "b", "c"]), Some(0.5));
 }
 
 #[test]

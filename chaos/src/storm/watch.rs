@@ -93,6 +93,18 @@ pub(super) enum Stage {
     Over,
 }
 
+// === impl Asked ===
+
+impl Asked {
+    /// The share of those that answered who gave the most common answer; `None` if fewer than two answered.
+    pub(super) fn agreement(&self) -> Option<f64> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.answers.values().for_each(|answer| *counts.entry(answer).or_default() += 1);
+        let most = counts.into_values().max()?;
+        (self.answers.len() > 1).then(|| most as f64 / self.answers.len() as f64)
+    }
+}
+
 /// Looks until all is over. `away` are those who are not asked.
 pub(super) async fn watch(
     watched: Watched,
