@@ -134,6 +134,26 @@ pub enum Event {
         /// In the pool.
         of: usize,
     },
+    /// A connection was not let in, or was ended, by this replica.
+    ConnectionClosed {
+        /// Which port: `ext-proc`, `health`, `admin` or `peers`.
+        port: &'static str,
+        /// A stable word: `full`, `address-full`, `handshake`, `handshake-timeout`, `handshake-displaced`, `no-preface`,
+        /// `idle`, `header-timeout` or `old`.
+        why: &'static str,
+    },
+    /// The authority of a request was none that an HTTP library takes, and was repaired before one saw it.
+    AuthorityRepaired {
+        /// Which port.
+        port: &'static str,
+    },
+    /// A client asked for a server name in TLS that is no DNS name, and was refused for it.
+    ServerNameRefused {
+        /// Which port.
+        port: &'static str,
+        /// The name, as far as it is text; 256 bytes at most.
+        name: String,
+    },
     /// Configuration or discovery was reloaded; the text says what from.
     Reloaded(String),
     /// A reload failed and what was known stays in force.

@@ -63,6 +63,9 @@ pub struct ExplainArgs {
     /// The admin address of the replica that decided.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
+    /// A file with the token for its debug pages, for a replica on another machine.
+    #[arg(long, value_name = "FILE")]
+    pub debug_token_file: Option<PathBuf>,
 }
 
 /// Flags of `fleet` and `peers`.
@@ -71,6 +74,9 @@ pub struct AdminArgs {
     /// The admin address of the replica.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
+    /// A file with the token for its debug pages, for a replica on another machine.
+    #[arg(long, value_name = "FILE")]
+    pub debug_token_file: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -90,6 +96,17 @@ pub enum ResponsePath {
     /// It leaves once the request is routed: far cheaper, and its own end can't cut a running answer; the end of a
     /// request is learned from the engine's reports.
     Leave,
+}
+
+/// Who may read the debug pages without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DebugPages {
+    /// Whoever asks from this machine; in a pod, by kubectl exec or port-forward.
+    Local,
+    /// Everybody who reaches the metrics port.
+    Anyone,
+    /// Nobody, not even with the token.
+    Nobody,
 }
 
 // Headings of `serve --help`, in its order.
@@ -125,6 +142,13 @@ pub struct ServeArgs {
     /// A folder with tls.crt and tls.key; without it, a self-signed certificate is made.
     #[arg(help_heading = SECURITY, long, value_name = "DIR")]
     pub cert_path: Option<PathBuf>,
+    /// Who may read the debug pages of the metrics port. They tell models, request ids and where requests went.
+    #[arg(help_heading = SECURITY, long, value_enum, default_value_t = DebugPages::Local, value_name = "WHO")]
+    pub debug_pages: DebugPages,
+    /// A file with a token; whoever sends it (Authorization: Bearer) may read the debug pages from elsewhere. Read for each
+    /// question.
+    #[arg(help_heading = SECURITY, long, value_name = "FILE")]
+    pub debug_token_file: Option<PathBuf>,
 
     /// The other replicas.
     #[command(flatten)]

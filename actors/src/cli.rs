@@ -6,6 +6,7 @@ mod flock;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,8 +16,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{client, explain, tables};
-use crate::args::{CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, Verb};
+use crate::admin::printable::printable;
+use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
+use crate::args::{
+    self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, Verb,
+};
 use crate::ext_proc::{self, Limits};
 use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
@@ -51,8 +55,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Serve(args) => serve(*args).await,
             Verb::Check(args) => check(&args),
             Verb::Explain(args) => explain(args).await,
-            Verb::Fleet(args) => table(args.admin, "/debug/fleet", tables::fleet).await,
-            Verb::Peers(args) => table(args.admin, "/debug/peers", tables::peers).await,
+            Verb::Fleet(args) => table(&args, "/debug/fleet", tables::fleet).await,
+            Verb::Peers(args) => table(&args, "/debug/peers", tables::peers).await,
         }
     });
     // Reading standard input (--exit-with-stdin) can't be called off: a drained replica would wait for it.
@@ -72,25 +76,32 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
         Some(id) => format!("/debug/decisions/{}", escaped(id)),
         None => "/debug/decisions".to_owned(),
     };
-    let (status, text) = client::fetch(args.admin, &path).await.map_err(|why| Failure::new(1, why))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|why| Failure::new(1, why))?;
-    if !status.is_success() {
-        return Err(Failure::new(1, format!("{}: {}", args.admin, value["error"].as_str().unwrap_or(&text))));
-    }
+    let value = page(args.admin, args.debug_token_file.as_deref(), &path).await?;
     let page = if args.request_id.is_some() { explain::page(&value) } else { explain::list(&value) };
     print!("{page}");
     Ok(())
 }
 
 /// Prints what a replica's debug page says.
-async fn table(admin: SocketAddr, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
-    let (status, text) = client::fetch(admin, path).await.map_err(|why| Failure::new(1, why))?;
+async fn table(args: &AdminArgs, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
+    print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), path).await?));
+    Ok(())
+}
+
+/// What a replica's debug page says. What it says against that is shown as text that can't steer a terminal.
+async fn page(admin: SocketAddr, token: Option<&Path>, path: &str) -> Result<serde_json::Value, Failure> {
+    let token = token.map(|file| {
+        let told = |why| Failure::new(USAGE, format!("--debug-token-file {}: {why}", file.display()));
+        std::fs::read_to_string(file).map(|token| token.trim().to_owned()).map_err(told)
+    });
+    let fetched = client::fetch_as(admin, path, token.transpose()?.as_deref()).await;
+    let (status, text) = fetched.map_err(|why| Failure::new(1, why))?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|why| Failure::new(1, why))?;
     if !status.is_success() {
-        return Err(Failure::new(1, format!("{admin}: {}", value["error"].as_str().unwrap_or(&text))));
+        let why = value["error"].as_str().unwrap_or(&text);
+        return Err(Failure::new(1, format!("{admin}: {}", printable(why))));
     }
-    print!("{}", print(&value));
-    Ok(())
+    Ok(value)
 }
 
 /// A request id as one piece of a path: all but what stands for itself is written in hexadecimal.
@@ -197,6 +208,14 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         Some(folder) => Tls::Folder(folder),
         None => Tls::SelfSigned,
     };
+    let debug = DebugAccess {
+        pages: match args.debug_pages {
+            args::DebugPages::Local => DebugPages::Local,
+            args::DebugPages::Anyone => DebugPages::Anyone,
+            args::DebugPages::Nobody => DebugPages::Nobody,
+        },
+        token_file: args.debug_token_file,
+    };
     ReplicaSettings {
         config_text,
         config_name,
@@ -211,6 +230,7 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         index_bytes_max: args.prefix_index_size,
         lease: args.ticket_lease,
         tls,
+        debug,
         drain_timeout: args.drain_timeout,
         flock: None,
     }

@@ -4,28 +4,28 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
-use crate::world::{Door, Wire};
+use crate::connection::{Arrivals, caller};
+use crate::world::Wire;
 
-/// How long accepting pauses after it failed, which is most often for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The share of all handshakes that one address may have under way: one part of so many.
+const SHARE: usize = 4;
 
 /// The connections.
 pub(crate) struct Handshakes<S> {
-    listener: Door,
+    arrivals: Arrivals,
     shake: S,
     most: usize,
     under_way: JoinSet<Option<TlsStream<Wire>>>,
-    pause: Option<Pin<Box<Sleep>>>,
+    /// Who they are with, the oldest first.
+    callers: Vec<(IpAddr, AbortHandle)>,
 }
 
 // === impl Handshakes ===
@@ -35,10 +35,29 @@ where
     S: Fn(Wire, SocketAddr) -> F,
     F: Future<Output = Option<TlsStream<Wire>>> + Send + 'static,
 {
-    /// Connections of `listener`, at most `most` handshakes under way at once; more wait in the kernel's queue. `shake` gives
-    /// `None` for whoever is not let in, and must not take for ever.
-    pub(crate) fn new(listener: Door, most: usize, shake: S) -> Self {
-        Self { listener, shake, most, under_way: JoinSet::new(), pause: None }
+    /// Connections of `arrivals`, at most `most` handshakes under way at once, and a quarter of that with one address. A
+    /// handshake too many does not wait: it takes the place of the oldest one of its own address, or of the address that has
+    /// most. `shake` gives `None` for whoever is not let in, and must not take for ever.
+    pub(crate) fn new(arrivals: Arrivals, most: usize, shake: S) -> Self {
+        Self { arrivals, shake, most, under_way: JoinSet::new(), callers: Vec::new() }
+    }
+
+    fn begin(&mut self, wire: Wire, from: SocketAddr) {
+        let address = caller(from.ip());
+        let of_one = |one: IpAddr| self.callers.iter().filter(|(caller, _)| *caller == one).count();
+        let crowded = if of_one(address) >= (self.most / SHARE).max(1) {
+            Some(address)
+        } else if self.callers.len() >= self.most {
+            self.callers.iter().map(|(caller, _)| *caller).max_by_key(|caller| of_one(*caller))
+        } else {
+            None
+        };
+        if let Some(at) = self.callers.iter().position(|(caller, _)| Some(*caller) == crowded) {
+            self.callers.remove(at).1.abort();
+            self.arrivals.teller().closed("handshake-displaced");
+        }
+        let task = self.under_way.spawn((self.shake)(wire, from));
+        self.callers.push((address, task));
     }
 }
 
@@ -52,27 +71,24 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            match this.under_way.poll_join_next(cx) {
-                Poll::Ready(Some(Ok(Some(stream)))) => return Poll::Ready(Some(Ok(stream))),
-                Poll::Ready(Some(_)) => continue,
-                Poll::Ready(None) | Poll::Pending => {}
-            }
-            if this.under_way.len() >= this.most {
-                return Poll::Pending;
-            }
-            if let Some(pause) = &mut this.pause {
-                if pause.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
+            while let Poll::Ready(Some(done)) = this.under_way.poll_join_next_with_id(cx) {
+                let (id, stream) = match done {
+                    Ok((id, stream)) => (id, stream),
+                    Err(error) => (error.id(), None),
+                };
+                this.callers.retain(|(_, task)| task.id() != id);
+                if let Some(stream) = stream {
+                    return Poll::Ready(Some(Ok(stream)));
                 }
-                this.pause = None;
             }
-            match this.listener.poll_accept(cx) {
-                Poll::Ready(Ok((socket, from))) => {
-                    this.under_way.spawn((this.shake)(socket, from));
-                }
-                Poll::Ready(Err(_)) => this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
+            match this.arrivals.poll_accept(cx) {
+                Poll::Ready((wire, from)) => this.begin(wire, from),
                 Poll::Pending => return Poll::Pending,
             }
         }
     }
 }
+
+#[cfg(test)]
+#[path = "handshakes_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod args;
 pub mod cli;
 pub mod clock;
+pub mod connection;
 pub mod courier;
 pub mod discovery;
 pub mod endpoint;

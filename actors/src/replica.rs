@@ -18,8 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::admin::{HealthService, Pages, Readiness, router};
+use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
 use crate::clock::Clock;
+use crate::connection::Teller;
 use crate::ext_proc::{Limits, ResponsePath, Service, Settings, serve};
 use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
 use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
@@ -54,6 +55,8 @@ pub struct ReplicaSettings {
     pub lease: Duration,
     /// TLS of the ext-proc service: none, self-signed, or from a folder.
     pub tls: Tls,
+    /// Who may read the debug pages.
+    pub debug: DebugAccess,
     /// How long leaving may take.
     pub drain_timeout: Duration,
     /// The part in the flock; `None` for a replica that is alone.
@@ -214,7 +217,7 @@ impl Replica {
             let links = replica.links(flock.me.clone(), voice, keeping, (clock, world.network));
             replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
         }
-        replica.open_pages(listeners.health, listeners.admin, me.unwrap_or_default());
+        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
         replica.keep_gauges(settings.gauges_interval);
         replica.others.spawn(announce(world.feed, PoolHandle::new(replica.pool.clone())));
         if let (Tls::Folder(folder), Some(tls)) = (settings.tls, tls.clone()) {
@@ -223,8 +226,9 @@ impl Replica {
         }
         let witness = Arc::new(replica.telemetry.clone());
         let service = Service::new(replica.scheduler.clone(), gate_settings, witness, Arc::new(move || clock.now()));
+        let teller = replica.teller("ext-proc");
         replica.gate.spawn(async move {
-            if let Err(error) = serve(listeners.ext_proc, tls, service, until(closed)).await {
+            if let Err(error) = serve(listeners.ext_proc, tls, service, teller, until(closed)).await {
                 tracing::error!(%error, "the ext-proc server ended");
             }
         });
@@ -296,12 +300,10 @@ impl Replica {
         }
     }
 
-    fn open_pages(&mut self, health: Door, admin: Door, me: (ReplicaId, Incarnation)) {
-        let service = HealthService::new(self.readiness.subscribe());
+    fn open_pages(&mut self, health: Door, admin: (Door, DebugAccess), me: (ReplicaId, Incarnation)) {
+        let (service, teller) = (HealthService::new(self.readiness.subscribe()), self.teller("health"));
         self.others.spawn(async move {
-            let server = tonic::transport::Server::builder();
-            let service = tonic_health::pb::health_server::HealthServer::new(service);
-            if let Err(error) = { server }.add_service(service).serve_with_incoming(health).await {
+            if let Err(error) = serve_health(health, service, teller).await {
                 tracing::error!(%error, "the health server ended");
             }
         });
@@ -312,11 +314,18 @@ impl Replica {
             me,
             flock: self.flock.as_ref().map(Flock::view),
         };
+        let teller = self.teller("admin");
         self.others.spawn(async move {
-            if let Err(error) = axum::serve(admin, router(pages)).await {
+            if let Err(error) = serve_pages(admin.0, router(pages, admin.1), teller).await {
                 tracing::error!(%error, "the server of metrics and debug pages ended");
             }
         });
+    }
+
+    /// Who is told of the connections of `port`.
+    fn teller(&self, port: &'static str) -> Teller {
+        let telemetry = self.telemetry.clone();
+        Teller::new(port, move |event| telemetry.record(event))
     }
 
     fn keep_gauges(&mut self, interval: Duration) {

@@ -3,6 +3,7 @@
 //! Must not know how facts come about. The only place with names of metrics.
 
 mod buckets;
+mod connection_metrics;
 mod families;
 mod flock_metrics;
 mod guard;

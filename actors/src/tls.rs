@@ -10,24 +10,27 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use murmuration::event::Event;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{PeerMisbehaved, ServerConfig};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
+use crate::connection::{Arrivals, Teller, overheard, server_name};
 use crate::handshakes::Handshakes;
-use crate::world::{Door, Wire};
+use crate::world::Wire;
 
 /// How long a proxy may take to shake hands.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// Handshakes under way at once.
 const HANDSHAKES_MAX: usize = 256;
+/// Bytes of a refused server name that are told.
+const NAME_MAX: usize = 256;
 /// How often the files are looked at. They are small, and a mounted secret changes by a swap of links that leaves no
 /// useful time of modification, so their bytes are compared.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -177,15 +180,36 @@ impl Files {
     }
 }
 
-/// Connections of `listener`, handshake done.
-pub(crate) fn incoming(listener: Door, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Wire>>> {
-    let acceptor = TlsAcceptor::from(tls.config);
-    Handshakes::new(listener, HANDSHAKES_MAX, move |socket, _| shake_hands(acceptor.clone(), socket))
+/// Connections of `arrivals`, handshake done.
+pub(crate) fn incoming(arrivals: Arrivals, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Wire>>> {
+    let (acceptor, teller) = (TlsAcceptor::from(tls.config), arrivals.teller().clone());
+    Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, _| shake_hands(acceptor.clone(), socket, teller.clone()))
 }
 
-/// `None` for a peer that does not speak TLS, or not in time: nobody is there to be told.
-async fn shake_hands(acceptor: TlsAcceptor, socket: Wire) -> Option<TlsStream<Wire>> {
-    timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()?.ok()
+/// `None` for a peer that does not speak TLS, or not in time.
+async fn shake_hands(acceptor: TlsAcceptor, socket: Wire, teller: Teller) -> Option<TlsStream<Wire>> {
+    let (socket, listening) = overheard(socket);
+    match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) if is_about_the_name(&error) => {
+            let name = server_name(&listening.heard()).unwrap_or_default();
+            let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]).into_owned();
+            teller.tell(&Event::ServerNameRefused { port: teller.port(), name });
+            teller.closed("server-name");
+        }
+        // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => teller.closed("handshake"),
+        Ok(Err(_)) => {}
+        Err(_) => teller.closed("handshake-timeout"),
+    }
+    None
+}
+
+/// Whether the handshake was refused because the client asked for a server name that is no DNS name. Nothing can be done
+/// about it here: both ends hash the bytes of the ClientHello, so they can't be repaired on the way.
+fn is_about_the_name(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)))
 }
 
 fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, TlsError> {

@@ -365,6 +365,7 @@ schedulingProfiles:
         index_bytes_max: 64 << 20,
         lease: Duration::from_secs(3600),
         tls: Tls::Plain,
+        debug: murmuration_actors::admin::DebugAccess::default(),
         drain_timeout: config.drain_timeout,
     }
 }

@@ -22,7 +22,15 @@ const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// # Errors
 /// One sentence with the likely cure, when there is no page.
 pub async fn fetch(address: SocketAddr, path: &str) -> Result<(StatusCode, String), String> {
-    let fetched = tokio::time::timeout(PATIENCE, get(address, path)).await;
+    fetch_as(address, path, None).await
+}
+
+/// The same page, for whoever knows `token`.
+///
+/// # Errors
+/// See [`fetch`].
+pub async fn fetch_as(address: SocketAddr, path: &str, token: Option<&str>) -> Result<(StatusCode, String), String> {
+    let fetched = tokio::time::timeout(PATIENCE, get(address, path, token)).await;
     fetched.unwrap_or_else(|_| Err("it took too long".into())).map_err(|why| {
         format!("can't read http://{address}{path}: {why}; is a replica's --metrics-port there (see --admin)?")
     })
@@ -31,11 +39,16 @@ pub async fn fetch(address: SocketAddr, path: &str) -> Result<(StatusCode, Strin
 async fn get(
     address: SocketAddr,
     path: &str,
+    token: Option<&str>,
 ) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let asking = async {
-        let request = Request::get(path).header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+        let mut request = Request::get(path).header(header::HOST, address.to_string());
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), PAGE_BYTES_MAX).collect().await?.to_bytes();

@@ -2,14 +2,21 @@
 //!
 //! Must not know how to decide or serve; it reads.
 
+mod access;
 pub mod client;
 pub mod explain;
 mod flock_page;
 mod health;
+mod health_server;
 mod pages;
+mod pages_server;
+pub mod printable;
 mod readiness;
 pub mod tables;
 
+pub use access::{DebugAccess, DebugPages};
 pub use health::HealthService;
+pub(crate) use health_server::serve_health;
 pub use pages::{Pages, router};
+pub(crate) use pages_server::serve_pages;
 pub use readiness::Readiness;

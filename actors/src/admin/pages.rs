@@ -1,17 +1,19 @@
 //! The pages of the metrics port: `/metrics`, `/healthz`, `/readyz` and `/debug/…`.
 //!
-//! Must not know how to decide; it asks the scheduler, with patience, and says so when there is no answer.
+//! Must not know who may read what, nor how to decide; it asks the scheduler, with patience, and says so when there is no answer.
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use murmuration::id::{Incarnation, ReplicaId};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Readiness;
+use super::access::{DebugAccess, guard};
 use super::flock_page::flock_page;
 use crate::flock::FlockView;
 use crate::scheduler::SchedulerHandle;
@@ -46,16 +48,19 @@ struct Listed<'a> {
     margin: f64,
 }
 
-/// The pages.
-pub fn router(pages: Pages) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
-        .route("/readyz", get(readyz))
+/// The pages; those for debugging are shown to whom `access` lets in.
+pub fn router(pages: Pages, access: DebugAccess) -> Router {
+    let debug = Router::new()
         .route("/debug/fleet", get(fleet))
         .route("/debug/peers", get(peers))
         .route("/debug/decisions", get(decisions))
         .route("/debug/decisions/{request_id}", get(decision))
+        .route_layer(from_fn_with_state(access, guard));
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
+        .route("/readyz", get(readyz))
+        .merge(debug)
         .fallback(|| async {
             error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet, /debug/peers or /debug/decisions")
         })
@@ -125,7 +130,7 @@ fn json(value: &impl Serialize) -> Response<Body> {
     }
 }
 
-fn error(status: StatusCode, why: &str) -> Response<Body> {
+pub(super) fn error(status: StatusCode, why: &str) -> Response<Body> {
     with_type(status, "application/json", serde_json::json!({ "error": why }).to_string())
 }
 

@@ -6,9 +6,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use murmuration_proto::ext_proc::ExternalProcessorServer;
+use tokio_stream::StreamExt;
 use tonic::transport::Server;
 
 use super::service::Service;
+use crate::connection::{Arrivals, Bounds, IDLE_MAX, Repaired, Teller};
 use crate::scheduler::Asking;
 use crate::tls::{self, ServerTls};
 use crate::world::Door;
@@ -20,12 +22,18 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How often an idle connection is asked whether its proxy is still there, and how long it may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
+/// Connections at once. A gateway opens a few for each of its workers.
+const BOUNDS: Bounds = Bounds { all: 4_096, of_one: 1_024 };
+/// Bytes of the headers of one stream. Envoy's are a few hundred.
+const HEADERS_MAX: u32 = 64 * 1024;
+
 /// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
 /// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
 pub async fn serve<A: Asking>(
     listener: Door,
     tls: Option<ServerTls>,
     service: Service<A>,
+    teller: Teller,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
     let limits = service.settings().limits;
@@ -38,12 +46,23 @@ pub async fn serve<A: Asking>(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(concurrent)
+        .http2_max_header_list_size(HEADERS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(processor);
+    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
     match tls {
-        None => router.serve_with_incoming_shutdown(listener, shutdown).await,
-        Some(tls) => router.serve_with_incoming_shutdown(tls::incoming(listener, tls), shutdown).await,
+        None => {
+            let incoming =
+                arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+            router.serve_with_incoming_shutdown(incoming, shutdown).await
+        }
+        Some(tls) => {
+            let incoming = tls::incoming(arrivals, tls);
+            let incoming =
+                incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+            router.serve_with_incoming_shutdown(incoming, shutdown).await
+        }
     }
 }
 

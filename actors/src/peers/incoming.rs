@@ -18,14 +18,15 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::tls::{self, Files, PeerTlsError};
+use crate::connection::Arrivals;
 use crate::flock::Ear;
 use crate::handshakes::Handshakes;
-use crate::world::{Door, Wire};
+use crate::world::Wire;
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
-/// Handshakes under way at once.
-const HANDSHAKES_MAX: usize = 64;
+/// Handshakes under way at once; a quarter of them with one address, where a whole tier may run in a test.
+const HANDSHAKES_MAX: usize = 256;
 /// How often the files are looked at. Their bytes are compared: a mounted secret changes by a swap of links.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -45,10 +46,14 @@ impl Certificates {
         Ok(Self { folder, files, config })
     }
 
-    /// Connections of `listener`, handshake done; `ear` counts who is no peer.
-    pub(super) fn incoming(&self, listener: Door, ear: Ear) -> impl Stream<Item = io::Result<TlsStream<Wire>>> + use<> {
+    /// Connections of `arrivals`, handshake done; `ear` counts who is no peer.
+    pub(super) fn incoming(
+        &self,
+        arrivals: Arrivals,
+        ear: Ear,
+    ) -> impl Stream<Item = io::Result<TlsStream<Wire>>> + use<> {
         let config = self.config.subscribe();
-        Handshakes::new(listener, HANDSHAKES_MAX, move |socket, from: SocketAddr| {
+        Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, from: SocketAddr| {
             let acceptor = TlsAcceptor::from(config.borrow().clone());
             shake_hands(acceptor, socket, ReplicaId(from.ip().to_string()), ear.clone())
         })

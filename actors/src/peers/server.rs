@@ -8,12 +8,14 @@ use std::time::Duration;
 use murmuration_proto::peer::FlockServer;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use tokio_stream::StreamExt;
 use tonic::transport::Server;
 
 use super::KEEPALIVE;
 use super::incoming::Certificates;
 use super::service::Service;
 use super::tls::{PeerTls, PeerTlsError};
+use crate::connection::{Arrivals, Bounds, Repaired, Teller};
 use crate::flock::{Ear, Voice};
 use crate::world::Door;
 
@@ -21,6 +23,8 @@ use crate::world::Door;
 const REQUEST_BYTES_MAX: usize = 1_024;
 /// Streams of one connection. A follower opens one.
 const CONCURRENT_MAX: u32 = 8;
+/// Connections at once. A peer opens one, and another one while it comes back.
+const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to take the last word.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -65,11 +69,19 @@ pub async fn serve(
         closing.send_replace(true);
         sleep(GOODBYE_PATIENCE).await;
     };
+    let hear = ear.clone();
+    let teller = Teller::new("peers", move |event| hear.tell(event));
+    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
     let served = async {
+        // A follower asks once and then only listens, so its connection is silent by design.
         match certificates {
-            None => router.serve_with_incoming_shutdown(listener, shutdown).await,
+            None => {
+                let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, None, teller.clone())));
+                router.serve_with_incoming_shutdown(incoming, shutdown).await
+            }
             Some(certificates) => {
-                let incoming = certificates.incoming(listener, ear.clone());
+                let incoming = certificates.incoming(arrivals, ear.clone());
+                let incoming = incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, None, teller.clone())));
                 tokio::select! {
                     served = router.serve_with_incoming_shutdown(incoming, shutdown) => served,
                     () = certificates.follow(ear) => Ok(()),

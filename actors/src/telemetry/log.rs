@@ -24,12 +24,16 @@ const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 const TROUBLES_MAX: usize = 8192;
 /// Peers and reasons of ignored words that are remembered.
 const IGNORED_MAX: usize = 1024;
+/// Refused server names that are remembered.
+const NAMES_MAX: usize = 16;
 
 /// Writes facts down.
 #[derive(Debug, Default)]
 pub(super) struct Logbook {
     troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
     ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
+    closed: Mutex<BTreeSet<(&'static str, &'static str)>>,
+    names: Mutex<BTreeSet<String>>,
 }
 
 /// The lasting trouble of one endpoint.
@@ -116,6 +120,9 @@ impl Logbook {
             Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
             Event::Heard { .. } | Event::Said { .. } => {}
+            Event::ConnectionClosed { port, why } => self.closed(port, why),
+            Event::AuthorityRepaired { .. } => {}
+            Event::ServerNameRefused { port, name } => self.name_refused(port, name),
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
             Event::ActorRestarted { actor, why } => warn!(actor, why, "actor failed and starts again"),
@@ -127,6 +134,27 @@ impl Logbook {
         let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         if ignored.len() < IGNORED_MAX && ignored.insert((peer.clone(), why)) {
             warn!(%peer, why, "what a peer said was not taken in; further ones are only counted");
+        }
+    }
+
+    /// One line for each port and reason: strangers on an open port are many.
+    fn closed(&self, port: &'static str, why: &'static str) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if closed.insert((port, why)) {
+            warn!(port, why, "a connection was not let in or was ended; further ones are only counted");
+        }
+    }
+
+    /// One line for each name, with the cure: without it the other side says only `illegal_parameter`.
+    fn name_refused(&self, port: &'static str, name: &str) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < NAMES_MAX && names.insert(name.to_owned()) {
+            warn!(
+                port,
+                name,
+                "a TLS client asked for a server name that is no DNS name and was refused; in Istio, add `sni: <host of the \
+                picker's Service>` beside `mode: SIMPLE` in the DestinationRule of the picker (docs/istio.md)"
+            );
         }
     }
 

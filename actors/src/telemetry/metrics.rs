@@ -10,6 +10,7 @@ use murmuration::share::Member;
 use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
 
 use super::buckets;
+use super::connection_metrics::ConnectionMetrics;
 use super::families::Families;
 use super::flock_metrics::FlockMetrics;
 use super::pool_gauges::PoolGauges;
@@ -26,6 +27,7 @@ pub(super) struct Metrics {
     rivals: RivalNames,
     pool: PoolGauges,
     flock: FlockMetrics,
+    connections: ConnectionMetrics,
     decisions: Histogram,
     refusals: CounterVec,
     tickets: CounterVec,
@@ -59,6 +61,7 @@ impl Metrics {
             rivals: RivalNames::register(&f)?,
             pool: PoolGauges::register(&f, pool)?,
             flock: FlockMetrics::register(&f)?,
+            connections: ConnectionMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
             tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
@@ -131,6 +134,9 @@ impl Metrics {
             | Event::Said { .. }
             | Event::GapRepaired { .. }
             | Event::Keeping { .. } => self.flock.record(event),
+            Event::ConnectionClosed { .. } | Event::AuthorityRepaired { .. } | Event::ServerNameRefused { .. } => {
+                self.connections.record(event);
+            }
             // Shown by the pool's gauges, which are set from what is, not from what happened.
             Event::EndpointJoined(_)
             | Event::EndpointLeft(_)

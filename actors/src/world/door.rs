@@ -3,21 +3,15 @@
 //! Must not know what is served behind it.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::sleep;
 use tokio_stream::Stream;
 
 use super::wire::Wire;
-
-/// How long the pages' server pauses after accepting failed, which is most often for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who lets connections in.
 pub trait Entrance: Send + 'static {
@@ -72,8 +66,10 @@ impl Entrance for TcpListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
         Self::poll_accept(self, cx).map(|accepted| {
             let (socket, from) = accepted?;
-            socket.set_nodelay(true)?;
-            Ok((Wire::new(socket), from))
+            // A caller that is gone already makes these fail, which is no trouble of the entrance.
+            let (_, local) = (socket.set_nodelay(true), socket.local_addr());
+            let wire = Wire::new(socket);
+            Ok((if let Ok(local) = local { wire.at(local) } else { wire }, from))
         })
     }
 
@@ -87,24 +83,6 @@ impl Stream for Door {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_accept(cx).map(|accepted| Some(accepted.map(|(wire, _)| wire)))
-    }
-}
-
-impl axum::serve::Listener for Door {
-    type Io = Wire;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
-        loop {
-            match poll_fn(|cx| self.0.poll_accept(cx)).await {
-                Ok(accepted) => return accepted,
-                Err(_) => sleep(ACCEPT_PAUSE).await,
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.address()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,26 +17,45 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
 
 /// A connection.
-pub struct Wire(Box<dyn Duplex>);
+pub struct Wire {
+    duplex: Box<dyn Duplex>,
+    local: Option<SocketAddr>,
+    held: Option<Box<dyn Send + Sync>>,
+}
 
 // === impl Wire ===
 
 impl Wire {
     /// A connection over `duplex`, which sends small writes at once.
     pub fn new(duplex: impl Duplex) -> Self {
-        Self(Box::new(duplex))
+        Self { duplex: Box::new(duplex), local: None, held: None }
+    }
+
+    /// The same connection, whose end here is at `local`.
+    pub fn at(self, local: SocketAddr) -> Self {
+        Self { local: Some(local), ..self }
+    }
+
+    /// Where its end here is; `None` where its carrier does not say.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// The same connection, which drops `what` when it ends.
+    pub(crate) fn holding(self, what: impl Send + Sync + 'static) -> Self {
+        Self { held: Some(Box::new(what)), ..self }
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buffer)
+        Pin::new(&mut *self.duplex).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        Pin::new(&mut *self.duplex).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -43,19 +63,19 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, slices)
+        Pin::new(&mut *self.duplex).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.duplex.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.duplex).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.duplex).poll_shutdown(cx)
     }
 }
 
@@ -67,6 +87,6 @@ impl Connected for Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").finish_non_exhaustive()
+        f.debug_struct("Wire").field("local", &self.local).field("held", &self.held.is_some()).finish_non_exhaustive()
     }
 }

@@ -19,6 +19,10 @@ fn service() -> Service<Table> {
     Service::new(table.clone(), settings(), Arc::new(table), Arc::new(|| Timestamp::ZERO))
 }
 
+fn deaf() -> Teller {
+    Teller::new("ext-proc", |_| {})
+}
+
 /// Asks where a request of headers only goes.
 async fn asked(channel: Channel) -> Option<Response> {
     let headers = HttpHeaders { end_of_stream: true, ..Default::default() };
@@ -40,7 +44,7 @@ async fn a_proxy_that_trusts_the_certificate_is_served_and_noise_on_the_port_dis
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
-    server.spawn(serve(listener.into(), Some(tls), service(), std::future::pending()));
+    server.spawn(serve(listener.into(), Some(tls), service(), deaf(), std::future::pending()));
 
     let silent = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut noise = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -58,7 +62,7 @@ async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = JoinSet::new();
-    server.spawn(serve(listener.into(), None, service(), async { drop(stopped.await) }));
+    server.spawn(serve(listener.into(), None, service(), deaf(), async { drop(stopped.await) }));
     let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect().await.unwrap();
     assert!(asked(channel).await.is_some());
     stop.send(()).unwrap();

@@ -140,6 +140,7 @@ impl Nest {
             index_bytes_max: 256 << 20,
             lease: Duration::from_secs(3600),
             tls: Tls::Plain,
+            debug: murmuration_actors::admin::DebugAccess::default(),
             drain_timeout: Duration::from_secs(1),
             flock,
         }

@@ -75,6 +75,7 @@ pub(super) fn settings(
         index_bytes_max: 64 << 20,
         lease: Duration::from_secs(3600),
         tls: Tls::Plain,
+        debug: murmuration_actors::admin::DebugAccess::default(),
         drain_timeout: DRAIN,
         flock: Some(flock),
     }

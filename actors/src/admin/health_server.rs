@@ -1,0 +1,43 @@
+//! The socket of the gRPC health service.
+//!
+//! Must not know why a replica is ready or not; it holds the transport's numbers.
+
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
+
+use super::HealthService;
+use crate::connection::{Arrivals, Bounds, IDLE_MAX, Repaired, Teller};
+use crate::world::Door;
+
+/// Connections at once.
+const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 256 };
+/// Streams of one connection. A prober opens one, a watcher one for each name.
+const CONCURRENT_MAX: u32 = 16;
+/// Bytes of a question, which holds one name.
+const QUESTION_MAX: usize = 4_096;
+/// How often an idle connection is asked whether its prober is still there, and how long it may take to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// Serves until the future is dropped.
+///
+/// # Errors
+/// When the socket failed.
+pub(crate) async fn serve_health(
+    listener: Door,
+    service: HealthService,
+    teller: Teller,
+) -> Result<(), tonic::transport::Error> {
+    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
+    let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+    Server::builder()
+        .max_concurrent_streams(CONCURRENT_MAX)
+        .http2_max_header_list_size(16 * 1024)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(HealthServer::new(service).max_decoding_message_size(QUESTION_MAX))
+        .serve_with_incoming(incoming)
+        .await
+}

@@ -1,0 +1,194 @@
+//! A connection on which authorities that would end a request are repaired before the HTTP server sees them.
+//!
+//! Must not know what is served. It also ends a connection that never says that it speaks HTTP/2, and one on which no
+//! request moved for a long time: a client that only answers pings would otherwise hold its place for ever.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use murmuration::event::Event;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::transport::server::Connected;
+
+use super::frames::Frames;
+use super::teller::Teller;
+
+/// How long a client may take to say that it speaks HTTP/2.
+const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may stay on which no request moves: longer than a request counts as open, and longer than the
+/// hour after which Envoy closes an idle connection by itself.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(2 * 3600);
+
+/// The connection.
+pub(crate) struct Repaired<T> {
+    inner: T,
+    frames: Frames,
+    /// The beginning of a frame that is waited for: room for all of it, of which so much is filled.
+    kept: Vec<u8>,
+    filled: usize,
+    /// Bytes that passed and did not find room with the reader, of which so many are given.
+    ready: Vec<u8>,
+    given: usize,
+    /// The preface's, and then that of idleness.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// [`Frames::requests`] when the deadline of idleness was set.
+    seen: Option<u64>,
+    idle: Option<Duration>,
+    teller: Teller,
+}
+
+// === impl Repaired ===
+
+impl<T> Repaired<T> {
+    /// A connection over `inner` that ends after `idle` without a request's frame; `None` where streams are silent by design.
+    pub(crate) fn new(inner: T, idle: Option<Duration>, teller: Teller) -> Self {
+        let deadline = Some(Box::pin(sleep(PREFACE_PATIENCE)));
+        let (kept, ready) = (Vec::new(), Vec::new());
+        Self { inner, frames: Frames::new(), kept, filled: 0, ready, given: 0, deadline, seen: None, idle, teller }
+    }
+
+    /// Tells what was repaired since `before`.
+    fn tell(&self, before: u64) {
+        for _ in before..self.frames.repaired() {
+            self.teller.tell(&Event::AuthorityRepaired { port: self.teller.port() });
+        }
+    }
+
+    /// Whether the time is over for whoever says nothing, and why.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> Option<&'static str> {
+        while self.deadline.as_mut()?.as_mut().poll(cx).is_ready() {
+            let requests = Some(self.frames.requests());
+            if !self.frames.began() {
+                return Some("no-preface");
+            }
+            if self.seen == requests {
+                return Some("idle");
+            }
+            self.seen = requests;
+            match (self.idle, &mut self.deadline) {
+                (Some(idle), Some(deadline)) => deadline.as_mut().reset(Instant::now() + idle),
+                _ => self.deadline = None,
+            }
+        }
+        None
+    }
+}
+
+impl<T: AsyncRead + Unpin> Repaired<T> {
+    /// Reads from the connection right into the reader's buffer. Gives whether there is something to hand on.
+    fn read_through(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        let bytes = &mut buffer.filled_mut()[before..];
+        let repaired = self.frames.repaired();
+        let walked = self.frames.walk(bytes);
+        self.kept.extend_from_slice(&bytes[walked.kept_from..]);
+        self.filled = self.kept.len();
+        let ended = bytes.is_empty();
+        buffer.set_filled(before + walked.passed);
+        self.tell(repaired);
+        Poll::Ready(Ok(ended || walked.passed > 0))
+    }
+
+    /// Reads what is missing of a frame that is waited for.
+    fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wanted = Frames::wanted(&self.kept[..self.filled]);
+        self.kept.resize(wanted, 0);
+        let mut room = ReadBuf::new(&mut self.kept[self.filled..]);
+        ready!(Pin::new(&mut self.inner).poll_read(cx, &mut room))?;
+        let read = room.filled().len();
+        self.filled += read;
+        if read == 0 {
+            // The client is gone in the middle of a frame: what it said is the server's to judge.
+            self.kept.truncate(self.filled);
+            (self.ready, self.filled) = (std::mem::take(&mut self.kept), 0);
+        } else if self.filled == wanted {
+            let repaired = self.frames.repaired();
+            let walked = self.frames.walk(&mut self.kept);
+            if walked.kept_from > 0 {
+                let mut passed = std::mem::take(&mut self.kept);
+                self.filled = 0;
+                passed.truncate(walked.passed);
+                self.ready = passed;
+            }
+            self.tell(repaired);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let waiting = &self.ready[self.given..];
+            if !waiting.is_empty() {
+                let next = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..next]);
+                self.given += next;
+                if self.given == self.ready.len() {
+                    (self.ready, self.given) = (Vec::new(), 0);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if self.filled > 0 {
+                ready!(self.read_more(cx))?;
+            } else if ready!(self.read_through(cx, buffer))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Repaired<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(read) = this.read(cx, buffer) {
+            return Poll::Ready(read);
+        }
+        let Some(why) = this.is_over(cx) else { return Poll::Pending };
+        this.teller.closed(why);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Repaired<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<T: Connected> Connected for Repaired<T> {
+    type ConnectInfo = T::ConnectInfo;
+
+    fn connect_info(&self) -> T::ConnectInfo {
+        self.inner.connect_info()
+    }
+}
+
+#[cfg(test)]
+#[path = "repaired_tests.rs"]
+mod tests;

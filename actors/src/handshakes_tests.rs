@@ -1,0 +1,73 @@
+//! Handshakes that never end beside those that do.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use murmuration::event::Event;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+
+use super::*;
+use crate::connection::{Bounds, Teller};
+use crate::world::{Door, Entrance};
+
+/// Callers that are there from the beginning.
+struct Queue(VecDeque<(Wire, SocketAddr)>);
+
+impl Entrance for Queue {
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+        self.0.pop_front().map_or(Poll::Pending, |next| Poll::Ready(Ok(next)))
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        Ok(([127, 0, 0, 1], 1).into())
+    }
+}
+
+/// Silent callers from these addresses, in this order; what becomes of each shows at its end of the connection.
+async fn displaced(most: usize, from: &[[u8; 4]]) -> (Vec<bool>, usize) {
+    let (mut ends, mut queue): (Vec<DuplexStream>, VecDeque<(Wire, SocketAddr)>) = Default::default();
+    for &address in from {
+        let (here, there) = duplex(64);
+        ends.push(here);
+        queue.push_back((Wire::new(there), (address, 1).into()));
+    }
+    let told = Arc::new(Mutex::new(0));
+    let hear = told.clone();
+    let teller = Teller::new("peers", move |event| {
+        *hear.lock().unwrap() +=
+            usize::from(matches!(event, Event::ConnectionClosed { why: "handshake-displaced", .. }));
+    });
+    let arrivals = Arrivals::new(Door::new(Queue(queue)), Bounds { all: 1_000, of_one: 1_000 }, teller);
+    let mut handshakes = Handshakes::new(arrivals, most, |wire: Wire, _| async move {
+        let _held = wire;
+        std::future::pending().await
+    });
+    assert!(timeout(Duration::from_secs(1), handshakes.next()).await.is_err());
+    let mut gone = Vec::new();
+    for end in &mut ends {
+        gone.push(timeout(Duration::from_millis(1), end.read_u8()).await.is_ok());
+    }
+    let told = *told.lock().unwrap();
+    (gone, told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_too_many_of_one_address_takes_the_place_of_its_oldest() {
+    let one = [10, 0, 0, 1];
+    let (gone, told) = displaced(8, &[one, [10, 0, 0, 2], one, one, one]).await;
+    assert_eq!(gone, [true, false, true, false, false]);
+    assert_eq!(told, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_places_are_taken_the_address_with_most_of_them_makes_room() {
+    let (a, b) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let (gone, told) = displaced(4, &[b, [10, 0, 0, 3], a, [10, 0, 0, 4], [10, 0, 0, 5]]).await;
+    assert_eq!((gone.iter().filter(|gone| **gone).count(), told), (1, 1));
+    assert!(!gone[4], "who came last is not the one");
+}
