@@ -2,7 +2,8 @@
 //!
 //! | rule | test |
 //! |---|---|
-//! | P7: `liveness` is the process, every other name readiness | `a_replica_lives_before_it_is_ready`, `every_name_but_liveness_tells_readiness` |
+//! | P7: `liveness` is the process, the other known names readiness | `a_replica_lives_before_it_is_ready`, `every_known_name_but_liveness_tells_readiness` |
+//! | a name that nobody serves is a mistake | `a_name_that_nobody_serves_is_not_found` |
 //! | not serving before discovery | `a_replica_lives_before_it_is_ready` |
 //! | not serving once a drain began, and serving who still comes | `a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began` |
 //! | Watch is there, so a proxy need not ask again | `a_watcher_hears_of_each_change` |
@@ -26,7 +27,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 const POOL: [&str; 1] = ["127.0.0.1:7"];
-/// Names that tell readiness: the written ones, and any that a chart may ask for.
+/// Names that tell readiness: the written ones, and the one that charts ask for.
 const READINESS: [&str; 4] = ["readiness", "", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
 /// A test that waits longer has failed; none passes by waiting.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,9 +83,20 @@ async fn a_replica_lives_before_it_is_ready() {
 }
 
 #[tokio::test]
-async fn every_name_but_liveness_tells_readiness() {
+async fn every_known_name_but_liveness_tells_readiness() {
     let replica = Replica::start(Config::default(), &POOL).await;
     Prober::of(&replica).await.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_serves_is_not_found() {
+    let replica = Replica::start(Config::default(), &POOL).await;
+    let mut prober = Prober::of(&replica).await;
+    for name in ["READINESS", "liveness-probe", "envoy.service.ext_proc.v3"] {
+        let request = HealthCheckRequest { service: name.to_owned() };
+        assert_eq!(prober.client.check(request).await.unwrap_err().code(), Code::NotFound, "{name}");
+        assert_eq!(next(&mut prober.watch(name).await).await, Some(ServingStatus::ServiceUnknown), "{name}");
+    }
 }
 
 #[tokio::test]
