@@ -79,6 +79,11 @@ pub enum Event {
         /// How it ended.
         outcome: Outcome,
     },
+    /// The proxy answered a client by itself, before it showed the request here (CORS, RBAC, JWT, rate limits and the like).
+    LocalReply {
+        /// HTTP status of the answer; `None` where it was not shown.
+        status: Option<u16>,
+    },
     /// A request's life as its stream saw it, told once when the stream ends.
     RequestFinished(Box<RequestFinished>),
     /// A peer was seen to live, in this life of it.

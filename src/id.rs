@@ -3,6 +3,7 @@
 //! Must not know where a name comes from: Kubernetes, a file, a header or a test.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -34,9 +35,13 @@ pub struct EndpointKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// One client's session: a salted hash of what the client calls it.
+/// One client's session: a salted hash of what the client calls it. Its upper 16 bits stand for the client's tenant, so
+/// that every replica sees whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub u64);
+
+/// Bits of a session's key that stand for its tenant.
+const TENANT_BITS: u32 = 16;
 
 /// One block of a prompt, chained: it stands for the block's content *and everything before it*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +51,12 @@ pub struct BlockHash(pub u64);
 /// any other replica: never sent, never printed, never an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
+
+/// The one spelling of an address: an IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
+/// Addresses are compared all over, so whatever comes from outside passes through here.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
 
 // === impl EndpointId ===
 
@@ -115,9 +126,17 @@ impl fmt::Display for BlockHash {
 }
 
 impl SessionKey {
-    /// The key of the session called `name` in a tier with this salt; every replica of the tier derives it alike.
-    pub fn of(name: &str, tier_salt: u64) -> Self {
-        Self(xxh3_64_with_seed(name.as_bytes(), tier_salt))
+    /// The key of the session that `tenant` calls `name`, in a tier with this salt; every replica of the tier derives it
+    /// alike. Two tenants that use one name have two sessions.
+    pub fn of(tenant: &str, name: &str, tier_salt: u64) -> Self {
+        let tenant = xxh3_64_with_seed(tenant.as_bytes(), tier_salt);
+        let name = xxh3_64_with_seed(name.as_bytes(), tier_salt ^ tenant);
+        Self(tenant & !(u64::MAX >> TENANT_BITS) | name >> TENANT_BITS)
+    }
+
+    /// The group of tenants that the session's tenant is in. Few tenants share one.
+    pub fn tenant(self) -> u16 {
+        (self.0 >> (u64::BITS - TENANT_BITS)) as u16
     }
 }
 
@@ -137,6 +156,22 @@ mod tests {
         let id = EndpointId::new("prod", "vllm-0-rank-1");
         assert_eq!((id.namespace(), id.name()), ("prod", "vllm-0-rank-1"));
         assert_eq!(id.to_string(), "prod/vllm-0-rank-1");
+    }
+
+    #[test]
+    fn a_sessions_key_names_its_tenant_and_no_other_tenant_has_it() {
+        let (one, two) = (SessionKey::of("a", "s1", 7), SessionKey::of("a", "s2", 7));
+        assert!(one != two && one.tenant() == two.tenant());
+        let others = SessionKey::of("b", "s1", 7);
+        assert_ne!((others.tenant(), others.0 << 16), (one.tenant(), one.0 << 16));
+        assert_ne!(SessionKey::of("a", "s1", 8), one, "the tier's salt counts");
+    }
+
+    #[test]
+    fn an_address_has_one_spelling() {
+        let one = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(one("[::ffff:10.0.0.1]:80"), "10.0.0.1:80");
+        assert_eq!((one("10.0.0.1:80").as_str(), one("[fd00::1]:80").as_str()), ("10.0.0.1:80", "[fd00::1]:80"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! | written protocol | test in [`protocol`] |
 //! |---|---|
 //! | P1 full duplex both ways | `p1_the_service_speaks_full_duplex_both_ways` |
-//! | P2 subset | `p2_only_endpoints_of_the_subset_are_chosen` |
+//! | P2 subset | `p2_only_endpoints_of_the_subset_are_chosen`, `p2_an_address_has_one_spelling` |
 //! | | `p2_an_empty_subset_is_503` |
 //! | | `p2_a_subset_that_matches_nobody_is_503` |
 //! | | `p2_without_a_subset_the_whole_pool_is_chosen_from` |
@@ -19,6 +19,8 @@
 //! | destination, its scores | `the_destination_is_set_and_scores_are_not_emitted` |
 //! | fairness id, objective, SLO, video, with aliases | `control_headers_do_not_reach_the_engine_in_any_spelling` |
 //! | model rewrite and its alias | `the_rewrite_header_sets_the_model_in_both_spellings` |
+//! | whose spelling counts | `spellings_that_contradict_each_other_are_400`, `where_the_gateways_spelling_counts_a_clients_does_nothing` |
+//! | how long a value may be | `a_control_header_of_more_than_256_bytes_is_400` |
 //! | `x-request-id` | `a_request_without_an_id_gets_a_uuid`, `a_request_with_an_id_keeps_it` |
 //! | dropped reason | `every_refusal_names_its_reason` |
 //! | prefiller, encoders, rank, KV source | `sidecar_headers_of_a_client_do_not_reach_the_sidecar` |
@@ -39,11 +41,14 @@
 //! | response body, streamed or not | `each_chunk_of_a_streamed_answer_goes_on_at_once` |
 //! | | `an_answer_in_one_document_goes_on_at_once_too` |
 //! | response trailers | `response_trailers_end_the_stream_in_order` |
+//! | response without a request (local replies) | `a_local_reply_of_the_proxy_is_let_through_in_any_state`, and through a real Envoy `chaos/tests/local_replies.rs` |
 //! | error before the response | `an_error_is_answered_at_once_and_ends_the_stream` |
 //! | parser that skips the response | `leaving_closes_the_stream_in_order_after_the_last_piece` |
 //! | what no Envoy sends | `a_sequence_out_of_order_is_told_and_leaves_no_ticket` |
 //! | | `a_body_over_the_limit_is_413` |
 //! | | `a_stream_over_the_limit_is_503` |
+//! | | `a_body_that_drips_is_408`, `slow_streams_do_not_keep_others_out` |
+//! | | `a_body_over_the_budget_of_all_streams_is_503` |
 //! | | `two_thousand_streams_at_once_leave_nothing_open` |
 //!
 //! | defect | test in [`defects`] |

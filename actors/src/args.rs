@@ -109,6 +109,19 @@ pub enum DebugPages {
     Nobody,
 }
 
+/// Which spelling of the headers that steer a decision counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustedHeaders {
+    /// Both.
+    Any,
+    /// Those that begin with x-gateway-; the gateway must strip them from what clients send.
+    XGateway,
+    /// Those that begin with x-llm-d-; the gateway must strip them from what clients send.
+    XLlmD,
+    /// None: they are all taken off and none is read.
+    None,
+}
+
 // Headings of `serve --help`, in its order.
 const LISTENING: &str = "Where it listens";
 const SECURITY: &str = "Transport security";
@@ -176,12 +189,30 @@ pub struct ServeArgs {
     /// Streams open at once; further ones are refused with 503.
     #[arg(help_heading = REQUESTS, long, default_value_t = 10_000, value_name = "N")]
     pub max_streams: usize,
+    /// Bytes of the bodies of all requests at once; further ones wait for --decision-timeout, then they are refused with
+    /// 503. Not less than --max-body-size.
+    #[arg(help_heading = REQUESTS, long, default_value = "256MiB", value_parser = bytes, value_name = "SIZE")]
+    pub max_body_memory: usize,
+    /// Requests of one connection that may be arriving at once; half of --max-streams where it is not given.
+    #[arg(help_heading = REQUESTS, long, value_name = "N")]
+    pub max_arriving_per_connection: Option<usize>,
     /// How long a request waits for the scheduler.
     #[arg(help_heading = REQUESTS, long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub decision_timeout: Duration,
     /// How long a request may go without its next piece.
     #[arg(help_heading = REQUESTS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub request_idle_timeout: Duration,
+    /// How long a request may take until it is whole; slower ones are refused with 408.
+    #[arg(help_heading = REQUESTS, long, default_value = "120s", value_parser = duration, value_name = "DURATION")]
+    pub request_arrival_timeout: Duration,
+    /// Bytes of a body that must come in a second on average, after the first ten seconds; slower ones are refused with
+    /// 408. 0B asks for none.
+    #[arg(help_heading = REQUESTS, long, default_value = "1KiB", value_parser = rate, value_name = "SIZE")]
+    pub request_min_rate: u64,
+    /// Whose headers steer decisions (objective, fairness id, model rewrite). Where both spellings count and differ, the
+    /// request is refused. See docs/headers.md.
+    #[arg(help_heading = REQUESTS, long, value_enum, default_value_t = TrustedHeaders::Any, value_name = "SPELLING")]
+    pub trusted_headers: TrustedHeaders,
     /// How long a request may count as in flight without news of its end.
     #[arg(help_heading = REQUESTS, long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub ticket_lease: Duration,
@@ -242,6 +273,12 @@ fn bytes(text: &str) -> Result<usize, String> {
     fits.map(|size| size as usize).ok_or_else(|| format!("{text:?} is no size; write 65536, 25MB or 10MiB"))
 }
 
+/// A size that may be zero.
+fn rate(text: &str) -> Result<u64, String> {
+    let nothing = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) == "0";
+    if nothing { Ok(0) } else { bytes(text).map(|size| size as u64) }
+}
+
 fn number_and_unit(text: &str) -> (Option<f64>, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     (text[..end].parse().ok(), &text[end..])
@@ -266,6 +303,8 @@ mod tests {
     fn sizes_take_both_families_of_units() {
         assert_eq!((bytes("10MiB").unwrap(), bytes("25MB").unwrap(), bytes("7").unwrap()), (10_485_760, 25_000_000, 7));
         assert!(bytes("10XB").is_err());
+        assert_eq!((rate("0"), rate("0B"), rate("1KiB")), (Ok(0), Ok(0), Ok(1_024)));
+        assert!(bytes("0").is_err() && rate("-1").is_err());
     }
 
     #[test]

@@ -19,9 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
 use crate::args::{
-    self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, Verb,
+    self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders,
+    Verb,
 };
-use crate::ext_proc::{self, Limits};
+use crate::ext_proc::{self, Limits, TrustedSpelling};
 use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
@@ -117,6 +118,11 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let started = log::start(args.log_format == LogFormat::Json, &args.verbosity);
     // Dropped last, so that every line of this function is written before the program ends.
     let _last_lines = started.map_err(|why| Failure::new(USAGE, why))?;
+    if args.max_body_memory < args.max_body_size {
+        let (memory, size) = (args.max_body_memory, args.max_body_size);
+        let why = format!("--max-body-memory ({memory} bytes) must not be less than --max-body-size ({size} bytes)");
+        return Err(Failure::new(USAGE, why));
+    }
     let (config_text, config_name) = config_text(&args.config)?;
     let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
     let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
@@ -201,6 +207,10 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         body_bytes: args.max_body_size as u64,
         decision_patience: args.decision_timeout,
         body_idle: args.request_idle_timeout,
+        arrival_max: args.request_arrival_timeout,
+        body_rate_min: args.request_min_rate,
+        body_bytes_held: args.max_body_memory,
+        arriving_per_connection: args.max_arriving_per_connection.unwrap_or(args.max_streams.div_ceil(2)),
         ..Limits::default()
     };
     let tls = match args.cert_path {
@@ -223,6 +233,12 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         interval: args.refresh_metrics_interval.max(std::time::Duration::from_millis(50)),
         gauges_interval: args.refresh_prometheus_metrics_interval,
         limits,
+        trusted: match args.trusted_headers {
+            TrustedHeaders::Any => TrustedSpelling::Any,
+            TrustedHeaders::XGateway => TrustedSpelling::Gateway,
+            TrustedHeaders::XLlmD => TrustedSpelling::LlmD,
+            TrustedHeaders::None => TrustedSpelling::None,
+        },
         response_path: match args.response_path {
             ResponsePath::Stay => ext_proc::ResponsePath::Stay,
             ResponsePath::Leave => ext_proc::ResponsePath::Leave,

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
 use crate::clock::Clock;
 use crate::connection::Teller;
-use crate::ext_proc::{Limits, ResponsePath, Service, Settings, serve};
+use crate::ext_proc::{Limits, ResponsePath, Service, Settings, TrustedSpelling, serve};
 use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
 use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
 use crate::scheduler::{SchedulerArguments, SchedulerHandle};
@@ -47,6 +47,8 @@ pub struct ReplicaSettings {
     pub gauges_interval: Duration,
     /// Bounds of the ext-proc service.
     pub limits: Limits,
+    /// Who may set the headers that steer a decision.
+    pub trusted: TrustedSpelling,
     /// Whether answers pass through.
     pub response_path: ResponsePath,
     /// Memory of the prefix index.
@@ -369,10 +371,10 @@ async fn announce(feed: Option<Feed>, pool: PoolHandle) {
 
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
     let parsers: Vec<Parser> = blueprint.parsers.clone();
-    let (limits, response_path) = (settings.limits, settings.response_path);
+    let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
     let tier_salt = settings.flock.as_ref().map_or(0, |flock| flock.tier_salt);
     let sessions = blueprint.profiles.sessions();
-    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt, sessions }
+    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt, trusted, sessions }
 }
 
 /// Builds a scheduler's parts for each of its lives: plugins are not shared between them.

@@ -17,6 +17,10 @@ pub enum RefusalCode {
     Saturated,
     /// This replica holds as many streams as it may.
     TooManyStreams,
+    /// The request came too slowly, or gave way to others while it was still arriving.
+    RequestTooSlow,
+    /// This replica holds as many bytes of requests as it may.
+    TooManyBytes,
     /// The scheduler did not answer in time.
     PickerBusy,
     /// This replica is stopping.
@@ -36,12 +40,14 @@ pub struct Refusal {
 
 impl RefusalCode {
     /// All codes, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::NoEndpoints,
         Self::Saturated,
         Self::TooManyStreams,
+        Self::RequestTooSlow,
+        Self::TooManyBytes,
         Self::PickerBusy,
         Self::ShuttingDown,
     ];
@@ -50,9 +56,12 @@ impl RefusalCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
+            Self::RequestTooSlow => 408,
             Self::BodyTooLarge => 413,
             Self::Saturated => 429,
-            Self::NoEndpoints | Self::TooManyStreams | Self::PickerBusy | Self::ShuttingDown => 503,
+            Self::NoEndpoints | Self::TooManyStreams | Self::TooManyBytes | Self::PickerBusy | Self::ShuttingDown => {
+                503
+            }
         }
     }
 
@@ -64,6 +73,8 @@ impl RefusalCode {
             Self::NoEndpoints => "rejected-no-endpoints",
             Self::Saturated => "rejected-saturated",
             Self::TooManyStreams => "too-many-streams",
+            Self::RequestTooSlow => "request-too-slow",
+            Self::TooManyBytes => "too-many-bytes",
             Self::PickerBusy => "picker-busy",
             Self::ShuttingDown => "rejected-shutting-down",
         }
@@ -73,9 +84,12 @@ impl RefusalCode {
     pub fn word(self) -> &'static str {
         match self {
             Self::BadRequest => "BadRequest",
+            Self::RequestTooSlow => "RequestTimeout",
             Self::BodyTooLarge => "PayloadTooLarge",
             Self::Saturated => "ResourceExhausted",
-            Self::NoEndpoints | Self::TooManyStreams | Self::PickerBusy | Self::ShuttingDown => "ServiceUnavailable",
+            Self::NoEndpoints | Self::TooManyStreams | Self::TooManyBytes | Self::PickerBusy | Self::ShuttingDown => {
+                "ServiceUnavailable"
+            }
         }
     }
 }

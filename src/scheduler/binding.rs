@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::id::{SessionKey, Slot};
+use crate::id::{SessionKey, Slot, Ticket};
 use crate::request::InferenceRequest;
 use crate::scheduler::{Outbox, Scheduler};
 use crate::share::{Binding, Record};
@@ -18,8 +18,20 @@ impl Scheduler {
         self.fleet.named(self.sessions.find(request.session.id?, now)?)
     }
 
+    /// The session of `ticket` is served by the ticket's endpoint from now on. Not before the first token: a request that
+    /// fails or is given up says nothing of where its session's blocks are.
+    pub(super) fn bind_session_of(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
+        let Some(open) = self.ledger.get_mut(ticket) else { return };
+        let (Some(session), Some(hold)) = (open.session, open.holds.first()) else { return };
+        open.bound = true;
+        let tenancy = hold.tenancy;
+        if self.fleet.tenant_of(tenancy).is_some() {
+            self.bind(session, tenancy.slot, now, out);
+        }
+    }
+
     /// From now on `session` is served by the endpoint in `slot`.
-    pub(super) fn bind(&mut self, session: SessionKey, slot: Slot, now: Timestamp, out: &mut Outbox) {
+    fn bind(&mut self, session: SessionKey, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
         if self.sessions.bind(session, endpoint, now) && self.settings.sharing {
             out.say.push((Record::Bound(Binding { session, endpoint }), now));

@@ -35,7 +35,7 @@ impl Scheduler {
         }
     }
 
-    /// Envoy used another endpoint of the list: the load, the placement and the session move with the request.
+    /// Envoy used another endpoint of the list: the load, the placement and a session that is bound move with the request.
     fn served(&mut self, ticket: Ticket, address: SocketAddr, now: Timestamp, out: &mut Outbox) {
         let served = self.fleet.at(address);
         let Some(open) = self.ledger.get_mut(ticket) else { return };
@@ -53,9 +53,9 @@ impl Scheduler {
         if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, hold.decode_tokens, now) {
             (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         }
-        let (anchors, session) = (open.anchors.clone(), open.session);
-        if let Some(session) = session {
-            self.bind(session, slot, now, out);
+        let (anchors, bound) = (open.anchors.clone(), open.bound);
+        if bound {
+            self.bind_session_of(ticket, now, out);
         }
         self.unplace(&left, &anchors, now, out);
         self.index.insert(slot, &anchors);
@@ -64,7 +64,8 @@ impl Scheduler {
         self.say_share(slot, now, out);
     }
 
-    /// The prompt is computed: its tokens are no longer in flight, and its blocks are really there.
+    /// The prompt is computed: its tokens are no longer in flight, its blocks are really there, and its session is bound to
+    /// where they are.
     fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
         open.anchors = Vec::new();
@@ -74,6 +75,7 @@ impl Scheduler {
             lighter.push(hold.tenancy);
         }
         lighter.into_iter().for_each(|tenancy| self.say_share_of(tenancy, now, out));
+        self.bind_session_of(ticket, now, out);
     }
 
     /// Closes unattended tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts

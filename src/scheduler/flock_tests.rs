@@ -119,6 +119,7 @@ fn a_session_that_one_bound_all_follow_also_those_who_join_after_its_death() {
     let (mut a, mut b) = (Replica::with("a", 1, faithful()), Replica::with("b", 1, faithful()));
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     let first = picked(&a.handle(ask_of(9, 1, 7), 10));
+    a.handle(Input::Told(Ticket(1), News::FirstToken), 10);
     tell(&mut a, &mut b, 11);
     // Wherever it is fuller now, and whatever is asked.
     (0..4).for_each(|n| drop(b.handle(report(n, if id(n) == first { 4 } else { 0 }), 20)));
@@ -138,13 +139,41 @@ fn a_session_whose_endpoint_is_gone_is_bound_anew_and_moves_with_a_fallback() {
     let mut a = Replica::with("a", 1, faithful());
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     let first = picked(&a.handle(ask_of(9, 1, 7), 10));
+    a.handle(Input::Told(Ticket(1), News::FirstToken), 11);
     a.handle(Input::Discovered(vec![EndpointChange::Remove(first.clone())]), 20);
     let second = picked(&a.handle(ask_of(9, 2, 8), 21));
+    a.handle(Input::Told(Ticket(2), News::FirstToken), 21);
     assert_ne!(second, first);
     assert_eq!(picked(&a.handle(ask_of(9, 3, 9), 22)), second);
+    a.handle(Input::Told(Ticket(3), News::FirstToken), 22);
     let third = (0..4).find(|&n| id(n) != first && id(n) != second).unwrap();
     a.handle(Input::Told(Ticket(3), News::Served(address(third))), 23);
     assert_eq!(picked(&a.handle(ask_of(9, 4, 9), 24)), id(third));
+}
+
+#[test]
+fn a_session_is_bound_with_its_first_token_and_a_request_that_fails_binds_nothing() {
+    let mut a = Replica::with("a", 1, faithful());
+    (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
+    let bound = |a: &Replica, now: u64| a.mind.summary(Timestamp::from_millis(now)).sessions;
+    for (ticket, outcome) in [(1, Outcome::Abandoned), (2, Outcome::EngineError)] {
+        a.handle(ask_of(ticket, ticket, 7), 10);
+        a.handle(Input::Told(Ticket(ticket), News::Finished(outcome)), 11);
+        assert_eq!(bound(&a, 11), 0, "{outcome:?}");
+    }
+    // A fallback that served before its first token is the one that is bound.
+    let first = picked(&a.handle(ask_of(9, 3, 7), 20));
+    let served = (0..4).find(|&n| id(n) != first).unwrap();
+    a.handle(Input::Told(Ticket(3), News::Served(address(served))), 21);
+    assert_eq!(bound(&a, 21), 0);
+    a.handle(Input::Told(Ticket(3), News::FirstToken), 22);
+    a.handle(Input::Told(Ticket(3), News::Finished(Outcome::Completed)), 23);
+    assert_eq!((bound(&a, 23), picked(&a.handle(ask_of(9, 4, 8), 24))), (1, id(served)));
+    // Whoever does not see the answer binds at once.
+    let Input::Asked(mut leaving) = ask_of(10, 5, 9) else { unreachable!() };
+    leaving.request.attended = false;
+    a.handle(Input::Asked(leaving), 30);
+    assert_eq!(bound(&a, 30), 2);
 }
 
 #[test]

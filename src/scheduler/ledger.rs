@@ -20,8 +20,10 @@ pub struct Open {
     pub attended: bool,
     /// The prompt's anchors, kept until the first token shows that the engine has computed it.
     pub anchors: Vec<BlockHash>,
-    /// The session that is bound with it.
+    /// The session that is bound with its first token.
     pub session: Option<SessionKey>,
+    /// Whether it is bound already, and moves with the request.
+    pub bound: bool,
     lease: Timestamp,
 }
 
@@ -85,7 +87,7 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, session: None, lease });
+        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, session: None, bound: false, lease });
         self.balance.reserved += 1;
         self.balance.open += 1;
         self.unattended += usize::from(!attended);

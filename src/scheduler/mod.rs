@@ -291,16 +291,16 @@ impl Scheduler {
                 holds.push(hold);
             }
         }
-        let session = request.session.id;
-        if let (Some(session), Some(hold)) = (session, holds.first()) {
-            self.bind(session, hold.tenancy.slot, now, out);
-        }
         if let Some(target) = decision.primary() {
             out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
         }
         self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.attended, now);
         if let Some(open) = self.ledger.get_mut(ticket) {
-            open.session = session;
+            open.session = request.session.id;
+        }
+        // Nobody will see the first token of an answer that does not pass here.
+        if !request.attended {
+            self.bind_session_of(ticket, now, out);
         }
     }
 

@@ -1,7 +1,11 @@
 //! Which endpoint serves which session: bindings with a time to live, the newest of each session.
 //!
-//! Must not know headers, requests or plugins. A binding is made by the replica that admits a request and told to all; since
-//! the newest wins and equals are ordered, replicas that heard the same hold the same, in whatever order they heard it.
+//! Must not know headers, requests or plugins. A binding is made by the replica whose request got its first token, and
+//! told to all; since the newest wins and equals are ordered, replicas that heard the same hold the same, in whatever order
+//! they heard it.
+//!
+//! The table is shared by tenants: when it is full, the tenant that holds most gives way with its oldest binding. So a
+//! tenant that makes up sessions without end pushes out its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +13,7 @@ use std::time::Duration;
 use crate::id::{EndpointKey, SessionKey};
 use crate::time::Timestamp;
 
-/// Bindings that are kept, about 6 MiB; beyond that the oldest is forgotten.
+/// Bindings that are kept, about 10 MiB; beyond that the oldest of the tenant that has most is forgotten.
 pub const BINDINGS_MAX: usize = 65_536;
 /// How long a binding lives after it was used last, where the configuration does not say.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(300);
@@ -22,6 +26,10 @@ pub struct Sessions {
     bindings: BTreeMap<SessionKey, Binding>,
     /// Oldest first.
     by_age: BTreeSet<(Moment, SessionKey)>,
+    /// Oldest first, of each tenant.
+    by_tenant: BTreeMap<u16, BTreeSet<(Moment, SessionKey)>>,
+    /// How many each tenant has, the one that has most last.
+    sizes: BTreeSet<(usize, u16)>,
     ttl: Duration,
 }
 
@@ -42,7 +50,8 @@ type Moment = i64;
 impl Sessions {
     /// Nobody is bound. Bindings live for `ttl`.
     pub fn new(ttl: Duration) -> Self {
-        Self { bindings: BTreeMap::new(), by_age: BTreeSet::new(), ttl }
+        let (bindings, by_tenant) = (BTreeMap::new(), BTreeMap::new());
+        Self { bindings, by_age: BTreeSet::new(), by_tenant, sizes: BTreeSet::new(), ttl }
     }
 
     /// Who serves `session` at `now`.
@@ -74,10 +83,14 @@ impl Sessions {
     pub fn expire(&mut self, now: Timestamp) {
         let over = moment(now, self.ttl);
         while let Some(&(used, session)) = self.by_age.first()
-            && (used <= over || self.by_age.len() > BINDINGS_MAX)
+            && used <= over
         {
-            self.by_age.remove(&(used, session));
-            self.bindings.remove(&session);
+            self.remove(used, session);
+        }
+        while self.bindings.len() > BINDINGS_MAX
+            && let Some((used, session)) = self.oldest_of_the_largest()
+        {
+            self.remove(used, session);
         }
     }
 
@@ -104,10 +117,33 @@ impl Sessions {
     }
 
     fn put(&mut self, session: SessionKey, binding: Binding) {
-        if let Some(older) = self.bindings.insert(session, binding) {
-            self.by_age.remove(&(older.used, session));
+        if let Some(older) = self.bindings.get(&session).map(|older| older.used) {
+            self.remove(older, session);
         }
+        self.bindings.insert(session, binding);
         self.by_age.insert((binding.used, session));
+        let of = self.by_tenant.entry(session.tenant()).or_default();
+        self.sizes.remove(&(of.len(), session.tenant()));
+        of.insert((binding.used, session));
+        self.sizes.insert((of.len(), session.tenant()));
+    }
+
+    fn remove(&mut self, used: Moment, session: SessionKey) {
+        self.bindings.remove(&session);
+        self.by_age.remove(&(used, session));
+        let tenant = session.tenant();
+        let Some(of) = self.by_tenant.get_mut(&tenant) else { return };
+        self.sizes.remove(&(of.len(), tenant));
+        of.remove(&(used, session));
+        match of.len() {
+            0 => drop(self.by_tenant.remove(&tenant)),
+            left => drop(self.sizes.insert((left, tenant))),
+        }
+    }
+
+    fn oldest_of_the_largest(&self) -> Option<(Moment, SessionKey)> {
+        let (_, tenant) = self.sizes.last()?;
+        self.by_tenant.get(tenant)?.first().copied()
     }
 }
 

@@ -59,13 +59,41 @@ fn one_that_was_born_a_moment_ago_tells_old_words_apart() {
 }
 
 #[test]
-fn beyond_the_bound_the_oldest_is_forgotten() {
+fn beyond_the_bound_the_oldest_of_one_tenant_is_forgotten() {
     let mut sessions = sessions();
     (0..BINDINGS_MAX as u64 + 10).for_each(|n| assert!(sessions.bind(SessionKey(n), A, at(n / 100))));
     assert_eq!((sessions.len(), sessions.by_age.len()), (BINDINGS_MAX, BINDINGS_MAX));
     assert_eq!((sessions.find(SessionKey(9), at(1)), sessions.find(SessionKey(10), at(1))), (None, Some(A)));
     let newest: Vec<u64> = sessions.newest(2, at(1_000)).iter().map(|(session, ..)| session.0).collect();
     assert_eq!(newest, [BINDINGS_MAX as u64 + 8, BINDINGS_MAX as u64 + 9]);
+}
+
+/// A session of a tenant.
+fn of(tenant: u64, session: u64) -> SessionKey {
+    SessionKey(tenant << 48 | session)
+}
+
+#[test]
+fn a_tenant_that_makes_up_sessions_without_end_pushes_out_its_own() {
+    let mut sessions = sessions();
+    (0..1_000).for_each(|n| drop(sessions.bind(of(1, n), A, at(0))));
+    (0..100).for_each(|n| drop(sessions.bind(of(2, n), A, at(0))));
+    (0..BINDINGS_MAX as u64 * 2).for_each(|n| drop(sessions.bind(of(3, n), B, at(1 + n / 1_000))));
+    assert_eq!(sessions.len(), BINDINGS_MAX);
+    assert!((0..1_000).all(|n| sessions.find(of(1, n), at(200)) == Some(A)));
+    assert!((0..100).all(|n| sessions.find(of(2, n), at(200)) == Some(A)));
+    // What peers say of it is no different.
+    (0..BINDINGS_MAX as u64).for_each(|n| sessions.heard(of(3, 1 << 40 | n), B, Duration::ZERO, at(300)));
+    assert!((0..1_000).all(|n| sessions.find(of(1, n), at(300)) == Some(A)));
+}
+
+#[test]
+fn nothing_is_left_of_bindings_that_are_over() {
+    let mut sessions = sessions();
+    (0..100).for_each(|n| drop(sessions.bind(of(n % 7, n / 2), A, at(n))));
+    sessions.expire(at(60_000));
+    assert!(sessions.is_empty() && sessions.by_age.is_empty());
+    assert!(sessions.by_tenant.is_empty() && sessions.sizes.is_empty());
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! The keys: which are read, which are set, which are taken off.
 
+use murmuration_actors::ext_proc::TrustedSpelling;
 use murmuration_proto::names;
 
 use crate::support::envoy::*;
@@ -35,9 +36,49 @@ async fn the_rewrite_header_sets_the_model_in_both_spellings() {
         assert_eq!(piece(&pieces[0]).body, br#"{"model":"base-v2","prompt":"hello","stream":true}"#);
         assert_eq!(removed(&head), [name]);
     }
-    let both = [(names::MODEL_REWRITE[1], "old"), (names::MODEL_REWRITE[0], "new")];
-    let (_, pieces) = replica.talk().ask(post(&both), COMPLETION).await;
+    let agreed = [(names::MODEL_REWRITE[1], "new"), (names::MODEL_REWRITE[0], "new")];
+    let (_, pieces) = replica.talk().ask(post(&agreed), COMPLETION).await;
     assert!(piece(&pieces[0]).body.starts_with(br#"{"model":"new""#));
+}
+
+#[tokio::test]
+async fn spellings_that_contradict_each_other_are_400() {
+    let replica = replica().await;
+    for [new, old] in [names::MODEL_REWRITE, names::OBJECTIVE, names::FAIRNESS_ID] {
+        for pairs in [[(old, "gateway's"), (new, "client's")], [(old, "client's"), (old, "gateway's")]] {
+            let mut talk = replica.talk();
+            talk.say(post(&pairs)).await;
+            talk.say(request_body(COMPLETION, true)).await;
+            let (status, reason, body) = refusal(&talk.answer().await);
+            assert_eq!((status, reason.as_str()), (400, "bad-request"));
+            assert!(body.contains(old), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_the_gateways_spelling_counts_a_clients_does_nothing() {
+    let config = Config { trusted: TrustedSpelling::Gateway, ..Config::default() };
+    let replica = Replica::start(config, &["127.0.0.1:7"]).await;
+    let (gateways, clients) = ((names::MODEL_REWRITE[1], "gateways"), (names::MODEL_REWRITE[0], "clients"));
+    let (head, pieces) = replica.talk().ask(post(&[gateways, clients]), COMPLETION).await;
+    assert!(piece(&pieces[0]).body.starts_with(br#"{"model":"gateways""#));
+    assert_eq!(removed(&head), [gateways.0, clients.0]);
+    let (_, pieces) = replica.talk().ask(post(&[clients]), COMPLETION).await;
+    assert_eq!(piece(&pieces[0]).body, COMPLETION);
+}
+
+#[tokio::test]
+async fn a_control_header_of_more_than_256_bytes_is_400() {
+    let replica = replica().await;
+    let long = "m".repeat(257);
+    for name in [names::MODEL_REWRITE[0], names::OBJECTIVE[1], names::FAIRNESS_ID[0]] {
+        let mut talk = replica.talk();
+        talk.say(post(&[(name, &long)])).await;
+        talk.say(request_body(COMPLETION, true)).await;
+        let (status, _, body) = refusal(&talk.answer().await);
+        assert!(status == 400 && body.contains(name), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,23 @@ async fn p2_only_endpoints_of_the_subset_are_chosen() {
 }
 
 #[tokio::test]
+async fn p2_an_address_has_one_spelling() {
+    let replica =
+        Replica::start(Config { destinations: 2, ..Config::default() }, &["[::ffff:127.0.0.2]:7", POOL[0]]).await;
+    for hint in ["127.0.0.2:7", "[::ffff:127.0.0.2]:7", "[::ffff:7f00:2]:7"] {
+        let (head, _) = replica.talk().ask(hinted(post(&[]), &[hint]), COMPLETION).await;
+        assert_eq!(destination(&head), "127.0.0.2:7", "{hint}");
+        assert_eq!(load_balancer(&head, names::DESTINATION), Some("127.0.0.2:7".into()));
+    }
+    let mut talk = replica.talk();
+    talk.ask(post(&[]), COMPLETION).await;
+    talk.say(served(streaming(), "[::ffff:127.0.0.1]:7")).await;
+    talk.answer().await;
+    let expected = POOL[0].parse().unwrap();
+    replica.until(|figures| figures.in_flight.keys().any(|at| *at == expected)).await;
+}
+
+#[tokio::test]
 async fn p2_an_empty_subset_is_503() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let mut talk = replica.talk();

@@ -1,6 +1,8 @@
 //! The message sequence, row by row.
 
-use murmuration_actors::ext_proc::ResponsePath;
+use std::time::Duration;
+
+use murmuration_actors::ext_proc::{Limits, ResponsePath};
 use murmuration_proto::ext_proc::{ProcessingRequest, Response};
 use tonic::Code;
 
@@ -219,6 +221,78 @@ async fn a_stream_over_the_limit_is_503() {
     let mut third = replica.talk();
     third.say(get()).await;
     assert_eq!(destination(&third.answer().await), POOL[0]);
+}
+
+#[tokio::test]
+async fn a_local_reply_of_the_proxy_is_let_through_in_any_state() {
+    let replica = replica().await;
+    for requests in [vec![], vec![post(&[])], vec![post(&[]), request_body(COMPLETION, false)]] {
+        let mut talk = replica.talk();
+        for message in requests {
+            talk.say(message).await;
+        }
+        talk.say(response_headers(&[(":status", "403"), ("content-type", "text/plain")], false)).await;
+        let head = talk.answer().await;
+        assert!(answered(&head).response.as_ref().unwrap().header_mutation.is_none());
+        talk.say(response_body(b"RBAC: access denied", true)).await;
+        assert_eq!(piece(&talk.answer().await).body, b"RBAC: access denied");
+        assert!(talk.hear().await.is_none(), "the stream ends in order");
+    }
+    replica.until_metric("murmuration_local_replies_total{status=\"403\"}", 1).await;
+    assert_eq!(replica.open_tickets().await, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_408() {
+    let limits = Limits { arrival_max: Duration::from_millis(300), ..Limits::default() };
+    let replica = Replica::start(Config { limits, ..Config::default() }, &POOL).await;
+    let mut talk = replica.talk();
+    talk.say(post(&[])).await;
+    talk.say(request_body(b"{", false)).await;
+    let (status, reason, body) = refusal(&talk.answer().await);
+    assert_eq!((status, reason.as_str()), (408, "request-too-slow"));
+    assert!(body.starts_with("inference error: RequestTimeout - the request came too slowly: 1 bytes"), "{body}");
+}
+
+#[tokio::test]
+async fn slow_streams_do_not_keep_others_out() {
+    let replica = Replica::start(Config { streams_max: 4, ..Config::default() }, &POOL).await;
+    let mut slow: Vec<_> = (0..4).map(|_| replica.talk()).collect();
+    for talk in &slow {
+        talk.say(post(&[])).await;
+    }
+    // The oldest gives way once it had its two seconds.
+    let answer = loop {
+        let mut honest = replica.talk();
+        honest.say(get()).await;
+        let answer = honest.answer().await;
+        if !matches!(answer.response, Some(Response::ImmediateResponse(_))) {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(destination(&answer), POOL[0]);
+    assert_eq!(refusal(&slow[0].answer().await).1, "request-too-slow");
+}
+
+#[tokio::test]
+async fn a_body_over_the_budget_of_all_streams_is_503() {
+    let patience = Duration::from_millis(100);
+    let limits = Limits { body_bytes_held: 1_000, decision_patience: patience, ..Limits::default() };
+    let replica = Replica::start(Config { limits, ..Config::default() }, &POOL).await;
+    let (mut first, mut second) = (replica.talk(), replica.talk());
+    first.say(post(&[])).await;
+    first.say(request_body(&[b' '; 900], false)).await;
+    replica.until_metric("murmuration_request_body_bytes", 900).await;
+    second.say(post(&[])).await;
+    second.say(request_body(&[b' '; 200], false)).await;
+    let (status, reason, _) = refusal(&second.answer().await);
+    assert_eq!((status, reason.as_str()), (503, "too-many-bytes"));
+    first.say(request_body(b"", true)).await;
+    assert_eq!(refusal(&first.answer().await).0, 400);
+    drop(first);
+    let (head, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    assert_eq!(destination(&head), POOL[0], "what was held is given back");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use murmuration::chance::Chance;
 use murmuration::plugin::{Catalog, Picker, PickerPlugin};
 use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
-use murmuration_actors::ext_proc::{Limits, ResponsePath};
+use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
@@ -38,6 +38,10 @@ pub struct Config {
     pub body_bytes: u64,
     /// Streams open at once at most.
     pub streams_max: usize,
+    /// The other bounds of its ext-proc service.
+    pub limits: Limits,
+    /// Whose control headers count.
+    pub trusted: TrustedSpelling,
     /// Whether it stays for the answer.
     pub response_path: ResponsePath,
     /// Endpoints in a destination at most.
@@ -119,6 +123,8 @@ impl Default for Config {
         Self {
             body_bytes: 64 << 20,
             streams_max: 10_000,
+            limits: Limits::default(),
+            trusted: TrustedSpelling::default(),
             response_path: ResponsePath::Stay,
             destinations: 1,
             drain_timeout: Duration::from_secs(10),
@@ -352,7 +358,7 @@ schedulingProfiles:
         config.destinations,
         endpoints_file.display().to_string(),
     );
-    let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..Limits::default() };
+    let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..config.limits };
     ReplicaSettings {
         flock: config.flock.clone(),
         config_text: if config.scores { scoring_text(endpoints_file, config.sessions) } else { config_text },
@@ -361,6 +367,7 @@ schedulingProfiles:
         interval: config.interval,
         gauges_interval: Duration::from_secs(3600),
         limits,
+        trusted: config.trusted,
         response_path: config.response_path,
         index_bytes_max: 64 << 20,
         lease: Duration::from_secs(3600),

@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use murmuration::id::canonical;
+
 /// The address of `host:port`; `host` is an IPv4 or IPv6 address (with or without brackets) or a name.
 ///
 /// # Errors
@@ -11,11 +13,11 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(address, port));
+        return Ok(canonical(SocketAddr::new(address, port)));
     }
     let found =
         tokio::net::lookup_host((bare, port)).await.map_err(|error| format!("can't resolve {bare:?}: {error}"))?;
-    found.min().ok_or_else(|| format!("{bare:?} resolves to no address"))
+    found.map(canonical).min().ok_or_else(|| format!("{bare:?} resolves to no address"))
 }
 
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests {
         assert_eq!(resolve("10.0.0.7", 80).await.unwrap(), "10.0.0.7:80".parse().unwrap());
         assert_eq!(resolve("fd00::7", 80).await.unwrap(), "[fd00::7]:80".parse().unwrap());
         assert_eq!(resolve("[fd00::7]", 80).await.unwrap(), "[fd00::7]:80".parse().unwrap());
+        assert_eq!(resolve("::ffff:10.0.0.7", 80).await.unwrap(), "10.0.0.7:80".parse().unwrap());
         assert!(resolve("localhost", 80).await.unwrap().ip().is_loopback());
         assert!(resolve("no.such.host.invalid", 80).await.unwrap_err().contains("no.such.host.invalid"));
     }

@@ -1,6 +1,6 @@
 //! One stream, attended from its first message to its last.
 //!
-//! Must not know the protocol's order, which is [`Exchange`]'s, nor the limits on streams, which are the service's.
+//! Must not know the protocol's order, which is [`Exchange`]'s, nor who is let in, which is the admission's.
 //! It is pulled by the connection: the next message is read only when the answers to the last one were taken, so a slow
 //! proxy holds back its own stream and nothing piles up here. Dropped at any point, it closes its ticket and says so.
 
@@ -10,13 +10,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
-use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse};
+use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::exchange::{Closing, Exchange, News, Outbox, Step};
+use super::admission::Seat;
+use super::connection_id::ConnectionId;
+use super::exchange::{Closing, Exchange, News, Outbox, Read, Step, Unread};
+use super::pace::Pace;
 use super::service::Shared;
 use super::witness::StreamWatch;
 use crate::scheduler::{Asking, Reservation};
@@ -25,13 +28,25 @@ use crate::scheduler::{Asking, Reservation};
 pub struct Attendance<A: Asking, I> {
     shared: Arc<Shared<A>>,
     inbound: I,
+    connection: ConnectionId,
     exchange: Exchange,
     outbox: Outbox,
     reservation: Option<Reservation>,
     watch: Box<dyn StreamWatch>,
     begun: bool,
     failure: Option<Status>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Its place among the open streams, once a request came.
+    seat: Option<Seat>,
+    /// Room for the request's body, until Envoy took it back.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// What came of waiting for a message.
+enum Heard {
+    Message(Result<ProcessingRequest, Status>),
+    End,
+    TooLate,
+    GiveWay,
 }
 
 // === impl Attendance ===
@@ -40,54 +55,145 @@ impl<A: Asking, I> Attendance<A, I>
 where
     I: Stream<Item = Result<ProcessingRequest, Status>> + Unpin,
 {
-    /// Attends a stream of messages; without a permit it is refused at once.
-    pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, permit: Option<OwnedSemaphorePermit>) -> Self {
+    /// Attends a stream of messages that came by this connection.
+    pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
         let exchange = Exchange::new(shared.settings.clone(), shared.dice.roll(), (shared.now)());
         let watch = shared.witness.opened();
-        let crowded = permit.is_none();
-        let mut attendance = Self {
+        Self {
             shared,
             inbound,
+            connection,
             exchange,
             outbox: VecDeque::new(),
             reservation: None,
             watch,
             begun: false,
             failure: None,
-            _permit: permit,
-        };
-        if crowded {
-            let sentence = "this picker holds as many requests as it may; try again shortly";
-            attendance.refuse(RefusalCode::TooManyStreams, sentence.to_owned());
+            seat: None,
+            room: None,
         }
-        attendance
     }
 
     /// Reads until there is something to say. Nothing is sent before, not even gRPC's headers, so that Envoy may still
     /// retry the whole request on another replica if this one dies.
     pub(super) async fn hear_request(&mut self) -> Result<(), Status> {
-        let idle = self.shared.settings.limits.body_idle;
+        let mut pace = Pace::new(Instant::now());
         while self.outbox.is_empty() && !self.exchange.is_over() {
-            let message = match timeout(idle, self.inbound.next()).await {
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(status))) if status.code() == Code::OutOfRange => {
-                    let limit = self.shared.settings.limits.message_bytes;
-                    self.refuse(RefusalCode::BodyTooLarge, format!("one message is larger than {limit} bytes"));
-                    return Ok(());
-                }
-                Ok(Some(Err(status))) => return Err(status),
-                Ok(None) => return Ok(()),
-                Err(_) => {
-                    let sentence = format!("the request did not end, and nothing of it came for {} s", idle.as_secs());
-                    self.refuse(RefusalCode::BadRequest, sentence);
-                    return Ok(());
-                }
-            };
-            if let Step::Ask(request) = self.hear(message)? {
+            let Some(message) = self.receive(&mut pace).await? else { return Ok(()) };
+            let came = Instant::now();
+            let bytes = body_bytes(&message);
+            if let Err(refusal) = self.admit(&message, bytes).await {
+                self.refuse(refusal);
+                return Ok(());
+            }
+            pace.came(bytes, came.elapsed());
+            let mut step = self.hear(message)?;
+            if let (Step::Read(_) | Step::Ask(_), Some(seat)) = (&step, &mut self.seat) {
+                seat.arrived();
+            }
+            if let Step::Read(unread) = step {
+                step = self.read(*unread).await;
+            }
+            if let Step::Ask(request) = step {
                 self.ask(*request).await;
             }
         }
+        // Also where the proxy answered by itself before the request was whole.
+        if let Some(seat) = &mut self.seat {
+            seat.arrived();
+        }
         Ok(())
+    }
+
+    /// The next message; `None` when there is none to wait for, because the stream ended or was refused.
+    async fn receive(&mut self, pace: &mut Pace) -> Result<Option<ProcessingRequest>, Status> {
+        let limits = self.shared.settings.limits;
+        let refusal = loop {
+            let mut deadline = pace.deadline(&limits, Instant::now());
+            if pace.excuses(deadline, Instant::now()) {
+                deadline = pace.deadline(&limits, Instant::now());
+            }
+            match self.wait(deadline).await {
+                Heard::Message(Ok(message)) => return Ok(Some(message)),
+                Heard::Message(Err(status)) if status.code() == Code::OutOfRange => {
+                    let sentence = format!("one message is larger than {} bytes", limits.message_bytes);
+                    break Refusal::new(RefusalCode::BodyTooLarge, sentence);
+                }
+                Heard::Message(Err(status)) => return Err(status),
+                Heard::End => return Ok(None),
+                Heard::TooLate if pace.excuses(deadline, Instant::now()) => {}
+                Heard::TooLate => {
+                    break Refusal::new(RefusalCode::RequestTooSlow, pace.complaint(&limits, Instant::now()));
+                }
+                Heard::GiveWay => {
+                    let sentence = "the request gave way to others: it was arriving longest, and this picker is full";
+                    break Refusal::new(RefusalCode::RequestTooSlow, sentence);
+                }
+            }
+        };
+        self.refuse(refusal);
+        Ok(None)
+    }
+
+    async fn wait(&mut self, deadline: Instant) -> Heard {
+        let must_give_way = async {
+            match &mut self.seat {
+                Some(seat) => seat.must_give_way().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = must_give_way => Heard::GiveWay,
+            heard = timeout_at(deadline, self.inbound.next()) => match heard {
+                Ok(Some(message)) => Heard::Message(message),
+                Ok(None) => Heard::End,
+                Err(_) => Heard::TooLate,
+            },
+        }
+    }
+
+    /// Makes room for a message of a request. A response needs none: it is passed on, whoever it is from.
+    async fn admit(&mut self, message: &ProcessingRequest, bytes: usize) -> Result<(), Refusal> {
+        if is_of_response(message) {
+            return Ok(());
+        }
+        if self.seat.is_none() {
+            self.seat = Some(self.shared.admission.enter(self.connection).await?);
+        }
+        let patience = self.shared.settings.limits.decision_patience;
+        if let Some(room) = self.shared.admission.hold(bytes, patience).await? {
+            self.shared.witness.holds_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
+            match &mut self.room {
+                Some(whole) => whole.merge(room),
+                None => self.room = Some(room),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a long body on a thread of its own: for as long as it takes, the others' streams go on.
+    async fn read(&mut self, unread: Unread) -> Step {
+        let busy = |sentence: &str| Refusal::new(RefusalCode::PickerBusy, sentence);
+        let patience = self.shared.settings.limits.decision_patience;
+        let read: Result<Read, Refusal> = match self.shared.admission.reader(patience).await {
+            None => Err(busy("too many long requests wait to be read; try again shortly")),
+            Some(turn) => {
+                let reading = tokio::task::spawn_blocking(move || {
+                    let read = unread.read();
+                    drop(turn);
+                    read
+                });
+                reading.await.map_err(|_| busy("the request could not be read"))
+            }
+        };
+        match read {
+            Ok(read) => self.exchange.read(read, &mut self.outbox),
+            Err(refusal) => {
+                self.refuse(refusal);
+                Step::Over
+            }
+        }
     }
 
     async fn ask(&mut self, request: InferenceRequest) {
@@ -128,12 +234,22 @@ where
         step.map_err(|fault| Status::invalid_argument(fault.to_string()))
     }
 
-    fn refuse(&mut self, code: RefusalCode, sentence: String) {
-        self.exchange.refuse(Refusal::new(code, sentence), &mut self.outbox);
+    /// Answers the client itself; whoever waits for the seat gets it.
+    fn refuse(&mut self, refusal: Refusal) {
+        self.exchange.refuse(refusal, &mut self.outbox);
+        self.seat = None;
     }
 }
 
 impl<A: Asking, I> Attendance<A, I> {
+    /// Envoy took what the room was for, or nobody will.
+    fn leave_room(&mut self) {
+        if let Some(room) = self.room.take() {
+            let bytes = i64::try_from(room.num_permits()).unwrap_or(i64::MAX);
+            self.shared.witness.holds_bytes(-bytes);
+        }
+    }
+
     fn say_farewell(&mut self) {
         let delivered = self.outbox.is_empty();
         let Some(farewell) = self.exchange.farewell(delivered, (self.shared.now)()) else {
@@ -160,6 +276,7 @@ where
             if let Some(reply) = this.outbox.pop_front() {
                 return Poll::Ready(Some(Ok(reply)));
             }
+            this.leave_room();
             if let Some(failure) = this.failure.take() {
                 this.say_farewell();
                 return Poll::Ready(Some(Err(failure)));
@@ -182,8 +299,22 @@ where
 
 impl<A: Asking, I> Drop for Attendance<A, I> {
     fn drop(&mut self) {
+        self.leave_room();
         self.say_farewell();
     }
+}
+
+/// Bytes of a request's body in this message.
+fn body_bytes(message: &ProcessingRequest) -> usize {
+    match &message.request {
+        Some(Request::RequestBody(body)) => body.body.len(),
+        _ => 0,
+    }
+}
+
+fn is_of_response(message: &ProcessingRequest) -> bool {
+    use Request::{ResponseBody, ResponseHeaders, ResponseTrailers};
+    matches!(message.request, Some(ResponseHeaders(_) | ResponseBody(_) | ResponseTrailers(_)))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 
 use murmuration::request::{InferenceRequest, Refusal};
-use murmuration_proto::names;
 
+use super::control::Control;
 use super::headers::Head;
 use super::reading::{self, Edit};
 use super::session;
@@ -32,23 +32,22 @@ pub struct Draft<'a> {
 // === impl Draft ===
 
 impl Draft<'_> {
-    /// The request, and the change its body needs before it goes on. Refused when a parser claims its path and the
-    /// body is not what the path promises.
+    /// The request, and the change its body needs before it goes on. Refused when its control headers contradict each
+    /// other, or when a parser claims its path and the body is not what the path promises.
     pub fn read(&self, settings: &Settings) -> Result<(InferenceRequest, Option<Edit>), Refusal> {
         let path = self.head.get(":path").unwrap_or("/");
-        let text = |name: Option<&str>| name.map(str::to_owned);
+        let control = Control::read(self.head, settings.trusted)?;
         let mut request = InferenceRequest {
             id: self.id.to_owned(),
             body_bytes: self.body.len() as u64,
-            objective: text(self.head.first_of(&names::OBJECTIVE)),
-            fairness_id: self.head.first_of(&names::FAIRNESS_ID).unwrap_or(DEFAULT_FLOW).to_owned(),
+            objective: control.objective.map(str::to_owned),
+            fairness_id: control.fairness_id.unwrap_or(DEFAULT_FLOW).to_owned(),
             subset: self.subset.map(<[SocketAddr]>::to_vec),
-            session: session::read(self.head, settings),
+            session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
             attended: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };
-        let rewrite = self.head.first_of(&names::MODEL_REWRITE);
-        let Some(parsed) = reading::read(settings, path, self.body, rewrite)? else {
+        let Some(parsed) = reading::read(settings, path, self.body, control.model_rewrite)? else {
             request.content_hash = self.unread_hash(path);
             return Ok((request, None));
         };

@@ -1,7 +1,9 @@
 //! The conversation of one stream, as a pure state machine: messages and moments in, messages and news out.
 //!
 //! Must not know tokio, gRPC or who decides. The order Envoy wants (headers, body, trailers, for each direction) is
-//! kept whatever comes in; a sequence that no Envoy sends is a [`Fault`] that names what came when, and never a panic.
+//! kept whatever comes in; a request in an order that no Envoy sends is a [`Fault`] that names what came when, and never
+//! a panic. A response is no fault in any state: Envoy, or a filter around this one, answers clients by itself at any
+//! time, also on a stream that never saw a request.
 //!
 //! In `FULL_DUPLEX_STREAMED` mode nothing needs an answer until the request is whole; then the headers, all pieces of
 //! the body and the trailers are answered at once. Messages of the request that come after its end are ignored.
@@ -15,6 +17,7 @@ mod response;
 mod sequences;
 #[cfg(test)]
 pub(super) mod tests;
+mod unread;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -27,6 +30,7 @@ use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request
 
 pub use fault::Fault;
 pub use life::{Closing, Farewell};
+pub use unread::{Read, Unread};
 
 use self::life::Life;
 use self::phase::Phase;
@@ -44,6 +48,9 @@ pub type Outbox = VecDeque<ProcessingResponse>;
 pub enum Step {
     /// Send what is in the outbox, if anything, and show the next message.
     More,
+    /// The request is whole, and reading its long body takes time: call [`Unread::read`] where that holds up nobody, then
+    /// [`Exchange::read`]. At most once in a stream.
+    Read(Box<Unread>),
     /// The request is whole and read: ask for endpoints, then call [`Exchange::decided`] or
     /// [`Exchange::refuse`]. At most once in a stream.
     Ask(Box<InferenceRequest>),
@@ -105,7 +112,7 @@ impl Exchange {
 
     /// What the request's headers say of its trace, once they came.
     pub fn trace_context(&self) -> Option<TraceContext<'_>> {
-        (!self.phase.is_opening()).then(|| TraceContext {
+        self.life.has_begun().then(|| TraceContext {
             request_id: self.life.request_id(),
             traceparent: self.head.get(murmuration_proto::names::TRACEPARENT),
             tracestate: self.head.get(murmuration_proto::names::TRACESTATE),
@@ -142,15 +149,17 @@ impl Exchange {
 
     fn take(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
         let metadata = message.metadata_context.as_ref();
+        let protocol = message.protocol_config;
+        if let Some(protocol) = &protocol {
+            self.answer.shown_as(protocol.response_body_mode);
+        }
         match message.request.ok_or(Fault::Empty)? {
-            Request::RequestHeaders(headers) => {
-                self.request_headers(headers, metadata, message.protocol_config, now, out)
-            }
+            Request::RequestHeaders(headers) => self.request_headers(headers, metadata, protocol, now, out),
             Request::RequestBody(body) => self.request_body(body, metadata, out),
             Request::RequestTrailers(_) => self.request_trailers(metadata, out),
-            Request::ResponseHeaders(headers) => self.response_headers(headers, metadata, out),
-            Request::ResponseBody(body) => self.response_body(body, metadata, now, out),
-            Request::ResponseTrailers(_) => self.response_trailers(metadata, out),
+            Request::ResponseHeaders(headers) => Ok(self.response_headers(headers, metadata, out)),
+            Request::ResponseBody(body) => Ok(self.response_body(body, metadata, now, out)),
+            Request::ResponseTrailers(_) => Ok(self.response_trailers(metadata, out)),
         }
     }
 }

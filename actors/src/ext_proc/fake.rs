@@ -22,6 +22,7 @@ pub(super) struct Told {
     pub(super) closed: Vec<Vec<TicketNews>>,
     pub(super) events: Vec<Event>,
     pub(super) watched: Vec<String>,
+    pub(super) bytes_held: i64,
 }
 
 /// The table and its books.
@@ -66,6 +67,10 @@ impl Books for Table {
 impl Witness for Table {
     fn record(&self, event: &Event) {
         self.told.lock().unwrap().events.push(event.clone());
+    }
+
+    fn holds_bytes(&self, more: i64) {
+        self.told.lock().unwrap().bytes_held += more;
     }
 
     fn opened(&self) -> Box<dyn StreamWatch> {

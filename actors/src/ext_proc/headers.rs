@@ -24,7 +24,7 @@ impl Head {
         self.values(name).find_map(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The first non-empty value under the first of `names` that has one: newest spelling first.
+    /// The first non-empty value under the first of `names` that has one.
     pub fn first_of(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.get(name).filter(|value| !value.is_empty()))
     }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_spelling_wins_and_an_empty_one_does_not_count() {
+    fn the_first_name_that_says_anything_counts() {
         let both = head(&[("x-gateway-inference-objective", b"old"), ("x-llm-d-inference-objective", b"new")]);
         assert_eq!(both.first_of(&names::OBJECTIVE), Some("new"));
         let empty = head(&[("x-gateway-inference-objective", b"old"), ("x-llm-d-inference-objective", b"")]);

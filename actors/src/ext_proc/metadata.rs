@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use murmuration::id::canonical;
 use murmuration_proto::ext_proc::{Kind, Metadata, Struct, Value};
 use murmuration_proto::names;
 
@@ -59,8 +60,7 @@ fn text(value: &Value) -> Option<&str> {
 
 /// An IPv4 address that came in IPv6's clothes is the IPv4 address discovery knows.
 fn address(text: &str) -> Option<SocketAddr> {
-    let address: SocketAddr = text.trim().parse().ok()?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    text.trim().parse().ok().map(canonical)
 }
 
 #[cfg(test)]

@@ -7,8 +7,13 @@
 //! Must not know scheduling, engines or the fleet: it asks through [`crate::scheduler::Asking`] and tells what it saw
 //! through a [`crate::scheduler::Reservation`] and a [`Witness`].
 
+mod admission;
+mod arrivals;
 pub mod attendance;
 pub mod body;
+mod body_memory;
+mod connection_id;
+pub mod control;
 pub mod dice;
 pub mod draft;
 pub mod exchange;
@@ -17,6 +22,7 @@ mod fake;
 pub mod headers;
 pub mod metadata;
 pub mod model_echo;
+mod pace;
 mod reading;
 pub mod reply;
 pub mod server;
@@ -25,6 +31,7 @@ mod session;
 pub mod settings;
 pub mod witness;
 
+pub use control::TrustedSpelling;
 pub use exchange::{Exchange, Fault, Step};
 pub use server::serve;
 pub use service::Service;

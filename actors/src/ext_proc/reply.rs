@@ -73,6 +73,16 @@ pub fn response_headers(drop_length: bool, token: Option<(&str, String)>) -> Pro
     message(Response::ResponseHeaders(HeadersResponse { response: Some(common) }))
 }
 
+/// The response's headers go on as they are: the answer is not an engine's.
+pub fn response_headers_as_they_are() -> ProcessingResponse {
+    message(Response::ResponseHeaders(HeadersResponse { response: Some(CommonResponse::default()) }))
+}
+
+/// A piece of the response's body goes on as it is, in a mode in which it can't be replaced by pieces.
+pub fn response_body_as_it_is() -> ProcessingResponse {
+    message(Response::ResponseBody(BodyResponse { response: Some(CommonResponse::default()) }))
+}
+
 /// One piece of the response's body.
 pub fn response_piece(body: Vec<u8>, end_of_stream: bool) -> ProcessingResponse {
     message(Response::ResponseBody(piece(body, end_of_stream)))

@@ -9,6 +9,7 @@ use murmuration_proto::ext_proc::ExternalProcessorServer;
 use tokio_stream::StreamExt;
 use tonic::transport::Server;
 
+use super::connection_id::numbered;
 use super::service::Service;
 use crate::connection::{Arrivals, Bounds, IDLE_MAX, Repaired, Teller};
 use crate::scheduler::Asking;
@@ -55,13 +56,13 @@ pub async fn serve<A: Asking>(
         None => {
             let incoming =
                 arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
-            router.serve_with_incoming_shutdown(incoming, shutdown).await
+            router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
         Some(tls) => {
             let incoming = tls::incoming(arrivals, tls);
             let incoming =
                 incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
-            router.serve_with_incoming_shutdown(incoming, shutdown).await
+            router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
     }
 }

@@ -1,36 +1,53 @@
-//! Sessions in headers: read from requests, and told with answers as llm-d encodes it (base64 of `namespace/name`).
+//! Sessions in headers: read from requests, and told with answers as base64 of `namespace/name` and of its signature.
 //!
-//! Must not know who is bound. What a client says only names a wish: nobody is chosen whom discovery did not announce.
+//! Must not know who is bound. What a client says only names a wish: nobody is chosen whom discovery did not announce. A
+//! token without the tier's own signature names nobody: else a client could aim at an endpoint, or try out their names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use murmuration::id::{EndpointId, SessionKey};
 use murmuration::request::Session;
+use ring::hmac;
 
 use super::headers::Head;
 use super::settings::Settings;
 
 /// Bytes of a token or of a session's name that are looked at; longer ones say nothing.
 const BYTES_MAX: usize = 1_024;
+/// What the key of signatures is derived with, so that the salt signs nothing else.
+const PURPOSE: &[u8] = b"murmuration session token 1";
 
-/// What `head` says of its session.
-pub(super) fn read(head: &Head, settings: &Settings) -> Session {
+/// What `head` says of its session; sessions belong to `tenant`.
+pub(super) fn read(head: &Head, tenant: &str, settings: &Settings) -> Session {
     let rules = &settings.sessions;
     let short = |text: &&str| !text.is_empty() && text.len() <= BYTES_MAX;
     let token = rules.token_header.as_deref().and_then(|name| head.get(name)).filter(short);
     let id = rules.id_headers.iter().find_map(|name| head.get(name).filter(short));
-    Session { token: token.and_then(endpoint), id: id.map(|id| SessionKey::of(id, settings.tier_salt)) }
+    Session {
+        token: token.and_then(|token| endpoint(token, settings.tier_salt)),
+        id: id.map(|id| SessionKey::of(tenant, id, settings.tier_salt)),
+    }
 }
 
-/// The token that stands for `endpoint`.
-pub(super) fn token(endpoint: &EndpointId) -> String {
-    STANDARD.encode(endpoint.as_str())
+/// The token that stands for `endpoint` in the tier with this salt; every replica of the tier accepts it.
+pub(super) fn token(endpoint: &EndpointId, tier_salt: u64) -> String {
+    let name = endpoint.as_str();
+    let signature = hmac::sign(&key(tier_salt), name.as_bytes());
+    format!("{}.{}", STANDARD.encode(name), STANDARD.encode(signature.as_ref()))
 }
 
-fn endpoint(token: &str) -> Option<EndpointId> {
-    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+fn endpoint(token: &str, tier_salt: u64) -> Option<EndpointId> {
+    let (name, signature) = token.split_once('.')?;
+    let (name, signature) = (STANDARD.decode(name).ok()?, STANDARD.decode(signature).ok()?);
+    hmac::verify(&key(tier_salt), &name, &signature).ok()?;
+    let text = String::from_utf8(name).ok()?;
     let (namespace, name) = text.split_once('/')?;
     Some(EndpointId::new(namespace, name))
+}
+
+fn key(tier_salt: u64) -> hmac::Key {
+    let root = hmac::Key::new(hmac::HMAC_SHA256, &tier_salt.to_be_bytes());
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, PURPOSE).as_ref())
 }
 
 #[cfg(test)]
@@ -38,16 +55,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_llm_ds_and_comes_back_as_the_endpoint() {
+    fn a_token_comes_back_as_the_endpoint_on_every_replica_of_the_tier() {
         let id = EndpointId::new("default", "vllm-0");
-        assert_eq!(token(&id), "ZGVmYXVsdC92bGxtLTA=");
-        assert_eq!(endpoint("ZGVmYXVsdC92bGxtLTA="), Some(id));
+        let token = token(&id, 7);
+        assert!(token.starts_with("ZGVmYXVsdC92bGxtLTA=."), "the name is as llm-d writes it: {token}");
+        assert_eq!(endpoint(&token, 7), Some(id));
+        assert_eq!(endpoint(&token, 8), None, "another tier's");
     }
 
     #[test]
-    fn what_is_no_token_names_nobody() {
-        for token in ["", "vllm-0", "ZGVmYXVsdA==", "/w==", "!"] {
-            assert_eq!(endpoint(token), None, "{token}");
+    fn what_is_not_signed_by_the_tier_names_nobody() {
+        let good = token(&EndpointId::new("default", "vllm-0"), 7);
+        let (name, signature) = good.split_once('.').unwrap_or_default();
+        let other = STANDARD.encode("default/vllm-1");
+        let forged = format!("{other}.{signature}");
+        let cut = &good[..good.len() - 4];
+        for token in ["", ".", "vllm-0", "ZGVmYXVsdA==", "!", name, &forged, cut, &format!("{name}.")] {
+            assert_eq!(endpoint(token, 7), None, "{token}");
         }
     }
 }

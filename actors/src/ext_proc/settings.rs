@@ -7,6 +7,8 @@ use std::time::Duration;
 use murmuration::config::blueprint::{Parser, PrefixSettings};
 use murmuration::schedule::SessionRules;
 
+use super::control::TrustedSpelling;
+
 /// Bounds of the service. None is silent: each has its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -18,8 +20,22 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How long the scheduler may think; after that, 503 `picker-busy`. In full duplex Envoy has no timeout of its own.
     pub decision_patience: Duration,
-    /// How long a request may pause while its body is not whole; after that, 400 `bad-request`.
+    /// How long a request may pause while its body is not whole; after that, 408 `request-too-slow`.
     pub body_idle: Duration,
+    /// How long a request may take until its body is whole; after that, 408 `request-too-slow`.
+    pub arrival_max: Duration,
+    /// Bytes of a body that must come in a second on average, once the first ten seconds are over; slower ones are
+    /// refused with 408 `request-too-slow`. Zero asks for no rate.
+    pub body_rate_min: u64,
+    /// Bytes of the bodies of all requests at once. Above, a request waits for `decision_patience`, then it is refused
+    /// with 503 `too-many-bytes`. Not less than `body_bytes`.
+    pub body_bytes_held: usize,
+    /// Requests of one connection that may be arriving at once; above, its slowest one gives way (408
+    /// `request-too-slow`), or the new one is refused with 503 `too-many-streams`.
+    pub arriving_per_connection: usize,
+    /// Bodies longer than this many bytes are read on a thread of their own, two at once: reading is a computation, and
+    /// must hold up nobody else's decision.
+    pub read_inline_bytes: usize,
 }
 
 /// Whether a replica sees the answer go by.
@@ -46,6 +62,8 @@ pub struct Settings {
     pub prefix: PrefixSettings,
     /// What the tier mixes into them.
     pub tier_salt: u64,
+    /// Who may set the headers that steer a decision.
+    pub trusted: TrustedSpelling,
     /// Where requests say whose session they belong to.
     pub sessions: SessionRules,
 }
@@ -60,6 +78,11 @@ impl Default for Limits {
             message_bytes: 8 << 20,
             decision_patience: Duration::from_secs(5),
             body_idle: Duration::from_secs(60),
+            arrival_max: Duration::from_secs(120),
+            body_rate_min: 1_024,
+            body_bytes_held: 256 << 20,
+            arriving_per_connection: 5_000,
+            read_inline_bytes: 256 << 10,
         }
     }
 }
@@ -75,6 +98,7 @@ impl Settings {
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
             tier_salt: 0,
+            trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
         }
     }

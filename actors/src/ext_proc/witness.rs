@@ -25,6 +25,9 @@ pub trait Witness: Send + Sync + 'static {
     /// Takes one fact; never blocks.
     fn record(&self, event: &Event);
 
+    /// Bytes of requests' bodies that are held now: this many more, or fewer.
+    fn holds_bytes(&self, more: i64);
+
     /// A stream was opened; what is returned lives as long as the stream does.
     fn opened(&self) -> Box<dyn StreamWatch>;
 }
@@ -52,6 +55,8 @@ pub struct Silent;
 
 impl Witness for Silent {
     fn record(&self, _: &Event) {}
+
+    fn holds_bytes(&self, _: i64) {}
 
     fn opened(&self) -> Box<dyn StreamWatch> {
         Box::new(Self)

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use murmuration::fleet::Endpoint;
+use murmuration::id::canonical;
 use ractor::ActorRef;
 
 /// A letter to the pool.
@@ -54,7 +55,8 @@ impl PoolHandle {
     }
 
     /// Announces the whole set of endpoints and objectives.
-    pub fn announced(&self, endpoints: Vec<Endpoint>, objectives: BTreeMap<String, i32>) {
+    pub fn announced(&self, mut endpoints: Vec<Endpoint>, objectives: BTreeMap<String, i32>) {
+        endpoints.iter_mut().for_each(|endpoint| endpoint.address = canonical(endpoint.address));
         // A pool that is gone has no use for news.
         let _ = self.actor.cast(PoolMessage::Announced(endpoints, objectives));
     }

@@ -109,6 +109,7 @@ impl Logbook {
                 let served = served.as_ref().map_or("nobody known", EndpointId::as_str);
                 debug!(%ticket, %decided, served, "served elsewhere");
             }
+            Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
             Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
             Event::RequestFinished(finished) => {
                 debug!(request_id = finished.request_id, outcome = ?finished.outcome, status = finished.status,

@@ -32,6 +32,7 @@ pub(super) struct Metrics {
     refusals: CounterVec,
     tickets: CounterVec,
     served_elsewhere: CounterVec,
+    local_replies: CounterVec,
     scrapes: CounterVec,
     scrape_bytes: CounterVec,
     scrape_seconds: HistogramVec,
@@ -42,6 +43,7 @@ pub(super) struct Metrics {
     promises: CounterVec,
     restarts: CounterVec,
     reloads: CounterVec,
+    pub(super) body_bytes: Gauge,
     pub(super) streams: Gauge,
     pub(super) stream_seconds: Histogram,
     pub(super) streams_total: CounterVec,
@@ -66,6 +68,7 @@ impl Metrics {
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
             tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
             served_elsewhere: f.counter("murmuration_served_elsewhere_total", "Requests that another endpoint of their list served.", &[])?,
+            local_replies: f.counter("murmuration_local_replies_total", "Requests that the proxy answered by itself before this replica saw them, by status.", &["status"])?,
             scrapes: f.counter("murmuration_scrapes_total", "Metrics pages read.", &[])?,
             scrape_bytes: f.counter("murmuration_scrape_bytes_total", "Bytes of metrics pages read.", &[])?,
             scrape_seconds: f.histogram("murmuration_scrape_duration_seconds", "From asking for a metrics page to its last byte.", &[], buckets::processing_seconds())?,
@@ -76,6 +79,7 @@ impl Metrics {
             promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
             restarts: f.counter("murmuration_actor_restarts_total", "Actors that failed and were started again.", &["kind"])?,
             reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
+            body_bytes: f.gauge("murmuration_request_body_bytes", "Bytes of the bodies of requests that are arriving, being read or being sent on.", &[])?.with_label_values::<&str>(&[]),
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
             stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Life of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
@@ -110,6 +114,11 @@ impl Metrics {
             }
             Event::TicketClosed { outcome, .. } => {
                 self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
+            }
+            Event::LocalReply { status } => {
+                let known = status.filter(|status| (100..600).contains(status));
+                let label = known.map_or("other".to_owned(), |status| status.to_string());
+                self.local_replies.with_label_values(&[label]).inc();
             }
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
             Event::Scraped { took, bytes, .. } => {

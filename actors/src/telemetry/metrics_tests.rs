@@ -68,6 +68,7 @@ fn full_page() -> (Metrics, String) {
         Event::RequestFinished(Box::new(finished())),
         Event::TicketClosed { ticket: Ticket(1), outcome: Outcome::Completed },
         Event::ServedElsewhere { ticket: Ticket(1), decided: e0.clone(), served: None },
+        Event::LocalReply { status: Some(403) },
         Event::Scraped { endpoint: e0.clone(), took: Duration::from_millis(1), bytes: 54_000 },
         Event::ScrapeFailed { endpoint: e0, kind: "torn", why: String::new() },
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },

@@ -24,6 +24,10 @@ impl Witness for Telemetry {
         Telemetry::record(self, event);
     }
 
+    fn holds_bytes(&self, more: i64) {
+        self.inner.metrics.body_bytes.add(more as f64);
+    }
+
     fn opened(&self) -> Box<dyn StreamWatch> {
         self.inner.metrics.streams.inc();
         Box::new(Watch { telemetry: self.clone(), opened: Instant::now(), asked: None, span: RequestSpan::default() })

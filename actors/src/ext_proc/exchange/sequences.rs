@@ -37,12 +37,12 @@ impl Judge {
                 Self::carry(&mut self.request, next);
             }
             Response::RequestTrailers(_) => Self::carry(&mut self.request, Part::Ended),
-            Response::ResponseHeaders(_) => Self::rise(&mut self.response, Part::Headers),
+            Response::ResponseHeaders(_) => self.answer(Part::Headers),
             Response::ResponseBody(answer) => {
                 let next = Self::part(answer.response.unwrap().body_mutation.unwrap().mutation.unwrap());
-                Self::carry(&mut self.response, next);
+                self.answer(next);
             }
-            Response::ResponseTrailers(_) => Self::carry(&mut self.response, Part::Ended),
+            Response::ResponseTrailers(_) => self.answer(Part::Ended),
             Response::ImmediateResponse(_) => {
                 assert_eq!((self.request, self.response), (Part::Nothing, Part::Nothing));
                 self.immediate = true;
@@ -59,6 +59,12 @@ impl Judge {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Each message of a response is answered by its kind, whatever came before; only nothing follows its end.
+    fn answer(&mut self, next: Part) {
+        assert!(self.response < Part::Ended, "{next:?} after the end");
+        self.response = next;
     }
 
     fn rise(at: &mut Part, to: Part) {
@@ -122,6 +128,26 @@ fn any_sequence() -> impl Strategy<Value = Vec<ProcessingRequest>> {
     })
 }
 
+/// The part of a response that a message is.
+fn response_part(message: &ProcessingRequest) -> Option<&'static str> {
+    match message.request.as_ref()? {
+        Request::ResponseHeaders(_) => Some("headers"),
+        Request::ResponseBody(_) => Some("body"),
+        Request::ResponseTrailers(_) => Some("trailers"),
+        _ => None,
+    }
+}
+
+/// Whether something of this kind is said. A piece of a body may be held back while a model's name may go on.
+fn answers(out: &Outbox, part: &str) -> bool {
+    out.iter().any(|said| match said.response.as_ref().unwrap() {
+        Response::ResponseHeaders(_) => part == "headers",
+        Response::ResponseBody(_) => part == "body",
+        Response::ResponseTrailers(_) => part == "trailers",
+        _ => false,
+    })
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     Decided,
@@ -144,9 +170,16 @@ proptest! {
         let (mut judge, mut out, mut asked, mut fault) = (Judge::default(), Outbox::new(), 0, false);
         for (index, message) in sequence.into_iter().enumerate() {
             let now = Timestamp::from_millis(index as u64);
-            match exchange.on(message, now, &mut out) {
+            let (over, response) = (exchange.is_over(), response_part(&message));
+            let step = exchange.on(message, now, &mut out);
+            prop_assert!(response.is_none() || step.is_ok(), "no response is a fault");
+            if let (Some(part), false) = (response, over) {
+                prop_assert!(answers(&out, part), "a {} that is not answered holds up the client: {:?}", part, out);
+            }
+            match step {
                 Ok(Step::More) => prop_assert!(!exchange.is_over()),
                 Ok(Step::Over) => prop_assert!(exchange.is_over()),
+                Ok(Step::Read(_)) => prop_assert!(false, "all of these are short"),
                 Ok(Step::Ask(_)) => {
                     asked += 1;
                     match verdict {

@@ -19,6 +19,7 @@ use murmuration_proto::ext_proc::{
 use murmuration_proto::names;
 
 use super::*;
+use crate::ext_proc::control::TrustedSpelling;
 use crate::ext_proc::settings::ResponsePath;
 
 pub(in crate::ext_proc) fn settings() -> Settings {

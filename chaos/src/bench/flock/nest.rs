@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::share::codec;
-use murmuration_actors::ext_proc::{Limits, ResponsePath};
+use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::flock::{FlockSettings, incarnation_now};
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::{Authority, PeerTls};
@@ -136,6 +136,7 @@ impl Nest {
             interval: self.interval,
             gauges_interval: GAUGES,
             limits: Limits::default(),
+            trusted: TrustedSpelling::default(),
             response_path: ResponsePath::Stay,
             index_bytes_max: 256 << 20,
             lease: Duration::from_secs(3600),

@@ -9,7 +9,7 @@ use murmuration::config;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::share::codec;
-use murmuration_actors::ext_proc::{self, Limits};
+use murmuration_actors::ext_proc::{self, Limits, TrustedSpelling};
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::PeerTls;
@@ -68,6 +68,7 @@ pub(super) fn settings(
         interval: ROUND,
         gauges_interval: Duration::from_secs(1),
         limits: Limits::default(),
+        trusted: TrustedSpelling::default(),
         response_path: match town.response_path {
             ResponsePath::Stay => ext_proc::ResponsePath::Stay,
             ResponsePath::Leave => ext_proc::ResponsePath::Leave,

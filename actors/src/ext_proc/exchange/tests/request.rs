@@ -141,12 +141,57 @@ fn what_does_not_fit_is_named_with_where_it_came() {
         came(vec![Request::RequestBody(body(b"", true))]).starts_with("request body came before the request's headers")
     );
     assert!(came(vec![head(), head()]).starts_with("request headers came while the request was still coming"));
-    let response = Request::ResponseHeaders(headers(&[], true));
-    assert!(came(vec![response]).starts_with("response headers came before the request's headers"));
     assert!(came(vec![head(), trailers(), trailers()]).starts_with("request trailers came after the request's end"));
-    let late = came(vec![head(), Request::ResponseBody(body(b"", true))]);
-    assert!(late.starts_with("response body came while the request was still coming"), "{late}");
     assert_eq!(Talk::new(settings()).on(ProcessingRequest::default()).unwrap_err(), Fault::Empty);
+}
+
+#[test]
+fn a_long_body_is_read_apart_and_then_asked_for() {
+    let mut apart = settings();
+    apart.limits.read_inline_bytes = CHAT.len() - 1;
+    let mut talk = Talk::new(apart.clone());
+    talk.head(&[("x-llm-d-model-name-rewrite", "other"), ("x-prefiller-url", "evil")], false);
+    let Step::Read(unread) = talk.chunk(CHAT, true) else { panic!("read at once") };
+    assert!(talk.said().is_empty());
+    let request = asked(talk.exchange.read(unread.read(), &mut talk.out));
+    assert_eq!((request.target_model.as_str(), request.body_bytes), ("other", CHAT.len() as u64));
+    let said = talk.decide(&["10.0.0.1:8000"]);
+    assert!(piece(&said[1]).body.starts_with(br#"{"model":"other""#));
+
+    let mut cut = Talk::new(apart);
+    cut.head(&[], false);
+    cut.chunk(CHAT, true);
+    assert_eq!(cut.finished().outcome, Outcome::Abandoned, "the client went away while it was read");
+}
+
+#[test]
+fn control_headers_that_contradict_each_other_are_400_with_both_names() {
+    let mut talk = Talk::new(settings());
+    let both = [("x-gateway-model-name-rewrite", "small"), ("x-llm-d-model-name-rewrite", "large")];
+    talk.head(&both, false);
+    assert!(matches!(talk.chunk(CHAT, true), Step::Over));
+    let said = talk.said();
+    let (answer, status) = immediate(&said[0]);
+    let told = String::from_utf8_lossy(&answer.body);
+    assert!(status == 400 && both.iter().all(|(name, _)| told.contains(name)), "{told}");
+
+    let mut gateways = Talk::new(Settings { trusted: TrustedSpelling::Gateway, ..settings() });
+    gateways.head(&both, false);
+    assert_eq!(asked(gateways.chunk(CHAT, true)).target_model, "small");
+    let said = gateways.decide(&["10.0.0.1:8000"]);
+    let Response::RequestHeaders(answer) = &said[0] else { panic!("{said:?}") };
+    let removed = &answer.response.as_ref().unwrap().header_mutation.as_ref().unwrap().remove_headers;
+    assert_eq!(removed.len(), 2, "neither goes on to the engine");
+}
+
+#[test]
+fn an_id_that_is_too_long_is_known_by_its_beginning_and_goes_on_as_it_is() {
+    let mut talk = Talk::new(settings());
+    let id = format!("{}é{}", "i".repeat(255), "i".repeat(1_000));
+    talk.head(&[("x-request-id", &id)], false);
+    let request = asked(talk.chunk(CHAT, true));
+    assert_eq!(request.id, "i".repeat(255), "cut where a character begins");
+    assert_eq!(header(&talk.decide(&["10.0.0.1:8000"])[0], names::REQUEST_ID), None);
 }
 
 #[test]

@@ -57,10 +57,33 @@ fn a_session_is_known_by_the_first_header_that_names_it_and_nobody_is_told_a_tok
         Settings { sessions: SessionRules { id_headers, ..SessionRules::default() }, tier_salt: 3, ..settings() };
     let mut talk = Talk::new(settings);
     talk.head(&[("Session-Id", "b"), ("x-session-id", "")], false);
-    assert_eq!(asked(talk.chunk(CHAT, true)).session.id, Some(SessionKey::of("b", 3)));
+    assert_eq!(asked(talk.chunk(CHAT, true)).session.id, Some(SessionKey::of("default-flow", "b", 3)));
     talk.decide(&["10.0.0.1:8000"]);
     talk.answer_head(&[(":status", "200")], true);
     assert_eq!(header(&talk.said()[0], "x-session-token"), None);
+}
+
+#[test]
+fn a_session_is_its_tenants_own() {
+    let sessions = SessionRules { id_headers: vec!["x-session-id".to_owned()], ..SessionRules::default() };
+    let settings = Settings { sessions, ..settings() };
+    let of = |tenant: &str| {
+        let mut talk = Talk::new(settings.clone());
+        talk.head(&[("x-session-id", "s"), ("x-gateway-inference-fairness-id", tenant)], false);
+        asked(talk.chunk(CHAT, true)).session.id.unwrap()
+    };
+    assert_eq!((of("a"), of("")), (SessionKey::of("a", "s", 0), SessionKey::of("default-flow", "s", 0)));
+    assert_ne!(of("a"), of("b"));
+}
+
+#[test]
+fn the_first_byte_of_an_error_is_no_first_token() {
+    for status in ["400", "429", "500", "503"] {
+        let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
+        talk.answer_head(&[(":status", status), ("content-type", "application/json")], false);
+        talk.answer(b"{}", true);
+        assert_eq!(talk.exchange.news(), None, "{status}");
+    }
 }
 
 #[test]
@@ -162,4 +185,76 @@ fn an_answer_whose_body_is_not_shown_is_complete_with_its_headers() {
     talk.answer_head(&[(":status", "200")], false);
     talk.said();
     assert_eq!(talk.finished().outcome, Outcome::Completed);
+}
+
+/// What was said, with nothing changed in it.
+fn is_untouched(said: &Response) -> bool {
+    match said {
+        Response::ResponseHeaders(answer) => answer.response.as_ref().unwrap().header_mutation.is_none(),
+        Response::ResponseBody(answer) => {
+            answer.response.as_ref().unwrap().body_mutation.is_none() || !piece(said).body.is_empty()
+        }
+        Response::ResponseTrailers(answer) => answer.header_mutation.is_none(),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_local_reply_on_a_stream_that_saw_no_request_goes_through_untouched_and_is_told() {
+    for (status, body_comes) in [("200", false), ("403", true), ("426", true), ("431", true), ("", true)] {
+        let mut talk = Talk::new(settings());
+        let step = talk.answer_head(&[(":status", status), ("content-type", "application/json")], !body_comes);
+        assert_eq!(matches!(step, Step::Over), !body_comes);
+        if body_comes {
+            assert!(matches!(talk.answer(br#"{"error":{},"usage":{"prompt_tokens":7}}"#, true), Step::Over));
+        }
+        let said = talk.said();
+        assert_eq!(said.len(), 1 + usize::from(body_comes));
+        assert!(said.iter().all(is_untouched), "{said:?}");
+        assert!(talk.exchange.trace_context().is_none() && talk.exchange.news().is_none());
+        let farewell = talk.end();
+        assert_eq!(farewell.event, Event::LocalReply { status: status.parse().ok() });
+        assert_eq!(farewell.closing, Closing::Finish(Outcome::Abandoned, None));
+    }
+}
+
+#[test]
+fn a_local_reply_while_the_request_is_held_goes_through_untouched_whatever_of_it_comes_late() {
+    let mut talk = Talk::new(settings());
+    talk.head(&[("x-llm-d-model-name-rewrite", "other")], false);
+    talk.chunk(CHAT, false);
+    talk.answer_head(&[(":status", "413"), ("content-type", "text/plain")], false);
+    assert!(matches!(talk.chunk(b"late", false), Step::More));
+    assert!(matches!(talk.on(message(Request::RequestTrailers(HttpTrailers::default()))), Ok(Step::More)));
+    talk.answer(b"too large", false);
+    assert!(matches!(talk.on(message(Request::ResponseTrailers(HttpTrailers::default()))), Ok(Step::Over)));
+    let said = talk.said();
+    assert_eq!(said.len(), 3);
+    assert!(said.iter().all(is_untouched), "{said:?}");
+}
+
+#[test]
+fn a_response_whose_headers_are_not_shown_goes_through_all_the_same() {
+    let mut fresh = Talk::new(settings());
+    assert!(matches!(fresh.answer(b"RBAC: access denied", true), Step::Over));
+    assert!(is_untouched(&fresh.said()[0]));
+    assert_eq!(fresh.end().event, Event::LocalReply { status: None });
+
+    let (mut sent_on, _) = Talk::sent_on(settings(), &[], CHAT);
+    sent_on.answer(b"{}", false);
+    assert!(matches!(sent_on.on(message(Request::ResponseTrailers(HttpTrailers::default()))), Ok(Step::Over)));
+    assert_eq!(sent_on.finished().outcome, Outcome::Completed);
+}
+
+#[test]
+fn a_local_reply_in_a_body_mode_that_is_not_duplex_is_not_replaced_by_pieces() {
+    let mut talk = Talk::new(settings());
+    let protocol_config =
+        Some(ProtocolConfiguration { response_body_mode: BodySendMode::Buffered.into(), ..Default::default() });
+    let head = message(Request::ResponseHeaders(headers(&[(":status", "403")], false)));
+    talk.on(ProcessingRequest { protocol_config, ..head }).unwrap();
+    talk.answer(b"denied", true);
+    let said = talk.said();
+    let Response::ResponseBody(answer) = &said[1] else { panic!("{said:?}") };
+    assert!(answer.response.as_ref().unwrap().body_mutation.is_none());
 }

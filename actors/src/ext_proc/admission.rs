@@ -1,0 +1,109 @@
+//! Who is let in: a bound on open streams, on requests that are still arriving, and on the bytes of their bodies.
+//!
+//! Must not know messages. A count alone is no bound against clients that send slowly: they hold what others need. So
+//! when there is no room for a newcomer, the request that has been arriving longest gives way, if it had its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::request::{Refusal, RefusalCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::arrivals::{Arrival, Arrivals};
+use super::body_memory::BodyMemory;
+use super::connection_id::ConnectionId;
+use super::settings::Limits;
+
+/// How long a newcomer waits for the seat of a request that gives way.
+const SEAT_PATIENCE: Duration = Duration::from_secs(1);
+/// Long bodies that are read at once, at most; the others wait for their turn.
+const READERS_MAX: usize = 2;
+
+/// What all streams of a service share.
+#[derive(Debug)]
+pub(super) struct Admission {
+    streams: Arc<Semaphore>,
+    arrivals: Arrivals,
+    memory: BodyMemory,
+    readers: Arc<Semaphore>,
+}
+
+/// A stream's place among the open ones, and while its request is not whole among the arriving ones.
+#[derive(Debug)]
+pub(super) struct Seat {
+    _stream: OwnedSemaphorePermit,
+    arrival: Option<Arrival>,
+}
+
+// === impl Admission ===
+
+impl Admission {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            streams: Arc::new(Semaphore::new(limits.streams_max.min(Semaphore::MAX_PERMITS))),
+            arrivals: Arrivals::new(limits.arriving_per_connection),
+            memory: BodyMemory::new(limits.body_bytes_held),
+            readers: Arc::new(Semaphore::new(READERS_MAX)),
+        }
+    }
+
+    /// Lets a request of this connection in.
+    ///
+    /// # Errors
+    /// `too-many-streams` when there is no room, and nobody who should give way.
+    pub(super) async fn enter(&self, connection: ConnectionId) -> Result<Seat, Refusal> {
+        let full = |sentence: &str| Refusal::new(RefusalCode::TooManyStreams, sentence);
+        if !self.arrivals.has_room(connection) && !self.arrivals.evict_oldest_of(connection) {
+            return Err(full("too many requests of one connection are still arriving; try again shortly"));
+        }
+        let stream = match self.streams.clone().try_acquire_owned() {
+            Ok(stream) => Some(stream),
+            Err(_) if self.arrivals.evict_oldest() => {
+                timeout(SEAT_PATIENCE, self.streams.clone().acquire_owned()).await.ok().and_then(Result::ok)
+            }
+            Err(_) => None,
+        };
+        let stream = stream.ok_or_else(|| full("this picker holds as many requests as it may; try again shortly"))?;
+        Ok(Seat { _stream: stream, arrival: Some(self.arrivals.enter(connection)) })
+    }
+
+    /// Waits until there is room for `bytes` more of a body, for `patience` at most; the oldest arriving request gives
+    /// way.
+    ///
+    /// # Errors
+    /// `too-many-bytes` when there is none.
+    pub(super) async fn hold(&self, bytes: usize, patience: Duration) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        if let Some(held) = self.memory.try_hold(bytes) {
+            return Ok(held);
+        }
+        self.arrivals.evict_oldest();
+        let held = self.memory.hold(bytes, patience).await;
+        held.ok_or_else(|| {
+            let sentence = "this picker holds as many bytes of requests as it may; try again shortly";
+            Refusal::new(RefusalCode::TooManyBytes, sentence)
+        })
+    }
+
+    /// Waits for the turn to read a long body, for `patience` at most.
+    pub(super) async fn reader(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        timeout(patience, self.readers.clone().acquire_owned()).await.ok()?.ok()
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// The request is whole: it no longer gives way to anybody.
+    pub(super) fn arrived(&mut self) {
+        self.arrival = None;
+    }
+
+    /// Resolves when the request must give way to another one; never once it is whole.
+    pub(super) async fn must_give_way(&mut self) {
+        match &mut self.arrival {
+            Some(arrival) => arrival.evicted().await,
+            None => std::future::pending().await,
+        }
+    }
+}

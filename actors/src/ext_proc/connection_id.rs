@@ -1,0 +1,71 @@
+//! Which connection a stream came by: a number for each, in the order in which they were accepted.
+//!
+//! Must not know who is at the other end. tonic hands what a connection tells of itself to each of its requests.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::Connected;
+
+/// A connection's number; zero where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ConnectionId(pub(super) u64);
+
+/// A connection that knows its number.
+#[derive(Debug)]
+pub(super) struct Numbered<C> {
+    inner: C,
+    id: ConnectionId,
+}
+
+/// The same connections, numbered from 1.
+pub(super) fn numbered<C>(incoming: impl Stream<Item = io::Result<C>>) -> impl Stream<Item = io::Result<Numbered<C>>> {
+    let next = AtomicU64::new(1);
+    incoming.map(move |accepted| {
+        accepted.map(|inner| Numbered { inner, id: ConnectionId(next.fetch_add(1, Ordering::Relaxed)) })
+    })
+}
+
+impl<C> Connected for Numbered<C> {
+    type ConnectInfo = ConnectionId;
+
+    fn connect_info(&self) -> ConnectionId {
+        self.id
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Numbered<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Numbered<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
