@@ -20,9 +20,13 @@ const SEAT_PATIENCE: Duration = Duration::from_secs(1);
 /// Long bodies that are read at once, at most; the others wait for their turn.
 const READERS_MAX: usize = 2;
 
+/// Streams that may be open beside those with a seat and as many local replies.
+const UNSEATED_MAX: usize = 1_024;
+
 /// What all streams of a service share.
 #[derive(Debug)]
 pub(super) struct Admission {
+    opened: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     arrivals: Arrivals,
     memory: BodyMemory,
@@ -40,12 +44,19 @@ pub(super) struct Seat {
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
+        let streams_max = limits.streams_max.min(Semaphore::MAX_PERMITS / 4);
         Self {
-            streams: Arc::new(Semaphore::new(limits.streams_max.min(Semaphore::MAX_PERMITS))),
+            opened: Arc::new(Semaphore::new(2 * streams_max + UNSEATED_MAX)),
+            streams: Arc::new(Semaphore::new(streams_max)),
             arrivals: Arrivals::new(limits.arriving_per_connection),
             memory: BodyMemory::new(limits.body_bytes_held),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
         }
+    }
+
+    /// A stream was opened, and may bring a request, a local reply or nothing; `None` when there are too many of all.
+    pub(super) fn open(&self) -> Option<OwnedSemaphorePermit> {
+        self.opened.clone().try_acquire_owned().ok()
     }
 
     /// Lets a request of this connection in.

@@ -35,7 +35,8 @@ pub struct Attendance<A: Asking, I> {
     watch: Box<dyn StreamWatch>,
     begun: bool,
     failure: Option<Status>,
-    /// Its place among the open streams, once a request came.
+    _opened: Option<OwnedSemaphorePermit>,
+    /// Its place among the streams with a request, once one came.
     seat: Option<Seat>,
     /// Room for the request's body, until Envoy took it back.
     room: Option<OwnedSemaphorePermit>,
@@ -58,8 +59,9 @@ where
     /// Attends a stream of messages that came by this connection.
     pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
         let exchange = Exchange::new(shared.settings.clone(), shared.dice.roll(), (shared.now)());
-        let watch = shared.witness.opened();
-        Self {
+        let (watch, opened) = (shared.witness.opened(), shared.admission.open());
+        let crowded = opened.is_none();
+        let mut attendance = Self {
             shared,
             inbound,
             connection,
@@ -69,9 +71,15 @@ where
             watch,
             begun: false,
             failure: None,
+            _opened: opened,
             seat: None,
             room: None,
+        };
+        if crowded {
+            let sentence = "far too many streams are open; try again shortly";
+            attendance.refuse(Refusal::new(RefusalCode::TooManyStreams, sentence));
         }
+        attendance
     }
 
     /// Reads until there is something to say. Nothing is sent before, not even gRPC's headers, so that Envoy may still
