@@ -1,6 +1,6 @@
 //! Envoy's local replies through the picker (`--response-path stay`): each has the status that Envoy gives without a
-//! picker, whether the filter that answers stands before the picker or behind it. A real Envoy, which the first run
-//! fetches; where it can't be had, the test says that it was skipped.
+//! picker, whether the filter that answers stands before the picker or behind it (`docs/local-replies.md`). A real Envoy,
+//! which the first run fetches; where it can't be had, the test says that it was skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bootstrap;
@@ -30,8 +30,8 @@ struct Kind {
     name: &'static str,
     request: Vec<u8>,
     status: u16,
-    /// The status with the picker before the filters, where Envoy itself makes it another one.
-    before: u16,
+    /// The statuses with the picker behind the filters and before them; others only where Envoy leaves a picker no say.
+    shown: [u16; 2],
 }
 
 fn kinds() -> Vec<Kind> {
@@ -78,8 +78,16 @@ fn kinds() -> Vec<Kind> {
         kind("fault aborts", &get("/aborted", ""), 418),
         kind("request never whole", unfinished, 408),
     ];
-    // A body that comes back from ext-proc in pieces is never whole in Envoy, so a buffer behind it has nothing to bound.
-    kinds.iter_mut().filter(|kind| kind.status == 413).for_each(|kind| kind.before = 200);
+    for kind in &mut kinds {
+        match kind.status {
+            // What Envoy's HTTP/1 codec refuses ends the connection in the same turn of its loop. The answer is dropped
+            // before its first message leaves for whatever external processor answers are shown to.
+            426 | 431 => kind.shown = [0, 0],
+            // A body that comes back in pieces is never whole in Envoy, so a buffer behind the picker bounds nothing.
+            413 => kind.shown = [413, 200],
+            _ => {}
+        }
+    }
     kinds
 }
 
