@@ -6,13 +6,15 @@ mod buckets;
 mod connection_metrics;
 mod families;
 mod flock_metrics;
-mod guard;
 pub mod log;
 mod metrics;
 mod pen;
 mod pool_gauges;
 mod request_metrics;
+mod request_series;
 mod rival_names;
+mod series;
+mod served_names;
 pub mod span;
 mod watch;
 

@@ -2,9 +2,12 @@
 //!
 //! Must not know where the decision came from; it is given the JSON of `/debug/decisions/<request-id>`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+use super::printable::printable;
 
 /// The decision as a readable page.
 pub fn page(decision: &Value) -> String {
@@ -27,6 +30,7 @@ pub fn page(decision: &Value) -> String {
             float(&why["saturation"])
         ),
     );
+    line(&mut page, &format!("doubt     {}", doubt(&why["doubt"])));
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
@@ -59,7 +63,7 @@ fn profile(page: &mut String, profile: &Value) {
     let margin = float(&profile["margin"]);
     line(page, &format!("\nprofile {} (margin {margin:.3})", text(&profile["profile"])));
     for filter in items(&profile["filters"]) {
-        let removed: Vec<&str> = items(&filter["removed"]).map(text).collect();
+        let removed: Vec<Cow<'_, str>> = items(&filter["removed"]).map(text).collect();
         let removed = if removed.is_empty() { "nobody".to_owned() } else { removed.join(", ") };
         line(
             page,
@@ -110,8 +114,26 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
+/// What others wrote, made harmless for a terminal.
+fn text(value: &Value) -> Cow<'_, str> {
+    printable(value.as_str().unwrap_or("-"))
+}
+
+/// How far the view may have been off, and what that did to the choice.
+fn doubt(value: &Value) -> String {
+    if let Some(crowd) = value["crowd"].as_u64() {
+        return format!(
+            "crowd of {crowd}: others decided at this moment, so the prompt drew among the best rows within a twentieth; \
+            the margin may be below zero"
+        );
+    }
+    match value.as_str() {
+        Some("alone") => {
+            "alone: no peer is heard, so the prompt's own beginning decided; the margin may be below zero".to_owned()
+        }
+        Some("none") => "none: the best row wins".to_owned(),
+        _ => text(value).into_owned(),
+    }
 }
 
 fn number(value: &Value) -> u64 {
@@ -130,9 +152,36 @@ fn age(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use murmuration::schedule::Doubt;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_doubt_is_said_in_words() {
+        for (value, words) in [
+            (json!(Doubt::None), "none: "),
+            (json!(Doubt::Crowd(2)), "crowd of 2: "),
+            (json!(Doubt::Alone), "alone: "),
+            (json!(null), "-"),
+        ] {
+            assert!(doubt(&value).starts_with(words), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_wrote_does_not_steer_the_terminal() {
+        let bad = "\u{1b}[2J\u{9b}31m\n\u{202e}";
+        let row = json!({"endpoint": bad, "trust": bad});
+        let profile = json!({"profile": bad, "filters": [{"filter": bad, "removed": [bad]}], "scorers": [{"scorer": bad}], "rows": [row]});
+        let why = json!({"request_id": bad, "model": bad, "doubt": bad, "profiles": [profile]});
+        let leg = json!({"stage": bad, "targets": [{"endpoint": bad, "address": bad}]});
+        let decision = json!({"request_id": bad, "model": bad, "endpoint": bad, "legs": [leg], "explanation": why});
+        for page in [page(&decision), list(&json!([decision]))] {
+            assert!(page.contains("\\u{1b}[2J"), "{page}");
+            assert!(page.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{page:?}");
+        }
+    }
 
     #[test]
     fn a_person_sees_who_was_picked_and_why() {
@@ -140,6 +189,7 @@ mod tests {
             "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
             "explanation": {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
+                "doubt": Doubt::Crowd(3),
                 "profiles": [{
                     "profile": "default", "margin": 1.5,
                     "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
@@ -158,6 +208,7 @@ mod tests {
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",
+            "doubt     crowd of 3",
             "3/10",
             "42 ms  EXACT",
         ] {

@@ -2,9 +2,12 @@
 //!
 //! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+use super::printable::printable;
 
 /// `/debug/fleet`: one line for each endpoint.
 pub fn fleet(fleet: &Value) -> String {
@@ -27,7 +30,7 @@ pub fn fleet(fleet: &Value) -> String {
     for row in items(&fleet["endpoints"]) {
         let report = &row["report"];
         let kv = report["kv_usage"].as_f64().map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0));
-        let trust = if row["reachable"] == false { "GONE" } else { text(&row["trust"]) };
+        let trust = if row["reachable"] == false { Cow::Borrowed("GONE") } else { text(&row["trust"]) };
         // A page of text can always be written to.
         let _ = writeln!(
             page,
@@ -79,7 +82,7 @@ pub fn peers(flock: &Value) -> String {
         };
         let stream = match (peer["stream"].is_null(), peer["stream"]["connected"] == true) {
             (true, _) => "none".to_owned(),
-            (_, true) => text(&member["card"]["peer"]).to_owned(),
+            (_, true) => text(&member["card"]["peer"]).into_owned(),
             _ => "connecting".to_owned(),
         };
         let heard = &peer["heard"];
@@ -103,8 +106,9 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
+/// What others wrote, made harmless for a terminal.
+fn text(value: &Value) -> Cow<'_, str> {
+    printable(value.as_str().unwrap_or("-"))
 }
 
 fn number(value: &Value) -> String {
@@ -146,6 +150,17 @@ mod tests {
             ["default/a", "127.0.0.1:1", "EXACT", "7", "8", "25%", "1", "2", "100", "30", "3", "4", "42ms"]
         );
         assert_eq!(rows[1][2..6], ["GONE", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_steer_the_terminal() {
+        let bad = "\u{1b}[2J\n\u{9b}1m";
+        let card = json!({"zone": bad, "version": bad, "peer": bad});
+        let peer = json!({"replica": bad, "member": {"card": card}, "stream": {"connected": true}});
+        let endpoint = json!({"endpoint": {"id": bad, "address": bad}, "trust": bad});
+        for page in [peers(&json!({"replica": bad, "peers": [peer]})), fleet(&json!({"endpoints": [endpoint]}))] {
+            assert!(page.contains("\\u{1b}[2J") && page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
+        }
     }
 
     #[test]

@@ -14,8 +14,7 @@ use super::connection_metrics::ConnectionMetrics;
 use super::families::Families;
 use super::flock_metrics::FlockMetrics;
 use super::pool_gauges::PoolGauges;
-use super::request_metrics::RequestMetrics;
-use super::rival_names::RivalNames;
+use super::request_series::RequestSeries;
 
 /// The label values of the prefix index, which llm-d keeps by plugin.
 const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-producer"];
@@ -23,8 +22,7 @@ const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-p
 /// Every family of the replica.
 pub(super) struct Metrics {
     registry: Registry,
-    requests: RequestMetrics,
-    rivals: RivalNames,
+    requests: RequestSeries,
     pool: PoolGauges,
     flock: FlockMetrics,
     connections: ConnectionMetrics,
@@ -59,8 +57,7 @@ impl Metrics {
         let info: GaugeVec = f.gauge("llm_d_epp_info", "What runs here.", &["commit", "build_ref"])?;
         info.with_label_values(&["", concat!("murmuration-", env!("CARGO_PKG_VERSION"))]).set(1.0);
         Ok(Self {
-            requests: RequestMetrics::register(&f)?,
-            rivals: RivalNames::register(&f)?,
+            requests: RequestSeries::register(&f)?,
             pool: PoolGauges::register(&f, pool)?,
             flock: FlockMetrics::register(&f)?,
             connections: ConnectionMetrics::register(&f)?,
@@ -91,7 +88,6 @@ impl Metrics {
         match event {
             Event::Decided(decided) => {
                 self.requests.decided(decided);
-                self.rivals.decided(decided);
                 let matched = decided.matched;
                 self.hit_ratio.with_label_values(&INDEX).observe(matched.ratio());
                 let bytes = f64::from(matched.blocks) * f64::from(decided.block_tokens) * 4.0;
@@ -100,11 +96,9 @@ impl Metrics {
             Event::Refused { model, code, .. } => {
                 self.refusals.with_label_values(&[code.as_str()]).inc();
                 self.requests.refused(model, code.status());
-                self.rivals.refused(model, code.status());
             }
             Event::RequestFinished(finished) => {
                 self.requests.finished(finished);
-                self.rivals.finished(finished);
                 if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
                     // The engine always computes the last block, so a promise within one tenth of the prompt is kept.
                     let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
@@ -112,7 +106,8 @@ impl Metrics {
                     self.promises.with_label_values(&[result]).inc();
                 }
             }
-            Event::TicketClosed { outcome, .. } => {
+            Event::TicketClosed { ticket, outcome } => {
+                self.requests.closed(*ticket);
                 self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
             }
             Event::LocalReply { status } => {
@@ -133,6 +128,9 @@ impl Metrics {
             Event::ActorRestarted { actor, .. } => {
                 let kind = actor.split(' ').next().unwrap_or_default();
                 self.restarts.with_label_values(&[kind]).inc();
+                if kind == "scheduler" {
+                    self.requests.forget_under_way();
+                }
             }
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
@@ -146,11 +144,12 @@ impl Metrics {
             Event::ConnectionClosed { .. } | Event::AuthorityRepaired { .. } | Event::ServerNameRefused { .. } => {
                 self.connections.record(event);
             }
+            Event::EndpointLeft(endpoint) => {
+                self.requests.endpoint_left(endpoint);
+                self.pool.endpoint_left(endpoint);
+            }
             // Shown by the pool's gauges, which are set from what is, not from what happened.
-            Event::EndpointJoined(_)
-            | Event::EndpointLeft(_)
-            | Event::EndpointRefused { .. }
-            | Event::TrustChanged { .. } => {}
+            Event::EndpointJoined(_) | Event::EndpointRefused { .. } | Event::TrustChanged { .. } => {}
         }
     }
 
@@ -159,7 +158,8 @@ impl Metrics {
     }
 
     pub(super) fn pool(&self, summary: &FleetSummary, roster: &[Member]) {
-        self.pool.set(summary, &self.rivals);
+        self.requests.age(summary);
+        self.pool.set(summary, &self.requests.rivals);
         self.flock.set(&summary.peers, roster);
     }
 

@@ -13,6 +13,7 @@ use murmuration::request::{Outcome, RefusalCode, Usage};
 use murmuration::scheduler::{Balance, FleetSummary};
 use murmuration::share::{Member, PeerSummary, ReplicaCard};
 
+use super::super::series;
 use super::*;
 
 fn decided() -> Decided {
@@ -73,6 +74,9 @@ fn full_page() -> (Metrics, String) {
         Event::ScrapeFailed { endpoint: e0, kind: "torn", why: String::new() },
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
         Event::Reloaded(String::new()),
+        Event::ConnectionClosed { port: "admin", why: "full" },
+        Event::AuthorityRepaired { port: "ext-proc" },
+        Event::ServerNameRefused { port: "ext-proc", name: "outbound|9002||picker".into() },
     ] {
         metrics.record(&event);
     }
@@ -122,15 +126,108 @@ fn names_types_and_help_are_what_is_written_down() {
 fn a_finished_request_is_counted_once_in_every_family_it_belongs_to() {
     let (_, page) = full_page();
     let labels = r#"{fairness_id="default-flow",model_name="m",priority="0",target_model_name="m"}"#;
+    let spread = r#"{model_name="m",priority="0",target_model_name="m"}"#;
     for line in [
         format!("llm_d_epp_request_total{labels} 1"),
         format!("llm_d_epp_request_running{labels} 0"),
-        format!("llm_d_epp_request_duration_seconds_sum{labels} 2"),
-        format!("llm_d_epp_request_streaming_tpot_seconds_sum{labels} 0.1"),
+        format!("llm_d_epp_request_duration_seconds_sum{spread} 2"),
+        format!("llm_d_epp_request_streaming_tpot_seconds_sum{spread} 0.1"),
         r#"murmuration_prefix_promises_total{result="broken"} 1"#.to_owned(),
         r#"llm_d_epp_request_error_total{error_code="503",fairness_id="",model_name="m",priority="",target_model_name="m"} 1"#
             .to_owned(),
     ] {
         assert!(page.lines().any(|l| l == line), "{line}\n{page}");
     }
+}
+
+/// A request for `model` in `flow` that ends; `served` says that the engine counted tokens.
+fn request(metrics: &Metrics, model: &str, flow: &str, served: bool) {
+    let (model, fairness_id) = (model.to_owned(), flow.to_owned());
+    let one =
+        Decided { model: model.clone(), target_model: model.clone(), fairness_id: fairness_id.clone(), ..decided() };
+    metrics.record(&Event::Decided(Box::new(one)));
+    metrics.record(&Event::TicketClosed { ticket: Ticket(1), outcome: Outcome::Completed });
+    let (status, usage) = if served { (Some(200), finished().usage) } else { (Some(404), None) };
+    let one = RequestFinished { target_model: model.clone(), model, fairness_id, status, usage, ..finished() };
+    metrics.record(&Event::RequestFinished(Box::new(one)));
+}
+
+fn empty() -> FleetSummary {
+    FleetSummary { endpoints: Vec::new(), tickets: Balance::default(), index_bytes: 0, sessions: 0, peers: Vec::new() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_real_names_out_of_other() {
+    let metrics = Metrics::register("pool").unwrap();
+    request(&metrics, "real-before", "default-flow", true);
+    for nth in 0..20_000 {
+        request(&metrics, &format!("made-up-{}", nth % 1_000), &format!("flow-{}", nth * 7 % 1_000), false);
+        request(&metrics, "real-before", &format!("flow-{}", nth % 1_000), true);
+        if nth % 100 == 0 {
+            tokio::time::advance(Duration::from_millis(500)).await;
+        }
+    }
+    for nth in 0..50 {
+        let model = format!("real-later-{nth}");
+        request(&metrics, &model, "default-flow", true);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        request(&metrics, &model, "default-flow", true);
+    }
+    let page = metrics.page();
+    assert!(page.len() < series::UNKNOWN_BYTES_MAX + (4 << 20), "{} bytes", page.len());
+    for model in ["real-before", "real-later-0", "real-later-49"] {
+        let line = format!("llm_d_epp_request_duration_seconds_count{{model_name=\"{model}\"");
+        assert!(page.lines().any(|l| l.starts_with(&line)), "{model}");
+    }
+    assert!(page.lines().any(|line| line.contains("model_name=\"other\"")));
+    assert!(
+        !page.lines().any(|line| line.contains("_bucket") && line.contains("fairness_id")),
+        "no flow on a histogram"
+    );
+
+    tokio::time::advance(Duration::from_secs(601)).await;
+    metrics.pool(&empty(), &[]);
+    let page = metrics.page();
+    assert!(!page.contains("made-up") && !page.contains("real-before"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_under_way_is_counted_where_it_began_whatever_happens_to_its_series() {
+    let metrics = Metrics::register("pool").unwrap();
+    let one = Decided { ticket: Ticket(7), ..decided() };
+    metrics.record(&Event::Decided(Box::new(one)));
+    let running =
+        r#"llm_d_epp_request_running{fairness_id="default-flow",model_name="m",priority="0",target_model_name="m"}"#;
+    let twin = r#"inference_objective_running_requests{model_name="m"}"#;
+    tokio::time::advance(Duration::from_secs(3_000)).await;
+    metrics.pool(&empty(), &[]);
+    for line in [running, twin] {
+        assert!(metrics.page().contains(&format!("{line} 1\n")), "it stays while a request is under way");
+    }
+    for _ in 0..2 {
+        metrics.record(&Event::TicketClosed { ticket: Ticket(7), outcome: Outcome::Completed });
+        for line in [running, twin] {
+            assert!(metrics.page().contains(&format!("{line} 0\n")), "{}", metrics.page());
+        }
+    }
+    metrics.pool(&empty(), &[]);
+    for line in [running, twin] {
+        assert!(!metrics.page().contains(line));
+    }
+}
+
+#[test]
+fn an_endpoint_that_left_is_off_the_page_at_once() {
+    let (metrics, page) = full_page();
+    assert!(page.contains(r#"endpoint_name="e0""#));
+    metrics.record(&Event::EndpointLeft(EndpointId::new("default", "e0")));
+    assert!(!metrics.page().contains(r#"endpoint_name="e0""#));
+}
+
+#[test]
+fn a_label_is_never_longer_than_256_bytes() {
+    let metrics = Metrics::register("pool").unwrap();
+    request(&metrics, &"m".repeat(8 << 20), &"f".repeat(1 << 20), false);
+    let page = metrics.page();
+    assert!(page.len() < 1 << 20 && !page.contains(&"m".repeat(257)) && !page.contains(&"f".repeat(257)));
 }

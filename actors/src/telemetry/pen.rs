@@ -1,6 +1,7 @@
 //! The pen that writes log lines: a thread of its own, so that a log nobody reads holds up no request.
 //!
-//! Must not know what a line says. Lines that come while too many wait are lost, and how many were is written down.
+//! Must not know what a line says. Lines that come while too many wait are lost, and how many were is written down. Whatever
+//! a client got into a line, it is one line, and steers no terminal that shows it.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -72,9 +73,35 @@ fn write(mut paper: impl Write, coming: &Receiver<Order>, lost: &AtomicU64, told
     }
 }
 
+/// `line` as one line: what ends one, what steers a terminal and what turns its direction is written as `\u0000`, which is
+/// right in JSON too. Escapes for colours are the log's own; those of others were made text where the line was made.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let (line, end) = match line {
+        [line @ .., b'\n'] => (line, &b"\n"[..]),
+        line => (line, &b""[..]),
+    };
+    let text = String::from_utf8_lossy(line);
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() && c != '\u{1b}' || turns
+    };
+    if !text.contains(steers) {
+        return [line, end].concat();
+    }
+    let mut written = String::with_capacity(text.len() + 64);
+    for character in text.chars() {
+        match steers(character) {
+            // Writing to a string can't fail.
+            true => drop(std::fmt::Write::write_fmt(&mut written, format_args!("\\u{:04x}", u32::from(character)))),
+            false => written.push(character),
+        }
+    }
+    [written.as_bytes(), end].concat()
+}
+
 impl Write for Pen {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(line.to_vec())).is_err() {
+        if self.orders.try_send(Order::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -129,6 +156,17 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn whatever_a_client_got_into_a_line_it_is_one_line_that_steers_nothing() {
+        let line = b"{\"model\":\"a\\u001b[2J\xc2\x9b31m\x7f\xe2\x80\xae\nWARN forged\r\"}\n";
+        let written = String::from_utf8(one_line(line)).unwrap();
+        assert_eq!(written, "{\"model\":\"a\\u001b[2J\\u009b31m\\u007f\\u202e\\u000aWARN forged\\u000d\"}\n");
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read["model"], "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\nWARN forged\r");
+        let coloured = "\u{1b}[32mINFO\u{1b}[0m a\u{f6}\n";
+        assert_eq!(one_line(coloured.as_bytes()), coloured.as_bytes());
     }
 
     #[test]

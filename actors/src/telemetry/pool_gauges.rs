@@ -2,11 +2,19 @@
 //!
 //! Must not know requests.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use murmuration::fleet::Trust;
+use murmuration::id::EndpointId;
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use prometheus::{Error, GaugeVec};
 
 use super::families::Families;
 use super::rival_names::RivalNames;
+
+/// All states of trust.
+const STATES: [Trust; 3] = [Trust::Exact, Trust::Degraded, Trust::Fallback];
 
 /// Families of the pool.
 pub(super) struct PoolGauges {
@@ -27,6 +35,8 @@ pub(super) struct PoolGauges {
     index_bytes: GaugeVec,
     trust: GaugeVec,
     tickets: GaugeVec,
+    /// Endpoints that are on the page.
+    shown: Mutex<BTreeSet<EndpointId>>,
 }
 
 // === impl PoolGauges ===
@@ -91,6 +101,7 @@ impl PoolGauges {
                 &["endpoint_name", "namespace", "state"],
             )?,
             tickets: f.gauge("murmuration_tickets_open", "Requests whose end is not known yet.", &[])?,
+            shown: Mutex::default(),
             sessions: f.gauge("murmuration_session_bindings", "Sessions whose endpoint is remembered.", &[])?,
         })
     }
@@ -126,22 +137,47 @@ impl PoolGauges {
         self.sessions.with_label_values::<&str>(&[]).set(summary.sessions as f64);
     }
 
-    /// Endpoints come and go: what is gone must not stay on the page.
+    /// Endpoints come and go: what is gone does not stay on the page, and what stays is never off it.
     fn set_endpoints(&self, summary: &FleetSummary) {
-        for family in [&self.endpoint_queue, &self.requests, &self.tokens, &self.decode_tokens, &self.trust] {
-            family.reset();
+        let now: BTreeSet<EndpointId> = summary.endpoints.iter().map(|endpoint| endpoint.endpoint.id.clone()).collect();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in shown.difference(&now) {
+            self.remove(id);
         }
+        *shown = now;
         for endpoint in &summary.endpoints {
             let id = &endpoint.endpoint.id;
             let labels = [id.name(), id.namespace()];
-            if let Some(report) = &endpoint.report {
-                let queue = self.endpoint_queue.with_label_values(&[&self.pool, id.name()]);
-                queue.set(f64::from(report.waiting));
+            let queue = [self.pool.as_str(), id.name()];
+            match &endpoint.report {
+                Some(report) => self.endpoint_queue.with_label_values(&queue).set(f64::from(report.waiting)),
+                None => drop(self.endpoint_queue.remove_label_values(&queue)),
             }
             self.requests.with_label_values(&labels).set(f64::from(endpoint.in_flight.requests));
             self.tokens.with_label_values(&labels).set(endpoint.in_flight.prefill_tokens as f64);
             self.decode_tokens.with_label_values(&labels).set(endpoint.in_flight.decode_tokens as f64);
             self.trust.with_label_values(&[labels[0], labels[1], endpoint.trust.as_str()]).set(1.0);
+            for state in STATES.into_iter().filter(|state| *state != endpoint.trust) {
+                let _ = self.trust.remove_label_values(&[labels[0], labels[1], state.as_str()]);
+            }
+        }
+    }
+
+    /// An endpoint is gone.
+    pub(super) fn endpoint_left(&self, endpoint: &EndpointId) {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint);
+        self.remove(endpoint);
+    }
+
+    /// Takes an endpoint off the page; what was never on it is no error.
+    fn remove(&self, id: &EndpointId) {
+        let labels = [id.name(), id.namespace()];
+        let _ = self.endpoint_queue.remove_label_values(&[&self.pool, id.name()]);
+        for family in [&self.requests, &self.tokens, &self.decode_tokens] {
+            let _ = family.remove_label_values(&labels);
+        }
+        for state in STATES {
+            let _ = self.trust.remove_label_values(&[labels[0], labels[1], state.as_str()]);
         }
     }
 }

@@ -1,16 +1,23 @@
 //! Metrics of requests, at llm-d's names and bounds (prefix `llm_d_epp_`).
 //!
-//! Must not know the pool or the scrapes.
+//! Must not know the pool or the scrapes, nor which series there may be: that is `request_series`.
+//!
+//! Histograms have no fairness id: clients make it up, and each value of it would be two hundred lines.
 
-use murmuration::event::{Decided, RequestFinished};
+use murmuration::event::RequestFinished;
+use murmuration::id::EndpointId;
 use murmuration::request::Outcome;
 use prometheus::{CounterVec, Error, GaugeVec, HistogramVec};
 
 use super::buckets;
 use super::families::Families;
-use super::guard::Guard;
+use super::series::{Key, Names};
 
 const LABELS: [&str; 4] = ["model_name", "target_model_name", "fairness_id", "priority"];
+/// Labels of histograms.
+const SPREAD: [&str; 3] = ["model_name", "target_model_name", "priority"];
+/// Values of `streaming`.
+const STREAMING: [&str; 2] = ["false", "true"];
 
 /// Families of requests.
 pub(super) struct RequestMetrics {
@@ -29,8 +36,6 @@ pub(super) struct RequestMetrics {
     attempts: CounterVec,
     processing: HistogramVec,
     rewrites: CounterVec,
-    models: Guard,
-    flows: Guard,
 }
 
 // === impl RequestMetrics ===
@@ -39,7 +44,7 @@ impl RequestMetrics {
     pub(super) fn register(families: &Families<'_>) -> Result<Self, Error> {
         let with = |more: &[&'static str]| -> Vec<&'static str> { LABELS.iter().chain(more).copied().collect() };
         let (l, f) = (&LABELS[..], families);
-        let seconds = |name: &str, help: &str, bounds: Vec<f64>| f.histogram(name, help, l, bounds);
+        let seconds = |name: &str, help: &str, bounds: Vec<f64>| f.histogram(name, help, &SPREAD, bounds);
         Ok(Self {
             total: f.counter("llm_d_epp_request_total", "Requests that were routed or refused.", l)?,
             errors: f.counter("llm_d_epp_request_error_total", "Requests that failed.", &with(&["error_code"]))?,
@@ -78,7 +83,7 @@ impl RequestMetrics {
             first_token: f.histogram(
                 "llm_d_epp_request_ttft_seconds",
                 "From the request to its first token.",
-                &with(&["streaming"]),
+                &[SPREAD[0], SPREAD[1], SPREAD[2], "streaming"],
                 buckets::first_token_seconds(),
             )?,
             output_token: seconds(
@@ -102,53 +107,54 @@ impl RequestMetrics {
                 "Requests whose model was rewritten.",
                 &["model_rewrite_name", "model_name", "target_model"],
             )?,
-            models: Guard::default(),
-            flows: Guard::default(),
         })
     }
 
-    pub(super) fn decided(&self, decided: &Decided) {
-        let (model, target) = (self.models.admit(&decided.model), self.models.admit(&decided.target_model));
-        let priority = decided.priority.to_string();
-        let labels = [model, target, self.flows.admit(&decided.fairness_id), &priority];
-        self.total.with_label_values(&labels).inc();
-        self.running.with_label_values(&labels).inc();
-        let (endpoint, port) = (&decided.endpoint, decided.port.to_string());
-        self.attempts.with_label_values(&["success", target, endpoint.name(), endpoint.namespace(), &port]).inc();
-        if model != target {
-            self.rewrites.with_label_values(&["header", model, target]).inc();
-        }
+    /// One more request of these labels was routed or refused.
+    pub(super) fn counted(&self, labels: &[&str; 4]) {
+        self.total.with_label_values(labels).inc();
     }
 
-    pub(super) fn refused(&self, model: &str, status: u16) {
-        let model = self.models.admit(model);
-        let labels = [model, model, "", ""];
-        self.total.with_label_values(&labels).inc();
-        self.errors.with_label_values(&[model, model, "", "", &status.to_string()]).inc();
-        self.attempts.with_label_values(&["failure", model, "", "", ""]).inc();
+    /// One more of these is under way, or one fewer.
+    pub(super) fn under_way(&self, labels: &[&str; 4], change: f64) {
+        self.running.with_label_values(labels).add(change);
     }
 
-    pub(super) fn finished(&self, finished: &RequestFinished) {
-        let Some(decided_after) = finished.decided_after else { return };
-        let priority = finished.priority.to_string();
-        let (model, target) = (self.models.admit(&finished.model), self.models.admit(&finished.target_model));
-        let l = [model, target, self.flows.admit(&finished.fairness_id), &priority];
-        self.running.with_label_values(&l).dec();
-        self.processing.with_label_values::<&str>(&[]).observe(decided_after.as_secs_f64());
-        self.seconds.with_label_values(&l).observe(finished.duration.as_secs_f64());
-        self.request_bytes.with_label_values(&l).observe(finished.request_bytes as f64);
-        self.response_bytes.with_label_values(&l).observe(finished.response_bytes as f64);
-        if let Some(code) = error_code(finished) {
-            self.errors.with_label_values(&[l[0], l[1], l[2], l[3], &code]).inc();
+    pub(super) fn failed(&self, l: &[&str; 4], code: &str) {
+        self.errors.with_label_values(&[l[0], l[1], l[2], l[3], code]).inc();
+    }
+
+    /// A request was sent to an endpoint; under which name is said by `target`.
+    pub(super) fn attempted(&self, target: &str, endpoint: &EndpointId, port: u16) {
+        let labels = ["success", target, endpoint.name(), endpoint.namespace(), &port.to_string()];
+        self.attempts.with_label_values(&labels).inc();
+    }
+
+    /// A request was sent nowhere.
+    pub(super) fn attempt_failed(&self, target: &str) {
+        self.attempts.with_label_values(&["failure", target, "", "", ""]).inc();
+    }
+
+    pub(super) fn rewritten(&self, names: &Names) {
+        self.rewrites.with_label_values(&["header", &names.model, &names.target]).inc();
+    }
+
+    /// Notes the figures of a finished request under the labels of histograms.
+    pub(super) fn measured(&self, finished: &RequestFinished, l: &[&str; 3]) {
+        if let Some(decided_after) = finished.decided_after {
+            self.processing.with_label_values::<&str>(&[]).observe(decided_after.as_secs_f64());
         }
+        self.seconds.with_label_values(l).observe(finished.duration.as_secs_f64());
+        self.request_bytes.with_label_values(l).observe(finished.request_bytes as f64);
+        self.response_bytes.with_label_values(l).observe(finished.response_bytes as f64);
         if let Some(first) = finished.first_token_after {
-            let streaming = if finished.streaming { "true" } else { "false" };
-            self.first_token.with_label_values(&[l[0], l[1], l[2], l[3], streaming]).observe(first.as_secs_f64());
+            let streaming = STREAMING[usize::from(finished.streaming)];
+            self.first_token.with_label_values(&[l[0], l[1], l[2], streaming]).observe(first.as_secs_f64());
         }
-        self.usage(finished, &l);
+        self.usage(finished, l);
     }
 
-    fn usage(&self, finished: &RequestFinished, labels: &[&str; 4]) {
+    fn usage(&self, finished: &RequestFinished, labels: &[&str; 3]) {
         let Some(usage) = finished.usage else { return };
         self.input_tokens.with_label_values(labels).observe(usage.prompt_tokens as f64);
         self.output_tokens.with_label_values(labels).observe(usage.completion_tokens as f64);
@@ -164,10 +170,55 @@ impl RequestMetrics {
             self.output_token.with_label_values(labels).observe(each);
         }
     }
+
+    /// Takes series off the page. One that was never used is not there, which is no error.
+    pub(super) fn remove(&self, key: &Key, codes: &[String]) {
+        match key {
+            Key::Request(names, flow, priority) => {
+                let l = [names.model.as_str(), &names.target, flow, priority];
+                let _ = (self.total.remove_label_values(&l), self.running.remove_label_values(&l));
+                let _ = self.attempts.remove_label_values(&["failure", l[0], "", "", ""]);
+                for code in codes {
+                    let _ = self.errors.remove_label_values(&[l[0], l[1], l[2], l[3], code]);
+                }
+            }
+            Key::Histograms(names, priority) => {
+                let l = [names.model.as_str(), &names.target, priority];
+                for family in self.histograms() {
+                    let _ = family.remove_label_values(&l);
+                }
+                for streaming in STREAMING {
+                    let _ = self.first_token.remove_label_values(&[l[0], l[1], l[2], streaming]);
+                }
+            }
+            Key::Attempts(target, endpoint, port) => {
+                let labels = ["success", target, endpoint.name(), endpoint.namespace(), &port.to_string()];
+                let _ = self.attempts.remove_label_values(&labels);
+            }
+            Key::Rewrite(names) => {
+                let _ = self.rewrites.remove_label_values(&["header", &names.model, &names.target]);
+            }
+            Key::Twins(_) => {}
+        }
+    }
+
+    /// All that have the labels of [`SPREAD`] alone.
+    fn histograms(&self) -> [&HistogramVec; 8] {
+        [
+            &self.seconds,
+            &self.request_bytes,
+            &self.response_bytes,
+            &self.input_tokens,
+            &self.cached_tokens,
+            &self.output_tokens,
+            &self.normalized,
+            &self.output_token,
+        ]
+    }
 }
 
 /// The error of a finished request: its status, or a word where the status says 200.
-fn error_code(finished: &RequestFinished) -> Option<String> {
+pub(super) fn error_code(finished: &RequestFinished) -> Option<String> {
     match (finished.outcome, finished.status) {
         (_, Some(status)) if status >= 400 => Some(status.to_string()),
         (Outcome::EngineError, _) => Some("ModelServerError".to_owned()),

@@ -2,12 +2,12 @@
 //!
 //! Must not know more than those names; everything here exists under a newer name too.
 
-use murmuration::event::{Decided, RequestFinished};
+use murmuration::event::RequestFinished;
 use prometheus::{CounterVec, Error, GaugeVec, HistogramVec};
 
 use super::buckets;
 use super::families::Families;
-use super::guard::Guard;
+use super::series::Names;
 
 const LABELS: [&str; 2] = ["model_name", "target_model_name"];
 
@@ -20,7 +20,6 @@ pub(super) struct RivalNames {
     pub(super) kv_usage: GaugeVec,
     pub(super) queue: GaugeVec,
     pub(super) ready: GaugeVec,
-    models: Guard,
 }
 
 // === impl RivalNames ===
@@ -61,32 +60,42 @@ impl RivalNames {
                 &["name"],
             )?,
             ready: f.gauge("inference_pool_ready_pods", "Deprecated: llm_d_epp_ready_endpoints.", &["name"])?,
-            models: Guard::default(),
         })
     }
 
-    pub(super) fn decided(&self, decided: &Decided) {
-        let model = self.models.admit(&decided.model);
-        let labels = [model, self.models.admit(&decided.target_model), &decided.priority.to_string()];
-        self.total.with_label_values(&labels).inc();
-        self.running.with_label_values(&[model]).inc();
+    /// One more request was routed or refused.
+    pub(super) fn counted(&self, names: &Names, priority: &str) {
+        self.total.with_label_values(&[&names.model, &names.target, priority]).inc();
     }
 
-    pub(super) fn refused(&self, model: &str, status: u16) {
-        let model = self.models.admit(model);
-        self.total.with_label_values(&[model, model, ""]).inc();
-        self.errors.with_label_values(&[model, model, &status.to_string()]).inc();
+    /// One more of this model is under way, or one fewer.
+    pub(super) fn under_way(&self, model: &str, change: f64) {
+        self.running.with_label_values(&[model]).add(change);
     }
 
-    pub(super) fn finished(&self, finished: &RequestFinished) {
-        if finished.decided_after.is_none() {
-            return;
-        }
-        let labels = [self.models.admit(&finished.model), self.models.admit(&finished.target_model)];
-        self.running.with_label_values(&labels[..1]).dec();
+    pub(super) fn failed(&self, names: &Names, code: &str) {
+        self.errors.with_label_values(&[&names.model, &names.target, code]).inc();
+    }
+
+    pub(super) fn measured(&self, finished: &RequestFinished, names: &Names) {
+        let labels = [names.model.as_str(), &names.target];
         self.seconds.with_label_values(&labels).observe(finished.duration.as_secs_f64());
-        if let Some(status) = finished.status.filter(|status| *status >= 400) {
-            self.errors.with_label_values(&[labels[0], labels[1], &status.to_string()]).inc();
+    }
+
+    /// Takes the series of `names` off the page; those with a priority for each of `priorities`.
+    pub(super) fn remove(&self, names: &Names, codes: &[String], priorities: &[String]) {
+        let l = [names.model.as_str(), &names.target];
+        let _ = self.seconds.remove_label_values(&l);
+        for priority in priorities {
+            let _ = self.total.remove_label_values(&[l[0], l[1], priority]);
         }
+        for code in codes {
+            let _ = self.errors.remove_label_values(&[l[0], l[1], code]);
+        }
+    }
+
+    /// Takes a model off the page that no series names any more.
+    pub(super) fn remove_model(&self, model: &str) {
+        let _ = self.running.remove_label_values(&[model]);
     }
 }
