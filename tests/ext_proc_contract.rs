@@ -51,6 +51,12 @@
 //! | | `a_body_over_the_budget_of_all_streams_is_503` |
 //! | | `two_thousand_streams_at_once_leave_nothing_open` |
 //!
+//! | gateway | test in [`authority`] |
+//! |---|---|
+//! | Istio, whose Envoy sends its cluster's name as authority | `a_gateway_that_sends_its_clusters_name_is_served` |
+//! | the same over TLS | `a_gateway_that_sends_its_clusters_name_is_served_over_tls` |
+//! | its health checks | `a_prober_that_sends_its_clusters_name_is_told_of_health` |
+//!
 //! | defect | test in [`defects`] |
 //! |---|---|
 //! | 1 header-only requests | `d01_headers_alone_obey_the_subset_and_get_503_when_nobody_is_there` |
@@ -74,6 +80,8 @@
 
 mod support;
 
+#[path = "ext_proc_contract/authority.rs"]
+mod authority;
 #[path = "ext_proc_contract/defects.rs"]
 mod defects;
 #[path = "ext_proc_contract/keys.rs"]

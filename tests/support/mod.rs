@@ -13,4 +13,4 @@ pub mod talk;
 pub use engine::{Engine, Manner};
 pub use meeting::Meeting;
 pub use replica::{Config, Replica, SHEDDABLE};
-pub use talk::Talk;
+pub use talk::{PATIENCE, Talk};

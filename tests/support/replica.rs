@@ -56,6 +56,8 @@ pub struct Config {
     pub sessions: bool,
     /// Its part in a flock.
     pub flock: Option<FlockSettings>,
+    /// TLS of the ext-proc service.
+    pub tls: Tls,
 }
 
 /// What a replica counts, as its metrics and its debug pages tell.
@@ -132,6 +134,7 @@ impl Default for Config {
             scores: false,
             sessions: false,
             flock: None,
+            tls: Tls::Plain,
         }
     }
 }
@@ -371,7 +374,7 @@ schedulingProfiles:
         response_path: config.response_path,
         index_bytes_max: 64 << 20,
         lease: Duration::from_secs(3600),
-        tls: Tls::Plain,
+        tls: config.tls.clone(),
         debug: murmuration_actors::admin::DebugAccess::default(),
         drain_timeout: config.drain_timeout,
     }

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
 /// A test that waits longer than this for an answer has failed; none passes by waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open stream.
 pub struct Talk {

@@ -72,7 +72,74 @@ impl Listener for PageConnections {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use murmuration::id::{Incarnation, ReplicaId};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::sync::{mpsc, watch};
+    use tokio::task::JoinSet;
+
     use super::*;
+    use crate::admin::{DebugAccess, Pages, Readiness, router};
+    use crate::scheduler::SchedulerHandle;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::span::Tracer;
+    use crate::world::Entrance;
+
+    /// A door that callers of any address come in by.
+    struct Callers(mpsc::UnboundedReceiver<(Wire, SocketAddr)>);
+
+    impl Entrance for Callers {
+        fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+            self.0.poll_recv(cx).map(|call| call.ok_or_else(|| io::ErrorKind::NotConnected.into()))
+        }
+
+        fn address(&self) -> io::Result<SocketAddr> {
+            Ok(([10, 0, 0, 7], 9090).into())
+        }
+    }
+
+    /// The status of `path` for a caller from `from`.
+    async fn status(callers: &mpsc::UnboundedSender<(Wire, SocketAddr)>, from: &str, path: &str) -> u16 {
+        let (mut here, there) = duplex(1 << 20);
+        let wire = Wire::new(there).at(([10, 0, 0, 7], 9090).into());
+        callers.send((wire, SocketAddr::new(from.parse().unwrap(), 4_000))).unwrap();
+        here.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        here.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn debug_pages_are_for_this_machine_and_metrics_for_all() {
+        let (callers, calls) = mpsc::unbounded_channel();
+        let (_living, scheduler) = SchedulerHandle::unborn(Duration::from_secs(1));
+        let pages = Pages {
+            telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
+            scheduler,
+            readiness: watch::channel(Readiness::default()).1,
+            me: (ReplicaId::default(), Incarnation::default()),
+            flock: None,
+        };
+        let pages = router(pages, DebugAccess::default());
+        let mut server = JoinSet::new();
+        server.spawn(serve_pages(Door::new(Callers(calls)), pages, Teller::new("admin", |_| {})));
+        for path in ["/debug/fleet", "/debug/peers", "/debug/decisions", "/debug/decisions/some-id"] {
+            assert_eq!(status(&callers, "10.0.0.8", path).await, 403, "{path}");
+        }
+        for (from, path, expected) in [
+            ("10.0.0.8", "/metrics", 200),
+            ("10.0.0.8", "/healthz", 200),
+            ("127.0.0.1", "/debug/decisions", 200),
+            ("10.0.0.7", "/debug/decisions", 200),
+            ("10.0.0.8", "/debug/nothing", 404),
+        ] {
+            assert_eq!(status(&callers, from, path).await, expected, "{from} {path}");
+        }
+    }
 
     #[test]
     fn who_calls_from_this_machine_is_told_by_address() {

@@ -19,4 +19,6 @@ pub(crate) use overheard::overheard;
 pub(crate) use paced::Paced;
 pub(crate) use repaired::{IDLE_MAX, Repaired};
 pub use server_name::server_name;
+#[cfg(test)]
+pub(crate) use server_name::tests::hello;
 pub use teller::Teller;

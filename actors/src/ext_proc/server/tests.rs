@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
+use murmuration::event::Event;
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ExternalProcessorClient, HttpHeaders, ProcessingRequest, Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::*;
+use crate::connection::hello;
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
 
@@ -48,7 +51,7 @@ async fn a_proxy_that_trusts_the_certificate_is_served_and_noise_on_the_port_dis
 
     let silent = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut noise = tokio::net::TcpStream::connect(address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut noise, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    noise.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
 
     let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(made.cert.pem())).domain_name("localhost");
     let endpoint = Endpoint::try_from(format!("https://{address}")).unwrap().tls_config(trust).unwrap();
@@ -67,4 +70,25 @@ async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
     assert!(asked(channel).await.is_some());
     stop.send(()).unwrap();
     assert!(server.join_next().await.unwrap().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let teller = Teller::new("ext-proc", move |event| drop(told.send(event.clone())));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = JoinSet::new();
+    let tls = ServerTls::self_signed().unwrap();
+    server.spawn(serve(listener.into(), Some(tls), service(), teller, std::future::pending()));
+
+    let name = "outbound|9002||picker.ns.svc.cluster.local";
+    let mut envoy = tokio::net::TcpStream::connect(address).await.unwrap();
+    envoy.write_all(&hello(name.as_bytes())).await.unwrap();
+    let mut alert = [0; 7];
+    envoy.read_exact(&mut alert).await.unwrap();
+    assert_eq!((alert[0], alert[6]), (21, 47), "illegal_parameter");
+    let refused = Event::ServerNameRefused { port: "ext-proc", name: name.to_owned() };
+    assert_eq!(heard.recv().await.unwrap(), refused, "if the library takes it now, the advice in docs/istio.md can go");
+    assert_eq!(heard.recv().await.unwrap(), Event::ConnectionClosed { port: "ext-proc", why: "server-name" });
 }
