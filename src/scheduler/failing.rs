@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::fleet::{Failures, Tenancy};
 use crate::id::{EndpointKey, ReplicaId};
 use crate::request::Outcome;
+use crate::schedule::View;
+use crate::schedule::decision::{FailingExplanation, REMOVED_MAX};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::share::{Failing, Record};
 use crate::time::Timestamp;
@@ -44,4 +46,10 @@ impl Scheduler {
             self.fleet.set_foreign_failures(slot, self.peers.failures(endpoint));
         }
     }
+}
+
+/// The endpoints that others go before, for people.
+pub(super) fn explained(view: &View<'_>) -> Vec<FailingExplanation> {
+    let failing = view.rows.iter().filter_map(|row| Some((row.endpoint.id.clone(), row.failing?)));
+    failing.take(REMOVED_MAX).map(|(endpoint, failures)| FailingExplanation { endpoint, failures }).collect()
 }

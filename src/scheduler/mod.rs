@@ -36,7 +36,7 @@ use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, Tru
 use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
 use crate::prefix::{PlacedAt, PrefixIndex, anchors};
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
-use crate::schedule::decision::{Explanation, FailingExplanation, REMOVED_MAX, Target};
+use crate::schedule::decision::{Explanation, Target};
 use crate::schedule::doubt::own_key;
 use crate::schedule::saturation::{saturation, sheds};
 use crate::schedule::{Ask, Decision, Doubt, Profiles, View};
@@ -267,7 +267,7 @@ impl Scheduler {
             outside_subset: view.outside_subset,
             asleep: view.asleep,
             unreachable: view.unreachable,
-            failing: failing(&view),
+            failing: failing::explained(&view),
             saturation,
             doubt,
             profiles: Vec::new(),
@@ -369,12 +369,6 @@ fn decided(ticket: Ticket, request: &InferenceRequest, target: &Target, explanat
         block_tokens: request.prompt.chain.block_tokens(),
         candidates: explanation.candidates,
     }
-}
-
-/// The endpoints that others go before, for people.
-fn failing(view: &View<'_>) -> Vec<FailingExplanation> {
-    let failing = view.rows.iter().filter_map(|row| Some((row.endpoint.id.clone(), row.failing?)));
-    failing.take(REMOVED_MAX).map(|(endpoint, failures)| FailingExplanation { endpoint, failures }).collect()
 }
 
 /// Why there are no candidates, for the client.
