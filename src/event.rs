@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::Trust;
+use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
 use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
@@ -45,10 +45,34 @@ pub enum Event {
     ScrapeFailed {
         /// Whose.
         endpoint: EndpointId,
-        /// A stable word: `connect`, `timeout`, `status`, `too-large`, `torn`, `foreign`.
+        /// A stable word: `connect`, `timeout`, `status`, `too-large`, `broken`, `path`, `torn`, `foreign`; or
+        /// `own-resources`, which is no fault of the engine.
         kind: &'static str,
         /// What exactly, for people.
         why: String,
+    },
+    /// An engine's page lacks gauges that it told before, or tells some again. What it does not tell is unknown.
+    GaugesMissing {
+        /// Whose.
+        endpoint: EndpointId,
+        /// What is missing now.
+        missing: Missing,
+    },
+    /// An engine lost its cache: what was placed there before is no longer believed.
+    CacheCleared {
+        /// Whose.
+        endpoint: EndpointId,
+        /// How it was noticed.
+        loss: CacheLoss,
+    },
+    /// An engine began to fail most of what it is asked, or no longer does.
+    EndpointFailing {
+        /// Whose.
+        endpoint: EndpointId,
+        /// Whether it does now.
+        failing: bool,
+        /// What was seen of its last answers.
+        counts: FailureCounts,
     },
     /// A request got its endpoints, and they were reserved.
     Decided(Box<Decided>),

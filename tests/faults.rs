@@ -8,10 +8,12 @@ mod support;
 
 use std::time::Duration;
 
-use murmuration::fleet::Trust;
+use murmuration::fleet::{LoadReport, Trust};
 use murmuration_actors::admin::client;
 use support::engine::{self, page};
-use support::envoy::{COMPLETION, destination, hinted, post, refusal, request_body};
+use support::envoy::{
+    COMPLETION, destination, hinted, post, refusal, request_body, response_body, response_headers, streaming,
+};
 use support::{Config, Engine, Manner, Replica};
 
 /// A replica that looks at its engines as often as `murmuration serve` does by itself.
@@ -71,20 +73,131 @@ async fn a_page_that_ends_in_mid_line_is_torn() {
     is_counted_and_survived(Manner::Whole(page[..page.len() / 2].trim_end().to_owned()), "torn").await;
 }
 
-#[tokio::test]
-async fn a_page_that_lacks_a_family_is_torn() {
-    let page = page(9, 9);
-    let lines = page.lines().filter(|line| !line.starts_with("vllm:kv_cache_usage_perc"));
-    let page = lines.map(|line| format!("{line}\n")).collect();
-    is_counted_and_survived(Manner::Whole(page), "torn").await;
+/// A page that tells less than all counts for what it tells.
+async fn counts_for_what_it_tells(less: String, gauge: &str, told: fn(&LoadReport) -> [Option<f64>; 3]) {
+    let engine = Engine::start(Manner::Whole(page(3, 2))).await;
+    let replica = watching(&[&engine]).await;
+    replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|report| report.waiting == 3)).await;
+    engine.behave(Manner::Whole(less));
+    let believed = replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.waiting == 9)).await;
+    let report = believed.report.expect("a report");
+    let missing: Vec<&str> = report.missing.names().collect();
+    assert_eq!(missing, [gauge], "and nothing else");
+    assert_eq!(told(&report).iter().filter(|value| value.is_none()).count(), 1, "unknown, and no number");
+    assert_eq!(replica.metric(&format!("murmuration_gauges_missing_total{{gauge=\"{gauge}\"}}")), 1, "counted once");
+    assert_eq!(real_failures(&replica), 0, "it is a page");
+    engine.behave(Manner::Whole(page(1, 4)));
+    replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.missing.is_none())).await;
+}
+
+fn gauges(report: &LoadReport) -> [Option<f64>; 3] {
+    [report.waiting().map(f64::from), report.running().map(f64::from), report.kv_usage()]
 }
 
 #[tokio::test]
-async fn a_page_with_an_impossible_number_is_torn() {
+async fn a_page_that_lacks_a_gauge_counts_for_the_others() {
+    let page = page(9, 9);
+    let lines = page.lines().filter(|line| !line.starts_with("vllm:kv_cache_usage_perc"));
+    counts_for_what_it_tells(lines.map(|line| format!("{line}\n")).collect(), "kv_usage", gauges).await;
+}
+
+#[tokio::test]
+async fn a_page_with_an_impossible_number_counts_for_the_others() {
     let running = "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} ";
     let page = page(9, 9).replace(&format!("{running}9.0"), &format!("{running}NaN"));
     assert!(page.contains("NaN"));
-    is_counted_and_survived(Manner::Whole(page), "torn").await;
+    counts_for_what_it_tells(page, "running", gauges).await;
+}
+
+/// Sends a long prompt to the only engine, which answers it: from then on the replica believes that it holds the prompt.
+async fn warmed(replica: &Replica, engine: &Engine) {
+    let body = format!("{{\"model\":\"base\",\"prompt\":\"{}\",\"stream\":true}}", "a long story ".repeat(400));
+    let mut talk = replica.talk();
+    let (head, _) = talk.ask(post(&[]), body.as_bytes()).await;
+    assert_eq!(destination(&head), engine.name());
+    talk.say(streaming()).await;
+    talk.say(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", true)).await;
+    while talk.hear().await.is_some() {}
+    assert!(replica.endpoint(engine.address).await.index_blocks > 0);
+}
+
+#[tokio::test]
+async fn an_engine_that_restarted_in_place_is_believed_to_hold_nothing() {
+    let engine = Engine::start(Manner::Whole(page(1, 1))).await;
+    let replica = watching(&[&engine]).await;
+    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
+    warmed(&replica, &engine).await;
+    engine.behave(Manner::Whole(engine::restarted()));
+    replica.until_endpoint(engine.address, |e| e.index_blocks == 0).await;
+    assert_eq!(replica.metric("murmuration_caches_cleared_total{noticed=\"restarted\"}"), 1);
+}
+
+#[tokio::test]
+async fn an_engine_that_slept_is_believed_to_hold_nothing() {
+    let engine = Engine::start(Manner::Whole(page(1, 1))).await;
+    let replica = watching(&[&engine]).await;
+    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
+    warmed(&replica, &engine).await;
+    engine.behave(Manner::Whole(engine::asleep()));
+    replica.until_endpoint(engine.address, |e| e.index_blocks == 0).await;
+    engine.behave(Manner::Whole(page(1, 1)));
+    replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.awake)).await;
+    assert_eq!(replica.endpoint(engine.address).await.index_blocks, 0);
+}
+
+#[tokio::test]
+async fn an_engine_that_died_and_is_back_is_believed_to_hold_nothing() {
+    let engine = Engine::start(Manner::Whole(page(1, 1))).await;
+    let replica = watching(&[&engine]).await;
+    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
+    warmed(&replica, &engine).await;
+    let address = engine.kill().await;
+    replica.until_endpoint(address, |e| !e.reachable).await;
+    let _back = Engine::start_at(address, Manner::Whole(page(1, 1))).await;
+    let believed = replica.until_endpoint(address, |e| e.reachable).await;
+    assert_eq!(believed.index_blocks, 0);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_looked_at_seldom_is_looked_at_at_once_and_trusted_until_the_next_look() {
+    let engine = Engine::start(Manner::Whole(page(5, 1))).await;
+    let name = engine.name();
+    let config = Config { interval: Duration::from_secs(15), ..Config::default() };
+    let replica = Replica::start(config, &[&name]).await;
+    let believed = replica.until_endpoint(engine.address, |e| e.report.is_some()).await;
+    assert_eq!((believed.trust, engine.pages()), (Trust::Exact, 1));
+}
+
+/// Asks so many different questions; those that go to `bad` are answered with `status`. Gives how many went there.
+async fn answered(replica: &Replica, questions: usize, bad: &Engine, status: &str) -> usize {
+    let mut went = 0;
+    for n in 0..questions {
+        let mut talk = replica.talk();
+        let id = format!("q{n}");
+        let (head, _) = talk.ask(post(&[("x-request-id", &id)]), COMPLETION).await;
+        let is_bad = destination(&head) == bad.name();
+        went += usize::from(is_bad);
+        talk.say(response_headers(&[(":status", if is_bad { status } else { "200" })], true)).await;
+        while talk.hear().await.is_some() {}
+    }
+    went
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_fast_with_an_idle_page_is_passed_over() {
+    let (bad, good) = (Engine::start(Manner::Whole(page(0, 0))).await, Engine::start(Manner::Whole(page(3, 3))).await);
+    let replica = watching(&[&bad, &good]).await;
+    for engine in [&bad, &good] {
+        replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
+    }
+    // Candidates are taken in the order of their names here, so without more it would get all or nothing.
+    let (first, second) = if bad.name() < good.name() { (&bad, &good) } else { (&good, &bad) };
+    assert_eq!(chosen(&replica).await, first.name());
+    assert_eq!(answered(&replica, 20, first, "404").await, 20, "never for what the client asked");
+    let went = answered(&replica, 80, first, "503").await;
+    assert!((2..=20).contains(&went), "{went} of 80");
+    let failing = replica.endpoint(first.address).await.failing.expect("it is known to fail");
+    assert!(failing.failures > 0 && replica.endpoint(second.address).await.failing.is_none());
 }
 
 #[tokio::test]

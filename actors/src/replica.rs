@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use murmuration::config::blueprint::{Blueprint, Parser};
 use murmuration::config::{self, ConfigErrors};
+use murmuration::fleet::TrustAges;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::scheduler::SchedulerSettings;
@@ -389,6 +390,7 @@ fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
             index_bytes_max: settings.index_bytes_max,
             lease: settings.lease,
             sharing: settings.flock.is_some(),
+            trust_ages: TrustAges::of_interval(blueprint.scrape.interval.unwrap_or(settings.interval)),
         };
         Ok((blueprint.profiles, parts))
     })

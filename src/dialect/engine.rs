@@ -9,7 +9,12 @@ pub struct MetricSpec {
     pub family: String,
     /// Labels that a series must carry.
     pub labels: Vec<(String, String)>,
+    /// What earlier releases of the engine call the family; read where the family itself is not on the page.
+    pub older: &'static [&'static str],
 }
+
+/// Families that an engine renamed, and what they were called before.
+const RENAMED: [(&str, &[&str]); 1] = [("vllm:kv_cache_usage_perc", &["vllm:gpu_cache_usage_perc"])];
 
 /// The names that one kind of engine uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,8 @@ pub struct EngineSpec {
 impl MetricSpec {
     /// A family without labels.
     pub fn family(name: &str) -> Self {
-        Self { family: name.to_owned(), labels: Vec::new() }
+        let older = RENAMED.iter().find(|(new, _)| *new == name).map_or::<&[&str], _>(&[], |(_, older)| older);
+        Self { family: name.to_owned(), labels: Vec::new(), older }
     }
 }
 

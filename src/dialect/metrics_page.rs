@@ -1,18 +1,29 @@
 //! An engine's metrics page (Prometheus text), read in one pass for the few families that matter.
 //!
-//! Must not know how the page came. A page is read whole or not at all: a torn, foreign or contradictory one is an
-//! error, never a report with made-up zeros.
+//! Must not know how the page came. A torn or foreign page is an error, never a report with made-up zeros. A whole page
+//! counts for what it tells: a gauge that is not on it, or has a value that can't be, is unknown.
 
+mod gauge;
 mod line;
 
 use memchr::memchr;
 
 use crate::dialect::engine::{EngineSpec, MetricSpec};
-use crate::fleet::{Adapters, CacheGeometry, LoadReport};
+use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
+use gauge::Gauge;
 use line::Sample;
 
 /// The family with which vLLM tells that it sleeps.
 const SLEEP_FAMILY: &str = "vllm:engine_sleep_state";
+/// The family with which a process tells when it started.
+const START_FAMILY: &str = "process_start_time_seconds";
+/// Counters of work that engines keep; each engine has one of them. One that goes back belongs to a new process.
+const WORK_FAMILIES: [&str; 4] = [
+    "vllm:prompt_tokens_total",
+    "sglang:prompt_tokens_total",
+    "trtllm_request_success_total",
+    "nv_inference_request_success",
+];
 
 /// Why a page gives no report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +36,10 @@ pub enum PageError {
         /// The kind of engine that was expected.
         engine: String,
     },
-    /// The page ends in mid-line, or lacks a family that it must have.
+    /// The page ends in mid-line, or has a line that is none.
     #[error("the page is torn: {0}")]
     Torn(String),
-    /// A value is no number, or one that can't be.
+    /// A value is no number; or no gauge has one that can be.
     #[error("{family} has the value {text:?}, which can't be")]
     BadNumber {
         /// The family.
@@ -38,23 +49,24 @@ pub enum PageError {
     },
 }
 
-/// A sum over the series of one family, one for each data-parallel engine.
+/// A gauge under its name, and under the names that it had in earlier releases.
 #[derive(Debug, Default)]
-struct Sum {
-    total: f64,
-    series: u32,
+struct Named {
+    current: Gauge,
+    older: Gauge,
 }
 
 /// What has been read so far.
 #[derive(Debug, Default)]
 struct Reading {
-    waiting: Sum,
-    running: Sum,
-    kv_usage: Sum,
+    waiting: Named,
+    running: Named,
+    kv_usage: Named,
     lora: Option<(f64, Adapters)>,
     block_size: Option<u32>,
     blocks: u64,
     asleep: bool,
+    process: Process,
 }
 
 /// Reads a page by the names of `spec`.
@@ -63,7 +75,7 @@ struct Reading {
 /// an engine keeps every label set it ever had.
 ///
 /// # Errors
-/// [`PageError`], when the page is torn, foreign, or says what can't be.
+/// [`PageError`], when the page is torn or foreign, or when no gauge on it has a value that can be.
 pub fn read_page(page: &[u8], spec: &EngineSpec) -> Result<LoadReport, PageError> {
     if page.last() != Some(&b'\n') {
         return Err(PageError::Torn("it does not end with a line's end".to_owned()));
@@ -86,38 +98,50 @@ impl Reading {
     fn line(&mut self, line: &[u8], spec: &EngineSpec) -> Result<(), PageError> {
         let family = line::family(line);
         let is = |wanted: &Option<MetricSpec>| wanted.as_ref().is_some_and(|wanted| wanted.family.as_bytes() == family);
-        if is(&spec.waiting) {
-            self.waiting.add(line, spec.waiting.as_ref())?;
-        }
-        if is(&spec.running) {
-            self.running.add(line, spec.running.as_ref())?;
-        }
-        if is(&spec.kv_usage) {
-            self.kv_usage.add(line, spec.kv_usage.as_ref())?;
-        }
+        self.waiting.line(family, line, spec.waiting.as_ref())?;
+        self.running.line(family, line, spec.running.as_ref())?;
+        self.kv_usage.line(family, line, spec.kv_usage.as_ref())?;
         if is(&spec.lora) {
-            self.lora(Sample::read(line)?)?;
+            self.lora(&Sample::read(line)?);
         }
         if is(&spec.cache_info) {
             self.cache_info(&Sample::read(line)?, spec);
         }
         if is(&spec.cache_block_size) {
-            self.block_size = Some(Sample::read(line)?.whole_number()?);
+            let size = Sample::read(line)?.whole_number(u32::MAX.into());
+            self.block_size = size.and_then(|size| u32::try_from(size).ok());
         }
         if is(&spec.cache_num_blocks) {
-            self.blocks += u64::from(Sample::read(line)?.whole_number()?);
+            let blocks = Sample::read(line)?.whole_number(u64::MAX).unwrap_or(0);
+            self.blocks = self.blocks.saturating_add(blocks);
         }
         if family == SLEEP_FAMILY.as_bytes() {
             let sample = Sample::read(line)?;
             self.asleep |= sample.label("sleep_state").is_some_and(|state| state == "awake") && sample.value()? == 0.0;
         }
+        self.process(family, line)
+    }
+
+    /// Which process it is. A sign that can't be read is none, and no reason to discard what the page says of load.
+    fn process(&mut self, family: &[u8], line: &[u8]) -> Result<(), PageError> {
+        if family == START_FAMILY.as_bytes() {
+            let seconds = Sample::read(line)?.value()?;
+            // A start that is no time of this or the next centuries is none. The cast keeps the milliseconds.
+            let sane = (0.0..1e11).contains(&seconds);
+            self.process.started_ms = self.process.started_ms.max(sane.then_some((seconds * 1_000.0) as u64));
+        } else if WORK_FAMILIES.iter().any(|work| work.as_bytes() == family)
+            && let Some(more) = Sample::read(line)?.whole_number(u64::MAX)
+        {
+            self.process.work = Some(self.process.work.unwrap_or(0).saturating_add(more));
+        }
         Ok(())
     }
 
-    fn lora(&mut self, sample: Sample<'_>) -> Result<(), PageError> {
-        let when = sample.value()?;
+    fn lora(&mut self, sample: &Sample<'_>) {
+        // A series without a time says nothing of now.
+        let Some(when) = sample.value().ok().filter(|when| when.is_finite()) else { return };
         if self.lora.as_ref().is_some_and(|(newest, _)| *newest >= when) {
-            return Ok(());
+            return;
         }
         let names = |label: &str| -> Vec<String> {
             let list = sample.label(label).unwrap_or_default();
@@ -127,7 +151,6 @@ impl Reading {
         let adapters =
             Adapters { max, running: names("running_lora_adapters"), waiting: names("waiting_lora_adapters") };
         self.lora = Some((when, adapters));
-        Ok(())
     }
 
     fn cache_info(&mut self, sample: &Sample<'_>, spec: &EngineSpec) {
@@ -139,46 +162,60 @@ impl Reading {
     }
 
     fn report(self, spec: &EngineSpec) -> Result<LoadReport, PageError> {
-        let wanted = [(&spec.waiting, &self.waiting), (&spec.running, &self.running), (&spec.kv_usage, &self.kv_usage)];
-        let wanted = wanted.into_iter().filter_map(|(spec, sum)| spec.as_ref().map(|spec| (spec, sum)));
-        let missing: Vec<&MetricSpec> =
-            wanted.clone().filter(|(_, sum)| sum.series == 0).map(|(spec, _)| spec).collect();
-        if let Some(first) = missing.first() {
-            if missing.len() == wanted.count() {
-                return Err(PageError::Foreign { family: first.family.clone(), engine: spec.name.clone() });
-            }
-            return Err(PageError::Torn(format!("it has no {}", first.family)));
+        let [waiting, running, kv_usage] = [self.waiting, self.running, self.kv_usage].map(Named::choose);
+        let (queue, batch, cache_use) = (waiting.sum(), running.sum(), kv_usage.mean());
+        if queue.is_none() && batch.is_none() && cache_use.is_none() {
+            return Err(nothing_told([waiting, running, kv_usage], spec));
         }
         let cache = self.block_size.filter(|&size| size > 0 && self.blocks > 0);
-        let average = self.kv_usage.total / f64::from(self.kv_usage.series.max(1));
         Ok(LoadReport {
-            waiting: count(self.waiting.total),
-            running: count(self.running.total),
-            kv_usage: average.clamp(0.0, 1.0),
+            waiting: count(queue),
+            running: count(batch),
+            kv_usage: cache_use.unwrap_or(0.0).clamp(0.0, 1.0),
+            missing: Missing { waiting: queue.is_none(), running: batch.is_none(), kv_usage: cache_use.is_none() },
             adapters: self.lora.map(|(_, adapters)| adapters),
             cache: cache.map(|block_tokens| CacheGeometry { block_tokens, blocks: self.blocks }),
             awake: !self.asleep,
+            process: self.process,
         })
     }
 }
 
-/// A gauge of requests as a number of them; what is beyond `u32` is as good as its maximum.
-fn count(total: f64) -> u32 {
-    total.round().clamp(0.0, f64::from(u32::MAX)) as u32
+/// Why a page on which no gauge is known gives no report.
+fn nothing_told(gauges: [Gauge; 3], spec: &EngineSpec) -> PageError {
+    let foreign = || {
+        let wanted = [&spec.waiting, &spec.running, &spec.kv_usage].into_iter().flatten().next();
+        let family = wanted.map_or_else(String::new, |wanted| wanted.family.clone());
+        PageError::Foreign { family, engine: spec.name.clone() }
+    };
+    gauges.into_iter().find_map(Gauge::into_error).unwrap_or_else(foreign)
 }
 
-// === impl Sum ===
+/// A gauge of requests as a number of them; what is beyond `u32` is as good as its maximum.
+fn count(total: Option<f64>) -> u32 {
+    total.unwrap_or(0.0).round().clamp(0.0, f64::from(u32::MAX)) as u32
+}
 
-impl Sum {
-    fn add(&mut self, line: &[u8], spec: Option<&MetricSpec>) -> Result<(), PageError> {
+// === impl Named ===
+
+impl Named {
+    fn line(&mut self, family: &[u8], line: &[u8], spec: Option<&MetricSpec>) -> Result<(), PageError> {
+        let Some(spec) = spec else { return Ok(()) };
+        let gauge = if spec.family.as_bytes() == family {
+            &mut self.current
+        } else if spec.older.iter().any(|older| older.as_bytes() == family) {
+            &mut self.older
+        } else {
+            return Ok(());
+        };
         let sample = Sample::read(line)?;
-        if spec
-            .is_some_and(|spec| spec.labels.iter().all(|(key, value)| sample.label(key).is_some_and(|is| is == *value)))
-        {
-            self.total += sample.gauge()?;
-            self.series += 1;
-        }
-        Ok(())
+        let labelled = |(key, value): &(String, String)| sample.label(key).is_some_and(|is| is == *value);
+        if spec.labels.iter().all(labelled) { gauge.add(&sample) } else { Ok(()) }
+    }
+
+    /// The gauge under the name that is on the page, the current one first.
+    fn choose(self) -> Gauge {
+        if self.current.is_absent() { self.older } else { self.current }
     }
 }
 

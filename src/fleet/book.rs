@@ -4,52 +4,23 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::event::Event;
-use crate::fleet::load::Observation;
-use crate::fleet::{Endpoint, InFlight, LoadReport, Trust, Unseen};
+use crate::fleet::entry::{Belief, CacheLoss, Entry, UNREACHABLE_AFTER};
+use crate::fleet::load::{Observation, Process};
+use crate::fleet::{Endpoint, Failures, InFlight, LoadReport, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot};
 use crate::time::Timestamp;
 
 /// Endpoints that one pool may have; more are refused, and told.
 pub const ENDPOINTS_MAX: usize = 4096;
 
-/// Scrapes in a row that must fail to connect before an endpoint is passed over. One refused connection may be a full
-/// backlog; two, one interval apart, are a dead listener.
-const UNREACHABLE_AFTER: u32 = 2;
-
 /// A slot at one time of its use: a slot that was given to another endpoint since is not the same tenancy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenancy {
     /// The slot.
     pub slot: Slot,
-    born: u64,
-}
-
-/// What is held of one endpoint.
-#[derive(Debug)]
-pub struct Entry {
-    /// What discovery said.
-    pub endpoint: Endpoint,
-    /// Open work dispatched from here.
-    pub in_flight: InFlight,
-    /// Open work dispatched by all peers.
-    pub foreign: InFlight,
-    belief: Option<Belief>,
-    /// When this replica dispatched what the report can't know yet, oldest first.
-    unseen: Unseen,
-    /// Requests dispatched by peers that the report can't know yet.
-    foreign_unseen: usize,
-    failed_connects: u32,
-    trust_told: Trust,
-    born: u64,
-}
-
-#[derive(Debug)]
-struct Belief {
-    report: LoadReport,
-    measured: Timestamp,
+    pub(super) born: u64,
 }
 
 /// All endpoints of the pool.
@@ -60,11 +31,17 @@ pub struct Fleet {
     by_address: BTreeMap<SocketAddr, Slot>,
     by_key: BTreeMap<EndpointKey, Slot>,
     births: u64,
+    ages: TrustAges,
 }
 
 // === impl Fleet ===
 
 impl Fleet {
+    /// An empty fleet whose reports are trusted by these ages.
+    pub fn new(ages: TrustAges) -> Self {
+        Self { ages, ..Self::default() }
+    }
+
     /// Takes an endpoint in, or takes its new facts over. An endpoint whose address changed is another engine: all that
     /// was believed of the old one is dropped, and `Some(slot)` says which slot to forget.
     pub fn upsert(&mut self, endpoint: Endpoint, events: &mut Vec<Event>) -> Option<Slot> {
@@ -97,7 +74,7 @@ impl Fleet {
         self.by_id.insert(endpoint.id.clone(), slot);
         self.by_address.insert(endpoint.address, slot);
         self.by_key.insert(endpoint.id.key(), slot);
-        self.columns[index] = Some(Entry::new(endpoint, self.births));
+        self.columns[index] = Some(Entry::new(endpoint, self.ages, self.births));
         forgotten
     }
 
@@ -123,7 +100,8 @@ impl Fleet {
             return None;
         }
         // Not before the age is known: a peer's old reading that comes late says nothing of a listener that died since.
-        entry.failed_connects = 0;
+        (entry.failed_connects, entry.own_failed_connects) = (0, 0);
+        entry.process.follow(observation.report.process);
         entry.unseen.reported(measured);
         entry.belief = Some(Belief { report: observation.report, measured });
         Some(slot)
@@ -133,6 +111,7 @@ impl Fleet {
     pub fn unreachable(&mut self, id: &EndpointId) {
         if let Some(entry) = self.by_id.get(id).and_then(|slot| self.columns[slot.index()].as_mut()) {
             entry.failed_connects = entry.failed_connects.saturating_add(1);
+            entry.own_failed_connects = entry.own_failed_connects.saturating_add(1);
         }
     }
 
@@ -140,6 +119,34 @@ impl Fleet {
     pub fn lost(&mut self, slot: Slot) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
             entry.failed_connects = entry.failed_connects.max(UNREACHABLE_AFTER);
+        }
+    }
+
+    /// Why the engine's cache can't hold any more what was placed before this own reading of it; `None` where it can.
+    pub fn cache_loss(&self, slot: Slot, report: &LoadReport) -> Option<CacheLoss> {
+        self.get(slot).and_then(|entry| entry.cache_loss(report))
+    }
+
+    /// A peer says when the engine's process started; gives whether that is a newer process than the one known here.
+    pub fn heard_start(&mut self, slot: Slot, started_ms: u64) -> bool {
+        let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return false };
+        let newer = Process { started_ms: Some(started_ms), work: None };
+        let is_newer = entry.process.is_before(newer);
+        entry.process.follow(newer);
+        is_newer
+    }
+
+    /// Counts an answer of the endpoint of a tenancy.
+    pub fn answered(&mut self, tenancy: Tenancy, failed: bool, now: Timestamp) {
+        if let Some(entry) = self.tenant(tenancy) {
+            entry.failures.add(failed, now);
+        }
+    }
+
+    /// Sets what peers saw of the endpoint's answers.
+    pub fn set_foreign_failures(&mut self, slot: Slot, failures: Vec<Failures>) {
+        if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
+            entry.foreign_failures = failures;
         }
     }
 
@@ -184,6 +191,30 @@ impl Fleet {
                 entry.trust_told = to;
                 events.push(Event::TrustChanged { endpoint: entry.endpoint.id.clone(), from, to });
             }
+        }
+    }
+
+    /// Tells every endpoint that began to fail or ended it since it was told last.
+    pub fn tell_failing(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+        for slot in self.by_id.values() {
+            let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
+            entry.foreign_failures.retain(|failures| failures.at(now).failures > 0);
+            let counts = entry.failure_counts(now);
+            if counts.are_failing() != entry.failing_told {
+                entry.failing_told = !entry.failing_told;
+                let (endpoint, failing) = (entry.endpoint.id.clone(), entry.failing_told);
+                events.push(Event::EndpointFailing { endpoint, failing, counts });
+            }
+        }
+    }
+
+    /// Tells which gauges an endpoint's last report lacks, where they are not those told last.
+    pub fn tell_missing(&mut self, slot: Slot, events: &mut Vec<Event>) {
+        let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return };
+        let missing = entry.report().map(|report| report.missing).unwrap_or_default();
+        if missing != entry.missing_told {
+            entry.missing_told = missing;
+            events.push(Event::GaugesMissing { endpoint: entry.endpoint.id.clone(), missing });
         }
     }
 
@@ -239,64 +270,6 @@ impl Fleet {
 
     fn tenant(&mut self, tenancy: Tenancy) -> Option<&mut Entry> {
         self.columns.get_mut(tenancy.slot.index())?.as_mut().filter(|entry| entry.born == tenancy.born)
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    fn new(endpoint: Endpoint, born: u64) -> Self {
-        Self {
-            endpoint,
-            in_flight: InFlight::default(),
-            foreign: InFlight::default(),
-            belief: None,
-            unseen: Unseen::default(),
-            foreign_unseen: 0,
-            failed_connects: 0,
-            trust_told: Trust::Fallback,
-            born,
-        }
-    }
-
-    /// The last report, however old.
-    pub fn report(&self) -> Option<&LoadReport> {
-        self.belief.as_ref().map(|belief| &belief.report)
-    }
-
-    /// When the last report was made.
-    pub fn measured(&self) -> Option<Timestamp> {
-        self.belief.as_ref().map(|belief| belief.measured)
-    }
-
-    /// The last report's age.
-    pub fn age(&self, now: Timestamp) -> Option<Duration> {
-        self.belief.as_ref().map(|belief| now.since(belief.measured))
-    }
-
-    /// The trust that the report's age earns.
-    pub fn trust(&self, now: Timestamp) -> Trust {
-        Trust::of_age(self.age(now))
-    }
-
-    /// Whether its listener can be thought to answer.
-    pub fn is_reachable(&self) -> bool {
-        self.failed_connects < UNREACHABLE_AFTER
-    }
-
-    /// Whether the engine would take a request up: a sleeping one lets it hang.
-    pub fn is_awake(&self) -> bool {
-        self.report().is_none_or(|report| report.awake)
-    }
-
-    /// Requests dispatched, by anybody, that the last report can't know.
-    pub fn unseen(&self) -> usize {
-        self.unseen.len() + self.foreign_unseen
-    }
-
-    /// Open work dispatched by anybody.
-    pub fn open_work(&self) -> InFlight {
-        self.in_flight.and(self.foreign)
     }
 }
 

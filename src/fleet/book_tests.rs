@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use super::*;
+use crate::fleet::Trust;
 
 fn endpoint(name: &str, port: u16) -> Endpoint {
     Endpoint { id: EndpointId::new("default", name), address: ([127, 0, 0, 1], port).into(), labels: BTreeMap::new() }
@@ -95,6 +98,17 @@ fn trust_is_told_once_for_each_change() {
     assert_eq!(told(300), []);
     assert_eq!(told(301), changed(Trust::Exact, Trust::Degraded));
     assert_eq!(told(10_001), changed(Trust::Degraded, Trust::Fallback));
+}
+
+#[test]
+fn trust_follows_the_interval_that_the_fleet_was_made_for() {
+    let (mut fleet, id) =
+        (Fleet::new(TrustAges::of_interval(Duration::from_secs(15))), EndpointId::new("default", "a"));
+    fleet.upsert(endpoint("a", 1), &mut Vec::new());
+    let slot = fleet.observe(&id, observation(0, 0), at(0)).unwrap();
+    let trust = |millis| fleet.get(slot).unwrap().trust(at(millis));
+    assert_eq!([trust(14_999), trust(30_000)], [Trust::Exact; 2], "no FALLBACK between two looks");
+    assert_eq!([trust(31_000), trust(90_001)], [Trust::Degraded, Trust::Fallback]);
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! What an engine said of itself on its metrics page.
 //!
-//! Must not know Prometheus text (that is `dialect/vllm_metrics`), nor what a scorer makes of it.
+//! Must not know Prometheus text (that is `dialect/metrics_page`), nor what a scorer makes of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
 /// One reading of an engine's own gauges. Only ever built from a whole page: a torn page gives no report, never zeros.
+///
+/// A gauge that the page does not tell is [`Missing`]; its number here is zero and means nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(into = "Shown")]
 pub struct LoadReport {
     /// Requests in the engine's queue, summed over its data-parallel engines.
     pub waiting: u32,
@@ -15,12 +19,47 @@ pub struct LoadReport {
     pub running: u32,
     /// Share of KV-cache blocks held by live requests, `0..=1`, the mean over engines.
     pub kv_usage: f64,
+    /// Which of the three gauges above the page did not tell.
+    pub missing: Missing,
     /// LoRA adapters; `None` where the engine reports none.
     pub adapters: Option<Adapters>,
     /// The engine's KV-cache geometry; `None` where it doesn't tell.
     pub cache: Option<CacheGeometry>,
     /// `false` while the engine says it is asleep: its `/health` still answers 200 and its requests hang.
     pub awake: bool,
+    /// What tells one run of the engine's process from the next. Never sent to peers.
+    pub process: Process,
+}
+
+/// Gauges that a page did not tell: unknown, which is not zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Requests in the queue.
+    pub waiting: bool,
+    /// Requests in the batch.
+    pub running: bool,
+    /// KV use.
+    pub kv_usage: bool,
+}
+
+/// Signs of an engine's process. Compared only with earlier ones of the same endpoint, never with a clock of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// When the process started, in milliseconds of its own clock; `None` where the page does not tell.
+    pub started_ms: Option<u64>,
+    /// Work done since the process started, from a counter that only grows; `None` where the page does not tell.
+    pub work: Option<u64>,
+}
+
+/// A report as it is shown to people: a missing gauge is `null`, not zero.
+#[derive(Serialize)]
+struct Shown {
+    waiting: Option<u32>,
+    running: Option<u32>,
+    kv_usage: Option<f64>,
+    adapters: Option<Adapters>,
+    cache: Option<CacheGeometry>,
+    awake: bool,
 }
 
 /// The newest series of `lora_requests_info`.
@@ -51,4 +90,85 @@ pub struct Observation {
     /// How old the report already is: from the sending of the scrape to its handing over. Every request dispatched in
     /// that span may be missing from it.
     pub age: Duration,
+}
+
+// === impl LoadReport ===
+
+impl LoadReport {
+    /// Requests in the queue, where the page tells.
+    pub fn waiting(&self) -> Option<u32> {
+        (!self.missing.waiting).then_some(self.waiting)
+    }
+
+    /// Requests in the batch, where the page tells.
+    pub fn running(&self) -> Option<u32> {
+        (!self.missing.running).then_some(self.running)
+    }
+
+    /// KV use, where the page tells.
+    pub fn kv_usage(&self) -> Option<f64> {
+        (!self.missing.kv_usage).then_some(self.kv_usage)
+    }
+
+    /// Requests that the engine has not finished; `None` where the page does not tell both parts.
+    pub fn unfinished(&self) -> Option<u32> {
+        Some(self.waiting()?.saturating_add(self.running()?))
+    }
+}
+
+impl From<LoadReport> for Shown {
+    fn from(report: LoadReport) -> Self {
+        Self {
+            waiting: report.waiting(),
+            running: report.running(),
+            kv_usage: report.kv_usage(),
+            adapters: report.adapters,
+            cache: report.cache,
+            awake: report.awake,
+        }
+    }
+}
+
+// === impl Missing ===
+
+impl Missing {
+    /// Whether the page told all gauges.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The names of the gauges that are missing, for people.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let named = [(self.waiting, "waiting"), (self.running, "running"), (self.kv_usage, "kv_usage")];
+        named.into_iter().filter_map(|(missing, name)| missing.then_some(name))
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Whether `other` is of a later process than this one. A start decides where both tell one: several processes behind
+    /// one page may alternate, and only one that is newer than all before is news. Else a counter that went back does.
+    pub fn is_before(self, other: Self) -> bool {
+        match (self.started_ms, other.started_ms) {
+            (Some(known), Some(started)) => started > known,
+            _ => matches!((self.work, other.work), (Some(known), Some(work)) if work < known),
+        }
+    }
+
+    /// Goes on to what `newer` tells; what it does not tell stays.
+    pub fn follow(&mut self, newer: Self) {
+        self.started_ms = self.started_ms.max(newer.started_ms);
+        self.work = newer.work.or(self.work);
+    }
+}
+
+// === impl Adapters ===
+
+impl Adapters {
+    /// Different adapters that are running or waiting. vLLM lists an adapter of running requests as waiting too.
+    pub fn in_use(&self) -> usize {
+        let names: BTreeSet<&str> = self.running.iter().chain(&self.waiting).map(String::as_str).collect();
+        names.len()
+    }
 }

@@ -3,16 +3,20 @@
 //! Must not know sockets, scrapes or gossip: facts arrive as values, already read.
 
 pub mod endpoint;
+pub mod failures;
 pub mod inflight;
 pub mod load;
 pub mod trust;
 pub mod unseen;
 
 mod book;
+mod entry;
 
-pub use book::{ENDPOINTS_MAX, Entry, Fleet, Tenancy};
+pub use book::{ENDPOINTS_MAX, Fleet, Tenancy};
 pub use endpoint::{Endpoint, EndpointChange};
+pub use entry::{CacheLoss, Entry};
+pub use failures::{FailureCounts, Failures};
 pub use inflight::InFlight;
-pub use load::{Adapters, CacheGeometry, LoadReport, Observation};
-pub use trust::Trust;
+pub use load::{Adapters, CacheGeometry, LoadReport, Missing, Observation, Process};
+pub use trust::{Trust, TrustAges};
 pub use unseen::Unseen;

@@ -42,6 +42,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
         session: SessionMatch::default(),
         trust: Trust::Exact,
         age: None,
+        failing: None,
     };
     endpoints.iter().enumerate().map(row).collect()
 }

@@ -14,7 +14,7 @@ mod runs;
 mod table;
 
 use crate::id::{BlockHash, Slot};
-use crate::prefix::anchors;
+use crate::prefix::{PlacedAt, anchors};
 use holds::{Holds, NONE};
 use runs::Runs;
 
@@ -62,24 +62,29 @@ impl PrefixIndex {
         self.fit(slot);
     }
 
-    /// Notes that `slot` was sent a prompt with these anchors: all of it is now the most recently used, its head newest.
-    /// A slot whose capacity was never set holds nothing.
-    pub fn insert(&mut self, slot: Slot, chain: &[BlockHash]) {
+    /// Notes that `slot` was sent a prompt with these anchors at `placed`: all of it is now the most recently used, its head
+    /// newest. A slot whose capacity was never set holds nothing.
+    pub fn insert_at(&mut self, slot: Slot, chain: &[BlockHash], placed: PlacedAt) {
         self.find_path(chain, true);
         let path = std::mem::take(&mut self.path);
         // Tails first, so that the head ends as the newest.
         let mut below = NONE;
         for step in path.iter().rev() {
-            let hold = self.hold_at_least(slot, step.run, step.shared);
+            let hold = self.hold_at_least(slot, step.run, step.shared, placed);
             if below != NONE && self.holds.get(below).parent == NONE {
                 self.holds.adopt(hold, below);
             }
-            self.holds.touch(hold);
+            self.holds.touch(hold, placed);
             below = hold;
         }
         self.path = path;
         self.fit(slot);
         self.fit_bytes();
+    }
+
+    /// Notes that `slot` was sent a prompt with these anchors, nobody knows when.
+    pub fn insert(&mut self, slot: Slot, chain: &[BlockHash]) {
+        self.insert_at(slot, chain, PlacedAt::EVER);
     }
 
     /// Notes that `slot` turned out to hold only the first `held` anchors of `chain`. Anchors that other chains of the slot
@@ -109,6 +114,13 @@ impl PrefixIndex {
         self.holds.shelf(slot).capacity = 0;
     }
 
+    /// Forgets what `slot` was sent at `at` or before; what it was sent later stays, and so does its capacity.
+    pub fn forget_until(&mut self, slot: Slot, at: PlacedAt) {
+        for hold in self.holds.placed_until(slot, at) {
+            self.trim(hold, 0);
+        }
+    }
+
     /// For each slot that holds some of `chain`: `matches[slot]` becomes the number of its anchors held from the head
     /// without a gap. `matches` arrives all zero. One walk serves all slots.
     pub fn walk(&self, chain: &[BlockHash], matches: &mut [u32]) {
@@ -132,11 +144,11 @@ impl PrefixIndex {
         }
     }
 
-    /// The longest chains that `slot` holds, at most `most`, the most recently used last: inserted in this order into an
-    /// empty index, they make what this one believes of the slot.
-    pub fn chains(&self, slot: Slot, most: usize) -> Vec<Vec<BlockHash>> {
+    /// The longest chains that `slot` holds and when it was last sent each, at most `most`, the most recently used last:
+    /// inserted in this order into an empty index, they make what this one believes of the slot.
+    pub fn chains(&self, slot: Slot, most: usize) -> Vec<(Vec<BlockHash>, PlacedAt)> {
         let tips = self.holds.by_age(slot).filter(|&hold| self.holds.get(hold).children == 0);
-        let mut chains: Vec<_> = tips.take(most).map(|tip| self.chain(tip)).collect();
+        let mut chains: Vec<_> = tips.take(most).map(|tip| (self.chain(tip), self.holds.get(tip).placed)).collect();
         chains.reverse();
         chains
     }
@@ -249,7 +261,7 @@ impl PrefixIndex {
     }
 
     /// The hold of `slot` on `run`, made or grown to cover `len` of it.
-    fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize) -> u32 {
+    fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize, placed: PlacedAt) -> u32 {
         let len = len as u32;
         match self.hold_of(slot, run) {
             Some(hold) => {
@@ -260,7 +272,7 @@ impl PrefixIndex {
                 hold
             }
             None => {
-                let hold = self.holds.add(slot, run, len, self.weight(run, 0, len));
+                let hold = self.holds.add(slot, run, len, self.weight(run, 0, len), placed);
                 self.link(run, hold);
                 hold
             }

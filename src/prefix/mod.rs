@@ -6,6 +6,10 @@ pub mod anchors;
 pub mod chain;
 pub mod index;
 
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
 pub use chain::{ChainBuilder, Cut, PrefixChain};
 pub use index::PrefixIndex;
 
@@ -16,6 +20,30 @@ pub struct PrefixMatch {
     pub blocks: u32,
     /// Blocks in the chain.
     pub of: u32,
+}
+
+/// When a prompt was sent to an endpoint. Unlike a [`Timestamp`] it may lie before this replica's start: two moments before
+/// it must not become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlacedAt(i64);
+
+// === impl PlacedAt ===
+
+impl PlacedAt {
+    /// Nobody knows when: before all other moments.
+    pub const EVER: Self = Self(i64::MIN);
+
+    /// The moment `age` before `now`.
+    pub fn new(now: Timestamp, age: Duration) -> Self {
+        let micros = |span: u128| i64::try_from(span).unwrap_or(i64::MAX);
+        Self(micros(now.as_micros().into()).saturating_sub(micros(age.as_micros())))
+    }
+
+    /// How long before `now` it was; zero where it lies after.
+    pub fn age(self, now: Timestamp) -> Duration {
+        let Self(now) = Self::new(now, Duration::ZERO);
+        Duration::from_micros(u64::try_from(now.saturating_sub(self.0)).unwrap_or(0))
+    }
 }
 
 // === impl PrefixMatch ===

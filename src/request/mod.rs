@@ -54,8 +54,11 @@ pub enum Outcome {
     Completed,
     /// The client or Envoy went away, or the stream broke.
     Abandoned,
-    /// The engine answered with an error status or an error event.
+    /// The engine failed: it answered with a status of 500 or more, or with an error event, or could not be reached.
     EngineError,
+    /// The engine answered that the request can't be served: a status from 400 to 499, or one that says that what was asked for
+    /// is not there.
+    Rejected,
     /// Nothing was heard for a whole lease; the last net against leaks.
     LeaseExpired,
     /// The replica left the response path on purpose and the engine's reports say the request is done, or the endpoint was withdrawn

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Adapters, Endpoint, InFlight, Trust};
+use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
@@ -47,6 +47,9 @@ pub struct Candidate<'a> {
     pub trust: Trust,
     /// The report's age; `None` where there is none.
     pub age: Option<Duration>,
+    /// What was seen of its last answers, where most of them were failures and this request shall not try it: others go
+    /// first, as long as the filters leave any.
+    pub failing: Option<FailureCounts>,
 }
 
 /// Whether a request's session is bound to an endpoint, by either way of knowing sessions.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{InFlight, Trust};
+use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::EndpointId;
 use crate::prefix::PrefixMatch;
 use crate::schedule::Doubt;
@@ -73,12 +73,23 @@ pub struct Explanation {
     pub asleep: usize,
     /// Endpoints left out because their listener does not answer.
     pub unreachable: usize,
+    /// Endpoints that others go before, because most of their last answers were failures; at most [`REMOVED_MAX`].
+    pub failing: Vec<FailingExplanation>,
     /// Saturation of the candidates; `1.0` and more is full.
     pub saturation: f64,
     /// How far the view may have been off.
     pub doubt: Doubt,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
+}
+
+/// An endpoint that fails most of what it is asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FailingExplanation {
+    /// Who.
+    pub endpoint: EndpointId,
+    /// What was seen, such as `12 of 14 in 10 s`.
+    pub failures: FailureCounts,
 }
 
 /// What one scheduling profile did.

@@ -54,8 +54,7 @@ pub struct ProfileRun {
 impl SchedulingProfile {
     /// Runs the profile over `candidates`.
     pub fn run(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], chance: &mut Chance) -> ProfileRun {
-        let mut rows = candidates.to_vec();
-        let filters = self.filters.iter().map(|filter| apply(filter, ask, &mut rows)).collect();
+        let (rows, filters) = self.narrowed(ask, candidates);
 
         // One column after another: `sheet[s * rows + i]` is what scorer `s` gave row `i`.
         let mut sheet = vec![0.0; self.scorers.len() * rows.len()];
@@ -77,6 +76,23 @@ impl SchedulingProfile {
         let targets: Vec<Target> = chosen.iter().map(|&i| target(&rows[i], totals[i])).collect();
         let explanation = self.explain(&rows, &sheet, &totals, &chosen, filters);
         ProfileRun { targets, explanation }
+    }
+
+    /// The candidates that the filters leave. Those that fail are candidates only where the filters leave nobody else: so
+    /// a failing endpoint gives way to others that may serve the request, and serves where there are none.
+    fn narrowed<'a>(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'a>],
+    ) -> (Vec<Candidate<'a>>, Vec<FilterExplanation>) {
+        let filtered = |mut rows: Vec<Candidate<'a>>| {
+            let filters = self.filters.iter().map(|filter| apply(filter, ask, &mut rows)).collect::<Vec<_>>();
+            (rows, filters)
+        };
+        let sound: Vec<_> = candidates.iter().filter(|row| row.failing.is_none()).copied().collect();
+        let some_fail = sound.len() < candidates.len();
+        let (rows, filters) = filtered(sound);
+        if rows.is_empty() && some_fail { filtered(candidates.to_vec()) } else { (rows, filters) }
     }
 
     fn explain(

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use crate::fleet::trust::{DEGRADED_AGE_MAX, EXACT_AGE_MAX};
-use crate::fleet::{Entry, Fleet, Trust};
+use crate::chance::mix;
+use crate::fleet::{Entry, Fleet, LoadReport, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::{InferenceRequest, Session};
 use crate::schedule::{Candidate, SessionMatch};
 use crate::time::Timestamp;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The rows of one decision, and who is missing from them.
 #[derive(Debug)]
@@ -25,13 +26,27 @@ pub struct View<'a> {
     pub unreachable: usize,
 }
 
-/// The middle of what the pool's fresh reports say; stands in for what an endpoint itself did not say.
+/// What the pool's best trusted reports say; stands in for what an endpoint itself did not say, or said too long ago.
 #[derive(Clone, Copy, Debug, Default)]
 struct Typical {
-    waiting: f64,
-    running: f64,
-    kv_usage: f64,
+    waiting: Option<Spread>,
+    running: Option<Spread>,
+    kv_usage: Option<Spread>,
 }
+
+/// Of one gauge.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    middle: f64,
+    worst: f64,
+}
+
+/// One request in so many may try an endpoint that fails.
+const PROBE_SHARE: u64 = 8;
+/// How long after its last answer an endpoint that fails may be tried again.
+const PROBE_AFTER: Duration = Duration::from_millis(250);
+/// Parts the choice of probes from other uses of the same numbers.
+const PROBE_SALT: u64 = 0x7072_6f62_6500_0000;
 
 // === impl View ===
 
@@ -51,7 +66,9 @@ impl<'a> View<'a> {
                 view.unreachable += 1;
             } else {
                 let blocks = matches.get(slot.index()).copied().unwrap_or(0).min(of);
-                view.rows.push(row(slot, entry, PrefixMatch { blocks, of }, typical, now));
+                let failing = Some(entry.failure_counts(now)).filter(|counts| counts.are_failing());
+                let failing = failing.filter(|_| !probes(request, entry, now));
+                view.rows.push(Candidate { failing, ..row(slot, entry, PrefixMatch { blocks, of }, &typical, now) });
             }
         }
         view
@@ -81,58 +98,82 @@ fn may_serve(request: &InferenceRequest, entry: &Entry) -> bool {
     entry.is_awake() && in_subset(request, entry)
 }
 
-/// One row: what the endpoint said, drawn towards what is typical as its word ages, and what was dispatched to it since.
-fn row(slot: Slot, entry: &Entry, matched: PrefixMatch, typical: Typical, now: Timestamp) -> Candidate<'_> {
-    let age = entry.age(now);
-    let trust = Trust::of_age(age);
-    let worth = worth(age);
+/// Whether this request may try the endpoint although it fails: a few may, one at a time and not too soon, so that an
+/// endpoint that recovered is found out. All that decides is the request and what all replicas believe.
+fn probes(request: &InferenceRequest, entry: &Entry, now: Timestamp) -> bool {
+    let content = xxh3_64_with_seed(request.id.as_bytes(), request.content_hash ^ PROBE_SALT);
+    mix(content ^ entry.endpoint.id.key().0).is_multiple_of(PROBE_SHARE)
+        && entry.open_work().requests == 0
+        && now.since(entry.failures_seen()) >= PROBE_AFTER
+}
+
+/// One row: what the endpoint said, less of it the older it is, and what was dispatched to it since.
+fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical, now: Timestamp) -> Candidate<'a> {
+    let (age, trust, worth) = (entry.age(now), entry.trust(now), entry.worth(now));
     let said = entry.report();
-    let blend = |said: Option<f64>, typical: f64| said.map_or(typical, |said| worth * said + (1.0 - worth) * typical);
+    let believed = |gauge: fn(&LoadReport) -> Option<f64>, typical: Option<Spread>, behind: f64| {
+        believed(said.and_then(gauge), worth, typical, behind)
+    };
     Candidate {
         slot,
         endpoint: &entry.endpoint,
-        waiting: blend(said.map(|r| f64::from(r.waiting)), typical.waiting) + entry.unseen() as f64,
-        running: blend(said.map(|r| f64::from(r.running)), typical.running),
-        kv_usage: blend(said.map(|r| r.kv_usage), typical.kv_usage),
+        waiting: believed(waiting, typical.waiting, 1.0) + entry.unseen() as f64,
+        running: believed(running, typical.running, 1.0),
+        kv_usage: believed(LoadReport::kv_usage, typical.kv_usage, 0.0),
         adapters: said.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
         in_flight: entry.open_work(),
         matched,
         session: SessionMatch::default(),
         trust,
         age,
+        failing: None,
     }
 }
 
-/// What a report of this age is worth, `0..=1`: all of it while exact, then less in a straight line to nothing.
-fn worth(age: Option<Duration>) -> f64 {
-    let Some(age) = age else { return 0.0 };
-    if age <= EXACT_AGE_MAX {
-        return 1.0;
+fn waiting(report: &LoadReport) -> Option<f64> {
+    report.waiting().map(f64::from)
+}
+
+fn running(report: &LoadReport) -> Option<f64> {
+    report.running().map(f64::from)
+}
+
+/// What a gauge is believed to be that was last said to be `said`, which is worth so much by now.
+///
+/// What was never said is the pool's middle. What was said long ago ends there too if it was less: unknown is not idle.
+/// If it was more it ends `behind` the worst that is known, or where it was: nobody becomes the best by silence.
+fn believed(said: Option<f64>, worth: f64, typical: Option<Spread>, behind: f64) -> f64 {
+    match (said, typical) {
+        (Some(said), _) if worth >= 1.0 => said,
+        (Some(said), Some(Spread { middle, worst })) => {
+            let end = said.min(worst + behind).max(middle);
+            worth * said + (1.0 - worth) * end
+        }
+        (Some(said), None) => said,
+        (None, typical) => typical.map_or(0.0, |typical| typical.middle),
     }
-    let (age, from, to) = (age.as_secs_f64(), EXACT_AGE_MAX.as_secs_f64(), DEGRADED_AGE_MAX.as_secs_f64());
-    ((to - age) / (to - from)).max(0.0)
 }
 
 // === impl Typical ===
 
 impl Typical {
-    /// The medians over exact reports. Computed only where some endpoint needs them, which in a healthy pool is never.
+    /// Over the exact reports; where there are none, over those that still count, and else over the last ones of all.
+    /// Computed only where some endpoint needs it, which in a healthy pool is never.
     fn of(fleet: &Fleet, now: Timestamp) -> Self {
-        if fleet.iter().all(|(_, entry)| entry.trust(now) == Trust::Exact) {
+        let whole = |entry: &Entry| entry.report().is_some_and(|report| report.missing.is_none());
+        if fleet.iter().all(|(_, entry)| entry.trust(now) == Trust::Exact && whole(entry)) {
             return Self::default();
         }
-        let fresh: Vec<_> =
-            fleet.iter().filter(|(_, e)| e.trust(now) == Trust::Exact).filter_map(|(_, e)| e.report()).collect();
-        let middle = |value: &dyn Fn(&crate::fleet::LoadReport) -> f64| {
-            let mut values: Vec<f64> = fresh.iter().map(|report| value(report)).collect();
+        let reporting = || fleet.iter().filter_map(|(_, entry)| Some((entry.trust(now), entry.report()?)));
+        let Some(best) = reporting().map(|(trust, _)| trust).min() else { return Self::default() };
+        let known: Vec<&LoadReport> =
+            reporting().filter(|(trust, _)| *trust == best).map(|(_, report)| report).collect();
+        let spread = |gauge: fn(&LoadReport) -> Option<f64>| {
+            let mut values: Vec<f64> = known.iter().filter_map(|report| gauge(report)).collect();
             values.sort_unstable_by(f64::total_cmp);
-            values.get(values.len() / 2).copied().unwrap_or(0.0)
+            Some(Spread { middle: *values.get(values.len() / 2)?, worst: *values.last()? })
         };
-        Self {
-            waiting: middle(&|report| f64::from(report.waiting)),
-            running: middle(&|report| f64::from(report.running)),
-            kv_usage: middle(&|report| report.kv_usage),
-        }
+        Self { waiting: spread(waiting), running: spread(running), kv_usage: spread(LoadReport::kv_usage) }
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::fleet::{Endpoint, LoadReport, Observation};
+use crate::fleet::{Endpoint, LoadReport, Missing, Observation};
 use crate::id::EndpointId;
 
 fn fleet_of(reports: &[(&str, u32, u64)]) -> Fleet {
@@ -26,13 +26,48 @@ fn waiting_of(fleet: &Fleet, now_ms: u64) -> Vec<f64> {
 }
 
 #[test]
-fn an_old_word_is_drawn_towards_the_pools_middle_and_ends_there() {
+fn an_old_word_of_a_full_engine_fades_and_ends_behind_the_worst_that_is_known() {
     // `a` spoke at 0 ms; `b` and `c` speak just before each look.
     let look = |now: u64| waiting_of(&fleet_of(&[("a", 100, 0), ("b", 4, now), ("c", 4, now)]), now)[0];
     assert_eq!(look(300), 100.0);
     let (sooner, later) = (look(2_000), look(6_000));
     assert!(4.0 < later && later < sooner && sooner < 100.0, "{sooner} {later}");
-    assert_eq!(look(20_000), 4.0);
+    assert_eq!(look(20_000), 5.0, "one more than the worst that is known");
+}
+
+#[test]
+fn an_old_word_of_an_idle_engine_ends_at_the_pools_middle() {
+    let look = |now: u64| waiting_of(&fleet_of(&[("a", 0, 0), ("b", 4, now), ("c", 6, now), ("d", 8, now)]), now)[0];
+    assert_eq!((look(300), look(20_000)), (0.0, 6.0));
+    assert!(look(5_000) > 0.0 && look(5_000) < 6.0);
+}
+
+#[test]
+fn an_engine_last_seen_full_is_never_the_best_because_its_report_expired() {
+    for (others, full) in [([0, 0], 50), ([1, 30], 50), ([9, 9], 10), ([0, 9], 9)] {
+        for (now, age_of_others) in [(10_001, 0), (60_000, 0), (12_000, 5_000), (60_000, 30_000), (5_000, 4_000)] {
+            let at = now - age_of_others;
+            let rows = waiting_of(&fleet_of(&[("a", full, 0), ("b", others[0], at), ("c", others[1], at)]), now);
+            assert!(rows[0] >= rows[1] && rows[0] >= rows[2], "{rows:?} at {now} ms, others {age_of_others} ms old");
+        }
+    }
+}
+
+#[test]
+fn what_a_page_does_not_tell_is_what_is_typical_and_what_it_tells_counts() {
+    let mut fleet = fleet_of(&[("a", 0, 0), ("b", 2, 0), ("c", 4, 0), ("d", 6, 0)]);
+    let missing = Missing { kv_usage: true, running: true, waiting: false };
+    let report = LoadReport { waiting: 50, missing, awake: true, ..LoadReport::default() };
+    let id = |name| EndpointId::new("default", name);
+    fleet.observe(&id("a"), Observation { report, age: Duration::ZERO }, Timestamp::from_millis(1));
+    for (name, kv_usage) in [("b", 0.2), ("c", 0.4), ("d", 0.9)] {
+        let report = LoadReport { waiting: 2, running: 3, kv_usage, awake: true, ..LoadReport::default() };
+        fleet.observe(&id(name), Observation { report, age: Duration::ZERO }, Timestamp::from_millis(1));
+    }
+    let request = InferenceRequest::default();
+    let view = View::new(&fleet, &request, &[], Timestamp::from_millis(2));
+    let first = &view.rows[0];
+    assert_eq!((first.waiting, first.running, first.kv_usage), (50.0, 3.0, 0.4));
 }
 
 #[test]

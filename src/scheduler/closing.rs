@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::fleet::Tenancy;
 use crate::id::{BlockHash, Slot, Ticket};
-use crate::prefix::anchors;
+use crate::prefix::{PlacedAt, anchors};
 use crate::request::{InferenceRequest, Outcome};
 use crate::scheduler::ledger::{Hold, Open};
 use crate::scheduler::{News, Outbox, Scheduler};
@@ -29,6 +29,10 @@ impl Scheduler {
             News::FirstToken => self.first_token(ticket, now, out),
             News::Finished(outcome) => {
                 if let Some(open) = self.ledger.close(ticket) {
+                    // The first hold is on the endpoint that the answer came from.
+                    if let Some(hold) = open.holds.first() {
+                        self.answered(hold.tenancy, outcome, now, out);
+                    }
                     self.release(ticket, open, outcome, now, out);
                 }
             }
@@ -58,7 +62,7 @@ impl Scheduler {
             self.bind_session_of(ticket, now, out);
         }
         self.unplace(&left, &anchors, now, out);
-        self.index.insert(slot, &anchors);
+        self.place(slot, &anchors, PlacedAt::new(now, Duration::ZERO));
         self.say_placement(slot, &anchors, now, out);
         self.say_share_of(left.tenancy, now, out);
         self.say_share(slot, now, out);
@@ -116,8 +120,8 @@ impl Scheduler {
             self.fleet.release_tokens(hold.tenancy, hold.tokens);
             self.fleet.release_request(hold.tenancy, hold.decode_tokens);
             self.say_share_of(hold.tenancy, now, out);
-            // Cut off before its first token: what was noted as placed was never computed.
-            let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError);
+            // Over before its first token: what was noted as placed was never computed.
+            let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError | Outcome::Rejected);
             if unfinished {
                 self.unplace(hold, &open.anchors, now, out);
             }

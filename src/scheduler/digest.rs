@@ -56,7 +56,7 @@ fn standing(entry: &Entry) -> String {
 
 fn reported(entry: &Entry) -> String {
     entry.report().map_or_else(String::new, |report| {
-        format!("{} {} {:?} {:?}", report.waiting, report.running, report.adapters, report.cache)
+        format!("{:?} {:?} {:?} {:?}", report.waiting(), report.running(), report.adapters, report.cache)
     })
 }
 

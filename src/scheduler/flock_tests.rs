@@ -365,7 +365,10 @@ proptest! {
             match what {
                 0 => drop(one.handle(report(n, prompt as u32), millis)),
                 1 => drop(one.handle(Input::Told(Ticket(ticket / 2), News::FirstToken), millis)),
-                2 => drop(one.handle(Input::Told(Ticket(ticket / 3), News::Finished(Outcome::Completed)), millis)),
+                2 => {
+                    let outcome = if prompt % 2 == 0 { Outcome::Completed } else { Outcome::EngineError };
+                    drop(one.handle(Input::Told(Ticket(ticket / 3), News::Finished(outcome)), millis));
+                }
                 _ => drop(one.handle(ask(ticket, prompt, blocks), millis)),
             }
             tell(one, other, millis);
@@ -380,3 +383,8 @@ proptest! {
         }
     }
 }
+
+#[path = "cache_tests.rs"]
+mod cache;
+#[path = "failing_tests.rs"]
+mod failing;

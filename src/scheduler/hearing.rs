@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::fleet::{Entry, Observation};
+use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
+use crate::prefix::PlacedAt;
 use crate::scheduler::{Outbox, Scheduler};
 use crate::share::{Batch, Fact, Hearing, Record};
 use crate::time::Timestamp;
@@ -33,7 +34,7 @@ impl Scheduler {
         let (origin, fragment) = (batch.origin.clone(), batch.after == Batch::FRAGMENT);
         let mut released = Vec::new();
         let hearing = self.peers.hear(batch, now, &mut released);
-        released.into_iter().for_each(|endpoint| self.refold(endpoint));
+        released.into_iter().for_each(|endpoint| self.refold_all(endpoint));
         // A page of gossip is as young as when it was written; those that are there when a peer is met are older.
         let acquainted = |for_at_least| !fragment || self.peers.acquaintance(&origin, now) > for_at_least;
         let dated = Dated { dispatches: acquainted(DISPATCH_COUNTS), readings: acquainted(READING_COUNTS) };
@@ -46,7 +47,7 @@ impl Scheduler {
 
     /// A peer that is gone has nothing in flight that anybody waits for; where it placed prefixes stays known.
     pub(super) fn peer_lost(&mut self, replica: &ReplicaId, incarnation: Incarnation) {
-        self.peers.lose(replica, incarnation).into_iter().for_each(|endpoint| self.refold(endpoint));
+        self.peers.lose(replica, incarnation).into_iter().for_each(|endpoint| self.refold_all(endpoint));
     }
 
     pub(super) fn unreachable(&mut self, endpoint: &EndpointId, now: Timestamp, out: &mut Outbox) {
@@ -67,9 +68,7 @@ impl Scheduler {
             }
             Record::Placement(placement) => {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
-                if self.settings.prefix.enabled {
-                    self.index.insert(slot, &placement.anchors);
-                }
+                self.place(slot, &placement.anchors, PlacedAt::new(now, fact.age));
                 if fact.age <= DISPATCH_COUNTS {
                     // From before this replica's birth it can't be dated, and all such would share one moment.
                     if dated.dispatches && fact.age <= now.since(Timestamp::ZERO) {
@@ -87,16 +86,28 @@ impl Scheduler {
                 }
             }
             // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
-            Record::Load(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
+            Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
+            Record::Failing(failing) => self.heard_failing(origin, failing, fact.age, now),
             Record::Load(word) => {
                 let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
                 let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);
-                let unfinished = word.report.waiting.saturating_add(word.report.running);
+                let unfinished = word.report.unfinished();
+                let falls_asleep = entry.is_awake() && !word.report.awake;
                 let observation = Observation { report: word.report, age: fact.age };
                 if let Some(slot) = self.fleet.observe(&id, observation, now) {
                     self.learn(slot, geometry, unfinished, now - fact.age, out);
                     self.reported(word.endpoint, now - fact.age);
+                    self.fleet.tell_missing(slot, &mut out.events);
+                    // A keeper of an earlier release does not say it.
+                    if falls_asleep {
+                        self.cache_lost(slot, CacheLoss::Asleep, PlacedAt::new(now, fact.age), out);
+                    }
                 }
+            }
+            Record::CacheCleared(word) => {
+                // What a stream tells as history has its own true age.
+                let dated = dated.readings || fact.seq == Fact::HISTORY;
+                self.heard_cache(word, fact.age, dated, now, out);
             }
             Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
@@ -112,6 +123,12 @@ impl Scheduler {
         if self.peers.reported(endpoint, measured) {
             self.refold(endpoint);
         }
+    }
+
+    /// Gathers all anew that peers said of an endpoint.
+    fn refold_all(&mut self, endpoint: EndpointKey) {
+        self.refold(endpoint);
+        self.refold_failures(endpoint);
     }
 
     /// Sums the peers' open work on an endpoint anew.

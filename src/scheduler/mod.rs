@@ -7,9 +7,11 @@
 //! It must not know mailboxes, sockets, or who sent an input.
 
 mod binding;
+mod cache;
 mod closing;
 mod crowd;
 pub mod digest;
+mod failing;
 mod hearing;
 pub mod input;
 pub mod ledger;
@@ -30,14 +32,15 @@ pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
 use crate::event::{Decided, Event};
-use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation};
+use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
-use crate::prefix::{PrefixIndex, anchors};
+use crate::prefix::{PlacedAt, PrefixIndex, anchors};
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::{Explanation, Target};
 use crate::schedule::doubt::own_key;
 use crate::schedule::saturation::{saturation, sheds};
 use crate::schedule::{Ask, Decision, Doubt, Profiles, View};
+use crate::scheduler::cache::Losses;
 use crate::scheduler::crowd::Crowd;
 use crate::scheduler::ledger::Hold;
 use crate::scheduler::saying::Said;
@@ -64,6 +67,8 @@ pub struct SchedulerSettings {
     pub lease: Duration,
     /// Whether there are peers to tell what happens.
     pub sharing: bool,
+    /// How old reports may be.
+    pub trust_ages: TrustAges,
 }
 
 /// The mind.
@@ -81,6 +86,7 @@ pub struct Scheduler {
     crowd: Crowd,
     strangers: Strangers,
     sessions: Sessions,
+    losses: Losses,
     /// Scratch column of prefix matches, by slot.
     matches: Vec<u32>,
 }
@@ -91,7 +97,7 @@ impl Scheduler {
     /// A mind that knows nobody yet.
     pub fn new(profiles: Profiles, settings: SchedulerSettings) -> Self {
         Self {
-            fleet: Fleet::default(),
+            fleet: Fleet::new(settings.trust_ages),
             ledger: Ledger::new(settings.lease),
             index: PrefixIndex::new(settings.index_bytes_max),
             objectives: BTreeMap::new(),
@@ -101,6 +107,7 @@ impl Scheduler {
             crowd: Crowd::default(),
             strangers: Strangers::new(),
             sessions: Sessions::new(profiles.sessions().ttl.unwrap_or(TTL_DEFAULT)),
+            losses: Losses::default(),
             matches: Vec::new(),
             profiles,
             settings,
@@ -151,6 +158,7 @@ impl Scheduler {
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
                     self.index.clear(slot);
+                    self.losses.forget(id.key());
                     self.said.withdraw(id.key(), now, &mut out.say);
                 }
                 self.orphaned(known, now, out);
@@ -160,12 +168,14 @@ impl Scheduler {
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(slot) = self.fleet.upsert(endpoint, &mut out.events) {
                     self.index.clear(slot);
+                    self.losses.forget(id.key());
                 }
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
                     self.orphaned(known, now, out);
                     self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
                     self.refold(id.key());
+                    self.refold_failures(id.key());
                     self.say_share(tenancy.slot, now, out);
                 }
             }
@@ -174,13 +184,17 @@ impl Scheduler {
 
     fn observed(&mut self, endpoint: &EndpointId, mut observation: Observation, now: Timestamp, out: &mut Outbox) {
         let geometry = observation.report.cache;
-        let unfinished = observation.report.waiting.saturating_add(observation.report.running);
+        let unfinished = observation.report.unfinished();
         let measured = now - observation.age;
-        if let Some(entry) = self.fleet.slot(endpoint).and_then(|slot| self.fleet.get(slot)) {
+        let Some(slot) = self.fleet.slot(endpoint) else { return };
+        if let Some(entry) = self.fleet.get(slot) {
             self.said.steady(entry, &mut observation.report);
             self.said.load(entry, &observation.report, measured, &mut out.say);
         }
+        let signs = self.cache_signs(slot, &observation.report);
         let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
+        self.take_cache_signs(slot, signs, measured, out);
+        self.fleet.tell_missing(slot, &mut out.events);
         self.learn(slot, geometry, unfinished, measured, out);
         self.reported(endpoint.key(), measured);
     }
@@ -190,7 +204,7 @@ impl Scheduler {
         &mut self,
         slot: Slot,
         geometry: Option<CacheGeometry>,
-        unfinished: u32,
+        unfinished: Option<u32>,
         measured: Timestamp,
         out: &mut Outbox,
     ) {
@@ -201,7 +215,9 @@ impl Scheduler {
                 self.index.set_capacity(slot, blocks);
             }
         }
-        self.infer_ends(slot, unfinished, measured, out);
+        if let Some(unfinished) = unfinished {
+            self.infer_ends(slot, unfinished, measured, out);
+        }
     }
 
     fn asked(&mut self, asked: Asked, now: Timestamp, out: &mut Outbox) {
@@ -251,6 +267,7 @@ impl Scheduler {
             outside_subset: view.outside_subset,
             asleep: view.asleep,
             unreachable: view.unreachable,
+            failing: failing::explained(&view),
             saturation,
             doubt,
             profiles: Vec::new(),
@@ -319,9 +336,7 @@ impl Scheduler {
         let tokens = uncached.saturating_add(self.settings.in_flight.counted_output(request));
         let decode_tokens = self.settings.in_flight.estimated_output(request);
         let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
-        if self.settings.prefix.enabled {
-            self.index.insert(slot, chain.anchors());
-        }
+        self.place(slot, chain.anchors(), PlacedAt::new(now, Duration::ZERO));
         self.crowd.dispatched(now);
         if self.peers.is_empty() {
             self.strangers.look(&self.fleet, now);
@@ -334,6 +349,7 @@ impl Scheduler {
 
     fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
         self.fleet.tell_trust(now, &mut out.events);
+        self.fleet.tell_failing(now, &mut out.events);
         self.sessions.expire(now);
         self.expire(now, out);
     }

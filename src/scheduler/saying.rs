@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fleet::{Entry, LoadReport, Tenancy};
+use crate::fleet::{Entry, LoadReport, Process, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
+use crate::prefix::PlacedAt;
 use crate::scheduler::{Outbox, Scheduler};
 use crate::share::speaker::HISTORY_AGE;
 use crate::share::{Binding, LoadWord, Placement, Record, Share, Unplaced};
@@ -37,8 +38,10 @@ impl Said {
     /// Holds KV use where it is believed to be until it differs by a quantum, for this replica as for its peers: else each
     /// reading that is on its way would make two views of one.
     pub(super) fn steady(&self, entry: &Entry, report: &mut LoadReport) {
-        let believed = entry.report().map(|believed| believed.kv_usage).filter(|_| self.sharing);
-        if let Some(believed) = believed.filter(|believed| (believed - report.kv_usage).abs() < KV_QUANTUM) {
+        let believed = entry.report().and_then(LoadReport::kv_usage).filter(|_| self.sharing);
+        if let (Some(believed), Some(read)) = (believed, report.kv_usage())
+            && (believed - read).abs() < KV_QUANTUM
+        {
             report.kv_usage = believed;
         }
     }
@@ -62,7 +65,9 @@ impl Said {
             return;
         }
         self.loads.insert(endpoint, measured);
-        say.push((Record::Load(LoadWord { endpoint, report: report.clone() }), measured));
+        // Of which process it is, is said by itself and once.
+        let report = LoadReport { process: Process::default(), ..report.clone() };
+        say.push((Record::Load(LoadWord { endpoint, report }), measured));
     }
 
     /// Says that a listener is gone, once.
@@ -84,7 +89,7 @@ impl Said {
 
 fn differs(believed: &LoadReport, report: &LoadReport) -> bool {
     (believed.waiting, believed.running, believed.awake) != (report.waiting, report.running, report.awake)
-        || believed.kv_usage != report.kv_usage
+        || (believed.kv_usage, believed.missing) != (report.kv_usage, report.missing)
         || (&believed.adapters, believed.cache) != (&report.adapters, report.cache)
 }
 
@@ -111,18 +116,21 @@ impl Scheduler {
     }
 
     /// Where prefixes are believed to be, as placements: what a replica that joins is told first, for what earlier lives and
-    /// lost peers placed nobody says any more. At most `most`, spread evenly over the endpoints, the newest last. With them
+    /// lost peers placed nobody says any more. Before them which caches were lost, and when. At most `most`, spread evenly over the endpoints, the newest last. With them
     /// the newest bindings of sessions, as many again.
     pub fn history(&self, most: usize, now: Timestamp) -> Vec<(Record, Duration)> {
         let each = most / self.fleet.len().max(1);
         let of = |(slot, entry): (Slot, &Entry)| {
             let endpoint = entry.endpoint.id.key();
-            let placement = move |anchors| (Record::Placement(Placement { endpoint, anchors }), HISTORY_AGE);
+            let placement = move |(anchors, placed): (Vec<BlockHash>, PlacedAt)| {
+                (Record::Placement(Placement { endpoint, anchors }), placed.age(now).max(HISTORY_AGE))
+            };
             self.index.chains(slot, each).into_iter().map(placement).collect::<Vec<_>>()
         };
         let binding = |(session, endpoint, age)| (Record::Bound(Binding { session, endpoint }), age);
         let bindings = self.sessions.newest(most, now).into_iter().map(binding);
-        self.fleet.iter().flat_map(of).chain(bindings).collect()
+        // Losses first: what is told after them was placed after them, whatever becomes of ages on the way.
+        self.cache_history(now).chain(self.fleet.iter().flat_map(of)).chain(bindings).collect()
     }
 
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {

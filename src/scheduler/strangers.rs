@@ -3,7 +3,7 @@
 //! Must not know peers. A replica that hears nobody is either the last one left or cut off, and decides otherwise in each
 //! case; what engines say they have, less what was sent from here, tells which.
 
-use crate::fleet::{Fleet, Trust};
+use crate::fleet::{Fleet, LoadReport, Trust};
 use crate::time::Timestamp;
 
 /// Weight of one look; some thirty looks settle it.
@@ -29,7 +29,7 @@ impl Strangers {
     pub(super) fn look(&mut self, fleet: &Fleet, now: Timestamp) {
         let (mut all, mut strange) = (0u64, 0u64);
         for (_, entry) in fleet.iter().filter(|(_, entry)| entry.trust(now) == Trust::Exact) {
-            let said = entry.report().map_or(0, |report| u64::from(report.waiting) + u64::from(report.running));
+            let Some(said) = entry.report().and_then(LoadReport::unfinished).map(u64::from) else { continue };
             all += said;
             strange += said.saturating_sub(u64::from(entry.in_flight.requests));
         }
@@ -48,7 +48,7 @@ impl Strangers {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fleet::{LoadReport, Observation};
+    use crate::fleet::Observation;
     use crate::plugin::testing::endpoint;
 
     /// A fleet of one whose engine says that it runs `running` requests, `own` of which were sent from here.

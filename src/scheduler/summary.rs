@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Endpoint, Fleet, InFlight, LoadReport, Trust};
+use crate::fleet::{Endpoint, FailureCounts, Fleet, InFlight, LoadReport, Trust};
 use crate::prefix::PrefixIndex;
 use crate::scheduler::Balance;
 use crate::share::{PeerSummary, Peers};
@@ -46,6 +46,8 @@ pub struct EndpointSummary {
     pub foreign: InFlight,
     /// Requests dispatched by anybody that the report can't know yet.
     pub unseen: usize,
+    /// What was seen of its last answers, where most of them were failures; such as `12 of 14 in 10 s`.
+    pub failing: Option<FailureCounts>,
     /// Blocks that the prefix index believes it to hold.
     pub index_blocks: u64,
 }
@@ -67,6 +69,7 @@ pub(super) fn summarise(
         in_flight: entry.in_flight,
         foreign: entry.foreign,
         unseen: entry.unseen(),
+        failing: Some(entry.failure_counts(now)).filter(|counts| counts.are_failing()),
         index_blocks: index.held(slot),
     });
     let (endpoints, peers) = (endpoints.collect(), peers.summary(now));

@@ -66,6 +66,7 @@ fn settings() -> SchedulerSettings {
         index_bytes_max: 1 << 20,
         lease: Duration::from_secs(60),
         sharing: true,
+        trust_ages: TrustAges::default(),
     }
 }
 

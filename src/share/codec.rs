@@ -4,19 +4,23 @@
 //! version says in a kind that is not known here is skipped and counted, so two releases can share a tier. A version adds
 //! kinds; the layout of a batch, and of a kind that was ever written, stays.
 
+mod load;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Adapters, CacheGeometry, LoadReport};
+use crate::fleet::FailureCounts;
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 use crate::prefix::anchors;
-use crate::share::record::{Batch, Binding, Fact, LoadWord, Placement, Record, Share, Unplaced};
+use crate::share::record::{Batch, Binding, CacheCleared, Fact, Failing, LoadWord, Placement, Record, Share, Unplaced};
+use load::{WireLoad, WirePartialLoad};
 
 /// The first byte of every batch: how the batch itself is laid out.
 pub const FORMAT: u8 = 1;
-/// The version written here, and the highest that is read whole: 1 knows the kinds up to `UNPLACED`, 2 all.
-pub const VERSION: u8 = 2;
+/// The version written here, and the highest that is read whole: 1 knows the kinds up to `UNPLACED`, 2 those up to `BOUND`,
+/// 3 all.
+pub const VERSION: u8 = 3;
 /// The lowest version that is still understood.
 pub const VERSION_MIN: u8 = 1;
 /// Bytes of a batch at most; nobody sends more, and more is not read.
@@ -74,16 +78,6 @@ struct WireFact {
     body: Vec<u8>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireLoad {
-    waiting: u32,
-    running: u32,
-    kv_usage: f64,
-    awake: bool,
-    adapters: Option<(u32, Vec<String>, Vec<String>)>,
-    cache: Option<(u32, u64)>,
-}
-
 const IN_FLIGHT: u8 = 1;
 const PLACEMENT: u8 = 2;
 const LOAD: u8 = 3;
@@ -92,6 +86,10 @@ const UNPLACED: u8 = 5;
 /// Not a fact but the rest of the [`IN_FLIGHT`] before it, whose body can't grow: version 1 reads it to its last byte.
 const DECODE_TOKENS: u8 = 6;
 const BOUND: u8 = 7;
+const CACHE_CLEARED: u8 = 9;
+const FAILING: u8 = 10;
+/// A [`LOAD`] that lacks gauges. Earlier versions can't tell an unknown number from zero, so they must not read it.
+const PARTIAL_LOAD: u8 = 11;
 const AGE_UNIT: Duration = Duration::from_micros(100);
 
 fn config() -> bincode::config::Configuration<
@@ -107,6 +105,8 @@ pub fn within(version: u8, record: Record) -> Option<Record> {
     match record {
         Record::InFlight(share) if version < 2 => Some(Record::InFlight(Share { decode_tokens: 0, ..share })),
         Record::Bound(_) if version < 2 => None,
+        Record::CacheCleared(_) | Record::Failing(_) if version < 3 => None,
+        Record::Load(LoadWord { report, .. }) if version < 3 && !report.missing.is_none() => None,
         record => Some(record),
     }
 }
@@ -210,6 +210,7 @@ fn since(kind: u8) -> Option<u8> {
     match kind {
         IN_FLIGHT..=UNPLACED => Some(1),
         DECODE_TOKENS | BOUND => Some(2),
+        CACHE_CLEARED | FAILING | PARTIAL_LOAD => Some(3),
         _ => None,
     }
 }
@@ -246,10 +247,21 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
             push_anchors(&mut body, anchors);
             (UNPLACED, body)
         }
-        Record::Load(LoadWord { endpoint, report }) => (LOAD, write(&(endpoint.0.to_le_bytes(), wire_load(report)))?),
+        Record::Load(LoadWord { endpoint, report }) if !report.missing.is_none() => {
+            (PARTIAL_LOAD, write(&(endpoint.0.to_le_bytes(), WirePartialLoad::of(report)))?)
+        }
+        Record::Load(LoadWord { endpoint, report }) => {
+            (LOAD, write(&(endpoint.0.to_le_bytes(), WireLoad::of(report)))?)
+        }
         Record::Unreachable(endpoint) => (UNREACHABLE, endpoint.0.to_le_bytes().to_vec()),
         Record::Bound(Binding { session, endpoint }) => {
             (BOUND, [endpoint.0.to_le_bytes(), session.0.to_le_bytes()].concat())
+        }
+        Record::CacheCleared(CacheCleared { endpoint, started_ms, lost }) => {
+            (CACHE_CLEARED, write(&(endpoint.0.to_le_bytes(), started_ms, lost))?)
+        }
+        Record::Failing(Failing { endpoint, counts }) => {
+            (FAILING, write(&(endpoint.0.to_le_bytes(), counts.failures, counts.answers))?)
         }
     })
 }
@@ -274,7 +286,7 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         }
         LOAD => {
             let (endpoint, load): ([u8; 8], WireLoad) = read(body)?;
-            let report = report_of(load).ok_or_else(|| torn("a load word with impossible numbers"))?;
+            let report = load.report().ok_or_else(|| torn("a load word with impossible numbers"))?;
             Record::Load(LoadWord { endpoint: key(endpoint), report })
         }
         UNREACHABLE => {
@@ -285,6 +297,22 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
             let (endpoint, session) = body.split_first_chunk::<8>().ok_or_else(|| torn("a binding"))?;
             let session = <[u8; 8]>::try_from(session).map_err(|_| torn("a binding"))?;
             Record::Bound(Binding { session: SessionKey(u64::from_le_bytes(session)), endpoint: key(*endpoint) })
+        }
+        CACHE_CLEARED => {
+            let (endpoint, started_ms, lost): ([u8; 8], u64, bool) = read(body)?;
+            Record::CacheCleared(CacheCleared { endpoint: key(endpoint), started_ms, lost })
+        }
+        FAILING => {
+            let (endpoint, failures, answers): ([u8; 8], u32, u32) = read(body)?;
+            if failures > answers {
+                return Err(torn("more failures than answers"));
+            }
+            Record::Failing(Failing { endpoint: key(endpoint), counts: FailureCounts { failures, answers } })
+        }
+        PARTIAL_LOAD => {
+            let (endpoint, load): ([u8; 8], WirePartialLoad) = read(body)?;
+            let report = load.report().ok_or_else(|| torn("a partial load word with impossible numbers"))?;
+            Record::Load(LoadWord { endpoint: key(endpoint), report })
         }
         _ => return Ok(None),
     }))
@@ -305,34 +333,6 @@ fn anchors_in(bytes: &[u8]) -> Option<Vec<BlockHash>> {
 
 fn anchor(bytes: &[u8]) -> BlockHash {
     BlockHash(bytes.iter().rev().fold(0, |hash, &byte| hash << 8 | u64::from(byte)))
-}
-
-fn wire_load(report: &LoadReport) -> WireLoad {
-    let names =
-        |names: &[String]| names.iter().filter(|n| n.len() <= NAME_BYTES_MAX).take(ADAPTERS_MAX).cloned().collect();
-    WireLoad {
-        waiting: report.waiting,
-        running: report.running,
-        kv_usage: report.kv_usage,
-        awake: report.awake,
-        adapters: report.adapters.as_ref().map(|a| (a.max, names(&a.running), names(&a.waiting))),
-        cache: report.cache.map(|cache| (cache.block_tokens, cache.blocks)),
-    }
-}
-
-fn report_of(load: WireLoad) -> Option<LoadReport> {
-    let sound = |names: &[String]| names.len() <= ADAPTERS_MAX;
-    if !(0.0..=1.0).contains(&load.kv_usage) || load.adapters.as_ref().is_some_and(|(_, r, w)| !sound(r) || !sound(w)) {
-        return None;
-    }
-    Some(LoadReport {
-        waiting: load.waiting,
-        running: load.running,
-        kv_usage: load.kv_usage,
-        adapters: load.adapters.map(|(max, running, waiting)| Adapters { max, running, waiting }),
-        cache: load.cache.map(|(block_tokens, blocks)| CacheGeometry { block_tokens, blocks }),
-        awake: load.awake,
-    })
 }
 
 fn write(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {

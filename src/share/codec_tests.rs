@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
 
 fn records() -> impl Strategy<Value = Record> {
     let key = any::<u64>().prop_map(EndpointKey);
@@ -14,14 +15,21 @@ fn records() -> impl Strategy<Value = Record> {
         .prop_map(|some| some.map(|(max, running, waiting)| Adapters { max, running, waiting }));
     let cache = proptest::option::of((any::<u32>(), any::<u64>()))
         .prop_map(|some| some.map(|(block_tokens, blocks)| CacheGeometry { block_tokens, blocks }));
-    let report = (any::<u32>(), any::<u32>(), 0.0..=1.0f64, adapters, cache, any::<bool>());
-    let report = report.prop_map(|(waiting, running, kv_usage, adapters, cache, awake)| LoadReport {
-        waiting,
-        running,
-        kv_usage,
+    let gauges = (
+        proptest::option::weighted(0.9, any::<u32>()),
+        proptest::option::weighted(0.9, any::<u32>()),
+        proptest::option::weighted(0.9, 0.0..=1.0f64),
+    );
+    let report = (gauges, adapters, cache, any::<bool>());
+    let report = report.prop_map(|((waiting, running, kv_usage), adapters, cache, awake)| LoadReport {
+        waiting: waiting.unwrap_or(0),
+        running: running.unwrap_or(0),
+        kv_usage: kv_usage.unwrap_or(0.0),
+        missing: Missing { waiting: waiting.is_none(), running: running.is_none(), kv_usage: kv_usage.is_none() },
         adapters,
         cache,
         awake,
+        process: Process::default(),
     });
     prop_oneof![
         (key, any::<u32>(), any::<u64>(), prop_oneof![Just(0), any::<u64>()]).prop_map(
@@ -46,6 +54,13 @@ fn records() -> impl Strategy<Value = Record> {
         (any::<u64>(), any::<u64>()).prop_map(|(session, endpoint)| Record::Bound(Binding {
             session: SessionKey(session),
             endpoint: EndpointKey(endpoint)
+        })),
+        (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(endpoint, started_ms, lost)| Record::CacheCleared(
+            CacheCleared { endpoint: EndpointKey(endpoint), started_ms, lost }
+        )),
+        (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(endpoint, a, b)| Record::Failing(Failing {
+            endpoint: EndpointKey(endpoint),
+            counts: FailureCounts { failures: a.min(b), answers: a.max(b) }
         })),
     ]
 }
@@ -207,15 +222,64 @@ fn decode_tokens_without_a_share_are_a_lie() {
     assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
 }
 
+/// The batch of version 2 with what version 3 added.
+fn golden_of_version_three() -> Batch {
+    let mut batch = golden_of_version_two();
+    let endpoint = EndpointKey(0x0102_0304_0506_0708);
+    let counts = FailureCounts { failures: 12_000, answers: 14_000 };
+    let missing = Missing { kv_usage: true, ..Missing::default() };
+    let report = LoadReport { waiting: 50, running: 4, missing, awake: true, ..LoadReport::default() };
+    let records = [
+        Record::CacheCleared(CacheCleared { endpoint, started_ms: 1_795_343_778_900, lost: true }),
+        Record::Failing(Failing { endpoint, counts }),
+        Record::Load(LoadWord { endpoint, report }),
+    ];
+    let age = Duration::from_millis(2);
+    batch.facts.extend((16..).zip(records).map(|(seq, record)| Fact { seq, age, record }));
+    batch.upto = 18;
+    batch
+}
+
+/// The bytes of version 3.
+const GOLDEN_3: &str = "01027231070a12090b14010c080706050403020102fb2c0100000603fbc2010114020d08070605040302010e0d0c0b0a01140710080706\
+    050403020118171615141312110114031508070605040302010304000000000000e03f0100000114040808070605040302010114091208070605\
+    04030201fd5404d402a20100000101140a0e0807060504030201fbe02efbb03601140b1008070605040302010132010400010000";
+
+#[test]
+fn the_bytes_of_version_three_never_change() {
+    let hex: String = encode(&golden_of_version_three()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_3);
+}
+
+#[test]
+fn earlier_versions_skip_what_version_three_added_and_hear_the_rest() {
+    let bytes = bytes_of(GOLDEN_3);
+    let Decoded { batch, skipped } = decode_as(2, &bytes).unwrap();
+    assert_eq!((batch.facts, skipped), (golden_of_version_two().facts, 3));
+    let Decoded { batch, skipped } = decode_as(1, &bytes).unwrap();
+    assert_eq!((batch.facts, skipped), (golden().facts, 5));
+    assert_eq!(decode(&bytes).unwrap(), Decoded { batch: golden_of_version_three(), skipped: 0 });
+}
+
+#[test]
+fn more_failures_than_answers_are_a_lie() {
+    let mut batch = golden_of_version_three();
+    let Record::Failing(failing) = &mut batch.facts[6].record else { unreachable!() };
+    failing.counts.answers = 11_999;
+    assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
+}
+
 proptest! {
     #[test]
-    fn whatever_the_newest_says_version_one_hears_what_it_knows(batch in batches()) {
+    fn whatever_the_newest_says_earlier_versions_hear_what_they_know(batch in batches()) {
         let bytes = encode(&batch).unwrap();
-        let heard = decode_as(1, &bytes).unwrap().batch;
-        let known = batch.facts.iter().filter_map(|fact| {
-            within(1, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })
-        });
-        prop_assert_eq!(heard.facts, known.collect::<Vec<_>>());
-        prop_assert_eq!(heard.upto, batch.upto);
+        for version in [1, 2, 3] {
+            let heard = decode_as(version, &bytes).unwrap().batch;
+            let known = batch.facts.iter().filter_map(|fact| {
+                within(version, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })
+            });
+            prop_assert_eq!(heard.facts, known.collect::<Vec<_>>());
+            prop_assert_eq!(heard.upto, batch.upto);
+        }
     }
 }

@@ -11,6 +11,11 @@ use crate::id::{EndpointKey, ReplicaId};
 /// The silence of a keeper after which its heir takes over by itself; the heir's heir after twice as long, and so on.
 pub const HEIR_WAITS: Duration = Duration::from_secs(1);
 
+/// The silence after which an heir takes over, where engines are looked at once each `interval`: two looks may fail.
+pub fn heir_waits(interval: Duration) -> Duration {
+    HEIR_WAITS.max(interval.saturating_mul(2))
+}
+
 /// A live replica as a candidate for keeping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keeper {
@@ -43,10 +48,17 @@ impl Keepers {
     }
 
     /// Whether `replica` must watch `endpoint` now: as its keeper, or because nothing was heard of the endpoint for `silence`
-    /// and everybody before it in the row has had the time to speak.
-    pub fn must_watch(&self, replica: &ReplicaId, endpoint: EndpointKey, zone: &str, silence: Duration) -> bool {
+    /// and everybody before it in the row has had the time to speak, who looks once each `interval`.
+    pub fn must_watch(
+        &self,
+        replica: &ReplicaId,
+        endpoint: EndpointKey,
+        zone: &str,
+        silence: Duration,
+        interval: Duration,
+    ) -> bool {
         let rank = self.rank(replica, endpoint, zone);
-        rank == 0 || silence > HEIR_WAITS.saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX))
+        rank == 0 || silence > heir_waits(interval).saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX))
     }
 
     /// How many live.
@@ -111,11 +123,15 @@ mod tests {
     #[test]
     fn heirs_take_over_one_after_the_other_when_nothing_is_heard() {
         let keepers = keepers(&[("a", ""), ("b", ""), ("c", "")]);
-        let watchers = |silence| {
-            keepers.live.iter().filter(|k| keepers.must_watch(&k.replica, EndpointKey(1), "", silence)).count()
+        let watching = |silence, interval| {
+            let watches = |k: &&Keeper| keepers.must_watch(&k.replica, EndpointKey(1), "", silence, interval);
+            keepers.live.iter().filter(watches).count()
         };
+        let watchers = |silence| watching(silence, Duration::from_millis(50));
         let tick = Duration::from_micros(1);
         assert_eq!([Duration::ZERO, HEIR_WAITS, HEIR_WAITS + tick, HEIR_WAITS * 2 + tick].map(watchers), [1, 1, 2, 3]);
+        let seldom = |seconds| watching(Duration::from_secs(seconds), Duration::from_secs(15));
+        assert_eq!([14, 30, 31, 61].map(seldom), [1, 1, 2, 3], "silence between two looks is no silence");
     }
 
     #[test]

@@ -19,5 +19,5 @@ pub use card::{Member, ReplicaCard};
 pub use keepers::{Keeper, Keepers};
 pub use pages::{Page, Pages};
 pub use peers::{Hearing, PeerSummary, Peers};
-pub use record::{Batch, Binding, Fact, LoadWord, Placement, Record, Share, Unplaced};
+pub use record::{Batch, Binding, CacheCleared, Fact, Failing, LoadWord, Placement, Record, Share, Unplaced};
 pub use speaker::Speaker;

@@ -5,6 +5,7 @@
 //! to the streams, and counted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::chance::mix;
 use crate::fleet::trust::EXACT_AGE_MAX;
@@ -19,6 +20,8 @@ pub const PAGE_BYTES_MAX: usize = 12_000;
 pub const PAGES_OF_A_KIND_MAX: usize = 4;
 /// Bytes of news of a kind, after which all of the kind is written.
 const NEWS_BYTES: usize = 1_024;
+/// For how long a page says what was seen of failures. A lasting one is said again with each answer.
+const FAILING_AGE_MAX: Duration = Duration::from_secs(1);
 /// Segments of the ring of placements.
 pub const SEGMENTS: u64 = 72;
 /// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
@@ -77,7 +80,7 @@ impl Pages {
         let mut pages = Vec::new();
         let shares = speaker.words(|subject| matches!(subject, Subject::InFlight(_)), now);
         self.left_out += self.in_flight.write('f', shares, &mut pages);
-        let mut loads = speaker.words(|subject| matches!(subject, Subject::Load(_)), now);
+        let mut loads = speaker.words(|subject| matches!(subject, Subject::Load(_) | Subject::Failing(_)), now);
         loads.facts.retain(counts);
         self.left_out += self.load.write('l', loads, &mut pages);
         self.placements(speaker, now, &mut pages);
@@ -157,7 +160,11 @@ impl Shelf {
 /// Whether a fact is worth a place. How long a page lies with others is told by nobody, so a reading that is no longer exact is taken out:
 /// whoever finds it much later would take it for as young as it was when it was written.
 fn counts(fact: &Fact) -> bool {
-    !matches!(fact.record, Record::Load(_)) || fact.age <= EXACT_AGE_MAX
+    match fact.record {
+        Record::Load(_) => fact.age <= EXACT_AGE_MAX,
+        Record::Failing(_) => fact.age <= FAILING_AGE_MAX,
+        _ => true,
+    }
 }
 
 /// Facts in as few pages as hold them, and how many found no room.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{InFlight, Unseen};
+use crate::fleet::{Failures, InFlight, Unseen};
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
 use crate::share::heard::Heard;
 use crate::share::record::{Batch, Fact, Share, Subject};
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// Peers that one replica listens to; more are refused, and counted.
 pub const PEERS_MAX: usize = 256;
 /// Endpoints that one peer's word is kept for.
-const SUBJECTS_MAX: usize = 2 * crate::fleet::ENDPOINTS_MAX;
+const SUBJECTS_MAX: usize = 3 * crate::fleet::ENDPOINTS_MAX;
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +65,8 @@ struct Peer {
     newest: BTreeMap<Subject, u64>,
     placements: Heard,
     open: BTreeMap<EndpointKey, Open>,
+    /// What it saw of answers, where there are failures among them that still count.
+    failures: BTreeMap<EndpointKey, Failures>,
 }
 
 /// A peer's open work on one endpoint.
@@ -111,6 +113,21 @@ impl Peers {
         let open = peer.open.entry(share.endpoint).or_default();
         open.in_flight = in_flight;
         open.unseen.at_most(in_flight.requests);
+    }
+
+    /// Notes what `origin` saw of an endpoint's answers.
+    pub fn set_failures(&mut self, origin: &ReplicaId, endpoint: EndpointKey, failures: Failures, now: Timestamp) {
+        let Some(peer) = self.peers.get_mut(origin) else { return };
+        // What no longer counts goes, so that there are no more than endpoints which fail now.
+        peer.failures.retain(|_, failures| failures.at(now).failures > 0);
+        if peer.failures.len() < crate::fleet::ENDPOINTS_MAX {
+            peer.failures.insert(endpoint, failures);
+        }
+    }
+
+    /// What peers saw of an endpoint's answers, where there are failures among them.
+    pub fn failures(&self, endpoint: EndpointKey) -> Vec<Failures> {
+        self.peers.values().filter_map(|peer| peer.failures.get(&endpoint).copied()).collect()
     }
 
     /// Notes that `origin` dispatched a request at `at` to an endpoint whose last report was made at `measured`.
@@ -190,7 +207,8 @@ impl Peers {
     }
 
     fn forget(&mut self, replica: &ReplicaId) -> Vec<EndpointKey> {
-        self.peers.remove(replica).map(|peer| peer.open.into_keys().collect()).unwrap_or_default()
+        let Some(peer) = self.peers.remove(replica) else { return Vec::new() };
+        peer.open.into_keys().chain(peer.failures.into_keys()).collect()
     }
 }
 
@@ -208,6 +226,7 @@ impl Peer {
             newest: BTreeMap::new(),
             placements: Heard::new(),
             open: BTreeMap::new(),
+            failures: BTreeMap::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{InFlight, LoadReport};
+use crate::fleet::{FailureCounts, InFlight, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 
 /// Facts of one origin, in the order of their numbers.
@@ -49,6 +49,10 @@ pub enum Record {
     Unreachable(EndpointKey),
     /// A session is served by an endpoint.
     Bound(Binding),
+    /// An engine's cache was cleared, or which of its processes it is of.
+    CacheCleared(CacheCleared),
+    /// What the origin saw of an endpoint's last answers, while there are failures among them.
+    Failing(Failing),
 }
 
 /// The origin's open work on one endpoint: absolute, all zero when there is none.
@@ -93,6 +97,28 @@ pub struct Binding {
     pub endpoint: EndpointKey,
 }
 
+/// What a keeper knows of its endpoint's cache: nothing that was placed there before the fact's own time is in it. It may
+/// be told by several and repeated: what was placed later stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheCleared {
+    /// Whose cache.
+    pub endpoint: EndpointKey,
+    /// When the engine's process started, in milliseconds of the engine's own clock; zero where it does not tell.
+    pub started_ms: u64,
+    /// `false` where the keeper saw this process first and saw no loss: whoever knows of an earlier one knows that there was
+    /// a loss.
+    pub lost: bool,
+}
+
+/// What the origin saw of one endpoint's last answers: absolute, and fading by the age of the fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// Whose answers.
+    pub endpoint: EndpointKey,
+    /// How many.
+    pub counts: FailureCounts,
+}
+
 /// A keeper's reading of its endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadWord {
@@ -110,6 +136,8 @@ pub enum Subject {
     InFlight(EndpointKey),
     /// The endpoint's own word, or that its listener is gone.
     Load(EndpointKey),
+    /// What was seen of the endpoint's answers.
+    Failing(EndpointKey),
 }
 
 // === impl Share ===
@@ -157,7 +185,8 @@ impl Record {
             Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
             Self::Load(word) => Some(Subject::Load(word.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
-            Self::Placement(_) | Self::Unplaced(_) | Self::Bound(_) => None,
+            Self::Failing(failing) => Some(Subject::Failing(failing.endpoint)),
+            Self::Placement(_) | Self::Unplaced(_) | Self::Bound(_) | Self::CacheCleared(_) => None,
         }
     }
 }

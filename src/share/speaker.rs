@@ -14,8 +14,8 @@ use crate::time::Timestamp;
 /// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
 
-/// The age that placements of history are told with: where blocks are, and no longer what load there is.
-pub const HISTORY_AGE: Duration = Duration::from_secs(3600);
+/// The least age that placements of history are told with: where blocks are, and no longer what load there is.
+pub const HISTORY_AGE: Duration = Duration::from_secs(2);
 
 /// The facts of one replica.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Speaker {
             .keys()
             .filter_map(|subject| match subject {
                 Subject::InFlight(endpoint) => Some(*endpoint),
-                Subject::Load(_) => None,
+                Subject::Load(_) | Subject::Failing(_) => None,
             })
             .collect();
         for endpoint in open {

@@ -73,6 +73,14 @@ pub fn page(waiting: u32, running: u32) -> String {
     set(page, "vllm:num_requests_running", running)
 }
 
+/// The page of an idle engine whose process started later.
+pub fn restarted() -> String {
+    let page =
+        IDLE_PAGE.replace("process_start_time_seconds 1.7953437789e+09", "process_start_time_seconds 1.7953437999e+09");
+    assert_ne!(page, IDLE_PAGE, "the page tells when the process started");
+    page
+}
+
 /// The page of a sleeping engine.
 pub fn asleep() -> String {
     let state = |state: &str, on: bool| {

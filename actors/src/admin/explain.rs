@@ -36,6 +36,9 @@ pub fn page(decision: &Value) -> String {
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
         line(&mut page, &format!("{:<9} {}", text(&leg["stage"]), targets.join(", then ")));
     }
+    for failing in items(&why["failing"]) {
+        line(&mut page, &format!("failing: {} of {}", text(&failing["failures"]), text(&failing["endpoint"])));
+    }
     for profile in items(&why["profiles"]) {
         self::profile(&mut page, profile);
     }

@@ -26,8 +26,10 @@ use crate::world::Network;
 
 /// The longest pause between two scrapes of an engine that fails.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long one scrape may take.
+/// How long one scrape may take at least.
 const SCRAPE_DEADLINE: Duration = Duration::from_secs(1);
+/// How long one scrape may take at most: an engine that is looked at seldom may answer more slowly.
+const SCRAPE_DEADLINE_MAX: Duration = Duration::from_secs(5);
 
 /// Failures in a row after which pauses grow: an engine that has just died is known to be gone as soon as can be, for
 /// until then requests are sent to it.
@@ -93,12 +95,13 @@ impl Actor for EndpointActor {
         myself: ActorRef<EndpointMessage>,
         arguments: EndpointArguments,
     ) -> Result<Watch, ActorProcessingErr> {
-        let scraper =
-            Scraper::new(arguments.network.clone(), arguments.metrics, arguments.path.clone(), SCRAPE_DEADLINE);
+        let (network, path) = (arguments.network.clone(), arguments.path.clone());
+        let scraper = Scraper::new(network, arguments.metrics, path, deadline(arguments.interval));
         // Slots are chosen by name, so that a replica's scrapes are not all due at once.
         let rhythm = Rhythm::new(arguments.interval, arguments.endpoint.key().0);
         let now = arguments.clock.now();
-        myself.send_after(rhythm.pause(now, now), || EndpointMessage::Due);
+        let first = Rhythm::first(arguments.interval, arguments.endpoint.key().0, now);
+        myself.send_after(first, || EndpointMessage::Due);
         Ok(Watch { arguments, scraper, courier: Courier::new(), rhythm, failures: 0 })
     }
 
@@ -124,7 +127,7 @@ impl Actor for EndpointActor {
 impl Watch {
     fn is_mine(&self) -> bool {
         let Some(keeping) = &self.arguments.keeping else { return true };
-        keeping.must_watch(self.arguments.endpoint.key(), &self.arguments.zone)
+        keeping.must_watch(self.arguments.endpoint.key(), &self.arguments.zone, self.arguments.interval)
     }
 
     async fn look(&mut self) {
@@ -172,5 +175,21 @@ impl Watch {
         let doublings = self.failures.saturating_sub(PROMPT_FAILURES).min(10);
         let pause = interval.saturating_mul(1 << doublings).min(PAUSE_MAX.max(interval));
         self.rhythm.pause(self.arguments.clock.now(), started + pause.saturating_sub(interval))
+    }
+}
+
+/// How long one scrape may take where one is due each `interval`: a third of it, so that looks never pile up.
+fn deadline(interval: Duration) -> Duration {
+    (interval / 3).clamp(SCRAPE_DEADLINE, SCRAPE_DEADLINE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_looked_at_seldom_may_answer_slowly() {
+        let of = |millis| deadline(Duration::from_millis(millis)).as_millis();
+        assert_eq!([of(50), of(3_000), of(9_000), of(15_000), of(3_600_000)], [1_000, 1_000, 3_000, 5_000, 5_000]);
     }
 }

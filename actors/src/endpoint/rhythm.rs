@@ -13,6 +13,9 @@ use murmuration::time::Timestamp;
 /// The width of a slot: a tenth of llm-d's interval, and wide beside the millisecond that a timer may be late.
 const SLOT: Duration = Duration::from_millis(5);
 
+/// How soon an endpoint is first looked at, however long the interval: until then nothing is known of it.
+const FIRST_WITHIN: Duration = Duration::from_millis(50);
+
 /// The beats of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rhythm {
@@ -31,6 +34,12 @@ impl Rhythm {
         let (interval_us, slot_us) = (micros(interval).max(1), micros(SLOT));
         let slots = (interval_us / slot_us).max(1);
         Self { interval_us, offset_us: key % slots * slot_us }
+    }
+
+    /// From `now` to the first look at the endpoint of this `key`: on its first beat, or sooner where beats are far apart.
+    /// Looks at different endpoints are spread all the same.
+    pub(super) fn first(interval: Duration, key: u64, now: Timestamp) -> Duration {
+        Self::new(interval.min(FIRST_WITHIN), key).pause(now, Timestamp::ZERO)
     }
 
     /// From `now` to the first beat behind both `now` and `earliest`.
@@ -79,6 +88,16 @@ mod tests {
         let began = ms(1015);
         let now = ms(1017);
         assert_eq!(now + rhythm(50, 3).pause(now, began + Duration::from_millis(350)), ms(1415));
+    }
+
+    #[test]
+    fn the_first_look_comes_at_once_however_long_the_interval() {
+        for interval in [50, 1_000, 15_000, 3_600_000] {
+            let first = |key| Rhythm::first(Duration::from_millis(interval), key, ms(100));
+            assert!((0..100).all(|key| !first(key).is_zero() && first(key) <= FIRST_WITHIN), "{interval} ms");
+            assert_ne!(first(3), first(4), "not all at one moment");
+        }
+        assert_eq!(Rhythm::first(Duration::from_millis(50), 3, ms(100)), rhythm(50, 3).pause(ms(100), Timestamp::ZERO));
     }
 
     #[test]

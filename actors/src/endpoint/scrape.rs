@@ -3,6 +3,7 @@
 //! Must not know what is on the page. Real engines close idle connections after five seconds, so a connection that was
 //! idle for longer than [`IDLE_MAX`] is not used again, and one that breaks under a request is replaced once.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,10 @@ pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Idle time after which a connection is given up: below the five seconds after which vLLM closes it.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
+/// Linux's numbers of what has no kind in the standard library: no file descriptor left to the process (`EMFILE`), or to the
+/// machine (`ENFILE`), and no buffers (`ENOBUFS`).
+const OWN_TROUBLE: [i32; 3] = [24, 23, 105];
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
@@ -33,7 +38,13 @@ pub enum ScrapeError {
         /// Where.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// This machine has no room for a connection; the engine was not asked.
+    #[error("this replica can't open a connection: {source}; are there too few file descriptors or ports? (ulimit -n)")]
+    Own {
+        /// What the system said.
+        source: io::Error,
     },
     /// The page did not come in time.
     #[error("no whole page within {0:?}; the engine may be overloaded, or the page may never end")]
@@ -154,6 +165,7 @@ impl ScrapeError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "connect",
+            Self::Own { .. } => "own-resources",
             Self::Timeout(_) => "timeout",
             Self::Status(_) => "status",
             Self::TooLarge => "too-large",
@@ -167,7 +179,10 @@ impl ScrapeError {
 
 impl Connection {
     async fn open(network: &dyn Network, address: SocketAddr) -> Result<Self, ScrapeError> {
-        let connect = |source| ScrapeError::Connect { address, source };
+        let connect = |source| match is_own(&source) {
+            true => ScrapeError::Own { source },
+            false => ScrapeError::Connect { address, source },
+        };
         let stream = network.connect(address).await.map_err(connect)?;
         let (sender, driver) = http1::Builder::new().max_buf_size(128 * 1024).handshake(TokioIo::new(stream)).await?;
         // The driver ends with its connection, and is aborted with its scraper.
@@ -190,5 +205,62 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+/// Whether a connection failed for want of something of this machine's own, before anything was asked of the engine.
+fn is_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock};
+    let kinds = [AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|number| OWN_TROUBLE.contains(&number))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::world::{Datagrams, Wire};
+
+    /// Fails to connect for a reason.
+    #[derive(Debug)]
+    struct Failing(fn() -> io::Error);
+
+    #[async_trait]
+    impl Network for Failing {
+        async fn connect(&self, _: SocketAddr) -> io::Result<Wire> {
+            Err(self.0())
+        }
+
+        async fn bind(&self, _: SocketAddr) -> io::Result<Box<dyn Datagrams>> {
+            Err(self.0())
+        }
+    }
+
+    #[tokio::test]
+    async fn want_of_own_resources_is_told_from_an_engine_that_is_gone() {
+        let kind = |why| async move {
+            let address = SocketAddr::from(([127, 0, 0, 1], 1));
+            let network = Arc::new(Failing(why));
+            let mut scraper = Scraper::new(network, address, "/metrics".into(), Duration::from_secs(1));
+            scraper.scrape().await.unwrap_err().kind()
+        };
+        for why in [
+            || io::Error::from_raw_os_error(24),
+            || io::Error::from_raw_os_error(23),
+            || io::Error::from_raw_os_error(105),
+            || io::Error::from(io::ErrorKind::AddrNotAvailable),
+            || io::Error::from(io::ErrorKind::OutOfMemory),
+        ] {
+            assert_eq!(kind(why).await, "own-resources", "{}", why());
+        }
+        for why in [
+            || io::Error::from(io::ErrorKind::ConnectionRefused),
+            || io::Error::from(io::ErrorKind::HostUnreachable),
+            || io::Error::from(io::ErrorKind::ConnectionReset),
+        ] {
+            assert_eq!(kind(why).await, "connect", "{}", why());
+        }
     }
 }

@@ -45,10 +45,10 @@ impl Keeping {
         self.keepers.borrow().rank(&self.me, endpoint, zone) == 0
     }
 
-    /// Whether this replica must scrape the endpoint now.
-    pub fn must_watch(&self, endpoint: EndpointKey, zone: &str) -> bool {
+    /// Whether this replica must scrape the endpoint now, where each is scraped once each `interval`.
+    pub fn must_watch(&self, endpoint: EndpointKey, zone: &str, interval: Duration) -> bool {
         let silence = self.silent.borrow().get(&endpoint).copied().unwrap_or_default();
-        self.keepers.borrow().must_watch(&self.me, endpoint, zone, silence)
+        self.keepers.borrow().must_watch(&self.me, endpoint, zone, silence, interval)
     }
 
     /// Changes of who keeps.

@@ -98,6 +98,22 @@ impl Logbook {
             }
             Event::Scraped { endpoint, .. } => self.recovered(endpoint),
             Event::ScrapeFailed { endpoint, kind, why } => self.trouble(endpoint, kind, why),
+            Event::GaugesMissing { endpoint, missing } if missing.is_none() => {
+                info!(%endpoint, "the engine's page tells all gauges again");
+            }
+            Event::GaugesMissing { endpoint, missing } => {
+                let gauges = missing.names().collect::<Vec<_>>().join(", ");
+                warn!(%endpoint, gauges, "the engine's page does not tell these gauges; they count as unknown");
+            }
+            Event::CacheCleared { endpoint, loss } => {
+                info!(%endpoint, noticed = loss.as_str(), "the engine lost its cache; what was placed there is forgotten");
+            }
+            Event::EndpointFailing { endpoint, failing: true, counts } => {
+                warn!(%endpoint, failures = %counts, "the engine fails; others go first, and a few requests still try it");
+            }
+            Event::EndpointFailing { endpoint, counts, .. } => {
+                info!(%endpoint, failures = %counts, "the engine no longer counts as failing");
+            }
             Event::Decided(decided) => {
                 debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
                     matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");

@@ -36,6 +36,9 @@ pub(super) struct Metrics {
     scrape_seconds: HistogramVec,
     scrape_failures: CounterVec,
     poll_errors: CounterVec,
+    caches_cleared: CounterVec,
+    failing: CounterVec,
+    gauges_missing: CounterVec,
     hit_ratio: HistogramVec,
     hit_bytes: HistogramVec,
     promises: CounterVec,
@@ -71,6 +74,9 @@ impl Metrics {
             scrape_seconds: f.histogram("murmuration_scrape_duration_seconds", "From asking for a metrics page to its last byte.", &[], buckets::processing_seconds())?,
             scrape_failures: f.counter("murmuration_scrape_failures_total", "Metrics pages that did not come or could not be read.", &["kind"])?,
             poll_errors: f.counter("llm_d_epp_datalayer_poll_errors_total", "Failed polls, by source.", &["source_type"])?,
+            caches_cleared: f.counter("murmuration_caches_cleared_total", "Engines that lost their cache, by how it was noticed.", &["noticed"])?,
+            failing: f.counter("murmuration_endpoints_failing_total", "Times that an engine began to fail most of what it was asked.", &[])?,
+            gauges_missing: f.counter("murmuration_gauges_missing_total", "Times that a gauge went missing from an engine's metrics page.", &["gauge"])?,
             hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
             hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
             promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
@@ -125,6 +131,11 @@ impl Metrics {
                 self.scrape_failures.with_label_values(&[kind]).inc();
                 self.poll_errors.with_label_values(&["metrics-data-source"]).inc();
             }
+            Event::CacheCleared { loss, .. } => self.caches_cleared.with_label_values(&[loss.as_str()]).inc(),
+            Event::EndpointFailing { failing: true, .. } => self.failing.with_label_values::<&str>(&[]).inc(),
+            Event::GaugesMissing { missing, .. } => {
+                missing.names().for_each(|gauge| self.gauges_missing.with_label_values(&[gauge]).inc());
+            }
             Event::ActorRestarted { actor, .. } => {
                 let kind = actor.split(' ').next().unwrap_or_default();
                 self.restarts.with_label_values(&[kind]).inc();
@@ -149,7 +160,10 @@ impl Metrics {
                 self.pool.endpoint_left(endpoint);
             }
             // Shown by the pool's gauges, which are set from what is, not from what happened.
-            Event::EndpointJoined(_) | Event::EndpointRefused { .. } | Event::TrustChanged { .. } => {}
+            Event::EndpointJoined(_)
+            | Event::EndpointRefused { .. }
+            | Event::EndpointFailing { .. }
+            | Event::TrustChanged { .. } => {}
         }
     }
 

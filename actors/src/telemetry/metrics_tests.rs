@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use murmuration::event::{Decided, RequestFinished};
-use murmuration::fleet::InFlight;
+use murmuration::fleet::{CacheLoss, FailureCounts, InFlight, Missing};
 use murmuration::id::{EndpointId, Ticket};
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::prefix::PrefixMatch;
@@ -71,7 +71,10 @@ fn full_page() -> (Metrics, String) {
         Event::ServedElsewhere { ticket: Ticket(1), decided: e0.clone(), served: None },
         Event::LocalReply { status: Some(403) },
         Event::Scraped { endpoint: e0.clone(), took: Duration::from_millis(1), bytes: 54_000 },
-        Event::ScrapeFailed { endpoint: e0, kind: "torn", why: String::new() },
+        Event::ScrapeFailed { endpoint: e0.clone(), kind: "torn", why: String::new() },
+        Event::CacheCleared { endpoint: e0.clone(), loss: CacheLoss::Restarted },
+        Event::EndpointFailing { endpoint: e0.clone(), failing: true, counts: FailureCounts::default() },
+        Event::GaugesMissing { endpoint: e0, missing: Missing { kv_usage: true, ..Missing::default() } },
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
         Event::Reloaded(String::new()),
         Event::ConnectionClosed { port: "admin", why: "full" },

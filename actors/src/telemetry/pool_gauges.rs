@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use murmuration::fleet::Trust;
+use murmuration::fleet::{LoadReport, Trust};
 use murmuration::id::EndpointId;
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use prometheus::{Error, GaugeVec};
@@ -109,9 +109,9 @@ impl PoolGauges {
     pub(super) fn set(&self, summary: &FleetSummary, rivals: &RivalNames) {
         let name = [self.pool.as_str()];
         let reports = || summary.endpoints.iter().filter_map(|endpoint| endpoint.report.as_ref());
-        let (queue, queue_spread) = spread(reports().map(|report| f64::from(report.waiting)));
-        let (running, running_spread) = spread(reports().map(|report| f64::from(report.running)));
-        let (kv_usage, kv_spread) = spread(reports().map(|report| report.kv_usage));
+        let (queue, queue_spread) = spread(reports().filter_map(|report| report.waiting().map(f64::from)));
+        let (running, running_spread) = spread(reports().filter_map(|report| report.running().map(f64::from)));
+        let (kv_usage, kv_spread) = spread(reports().filter_map(LoadReport::kv_usage));
         let is_ready = |e: &&EndpointSummary| e.reachable && e.report.as_ref().is_some_and(|report| report.awake);
         let ready = summary.endpoints.iter().filter(is_ready).count() as f64;
         for (family, value) in [

@@ -223,6 +223,6 @@ pub(super) fn error_code(finished: &RequestFinished) -> Option<String> {
         (_, Some(status)) if status >= 400 => Some(status.to_string()),
         (Outcome::EngineError, _) => Some("ModelServerError".to_owned()),
         (Outcome::Abandoned, _) => Some("ClientDisconnect".to_owned()),
-        (Outcome::Completed | Outcome::Inferred | Outcome::LeaseExpired, _) => None,
+        (Outcome::Completed | Outcome::Rejected | Outcome::Inferred | Outcome::LeaseExpired, _) => None,
     }
 }

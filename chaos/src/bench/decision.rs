@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
 use murmuration::config::{self, Catalog};
-use murmuration::fleet::{CacheGeometry, Endpoint, EndpointChange, LoadReport, Observation};
+use murmuration::fleet::{CacheGeometry, Endpoint, EndpointChange, LoadReport, Observation, TrustAges};
 use murmuration::id::{BlockHash, EndpointId, Ticket};
 use murmuration::prefix::PrefixChain;
 use murmuration::request::{Asked, InferenceRequest, Outcome, Prompt};
@@ -118,6 +118,7 @@ impl Pool {
             index_bytes_max: INDEX_BYTES_MAX,
             lease: Duration::from_secs(3600),
             sharing: true,
+            trust_ages: TrustAges::default(),
         };
         let mut mind = Scheduler::new(blueprint.profiles, settings);
         let endpoints: Vec<Endpoint> = (0..endpoints).map(endpoint).collect();

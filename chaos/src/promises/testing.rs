@@ -157,6 +157,7 @@ fn endpoint(index: usize) -> EndpointSummary {
         in_flight: InFlight::default(),
         foreign: InFlight::default(),
         unseen: 0,
+        failing: None,
         index_blocks: 10,
     }
 }

@@ -97,7 +97,8 @@ impl Books {
 fn kind(record: &Record) -> &'static str {
     match record {
         Record::InFlight(_) => "in_flight",
-        Record::Placement(_) | Record::Unplaced(_) => "placement",
+        Record::Placement(_) | Record::Unplaced(_) | Record::CacheCleared(_) => "placement",
+        Record::Failing(_) => "failing",
         Record::Bound(_) => "binding",
         Record::Load(_) | Record::Unreachable(_) => "load",
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use murmuration::config::blueprint::PrefixSettings;
 use murmuration::config::{self, Catalog};
-use murmuration::fleet::{Endpoint, EndpointChange};
+use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{Asked, InferenceRequest};
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
@@ -82,6 +82,7 @@ impl Replica {
             index_bytes_max: INDEX_BYTES_MAX,
             lease: LEASE,
             sharing: (plan.replicas > 1 || plan.sharing() == Sharing::Cut) && plan.sharing().tries(),
+            trust_ages: TrustAges::default(),
         };
         let mut replica = Self {
             mind: Scheduler::new(blueprint.profiles, settings),

@@ -58,9 +58,9 @@ impl Station {
             waiting: count(gauges.waiting),
             running: count(gauges.running),
             kv_usage: gauges.kv_usage.clamp(0.0, 1.0),
-            adapters: None,
             cache: Some(CacheGeometry { block_tokens: count(config.block_tokens), blocks: config.blocks as u64 }),
             awake: true,
+            ..LoadReport::default()
         }
     }
 

@@ -43,17 +43,20 @@ impl<'a> Sample<'a> {
         Ok(Self { family, labels, value })
     }
 
-    /// The value of a label, unescaped.
-    pub(super) fn label(&self, wanted: &str) -> Option<Cow<'a, str>> {
+    /// The labels in the order of the line, values unescaped. What can't be read ends them.
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         let mut rest = self.labels;
-        loop {
+        std::iter::from_fn(move || {
             let (key, after) = rest.split_once("=\"")?;
             let end = string_end(after)?;
-            if key.trim_start_matches([',', ' ']) == wanted {
-                return Some(unescaped(&after[..end]));
-            }
             rest = &after[end + 1..];
-        }
+            Some((key.trim_start_matches([',', ' ']), unescaped(&after[..end])))
+        })
+    }
+
+    /// The value of a label, unescaped.
+    pub(super) fn label(&self, wanted: &str) -> Option<Cow<'a, str>> {
+        self.labels().find(|(name, _)| *name == wanted).map(|(_, value)| value)
     }
 
     /// The value, any number.
@@ -61,18 +64,15 @@ impl<'a> Sample<'a> {
         self.value.parse().map_err(|_| self.bad())
     }
 
-    /// The value of a gauge that counts or measures something: finite and not below zero.
-    pub(super) fn gauge(&self) -> Result<f64, PageError> {
-        Some(self.value()?).filter(|value| value.is_finite() && *value >= 0.0).ok_or_else(|| self.bad())
+    /// The value as a whole number from zero to `most`; `None` where it is none.
+    pub(super) fn whole_number(&self, most: u64) -> Option<u64> {
+        let value: f64 = self.value.parse().ok()?;
+        // NaN is in no range. A float that is at most `most` casts without loss of more than its own precision.
+        (0.0..=most as f64).contains(&value).then_some(value as u64)
     }
 
-    /// The value as a whole number.
-    pub(super) fn whole_number(&self) -> Result<u32, PageError> {
-        let value = self.gauge()?;
-        if value > f64::from(u32::MAX) { Err(self.bad()) } else { Ok(value as u32) }
-    }
-
-    fn bad(&self) -> PageError {
+    /// That the value can't be.
+    pub(super) fn bad(&self) -> PageError {
         PageError::BadNumber { family: self.family.to_owned(), text: self.value.chars().take(40).collect() }
     }
 }

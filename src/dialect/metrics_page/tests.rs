@@ -83,12 +83,87 @@ fn labels_may_hold_anything() {
 }
 
 #[test]
-fn numbers_that_can_not_be_are_errors_and_never_zeros() {
-    for bad in ["NaN", "+Inf", "-1", "x", ""] {
+fn a_value_that_is_no_number_makes_no_page() {
+    for bad in ["x", ""] {
         let text =
             format!("vllm:num_requests_running 1\nvllm:kv_cache_usage_perc 0.5\nvllm:num_requests_waiting {bad}\n");
         assert_eq!(vllm(&text).unwrap_err().kind(), "torn", "{bad}");
     }
+}
+
+#[test]
+fn a_number_that_can_not_be_is_unknown_and_the_rest_of_the_page_counts() {
+    for bad in ["NaN", "+Inf", "-1"] {
+        let text =
+            format!("vllm:num_requests_running 1\nvllm:kv_cache_usage_perc {bad}\nvllm:num_requests_waiting 50\n");
+        let report = vllm(&text).unwrap();
+        assert_eq!((report.waiting(), report.running(), report.kv_usage()), (Some(50), Some(1), None), "{bad}");
+    }
+    let text = "vllm:num_requests_running 1\nvllm:num_requests_waiting{engine=\"0\"} 3\nvllm:num_requests_waiting{engine=\"1\"} NaN\n";
+    assert_eq!(vllm(text).unwrap().waiting(), None, "a sum with an unknown part is unknown");
+    let text = "vllm:num_requests_running NaN\nvllm:kv_cache_usage_perc NaN\nvllm:num_requests_waiting NaN\n";
+    assert_eq!(vllm(text).unwrap_err().kind(), "torn", "a page that tells nothing is no reading");
+}
+
+#[test]
+fn a_page_without_one_of_its_gauges_counts_for_the_others() {
+    let lines = ["vllm:num_requests_waiting 50\n", "vllm:num_requests_running 4\n", "vllm:kv_cache_usage_perc 0.5\n"];
+    for missing in 0..3 {
+        let text: String = (0..3).filter(|&line| line != missing).map(|line| lines[line]).collect();
+        let report = vllm(&text).unwrap();
+        let told = [report.waiting().map(f64::from), report.running().map(f64::from), report.kv_usage()];
+        let expected = [Some(50.0), Some(4.0), Some(0.5)];
+        assert!((0..3).all(|i| told[i] == expected[i].filter(|_| i != missing)), "{told:?}");
+        let shown = serde_json::to_value(&report).unwrap();
+        assert!(shown[["waiting", "running", "kv_usage"][missing]].is_null(), "{shown}");
+    }
+}
+
+#[test]
+fn the_name_that_a_gauge_had_before_is_read_where_the_new_one_is_not() {
+    let text = "vllm:num_requests_waiting 1\nvllm:num_requests_running 2\nvllm:gpu_cache_usage_perc 0.75\n";
+    assert_eq!(vllm(text).unwrap().kv_usage(), Some(0.75));
+    assert_eq!(vllm(&format!("{text}vllm:kv_cache_usage_perc 0.25\n")).unwrap().kv_usage(), Some(0.25));
+}
+
+/// A page of SGLang with a queue of 3 for each of these label sets.
+fn sglang(labels: &[&str]) -> LoadReport {
+    let series = |labels: &&str| {
+        format!(
+            "sglang:num_queue_reqs{{model_name=\"m\",{labels}}} 3.0\nsglang:num_running_reqs{{model_name=\"m\",{labels}}} 2.0\n\
+             sglang:token_usage{{model_name=\"m\",{labels}}} 0.5\n"
+        )
+    };
+    read_page(labels.iter().map(series).collect::<String>().as_bytes(), &EngineSpec::sglang()).unwrap()
+}
+
+#[test]
+fn ranks_that_repeat_one_queue_count_once_and_ranks_that_split_it_are_summed() {
+    let of = |labels: &[String]| {
+        let report = sglang(&labels.iter().map(String::as_str).collect::<Vec<_>>());
+        (report.waiting, report.running, report.kv_usage)
+    };
+    let repeated: Vec<_> = (0..8).map(|rank| format!("tp_rank=\"{rank}\",pp_rank=\"0\"")).collect();
+    assert_eq!(of(&repeated), (3, 2, 0.5), "eight workers of one engine");
+    let pipeline: Vec<_> = (0..4).map(|rank| format!("tp_rank=\"{}\",pp_rank=\"{}\"", rank % 2, rank / 2)).collect();
+    assert_eq!(of(&pipeline), (3, 2, 0.5), "two stages of two workers each");
+    let split: Vec<_> = (0..8).map(|rank| format!("dp_rank=\"{rank}\",tp_rank=\"{rank}\"")).collect();
+    assert_eq!(of(&split), (24, 16, 0.5), "eight parts with a queue each");
+    let both: Vec<_> = (0..8).map(|rank| format!("tp_rank=\"{rank}\",dp_rank=\"{}\"", rank / 4)).collect();
+    assert_eq!(of(&both), (6, 4, 0.5), "two parts of four workers each");
+    let unknown: Vec<_> = (0..2).map(|rank| format!("shard=\"{rank}\"")).collect();
+    assert_eq!(of(&unknown), (6, 4, 0.5), "what a label of unknown meaning tells apart is apart");
+}
+
+#[test]
+fn a_page_tells_which_process_it_is_of() {
+    let signs = vllm(IDLE).unwrap().process;
+    assert_eq!(signs.started_ms, Some(1_795_343_778_900));
+    let work = |page: &str| vllm(page).unwrap().process.work.unwrap();
+    assert!(work(LORA) > work(IDLE));
+    assert_eq!(vllm(DP2).unwrap().process.started_ms, None, "several processes behind one page don't tell");
+    assert_eq!(page("process_start_time_seconds NaN").unwrap().process, Process::default());
+    assert_eq!(page("vllm:prompt_tokens_total NaN").unwrap().process, Process::default());
 }
 
 #[test]
@@ -100,19 +175,13 @@ fn a_page_of_something_else_is_foreign_and_says_what_was_missed() {
 }
 
 #[test]
-fn a_page_without_one_of_its_gauges_is_torn() {
-    let error = vllm("vllm:num_requests_waiting 1\nvllm:num_requests_running 1\n").unwrap_err();
-    assert_eq!(error, PageError::Torn("it has no vllm:kv_cache_usage_perc".to_owned()));
-}
-
-#[test]
-fn a_page_cut_anywhere_is_an_error_or_says_the_same_of_load() {
+fn a_page_cut_anywhere_is_an_error_or_tells_no_more_and_nothing_else() {
     let whole = vllm(LORA).unwrap();
     for cut in 0..LORA.len() {
         if let Ok(report) = vllm(&LORA[..cut]) {
-            let same =
-                (report.waiting, report.running, report.kv_usage) == (whole.waiting, whole.running, whole.kv_usage);
-            assert!(same, "cut at {cut}: {report:?}");
+            assert!(report.waiting().is_none_or(|waiting| waiting == whole.waiting), "cut at {cut}: {report:?}");
+            assert!(report.running().is_none_or(|running| running == whole.running), "cut at {cut}: {report:?}");
+            assert!(report.kv_usage().is_none_or(|usage| usage == whole.kv_usage), "cut at {cut}: {report:?}");
         }
     }
 }

@@ -21,7 +21,7 @@ fn affinity(adapters: &Adapters, model: &str) -> f64 {
     let has = |names: &[String]| names.iter().any(|name| name == model);
     if has(&adapters.running) {
         ACTIVE
-    } else if adapters.running.len() + adapters.waiting.len() < adapters.max as usize {
+    } else if adapters.in_use() < adapters.max as usize {
         ROOM
     } else if has(&adapters.waiting) {
         WAITING
@@ -58,6 +58,20 @@ mod tests {
     fn adapters(max: u32, running: &[&str], waiting: &[&str]) -> Adapters {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Adapters { max, running: names(running), waiting: names(waiting) }
+    }
+
+    /// vLLM lists each adapter of running requests as waiting too.
+    #[test]
+    fn an_adapter_that_is_running_and_waiting_takes_one_place() {
+        let said = [adapters(2, &["x"], &["x"]), adapters(2, &["x"], &["x", "y"]), adapters(2, &[], &["x", "x"])];
+        let endpoints = endpoints(3);
+        let mut rows = rows(&endpoints);
+        for (row, adapters) in rows.iter_mut().zip(&said) {
+            row.adapters = Some(adapters);
+        }
+        let mut request = request(1, 0);
+        request.target_model = "sql".to_owned();
+        assert_eq!(scores(&LoraAffinityScorer, &request, &rows), [0.8, 0.0, 0.8]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Must not know what is in a run.
 
 use crate::id::Slot;
+use crate::prefix::PlacedAt;
 
 /// No hold, or no run.
 pub(super) const NONE: u32 = u32::MAX;
@@ -21,6 +22,8 @@ pub(super) struct Hold {
     pub(super) next_on_run: u32,
     newer: u32,
     older: u32,
+    /// When the slot was last sent a prompt that covers this. Never later than that of the hold before it.
+    pub(super) placed: PlacedAt,
     pub(super) slot: Slot,
 }
 
@@ -73,6 +76,13 @@ impl Holds {
         self.shelves.get(slot.index()).map(|shelf| shelf.oldest).filter(|&hold| hold != NONE)
     }
 
+    /// The slot's holds that were placed at `at` or before, those first that others build upon least.
+    pub(super) fn placed_until(&self, slot: Slot, at: PlacedAt) -> Vec<u32> {
+        let mut old: Vec<u32> = self.by_age(slot).filter(|&hold| self.get(hold).placed <= at).collect();
+        old.reverse();
+        old
+    }
+
     /// The slot's holds, the newest first.
     pub(super) fn by_age(&self, slot: Slot) -> impl Iterator<Item = u32> + '_ {
         let newest = self.shelves.get(slot.index()).map(|shelf| shelf.newest).filter(|&hold| hold != NONE);
@@ -88,16 +98,19 @@ impl Holds {
     }
 
     /// A new hold, the newest of its slot, with no parent and no neighbour on its run.
-    pub(super) fn add(&mut self, slot: Slot, run: u32, len: u32, blocks: u64) -> u32 {
-        let hold = Hold { run, len, parent: NONE, children: 0, next_on_run: NONE, newer: NONE, older: NONE, slot };
+    pub(super) fn add(&mut self, slot: Slot, run: u32, len: u32, blocks: u64, placed: PlacedAt) -> u32 {
+        let (parent, next_on_run, newer, older) = (NONE, NONE, NONE, NONE);
+        let hold = Hold { run, len, parent, children: 0, next_on_run, newer, older, placed, slot };
         let number = self.put(hold);
         self.shelf(slot).blocks += blocks;
         self.push_newest(number);
         number
     }
 
-    /// Makes `hold` the newest of its slot.
-    pub(super) fn touch(&mut self, hold: u32) {
+    /// Makes `hold` the newest of its slot, which was sent it at `placed`.
+    pub(super) fn touch(&mut self, hold: u32, placed: PlacedAt) {
+        let entry = self.get_mut(hold);
+        entry.placed = entry.placed.max(placed);
         self.take_out(hold);
         self.push_newest(hold);
     }
@@ -158,7 +171,7 @@ impl Holds {
             }
             None => {
                 self.holds.push(hold);
-                // Each hold takes 36 bytes: memory ends long before the numbers do.
+                // Each hold takes 40 bytes: memory ends long before the numbers do.
                 (self.holds.len() - 1) as u32
             }
         }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::time::Timestamp;
+use std::time::Duration;
 
 /// A chain that is named by its path: `chain("aab")` shares two blocks with `chain("aac")`.
 fn chain(path: &str) -> Vec<BlockHash> {
@@ -238,7 +240,7 @@ proptest! {
             old.insert(Slot(*slot), &chain(path));
         }
         for slot in (0..3).map(Slot) {
-            old.chains(slot, usize::MAX).iter().for_each(|chain| new.insert(slot, chain));
+            old.chains(slot, usize::MAX).iter().for_each(|(chain, placed)| new.insert_at(slot, chain, *placed));
             prop_assert_eq!(old.held(slot), new.held(slot));
         }
         new.check();
@@ -261,5 +263,34 @@ proptest! {
             }
             index.check();
         }
+    }
+}
+
+proptest! {
+    /// Placements and losses of a cache in any order and any number: what was placed after the last loss is what is held.
+    #[test]
+    fn what_is_forgotten_is_what_was_placed_until_then(
+        told in proptest::collection::vec((0u64..20, proptest::option::of("[ab]{1,12}")), 1..40),
+    ) {
+        let (mut believed, slot, mut lost) = (index(1, 1_000), Slot(0), None);
+        for (at, path) in &told {
+            let at = PlacedAt::new(Timestamp::from_millis(*at), Duration::ZERO);
+            match path {
+                Some(path) if lost.is_none_or(|lost| at > lost) => believed.insert_at(slot, &chain(path), at),
+                Some(_) => {}
+                None => {
+                    lost = lost.max(Some(at));
+                    believed.forget_until(slot, at);
+                }
+            }
+        }
+        let last = told.iter().filter(|(_, path)| path.is_none()).map(|(at, _)| *at).max();
+        let left = told.iter().filter_map(|(at, path)| path.as_ref().filter(|_| last.is_none_or(|last| *at > last)));
+        let mut expected = index(1, 1_000);
+        left.for_each(|path| expected.insert(slot, &chain(path)));
+        believed.check();
+        prop_assert_eq!((believed.fingerprint(slot), believed.held(slot)), (expected.fingerprint(slot), expected.held(slot)));
+        believed.forget_until(slot, PlacedAt::new(Timestamp::from_millis(20), Duration::ZERO));
+        prop_assert_eq!((believed.fingerprint(slot), believed.held(slot)), (0, 0));
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Life {
     broken: bool,
     answered: bool,
     failed: bool,
+    rejected: bool,
     refusal: Option<Refusal>,
     finished: RequestFinished,
 }
@@ -68,8 +69,8 @@ impl Life {
             usage: None,
             promised_share: 0.0,
         };
-        let (begun, said, broken, answered, failed) = (false, false, false, false, false);
-        Self { opened, spare_id, begun, said, broken, answered, failed, refusal: None, finished }
+        let (begun, said, broken, answered, failed, rejected) = (false, false, false, false, false, false);
+        Self { opened, spare_id, begun, said, broken, answered, failed, rejected, refusal: None, finished }
     }
 
     /// The request's headers came at `now`; whether it had to be named here.
@@ -117,7 +118,22 @@ impl Life {
     pub(super) fn answered(&mut self, status: Option<u16>, streaming: bool) {
         self.finished.status = status;
         self.finished.streaming = streaming;
-        self.failed |= status.is_some_and(|status| status >= 400);
+        match status {
+            // What was asked for is not there: the engine is well.
+            Some(400..=499 | 501 | 505) => self.rejected = true,
+            Some(500..) => self.failed = true,
+            _ => {}
+        }
+    }
+
+    /// The proxy did not let the request through to the engine, whatever the status says.
+    pub(super) fn held_back(&mut self) {
+        (self.failed, self.rejected) = (false, true);
+    }
+
+    /// Whether the request was served, as far as was seen: neither failed nor rejected.
+    pub(super) fn is_served(&self) -> bool {
+        !self.failed && !self.rejected
     }
 
     pub(super) fn answer_bytes(&mut self, bytes: usize) {
@@ -130,11 +146,6 @@ impl Life {
 
     pub(super) fn failed(&mut self) {
         self.failed = true;
-    }
-
-    /// Whether the engine said so.
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed
     }
 
     pub(super) fn broken(&mut self) {
@@ -172,6 +183,7 @@ impl Life {
             Some(_) if self.broken => Outcome::Abandoned,
             Some(_) if left => Outcome::Inferred,
             Some(_) if self.failed => Outcome::EngineError,
+            Some(_) if self.rejected => Outcome::Rejected,
             Some(_) if whole => Outcome::Completed,
             Some(_) => Outcome::Abandoned,
         };

@@ -15,6 +15,9 @@ use crate::ext_proc::model_echo::{Framing, ModelEcho};
 use crate::ext_proc::reading::AnswerReader;
 use crate::ext_proc::{metadata as words, reply, session};
 
+/// Envoy's mark on answers by itself that it gives because it sheds load or a circuit breaker is open.
+const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
+
 /// What an exchange knows of its answer.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
@@ -69,6 +72,9 @@ impl Exchange {
         if self.answer.local {
             out.push_back(reply::response_headers_as_they_are());
             return self.after(ended);
+        }
+        if head.get(ENVOY_OVERLOADED).is_some() {
+            self.life.held_back();
         }
         self.answer.reader = AnswerReader::of(content_type, encoded);
         self.answer.echo = self.life.rewritten().filter(|_| !encoded).map(|(model, target)| {
@@ -145,12 +151,10 @@ impl Exchange {
         if seen.error {
             self.life.failed();
         }
-        if seen.first_token {
+        // The body of an error is no token: nothing was computed, and no session is served there.
+        if seen.first_token && self.life.is_served() {
             self.life.first_token(now);
-            // The first byte of an error is no token: nothing was computed, and no session is served there.
-            if !self.life.has_failed() {
-                self.news.push_back(News::FirstToken);
-            }
+            self.news.push_back(News::FirstToken);
         }
     }
 

@@ -152,7 +152,7 @@ async fn facts_that_do_not_fit_one_batch_come_in_several() {
     let name = |n: usize| format!("{n:0>200}");
     let names: Vec<String> = (0..codec::ADAPTERS_MAX).map(name).collect();
     let adapters = Some(Adapters { max: 64, running: names.clone(), waiting: names });
-    let report = LoadReport { waiting: 1, running: 1, kv_usage: 0.5, adapters, cache: None, awake: true };
+    let report = LoadReport { waiting: 1, running: 1, kv_usage: 0.5, adapters, awake: true, ..LoadReport::default() };
     told.voice.say((0..200).map(|n| {
         let report = report.clone();
         (Record::Load(LoadWord { endpoint: EndpointKey(n), report }), Timestamp::ZERO)

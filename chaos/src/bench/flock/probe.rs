@@ -95,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use murmuration::config::{self, Catalog};
-    use murmuration::fleet::{Endpoint, EndpointChange};
+    use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
     use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
     use murmuration::request::Asked;
     use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
@@ -113,6 +113,7 @@ mod tests {
             index_bytes_max: 256 << 20,
             lease: Duration::from_secs(3600),
             sharing: true,
+            trust_ages: TrustAges::default(),
         };
         let mut mind = Scheduler::new(blueprint.profiles, settings);
         let endpoint = Endpoint { id: EndpointId::new("bench", "e"), address: at, labels: Default::default() };

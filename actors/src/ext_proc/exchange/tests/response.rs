@@ -142,6 +142,40 @@ fn an_error_status_and_an_error_event_are_the_engines_fault() {
 }
 
 #[test]
+fn who_is_told_that_the_request_can_not_be_served_is_rejected_and_the_engine_is_well() {
+    for (status, outcome) in [
+        ("400", Outcome::Rejected),
+        ("404", Outcome::Rejected),
+        ("429", Outcome::Rejected),
+        ("501", Outcome::Rejected),
+        ("500", Outcome::EngineError),
+        ("502", Outcome::EngineError),
+        ("503", Outcome::EngineError),
+        ("504", Outcome::EngineError),
+        ("200", Outcome::Completed),
+        ("302", Outcome::Completed),
+    ] {
+        let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
+        talk.answer_head(&[(":status", status)], true);
+        assert_eq!(talk.finished().outcome, outcome, "{status}");
+    }
+    let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
+    talk.answer_head(&[(":status", "503"), ("x-envoy-overloaded", "true")], true);
+    assert_eq!(talk.finished().outcome, Outcome::Rejected, "a circuit breaker of the proxy is not the engine");
+}
+
+#[test]
+fn the_body_of_an_error_is_no_token() {
+    for status in ["400", "500"] {
+        let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
+        talk.answer_head(&[(":status", status), ("content-type", "application/json")], false);
+        talk.answer(b"{\"error\": {\"message\": \"no\"}}", true);
+        assert_eq!(talk.exchange.news(), None, "nothing tells the books that the prompt was computed");
+        assert_eq!(talk.finished().first_token_after, None);
+    }
+}
+
+#[test]
 fn a_stream_cut_in_the_answer_is_abandoned() {
     let (mut talk, _) = Talk::sent_on(settings(), &[], CHAT);
     talk.answer_head(&[(":status", "200")], false);

@@ -1,0 +1,182 @@
+//! What is held of one endpoint: what discovery and the engine said, what was dispatched to it, and how it answered.
+//!
+//! Must not know other endpoints, nor where a fact came from.
+
+use std::time::Duration;
+
+use crate::fleet::load::Process;
+use crate::fleet::{Endpoint, FailureCounts, Failures, InFlight, LoadReport, Missing, Trust, TrustAges, Unseen};
+use crate::time::Timestamp;
+
+/// Scrapes in a row that must fail to connect before an endpoint is passed over. One refused connection may be a full
+/// backlog; two, one interval apart, are a dead listener.
+pub(super) const UNREACHABLE_AFTER: u32 = 2;
+
+/// What is held of one endpoint.
+#[derive(Debug)]
+pub struct Entry {
+    /// What discovery said.
+    pub endpoint: Endpoint,
+    /// Open work dispatched from here.
+    pub in_flight: InFlight,
+    /// Open work dispatched by all peers.
+    pub foreign: InFlight,
+    pub(super) belief: Option<Belief>,
+    /// When this replica dispatched what the report can't know yet, oldest first.
+    pub(super) unseen: Unseen,
+    /// Requests dispatched by peers that the report can't know yet.
+    pub(super) foreign_unseen: usize,
+    pub(super) failed_connects: u32,
+    /// Of those, how many this replica tried itself.
+    pub(super) own_failed_connects: u32,
+    /// The newest process of the engine that is known.
+    pub(super) process: Process,
+    /// What of the engine's answers was seen here.
+    pub(super) failures: Failures,
+    /// What of them peers saw; those who saw no failure are not among them.
+    pub(super) foreign_failures: Vec<Failures>,
+    pub(super) failing_told: bool,
+    pub(super) missing_told: Missing,
+    ages: TrustAges,
+    pub(super) trust_told: Trust,
+    pub(super) born: u64,
+}
+
+/// Why what was placed on an engine before is no longer in its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheLoss {
+    /// Its process is another one.
+    Restarted,
+    /// It fell asleep.
+    Asleep,
+    /// Nobody listened there, and now it answers.
+    Back,
+    /// A peer says so.
+    Told,
+}
+
+#[derive(Debug)]
+pub(super) struct Belief {
+    pub(super) report: LoadReport,
+    pub(super) measured: Timestamp,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(super) fn new(endpoint: Endpoint, ages: TrustAges, born: u64) -> Self {
+        Self {
+            endpoint,
+            in_flight: InFlight::default(),
+            foreign: InFlight::default(),
+            belief: None,
+            unseen: Unseen::default(),
+            foreign_unseen: 0,
+            failed_connects: 0,
+            own_failed_connects: 0,
+            process: Process::default(),
+            failures: Failures::default(),
+            foreign_failures: Vec::new(),
+            failing_told: false,
+            missing_told: Missing::default(),
+            ages,
+            trust_told: Trust::Fallback,
+            born,
+        }
+    }
+
+    /// The last report, however old.
+    pub fn report(&self) -> Option<&LoadReport> {
+        self.belief.as_ref().map(|belief| &belief.report)
+    }
+
+    /// When the last report was made.
+    pub fn measured(&self) -> Option<Timestamp> {
+        self.belief.as_ref().map(|belief| belief.measured)
+    }
+
+    /// The last report's age.
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        self.belief.as_ref().map(|belief| now.since(belief.measured))
+    }
+
+    /// The trust that the report's age earns.
+    pub fn trust(&self, now: Timestamp) -> Trust {
+        self.ages.trust(self.age(now))
+    }
+
+    /// What the report is worth at its age, `0..=1`.
+    pub fn worth(&self, now: Timestamp) -> f64 {
+        self.ages.worth(self.age(now))
+    }
+
+    /// Whether its listener can be thought to answer.
+    pub fn is_reachable(&self) -> bool {
+        self.failed_connects < UNREACHABLE_AFTER
+    }
+
+    /// What of the engine's last answers was seen, by anybody who saw a failure among them.
+    pub fn failure_counts(&self, now: Timestamp) -> FailureCounts {
+        // What is told to nobody counts nowhere, or replicas would judge otherwise: an origin tells while it knows of failures.
+        let all = std::iter::once(&self.failures).chain(&self.foreign_failures).map(|failures| failures.at(now));
+        all.filter(|counts| counts.failures > 0).fold(FailureCounts::default(), FailureCounts::and)
+    }
+
+    /// When anybody last saw an answer of an engine that fails; [`Timestamp::ZERO`] where nobody did.
+    pub fn failures_seen(&self) -> Timestamp {
+        let foreign = self.foreign_failures.iter().map(Failures::seen).max().unwrap_or_default();
+        foreign.max(self.failures.seen())
+    }
+
+    /// What this replica itself saw of the engine's answers.
+    pub fn own_failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    /// When the engine's newest known process started, by its own clock.
+    pub fn started_ms(&self) -> Option<u64> {
+        self.process.started_ms
+    }
+
+    pub(super) fn cache_loss(&self, report: &LoadReport) -> Option<CacheLoss> {
+        let same_process = self.process.started_ms.is_some() && self.process.started_ms == report.process.started_ms;
+        if self.process.is_before(report.process) {
+            Some(CacheLoss::Restarted)
+        } else if self.own_failed_connects >= UNREACHABLE_AFTER || !self.is_reachable() && !same_process {
+            // Where only a peer could not connect, the peer's way may have been closed: the same process is proof of it.
+            Some(CacheLoss::Back)
+        } else {
+            // A sleeping engine keeps no KV cache, at any level of sleep.
+            (self.is_awake() && !report.awake).then_some(CacheLoss::Asleep)
+        }
+    }
+
+    /// Whether the engine would take a request up: a sleeping one lets it hang.
+    pub fn is_awake(&self) -> bool {
+        self.report().is_none_or(|report| report.awake)
+    }
+
+    /// Requests dispatched, by anybody, that the last report can't know.
+    pub fn unseen(&self) -> usize {
+        self.unseen.len() + self.foreign_unseen
+    }
+
+    /// Open work dispatched by anybody.
+    pub fn open_work(&self) -> InFlight {
+        self.in_flight.and(self.foreign)
+    }
+}
+
+// === impl CacheLoss ===
+
+impl CacheLoss {
+    /// The stable word for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Asleep => "asleep",
+            Self::Back => "back",
+            Self::Told => "told",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What minds promise of engines that lose their cache.
+
+use super::*;
+use crate::fleet::{Missing, Process};
+use crate::share::{CacheCleared, Fact, Placement, Record};
+
+fn page_of(n: u16, process: Process, awake: bool) -> Input {
+    let report = LoadReport { awake, process, ..LoadReport::default() };
+    Input::Observed(id(n), Observation { report, age: Duration::ZERO })
+}
+
+fn started(n: u16, started_ms: u64) -> Input {
+    page_of(n, Process { started_ms: Some(started_ms), work: None }, true)
+}
+
+fn worked(n: u16, work: u64) -> Input {
+    page_of(n, Process { started_ms: None, work: Some(work) }, true)
+}
+
+/// Two replicas that believe of a prompt that engine 0 holds it; the first keeps the engine and has seen `first` of it.
+fn warm(first: Input) -> [Replica; 2] {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    a.handle(first, 10);
+    assert_eq!(picked(&a.handle(ask(1, 7, 40), 20)), id(0));
+    tell(&mut a, &mut b, 21);
+    assert_eq!([blocks(&a), blocks(&b)], [40, 40]);
+    [a, b]
+}
+
+fn blocks(replica: &Replica) -> u64 {
+    replica.endpoint(0, 0).index_blocks
+}
+
+/// What both believe once the first was told `inputs`, a millisecond apart from the 50th on.
+fn after([a, b]: &mut [Replica; 2], inputs: Vec<Input>) -> [u64; 2] {
+    for (at, input) in (50..).zip(inputs) {
+        a.handle(input, at);
+        tell(a, b, at);
+    }
+    [blocks(a), blocks(b)]
+}
+
+#[test]
+fn an_engine_that_restarted_in_place_holds_nothing_on_any_replica() {
+    assert_eq!(after(&mut warm(started(0, 1_000)), vec![started(0, 1_000)]), [40, 40]);
+    assert_eq!(after(&mut warm(started(0, 1_000)), vec![started(0, 2_000)]), [0, 0]);
+    assert_eq!(after(&mut warm(worked(0, 500)), vec![worked(0, 500), worked(0, 900)]), [40, 40]);
+    assert_eq!(after(&mut warm(worked(0, 500)), vec![worked(0, 499)]), [0, 0], "a counter went back");
+    assert_eq!(
+        after(&mut warm(started(0, 1_000)), vec![started(0, 999), started(0, 1_000)]),
+        [40, 40],
+        "two behind one page"
+    );
+    let both = |started_ms, work| page_of(0, Process { started_ms: Some(started_ms), work: Some(work) }, true);
+    assert_eq!(
+        after(&mut warm(both(1_000, 500)), vec![both(1_000, 20)]),
+        [40, 40],
+        "the start decides where it is told"
+    );
+}
+
+#[test]
+fn an_engine_that_was_unreachable_and_is_back_holds_nothing() {
+    let gone = || Input::Unreachable(id(0));
+    assert_eq!(after(&mut warm(report(0, 0)), vec![gone(), report(0, 0)]), [40, 40], "one refused connection is none");
+    assert_eq!(after(&mut warm(report(0, 0)), vec![gone(), gone(), report(0, 0)]), [0, 0]);
+    assert_eq!(after(&mut warm(started(0, 1_000)), vec![gone(), gone(), started(0, 1_000)]), [0, 0]);
+}
+
+#[test]
+fn a_peer_whose_own_way_was_closed_costs_an_engine_nothing_that_is_the_same_process() {
+    let [mut a, mut b] = warm(started(0, 1_000));
+    (50..52).for_each(|at| drop(b.handle(Input::Unreachable(id(0)), at)));
+    tell(&mut b, &mut a, 52);
+    assert!(!a.endpoint(0, 52).reachable);
+    a.handle(started(0, 1_000), 60);
+    tell(&mut a, &mut b, 61);
+    assert_eq!([blocks(&a), blocks(&b)], [40, 40]);
+}
+
+#[test]
+fn an_engine_that_slept_holds_nothing() {
+    let asleep = || page_of(0, Process::default(), false);
+    assert_eq!(after(&mut warm(report(0, 0)), vec![asleep()]), [0, 0]);
+    assert_eq!(after(&mut warm(report(0, 0)), vec![asleep(), report(0, 0)]), [0, 0]);
+}
+
+#[test]
+fn what_is_placed_after_the_loss_stays_whatever_is_heard_again() {
+    let [mut a, mut b] = warm(started(0, 1_000));
+    a.handle(started(0, 2_000), 50);
+    tell(&mut a, &mut b, 51);
+    b.handle(ask(2, 8, 32), 60);
+    tell(&mut b, &mut a, 61);
+    assert_eq!([blocks(&a), blocks(&b)], [32, 32]);
+    let whole = a.voice.since(0, usize::MAX, Timestamp::from_millis(70)).unwrap();
+    b.handle(Input::Heard(Box::new(whole.clone())), 70);
+    // Late, by a page of gossip, after the peer was lost and met again: its ages are not true.
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 71);
+    b.handle(Input::Heard(Box::new(Batch { after: Batch::FRAGMENT, ..whole })), 72);
+    assert_eq!(blocks(&b), 32, "what is known of the process already clears nothing again");
+}
+
+#[test]
+fn a_loss_that_the_dead_keeper_did_not_see_is_noticed_by_whoever_knows_the_earlier_process() {
+    let [a, mut b] = warm(started(0, 1_000));
+    drop(a);
+    // It was told of the process by its keeper, and now it keeps the engine itself.
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 40);
+    b.handle(started(0, 2_000), 50);
+    assert_eq!(blocks(&b), 0);
+
+    // A newcomer keeps it and knows no earlier process; a peer that does learns of the new one from it, and tells others.
+    let [mut a, mut b] = warm(started(0, 1_000));
+    let mut newcomer = Replica::new("c", 1);
+    newcomer.handle(started(0, 2_000), 50);
+    tell(&mut newcomer, &mut b, 51);
+    assert_eq!(blocks(&b), 0);
+    tell(&mut b, &mut a, 52);
+    assert_eq!(blocks(&a), 0);
+}
+
+#[test]
+fn a_newcomer_is_told_what_was_lost_and_when() {
+    let [mut a, mut b] = warm(started(0, 1_000));
+    b.handle(ask(2, 8, 20), 25);
+    tell(&mut b, &mut a, 26);
+    a.handle(started(0, 2_000), 50);
+    tell(&mut a, &mut b, 51);
+    b.handle(ask(3, 9, 10), 60);
+    tell(&mut b, &mut a, 61);
+    assert_eq!(blocks(&b), 10);
+
+    // The keeper is gone; the other's log still has what it placed before the loss. The newcomer started after all of it.
+    let mut newcomer = Replica::new("c", 1);
+    let history = b.voice.history(b.mind.history(100, Timestamp::from_millis(9_000)));
+    let log = b.voice.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
+    newcomer.handle(Input::Heard(Box::new(history)), 5);
+    newcomer.handle(Input::Heard(Box::new(log)), 6);
+    assert_eq!(newcomer.endpoint(0, 7).index_blocks, 10);
+    assert_eq!(newcomer.mind.digest().prefixes, b.mind.digest().prefixes);
+}
+
+#[test]
+fn gauges_that_a_page_lacks_are_unknown_on_every_replica_and_told_once() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let missing = Missing { kv_usage: true, ..Missing::default() };
+    let page = |waiting| {
+        let report = LoadReport { waiting, missing, awake: true, ..LoadReport::default() };
+        Input::Observed(id(0), Observation { report, age: Duration::ZERO })
+    };
+    let told = |out: &Outbox| out.events.iter().filter(|event| matches!(event, Event::GaugesMissing { .. })).count();
+    assert_eq!([told(&a.handle(page(50), 10)), told(&a.handle(page(51), 20))], [1, 0]);
+    tell(&mut a, &mut b, 21);
+    let heard = b.endpoint(0, 21).report.unwrap();
+    assert_eq!((heard.waiting(), heard.kv_usage()), (Some(51), None));
+    assert_eq!(a.mind.digest().reports, b.mind.digest().reports);
+    assert_eq!(told(&a.handle(report(0, 1), 30)), 1, "it tells all again");
+}
+
+proptest! {
+    /// Placements and losses, told by two replicas, heard by two others in any order and any number of times.
+    #[test]
+    fn in_whatever_order_losses_and_placements_are_heard_the_same_is_believed(
+        told in proptest::collection::vec((0usize..2, 1u64..40, proptest::option::of(0u64..4)), 1..24),
+        order in proptest::collection::vec(0usize..24, 0..48),
+    ) {
+        let mut voices = ["a", "b"].map(|name| Speaker::new(ReplicaId(name.into()), Incarnation(1)));
+        let (mut facts, mut at) = (Vec::new(), 0);
+        for (who, later, what) in &told {
+            at += later;
+            let endpoint = id(0).key();
+            let anchors = |prompt: u64| (0..5).map(|n| BlockHash(prompt * 10 + n)).collect();
+            let record = match what {
+                Some(prompt) => Record::Placement(Placement { endpoint, anchors: anchors(*prompt) }),
+                None => Record::CacheCleared(CacheCleared { endpoint, started_ms: 0, lost: true }),
+            };
+            voices[*who].say(record, Timestamp::from_millis(at));
+            facts.push((*who, voices[*who].head()));
+        }
+        let mut hearers = [Replica::new("c", 1), Replica::new("d", 1)];
+        let mut hear = |hearer: usize, (who, seq): (usize, u64), at: u64| {
+            let batch = voices[who].since(seq - 1, 1, Timestamp::from_millis(at)).unwrap();
+            assert_eq!(batch.facts.iter().map(|fact: &Fact| fact.seq).collect::<Vec<_>>(), [seq]);
+            hearers[hearer].handle(Input::Heard(Box::new(batch)), at);
+        };
+        let inorder = facts.iter().copied();
+        let shuffled = order.iter().map(|&n| facts[n % facts.len()]).chain(facts.iter().rev().copied());
+        inorder.enumerate().for_each(|(n, fact)| hear(0, fact, 2_000 + n as u64));
+        shuffled.enumerate().for_each(|(n, fact)| hear(1, fact, 3_000 + 7 * n as u64));
+        let [one, other] = &hearers;
+        prop_assert_eq!(one.mind.digest().prefixes, other.mind.digest().prefixes);
+        let lost = told.iter().rposition(|(_, _, what)| what.is_none());
+        let left = told.iter().skip(lost.map_or(0, |lost| lost + 1)).any(|(_, _, what)| what.is_some());
+        prop_assert_eq!(blocks(one) > 0, left);
+    }
+}

@@ -1,0 +1,55 @@
+//! What is seen of engines' answers: counted here, told to peers, and believed of all who tell.
+//!
+//! Must not know HTTP: an outcome says whether an answer was a failure of its engine.
+
+use std::time::Duration;
+
+use crate::fleet::{Failures, Tenancy};
+use crate::id::{EndpointKey, ReplicaId};
+use crate::request::Outcome;
+use crate::schedule::View;
+use crate::schedule::decision::{FailingExplanation, REMOVED_MAX};
+use crate::scheduler::{Outbox, Scheduler};
+use crate::share::{Failing, Record};
+use crate::time::Timestamp;
+
+// === impl Scheduler: failures ===
+
+impl Scheduler {
+    /// A request on the endpoint of `tenancy` ended. Who went away, or was refused for what it asked, says nothing of the
+    /// engine.
+    pub(super) fn answered(&mut self, tenancy: Tenancy, outcome: Outcome, now: Timestamp, out: &mut Outbox) {
+        let failed = match outcome {
+            Outcome::EngineError => true,
+            Outcome::Completed => false,
+            Outcome::Abandoned | Outcome::Rejected | Outcome::LeaseExpired | Outcome::Inferred => return,
+        };
+        self.fleet.answered(tenancy, failed, now);
+        let Some(entry) = self.fleet.tenant_of(tenancy).filter(|_| self.settings.sharing) else { return };
+        let seen = entry.own_failures();
+        if seen.at(now).failures > 0 {
+            let failing = Failing { endpoint: entry.endpoint.id.key(), counts: seen.counts() };
+            out.say.push((Record::Failing(failing), seen.seen()));
+        }
+    }
+
+    /// A peer saw this of an endpoint's answers, so long ago.
+    pub(super) fn heard_failing(&mut self, origin: &ReplicaId, failing: Failing, age: Duration, now: Timestamp) {
+        let failures = Failures::new(failing.counts, now - age);
+        self.peers.set_failures(origin, failing.endpoint, failures, now);
+        self.refold_failures(failing.endpoint);
+    }
+
+    /// Gathers anew what peers saw of an endpoint's answers.
+    pub(super) fn refold_failures(&mut self, endpoint: EndpointKey) {
+        if let Some(slot) = self.fleet.named(endpoint) {
+            self.fleet.set_foreign_failures(slot, self.peers.failures(endpoint));
+        }
+    }
+}
+
+/// The endpoints that others go before, for people.
+pub(super) fn explained(view: &View<'_>) -> Vec<FailingExplanation> {
+    let failing = view.rows.iter().filter_map(|row| Some((row.endpoint.id.clone(), row.failing?)));
+    failing.take(REMOVED_MAX).map(|(endpoint, failures)| FailingExplanation { endpoint, failures }).collect()
+}
