@@ -38,10 +38,25 @@ pub fn count(blocks: u32) -> u32 {
     DENSE + octave * AN_OCTAVE + (blocks - base) / (base / AN_OCTAVE)
 }
 
-/// The anchors of `chain`, each cut to [`BITS`] bits.
+/// The anchors of `chain`, each cut to [`BITS`] bits. No anchor occurs twice: where a cut hash happens to repeat, the anchors
+/// end before it.
 pub fn of(chain: &[BlockHash]) -> Vec<BlockHash> {
     let most = count(u32::try_from(chain.len()).unwrap_or(u32::MAX));
-    (1..=most).filter_map(|n| chain.get(blocks(n) as usize - 1)).map(|&hash| cut(hash)).collect()
+    let anchors = (1..=most).filter_map(|n| chain.get(blocks(n) as usize - 1)).map(|&hash| cut(hash));
+    let mut anchors: Vec<BlockHash> = anchors.collect();
+    anchors.truncate(distinct(&anchors));
+    anchors
+}
+
+/// How many of `anchors` come before the first one that repeats. Anchors stand for growing beginnings of one prompt, so an
+/// honest list has no repetition.
+pub fn distinct(anchors: &[BlockHash]) -> usize {
+    let mut sorted = anchors.to_vec();
+    sorted.sort_unstable();
+    if sorted.windows(2).all(|pair| pair[0] != pair[1]) {
+        return anchors.len();
+    }
+    (1..anchors.len()).find(|&at| anchors[..at].contains(&anchors[at])).unwrap_or(anchors.len())
 }
 
 fn cut(hash: BlockHash) -> BlockHash {
@@ -67,6 +82,12 @@ mod tests {
         }
         assert_eq!((count(0), blocks(0), blocks(10_000)), (0, 0, u32::MAX));
         assert_eq!(blocks(count(6250)), 6144);
+    }
+
+    #[test]
+    fn an_anchor_that_repeats_ends_them() {
+        let chain = [1u64, 2, 3, 2, 4].map(|hash| BlockHash(hash << (u64::BITS - BITS)));
+        assert_eq!(of(&chain), [1, 2, 3].map(BlockHash), "peers refuse anchors that repeat");
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl PrefixIndex {
     /// without a gap. `matches` arrives all zero. One walk serves all slots.
     pub fn walk(&self, chain: &[BlockHash], matches: &mut [u32]) {
         let mut start = 0;
-        while let Some(run) = chain.get(start).and_then(|&first| self.runs.find(first)) {
+        while let Some(run) = chain.get(start).and_then(|&first| self.found_at(first, start)) {
             let blocks = self.runs.blocks(run);
             let shared = shared(blocks, &chain[start..]);
             let mut hold = self.runs.first_hold(run);
@@ -155,9 +155,11 @@ impl PrefixIndex {
 
     fn chain(&self, tip: u32) -> Vec<BlockHash> {
         let mut runs = Vec::new();
-        let mut at = tip;
-        while at != NONE {
+        let (mut at, mut below) = (tip, u32::MAX);
+        // A parent begins before its child, so this ends.
+        while at != NONE && self.runs.start(self.holds.get(at).run) < below {
             let hold = self.holds.get(at);
+            below = self.runs.start(hold.run);
             runs.push(&self.runs.blocks(hold.run)[..hold.len as usize]);
             at = hold.parent;
         }
@@ -199,8 +201,11 @@ impl PrefixIndex {
         let mut start = 0;
         while start < chain.len() {
             let rest = &chain[start..];
-            let Some(run) = self.runs.find(rest[0]) else {
-                if make && let Some(run) = self.runs.add(rest, start as u32) {
+            let Some(run) = self.found_at(rest[0], start) else {
+                if make
+                    && self.runs.find(rest[0]).is_none()
+                    && let Some(run) = self.runs.add(rest, start as u32)
+                {
                     self.path.push(Step { run, start, shared: rest.len() });
                 }
                 return;
@@ -216,6 +221,12 @@ impl PrefixIndex {
             }
             start += shared;
         }
+    }
+
+    /// The run that begins with `first` after `start` anchors. An anchor stands for everything before it, so it has one place
+    /// in all chains; one that is found in another place is a collision or a lie, and ends the path.
+    fn found_at(&self, first: BlockHash, start: usize) -> Option<u32> {
+        self.runs.find(first).filter(|&run| self.runs.start(run) as usize == start)
     }
 
     /// Splits `run` so that its first `at` blocks keep its name; `false` when there is no room for another run.

@@ -275,13 +275,13 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         }
         PLACEMENT => {
             let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a placement"))?;
-            let anchors = anchors_in(rest).ok_or_else(|| torn("a placement"))?;
+            let anchors = anchors_in(rest, "a placement")?;
             Record::Placement(Placement { endpoint: key(*endpoint), anchors })
         }
         UNPLACED => {
             let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a withdrawn placement"))?;
             let (kept, rest) = rest.split_first_chunk::<2>().ok_or_else(|| torn("a withdrawn placement"))?;
-            let anchors = anchors_in(rest).ok_or_else(|| torn("a withdrawn placement"))?;
+            let anchors = anchors_in(rest, "a withdrawn placement")?;
             Record::Unplaced(Unplaced { endpoint: key(*endpoint), anchors, kept: u16::from_le_bytes(*kept) })
         }
         LOAD => {
@@ -326,9 +326,16 @@ fn push_anchors(body: &mut Vec<u8>, anchors: &[BlockHash]) {
     anchors.iter().for_each(|anchor| body.extend_from_slice(&anchor.0.to_le_bytes()[..ANCHOR_BYTES]));
 }
 
-fn anchors_in(bytes: &[u8]) -> Option<Vec<BlockHash>> {
-    let whole = bytes.len().is_multiple_of(ANCHOR_BYTES);
-    whole.then(|| bytes.chunks_exact(ANCHOR_BYTES).map(anchor).collect())
+/// The anchors of `what`. No prompt has one anchor twice: whoever says so would make a run of the index its own parent.
+fn anchors_in(bytes: &[u8], what: &str) -> Result<Vec<BlockHash>, CodecError> {
+    if !bytes.len().is_multiple_of(ANCHOR_BYTES) {
+        return Err(CodecError::Malformed(format!("{what} with anchors of {} bytes", bytes.len())));
+    }
+    let found: Vec<BlockHash> = bytes.chunks_exact(ANCHOR_BYTES).map(anchor).collect();
+    if anchors::distinct(&found) < found.len() {
+        return Err(CodecError::Malformed(format!("{what} whose anchors repeat")));
+    }
+    Ok(found)
 }
 
 fn anchor(bytes: &[u8]) -> BlockHash {

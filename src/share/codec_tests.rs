@@ -283,3 +283,21 @@ proptest! {
         }
     }
 }
+
+/// Anchors stand for growing beginnings of one prompt, so none can occur twice.
+#[test]
+fn anchors_that_repeat_are_a_lie() {
+    let anchors = |numbers: &[u64]| numbers.iter().copied().map(BlockHash).collect::<Vec<_>>();
+    let endpoint = EndpointKey(1);
+    let sent = |record| {
+        let facts = vec![Fact { seq: 1, age: Duration::ZERO, record }];
+        decode(&encode(&Batch { after: 0, upto: 1, facts, ..golden() }).unwrap()).map(|decoded| decoded.skipped)
+    };
+    for repeated in [&[7, 7][..], &[1, 2, 1], &[1, 2, 3, 4, 5, 4]] {
+        let placement = Record::Placement(Placement { endpoint, anchors: anchors(repeated) });
+        assert!(matches!(sent(placement), Err(CodecError::Malformed(why)) if why.contains("repeat")), "{repeated:?}");
+        let unplaced = Record::Unplaced(Unplaced { endpoint, anchors: anchors(repeated), kept: 0 });
+        assert!(matches!(sent(unplaced), Err(CodecError::Malformed(_))), "{repeated:?}");
+    }
+    assert_eq!(sent(Record::Placement(Placement { endpoint, anchors: anchors(&[1, 2, 3]) })), Ok(0));
+}

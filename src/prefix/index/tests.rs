@@ -294,3 +294,33 @@ proptest! {
         prop_assert_eq!((believed.fingerprint(slot), believed.held(slot)), (0, 0));
     }
 }
+
+/// Two chains that name the same two hashes in opposite orders: no prompt makes them, but a peer can send them.
+#[test]
+fn hashes_that_claim_to_come_before_each_other_make_no_circle() {
+    let hashes = |numbers: &[u64]| numbers.iter().copied().map(BlockHash).collect::<Vec<_>>();
+    let mut index = index(1, 100);
+    for chain in [&[1][..], &[2], &[1, 2], &[2, 1], &[1, 1], &[3, 3, 3], &[3], &[1, 3, 2, 3, 1]] {
+        index.insert(Slot(0), &hashes(chain));
+        let chains = index.chains(Slot(0), 100);
+        assert!(chains.iter().all(|chain| chain.len() <= 10), "{chains:?}");
+    }
+    index.shorten(Slot(0), &hashes(&[2, 1]), 0);
+    index.clear(Slot(0));
+    assert_eq!(index.held(Slot(0)), 0);
+}
+
+proptest! {
+    #[test]
+    fn whatever_order_a_peer_invents_every_chain_ends(
+        told in proptest::collection::vec(proptest::collection::vec(1u64..6, 1..6), 1..30),
+    ) {
+        let mut index = index(1, 20);
+        for chain in told {
+            index.insert(Slot(0), &chain.into_iter().map(BlockHash).collect::<Vec<_>>());
+            prop_assert!(index.chains(Slot(0), 100).iter().all(|chain| chain.len() <= 100));
+        }
+        index.clear(Slot(0));
+        prop_assert_eq!(index.held(Slot(0)), 0);
+    }
+}
