@@ -137,7 +137,9 @@ pub enum Event {
         /// The age of the youngest one when its origin handed it to the lane; `None` for what has none (history).
         age: Option<Duration>,
     },
-    /// What a peer said was not taken in: `past-life`, `too-many-peers`, `malformed`, `too-new`, `unsealed`.
+    /// What a peer said was not taken in: `past-life`, `too-many-peers`, `malformed`, `too-new`;
+    /// of a gossip datagram: `unsealed`, `old-envelope`, `stale`, `replayed`, `reflected`, `too-large`, `impossible`; of a
+    /// stream: `certificate`, `not-its-name`, `not-a-member`.
     PeerIgnored {
         /// Who, as far as it is known.
         peer: ReplicaId,
@@ -187,6 +189,15 @@ pub enum Event {
     Reloaded(String),
     /// A reload failed and what was known stays in force.
     ReloadFailed(String),
+    /// The gossip lane ended, and starts again as the next incarnation of this replica.
+    GossipRestarted {
+        /// The incarnation that ended.
+        was: Incarnation,
+        /// The one that begins.
+        now: Incarnation,
+        /// Why, for people.
+        why: String,
+    },
     /// An actor failed and was started again.
     ActorRestarted {
         /// Which, for people.

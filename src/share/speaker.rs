@@ -38,6 +38,11 @@ impl Speaker {
         Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements }
     }
 
+    /// Goes on as `incarnation`: peers forget what they heard before, and hear all that still counts anew.
+    pub fn begin(&mut self, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+    }
+
     /// Says nothing that the wire version `version` does not know.
     pub fn limit(&mut self, version: u8) {
         self.version = version;

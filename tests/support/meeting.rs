@@ -51,6 +51,7 @@ impl Meeting {
             seeds: self.gossip.iter().map(SocketAddr::to_string).collect(),
             interval: Duration::from_millis(50),
             seal: Seal::Insecure,
+            accept_gossip_version_one: false,
             streams: self.streams.then_some((nowhere, PeerTls::Plain)),
             one_keeper: true,
             wire_version_max: codec::VERSION,

@@ -83,6 +83,9 @@ async fn readyz(State(pages): State<Pages>) -> Response<Body> {
         Readiness { joining: true, .. } => {
             text(StatusCode::SERVICE_UNAVAILABLE, "peers have not told what they know yet\n".to_owned())
         }
+        Readiness { isolated: true, .. } => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "gossip fails again and again; see the log\n".to_owned())
+        }
         Readiness { .. } => text(StatusCode::OK, "ready\n".to_owned()),
     }
 }
@@ -97,7 +100,9 @@ async fn fleet(State(pages): State<Pages>) -> Response<Body> {
 async fn peers(State(pages): State<Pages>) -> Response<Body> {
     let heard = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
     let digest = pages.scheduler.digest().await.unwrap_or_default();
-    json(&flock_page(&pages.me, pages.flock.as_ref(), &heard, digest))
+    let mut me = pages.me.clone();
+    me.1 = pages.flock.as_ref().map_or(me.1, |flock| *flock.incarnation.borrow());
+    json(&flock_page(&me, pages.flock.as_ref(), &heard, digest))
 }
 
 async fn decisions(State(pages): State<Pages>) -> Response<Body> {

@@ -9,6 +9,8 @@ pub struct Readiness {
     pub synced: bool,
     /// Its peers have not told it all they know yet.
     pub joining: bool,
+    /// Gossip failed again and again: this replica hears nobody, and can't say so to the others.
+    pub isolated: bool,
     /// The replica is about to stop.
     pub draining: bool,
 }
@@ -18,6 +20,6 @@ pub struct Readiness {
 impl Readiness {
     /// Whether requests should come here.
     pub fn is_ready(self) -> bool {
-        self.synced && !self.joining && !self.draining
+        self.synced && !self.joining && !self.isolated && !self.draining
     }
 }

@@ -46,6 +46,10 @@ pub struct FlockArgs {
     /// accepted. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub gossip_key_file: Option<PathBuf>,
+    /// Hear and tell replicas of release 0.1 by gossip too, whose datagrams can be replayed. Only while a tier is upgraded
+    /// from it; see docs/security.md.
+    #[arg(long)]
+    pub gossip_accept_v1: bool,
     /// A file with a secret that is mixed into the hashes of prompts, the same on every replica: without it whoever reads
     /// gossip can guess prompts and see whether they were sent. The pool's name where it is not given.
     #[arg(long, value_name = "FILE")]

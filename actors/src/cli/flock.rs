@@ -43,6 +43,7 @@ pub(super) fn settings(
         seeds: flock.peers.clone(),
         interval: flock.gossip_interval,
         seal: seal(flock)?,
+        accept_gossip_version_one: flock.gossip_accept_v1,
         streams,
         one_keeper: flock.keepers == Keepers::One,
         wire_version_max: codec::VERSION,

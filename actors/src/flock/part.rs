@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use murmuration::id::Incarnation;
 use murmuration::share::{Keeper, ReplicaCard};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::{Ear, FlockSettings, Keeping, Roster, Voice, follow_roster};
 use crate::admin::Readiness;
 use crate::clock::Clock;
-use crate::gossip::{Gossip, GossipError, GossipSettings};
+use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
 use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Streams};
 use crate::pool::PoolHandle;
 use crate::scheduler::SchedulerHandle;
@@ -66,6 +67,8 @@ pub struct Links {
 pub struct FlockView {
     /// Those who live.
     pub roster: watch::Receiver<Roster>,
+    /// The incarnation that this replica has now.
+    pub incarnation: watch::Receiver<Incarnation>,
     /// The streams to them; `None` where facts go by gossip alone.
     pub streams: Option<watch::Receiver<Streams>>,
 }
@@ -112,13 +115,15 @@ impl Flock {
             tasks.spawn(tell_keepers(keeping.clone(), links.pool.clone()));
         }
         tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear, joins));
+        tasks.spawn(tell_isolation(gossip.health(), links.readiness.clone()));
         tasks.spawn(join(roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
         Ok(Self { gossip, following, roster, closing, server, tasks })
     }
 
     /// What the admin page reads.
     pub fn view(&self) -> FlockView {
-        FlockView { roster: self.roster.clone(), streams: self.following.as_ref().map(Following::states) }
+        let incarnation = self.gossip.incarnation();
+        FlockView { roster: self.roster.clone(), incarnation, streams: self.following.as_ref().map(Following::states) }
     }
 
     /// Tells the others that this replica leaves: it keeps no endpoint from now on.
@@ -164,6 +169,7 @@ async fn gossip_settings(settings: &FlockSettings, network: &dyn Network) -> Res
         tier: settings.tier.clone(),
         interval: settings.interval,
         seal: settings.seal.clone(),
+        accept_version_one: settings.accept_gossip_version_one,
         card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()).upto(settings.wire_version_max),
     })
 }
@@ -172,6 +178,17 @@ async fn serve(listener: Door, tls: PeerTls, voice: Voice, ear: Ear, mut closed:
     let closed = async move { drop(closed.wait_for(|closed| *closed).await) };
     if let Err(error) = peers::serve(listener, tls, voice, ear, closed).await {
         tracing::error!(%error, "the server of peer streams ended");
+    }
+}
+
+/// A lane that fails again and again takes this replica out of service; one that starts again does not.
+async fn tell_isolation(mut health: watch::Receiver<Health>, ready: Arc<watch::Sender<Readiness>>) {
+    loop {
+        let isolated = health.borrow_and_update().is_failing();
+        ready.send_if_modified(|readiness| std::mem::replace(&mut readiness.isolated, isolated) != isolated);
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }
 

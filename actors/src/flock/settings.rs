@@ -17,7 +17,7 @@ use crate::peers::PeerTls;
 pub struct FlockSettings {
     /// This replica's name, its own in the tier.
     pub me: ReplicaId,
-    /// Which of its lives this is.
+    /// Which incarnation this is, unless peers remember a higher one: then it becomes the next.
     pub incarnation: Incarnation,
     /// Its zone; empty where it has none.
     pub zone: String,
@@ -37,6 +37,8 @@ pub struct FlockSettings {
     pub interval: Duration,
     /// How datagrams are sealed.
     pub seal: Seal,
+    /// Whether replicas of the first release are heard and told by gossip too: only while a tier is upgraded from it.
+    pub accept_gossip_version_one: bool,
     /// Peer streams: where others reach them, and how they are secured; `None` where facts go by gossip alone.
     pub streams: Option<(SocketAddr, PeerTls)>,
     /// Whether each endpoint has one keeper; else every replica scrapes all.

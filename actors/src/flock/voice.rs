@@ -43,6 +43,15 @@ impl Voice {
         self.speaker().version()
     }
 
+    /// Goes on as `incarnation`. Streams that tell in the former one end, so that followers call again.
+    pub fn begin(&self, incarnation: Incarnation) {
+        if self.incarnation() != incarnation {
+            self.speaker().begin(incarnation);
+            // Whoever waits for news looks up, and finds another incarnation.
+            self.head.send_modify(|_| {});
+        }
+    }
+
     /// Says what is true, each since its moment.
     pub fn say(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
         let mut speaker = self.speaker();

@@ -10,12 +10,12 @@ use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::Member;
 use murmuration::time::Timestamp;
 
+use super::sessions::MEMORY;
+
 /// A look that comes later than this says that we were frozen.
 const LATE: Duration = Duration::from_millis(250);
 /// How long the missing are kept after we were.
 const FORGIVENESS: Duration = Duration::from_secs(1);
-/// How long a life is remembered after it was last seen: as long as others may hold an older one, and pass it on.
-const MEMORY: Duration = Duration::from_secs(120);
 /// Lives that are remembered beside those that are present, at most.
 const REMEMBERED_MAX: usize = 1_024;
 

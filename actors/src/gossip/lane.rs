@@ -1,28 +1,27 @@
-//! The gossip lane of one replica: its tasks, and what others hold of it.
+//! The gossip lane of one replica, as the rest of it sees the lane: one handle over all incarnations.
 //!
-//! Must not know what the tasks do in detail.
+//! Must not know what the tasks do in detail, nor when they are started again ([`super::incarnations`] does).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use murmuration::id::Incarnation;
 use murmuration::share::ReplicaCard;
 use murmuration::share::codec::NAME_BYTES_MAX;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::delivery::Delivery;
 use super::envelope::Envelope;
+use super::incarnations::{Health, Incarnations, Shared};
 use super::keyring::Keyring;
-use super::rounds::Rounds;
-use super::server::Server;
+use super::link::Link;
+use super::server::Plan;
 use super::settings::{GossipError, GossipSettings, Seal};
-use super::transport::SealedTransport;
-use super::{VALUE_BYTES_MAX, rotation, seeds, server};
-use crate::clock::Clock;
+use super::{VALUE_BYTES_MAX, joining, rotation};
 use crate::flock::{Ear, Roster, Voice};
 
 /// How long leaving may take.
@@ -32,60 +31,71 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Gossip {
     roster: watch::Receiver<Roster>,
+    health: watch::Receiver<Health>,
+    incarnation: watch::Receiver<Incarnation>,
     card: watch::Sender<ReplicaCard>,
     leaving: watch::Sender<bool>,
-    changed: Arc<Notify>,
-    forget: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     address: SocketAddr,
-    server: Arc<Server>,
-    rounds: JoinSet<()>,
+    lane: JoinSet<()>,
     others: JoinSet<()>,
 }
 
 // === impl Gossip ===
 
 impl Gossip {
-    /// Starts gossiping what `voice` says, and handing to `ear` what others say. Needs a tokio runtime.
+    /// Starts gossiping what `voice` says, and handing to `ear` what others say. Where others remember a higher incarnation
+    /// of this replica's name, it takes the next one before it says anything, and `voice` with it. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`GossipError`].
     pub async fn start(settings: GossipSettings, voice: Voice, ear: Ear) -> Result<Self, GossipError> {
-        let card_text = checked(&settings)?;
+        checked(&settings)?;
         let mut others = JoinSet::new();
         let envelope = sealed(&settings, &ear, &mut others).await?;
         let address = settings.socket.local_addr().map_err(|error| GossipError::Socket(error.to_string()))?;
-        let (config, interval) = (server::config(&settings), settings.interval);
-        let transport = SealedTransport::new(settings.socket, envelope, interval, ear.clone());
-        let changed = Arc::new(Notify::new());
-        let server = Arc::new(Server::start(config, card_text, transport, changed.clone()).await?);
+        let me = (settings.me.clone(), settings.incarnation);
+        let protection = (envelope, settings.accept_version_one);
+        let link = Arc::new(Link::new(me, settings.socket, protection, settings.interval, ear.clone())?);
+        let GossipSettings { me, advertise, seeds, tier, interval, .. } = settings;
+        let first = joining::agreed(&link, &seeds, advertise).await;
 
         let (card, card_changes) = watch::channel(settings.card);
-        let (visits, visitors) = watch::channel(Vec::new());
         let (roster_changes, roster) = watch::channel(Roster::new());
         let (leaving, leave) = watch::channel(false);
-        let forget = Arc::new(AtomicBool::new(false));
-        let mut rounds = JoinSet::new();
-        let round = Rounds {
-            server: server.clone(),
+        let (health_changes, health) = watch::channel(Health::default());
+        let (incarnation_changes, incarnation) = watch::channel(first);
+        let shared = Arc::new(Shared::default());
+        let incarnations = Incarnations {
+            plan: Plan { me, advertise, seeds, tier, interval },
+            link,
             voice,
+            ear,
             card: card_changes,
-            visits,
             roster: roster_changes,
-            clock: Clock::start(),
-            interval,
+            health: health_changes,
+            incarnation: incarnation_changes,
+            shared: shared.clone(),
         };
-        rounds.spawn(round.run(leave));
-        others.spawn(seeds::ask(settings.seeds, settings.advertise, server.clone(), roster.clone()));
-        let (heard, forgets) = (changed.clone(), forget.clone());
-        let delivery =
-            Delivery { server: server.clone(), ear, visits: visitors, changed: heard, forget: forgets, interval };
-        others.spawn(delivery.run());
-        Ok(Self { roster, card, leaving, changed, forget, address, server, rounds, others })
+        let run = incarnations.begin(first).await?;
+        let mut lane = JoinSet::new();
+        lane.spawn(incarnations.keep(run, leave));
+        Ok(Self { roster, health, incarnation, card, leaving, shared, address, lane, others })
     }
 
-    /// The other replicas that live, ordered by name, and changes of that.
+    /// The other replicas that live, ordered by name, and changes of that. Empty while the lane is down.
     pub fn roster(&self) -> watch::Receiver<Roster> {
         self.roster.clone()
+    }
+
+    /// Whether the lane holds, and changes of that.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// The incarnation that this replica has now: a lane that failed starts again as the next one.
+    pub fn incarnation(&self) -> watch::Receiver<Incarnation> {
+        self.incarnation.clone()
     }
 
     /// Where the socket is bound.
@@ -98,10 +108,11 @@ impl Gossip {
         self.card.send_modify(change);
     }
 
-    /// Bytes of each value that this replica publishes, by key.
+    /// Bytes of each value that this replica publishes, by key; none while the lane is down.
     pub fn sizes(&self) -> impl Future<Output = BTreeMap<String, usize>> + Send + use<> {
-        let server = self.server.clone();
+        let server = self.shared.server();
         async move {
+            let Some(server) = server else { return BTreeMap::new() };
             let mut chitchat = server.chitchat().await;
             let values = chitchat.self_node_state().key_values();
             values.map(|(key, value)| (key.to_owned(), value.len())).collect()
@@ -110,14 +121,13 @@ impl Gossip {
 
     /// Forgets what was heard, so that a scheduler that was born again hears all of it.
     pub fn rehear(&self) {
-        self.forget.store(true, Ordering::Release);
-        self.changed.notify_one();
+        self.shared.forget.store(true, Ordering::Release);
+        self.shared.changed.notify_one();
     }
 
-    /// Waits until the lane ends by itself, which only a broken chitchat makes it do. The roster is empty then, and a new
-    /// lane needs a higher incarnation.
+    /// Waits until the task that keeps the lane up ends by itself, which only a fault in it makes it do.
     pub async fn ended(&mut self) {
-        self.rounds.join_next().await;
+        self.lane.join_next().await;
     }
 
     /// Says that this replica is leaving, and ends. What was said before is sent first.
@@ -125,13 +135,19 @@ impl Gossip {
         self.update_card(|card| card.draining = true);
         self.leaving.send_replace(true);
         // Whoever can't say goodbye in time is gone without one.
-        let _ = timeout(GOODBYE_MAX, self.rounds.join_next()).await;
+        let _ = timeout(GOODBYE_MAX, self.lane.join_next()).await;
         self.others.shutdown().await;
+    }
+
+    /// Lets chitchat's task panic with the next datagram that comes.
+    #[cfg(test)]
+    pub(super) fn breaks(&self) {
+        self.shared.breaks();
     }
 }
 
-/// The card as text, when all settings can be used.
-fn checked(settings: &GossipSettings) -> Result<String, GossipError> {
+/// Whether all settings can be used.
+fn checked(settings: &GossipSettings) -> Result<(), GossipError> {
     if !(1..=NAME_BYTES_MAX).contains(&settings.me.0.len()) {
         return Err(GossipError::Name(settings.me.0.len()));
     }
@@ -139,7 +155,7 @@ fn checked(settings: &GossipSettings) -> Result<String, GossipError> {
         return Err(GossipError::Interval);
     }
     let card = serde_json::to_string(&settings.card).unwrap_or_default();
-    if card.len() > VALUE_BYTES_MAX { Err(GossipError::Card(card.len())) } else { Ok(card) }
+    if card.len() > VALUE_BYTES_MAX { Err(GossipError::Card(card.len())) } else { Ok(()) }
 }
 
 /// The envelope, whose keys are followed where there are any.

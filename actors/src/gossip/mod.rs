@@ -6,18 +6,29 @@
 mod census;
 mod delivery;
 mod envelope;
+mod incarnations;
+mod joining;
 mod keyring;
 mod lane;
+mod link;
+mod opening;
 mod parts;
 mod rotation;
 mod rounds;
+mod screen;
 mod seeds;
 mod server;
+mod sessions;
 mod settings;
+mod tokens;
 mod transport;
 
+pub use envelope::Datagram;
+pub use incarnations::Health;
 pub use keyring::KeyError;
 pub use lane::Gossip;
+pub use opening::{Opener, screen};
+pub use screen::Unfit;
 pub use settings::{GossipError, GossipSettings, Seal};
 
 /// The key of a replica's card.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
+use murmuration::id::Incarnation;
 use murmuration::share::{Pages, ReplicaCard};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::census::{Census, Visit};
+use super::link::Link;
 use super::server::Server;
 use super::{CARD, HEAD, VALUE_BYTES_MAX};
 use crate::clock::Clock;
@@ -33,12 +35,24 @@ const GOODBYE_MIN: Duration = Duration::from_millis(100);
 /// What the rounds work with.
 pub(super) struct Rounds {
     pub(super) server: Arc<Server>,
+    pub(super) link: Arc<Link>,
     pub(super) voice: Voice,
     pub(super) card: watch::Receiver<ReplicaCard>,
     pub(super) visits: watch::Sender<Vec<Visit<ChitchatId>>>,
     pub(super) roster: watch::Sender<Roster>,
     pub(super) clock: Clock,
     pub(super) interval: Duration,
+}
+
+/// Why the rounds are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// This replica left, and said so.
+    Left,
+    /// chitchat ended.
+    Failed(String),
+    /// Others remember this or a higher incarnation of our name, and would not believe ours.
+    Outlived(Incarnation),
 }
 
 /// What one round leaves for the next.
@@ -55,8 +69,9 @@ struct Progress {
 // === impl Rounds ===
 
 impl Rounds {
-    /// Goes round until `leaving` says so, then says goodbye; or until chitchat ends, and then nobody lives.
-    pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) {
+    /// Goes round until `leaving` says so, then says goodbye; or until others can't believe this incarnation any more, or
+    /// chitchat ends: then nobody lives.
+    pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) -> End {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let census = Census::new(self.interval);
@@ -64,13 +79,18 @@ impl Rounds {
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.round(&mut progress).await,
+                _ = ticks.tick() => {
+                    self.round(&mut progress).await;
+                    if let Some(floor) = self.link.outlived() {
+                        self.show(Vec::new());
+                        return End::Outlived(floor);
+                    }
+                }
                 () = sleep(PUSH_PACE), if progress.pushes > 0 => self.push(&mut progress),
                 () = said(&mut leaving) => break,
                 why = &mut ended => {
-                    tracing::error!(why, "gossip ended; this replica hears nobody until it is started anew");
                     self.show(Vec::new());
-                    return;
+                    return End::Failed(why);
                 }
             }
         }
@@ -79,6 +99,7 @@ impl Rounds {
         self.visits.borrow().iter().for_each(|visit| self.server.push(visit.address.gossip_advertise_addr));
         sleep(GOODBYE_MIN.max(2 * self.interval)).await;
         self.server.stop().await;
+        End::Left
     }
 
     async fn round(&mut self, progress: &mut Progress) {
@@ -99,7 +120,9 @@ impl Rounds {
                 progress.pushes = usize::MAX;
             }
         }
-        let visits = progress.census.look(now, self.server.living().await);
+        let living = self.server.living().await;
+        self.link.note(living.iter().map(|(member, _)| (&member.replica, member.incarnation)));
+        let visits = progress.census.look(now, living);
         progress.pushes = progress.pushes.min(fanout(visits.len()));
         self.show(visits);
         if progress.pushes > 0 {

@@ -15,8 +15,8 @@ use murmuration::share::Member;
 use murmuration::share::codec::NAME_BYTES_MAX;
 use tokio::sync::{MutexGuard, Notify};
 
-use super::settings::{GossipError, GossipSettings};
-use super::transport::SealedTransport;
+use super::settings::GossipError;
+use super::transport::LinkTransport;
 use super::{CARD, HEAD};
 
 /// Silence, in mean gaps between a peer's heartbeats, after which it is dead.
@@ -32,6 +32,16 @@ const GAP_MAX: Duration = Duration::from_secs(1);
 /// How long the dead are remembered.
 const DEAD_FOR: Duration = Duration::from_secs(60);
 
+/// What chitchat is started with, beside its transport.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) me: ReplicaId,
+    pub(super) advertise: SocketAddr,
+    pub(super) seeds: Vec<String>,
+    pub(super) tier: String,
+    pub(super) interval: Duration,
+}
+
 /// A running chitchat; dropped, it is gone at once.
 pub(super) struct Server {
     handle: ChitchatHandle,
@@ -46,7 +56,7 @@ impl Server {
     pub(super) async fn start(
         config: ChitchatConfig,
         card: String,
-        transport: SealedTransport,
+        transport: LinkTransport,
         changed: Arc<Notify>,
     ) -> Result<Self, GossipError> {
         let handle = spawn_chitchat(config, vec![(CARD.to_owned(), card)], &transport)
@@ -57,7 +67,7 @@ impl Server {
         Ok(Self { handle, chitchat, _changes: listener })
     }
 
-    /// The other replicas that live, each in its newest life, once their card is here.
+    /// The other replicas that live, each in its newest incarnation, once their card is here.
     pub(super) async fn living(&self) -> Vec<(Member, ChitchatId)> {
         let chitchat = self.chitchat().await;
         let me = &chitchat.self_chitchat_id().node_id;
@@ -116,15 +126,15 @@ impl Drop for Server {
     }
 }
 
-/// chitchat's settings.
-pub(super) fn config(settings: &GossipSettings) -> ChitchatConfig {
+/// chitchat's settings for this incarnation.
+pub(super) fn config(plan: &Plan, incarnation: Incarnation) -> ChitchatConfig {
     ChitchatConfig {
-        chitchat_id: ChitchatId::new(settings.me.0.as_str(), settings.incarnation.0, settings.advertise),
-        cluster_id: settings.tier.clone(),
-        gossip_interval: settings.interval,
+        chitchat_id: ChitchatId::new(plan.me.0.as_str(), incarnation.0, plan.advertise),
+        cluster_id: plan.tier.clone(),
+        gossip_interval: plan.interval,
         // Not used: the transport was given its socket.
-        listen_addr: settings.advertise,
-        seed_nodes: settings.seeds.clone(),
+        listen_addr: plan.advertise,
+        seed_nodes: plan.seeds.clone(),
         failure_detector_config: FailureDetectorConfig::new(PHI, GAPS, GAP_MAX, GAP, DEAD_FOR),
         marked_for_deletion_grace_period: DEAD_FOR,
         catchup_callback: None,

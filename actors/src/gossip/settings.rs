@@ -17,7 +17,7 @@ use crate::world::Datagrams;
 pub struct GossipSettings {
     /// Who gossips; at most 256 bytes.
     pub me: ReplicaId,
-    /// In which life; higher than in every earlier one.
+    /// In which incarnation, when nobody remembers a higher one.
     pub incarnation: Incarnation,
     /// The bound socket.
     pub socket: Box<dyn Datagrams>,
@@ -31,6 +31,8 @@ pub struct GossipSettings {
     pub interval: Duration,
     /// What protects the datagrams.
     pub seal: Seal,
+    /// Whether replicas of the first release are heard too, whose datagrams prove neither sender nor freshness.
+    pub accept_version_one: bool,
     /// What this replica says of itself.
     pub card: ReplicaCard,
 }
@@ -38,7 +40,7 @@ pub struct GossipSettings {
 /// What protects datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// Nothing: whoever reaches the socket can read, lie, and end the lane.
+    /// Nothing: whoever reaches the socket can read and lie.
     Insecure,
     /// The keys in this file: one or two lines, each 32 bytes in base64. The first seals, all open. Followed as it changes.
     KeyFile(PathBuf),
@@ -56,6 +58,9 @@ pub enum GossipError {
     /// The card is too large to be sent.
     #[error("the replica's card has {0} bytes, and {max} can be sent; shorten the zone's name", max = super::VALUE_BYTES_MAX)]
     Card(usize),
+    /// There is no randomness, without which nothing can be sealed.
+    #[error("the system gives no random bytes, and gossip needs some to start; is /dev/urandom there?")]
+    Random,
     /// There are no keys.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -1,6 +1,8 @@
 //! Replicas on loopback: they find each other, hear each other, lose each other, and let nobody else in.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod attacks;
+mod lives;
 mod town;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,10 +188,12 @@ async fn garbage_and_absurd_datagrams_do_no_harm() {
         for size in [0, 1, 5, 33, 34, 100, 1_400, 40_000, 65_000] {
             let noise: Vec<u8> = (0..size).map(|at| (at as u64).wrapping_mul(0x9e37_79b9).to_le_bytes()[2]).collect();
             let zeros = vec![0; size];
-            let of_the_tier = plain.wrap(&noise).unwrap();
+            let of_the_tier = plain.wrap_version_one([0; 12], &noise).unwrap();
             // What begins like one of chitchat's own messages and goes on as nonsense.
             let begun: Vec<u8> = [&[0][..], &45_139_u16.to_le_bytes(), &[0, (size % 4) as u8], &noise].concat();
-            for datagram in [noise, zeros, of_the_tier, plain.wrap(&begun).unwrap()] {
+            let begun_too = plain.wrap(&attacks::word("x", &begun)).unwrap();
+            let begun = plain.wrap_version_one([0; 12], &begun).unwrap();
+            for datagram in [noise, zeros, of_the_tier, begun, begun_too] {
                 let _ = socket.send_to(&datagram, a.address());
             }
         }
@@ -258,39 +262,4 @@ async fn a_frozen_replica_that_returns_is_taken_back_and_heard_anew() {
     assert_eq!(a.next_fact().await.facts[0].record, share(7, 3).0, "what was dropped with it is heard anew");
     finish.send(()).unwrap();
     other.join().unwrap();
-}
-
-/// A message of chitchat's that says of `node` what can't be, and that chitchat itself does not survive.
-fn deadly(name: &str, address: std::net::SocketAddr) -> Vec<u8> {
-    let text = |text: &str| [&(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
-    let number = |number: u64| number.to_le_bytes().to_vec();
-    let host = [&[4, 127, 0, 0, 1][..], &address.port().to_le_bytes()].concat();
-    let node = [vec![0], text(name), number(1), host, number(0), number(0)].concat();
-    let word = [vec![1], text("f0"), text(""), number(1_000), vec![0]].concat();
-    let highest = [vec![2], number(500)].concat();
-    let operations = [node, word, highest].concat();
-    let block = [&[2][..], &(operations.len() as u16).to_le_bytes(), &operations, &[0]].concat();
-    // A whole part, the magic number, version 0, and an acknowledgement.
-    [&[0][..], &45_139_u16.to_le_bytes(), &[0, 2], &block].concat()
-}
-
-#[tokio::test]
-async fn what_ends_an_insecure_lane_is_told_and_does_not_get_into_a_sealed_one() {
-    let keys = Keys::new("deadly", &[1]);
-    for (seal, survives) in [(Some(&keys), true), (None, false)] {
-        let plan = |name| seal.into_iter().fold(Plan::new(name), Plan::keys);
-        let mut a = Node::start(plan("a")).await;
-        let mut b = Node::start(plan("b").seed(&a)).await;
-        until("they meet", || a.names() == ["b"]).await;
-        let datagram = envelope::Envelope::new("tier", None).wrap(&deadly("b", b.address())).unwrap();
-        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&datagram, a.address()).unwrap();
-        if survives {
-            until("it is counted", || a.counted(IGNORED, "unsealed") > 0.0).await;
-            a.voice.say([share(7, 1)]);
-            assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);
-        } else {
-            tokio::time::timeout(town::PATIENCE, a.gossip.ended()).await.expect("the end is told");
-            assert!(a.names().is_empty(), "whoever hears nobody acts alone");
-        }
-    }
 }

@@ -1,22 +1,24 @@
-//! chitchat's messages as datagrams in envelopes.
+//! chitchat's messages as datagrams.
 //!
-//! Must not know what the messages say. What does not open, does not join or can't be read is counted and dropped.
+//! Must not know what the messages say. What does not join, does not pass the screen or can't be read is counted and
+//! dropped.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
-use murmuration::id::ReplicaId;
 use tokio::time::{Instant, sleep};
 
-use super::envelope::Envelope;
+use super::link::{Came, Link};
 use super::parts::{Cutter, Joiner};
-use crate::flock::{Ear, Lane};
+use super::screen::Screen;
+use crate::clock::Clock;
 use crate::pulse::Pulse;
-use crate::world::Datagrams;
 
 /// Bytes of a datagram at most, and one more than can come.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
@@ -28,69 +30,76 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// from before. The next round says all again.
 const DEAF: Duration = Duration::from_millis(10);
 
-/// Opens the one socket that it was given.
-pub(super) struct SealedTransport {
-    socket: Mutex<Option<Box<dyn Datagrams>>>,
-    envelope: Arc<Envelope>,
+/// Opens the one link that it was given.
+pub(super) struct LinkTransport {
+    link: Arc<Link>,
+    me: String,
     interval: Duration,
-    ear: Ear,
+    /// Lets chitchat's task panic with its next datagram, as its own assertions do.
+    #[cfg(test)]
+    pub(super) breaks: Arc<AtomicBool>,
 }
 
-struct SealedSocket {
-    socket: Box<dyn Datagrams>,
-    envelope: Arc<Envelope>,
+struct LinkSocket {
+    link: Arc<Link>,
     cutter: Cutter,
     joiner: Joiner,
+    screen: Screen,
+    clock: Clock,
     datagram: Box<[u8]>,
     /// chitchat asks for a message at least once in each of its intervals.
     pulse: Pulse,
     deaf_until: Option<Instant>,
-    ear: Ear,
+    #[cfg(test)]
+    breaks: Arc<AtomicBool>,
 }
 
-// === impl SealedTransport ===
+// === impl LinkTransport ===
 
-impl SealedTransport {
-    /// A transport over `socket`, for a chitchat of this `interval`; what goes wrong is told to `ear`.
-    pub(super) fn new(socket: Box<dyn Datagrams>, envelope: Arc<Envelope>, interval: Duration, ear: Ear) -> Self {
-        Self { socket: Mutex::new(Some(socket)), envelope, interval, ear }
+impl LinkTransport {
+    /// A transport over `link` of the replica `me`, for a chitchat of this `interval`.
+    pub(super) fn new(link: Arc<Link>, me: &str, interval: Duration) -> Self {
+        Self {
+            link,
+            me: me.to_owned(),
+            interval,
+            #[cfg(test)]
+            breaks: Arc::default(),
+        }
     }
 }
 
 #[async_trait]
-impl Transport for SealedTransport {
+impl Transport for LinkTransport {
     async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let socket = socket.ok_or_else(|| anyhow::anyhow!("the socket was opened before"))?;
-        Ok(Box::new(SealedSocket {
-            socket,
-            envelope: self.envelope.clone(),
+        Ok(Box::new(LinkSocket {
+            link: self.link.clone(),
             cutter: Cutter::default(),
             joiner: Joiner::default(),
+            screen: Screen::new(&self.me, self.link.incarnation()),
+            clock: Clock::start(),
             datagram: vec![0; DATAGRAM_BYTES_MAX].into(),
             pulse: Pulse::each(self.interval),
             deaf_until: None,
-            ear: self.ear.clone(),
+            #[cfg(test)]
+            breaks: self.breaks.clone(),
         }))
     }
 }
 
-// === impl SealedSocket ===
+// === impl LinkSocket ===
 
-impl SealedSocket {
-    /// The message in the first `length` bytes of the buffer, once it is whole.
-    fn read(&mut self, from: SocketAddr, length: usize) -> Option<ChitchatMessage> {
-        let Some(part) = self.envelope.open(&self.datagram[..length]) else {
-            return self.drop_it("unsealed");
+impl LinkSocket {
+    /// The message that `part` completes.
+    fn read(&mut self, from: SocketAddr, part: &[u8]) -> Option<ChitchatMessage> {
+        let message = match self.joiner.join(from, part) {
+            Ok(message) => message?,
+            Err(()) => return self.drop_it("malformed"),
         };
-        match self.joiner.join(from, &part) {
-            Ok(None) => None,
-            Ok(Some(message)) => match ChitchatMessage::deserialize(&mut message.as_slice()) {
-                Ok(message) => Some(message),
-                Err(_) => self.drop_it("malformed"),
-            },
-            Err(()) => self.drop_it("malformed"),
+        if let Err(unfit) = self.screen.check(&message, self.clock.now()) {
+            return self.drop_it(unfit.as_str());
         }
+        ChitchatMessage::deserialize(&mut message.as_slice()).ok().or_else(|| self.drop_it("malformed"))
     }
 
     /// Whether this replica stood still until now, or until just now.
@@ -103,16 +112,14 @@ impl SealedSocket {
         self.deaf_until.is_some_and(|until| now < until)
     }
 
-    /// Nobody is named: the address of a datagram proves nothing, and would fill the log's memory.
     fn drop_it(&self, why: &'static str) -> Option<ChitchatMessage> {
-        self.ear.ignore(&ReplicaId("unknown".to_owned()), why);
+        self.link.ignore(why);
         None
     }
 }
 
 #[async_trait]
-impl Socket for SealedSocket {
-    /// A datagram that can't be sent is lost, as any can be: the next round says it again.
+impl Socket for LinkSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
         if self.is_deaf() {
             return Ok(());
@@ -122,11 +129,7 @@ impl Socket for SealedSocket {
             return Ok(());
         };
         for part in parts {
-            let Some(datagram) = self.envelope.wrap(&part) else { continue };
-            match self.socket.send_to(&datagram, to).await {
-                Ok(sent) => self.ear.said(Lane::Gossip, sent),
-                Err(error) => tracing::debug!(%to, %error, "a gossip datagram was not sent"),
-            }
+            self.link.send(to, &part).await;
         }
         Ok(())
     }
@@ -135,11 +138,19 @@ impl Socket for SealedSocket {
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
         let _ = self.is_deaf();
         loop {
-            match self.socket.recv_from(&mut self.datagram).await {
+            match self.link.receive(&mut self.datagram).await {
                 Ok(_) if self.is_deaf() => {}
                 Ok((length, from)) => {
-                    if let Some(message) = self.read(from, length) {
-                        return Ok((from, message));
+                    #[cfg(test)]
+                    assert!(!self.breaks.swap(false, Ordering::Relaxed), "broken by a test");
+                    match self.link.take(from, &self.datagram[..length]).await {
+                        Came::Part(part) => {
+                            if let Some(message) = self.read(from, &part) {
+                                return Ok((from, message));
+                            }
+                        }
+                        Came::Token => self.link.send_again(from).await,
+                        Came::Nothing => {}
                     }
                 }
                 Err(error) => {
@@ -154,22 +165,35 @@ impl Socket for SealedSocket {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use murmuration::id::{Incarnation, ReplicaId};
     use tokio::net::UdpSocket;
     use tokio::time::{advance, pause, resume, timeout};
 
+    use super::super::envelope::Envelope;
     use super::*;
+    use crate::flock::Ear;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
     use crate::telemetry::span::Tracer;
 
-    async fn opened(socket: UdpSocket) -> Box<dyn Socket> {
+    async fn opened(name: &str, socket: UdpSocket) -> Box<dyn Socket> {
         let (_, scheduler) = SchedulerHandle::unborn(Duration::from_secs(1));
-        let ear = Ear::new(ReplicaId("a".into()), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
+        let me = ReplicaId(name.into());
+        let ear = Ear::new(me.clone(), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
         let (interval, at) = (Duration::from_millis(50), socket.local_addr().unwrap());
-        SealedTransport::new(Box::new(socket), Arc::new(Envelope::new("tier", None)), interval, ear)
-            .open(at)
-            .await
-            .unwrap()
+        let envelope = Arc::new(Envelope::new("tier", None));
+        let link = Link::new((me, Incarnation(1)), Box::new(socket), (envelope, false), interval, ear).unwrap();
+        LinkTransport::new(Arc::new(link), name, interval).open(at).await.unwrap()
+    }
+
+    /// Sends a word from `b` to `a`, which takes what it takes to be believed.
+    async fn says(b: &mut Box<dyn Socket>, a: &mut Box<dyn Socket>, to: SocketAddr) -> bool {
+        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
+        tokio::select! {
+            heard = hears(a) => heard,
+            // Its own ear answers the challenge.
+            _ = b.recv() => false,
+        }
     }
 
     async fn hears(socket: &mut Box<dyn Socket>) -> bool {
@@ -179,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn who_stood_still_does_not_make_up_for_what_it_did_not_say() {
         let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
-        let (to, mut b, mut said) = (a.local_addr().unwrap(), opened(b).await, [0; 64]);
+        let (to, mut b, mut said) = (a.local_addr().unwrap(), opened("b", b).await, [0; 256]);
         pause();
         advance(Duration::from_secs(3)).await;
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
@@ -194,16 +218,14 @@ mod tests {
     async fn what_waited_while_the_replica_stood_still_is_not_heard_and_the_next_word_is() {
         let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
         let to = a.local_addr().unwrap();
-        let (mut a, mut b) = (opened(a).await, opened(b).await);
-        b.send(to, ChitchatMessage::BadCluster).await.unwrap();
-        assert!(hears(&mut a).await);
+        let (mut a, mut b) = (opened("a", a).await, opened("b", b).await);
+        assert!(says(&mut b, &mut a, to).await);
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
         pause();
         advance(Duration::from_secs(3)).await;
         resume();
         assert!(!hears(&mut a).await);
-        let mut c = opened(UdpSocket::bind("127.0.0.1:0").await.unwrap()).await;
-        c.send(to, ChitchatMessage::BadCluster).await.unwrap();
-        assert!(hears(&mut a).await);
+        let mut c = opened("c", UdpSocket::bind("127.0.0.1:0").await.unwrap()).await;
+        assert!(says(&mut c, &mut a, to).await);
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use murmuration::id::Incarnation;
 use murmuration::share::codec;
 use murmuration_proto::peer::FollowReply;
 use tokio::sync::watch;
@@ -40,6 +41,7 @@ struct Teller {
     _listener: Listener,
     closing: watch::Receiver<bool>,
     head: watch::Receiver<u64>,
+    incarnation: Incarnation,
     cursor: u64,
     rest: Option<Pin<Box<Sleep>>>,
     /// Told before the first batch.
@@ -50,6 +52,7 @@ enum Next {
     News,
     Closing,
     Claimed,
+    Reborn,
 }
 
 // === impl Telling ===
@@ -69,8 +72,11 @@ impl Telling {
         // A follower that heard more than was said heard another: from the beginning.
         let cursor = if after > said { 0 } else { after };
         let listener = voice.audience().enters(seat.follower().clone());
-        let teller = Teller { voice, ear, seat, _listener: listener, closing, head, cursor, rest: None, history };
-        let greeting = FollowReply { incarnation: teller.voice.incarnation().0, head: said, ..FollowReply::default() };
+        let incarnation = voice.incarnation();
+        let rest = None;
+        let teller =
+            Teller { voice, ear, seat, _listener: listener, closing, head, incarnation, cursor, rest, history };
+        let greeting = FollowReply { incarnation: incarnation.0, head: said, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
 }
@@ -100,6 +106,10 @@ impl Teller {
                     let newer = "the same follower opened a newer stream; two replicas must not have one name";
                     return (Some(Err(Status::aborted(newer))), None);
                 }
+                Next::Reborn => {
+                    let newer = "this replica has begun its next incarnation; call again";
+                    return (Some(Err(Status::unavailable(newer))), None);
+                }
                 // What was said last, such as work taken back, still goes out.
                 Next::Closing => return (self.batch().map(Ok), None),
                 Next::News => {
@@ -113,21 +123,22 @@ impl Teller {
     }
 
     async fn next(&mut self) -> Next {
-        let Self { seat, closing, head, cursor, rest, .. } = self;
+        let Self { voice, seat, closing, head, cursor, rest, incarnation, .. } = self;
         let cursor = *cursor;
+        let begun = || voice.incarnation() != *incarnation;
         let news = async {
             if let Some(rest) = rest {
                 rest.as_mut().await;
             }
             // The voice holds the sender, so it is there.
-            drop(head.wait_for(|head| *head > cursor).await);
+            drop(head.wait_for(|head| *head > cursor || begun()).await);
         };
         tokio::select! {
             biased;
             () = seat.claimed() => Next::Claimed,
             // A server that was dropped closes too.
             _ = closing.wait_for(|closing| *closing) => Next::Closing,
-            () = news => Next::News,
+            () = news => if begun() { Next::Reborn } else { Next::News },
         }
     }
 

@@ -142,6 +142,9 @@ impl Logbook {
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
+            Event::GossipRestarted { was, now, why } => {
+                warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
+            }
             Event::ActorRestarted { actor, why } => warn!(actor, why, "actor failed and starts again"),
         }
     }

@@ -143,6 +143,7 @@ impl Metrics {
                     self.requests.forget_under_way();
                 }
             }
+            Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
             Event::PeerJoined { .. }

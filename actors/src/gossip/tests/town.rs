@@ -42,6 +42,7 @@ pub(super) struct Plan {
     seeds: Vec<String>,
     seal: Seal,
     interval: Duration,
+    accept_version_one: bool,
     card: ReplicaCard,
 }
 
@@ -85,7 +86,8 @@ impl Plan {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
         let card = ReplicaCard::new(nowhere, None, format!("zone-of-{name}"));
         let interval = Duration::from_millis(20);
-        Self { name: name.to_owned(), incarnation: 1, seeds: Vec::new(), seal: Seal::Insecure, interval, card }
+        let (name, seeds, seal) = (name.to_owned(), Vec::new(), Seal::Insecure);
+        Self { name, incarnation: 1, seeds, seal, interval, accept_version_one: false, card }
     }
 
     pub(super) fn incarnation(self, incarnation: u64) -> Self {
@@ -96,12 +98,21 @@ impl Plan {
         Self { interval, ..self }
     }
 
+    pub(super) fn accepts_version_one(self) -> Self {
+        Self { accept_version_one: true, ..self }
+    }
+
     pub(super) fn seed(self, node: &Node) -> Self {
         self.seed_at(node.address())
     }
 
     pub(super) fn seed_at(self, address: SocketAddr) -> Self {
         Self { seeds: vec![address.to_string()], ..self }
+    }
+
+    pub(super) fn also_seed(mut self, node: &Node) -> Self {
+        self.seeds.push(node.address().to_string());
+        self
     }
 
     pub(super) fn seed_named(self, name: String) -> Self {
@@ -129,9 +140,20 @@ impl Plan {
         living.send_replace(Some(scribe.clone()));
         let ear = Ear::new(me.clone(), scheduler, telemetry.clone());
         let (tier, card, interval, seal) = ("tier".to_owned(), self.card, self.interval, self.seal);
-        let seeds = self.seeds;
+        let (seeds, accept_version_one) = (self.seeds, self.accept_version_one);
         let socket = datagrams(socket).unwrap();
-        let settings = GossipSettings { me, incarnation, socket, advertise, seeds, tier, interval, seal, card };
+        let settings = GossipSettings {
+            me,
+            incarnation,
+            socket,
+            advertise,
+            seeds,
+            tier,
+            interval,
+            seal,
+            accept_version_one,
+            card,
+        };
         let gossip = Gossip::start(settings, voice.clone(), ear).await?;
         Ok(Node { gossip, voice, telemetry, heard, _scribe: Life(scribe), _living: living })
     }
@@ -154,6 +176,10 @@ impl Node {
 
     pub(super) fn names(&self) -> Vec<String> {
         self.roster().into_iter().map(|member| member.replica.0).collect()
+    }
+
+    pub(super) fn incarnation(&self) -> u64 {
+        self.gossip.incarnation().borrow().0
     }
 
     pub(super) fn lives(&self) -> Vec<(String, u64)> {
@@ -195,6 +221,10 @@ impl Keys {
 
     pub(super) fn write(&self, lines: &[u8]) {
         self.write_text(&lines.iter().map(|byte| STANDARD.encode([*byte; 32]) + "\n").collect::<String>());
+    }
+
+    pub(super) fn text(&self) -> String {
+        std::fs::read_to_string(&self.0).unwrap()
     }
 
     pub(super) fn write_text(&self, text: &str) {

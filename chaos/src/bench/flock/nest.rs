@@ -121,6 +121,7 @@ impl Nest {
             seeds: self.gossip.iter().map(SocketAddr::to_string).collect(),
             interval: GOSSIP,
             seal: Seal::KeyFile(self.folder.join("gossip.key")),
+            accept_gossip_version_one: false,
             streams: streams.map(|at| (at, PeerTls::Mutual { folder: self.folder.clone() })),
             one_keeper: true,
             wire_version_max: codec::VERSION,

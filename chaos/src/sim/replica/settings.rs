@@ -57,6 +57,7 @@ pub(super) fn settings(
         seeds: others.map(|other| at(other, GOSSIP).to_string()).collect(),
         interval: ROUND,
         seal: Seal::Insecure,
+        accept_gossip_version_one: false,
         streams: town.peer_streams.then(|| (at(number, PEERS), PeerTls::Plain)),
         one_keeper: true,
         wire_version_max: wire(wire_version).1.min(codec::VERSION),

@@ -1,0 +1,207 @@
+//! Keeps the lane up: when chitchat fails, or others believe a higher incarnation of this name, it starts again as the next
+//! incarnation, on the same socket.
+//!
+//! Must not know what is said. Until the next start the roster is empty: whoever hears nobody acts alone, and says so.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use murmuration::event::Event;
+use murmuration::id::Incarnation;
+use murmuration::share::ReplicaCard;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::delivery::Delivery;
+use super::joining::next_after;
+use super::link::Link;
+use super::rounds::{End, Rounds};
+use super::server::{Plan, Server};
+use super::settings::GossipError;
+use super::transport::LinkTransport;
+use super::{seeds, server};
+use crate::clock::Clock;
+use crate::flock::{Ear, Roster, Voice};
+
+/// From a failure to the next start; doubles with each failure in a row.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// An incarnation that held for so long was a good one: the next pause is short again.
+const SETTLED: Duration = Duration::from_secs(10);
+/// Failures in a row after which the lane counts as broken, and not as interrupted.
+const FAILING: u32 = 3;
+
+/// How the lane fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Starts in a row that did not hold; 0 while it holds.
+    pub failures: u32,
+}
+
+/// What all incarnations of one lane share with its handle.
+#[derive(Default)]
+pub(super) struct Shared {
+    server: Mutex<Option<Arc<Server>>>,
+    /// Notified when something came.
+    pub(super) changed: Arc<Notify>,
+    /// Set when all is to be heard anew.
+    pub(super) forget: Arc<AtomicBool>,
+    #[cfg(test)]
+    breaks: Mutex<Arc<AtomicBool>>,
+}
+
+/// What an incarnation is made of.
+pub(super) struct Incarnations {
+    pub(super) plan: Plan,
+    pub(super) link: Arc<Link>,
+    pub(super) voice: Voice,
+    pub(super) ear: Ear,
+    pub(super) card: watch::Receiver<ReplicaCard>,
+    pub(super) roster: watch::Sender<Roster>,
+    pub(super) health: watch::Sender<Health>,
+    pub(super) incarnation: watch::Sender<Incarnation>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// One incarnation, ready to go round. Dropped, it is gone at once.
+pub(super) struct Run {
+    rounds: Rounds,
+    _others: JoinSet<()>,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Whether it failed again and again.
+    pub fn is_failing(self) -> bool {
+        self.failures >= FAILING
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The chitchat that runs now; `None` while none does.
+    pub(super) fn server(&self) -> Option<Arc<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_server(&self, server: Option<Arc<Server>>) {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    #[cfg(test)]
+    pub(super) fn breaks(&self) {
+        let breaks = self.breaks.lock().unwrap_or_else(PoisonError::into_inner);
+        breaks.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("forget", &self.forget).finish_non_exhaustive()
+    }
+}
+
+// === impl Incarnations ===
+
+impl Incarnations {
+    /// Starts chitchat as `incarnation`. What this replica says is said in that one from now on.
+    ///
+    /// # Errors
+    /// See [`GossipError`].
+    pub(super) async fn begin(&self, incarnation: Incarnation) -> Result<Run, GossipError> {
+        if self.link.incarnation() != incarnation {
+            self.link.begin(incarnation)?;
+        }
+        self.voice.begin(incarnation);
+        self.incarnation.send_replace(incarnation);
+        let (plan, interval) = (&self.plan, self.plan.interval);
+        let transport = LinkTransport::new(self.link.clone(), &plan.me.0, interval);
+        #[cfg(test)]
+        {
+            *self.shared.breaks.lock().unwrap_or_else(PoisonError::into_inner) = transport.breaks.clone();
+        }
+        let card = serde_json::to_string(&*self.card.borrow()).unwrap_or_default();
+        let changed = self.shared.changed.clone();
+        let server =
+            Arc::new(Server::start(server::config(plan, incarnation), card, transport, changed.clone()).await?);
+        self.shared.set_server(Some(server.clone()));
+        let (visits, visitors) = watch::channel(Vec::new());
+        let mut others = JoinSet::new();
+        others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.roster.subscribe()));
+        let (ear, forget) = (self.ear.clone(), self.shared.forget.clone());
+        let delivery = Delivery { server: server.clone(), ear, visits: visitors, changed, forget, interval };
+        others.spawn(delivery.run());
+        let rounds = Rounds {
+            server,
+            link: self.link.clone(),
+            voice: self.voice.clone(),
+            card: self.card.clone(),
+            visits,
+            roster: self.roster.clone(),
+            clock: Clock::start(),
+            interval,
+        };
+        Ok(Run { rounds, _others: others })
+    }
+
+    /// Keeps the lane up until `leaving` says so.
+    pub(super) async fn keep(self, mut run: Run, leaving: watch::Receiver<bool>) {
+        let mut failures = 0u32;
+        loop {
+            let (began, leave) = (Instant::now(), leaving.clone());
+            let Run { rounds, _others: others } = run;
+            let settled = async {
+                sleep(SETTLED).await;
+                self.health.send_replace(Health::default());
+                std::future::pending::<()>().await;
+            };
+            let end = tokio::select! {
+                end = rounds.run(leave) => end,
+                () = settled => return,
+            };
+            drop(others);
+            self.shared.set_server(None);
+            if began.elapsed() >= SETTLED {
+                failures = 0;
+            }
+            run = loop {
+                let why = match &end {
+                    End::Left => return,
+                    End::Failed(why) => why.clone(),
+                    End::Outlived(floor) => format!("others remember incarnation {floor} of this name"),
+                };
+                failures = failures.saturating_add(1);
+                self.health.send_replace(Health { failures });
+                let now = self.link.incarnation();
+                let floor = match end {
+                    End::Outlived(floor) => self.link.outlived().max(Some(floor)),
+                    End::Left | End::Failed(_) => self.link.outlived(),
+                };
+                let next = next_after(Incarnation(now.0.saturating_add(1)), floor);
+                self.ear.tell(&Event::GossipRestarted { was: now, now: next, why });
+                if !pause(failures, leaving.clone()).await {
+                    return;
+                }
+                match self.begin(next).await {
+                    Ok(run) => break run,
+                    Err(error) => tracing::error!(%error, "gossip could not start again"),
+                }
+            };
+        }
+    }
+}
+
+/// Waits before the next start; `false` when this replica leaves meanwhile.
+async fn pause(failures: u32, mut leaving: watch::Receiver<bool>) -> bool {
+    let doublings = failures.saturating_sub(1).min(16);
+    let pause = PAUSE_MIN.saturating_mul(1 << doublings).min(PAUSE_MAX);
+    tokio::select! {
+        biased;
+        _ = leaving.wait_for(|leaving| *leaving) => false,
+        () = sleep(pause) => true,
+    }
+}
