@@ -189,6 +189,11 @@ pub enum Event {
     Reloaded(String),
     /// A reload failed and what was known stays in force.
     ReloadFailed(String),
+    /// Prompts are hashed under another salt from now on: what is known of prefixes matches nothing any more.
+    PromptSaltChanged {
+        /// The incarnation of the replica that drew it.
+        drawn_by: Incarnation,
+    },
     /// The gossip lane ended, and starts again as the next incarnation of this replica.
     GossipRestarted {
         /// The incarnation that ended.

@@ -3,10 +3,12 @@
 //! Must not know where a name comes from: Kubernetes, a file, a header or a test.
 
 use std::fmt;
+use std::hash::Hasher as _;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use siphasher::sip::SipHasher13;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// One serving address of the pool: `namespace/name`, unique in the pool and the same on every replica.
 ///
@@ -128,10 +130,17 @@ impl fmt::Display for BlockHash {
 impl SessionKey {
     /// The key of the session that `tenant` calls `name`, in a tier with this salt; every replica of the tier derives it
     /// alike. Two tenants that use one name have two sessions.
-    pub fn of(tenant: &str, name: &str, tier_salt: u64) -> Self {
-        let tenant = xxh3_64_with_seed(tenant.as_bytes(), tier_salt);
-        let name = xxh3_64_with_seed(name.as_bytes(), tier_salt ^ tenant);
-        Self(tenant & !(u64::MAX >> TENANT_BITS) | name >> TENANT_BITS)
+    pub fn of(tenant: &str, name: &str, tier_salt: u128) -> Self {
+        let keyed = |purpose: u8, parts: &[&[u8]]| {
+            let mut hasher = SipHasher13::new_with_keys(tier_salt as u64, (tier_salt >> 64) as u64);
+            // What is hashed for another purpose begins with another byte.
+            hasher.write(&[purpose]);
+            parts.iter().for_each(|part| hasher.write(part));
+            hasher.finish()
+        };
+        let group = keyed(b'g', &[tenant.as_bytes()]);
+        let name = keyed(b's', &[&(tenant.len() as u64).to_le_bytes(), tenant.as_bytes(), name.as_bytes()]);
+        Self(group & !(u64::MAX >> TENANT_BITS) | name >> TENANT_BITS)
     }
 
     /// The group of tenants that the session's tenant is in. Few tenants share one.

@@ -29,8 +29,17 @@ const ROWS: [&[&str]; 8] = [
 ];
 
 /// Everything the mind may depend on.
-const CORE_DEPENDENCIES: [&str; 8] =
-    ["bincode", "memchr", "serde", "serde-saphyr", "serde_json", "serde_path_to_error", "thiserror", "xxhash-rust"];
+const CORE_DEPENDENCIES: [&str; 9] = [
+    "bincode",
+    "memchr",
+    "serde",
+    "serde-saphyr",
+    "serde_json",
+    "serde_path_to_error",
+    "siphasher",
+    "thiserror",
+    "xxhash-rust",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

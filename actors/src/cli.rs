@@ -23,7 +23,7 @@ use crate::args::{
     Verb,
 };
 use crate::ext_proc::{self, Limits, TrustedSpelling};
-use crate::replica::{Listeners, Replica, ReplicaSettings, Tls};
+use crate::replica::{Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
 use crate::world::{Door, World};
@@ -146,7 +146,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let ext_proc = listeners.ext_proc.address().map_err(|why| Failure::new(1, why))?;
     let flock = flock::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
-    let settings = ReplicaSettings { flock, ..settings(args, config_text, config_name) };
+    let salt = flock::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
+    let settings = ReplicaSettings { flock, ..settings(args, config_text, config_name, salt) };
     let replica = Replica::start(World::production(), settings, listeners, telemetry)
         .await
         .map_err(|why| Failure::new(1, why))?;
@@ -201,7 +202,7 @@ async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Door, Failure> 
     TcpListener::bind(address).await.map(Door::from).map_err(told)
 }
 
-fn settings(args: ServeArgs, config_text: String, config_name: String) -> ReplicaSettings {
+fn settings(args: ServeArgs, config_text: String, config_name: String, salt: PromptSalt) -> ReplicaSettings {
     let limits = Limits {
         streams_max: args.max_streams,
         body_bytes: args.max_body_size as u64,
@@ -248,6 +249,8 @@ fn settings(args: ServeArgs, config_text: String, config_name: String) -> Replic
         tls,
         debug,
         drain_timeout: args.drain_timeout,
+        salt,
+        tenant_header: args.flock.prompt_salt_tenant_header,
         flock: None,
     }
 }

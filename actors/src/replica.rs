@@ -3,6 +3,8 @@
 //! Must not know flags, signals or the process: a replica is started the same way by `murmuration serve`, by tests and
 //! by the simulator.
 
+mod tasks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,13 +24,14 @@ use tokio::time::sleep;
 use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
 use crate::clock::Clock;
 use crate::connection::Teller;
+pub use crate::ext_proc::PromptSalt;
 use crate::ext_proc::{Limits, ResponsePath, Service, Settings, TrustedSpelling, serve};
 use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
 use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
 use crate::scheduler::{SchedulerArguments, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
-use crate::world::{Announcement, Door, Feed, Network, World};
+use crate::world::{Door, Network, World};
 
 /// How long a draining replica keeps taking new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
@@ -62,6 +65,10 @@ pub struct ReplicaSettings {
     pub debug: DebugAccess,
     /// How long leaving may take.
     pub drain_timeout: Duration,
+    /// The key under which prompts are hashed.
+    pub salt: PromptSalt,
+    /// The header whose value is mixed into it, for pools that several tenants share.
+    pub tenant_header: Option<String>,
     /// The part in the flock; `None` for a replica that is alone.
     pub flock: Option<FlockSettings>,
 }
@@ -178,8 +185,8 @@ impl Replica {
         let addresses = listeners.addresses()?;
         let clock = world.clock.unwrap_or_else(Clock::start);
         let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
-        let joining = settings.flock.is_some();
-        let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
+        let readiness = Readiness { joining: settings.flock.is_some(), ..Readiness::default() };
+        let readiness = Arc::new(watch::channel(readiness).0);
         let (voice, keeping) = flock::mouth_and_eyes(settings.flock.as_ref(), clock);
         let gate_settings = gate_settings(&settings, &blueprint);
         let arguments = PoolArguments {
@@ -201,8 +208,7 @@ impl Replica {
             engines: blueprint.engines,
         };
         let (pool, _) = Actor::spawn(None, PoolActor, arguments).await?;
-
-        let (closing, closed) = watch::channel(false);
+        let ((closing, closed), (salted, salt)) = (watch::channel(false), watch::channel(settings.salt.first()));
         let mut replica = Self {
             addresses,
             pool,
@@ -215,20 +221,19 @@ impl Replica {
             drain_timeout: settings.drain_timeout,
             flock: None,
         };
-        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
+        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation)).unwrap_or_default();
         if let (Some(flock), Some(voice)) = (settings.flock, voice) {
-            let links = replica.links(flock.me.clone(), voice, keeping, (clock, world.network));
+            let links =
+                replica.links(flock.me.clone(), voice, keeping, (clock, world.network), (settings.salt, salted));
             replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
         }
-        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
+        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me);
         replica.keep_gauges(settings.gauges_interval);
-        replica.others.spawn(announce(world.feed, PoolHandle::new(replica.pool.clone())));
-        if let (Tls::Folder(folder), Some(tls)) = (settings.tls, tls.clone()) {
-            let telemetry = replica.telemetry.clone();
-            replica.others.spawn(tls.follow(folder, move |event| telemetry.record(&event)));
-        }
-        let witness = Arc::new(replica.telemetry.clone());
-        let service = Service::new(replica.scheduler.clone(), gate_settings, witness, Arc::new(move || clock.now()));
+        replica.others.spawn(tasks::announce(world.feed, PoolHandle::new(replica.pool.clone())));
+        replica.others.spawn(tasks::follow_certificate(settings.tls, tls.clone(), replica.telemetry.clone()));
+        let (asking, witness) = (replica.scheduler.clone(), Arc::new(replica.telemetry.clone()));
+        let service = Service::new(asking, gate_settings, witness, Arc::new(move || clock.now()));
+        replica.others.spawn(service.clone().follow_salt(salt));
         let teller = replica.teller("ext-proc");
         replica.gate.spawn(async move {
             if let Err(error) = serve(listeners.ext_proc, tls, service, teller, until(closed)).await {
@@ -290,6 +295,7 @@ impl Replica {
         voice: Voice,
         keeping: Option<Keeping>,
         outside: (Clock, Arc<dyn Network>),
+        (salt, salted): (PromptSalt, watch::Sender<u128>),
     ) -> Links {
         Links {
             ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(voice.version()),
@@ -300,6 +306,7 @@ impl Replica {
             scheduler: self.scheduler.clone(),
             pool: PoolHandle::new(self.pool.clone()),
             readiness: self.readiness.clone(),
+            salt: salt.drawn().zip(Some(salted)),
         }
     }
 
@@ -357,25 +364,12 @@ async fn until(mut closed: watch::Receiver<bool>) {
     let _ = closed.wait_for(|closed| *closed).await;
 }
 
-/// Tells the pool what is announced, from what is announced already.
-async fn announce(feed: Option<Feed>, pool: PoolHandle) {
-    let Some(mut feed) = feed else { return };
-    loop {
-        if let Some(Announcement { endpoints, objectives }) = feed.borrow_and_update().clone() {
-            pool.announced(endpoints, objectives);
-        }
-        if feed.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
     let parsers: Vec<Parser> = blueprint.parsers.clone();
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
-    let tier_salt = settings.flock.as_ref().map_or(0, |flock| flock.tier_salt);
-    let sessions = blueprint.profiles.sessions();
-    Settings { limits, response_path, parsers, prefix: blueprint.prefix.clone(), tier_salt, trusted, sessions }
+    let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
+    let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
+    Settings { limits, response_path, parsers, prefix, tier_salt, tenant_header, trusted, sessions }
 }
 
 /// Builds a scheduler's parts for each of its lives: plugins are not shared between them.

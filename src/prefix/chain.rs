@@ -2,11 +2,16 @@
 //!
 //! Must not know tokenizers: it is fed bytes, at an agreed number of bytes for a token.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use std::hash::Hasher;
 
-use crate::chance::mix;
 use crate::id::BlockHash;
 use crate::prefix::anchors;
+use crate::prefix::salt::keyed;
+
+/// First bytes of what is hashed: a hash made for one purpose never equals one made for another.
+const BEGINNING: u8 = 0;
+const BLOCK: u8 = 1;
+const END: u8 = 2;
 
 /// Chained block hashes of one prompt. Two prompts share their first `n` hashes exactly when they share the content of
 /// their first `n` blocks and their seed (model and salt).
@@ -26,8 +31,9 @@ pub struct Cut {
     pub bytes_per_token: u32,
     /// Blocks of a prompt that are kept; what comes after them is only hashed into the content.
     pub blocks_max: usize,
-    /// The tier's own salt: whoever does not know it can't tell from a hash which prompt was seen.
-    pub tier_salt: u64,
+    /// The tier's own salt: whoever does not know it can neither tell from a hash which prompt was seen, nor build two
+    /// prompts with one hash.
+    pub tier_salt: u128,
 }
 
 /// Cuts a stream of bytes into chained blocks, without copying more than one block of it.
@@ -76,8 +82,13 @@ impl ChainBuilder {
     /// A builder whose chain belongs to `model` and `salt`: equal text for another model shares nothing.
     pub fn new(cut: Cut, model: &str, salt: Option<&str>) -> Self {
         let block_bytes = (cut.block_tokens.max(1) as usize).saturating_mul(cut.bytes_per_token.max(1) as usize);
-        let salt = salt.map_or(0, |salt| mix(xxh3_64(salt.as_bytes()) ^ 1));
-        let last = xxh3_64_with_seed(model.as_bytes(), salt ^ cut.tier_salt);
+        let mut hasher = keyed(cut.tier_salt);
+        hasher.write(&[BEGINNING]);
+        hasher.write(&(model.len() as u64).to_le_bytes());
+        hasher.write(model.as_bytes());
+        hasher.write(&[u8::from(salt.is_some())]);
+        hasher.write(salt.unwrap_or_default().as_bytes());
+        let last = hasher.finish();
         Self { cut, block_bytes, last, partial: Vec::new(), blocks: Vec::new() }
     }
 
@@ -105,12 +116,21 @@ impl ChainBuilder {
 
     /// The chain of all full blocks, and a hash of everything that was pushed.
     pub fn finish(self) -> (PrefixChain, u64) {
-        let content = mix(xxh3_64_with_seed(&self.partial, self.last) ^ self.partial.len() as u64);
+        let content = self.hash(END, &self.partial);
         (PrefixChain::from_blocks(self.cut.block_tokens, self.blocks), content)
     }
 
+    /// The hash of `bytes` and of everything before them.
+    fn hash(&self, purpose: u8, bytes: &[u8]) -> u64 {
+        let mut hasher = keyed(self.cut.tier_salt);
+        hasher.write(&self.last.to_le_bytes());
+        hasher.write(bytes);
+        hasher.write(&[purpose]);
+        hasher.finish()
+    }
+
     fn block(&mut self, bytes: &[u8]) {
-        self.last = xxh3_64_with_seed(bytes, self.last);
+        self.last = self.hash(BLOCK, bytes);
         if self.blocks.len() < self.cut.blocks_max {
             self.blocks.push(BlockHash(self.last));
         }

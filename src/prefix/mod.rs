@@ -5,6 +5,7 @@
 pub mod anchors;
 pub mod chain;
 pub mod index;
+pub mod salt;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ pub mod keepers;
 pub mod pages;
 pub mod peers;
 pub mod record;
+mod salt;
 pub mod speaker;
 
 mod heard;
@@ -20,4 +21,5 @@ pub use keepers::{Keeper, Keepers};
 pub use pages::{Page, Pages};
 pub use peers::{Hearing, PeerSummary, Peers};
 pub use record::{Batch, Binding, CacheCleared, Fact, Failing, LoadWord, Placement, Record, Share, Unplaced};
+pub use salt::{NoClaim, SaltClaim};
 pub use speaker::Speaker;

@@ -44,7 +44,6 @@ impl Meeting {
             incarnation: Incarnation(1),
             zone: String::new(),
             tier: self.tier.clone(),
-            tier_salt: 0,
             gossip,
             advertise: gossip,
             ext_proc: nowhere,

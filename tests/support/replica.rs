@@ -17,9 +17,8 @@ use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::flock::FlockSettings;
-use murmuration_actors::replica::{self, Listeners, ReplicaSettings, Tls};
-use murmuration_actors::telemetry::Telemetry;
-use murmuration_actors::telemetry::span::Tracer;
+use murmuration_actors::replica::{self, Listeners, PromptSalt, ReplicaSettings, Tls};
+use murmuration_actors::telemetry::{Telemetry, span::Tracer};
 use murmuration_actors::world::World;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde::{Deserialize, Serialize};
@@ -48,6 +47,7 @@ pub struct Config {
     pub destinations: usize,
     /// How long leaving may take.
     pub drain_timeout: Duration,
+    pub salt: PromptSalt,
     /// From one scrape of an engine to the next.
     pub interval: Duration,
     /// Whether it scores as `murmuration serve` does by itself, and does not take endpoints in order.
@@ -130,6 +130,7 @@ impl Default for Config {
             response_path: ResponsePath::Stay,
             destinations: 1,
             drain_timeout: Duration::from_secs(10),
+            salt: PromptSalt::Given(0),
             interval: Duration::from_secs(3600),
             scores: false,
             sessions: false,
@@ -298,8 +299,7 @@ fn sum(page: &str, wanted: &str) -> u64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
 }
 
-/// A channel to a server on loopback. Its windows are wide: a test hears streams one after the other, and those that it
-/// did not come to yet must not hold up the one that it listens to.
+/// A channel to a server on loopback. Its windows are wide, so that streams that a test does not read yet hold up no other.
 pub async fn channel(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
     let endpoint = endpoint.initial_connection_window_size(1 << 30).initial_stream_window_size(16 << 20);
@@ -377,6 +377,8 @@ schedulingProfiles:
         tls: config.tls.clone(),
         debug: murmuration_actors::admin::DebugAccess::default(),
         drain_timeout: config.drain_timeout,
+        salt: config.salt,
+        tenant_header: None,
     }
 }
 

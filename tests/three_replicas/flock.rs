@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use murmuration::fleet::Trust;
 use murmuration_actors::flock::FlockSettings;
+use murmuration_actors::replica::PromptSalt;
 
 use crate::support::engine::page;
 use crate::support::envoy::{destination, json, post, response_body};
@@ -97,6 +98,27 @@ async fn a_prefix_that_one_placed_all_find() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_streams_a_prefix_that_one_placed_all_find() {
     a_prefix_is_found_by_all(Meeting::new(3).without_streams()).await;
+}
+
+/// Nobody gave them a salt: each drew one of its own, and all hash under one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_without_a_salt_agree_on_one() {
+    let (engines, meeting) = (engines(4).await, Meeting::new(3));
+    let mut flock = Vec::new();
+    for number in 0..3 {
+        let (part, salt) = (Some(meeting.part(number)), PromptSalt::Agreed(1 + number as u128));
+        flock.push(configured(&engines, Config { flock: part, salt, ..Config::scoring() }).await);
+    }
+    for (number, topic) in ["starlings", "herring", "locusts", "gnus", "ants", "bees"].iter().enumerate() {
+        let body = prompt(topic);
+        let first = chosen(&flock[number % 3], &body).await;
+        let address = first.parse().unwrap();
+        let held = flock[number % 3].endpoint(address).await.index_blocks;
+        for replica in &flock {
+            replica.until_endpoint(address, |endpoint| endpoint.index_blocks >= held).await;
+            assert_eq!(chosen(replica, &body).await, first, "{topic}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

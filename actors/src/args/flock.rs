@@ -50,10 +50,14 @@ pub struct FlockArgs {
     /// from it; see docs/security.md.
     #[arg(long)]
     pub gossip_accept_v1: bool,
-    /// A file with a secret that is mixed into the hashes of prompts, the same on every replica: without it whoever reads
-    /// gossip can guess prompts and see whether they were sent. The pool's name where it is not given.
+    /// A file with a secret, the same on every replica, that gives the key under which prompts are hashed. Without it the
+    /// replicas agree on a random one by gossip. Used by a replica without peers too.
     #[arg(long, value_name = "FILE")]
     pub prompt_salt_file: Option<PathBuf>,
+    /// A request header whose value is mixed into that key, so that tenants share no hashes. The gateway must set it from
+    /// who the client is, and remove what the client sent.
+    #[arg(long, value_name = "HEADER")]
+    pub prompt_salt_tenant_header: Option<String>,
     /// Gossip in the clear: anybody who reaches the port can speak for a replica.
     #[arg(long, conflicts_with = "gossip_key_file")]
     pub insecure_gossip: bool,
@@ -63,9 +67,14 @@ pub struct FlockArgs {
     /// Whether facts go by peer streams too; without them all goes by gossip, and is older.
     #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub peer_streams: bool,
-    /// A folder with ca.crt, tls.crt and tls.key for peer streams; both sides show a certificate for `murmuration-peer`.
+    /// A folder with ca.crt, tls.crt and tls.key for peer streams. Both sides show a certificate that names
+    /// `murmuration-peer` and the replica; see docs/security.md.
     #[arg(long, value_name = "DIR")]
     pub peer_cert_path: Option<PathBuf>,
+    /// Accept peer certificates that do not name a replica, such as one Secret that all pods mount. Whoever holds one can
+    /// then claim the name of every member.
+    #[arg(long, requires = "peer_cert_path")]
+    pub allow_shared_peer_certificate: bool,
     /// Peer streams in the clear.
     #[arg(long, conflicts_with = "peer_cert_path")]
     pub insecure_peer_streams: bool,

@@ -6,12 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use murmuration::id::ReplicaId;
 use murmuration::share::codec;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::args::{FlockArgs, Keepers, ServeArgs};
 use crate::flock::{FlockSettings, incarnation_now};
 use crate::gossip::Seal;
-use crate::peers::PeerTls;
+use crate::peers::{PeerNames, PeerTls};
+use crate::replica::PromptSalt;
 
 /// The settings of a replica that serves ext-proc and peer streams on these sockets; `None` for one without peers.
 ///
@@ -36,7 +38,6 @@ pub(super) fn settings(
         incarnation: incarnation_now(),
         zone: flock.zone.clone(),
         tier: args.pool_name.clone(),
-        tier_salt: tier_salt(args)?,
         gossip: SocketAddr::new(args.bind, flock.gossip_port),
         advertise: SocketAddr::new(reached, flock.gossip_port),
         ext_proc: SocketAddr::new(reached, ext_proc.port()),
@@ -50,16 +51,29 @@ pub(super) fn settings(
     }))
 }
 
-/// What the tier mixes into the hashes of prompts.
-fn tier_salt(args: &ServeArgs) -> Result<u64, String> {
-    let Some(path) = &args.flock.prompt_salt_file else { return Ok(xxh3_64(args.pool_name.as_bytes())) };
+/// The key under which prompts are hashed: from the file, for each pool another; or a random one, for a tier that has none.
+///
+/// # Errors
+/// One sentence with the cure.
+pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
+    let Some(path) = &args.flock.prompt_salt_file else {
+        let mut drawn = [0; 16];
+        let failed = |_| "the system gives no random bytes for a prompt salt; is /dev/urandom there?".to_owned();
+        SystemRandom::new().fill(&mut drawn).map_err(failed)?;
+        return Ok(PromptSalt::Agreed(u128::from_le_bytes(drawn)));
+    };
     let secret = std::fs::read(path).map_err(|why| format!("--prompt-salt-file {}: {why}", path.display()))?;
     match secret.trim_ascii() {
         [] => Err(format!(
             "--prompt-salt-file {}: it is empty; head -c 32 /dev/urandom | base64 makes one",
             path.display()
         )),
-        secret => Ok(xxh3_64_with_seed(args.pool_name.as_bytes(), xxh3_64(secret))),
+        secret => {
+            let pool = args.pool_name.as_bytes();
+            let about = [&(pool.len() as u64).to_le_bytes(), pool, secret].concat();
+            let salt = digest(&SHA256, &about).as_ref().first_chunk().copied().unwrap_or_default();
+            Ok(PromptSalt::Given(u128::from_le_bytes(salt)))
+        }
     }
 }
 
@@ -87,8 +101,14 @@ fn seal(flock: &FlockArgs) -> Result<Seal, String> {
 fn peer_tls(flock: &FlockArgs) -> Result<PeerTls, String> {
     match &flock.peer_cert_path {
         Some(folder) => {
-            let tls = PeerTls::Mutual { folder: folder.clone() };
-            tls.check().map_err(|why| format!("--peer-cert-path: {why}"))?;
+            let names = if flock.allow_shared_peer_certificate { PeerNames::Shared } else { PeerNames::Own };
+            if names == PeerNames::Shared {
+                tracing::warn!(
+                    "--allow-shared-peer-certificate: whoever holds a peer certificate can claim the name of every member"
+                );
+            }
+            let tls = PeerTls::Mutual { folder: folder.clone(), names };
+            tls.check(&ReplicaId(name(flock))).map_err(|why| format!("--peer-cert-path: {why}"))?;
             Ok(tls)
         }
         None if flock.insecure_peer_streams => Ok(PeerTls::Plain),
@@ -142,14 +162,31 @@ mod tests {
         assert_eq!(said.streams.unwrap(), ("127.0.0.1:9005".parse().unwrap(), PeerTls::Plain));
     }
 
+    fn salt(flags: &str) -> Result<PromptSalt, String> {
+        let flags = format!("murmuration serve {flags}");
+        let Verb::Serve(args) = Command::try_parse_from(flags.split_whitespace()).unwrap().verb else { unreachable!() };
+        prompt_salt(&args)
+    }
+
     #[test]
-    fn the_salt_is_the_pools_own() {
-        let salt = |pool: &str| {
-            let clear = "--peer a:1 --bind 127.0.0.1 --insecure-gossip --insecure-peer-streams";
-            of(&format!("{clear} --pool-name {pool}")).unwrap().unwrap().tier_salt
-        };
-        assert_eq!(salt("a"), salt("a"));
-        assert_ne!(salt("a"), salt("b"));
+    fn a_salt_file_counts_for_a_replica_without_peers_too_and_each_pool_has_its_own_salt() {
+        let file = std::env::temp_dir().join(format!("murmuration-salt-{}", std::process::id()));
+        std::fs::write(&file, "secret\n").unwrap();
+        let of = |flags: &str| salt(&format!("--prompt-salt-file {} {flags}", file.display())).unwrap();
+        assert!(matches!(of(""), PromptSalt::Given(_)));
+        assert_eq!(of("--pool-name a"), of("--pool-name a --peer b:1 --bind 127.0.0.1"));
+        assert!(of("--pool-name a") != of("--pool-name b"));
+        std::fs::write(&file, " \n").unwrap();
+        assert!(salt(&format!("--prompt-salt-file {}", file.display())).unwrap_err().contains("empty"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(salt(&format!("--prompt-salt-file {}", file.display())).unwrap_err().contains("--prompt-salt-file"));
+    }
+
+    #[test]
+    fn without_a_file_the_salt_is_random_and_never_shown() {
+        let (one, other) = (salt("").unwrap(), salt("").unwrap());
+        assert!(matches!(one, PromptSalt::Agreed(_)) && one != other);
+        assert_eq!(format!("{one:?}"), "Agreed");
     }
 
     #[test]

@@ -58,7 +58,7 @@ where
 {
     /// Attends a stream of messages that came by this connection.
     pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
-        let exchange = Exchange::new(shared.settings.clone(), shared.dice.roll(), (shared.now)());
+        let exchange = Exchange::new(shared.salted(), shared.dice.roll(), (shared.now)());
         let (watch, opened) = (shared.witness.opened(), shared.admission.open());
         let crowded = opened.is_none();
         let mut attendance = Self {

@@ -47,8 +47,9 @@ impl Draft<'_> {
             attended: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };
-        let Some(parsed) = reading::read(settings, path, self.body, control.model_rewrite)? else {
-            request.content_hash = self.unread_hash(path);
+        let salt = settings.salt_of(self.head);
+        let Some(parsed) = reading::read(settings, salt, path, self.body, control.model_rewrite)? else {
+            request.content_hash = self.unread_hash(salt, path);
             return Ok((request, None));
         };
         request.incoming_model = parsed.incoming_model;
@@ -62,8 +63,8 @@ impl Draft<'_> {
 
     /// The seed of a request whose content nobody reads: its path and its body, so that twins meet; without a body its
     /// path and its id, so that a thousand `GET /v1/models` do not all meet on one endpoint.
-    fn unread_hash(&self, path: &str) -> u64 {
+    fn unread_hash(&self, salt: u128, path: &str) -> u64 {
         let content = if self.body.is_empty() { self.id.as_bytes() } else { self.body };
-        reading::hash(path, content)
+        reading::hash(salt, path, content)
     }
 }

@@ -25,6 +25,7 @@ pub mod model_echo;
 mod pace;
 mod reading;
 pub mod reply;
+mod salt;
 pub mod server;
 pub mod service;
 mod session;
@@ -33,6 +34,7 @@ pub mod witness;
 
 pub use control::TrustedSpelling;
 pub use exchange::{Exchange, Fault, Step};
+pub use salt::PromptSalt;
 pub use server::serve;
 pub use service::Service;
 pub use settings::{Limits, ResponsePath, Settings};

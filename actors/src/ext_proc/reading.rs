@@ -61,6 +61,7 @@ enum Dialect {
 /// Reads a body by the first parser that claims its path; `None` when that parser, or nobody, reads bodies there.
 pub(super) fn read(
     settings: &Settings,
+    salt: u128,
     path: &str,
     body: &[u8],
     rewrite: Option<&str>,
@@ -70,20 +71,20 @@ pub(super) fn read(
         Parser::Passthrough => Some(None),
     });
     match claimed.flatten() {
-        Some(api) if !body.is_empty() => open_ai(api, settings, body, rewrite).map(Some),
+        Some(api) if !body.is_empty() => open_ai(api, settings, salt, body, rewrite).map(Some),
         _ => Ok(None),
     }
 }
 
 /// A hash of content that nobody read; every replica computes it alike.
-pub(super) fn hash(path: &str, content: &[u8]) -> u64 {
-    let cut = Cut { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: 0 };
+pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
+    let cut = Cut { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: salt };
     let mut chain = ChainBuilder::new(cut, path, None);
     chain.push(content);
     chain.finish().1
 }
 
-fn open_ai(api: Api, settings: &Settings, body: &[u8], rewrite: Option<&str>) -> Result<Parsed, Refusal> {
+fn open_ai(api: Api, settings: &Settings, salt: u128, body: &[u8], rewrite: Option<&str>) -> Result<Parsed, Refusal> {
     let prefix = &settings.prefix;
     let read =
         RequestBody::read(api, body).map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
@@ -94,7 +95,7 @@ fn open_ai(api: Api, settings: &Settings, body: &[u8], rewrite: Option<&str>) ->
         block_tokens: prefix.block_tokens,
         bytes_per_token: prefix.bytes_per_token,
         blocks_max: if prefix.enabled { prefix.blocks_max } else { 0 },
-        tier_salt: settings.tier_salt,
+        tier_salt: salt,
     };
     let (prompt, content_hash) = read_prompt(body, &read, target, cut);
     Ok(Parsed {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ExternalProcessor, ProcessingRequest};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Admission;
@@ -30,6 +31,8 @@ pub(super) struct Shared<A> {
     pub(super) asking: A,
     pub(super) settings: Arc<Settings>,
     pub(super) admission: Admission,
+    /// The settings under the salt that is in force now.
+    salted: watch::Sender<Arc<Settings>>,
     pub(super) witness: Arc<dyn Witness>,
     pub(super) now: Now,
     pub(super) dice: Dice,
@@ -40,14 +43,36 @@ pub(super) struct Shared<A> {
 impl<A: Asking> Service<A> {
     /// A service that asks `asking`, tells `witness`, and takes the time from `now`.
     pub fn new(asking: A, settings: Settings, witness: Arc<dyn Witness>, now: Now) -> Self {
-        let admission = Admission::new(&settings.limits);
-        let shared = Shared { asking, settings: Arc::new(settings), admission, witness, now, dice: Dice::default() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(asking, settings, witness, now)) }
+    }
+
+    /// Hashes the prompts of later requests under `salt`, whenever that changes.
+    pub async fn follow_salt(self, mut salt: watch::Receiver<u128>) {
+        while salt.changed().await.is_ok() {
+            let tier_salt = *salt.borrow_and_update();
+            let salted = |settings: &mut Arc<Settings>| {
+                *settings = Arc::new(Settings { tier_salt, ..Settings::clone(settings) });
+            };
+            self.shared.salted.send_modify(salted);
+        }
     }
 
     /// What it was told.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+}
+
+impl<A> Shared<A> {
+    pub(super) fn new(asking: A, settings: Settings, witness: Arc<dyn Witness>, now: Now) -> Self {
+        let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
+        let salted = watch::channel(settings.clone()).0;
+        Self { asking, settings, admission, salted, witness, now, dice: Dice::default() }
+    }
+
+    /// The settings of a request that begins now.
+    pub(super) fn salted(&self) -> Arc<Settings> {
+        self.salted.borrow().clone()
     }
 }
 

@@ -25,18 +25,18 @@ pub(super) fn read(head: &Head, tenant: &str, settings: &Settings) -> Session {
     let id = rules.id_headers.iter().find_map(|name| head.get(name).filter(short));
     Session {
         token: token.and_then(|token| endpoint(token, settings.tier_salt)),
-        id: id.map(|id| SessionKey::of(tenant, id, settings.tier_salt)),
+        id: id.map(|id| SessionKey::of(tenant, id, settings.salt_of(head))),
     }
 }
 
 /// The token that stands for `endpoint` in the tier with this salt; every replica of the tier accepts it.
-pub(super) fn token(endpoint: &EndpointId, tier_salt: u64) -> String {
+pub(super) fn token(endpoint: &EndpointId, tier_salt: u128) -> String {
     let name = endpoint.as_str();
     let signature = hmac::sign(&key(tier_salt), name.as_bytes());
     format!("{}.{}", STANDARD.encode(name), STANDARD.encode(signature.as_ref()))
 }
 
-fn endpoint(token: &str, tier_salt: u64) -> Option<EndpointId> {
+fn endpoint(token: &str, tier_salt: u128) -> Option<EndpointId> {
     let (name, signature) = token.split_once('.')?;
     let (name, signature) = (STANDARD.decode(name).ok()?, STANDARD.decode(signature).ok()?);
     hmac::verify(&key(tier_salt), &name, &signature).ok()?;
@@ -45,7 +45,7 @@ fn endpoint(token: &str, tier_salt: u64) -> Option<EndpointId> {
     Some(EndpointId::new(namespace, name))
 }
 
-fn key(tier_salt: u64) -> hmac::Key {
+fn key(tier_salt: u128) -> hmac::Key {
     let root = hmac::Key::new(hmac::HMAC_SHA256, &tier_salt.to_be_bytes());
     hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&root, PURPOSE).as_ref())
 }

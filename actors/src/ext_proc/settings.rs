@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use murmuration::config::blueprint::{Parser, PrefixSettings};
+use murmuration::prefix::salt;
 use murmuration::schedule::SessionRules;
 
 use super::control::TrustedSpelling;
+use super::headers::Head;
 
 /// Bounds of the service. None is silent: each has its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,9 @@ pub struct Settings {
     /// How prompts become chains.
     pub prefix: PrefixSettings,
     /// What the tier mixes into them.
-    pub tier_salt: u64,
+    pub tier_salt: u128,
+    /// The header whose value is mixed in too, so that tenants share no hashes.
+    pub tenant_header: Option<String>,
     /// Who may set the headers that steer a decision.
     pub trusted: TrustedSpelling,
     /// Where requests say whose session they belong to.
@@ -90,6 +94,12 @@ impl Default for Limits {
 // === impl Settings ===
 
 impl Settings {
+    /// The salt of a request with these headers.
+    pub(super) fn salt_of(&self, head: &Head) -> u128 {
+        let tenant = self.tenant_header.as_deref().and_then(|name| head.get(name));
+        tenant.map_or(self.tier_salt, |tenant| salt::of_tenant(self.tier_salt, tenant))
+    }
+
     /// Settings with the default limits and every default parser, for a pool with these prefix settings.
     pub fn new(prefix: PrefixSettings) -> Self {
         Self {
@@ -98,6 +108,7 @@ impl Settings {
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
             tier_salt: 0,
+            tenant_header: None,
             trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
         }

@@ -8,6 +8,7 @@ mod ear;
 mod keeping;
 mod part;
 mod roster;
+mod salt;
 mod settings;
 mod voice;
 

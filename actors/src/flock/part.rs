@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::salt::Agreement;
 use super::{Ear, FlockSettings, Keeping, Roster, Voice, follow_roster};
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
-use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Streams};
+use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
 use crate::pool::PoolHandle;
 use crate::scheduler::SchedulerHandle;
 use crate::world::{Door, Network};
@@ -58,6 +59,8 @@ pub struct Links {
     pub scheduler: SchedulerHandle,
     /// Told when keepers change.
     pub pool: PoolHandle,
+    /// A salt that was drawn for a tier that has none, and where the agreed one goes; `None` where it was given.
+    pub salt: Option<(u128, watch::Sender<u128>)>,
     /// Held back until the snapshots of all peers were heard.
     pub readiness: Arc<watch::Sender<Readiness>>,
 }
@@ -99,16 +102,18 @@ impl Flock {
                 .await?,
         );
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
-        let (closing, closed) = watch::channel(false);
+        let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
         let joins = Arc::new(Joining::begins());
         let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
         let following = tls.clone().map(|tls| {
             let (me, roster, ear) = (settings.me.clone(), roster.clone(), links.ear.clone());
             let (clock, network) = (links.clock, links.network.clone());
-            peers::follow(Listening { me, roster, network, tls, ear, rehear: reheard, clock, joins: joins.clone() })
+            let (rehear, rotated, joins) = (reheard, rotates, joins.clone());
+            peers::follow(Listening { me, roster, network, tls, ear, rehear, rotated, clock, joins })
         });
         if let (Some(listener), Some(tls)) = (streams, tls) {
-            server.spawn(serve(listener, tls, links.voice.clone(), links.ear.clone(), closed));
+            let (voice, ear, roster) = (links.voice.clone(), links.ear.clone(), roster.clone());
+            server.spawn(serve(listener, tls, Serving { voice, ear, roster, rotated }, closed));
         }
         tasks.spawn(follow_roster(roster.clone(), me, links.ear.clone(), links.keeping.clone()));
         if let Some(keeping) = &links.keeping {
@@ -116,7 +121,12 @@ impl Flock {
         }
         tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear, joins));
         tasks.spawn(tell_isolation(gossip.health(), links.readiness.clone()));
-        tasks.spawn(join(roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
+        let (settled, settles) = watch::channel(links.salt.is_none());
+        if let Some((drawn, apply)) = links.salt {
+            let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
+            tasks.spawn(Agreement { own, heard, told, apply, settled, ear: links.ear.clone() }.run());
+        }
+        tasks.spawn(join(settles, roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
         Ok(Self { gossip, following, roster, closing, server, tasks })
     }
 
@@ -174,9 +184,9 @@ async fn gossip_settings(settings: &FlockSettings, network: &dyn Network) -> Res
     })
 }
 
-async fn serve(listener: Door, tls: PeerTls, voice: Voice, ear: Ear, mut closed: watch::Receiver<bool>) {
+async fn serve(listener: Door, tls: PeerTls, serving: Serving, mut closed: watch::Receiver<bool>) {
     let closed = async move { drop(closed.wait_for(|closed| *closed).await) };
-    if let Err(error) = peers::serve(listener, tls, voice, ear, closed).await {
+    if let Err(error) = peers::serve(listener, tls, serving, closed).await {
         tracing::error!(%error, "the server of peer streams ended");
     }
 }
@@ -216,6 +226,7 @@ async fn rehear_after_rebirth(
 
 /// Ready once every peer that is there has told all it knows, or when that takes too long.
 async fn join(
+    mut settled: watch::Receiver<bool>,
     mut roster: watch::Receiver<Roster>,
     streams: Option<watch::Receiver<Streams>>,
     ready: Arc<watch::Sender<Readiness>>,
@@ -230,6 +241,8 @@ async fn join(
         }
         None => true,
     };
+    // The sender ends only with this replica.
+    let _ = settled.wait_for(|settled| *settled).await;
     if !heard {
         tracing::warn!("not all peers told what they know in time; this replica starts with what it heard");
     }

@@ -23,8 +23,6 @@ pub struct FlockSettings {
     pub zone: String,
     /// The tier's name: replicas of another one are not listened to.
     pub tier: String,
-    /// Mixed into the hashes of prompts; the same on every replica of the tier, and no other's.
-    pub tier_salt: u64,
     /// Where gossip is received.
     pub gossip: SocketAddr,
     /// Where peers send gossip to.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::census::Visit;
 use super::server::Server;
-use super::{CARD, HEAD, VALUE_BYTES_MAX};
+use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
 use crate::flock::{Ear, Lane};
 
 /// Whom delivery works for, and from what.
@@ -105,7 +105,8 @@ impl Heard {
     fn news(&mut self, state: &NodeState) -> Vec<Page> {
         let mut news = Vec::new();
         for (key, value) in state.key_values_including_deleted() {
-            if key == CARD || key == HEAD || value.is_deleted() || self.versions.get(key) == Some(&value.version) {
+            let of_itself = [CARD, HEAD, SALT].contains(&key);
+            if of_itself || value.is_deleted() || self.versions.get(key) == Some(&value.version) {
                 continue;
             }
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
@@ -141,6 +142,7 @@ mod tests {
         state.set("p0", "two");
         state.set(CARD, "{}");
         state.set(HEAD, "2");
+        state.set(SALT, "1:00");
         assert_eq!(heard.news(&state), ["one", "two", "new", "old"].map(text));
         assert_eq!(heard.news(&state), []);
         state.set("p1", "three");

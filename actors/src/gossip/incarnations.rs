@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::share::ReplicaCard;
+use murmuration::share::{ReplicaCard, SaltClaim};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -59,6 +59,8 @@ pub(super) struct Incarnations {
     pub(super) voice: Voice,
     pub(super) ear: Ear,
     pub(super) card: watch::Receiver<ReplicaCard>,
+    pub(super) salt: watch::Receiver<Option<SaltClaim>>,
+    pub(super) salts: watch::Sender<Option<SaltClaim>>,
     pub(super) roster: watch::Sender<Roster>,
     pub(super) health: watch::Sender<Health>,
     pub(super) incarnation: watch::Sender<Incarnation>,
@@ -140,6 +142,8 @@ impl Incarnations {
             link: self.link.clone(),
             voice: self.voice.clone(),
             card: self.card.clone(),
+            salt: self.salt.clone(),
+            salts: self.salts.clone(),
             visits,
             roster: self.roster.clone(),
             clock: Clock::start(),

@@ -17,6 +17,7 @@ const KEY_BYTES: usize = 32;
 /// Bytes that name a key.
 const ID_BYTES: usize = 4;
 /// Bytes that authenticate a datagram.
+#[cfg(test)]
 const TAG_BYTES: usize = 16;
 /// Bytes that name one start of a lane.
 pub(super) const BOOT_BYTES: usize = 16;
@@ -58,6 +59,7 @@ struct Key {
 
 impl Keyring {
     /// Bytes that sealing adds.
+    #[cfg(test)]
     pub(super) const OVERHEAD: usize = ID_BYTES + TAG_BYTES;
 
     /// Reads one or two lines of base64.

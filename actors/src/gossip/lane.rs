@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use murmuration::id::Incarnation;
-use murmuration::share::ReplicaCard;
 use murmuration::share::codec::NAME_BYTES_MAX;
+use murmuration::share::{ReplicaCard, SaltClaim};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ pub struct Gossip {
     health: watch::Receiver<Health>,
     incarnation: watch::Receiver<Incarnation>,
     card: watch::Sender<ReplicaCard>,
+    salt: watch::Sender<Option<SaltClaim>>,
+    salts: watch::Receiver<Option<SaltClaim>>,
     leaving: watch::Sender<bool>,
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -61,6 +63,7 @@ impl Gossip {
         let first = joining::agreed(&link, &seeds, advertise).await;
 
         let (card, card_changes) = watch::channel(settings.card);
+        let ((salt, salt_changes), (salts_changes, salts)) = (watch::channel(None), watch::channel(None));
         let (roster_changes, roster) = watch::channel(Roster::new());
         let (leaving, leave) = watch::channel(false);
         let (health_changes, health) = watch::channel(Health::default());
@@ -72,6 +75,8 @@ impl Gossip {
             voice,
             ear,
             card: card_changes,
+            salt: salt_changes,
+            salts: salts_changes,
             roster: roster_changes,
             health: health_changes,
             incarnation: incarnation_changes,
@@ -80,7 +85,7 @@ impl Gossip {
         let run = incarnations.begin(first).await?;
         let mut lane = JoinSet::new();
         lane.spawn(incarnations.keep(run, leave));
-        Ok(Self { roster, health, incarnation, card, leaving, shared, address, lane, others })
+        Ok(Self { roster, health, incarnation, card, salt, salts, leaving, shared, address, lane, others })
     }
 
     /// The other replicas that live, ordered by name, and changes of that. Empty while the lane is down.
@@ -106,6 +111,12 @@ impl Gossip {
     /// Changes what this replica says of itself; said in the next round.
     pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
         self.card.send_modify(change);
+    }
+
+    /// Where to put the salt that this replica hashes prompts under, for the others to know; and the oldest that another
+    /// living replica does, with its changes.
+    pub fn salts(&self) -> (watch::Sender<Option<SaltClaim>>, watch::Receiver<Option<SaltClaim>>) {
+        (self.salt.clone(), self.salts.clone())
     }
 
     /// Bytes of each value that this replica publishes, by key; none while the lane is down.

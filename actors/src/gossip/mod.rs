@@ -35,6 +35,8 @@ pub use settings::{GossipError, GossipSettings, Seal};
 const CARD: &str = "card";
 /// The key of the number of its last fact.
 const HEAD: &str = "h";
+/// The key of the salt that it hashes prompts under; absent where that was given.
+const SALT: &str = "s";
 /// Bytes of a value at most. A value that fits no datagram would block every later word of its replica.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 

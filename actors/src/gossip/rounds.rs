@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::id::Incarnation;
-use murmuration::share::{Pages, ReplicaCard};
+use murmuration::share::{Pages, ReplicaCard, SaltClaim};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::census::{Census, Visit};
 use super::link::Link;
 use super::server::Server;
-use super::{CARD, HEAD, VALUE_BYTES_MAX};
+use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
 use crate::clock::Clock;
 use crate::flock::{Roster, Voice};
 
@@ -38,6 +38,10 @@ pub(super) struct Rounds {
     pub(super) link: Arc<Link>,
     pub(super) voice: Voice,
     pub(super) card: watch::Receiver<ReplicaCard>,
+    /// The salt that this replica hashes prompts under, once it may be told.
+    pub(super) salt: watch::Receiver<Option<SaltClaim>>,
+    /// The oldest salt of the others.
+    pub(super) salts: watch::Sender<Option<SaltClaim>>,
     pub(super) visits: watch::Sender<Vec<Visit<ChitchatId>>>,
     pub(super) roster: watch::Sender<Roster>,
     pub(super) clock: Clock,
@@ -64,6 +68,8 @@ struct Progress {
     /// Whose turn to be pushed to it is, counted on and on.
     turn: usize,
     written: Option<Timestamp>,
+    /// The salt's claim that was said.
+    salt: Option<SaltClaim>,
 }
 
 // === impl Rounds ===
@@ -75,7 +81,7 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let census = Census::new(self.interval);
-        let mut progress = Progress { pages: Pages::default(), census, pushes: 0, turn: 0, written: None };
+        let mut progress = Progress { pages: Pages::default(), census, pushes: 0, turn: 0, written: None, salt: None };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -112,6 +118,7 @@ impl Rounds {
         let card = self.card();
         let introduced = card.is_some();
         words.extend(card);
+        words.extend(self.salt(progress));
         words.retain(fits);
         if !words.is_empty() {
             self.server.set(words).await;
@@ -121,8 +128,10 @@ impl Rounds {
             }
         }
         let living = self.server.living().await;
-        self.link.note(living.iter().map(|(member, _)| (&member.replica, member.incarnation)));
-        let visits = progress.census.look(now, living);
+        self.link.note(living.others.iter().map(|(member, _)| (&member.replica, member.incarnation)));
+        let oldest = living.salts.into_iter().min();
+        self.salts.send_if_modified(|known| std::mem::replace(known, oldest) != oldest);
+        let visits = progress.census.look(now, living.others);
         progress.pushes = progress.pushes.min(fanout(visits.len()));
         self.show(visits);
         if progress.pushes > 0 {
@@ -156,6 +165,13 @@ impl Rounds {
             words.push((HEAD.to_owned(), self.voice.head().borrow().to_string()));
         }
         words
+    }
+
+    /// The salt's claim, when it was not said yet.
+    fn salt(&mut self, progress: &mut Progress) -> Option<(String, String)> {
+        let claim = *self.salt.borrow_and_update();
+        let untold = claim != std::mem::replace(&mut progress.salt, claim);
+        claim.filter(|_| untold).map(|claim| (SALT.to_owned(), claim.to_string()))
     }
 
     /// What we say of ourselves, when that changed.

@@ -11,13 +11,13 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ListenerHandle, spawn_chitchat,
 };
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::Member;
 use murmuration::share::codec::NAME_BYTES_MAX;
+use murmuration::share::{Member, SaltClaim};
 use tokio::sync::{MutexGuard, Notify};
 
 use super::settings::GossipError;
 use super::transport::LinkTransport;
-use super::{CARD, HEAD};
+use super::{CARD, HEAD, SALT};
 
 /// Silence, in mean gaps between a peer's heartbeats, after which it is dead.
 const PHI: f64 = 8.0;
@@ -40,6 +40,14 @@ pub(super) struct Plan {
     pub(super) seeds: Vec<String>,
     pub(super) tier: String,
     pub(super) interval: Duration,
+}
+
+/// Those who live.
+#[derive(Debug)]
+pub(super) struct Living {
+    pub(super) others: Vec<(Member, ChitchatId)>,
+    /// The salts that they hash prompts under, as far as they were not given them.
+    pub(super) salts: Vec<SaltClaim>,
 }
 
 /// A running chitchat; dropped, it is gone at once.
@@ -68,7 +76,7 @@ impl Server {
     }
 
     /// The other replicas that live, each in its newest incarnation, once their card is here.
-    pub(super) async fn living(&self) -> Vec<(Member, ChitchatId)> {
+    pub(super) async fn living(&self) -> Living {
         let chitchat = self.chitchat().await;
         let me = &chitchat.self_chitchat_id().node_id;
         let mut newest: BTreeMap<&str, &ChitchatId> = BTreeMap::new();
@@ -79,7 +87,10 @@ impl Server {
                 *known = id;
             }
         }
-        newest.into_values().filter_map(|id| Some((member(&chitchat, id)?, id.clone()))).collect()
+        let salt = |id: &&ChitchatId| chitchat.node_state(id)?.get(SALT)?.parse().ok();
+        let salts = newest.values().copied().filter_map(|id| salt(&id)).collect();
+        let others = newest.into_values().filter_map(|id| Some((member(&chitchat, id)?, id.clone()))).collect();
+        Living { others, salts }
     }
 
     /// Sets our own words.

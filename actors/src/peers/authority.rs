@@ -6,8 +6,10 @@
 use std::io;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use murmuration::id::ReplicaId;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 
+use super::names;
 use super::tls::PEER_NAME;
 
 /// The authority.
@@ -36,24 +38,40 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for `name` ([`PEER_NAME`] for a peer) and its key, in PEM; good for both ends of a connection.
+    /// A certificate for the DNS name `name` and its key, in PEM; good for both ends of a connection.
     ///
     /// # Errors
     /// When `name` is no DNS name.
     pub fn issue(&self, name: &str) -> Result<(String, String), rcgen::Error> {
+        self.sign(CertificateParams::new(vec![name.to_owned()])?)
+    }
+
+    /// The same for the peer `replica`: it names [`PEER_NAME`] and the replica.
+    ///
+    /// # Errors
+    /// When no key could be made.
+    pub fn issue_peer(&self, replica: &ReplicaId) -> Result<(String, String), rcgen::Error> {
+        let mut params = CertificateParams::new(vec![PEER_NAME.to_owned()])?;
+        params.subject_alt_names.push(match names::is_dns(replica) {
+            true => SanType::DnsName(replica.0.as_str().try_into()?),
+            false => SanType::URI(names::uri(replica).try_into()?),
+        });
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Result<(String, String), rcgen::Error> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), key.serialize_pem()))
     }
 
-    /// Writes the folder of one peer, with a certificate of its own: `ca.crt`, `tls.crt` and `tls.key`.
+    /// Writes the folder of the peer `replica`, with a certificate of its own: `ca.crt`, `tls.crt` and `tls.key`.
     ///
     /// # Errors
     /// When a file can't be written.
-    pub fn write_folder(&self, folder: &Path) -> io::Result<()> {
-        let (certificate, key) = self.issue(PEER_NAME).map_err(io::Error::other)?;
+    pub fn write_folder(&self, folder: &Path, replica: &ReplicaId) -> io::Result<()> {
+        let (certificate, key) = self.issue_peer(replica).map_err(io::Error::other)?;
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("ca.crt"), self.certificate())?;
         std::fs::write(folder.join("tls.crt"), certificate)?;

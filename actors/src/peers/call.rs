@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use murmuration::id::ReplicaId;
 use murmuration::share::codec::BATCH_BYTES_MAX;
 use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
 use tokio::time::timeout;
@@ -20,7 +21,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
 
 use super::tls::{self, Files, PeerTls};
-use super::{KEEPALIVE, STREAM_WINDOW};
+use super::{KEEPALIVE, STREAM_WINDOW, names};
 use crate::world::{Network, Wire};
 
 /// How long a call may take up to its greeting.
@@ -44,6 +45,8 @@ struct Connector {
     to: SocketAddr,
     network: Arc<dyn Network>,
     tls: Option<TlsConnector>,
+    /// Whose certificate is wanted; `None` where certificates name nobody.
+    named: Option<ReplicaId>,
 }
 
 // === impl Failure ===
@@ -73,32 +76,44 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (to, network, tls) = (self.to, self.network.clone(), self.tls.clone());
+        let (to, network, tls, named) = (self.to, self.network.clone(), self.tls.clone(), self.named.clone());
         Box::pin(async move {
             let socket = network.connect(to).await?;
             Ok(TokioIo::new(match tls {
                 None => socket,
-                Some(tls) => Wire::new(tls.connect(tls::peer_name().map_err(io::Error::other)?, socket).await?),
+                Some(tls) => {
+                    let stream = tls.connect(tls::peer_name().map_err(io::Error::other)?, socket).await?;
+                    if let Some(peer) = named
+                        && !names::carries(stream.get_ref().1.peer_certificates(), &peer)
+                    {
+                        let wanted = names::wanted(&peer);
+                        return Err(io::Error::other(format!(
+                            "the certificate at {to} is not that of {peer}: it lacks the name {wanted}"
+                        )));
+                    }
+                    Wire::new(stream)
+                }
             }))
         })
     }
 }
 
-/// Calls the peer at `to` and waits for its greeting. The certificates are read anew.
+/// Calls `peer` at `to` and waits for its greeting. The certificates are read anew.
 pub(super) async fn open(
-    to: SocketAddr,
+    (peer, to): (&ReplicaId, SocketAddr),
     network: Arc<dyn Network>,
     tls: &PeerTls,
     request: FollowRequest,
 ) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
+    let named = tls.names_replicas().then(|| peer.clone());
     let tls = match tls {
         PeerTls::Plain => None,
-        PeerTls::Mutual { folder } => {
+        PeerTls::Mutual { folder, .. } => {
             let client = Files::read(folder).and_then(|files| files.client());
             Some(TlsConnector::from(client.map_err(|error| Failure::Gone(error.to_string()))?))
         }
     };
-    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, network, tls }, request)).await;
+    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, network, tls, named }, request)).await;
     opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_PATIENCE:?}"))))
 }
 

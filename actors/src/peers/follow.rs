@@ -35,6 +35,8 @@ pub struct Listening {
     pub ear: Ear,
     /// Changes when all must be heard from the beginning, because whoever held it was born again.
     pub rehear: watch::Receiver<u64>,
+    /// Changes when the certificates did: every peer is checked anew.
+    pub rotated: watch::Receiver<u64>,
     /// The replica's clock.
     pub clock: Clock,
     /// Whether this replica joins: then those who have lived longest are asked for history too.

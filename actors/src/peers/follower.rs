@@ -45,6 +45,7 @@ pub(super) struct Follower {
     tls: PeerTls,
     ear: Ear,
     rehear: watch::Receiver<u64>,
+    rotated: watch::Receiver<u64>,
     member: watch::Receiver<Member>,
     states: States,
     joins: Arc<Joining>,
@@ -93,10 +94,26 @@ impl Follower {
         states: States,
         apart: bool,
     ) -> Self {
-        let Listening { me, network, tls, ear, rehear, joins, .. } = listening.clone();
+        let Listening { me, network, tls, ear, rehear, rotated, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
         let (failures, strikes) = (0, 0);
-        Self { me, peer, network, tls, ear, rehear, member, states, joins, apart, cursor, called, failures, strikes }
+        Self {
+            me,
+            peer,
+            network,
+            tls,
+            ear,
+            rehear,
+            rotated,
+            member,
+            states,
+            joins,
+            apart,
+            cursor,
+            called,
+            failures,
+            strikes,
+        }
     }
 
     /// Follows until the roster drops the peer.
@@ -150,7 +167,8 @@ impl Follower {
             after: self.cursor.upto,
             history: joins.is_some() || apart,
         };
-        let (greeting, stream) = match call::open(address, self.network.clone(), &self.tls, request).await {
+        let (greeting, stream) = match call::open((&self.peer, address), self.network.clone(), &self.tls, request).await
+        {
             Ok(opened) => opened,
             Err(failure) => {
                 joins.iter().for_each(|asking| self.joins.was_unheard(asking));
@@ -174,6 +192,8 @@ impl Follower {
         tokio::pin!(settled, still);
         // A receiver for the loop, so that the borrow of self is free for what is heard.
         let (mut members, mut rehear) = (self.member.clone(), self.rehear.clone());
+        let mut rotated = self.rotated.clone();
+        rotated.mark_unchanged();
         let (mut behind, mut torn) = (self.is_behind(), false);
         let mut pulse = Pulse::each(BEAT);
         loop {
@@ -181,6 +201,8 @@ impl Follower {
                 biased;
                 // The next call sees it too, and begins at 0.
                 () = changed(&mut rehear) => return Ended::Anew,
+                // Whether the peer is still believed is seen by shaking hands again.
+                () = changed(&mut rotated) => return Ended::Anew,
                 changed = members.changed() => {
                     if changed.is_err() {
                         return Ended::Over;

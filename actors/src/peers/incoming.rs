@@ -59,8 +59,9 @@ impl Certificates {
         })
     }
 
-    /// Follows the folder, for ever. Files that can't be used are told once, and what was in force stays.
-    pub(super) async fn follow(mut self, ear: Ear) {
+    /// Follows the folder, for ever. `rotated` counts its changes. Files that can't be used are told once, and what was in
+    /// force stays.
+    pub(super) async fn follow(mut self, ear: Ear, rotated: watch::Sender<u64>) {
         let mut complaint = None;
         loop {
             sleep(LOOK_INTERVAL).await;
@@ -72,6 +73,7 @@ impl Certificates {
             match read.and_then(|files| Ok((files.server()?, files))) {
                 Ok((config, files)) => {
                     self.config.send_replace(config);
+                    rotated.send_modify(|changes| *changes += 1);
                     (self.files, complaint) = (files, None);
                     ear.tell(&Event::Reloaded(format!("the peers' certificates in {}", self.folder.display())));
                 }

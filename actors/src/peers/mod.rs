@@ -14,6 +14,7 @@ mod follow;
 mod follower;
 mod incoming;
 mod joining;
+mod names;
 mod seats;
 mod server;
 mod service;
@@ -27,9 +28,9 @@ pub use authority::Authority;
 pub use caught_up::{CATCH_UP_PATIENCE, caught_up};
 pub use follow::{Following, Listening, follow};
 pub use joining::Joining;
-pub use server::{ServeError, serve};
+pub use server::{ServeError, Serving, serve};
 pub use states::{StreamState, Streams};
-pub use tls::{PEER_NAME, PeerTls, PeerTlsError};
+pub use tls::{PEER_NAME, PeerNames, PeerTls, PeerTlsError};
 
 /// How often a connection is asked whether its other end still lives, and how long that may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));

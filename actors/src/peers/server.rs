@@ -16,7 +16,7 @@ use super::incoming::Certificates;
 use super::service::Service;
 use super::tls::{PeerTls, PeerTlsError};
 use crate::connection::{Arrivals, Bounds, Repaired, Teller};
-use crate::flock::{Ear, Voice};
+use crate::flock::{Ear, Roster, Voice};
 use crate::world::Door;
 
 /// Bytes of a request at most; it holds one name and four numbers.
@@ -27,6 +27,19 @@ const CONCURRENT_MAX: u32 = 8;
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to take the last word.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What followers are served, and who may follow.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// What this replica says.
+    pub voice: Voice,
+    /// Counts what is sent, and who is turned away.
+    pub ear: Ear,
+    /// Those who live: nobody else may follow.
+    pub roster: watch::Receiver<Roster>,
+    /// Counts changes of the certificates: each ends all streams, so that followers call again and are checked anew.
+    pub rotated: watch::Sender<u64>,
+}
 
 /// Why a replica can't be followed.
 #[derive(Debug, thiserror::Error)]
@@ -39,24 +52,24 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves what `voice` says to at most 256 followers until `closed` resolves, tells each the last word, and returns within
-/// a second. `ear` counts what is sent and who is no peer. Dropping the future ends the streams too.
+/// Serves at most 256 followers until `closed` resolves, tells each the last word, and returns within a second. Dropping
+/// the future ends the streams too.
 ///
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(
     listener: Door,
     tls: PeerTls,
-    voice: Voice,
-    ear: Ear,
+    serving: Serving,
     closed: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let (closing, closes) = watch::channel(false);
+    let (named, ear, rotated) = (tls.names_replicas(), serving.ear.clone(), serving.rotated.clone());
     let certificates = match tls {
         PeerTls::Plain => None,
-        PeerTls::Mutual { folder } => Some(Certificates::read(folder)?),
+        PeerTls::Mutual { folder, .. } => Some(Certificates::read(folder)?),
     };
-    let flock = FlockServer::new(Service::new(voice, ear.clone(), closes.clone()), REQUEST_BYTES_MAX);
+    let flock = FlockServer::new(Service::new(serving, named, closes.clone()), REQUEST_BYTES_MAX);
     let router = Server::builder()
         .max_concurrent_streams(CONCURRENT_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
@@ -84,7 +97,7 @@ pub async fn serve(
                 let incoming = incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, None, teller.clone())));
                 tokio::select! {
                     served = router.serve_with_incoming_shutdown(incoming, shutdown) => served,
-                    () = certificates.follow(ear) => Ok(()),
+                    () = certificates.follow(ear, rotated) => Ok(()),
                 }
             }
         }

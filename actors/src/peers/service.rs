@@ -3,27 +3,36 @@
 //! Must not know sockets or certificates.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
 use murmuration_proto::peer::{Flock, FollowRequest};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tonic::codegen::async_trait;
+use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status};
 
+use super::names;
 use super::seats::{SEATS_MAX, Seats};
+use super::server::Serving;
 use super::telling::{FACTS_MAX, Telling};
-use crate::flock::{Ear, Voice};
 
 /// Placements that one who joins is told, 10 MiB of the usual ones; and bindings, 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
 
+/// How long a follower may be unknown. One that joins has often heard of this replica before this one hears of it.
+const INTRODUCTION: Duration = Duration::from_secs(1);
+
 /// The voice of this replica, as followers get it.
 #[derive(Debug)]
 pub(super) struct Service {
-    voice: Voice,
-    ear: Ear,
+    serving: Serving,
+    /// Whether a follower's certificate must carry its name.
+    named: bool,
     seats: Seats,
     closing: watch::Receiver<bool>,
 }
@@ -31,14 +40,32 @@ pub(super) struct Service {
 // === impl Service ===
 
 impl Service {
-    /// Serves `voice` until `closing` says so or its sender is gone; `ear` counts what is sent.
-    pub(super) fn new(voice: Voice, ear: Ear, closing: watch::Receiver<bool>) -> Self {
-        Self { voice, ear, seats: Seats::default(), closing }
+    /// Serves until `closing` says so or its sender is gone; `named` says that a follower's certificate carries its name.
+    pub(super) fn new(serving: Serving, named: bool, closing: watch::Receiver<bool>) -> Self {
+        Self { serving, named, seats: Seats::default(), closing }
+    }
+
+    /// Whether the follower is who it says, and lives.
+    async fn admit(&self, follower: &ReplicaId, chain: Option<&[CertificateDer<'static>]>) -> Result<(), Status> {
+        if self.named && !names::carries(chain, follower) {
+            self.serving.ear.ignore(follower, "not-its-name");
+            return Err(Status::permission_denied(format!(
+                "the certificate is not that of {follower}: it lacks the name {}",
+                names::wanted(follower)
+            )));
+        }
+        let mut roster = self.serving.roster.clone();
+        let known = roster.wait_for(|roster| roster.iter().any(|member| member.replica == *follower));
+        if !matches!(timeout(INTRODUCTION, known).await, Ok(Ok(_))) {
+            self.serving.ear.ignore(follower, "not-a-member");
+            return Err(Status::unavailable(format!("{follower} is not heard by gossip here; join the tier first")));
+        }
+        Ok(())
     }
 
     async fn history(&self) -> VecDeque<Bytes> {
-        let told = self.ear.history(HISTORY_MAX).await;
-        let batches = self.voice.history(&told, FACTS_MAX);
+        let told = self.serving.ear.history(HISTORY_MAX).await;
+        let batches = self.serving.voice.history(&told, FACTS_MAX);
         // A placement is far smaller than what the codec refuses, and so are a thousand.
         batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }
@@ -50,11 +77,12 @@ impl Service {
                 "a follower's name of {bytes} bytes; it has 1 to {NAME_BYTES_MAX}"
             )));
         }
-        if asked.replica == self.voice.me().0 {
+        let voice = &self.serving.voice;
+        if asked.replica == voice.me().0 {
             return Err(Status::invalid_argument("this replica has the follower's name; give each one of its own"));
         }
         let (lowest, highest) = (asked.wire_version_min, asked.wire_version_max);
-        let version = self.voice.version();
+        let version = voice.version();
         if !codec::in_common(lowest, highest, version) {
             return Err(Status::failed_precondition(format!(
                 "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION_MIN} to \
@@ -73,16 +101,19 @@ impl Flock for Service {
     type FollowStream = Telling;
 
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Telling>, Status> {
+        let chain = request.extensions().get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs);
         let asked = request.into_inner();
         self.check(&asked)?;
+        let follower = ReplicaId(asked.replica);
+        self.admit(&follower, chain.as_deref().map(Vec::as_slice)).await?;
         let full = || {
             Status::resource_exhausted(format!("this replica serves {SEATS_MAX} followers already; try again later"))
         };
-        let seat = self.seats.take(ReplicaId(asked.replica)).ok_or_else(full)?;
-        let same_life = Incarnation(asked.incarnation) == self.voice.incarnation();
+        let seat = self.seats.take(follower).ok_or_else(full)?;
+        let same_life = Incarnation(asked.incarnation) == self.serving.voice.incarnation();
         let after = if same_life { asked.after } else { 0 };
         let history = if asked.history { self.history().await } else { VecDeque::new() };
-        let (voice, ear, closing) = (self.voice.clone(), self.ear.clone(), self.closing.clone());
-        Ok(Response::new(Telling::new(voice, ear, seat, closing, after, history)))
+        let (serving, closing) = (self.serving.clone(), self.closing.clone());
+        Ok(Response::new(Telling::new(serving, seat, closing, after, history)))
     }
 }

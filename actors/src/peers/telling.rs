@@ -18,10 +18,13 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::seats::Seat;
+use super::server::Serving;
 use crate::flock::{Ear, Lane, Listener, Voice};
 
 /// Facts of one batch; with the longest load words fewer fit.
 pub(super) const FACTS_MAX: usize = 1_024;
+/// How long a stream lasts at most. A certificate that ran out meanwhile, or a name that left, ends with it.
+const AGE_MAX: Duration = Duration::from_secs(3600);
 /// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
 const PACE: Duration = Duration::from_millis(3);
 
@@ -40,6 +43,8 @@ struct Teller {
     seat: Seat,
     _listener: Listener,
     closing: watch::Receiver<bool>,
+    rotated: watch::Receiver<u64>,
+    over: Pin<Box<Sleep>>,
     head: watch::Receiver<u64>,
     incarnation: Incarnation,
     cursor: u64,
@@ -53,20 +58,22 @@ enum Next {
     Closing,
     Claimed,
     Reborn,
+    Recheck,
 }
 
 // === impl Telling ===
 
 impl Telling {
-    /// Tells `history`, and then what `voice` says after the number `after`.
+    /// Tells `history`, and then what is said after the number `after`.
     pub(super) fn new(
-        voice: Voice,
-        ear: Ear,
+        serving: Serving,
         seat: Seat,
         closing: watch::Receiver<bool>,
         after: u64,
         history: VecDeque<Bytes>,
     ) -> Self {
+        let Serving { voice, ear, rotated, .. } = serving;
+        let (rotated, over) = (rotated.subscribe(), Box::pin(sleep(AGE_MAX)));
         let head = voice.head();
         let said = *head.borrow();
         // A follower that heard more than was said heard another: from the beginning.
@@ -74,8 +81,20 @@ impl Telling {
         let listener = voice.audience().enters(seat.follower().clone());
         let incarnation = voice.incarnation();
         let rest = None;
-        let teller =
-            Teller { voice, ear, seat, _listener: listener, closing, head, incarnation, cursor, rest, history };
+        let teller = Teller {
+            voice,
+            ear,
+            seat,
+            _listener: listener,
+            closing,
+            rotated,
+            over,
+            head,
+            incarnation,
+            cursor,
+            rest,
+            history,
+        };
         let greeting = FollowReply { incarnation: incarnation.0, head: said, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
@@ -106,6 +125,10 @@ impl Teller {
                     let newer = "the same follower opened a newer stream; two replicas must not have one name";
                     return (Some(Err(Status::aborted(newer))), None);
                 }
+                Next::Recheck => {
+                    let again = "certificates changed, or the stream is an hour old; call again to be checked anew";
+                    return (Some(Err(Status::unavailable(again))), None);
+                }
                 Next::Reborn => {
                     let newer = "this replica has begun its next incarnation; call again";
                     return (Some(Err(Status::unavailable(newer))), None);
@@ -123,7 +146,7 @@ impl Teller {
     }
 
     async fn next(&mut self) -> Next {
-        let Self { voice, seat, closing, head, cursor, rest, incarnation, .. } = self;
+        let Self { voice, seat, closing, rotated, over, head, cursor, rest, incarnation, .. } = self;
         let cursor = *cursor;
         let begun = || voice.incarnation() != *incarnation;
         let news = async {
@@ -138,6 +161,8 @@ impl Teller {
             () = seat.claimed() => Next::Claimed,
             // A server that was dropped closes too.
             _ = closing.wait_for(|closing| *closing) => Next::Closing,
+            changed = rotated.changed() => if changed.is_ok() { Next::Recheck } else { Next::Closing },
+            () = over => Next::Recheck,
             () = news => if begun() { Next::Reborn } else { Next::News },
         }
     }

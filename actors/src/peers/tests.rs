@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::seats::SEATS_MAX;
 use super::*;
 use crate::clock::Clock;
 use crate::flock::{Ear, Roster, Voice};
@@ -37,6 +38,7 @@ struct Hearer {
     telemetry: Telemetry,
     roster: watch::Sender<Roster>,
     rehear: watch::Sender<u64>,
+    rotated: watch::Sender<u64>,
     following: Following,
     _living: watch::Sender<Option<ActorRef<Message>>>,
 }
@@ -47,6 +49,8 @@ struct Told {
     voice: Voice,
     telemetry: Telemetry,
     close: Option<oneshot::Sender<()>>,
+    /// Those who may follow: all that tests call themselves.
+    followers: watch::Sender<Roster>,
     tasks: JoinSet<Result<(), ServeError>>,
     _living: watch::Sender<Option<ActorRef<Message>>>,
 }
@@ -97,8 +101,12 @@ impl Hearer {
         let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
         let (clock, network) = (Clock::start(), Arc::new(Sockets));
         let joins = Arc::new(Joining::is_over());
-        let following = follow(Listening { me, roster: members, network, tls, ear, rehear: rehears, clock, joins });
-        Self { heard, telemetry, roster, rehear, following, _living: living }
+        let (rotated, rotates) = watch::channel(0);
+        let (roster_of, rehear_of) = (members, rehears);
+        let listening =
+            Listening { me, roster: roster_of, network, tls, ear, rehear: rehear_of, rotated: rotates, clock, joins };
+        let following = follow(listening);
+        Self { heard, telemetry, roster, rehear, rotated, following, _living: living }
     }
 
     fn batches(&self) -> Vec<Batch> {
@@ -148,8 +156,10 @@ impl Told {
         let ear = Ear::new(voice.me(), handle, telemetry.clone());
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener.into(), tls, voice.clone(), ear, async { drop(closed.await) }));
-        Self { address, voice, telemetry, close: Some(close), tasks, _living: living }
+        let (followers, roster) = watch::channel(followers());
+        let serving = Serving { voice: voice.clone(), ear, roster, rotated: watch::channel(0).0 };
+        tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
+        Self { address, voice, telemetry, close: Some(close), followers, tasks, _living: living }
     }
 
     async fn ends(mut self) -> SocketAddr {
@@ -161,6 +171,13 @@ impl Told {
     fn member(&self) -> Member {
         member(self.voice.incarnation().0, self.address)
     }
+}
+
+fn followers() -> Roster {
+    let named = ["a", "hearer", "late", "slow"].map(str::to_owned);
+    let names = named.into_iter().chain((0..SEATS_MAX + 1).map(|n| format!("r{n}")));
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    names.map(|name| Member { replica: ReplicaId(name), ..member(1, nowhere) }).collect()
 }
 
 fn telemetry() -> Telemetry {

@@ -1,14 +1,15 @@
-//! Who may be a peer: certificates of one authority, wanted of both ends, with one fixed name.
+//! Who may be a peer, and which: certificates of one authority, wanted of both ends, that name a peer and the replica.
 //!
 //! Must not know streams. The folder holds `ca.crt` (the authorities that are believed; two while one follows the other),
-//! `tls.crt` (the chain, leaf first) and `tls.key`. Every peer's certificate names [`PEER_NAME`] as DNS name and is good
-//! for server and client: a replica's own name need not be in it, and a certificate of the same authority for something
+//! `tls.crt` (the chain, leaf first) and `tls.key`. Every peer's certificate names [`PEER_NAME`] as DNS name, names the
+//! replica (see [`super::names`]), and is good for server and client. A certificate of the same authority for something
 //! else opens nothing here. Files are read again for new connections.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use murmuration::id::ReplicaId;
 use rustls::client::verify_server_name;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::names;
 
 /// The DNS name that every peer's certificate carries.
 pub const PEER_NAME: &str = "murmuration-peer";
@@ -29,7 +32,18 @@ pub enum PeerTls {
     Mutual {
         /// Where `ca.crt`, `tls.crt` and `tls.key` are.
         folder: PathBuf,
+        /// Whether a certificate says which replica shows it.
+        names: PeerNames,
     },
+}
+
+/// Whether a peer's certificate says which replica shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerNames {
+    /// It does: nobody takes another replica's name or slot.
+    Own,
+    /// It does not: whoever has a certificate may claim the name of any member. Only when said.
+    Shared,
 }
 
 /// Why peers can't be told from others.
@@ -67,6 +81,19 @@ pub enum PeerTlsError {
         /// Why.
         source: VerifierBuilderError,
     },
+    /// Peers would refuse the certificate, because it is not this replica's.
+    #[error(
+        "{} does not name the replica {replica:?}; issue it with the DNS name or URI {} too, or say \
+         --allow-shared-peer-certificate",
+        path.display(),
+        names::wanted(replica)
+    )]
+    OwnName {
+        /// Which.
+        path: PathBuf,
+        /// Who wants to show it.
+        replica: ReplicaId,
+    },
     /// Peers would refuse the certificate.
     #[error("{} does not carry the DNS name {PEER_NAME}; peers would refuse it", path.display())]
     Name {
@@ -89,19 +116,25 @@ pub(super) struct Files {
 // === impl PeerTls ===
 
 impl PeerTls {
-    /// Whether streams can be protected like this now: to be asked before a replica starts.
+    /// Whether the streams of `me` can be protected like this now: to be asked before a replica starts.
     ///
     /// # Errors
     /// See [`PeerTlsError`].
-    pub fn check(&self) -> Result<(), PeerTlsError> {
-        match self {
-            Self::Plain => Ok(()),
-            Self::Mutual { folder } => {
-                let files = Files::read(folder)?;
-                files.server()?;
-                files.client().map(drop)
-            }
+    pub fn check(&self, me: &ReplicaId) -> Result<(), PeerTlsError> {
+        let Self::Mutual { folder, names } = self else { return Ok(()) };
+        let files = Files::read(folder)?;
+        files.server()?;
+        files.client()?;
+        let (chain, _) = files.own()?;
+        if *names == PeerNames::Own && !names::carries(Some(&chain), me) {
+            return Err(PeerTlsError::OwnName { path: folder.join("tls.crt"), replica: me.clone() });
         }
+        Ok(())
+    }
+
+    /// Whether certificates say which replica shows them.
+    pub(super) fn names_replicas(&self) -> bool {
+        matches!(self, Self::Mutual { names: PeerNames::Own, .. })
     }
 }
 

@@ -13,6 +13,7 @@ use super::families::Families;
 pub(super) struct FlockMetrics {
     peers: Gauge,
     lost: CounterVec,
+    salts: CounterVec,
     facts: CounterVec,
     bytes: CounterVec,
     ages: HistogramVec,
@@ -33,6 +34,11 @@ impl FlockMetrics {
         let one = |family: prometheus::GaugeVec| family.with_label_values::<&str>(&[]);
         Ok(Self {
             peers: one(f.gauge("murmuration_peers", "Other replicas that live.", &[])?),
+            salts: f.counter(
+                "murmuration_prompt_salt_changes_total",
+                "Times that prompts began to be hashed under another salt.",
+                &[],
+            )?,
             lost: f.counter("murmuration_peers_lost_total", "Replicas that died, left or started anew.", &[])?,
             facts: f.counter("murmuration_peer_facts_total", "Facts that peers sent, by lane.", &["lane"])?,
             bytes: f.counter("murmuration_peer_bytes_total", "Bytes of facts, by lane and direction.", &["lane", "direction"])?,
@@ -79,6 +85,7 @@ impl FlockMetrics {
             }
             Event::Said { lane, bytes } => self.bytes.with_label_values(&[lane, "sent"]).inc_by(*bytes as f64),
             Event::PeerIgnored { why, .. } => self.ignored.with_label_values(&[why]).inc(),
+            Event::PromptSaltChanged { .. } => self.salts.with_label_values::<&str>(&[]).inc(),
             Event::GapRepaired { .. } => self.repairs.with_label_values::<&str>(&[]).inc(),
             Event::Keeping { kept, .. } => {
                 self.kept.set(*kept as f64);

@@ -142,6 +142,9 @@ impl Logbook {
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
+            Event::PromptSaltChanged { drawn_by } => {
+                info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");
+            }
             Event::GossipRestarted { was, now, why } => {
                 warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
             }

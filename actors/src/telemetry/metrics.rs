@@ -146,7 +146,8 @@ impl Metrics {
             Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
-            Event::PeerJoined { .. }
+            Event::PromptSaltChanged { .. }
+            | Event::PeerJoined { .. }
             | Event::PeerLost { .. }
             | Event::PeerIgnored { .. }
             | Event::Heard { .. }

@@ -5,10 +5,12 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use murmuration::id::ReplicaId;
 use murmuration_actors::peers::Authority;
 
 use super::TownError;
@@ -21,6 +23,7 @@ pub(super) struct FlockPlan {
     seeds: Vec<SocketAddr>,
     key_file: PathBuf,
     certificates: PathBuf,
+    authority: Arc<Authority>,
 }
 
 // === impl FlockPlan ===
@@ -36,22 +39,26 @@ impl FlockPlan {
         }
         let (key_file, certificates) = (run.join("gossip.key"), run.join("certificates"));
         write_key(&key_file).map_err(TownError::file(format!("write {}", key_file.display())))?;
-        let issued = Authority::new().map_err(std::io::Error::other).and_then(|one| one.write_folder(&certificates));
-        issued.map_err(TownError::file(format!("write {}", certificates.display())))?;
-        Ok(Some(Self { streams: sharing == Sharing::Streams, seeds, key_file, certificates }))
+        let authority = Arc::new(
+            Authority::new()
+                .map_err(std::io::Error::other)
+                .map_err(TownError::file(format!("write {}", certificates.display())))?,
+        );
+        Ok(Some(Self { streams: sharing == Sharing::Streams, seeds, key_file, certificates, authority }))
     }
 
     /// The authority that the replicas' certificates are believed by, in PEM.
-    ///
-    /// # Errors
-    /// [`TownError::File`] when it can't be read.
-    pub(super) fn authority(&self) -> Result<String, TownError> {
-        let path = self.certificates.join("ca.crt");
-        std::fs::read_to_string(&path).map_err(TownError::file(format!("read {}", path.display())))
+    pub(super) fn authority(&self) -> String {
+        self.authority.certificate().to_owned()
     }
 
-    /// Adds the flags of the replica called `name`.
+    /// Adds the flags of the replica called `name`, whose certificate is made when it starts.
     pub(super) fn add_flags(&self, command: &mut Command, name: &str, gossip: SocketAddr, peers: SocketAddr) {
+        let certificates = self.certificates.join(name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+        if let Err(why) = self.authority.write_folder(&certificates, &ReplicaId(name.to_owned())) {
+            // The replica itself says which file it lacks.
+            eprintln!("can't write {}: {why}", certificates.display());
+        }
         for seed in &self.seeds {
             command.args(["--peer", &seed.to_string()]);
         }
@@ -60,14 +67,14 @@ impl FlockPlan {
         match self.streams {
             true => {
                 command.args(["--peer-port", &peers.port().to_string()]);
-                command.arg("--peer-cert-path").arg(&self.certificates);
+                command.arg("--peer-cert-path").arg(&certificates);
             }
             false => {
                 command.arg("--peer-streams=false");
             }
         }
         // The same certificate for Envoy's side, so that whoever asks a replica directly knows whom it asks.
-        command.arg("--cert-path").arg(&self.certificates);
+        command.arg("--cert-path").arg(&certificates);
     }
 }
 

@@ -228,13 +228,10 @@ impl Town {
     }
 
     /// The flock as the judge of `--check` must know it; `None` where nothing is shared.
-    ///
-    /// # Errors
-    /// [`TownError::File`] when its certificate can't be read.
-    pub fn flock_for_check(&self) -> Result<Option<Flock>, TownError> {
-        let Some(plan) = &self.rearing.flock else { return Ok(None) };
+    pub fn flock_for_check(&self) -> Option<Flock> {
+        let plan = self.rearing.flock.as_ref()?;
         let ext_proc = self.replicas.iter().map(|replica| replica.ext_proc).collect();
-        Ok(Some(Flock { ext_proc, authority: plan.authority()? }))
+        Some(Flock { ext_proc, authority: plan.authority() })
     }
 
     /// Envoy's guard, whose end is Envoy's.

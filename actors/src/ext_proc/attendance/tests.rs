@@ -13,8 +13,6 @@ use murmuration_proto::names;
 use tokio_stream::{iter, pending};
 
 use super::*;
-use crate::ext_proc::admission::Admission;
-use crate::ext_proc::dice::Dice;
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
 use crate::ext_proc::settings::{Limits, ResponsePath, Settings};
@@ -24,14 +22,8 @@ type Message = Result<ProcessingRequest, Status>;
 
 fn shared(table: &Table, settings: Settings) -> Arc<Shared<Table>> {
     let epoch = tokio::time::Instant::now();
-    Arc::new(Shared {
-        asking: table.clone(),
-        admission: Admission::new(&settings.limits),
-        settings: Arc::new(settings),
-        witness: Arc::new(table.clone()),
-        now: Arc::new(move || Timestamp::ZERO + epoch.elapsed()),
-        dice: Dice::default(),
-    })
+    let now = Arc::new(move || Timestamp::ZERO + epoch.elapsed());
+    Arc::new(Shared::new(table.clone(), settings, Arc::new(table.clone()), now))
 }
 
 fn attend<I: Stream<Item = Message> + Unpin>(table: &Table, settings: Settings, inbound: I) -> Attendance<Table, I> {

@@ -5,7 +5,7 @@ use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
-use super::super::seats::{SEATS_MAX, Seats};
+use super::super::seats::Seats;
 use super::super::telling::Telling;
 use super::*;
 
@@ -59,6 +59,33 @@ async fn a_follower_without_a_name_or_with_ours_is_refused() {
     for name in ["", "b", &"x".repeat(codec::NAME_BYTES_MAX + 1)] {
         assert_eq!(ask(&channel, asking(name)).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
     }
+}
+
+/// Whoever is not heard by gossip fills no seat and is told nothing; one that is heard a moment later is served.
+#[tokio::test]
+async fn only_members_may_follow() {
+    let told = Told::starts(voice(1)).await;
+    place(&told.voice, 1);
+    let channel = channel(&told).await;
+    let request = FollowRequest { history: true, ..asking("nobody") };
+    assert_eq!(ask(&channel, request.clone()).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(ignored(&told.telemetry, "not-a-member"), 1.0);
+    let nobody = Member { replica: ReplicaId("nobody".into()), ..told.member() };
+    let (served, ()) = tokio::join!(ask(&channel, request), async { drop(told.followers.send_replace(vec![nobody])) });
+    assert!(served.is_ok());
+}
+
+/// A lane that failed goes on as the next incarnation; who listened to the former one calls again.
+#[tokio::test]
+async fn a_stream_of_a_former_incarnation_ends() {
+    let told = Told::starts(voice(1)).await;
+    let channel = channel(&told).await;
+    let mut stream = ask(&channel, asking("a")).await.unwrap();
+    assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 1);
+    told.voice.begin(Incarnation(2));
+    assert_eq!(reply(&mut stream).await.unwrap_err().code(), Code::Unavailable);
+    let mut stream = ask(&channel, asking("a")).await.unwrap();
+    assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 2);
 }
 
 #[tokio::test]
@@ -176,7 +203,9 @@ async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_end
     let (voice, (closing, closes)) = (voice(1), watch::channel(false));
     let ear = Ear::new(voice.me(), handle, telemetry());
     let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
-    let mut telling = Telling::new(voice.clone(), ear, seat, closes, 0, Default::default());
+    let (_followers, roster) = watch::channel(followers());
+    let serving = Serving { voice: voice.clone(), ear, roster, rotated: watch::channel(0).0 };
+    let mut telling = Telling::new(serving, seat, closes, 0, Default::default());
     assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
     let listens = || voice.audience().has_all([ReplicaId("a".into())].iter());
     assert!(listens(), "as long as its stream is there");

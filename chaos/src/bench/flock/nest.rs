@@ -16,8 +16,8 @@ use murmuration::share::codec;
 use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::flock::{FlockSettings, incarnation_now};
 use murmuration_actors::gossip::Seal;
-use murmuration_actors::peers::{Authority, PeerTls};
-use murmuration_actors::replica::{Addresses, Listeners, Replica, ReplicaSettings, Tls};
+use murmuration_actors::peers::{Authority, PeerNames, PeerTls};
+use murmuration_actors::replica::{Addresses, Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
 use murmuration_actors::world::{Door, World};
@@ -60,7 +60,9 @@ impl Nest {
         let folder = std::env::temp_dir().join(format!("murmuration-flock-{}", std::process::id()));
         let cant = |why: std::io::Error| format!("can't write keys into {}: {why}", folder.display());
         let authority = Authority::new().map_err(|why| format!("can't make certificates: {why}"))?;
-        authority.write_folder(&folder).map_err(cant)?;
+        (0..args.replicas)
+            .try_for_each(|number| authority.write_folder(&folder.join(name(number).0), &name(number)))
+            .map_err(cant)?;
         write_key(&folder.join("gossip.key")).map_err(cant)?;
         let cant = |why| format!("can't bind gossip on loopback: {why}");
         // All are bound at once, so that all differ; replicas bind them again a moment later.
@@ -114,7 +116,6 @@ impl Nest {
             incarnation: Incarnation(incarnation_now().0),
             zone: String::new(),
             tier: format!("bench-{}", std::process::id()),
-            tier_salt: 0,
             gossip,
             advertise: gossip,
             ext_proc: gossip,
@@ -122,7 +123,8 @@ impl Nest {
             interval: GOSSIP,
             seal: Seal::KeyFile(self.folder.join("gossip.key")),
             accept_gossip_version_one: false,
-            streams: streams.map(|at| (at, PeerTls::Mutual { folder: self.folder.clone() })),
+            streams: streams
+                .map(|at| (at, PeerTls::Mutual { folder: self.folder.join(name(number).0), names: PeerNames::Own })),
             one_keeper: true,
             wire_version_max: codec::VERSION,
         })
@@ -144,6 +146,8 @@ impl Nest {
             tls: Tls::Plain,
             debug: murmuration_actors::admin::DebugAccess::default(),
             drain_timeout: Duration::from_secs(1),
+            salt: PromptSalt::Given(0),
+            tenant_header: None,
             flock,
         }
     }

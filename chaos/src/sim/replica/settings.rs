@@ -13,7 +13,7 @@ use murmuration_actors::ext_proc::{self, Limits, TrustedSpelling};
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::PeerTls;
-use murmuration_actors::replica::{ReplicaSettings, Tls};
+use murmuration_actors::replica::{PromptSalt, ReplicaSettings, Tls};
 
 use crate::plan::{ResponsePath, Town};
 use crate::sim::net::Places;
@@ -50,7 +50,6 @@ pub(super) fn settings(
         incarnation,
         zone: format!("zone-{}", town.zone_of_replica(number)),
         tier: "sim".to_owned(),
-        tier_salt: 0,
         gossip: at(number, GOSSIP),
         advertise: at(number, GOSSIP),
         ext_proc: at(number, EXT_PROC),
@@ -79,6 +78,8 @@ pub(super) fn settings(
         tls: Tls::Plain,
         debug: murmuration_actors::admin::DebugAccess::default(),
         drain_timeout: DRAIN,
+        salt: PromptSalt::Given(0),
+        tenant_header: None,
         flock: Some(flock),
     }
 }

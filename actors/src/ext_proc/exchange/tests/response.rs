@@ -63,6 +63,25 @@ fn a_session_is_known_by_the_first_header_that_names_it_and_nobody_is_told_a_tok
     assert_eq!(header(&talk.said()[0], "x-session-token"), None);
 }
 
+/// Whoever may ask which prompts were seen learns nothing of another tenant's.
+#[test]
+fn tenants_share_no_hashes_of_prompts_and_sessions() {
+    let sessions = SessionRules { id_headers: vec!["x-session-id".to_owned()], ..SessionRules::default() };
+    let settings = Settings { sessions, tenant_header: Some("x-tenant".to_owned()), ..settings() };
+    let hashes = |tenant: Option<&str>, salt| {
+        let mut talk = Talk::new(Settings { tier_salt: salt, ..settings.clone() });
+        let named = tenant.map(|tenant| ("X-Tenant", tenant));
+        talk.head(&named.into_iter().chain([("x-session-id", "s")]).collect::<Vec<_>>(), false);
+        let request = asked(talk.chunk(CHAT, true));
+        (request.content_hash, request.session.id)
+    };
+    let all = [hashes(Some("a"), 1), hashes(Some("b"), 1), hashes(None, 1), hashes(Some("a"), 2), hashes(None, 2)];
+    for (at, one) in all.iter().enumerate() {
+        assert!(all[..at].iter().all(|other| other.0 != one.0 && other.1 != one.1), "{at}");
+    }
+    assert_eq!(hashes(Some("a"), 1), all[0]);
+}
+
 #[test]
 fn a_session_is_its_tenants_own() {
     let sessions = SessionRules { id_headers: vec!["x-session-id".to_owned()], ..SessionRules::default() };
