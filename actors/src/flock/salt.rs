@@ -66,6 +66,7 @@ impl Agreement {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use murmuration::id::ReplicaId;
+    use tokio::task::JoinSet;
     use tokio::time::sleep;
 
     use super::*;
@@ -79,6 +80,7 @@ mod tests {
         salt: watch::Receiver<u128>,
         settled: watch::Receiver<bool>,
         telemetry: Telemetry,
+        _task: JoinSet<()>,
     }
 
     fn agreeing(incarnation: u64, drawn: u128) -> Agreeing {
@@ -88,8 +90,9 @@ mod tests {
         let ((others, heard), (told, tells)) = (watch::channel(None), watch::channel(None));
         let ((apply, salt), (settled, settles)) = (watch::channel(drawn), watch::channel(false));
         let own = (Incarnation(incarnation), drawn);
-        tokio::spawn(Agreement { own, heard, told, apply, settled, ear }.run());
-        Agreeing { others, told: tells, salt, settled: settles, telemetry }
+        let mut task = JoinSet::new();
+        task.spawn(Agreement { own, heard, told, apply, settled, ear }.run());
+        Agreeing { others, told: tells, salt, settled: settles, telemetry, _task: task }
     }
 
     fn claim(drawn_by: u64, salt: u128) -> SaltClaim {

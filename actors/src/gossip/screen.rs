@@ -156,7 +156,7 @@ impl Screen {
             let block = match kind {
                 DEFLATED => {
                     let length =
-                        zstd::bulk::decompress_to_buffer(bytes, &mut *self.block).map_err(|_| Unfit::Malformed)?;
+                        zstd::bulk::decompress_to_buffer(bytes, &mut self.block[..]).map_err(|_| Unfit::Malformed)?;
                     &self.block[..length]
                 }
                 PLAIN => bytes,

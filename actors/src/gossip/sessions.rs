@@ -154,7 +154,9 @@ impl Sessions {
             }
             Content::Message { from: name, .. } if !fresh => {
                 let floor = self.floor_of_the_past(&name, boot, now);
-                self.challenge(from, token, floor, now, Some("stale"))
+                // Two that meet for the first time have no token yet, which is nothing to count.
+                let why = (echo != Tokens::NONE).then_some("stale");
+                self.challenge(from, token, floor, now, why)
             }
             Content::Challenge { .. } if !fresh => Verdict::Ignore("stale"),
             Content::Challenge { floor } => {

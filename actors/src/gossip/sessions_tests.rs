@@ -34,6 +34,8 @@ fn meet(a: &mut Sessions, b: &mut Sessions, now: Timestamp) -> Datagram {
 #[test]
 fn after_one_challenge_both_ways_are_open() {
     let (mut a, mut b, now) = (sessions("a", 1, 1), sessions("b", 1, 2), Timestamp::from_millis(5));
+    let first = a.message(at(2), b"first", now);
+    assert!(matches!(b.judge(at(1), first, now), Verdict::Answer(_, None)), "nothing to count");
     meet(&mut a, &mut b, now);
     let answer = b.message(at(1), b"answer", now);
     assert!(taken(&a.judge(at(2), answer, now)));
