@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use murmuration::event::Event;
+use murmuration::event::{Event, RequestFinished};
 use murmuration::scheduler::FleetSummary;
 use murmuration::share::Member;
 use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
@@ -103,24 +103,12 @@ impl Metrics {
                 self.refusals.with_label_values(&[code.as_str()]).inc();
                 self.requests.refused(model, code.status());
             }
-            Event::RequestFinished(finished) => {
-                self.requests.finished(finished);
-                if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
-                    // The engine always computes the last block, so a promise within one tenth of the prompt is kept.
-                    let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
-                    let result = if share + 0.1 >= finished.promised_share { "kept" } else { "broken" };
-                    self.promises.with_label_values(&[result]).inc();
-                }
-            }
+            Event::RequestFinished(finished) => self.finished(finished),
             Event::TicketClosed { ticket, outcome } => {
                 self.requests.closed(*ticket);
                 self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
             }
-            Event::LocalReply { status } => {
-                let known = status.filter(|status| (100..600).contains(status));
-                let label = known.map_or("other".to_owned(), |status| status.to_string());
-                self.local_replies.with_label_values(&[label]).inc();
-            }
+            Event::LocalReply { status } => self.local_reply(*status),
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
             Event::Scraped { took, bytes, .. } => {
                 self.scrapes.with_label_values::<&str>(&[]).inc();
@@ -167,6 +155,22 @@ impl Metrics {
             | Event::EndpointFailing { .. }
             | Event::TrustChanged { .. } => {}
         }
+    }
+
+    fn finished(&self, finished: &RequestFinished) {
+        self.requests.finished(finished);
+        if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
+            // The engine always computes the last block, so a promise within one tenth of the prompt is kept.
+            let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
+            let result = if share + 0.1 >= finished.promised_share { "kept" } else { "broken" };
+            self.promises.with_label_values(&[result]).inc();
+        }
+    }
+
+    fn local_reply(&self, status: Option<u16>) {
+        let known = status.filter(|status| (100..600).contains(status));
+        let label = known.map_or("other".to_owned(), |status| status.to_string());
+        self.local_replies.with_label_values(&[label]).inc();
     }
 
     pub(super) fn decision_took(&self, span: Duration) {
