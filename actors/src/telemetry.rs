@@ -4,6 +4,7 @@
 
 mod buckets;
 mod connection_metrics;
+mod engine_metrics;
 mod families;
 mod flock_metrics;
 pub mod log;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::chance::mix;
 use crate::fleet::{Entry, Fleet, LoadReport, Trust};
 use crate::id::Slot;
@@ -11,7 +13,6 @@ use crate::prefix::PrefixMatch;
 use crate::request::{InferenceRequest, Session};
 use crate::schedule::{Candidate, SessionMatch};
 use crate::time::Timestamp;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The rows of one decision, and who is missing from them.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, Histogr
 
 use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
+use super::engine_metrics::EngineMetrics;
 use super::families::Families;
 use super::flock_metrics::FlockMetrics;
 use super::pool_gauges::PoolGauges;
@@ -28,17 +29,10 @@ pub(super) struct Metrics {
     connections: ConnectionMetrics,
     decisions: Histogram,
     refusals: CounterVec,
+    engines: EngineMetrics,
     tickets: CounterVec,
     served_elsewhere: CounterVec,
     local_replies: CounterVec,
-    scrapes: CounterVec,
-    scrape_bytes: CounterVec,
-    scrape_seconds: HistogramVec,
-    scrape_failures: CounterVec,
-    poll_errors: CounterVec,
-    caches_cleared: CounterVec,
-    failing: CounterVec,
-    gauges_missing: CounterVec,
     hit_ratio: HistogramVec,
     hit_bytes: HistogramVec,
     promises: CounterVec,
@@ -65,18 +59,11 @@ impl Metrics {
             flock: FlockMetrics::register(&f)?,
             connections: ConnectionMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
+            engines: EngineMetrics::register(&f)?,
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
             tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
             served_elsewhere: f.counter("murmuration_served_elsewhere_total", "Requests that another endpoint of their list served.", &[])?,
             local_replies: f.counter("murmuration_local_replies_total", "Requests that the proxy answered by itself before this replica saw them, by status.", &["status"])?,
-            scrapes: f.counter("murmuration_scrapes_total", "Metrics pages read.", &[])?,
-            scrape_bytes: f.counter("murmuration_scrape_bytes_total", "Bytes of metrics pages read.", &[])?,
-            scrape_seconds: f.histogram("murmuration_scrape_duration_seconds", "From asking for a metrics page to its last byte.", &[], buckets::processing_seconds())?,
-            scrape_failures: f.counter("murmuration_scrape_failures_total", "Metrics pages that did not come or could not be read.", &["kind"])?,
-            poll_errors: f.counter("llm_d_epp_datalayer_poll_errors_total", "Failed polls, by source.", &["source_type"])?,
-            caches_cleared: f.counter("murmuration_caches_cleared_total", "Engines that lost their cache, by how it was noticed.", &["noticed"])?,
-            failing: f.counter("murmuration_endpoints_failing_total", "Times that an engine began to fail most of what it was asked.", &[])?,
-            gauges_missing: f.counter("murmuration_gauges_missing_total", "Times that a gauge went missing from an engine's metrics page.", &["gauge"])?,
             hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
             hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
             promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
@@ -110,20 +97,11 @@ impl Metrics {
             }
             Event::LocalReply { status } => self.local_reply(*status),
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
-            Event::Scraped { took, bytes, .. } => {
-                self.scrapes.with_label_values::<&str>(&[]).inc();
-                self.scrape_bytes.with_label_values::<&str>(&[]).inc_by(*bytes as f64);
-                self.scrape_seconds.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
-            }
-            Event::ScrapeFailed { kind, .. } => {
-                self.scrape_failures.with_label_values(&[kind]).inc();
-                self.poll_errors.with_label_values(&["metrics-data-source"]).inc();
-            }
-            Event::CacheCleared { loss, .. } => self.caches_cleared.with_label_values(&[loss.as_str()]).inc(),
-            Event::EndpointFailing { failing: true, .. } => self.failing.with_label_values::<&str>(&[]).inc(),
-            Event::GaugesMissing { missing, .. } => {
-                missing.names().for_each(|gauge| self.gauges_missing.with_label_values(&[gauge]).inc());
-            }
+            Event::Scraped { .. }
+            | Event::ScrapeFailed { .. }
+            | Event::CacheCleared { .. }
+            | Event::EndpointFailing { .. }
+            | Event::GaugesMissing { .. } => self.engines.record(event),
             Event::ActorRestarted { actor, .. } => {
                 let kind = actor.split(' ').next().unwrap_or_default();
                 self.restarts.with_label_values(&[kind]).inc();
@@ -150,10 +128,7 @@ impl Metrics {
                 self.pool.endpoint_left(endpoint);
             }
             // Shown by the pool's gauges, which are set from what is, not from what happened.
-            Event::EndpointJoined(_)
-            | Event::EndpointRefused { .. }
-            | Event::EndpointFailing { .. }
-            | Event::TrustChanged { .. } => {}
+            Event::EndpointJoined(_) | Event::EndpointRefused { .. } | Event::TrustChanged { .. } => {}
         }
     }
 
