@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use murmuration::config::{self, ConfigErrors};
+use murmuration::event::Event;
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -133,6 +134,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     }
     let tracer = tracer(&args)?;
     let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
+    tell_panics(telemetry.clone());
     let listeners = Listeners {
         ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
@@ -160,7 +162,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 /// Serves until told to stop. The first SIGTERM or SIGINT drains; the second one ends it at once.
-async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+async fn live(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+    let mut failed = std::pin::pin!(replica.failed());
     let hear = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't hear signals: {why}")));
     let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
     tokio::select! {
@@ -168,7 +171,7 @@ async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = stdin_ends(), if exit_with_stdin => return Ok(()),
-        () = replica.ended() => return Err(Failure::new(1, "the ext-proc server ended")),
+        failed = &mut failed => return Err(Failure::new(1, failed)),
     }
     tracing::info!("draining");
     tokio::select! {
@@ -176,9 +179,21 @@ async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = stdin_ends(), if exit_with_stdin => {}
+        failed = &mut failed => return Err(Failure::new(1, failed)),
         () = replica.drain() => tracing::info!("drained"),
     }
     Ok(())
+}
+
+/// Has every panic of the process told, also of tasks that nobody waits for. It is printed by whoever was told before, too.
+fn tell_panics(telemetry: Telemetry) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let why = panic.payload_as_str().unwrap_or("without a message").to_owned();
+        telemetry.record(&Event::Panicked { place, why });
+        before(panic);
+    }));
 }
 
 async fn stdin_ends() {

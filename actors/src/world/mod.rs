@@ -5,16 +5,19 @@
 
 mod door;
 mod network;
+mod shared_door;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use murmuration::fleet::Endpoint;
+use murmuration::id::canonical;
 use tokio::sync::watch;
 
 pub use door::{Door, Entrance};
 pub use network::{Datagrams, Network, Sockets, datagrams};
+pub use shared_door::SharedDoor;
 pub use wire::{Duplex, Wire};
 
 use crate::clock::Clock;
@@ -40,6 +43,17 @@ pub struct World {
     pub clock: Option<Clock>,
     /// Who tells of endpoints, beside what the configuration names.
     pub feed: Option<Feed>,
+}
+
+// === impl Announcement ===
+
+impl Announcement {
+    /// The same, with each address in its canonical spelling, which is how subset hints and Envoy name it.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.address = canonical(endpoint.address));
+        self
+    }
 }
 
 // === impl World ===
