@@ -150,3 +150,43 @@ async fn read_bounded(path: &str) -> Result<String, String> {
     }
     tokio::fs::read_to_string(path).await.map_err(|error| format!("can't read {path}: {error}"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::telemetry::span::Tracer;
+
+    const FILE: &str =
+        "objectives:\n- {name: batch, priority: -1}\nendpoints:\n- {name: a, address: 10.0.0.1, port: 8000}\n";
+
+    #[tokio::test]
+    async fn a_reload_is_told_only_when_endpoints_or_objectives_changed() {
+        let path = std::env::temp_dir().join(format!("murmuration-discovery-{}.yaml", std::process::id()));
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        let told = events.clone();
+        let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
+        let telemetry = telemetry.with_witness(Arc::new(move |event: &Event| told.lock().unwrap().push(event.clone())));
+        let (announced, known) = watch::channel(None);
+        let path_text = path.display().to_string();
+        let arguments =
+            FileDiscoveryArguments { path: path_text, watch: true, announced: Arc::new(announced), telemetry };
+        let file = EndpointsFile::default();
+        let mut seen = Seen { arguments, text: None, file, complaint: None, looks: 0 };
+        let mut reloads = async |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            for _ in 0..3 * RESOLVE_EVERY {
+                seen.look().await;
+            }
+            events.lock().unwrap().iter().filter(|event| matches!(event, Event::Reloaded(_))).count()
+        };
+        assert_eq!(reloads(FILE).await, 1, "names are resolved again and again, and nothing changed");
+        assert_eq!(reloads(&format!("# a comment\n{FILE}")).await, 1);
+        assert_eq!(reloads(&FILE.replace("-1", "-2")).await, 2);
+        assert_eq!(known.borrow().as_ref().unwrap().objectives["batch"], -2);
+        assert_eq!(reloads(&FILE.replace("10.0.0.1", "10.0.0.2")).await, 3);
+        std::fs::remove_file(path).unwrap();
+    }
+}

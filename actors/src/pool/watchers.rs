@@ -222,3 +222,7 @@ fn put(slot: &ActorSlot, actor: ActorRef<EndpointMessage>) {
 fn zone_of(endpoint: &Endpoint) -> String {
     endpoint.labels.get(ZONE_LABEL).cloned().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "watchers_tests.rs"]
+mod tests;
