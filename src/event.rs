@@ -219,7 +219,7 @@ pub enum Event {
         /// Why it failed last.
         why: String,
     },
-    /// Something panicked that no part of the replica answers for, most often the task of one connection.
+    /// Something in this process panicked, whoever catches it: a part, or the task of one connection.
     Panicked {
         /// File and line.
         place: String,
