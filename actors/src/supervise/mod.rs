@@ -1,7 +1,7 @@
 //! The supervision tree: every long-running actor and task of a replica is a *part*, under one rule.
 //!
 //! A part that fails (an error, a panic, an actor that stopped) is told as an event and started again after a pause that
-//! grows. A *vital* part that fails [`restarts::FAILURES_MAX`] times in a row ends the replica with a reason. A *tolerated*
+//! grows. A *vital* part that fails ten times in a row ends the replica with a reason. A *tolerated*
 //! part is tried for ever: it serves one engine or one peer, and none of those may end the process. Must not know what
 //! parts do.
 //!
