@@ -26,7 +26,7 @@ pub use crate::ext_proc::PromptSalt;
 use crate::ext_proc::{Limits, ResponsePath, Settings, TrustedSpelling};
 use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
 use crate::pool::{self, PoolArguments};
-use crate::scheduler::{SchedulerArguments, SchedulerHandle};
+use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
@@ -211,20 +211,13 @@ impl Replica {
             first_ticket: 0,
         };
         parts::scheduler(&replica.supervisor, arguments, living);
-        let watched = PoolArguments {
-            announced: known,
-            scheduler: replica.scheduler.clone(),
-            supervisor: replica.supervisor.clone(),
-            readiness: replica.readiness.clone(),
-            telemetry: replica.telemetry.clone(),
-            clock,
-            keeping: keeping.clone(),
-            network: world.network.clone(),
+        let scrape = parts::Scrape {
             interval: blueprint.scrape.interval.unwrap_or(settings.interval),
             scrape: blueprint.scrape,
             engines: blueprint.engines,
+            network: world.network.clone(),
         };
-        replica.supervisor.vital("pool", move || pool::run(watched.clone()));
+        replica.watch(known, keeping.clone(), clock, scrape);
         parts::discovery(&replica.supervisor, blueprint.discovery, announced.clone(), &replica.telemetry);
         parts::feed(&replica.supervisor, world.feed, announced);
         let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
@@ -237,15 +230,7 @@ impl Replica {
         let flock = replica.flock.as_ref().map(Flock::view);
         parts::gauges(&replica.supervisor, settings.gauges_interval, &replica.scheduler, flock, &replica.telemetry);
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
-        let gate = parts::Gate {
-            scheduler: replica.scheduler.clone(),
-            settings: gate_settings,
-            tls,
-            clock,
-            telemetry: replica.telemetry.clone(),
-            teller: replica.teller("ext-proc"),
-            salt,
-        };
+        let gate = replica.gate(gate_settings, tls, clock, salt);
         replica.gate = Some(parts::ext_proc(&replica.supervisor, gate, listeners.ext_proc, closed));
         Ok(replica)
     }
@@ -306,6 +291,36 @@ impl Replica {
         if let Some(flock) = self.flock.take() {
             flock.leave().await;
         }
+    }
+
+    fn gate(
+        &self,
+        settings: Settings,
+        tls: Option<ServerTls>,
+        clock: Clock,
+        salt: watch::Receiver<u128>,
+    ) -> parts::Gate {
+        let (scheduler, telemetry, teller) = (self.scheduler.clone(), self.telemetry.clone(), self.teller("ext-proc"));
+        parts::Gate { scheduler, settings, tls, clock, telemetry, teller, salt }
+    }
+
+    /// Watches who is announced.
+    fn watch(&self, announced: Known, keeping: Option<Keeping>, clock: Clock, scrape: parts::Scrape) {
+        let parts::Scrape { interval, scrape, engines, network } = scrape;
+        let watched = PoolArguments {
+            announced,
+            scheduler: self.scheduler.clone(),
+            supervisor: self.supervisor.clone(),
+            readiness: self.readiness.clone(),
+            telemetry: self.telemetry.clone(),
+            clock,
+            keeping,
+            network,
+            interval,
+            scrape,
+            engines,
+        };
+        self.supervisor.vital("pool", move || pool::run(watched.clone()));
     }
 
     fn links(

@@ -15,12 +15,9 @@ use murmuration::chance::Chance;
 use murmuration::plugin::{Catalog, Picker, PickerPlugin};
 use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
-use murmuration_actors::admin::Readiness;
 use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::replica::{self, Listeners, PromptSalt, ReplicaSettings, Tls};
-use murmuration_actors::scheduler::SchedulerHandle;
-use murmuration_actors::supervise::Failed;
 use murmuration_actors::telemetry::{Telemetry, span::Tracer};
 use murmuration_actors::world::World;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
@@ -84,7 +81,7 @@ pub struct Figures {
 pub struct Replica {
     channel: Channel,
     telemetry: Telemetry,
-    inner: replica::Replica,
+    pub(super) inner: replica::Replica,
     endpoints_file: EndpointsFile,
 }
 
@@ -213,31 +210,6 @@ impl Replica {
     /// Where it serves.
     pub fn addresses(&self) -> replica::Addresses {
         self.inner.addresses()
-    }
-
-    /// Its scheduler's verbs.
-    pub fn scheduler(&self) -> SchedulerHandle {
-        self.inner.scheduler().clone()
-    }
-
-    /// Whether it wants requests, as it says now.
-    pub fn readiness(&self) -> Readiness {
-        *self.inner.readiness().borrow()
-    }
-
-    /// Its parts.
-    pub fn parts(&self) -> Vec<String> {
-        self.inner.parts()
-    }
-
-    /// Kills one of its parts.
-    pub fn kill_part(&self, name: &str) -> bool {
-        self.inner.kill_part(name)
-    }
-
-    /// Resolves when it can't go on.
-    pub fn failed(&self) -> impl Future<Output = Failed> + use<> {
-        self.inner.failed()
     }
 
     /// Leaves in order.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::config::blueprint::FileDiscovery;
+use murmuration::config::blueprint::{EngineSettings, FileDiscovery, ScrapeSettings};
 use ractor::ActorRef;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -21,13 +21,21 @@ use crate::scheduler::{Message, SchedulerActor, SchedulerArguments, SchedulerHan
 use crate::supervise::{Ended, Supervisor, live};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
-use crate::world::{Announcement, Door, Feed, SharedDoor};
+use crate::world::{Announcement, Door, Feed, Network, SharedDoor};
 
 /// Tickets of two lives of a scheduler differ: each life starts this much higher.
 const TICKETS_A_LIFE: u64 = 1 << 40;
 
 /// Where announcements are made.
 type Announced = Arc<watch::Sender<Option<Arc<Announcement>>>>;
+
+/// How engines are scraped.
+pub(super) struct Scrape {
+    pub(super) interval: Duration,
+    pub(super) scrape: ScrapeSettings,
+    pub(super) engines: EngineSettings,
+    pub(super) network: Arc<dyn Network>,
+}
 
 /// What the ext-proc server serves with.
 pub(super) struct Gate {
