@@ -203,11 +203,27 @@ pub enum Event {
         /// Why, for people.
         why: String,
     },
-    /// An actor failed and was started again.
+    /// An actor or task failed and is started again.
     ActorRestarted {
-        /// Which, for people.
+        /// Which, for people; its first word is its kind.
         actor: String,
         /// Why it failed.
+        why: String,
+    },
+    /// A part that the replica can't do without failed too often: the replica ends.
+    PartGivenUp {
+        /// Which, for people.
+        part: String,
+        /// How often in a row it failed.
+        attempts: u32,
+        /// Why it failed last.
+        why: String,
+    },
+    /// Something in this process panicked, whoever catches it: a part, or the task of one connection.
+    Panicked {
+        /// File and line.
+        place: String,
+        /// What it said.
         why: String,
     },
 }

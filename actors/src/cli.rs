@@ -11,10 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use murmuration::config::{self, ConfigErrors};
+use murmuration::event::Event;
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
@@ -30,6 +33,8 @@ use crate::world::{Door, World};
 
 /// `EX_USAGE`: what was asked can't be done as it is written.
 const USAGE: u8 = 64;
+/// Panics that wait to be told.
+const PANICS_UNTOLD_MAX: usize = 64;
 
 /// Why the program ends without having done what it should.
 struct Failure {
@@ -133,6 +138,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     }
     let tracer = tracer(&args)?;
     let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
+    let _telling = tell_panics(telemetry.clone());
     let listeners = Listeners {
         ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
@@ -160,7 +166,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
 }
 
 /// Serves until told to stop. The first SIGTERM or SIGINT drains; the second one ends it at once.
-async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+async fn live(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+    let mut failed = std::pin::pin!(replica.failed());
     let hear = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't hear signals: {why}")));
     let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
     tokio::select! {
@@ -168,7 +175,7 @@ async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = stdin_ends(), if exit_with_stdin => return Ok(()),
-        () = replica.ended() => return Err(Failure::new(1, "the ext-proc server ended")),
+        failed = &mut failed => return Err(Failure::new(1, failed)),
     }
     tracing::info!("draining");
     tokio::select! {
@@ -176,9 +183,30 @@ async fn live(mut replica: Replica, exit_with_stdin: bool) -> Result<(), Failure
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = stdin_ends(), if exit_with_stdin => {}
+        failed = &mut failed => return Err(Failure::new(1, failed)),
         () = replica.drain() => tracing::info!("drained"),
     }
     Ok(())
+}
+
+/// Has every panic of the process told, also of tasks that nobody waits for. It is printed by whoever was told before, too.
+fn tell_panics(telemetry: Telemetry) -> JoinSet<()> {
+    let (sender, mut panics) = mpsc::channel(PANICS_UNTOLD_MAX);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let why = panic.payload_as_str().unwrap_or("without a message").to_owned();
+        // Told by another task: whatever panics may hold a lock of telemetry. Those too many are still printed.
+        let _ = sender.try_send(Event::Panicked { place, why });
+        before(panic);
+    }));
+    let mut telling = JoinSet::new();
+    telling.spawn(async move {
+        while let Some(event) = panics.recv().await {
+            telemetry.record(&event);
+        }
+    });
+    telling
 }
 
 async fn stdin_ends() {

@@ -3,7 +3,7 @@
 //! Must not know flags, signals or the process: a replica is started the same way by `murmuration serve`, by tests and
 //! by the simulator.
 
-mod tasks;
+mod parts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,19 +16,18 @@ use murmuration::fleet::TrustAges;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::scheduler::SchedulerSettings;
-use ractor::{Actor, ActorRef};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
+use crate::admin::{DebugAccess, Pages, Readiness};
 use crate::clock::Clock;
 use crate::connection::Teller;
 pub use crate::ext_proc::PromptSalt;
-use crate::ext_proc::{Limits, ResponsePath, Service, Settings, TrustedSpelling, serve};
+use crate::ext_proc::{Limits, ResponsePath, Settings, TrustedSpelling};
 use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
-use crate::pool::{PoolActor, PoolArguments, PoolHandle, PoolMessage};
-use crate::scheduler::{SchedulerArguments, SchedulerHandle};
+use crate::pool::{self, PoolArguments};
+use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
+use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
 use crate::world::{Door, Network, World};
@@ -106,9 +105,6 @@ pub enum StartError {
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An actor could not be born.
-    #[error("the pool's actor could not start: {0}")]
-    Actor(#[from] ractor::SpawnErr),
     /// The flock can't be joined.
     #[error(transparent)]
     Flock(#[from] FlockError),
@@ -121,11 +117,10 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Replica {
     addresses: Addresses,
-    pool: ActorRef<PoolMessage>,
+    supervisor: Supervisor,
     readiness: Arc<watch::Sender<Readiness>>,
     closing: watch::Sender<bool>,
-    gate: JoinSet<()>,
-    others: JoinSet<()>,
+    gate: Option<Ended>,
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
     drain_timeout: Duration,
@@ -185,61 +180,58 @@ impl Replica {
         let addresses = listeners.addresses()?;
         let clock = world.clock.unwrap_or_else(Clock::start);
         let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
-        let readiness = Readiness { joining: settings.flock.is_some(), ..Readiness::default() };
-        let readiness = Arc::new(watch::channel(readiness).0);
+        let joining = settings.flock.is_some();
+        let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
+        let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
         let (voice, keeping) = flock::mouth_and_eyes(settings.flock.as_ref(), clock);
         let gate_settings = gate_settings(&settings, &blueprint);
-        let arguments = PoolArguments {
-            scheduler: SchedulerArguments {
-                build: builder(&settings),
-                clock,
-                telemetry: telemetry.clone(),
-                handle: scheduler.clone(),
-                voice: voice.clone(),
-                keeping: keeping.clone(),
-                first_ticket: 0,
-            },
-            living: Arc::new(living),
-            readiness: readiness.clone(),
-            discovery: blueprint.discovery,
-            network: world.network.clone(),
-            interval: blueprint.scrape.interval.unwrap_or(settings.interval),
-            scrape: blueprint.scrape,
-            engines: blueprint.engines,
-        };
-        let (pool, _) = Actor::spawn(None, PoolActor, arguments).await?;
+        let (announced, known) = watch::channel(None);
+        let announced = Arc::new(announced);
         let ((closing, closed), (salted, salt)) = (watch::channel(false), watch::channel(settings.salt.first()));
+        // From here on, whatever fails drops the replica, which stops every part.
         let mut replica = Self {
             addresses,
-            pool,
+            supervisor,
             readiness,
             closing,
-            gate: JoinSet::new(),
-            others: JoinSet::new(),
+            gate: None,
             scheduler,
             telemetry,
             drain_timeout: settings.drain_timeout,
             flock: None,
         };
-        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation)).unwrap_or_default();
+        let arguments = SchedulerArguments {
+            build: builder(&settings),
+            clock,
+            telemetry: replica.telemetry.clone(),
+            handle: replica.scheduler.clone(),
+            announced: known.clone(),
+            voice: voice.clone(),
+            keeping: keeping.clone(),
+            first_ticket: 0,
+        };
+        parts::scheduler(&replica.supervisor, arguments, living);
+        let scrape = parts::Scrape {
+            interval: blueprint.scrape.interval.unwrap_or(settings.interval),
+            scrape: blueprint.scrape,
+            engines: blueprint.engines,
+            network: world.network.clone(),
+        };
+        replica.watch(known, keeping.clone(), clock, scrape);
+        parts::discovery(&replica.supervisor, blueprint.discovery, announced.clone(), &replica.telemetry);
+        parts::feed(&replica.supervisor, world.feed, announced);
+        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
         if let (Some(flock), Some(voice)) = (settings.flock, voice) {
             let links =
                 replica.links(flock.me.clone(), voice, keeping, (clock, world.network), (settings.salt, salted));
             replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
         }
-        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me);
-        replica.keep_gauges(settings.gauges_interval);
-        replica.others.spawn(tasks::announce(world.feed, PoolHandle::new(replica.pool.clone())));
-        replica.others.spawn(tasks::follow_certificate(settings.tls, tls.clone(), replica.telemetry.clone()));
-        let (asking, witness) = (replica.scheduler.clone(), Arc::new(replica.telemetry.clone()));
-        let service = Service::new(asking, gate_settings, witness, Arc::new(move || clock.now()));
-        replica.others.spawn(service.clone().follow_salt(salt));
-        let teller = replica.teller("ext-proc");
-        replica.gate.spawn(async move {
-            if let Err(error) = serve(listeners.ext_proc, tls, service, teller, until(closed)).await {
-                tracing::error!(%error, "the ext-proc server ended");
-            }
-        });
+        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
+        let flock = replica.flock.as_ref().map(Flock::view);
+        parts::gauges(&replica.supervisor, settings.gauges_interval, &replica.scheduler, flock, &replica.telemetry);
+        parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
+        let gate = replica.gate(gate_settings, tls, clock, salt);
+        replica.gate = Some(parts::ext_proc(&replica.supervisor, gate, listeners.ext_proc, closed));
         Ok(replica)
     }
 
@@ -263,9 +255,20 @@ impl Replica {
         self.flock.as_ref()
     }
 
-    /// Waits until the ext-proc server ends by itself, which only a broken socket makes it do.
-    pub async fn ended(&mut self) {
-        self.gate.join_next().await;
+    /// Resolves when a part that the replica can't do without failed too often. It serves on as far as it can, but says that
+    /// it is not ready; whoever embeds it should end it.
+    pub fn failed(&self) -> impl Future<Output = Failed> + Send + use<> {
+        self.supervisor.failed()
+    }
+
+    /// The names of its parts (see [`crate::supervise`]).
+    pub fn parts(&self) -> Vec<String> {
+        self.supervisor.names()
+    }
+
+    /// Kills one of its parts as it runs now, as a failure would. For tests and simulations; `false` when it does not run.
+    pub fn kill_part(&self, name: &str) -> bool {
+        self.supervisor.kill(name)
     }
 
     /// Leaves in order: not ready at once; after a notice for the proxy no new streams; gone when the open ones ended, or
@@ -278,15 +281,46 @@ impl Replica {
         let leaving = async {
             sleep(NOTICE_MAX.min(self.drain_timeout / 4)).await;
             self.closing.send_replace(true);
-            while self.gate.join_next().await.is_some() {}
+            if let Some(gate) = self.gate.take() {
+                gate.wait().await;
+            }
         };
         if tokio::time::timeout(self.drain_timeout, leaving).await.is_err() {
             tracing::warn!("streams were still open when the drain's time was over");
         }
-        self.pool.stop(None);
         if let Some(flock) = self.flock.take() {
             flock.leave().await;
         }
+    }
+
+    fn gate(
+        &self,
+        settings: Settings,
+        tls: Option<ServerTls>,
+        clock: Clock,
+        salt: watch::Receiver<u128>,
+    ) -> parts::Gate {
+        let (scheduler, telemetry, teller) = (self.scheduler.clone(), self.telemetry.clone(), self.teller("ext-proc"));
+        parts::Gate { scheduler, settings, tls, clock, telemetry, teller, salt }
+    }
+
+    /// Watches who is announced.
+    fn watch(&self, announced: Known, keeping: Option<Keeping>, clock: Clock, scrape: parts::Scrape) {
+        let parts::Scrape { interval, scrape, engines, network } = scrape;
+        let watched = PoolArguments {
+            announced,
+            scheduler: self.scheduler.clone(),
+            supervisor: self.supervisor.clone(),
+            readiness: self.readiness.clone(),
+            telemetry: self.telemetry.clone(),
+            clock,
+            keeping,
+            network,
+            interval,
+            scrape,
+            engines,
+        };
+        self.supervisor.vital("pool", move || pool::run(watched.clone()));
     }
 
     fn links(
@@ -304,19 +338,14 @@ impl Replica {
             clock: outside.0,
             network: outside.1,
             scheduler: self.scheduler.clone(),
-            pool: PoolHandle::new(self.pool.clone()),
+            supervisor: self.supervisor.clone(),
             readiness: self.readiness.clone(),
             salt: salt.drawn().zip(Some(salted)),
         }
     }
 
-    fn open_pages(&mut self, health: Door, admin: (Door, DebugAccess), me: (ReplicaId, Incarnation)) {
-        let (service, teller) = (HealthService::new(self.readiness.subscribe()), self.teller("health"));
-        self.others.spawn(async move {
-            if let Err(error) = serve_health(health, service, teller).await {
-                tracing::error!(%error, "the health server ended");
-            }
-        });
+    fn open_pages(&self, health: Door, admin: (Door, DebugAccess), me: (ReplicaId, Incarnation)) {
+        parts::health(&self.supervisor, health, self.readiness.subscribe(), self.teller("health"));
         let pages = Pages {
             telemetry: self.telemetry.clone(),
             scheduler: self.scheduler.clone(),
@@ -324,12 +353,7 @@ impl Replica {
             me,
             flock: self.flock.as_ref().map(Flock::view),
         };
-        let teller = self.teller("admin");
-        self.others.spawn(async move {
-            if let Err(error) = serve_pages(admin.0, router(pages, admin.1), teller).await {
-                tracing::error!(%error, "the server of metrics and debug pages ended");
-            }
-        });
+        parts::admin(&self.supervisor, admin, pages, self.teller("admin"));
     }
 
     /// Who is told of the connections of `port`.
@@ -337,31 +361,12 @@ impl Replica {
         let telemetry = self.telemetry.clone();
         Teller::new(port, move |event| telemetry.record(event))
     }
-
-    fn keep_gauges(&mut self, interval: Duration) {
-        let (telemetry, scheduler) = (self.telemetry.clone(), self.scheduler.clone());
-        let flock = self.flock.as_ref().map(Flock::view);
-        self.others.spawn(async move {
-            loop {
-                if let Some(summary) = scheduler.summary().await {
-                    let roster = flock.as_ref().map(|flock| flock.roster.borrow().clone()).unwrap_or_default();
-                    telemetry.pool(&summary, &roster);
-                }
-                sleep(interval).await;
-            }
-        });
-    }
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        self.pool.kill();
+        self.supervisor.stop_all();
     }
-}
-
-/// Resolves when `closed` says so, or when nobody can say so any more.
-async fn until(mut closed: watch::Receiver<bool>) {
-    let _ = closed.wait_for(|closed| *closed).await;
 }
 
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 
 use crate::event::Event;
 use crate::fleet::entry::{Belief, CacheLoss, Entry, UNREACHABLE_AFTER};
@@ -223,9 +224,21 @@ impl Fleet {
         self.by_id.values().filter_map(|&slot| self.columns[slot.index()].as_ref().map(|entry| (slot, entry)))
     }
 
+    /// The endpoints whose names come after `name`, ordered by name; all of them after `None`.
+    pub fn after(&self, name: Option<&EndpointId>) -> impl Iterator<Item = (Slot, &Entry)> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let slots = self.by_id.range::<EndpointId, _>((from, Bound::Unbounded)).map(|(_, slot)| *slot);
+        slots.filter_map(|slot| self.get(slot).map(|entry| (slot, entry)))
+    }
+
     /// The slot of the endpoint at `address`.
     pub fn at(&self, address: SocketAddr) -> Option<Slot> {
         self.by_address.get(&address).copied()
+    }
+
+    /// All addresses with their slots, in ascending order. Of endpoints that share one, only the last is here.
+    pub fn addresses(&self) -> impl ExactSizeIterator<Item = (&SocketAddr, &Slot)> {
+        self.by_address.iter()
     }
 
     /// The slot of the endpoint that replicas call `key`.

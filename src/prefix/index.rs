@@ -35,6 +35,10 @@ pub struct PrefixIndex {
     path: Vec<Step>,
 }
 
+/// The end of a chain that some slot holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tip(u32);
+
 /// One step along a chain: a run, where it begins in the chain, and how much of it the chain shares.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -147,10 +151,22 @@ impl PrefixIndex {
     /// The longest chains that `slot` holds and when it was last sent each, at most `most`, the most recently used last:
     /// inserted in this order into an empty index, they make what this one believes of the slot.
     pub fn chains(&self, slot: Slot, most: usize) -> Vec<(Vec<BlockHash>, PlacedAt)> {
+        self.tips(slot, most).into_iter().filter_map(|tip| self.chain_of(slot, tip)).collect()
+    }
+
+    /// The ends of those chains, in the same order. They stay valid while the index changes: see [`Self::chain_of`].
+    pub(crate) fn tips(&self, slot: Slot, most: usize) -> Vec<Tip> {
         let tips = self.holds.by_age(slot).filter(|&hold| self.holds.get(hold).children == 0);
-        let mut chains: Vec<_> = tips.take(most).map(|tip| (self.chain(tip), self.holds.get(tip).placed)).collect();
-        chains.reverse();
-        chains
+        let mut tips: Vec<_> = tips.take(most).map(Tip).collect();
+        tips.reverse();
+        tips
+    }
+
+    /// The chain that ends in `tip`, and when the slot was last sent it; `None` when `slot` holds nothing there any more.
+    pub(crate) fn chain_of(&self, slot: Slot, tip: Tip) -> Option<(Vec<BlockHash>, PlacedAt)> {
+        // A hold that was removed covers nothing, and one that took its number is as good an end of a chain.
+        let hold = self.holds.get(tip.0);
+        (hold.slot == slot && hold.len > 0).then(|| (self.chain(tip.0), hold.placed))
     }
 
     fn chain(&self, tip: u32) -> Vec<BlockHash> {
@@ -166,12 +182,10 @@ impl PrefixIndex {
         runs.into_iter().rev().flatten().copied().collect()
     }
 
-    /// A number that is equal for two slots, of whatever index, that are believed to hold the same.
+    /// A number that is equal for two slots, of whatever index, that are believed to hold the same. It is kept as the index
+    /// changes, so that reading it costs nothing.
     pub fn fingerprint(&self, slot: Slot) -> u64 {
-        let held = self.holds.by_age(slot).map(|hold| self.holds.get(hold));
-        let anchors = held.flat_map(|hold| &self.runs.blocks(hold.run)[..hold.len as usize]);
-        // An anchor stands for its whole chain, so the order in which they are found does not count.
-        anchors.fold(0, |sum, anchor| sum.wrapping_add(anchor.0))
+        self.holds.fingerprint(slot)
     }
 
     /// Blocks that `slot` is believed to hold.
@@ -271,6 +285,12 @@ impl PrefixIndex {
         u64::from((self.weigh)(start + to).saturating_sub((self.weigh)(start + from)))
     }
 
+    /// The sum of the anchors `from..to` of `run`. An anchor stands for its whole chain, so their order does not count.
+    fn sum(&self, run: u32, from: u32, to: u32) -> u64 {
+        let anchors = &self.runs.blocks(run)[from as usize..to as usize];
+        anchors.iter().fold(0, |sum, anchor| sum.wrapping_add(anchor.0))
+    }
+
     /// The hold of `slot` on `run`, made or grown to cover `len` of it.
     fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize, placed: PlacedAt) -> u32 {
         let len = len as u32;
@@ -278,11 +298,13 @@ impl PrefixIndex {
             Some(hold) => {
                 let had = self.holds.get(hold).len;
                 if had < len {
+                    self.holds.refingerprint(slot, self.sum(run, had, len), 0);
                     self.holds.grow(hold, len, self.weight(run, had, len));
                 }
                 hold
             }
             None => {
+                self.holds.refingerprint(slot, self.sum(run, 0, len), 0);
                 let hold = self.holds.add(slot, run, len, self.weight(run, 0, len), placed);
                 self.link(run, hold);
                 hold
@@ -294,6 +316,7 @@ impl PrefixIndex {
     fn trim(&mut self, hold: u32, len: u32) {
         let run = self.holds.get(hold).run;
         let had = self.holds.get(hold).len;
+        self.holds.refingerprint(self.holds.get(hold).slot, 0, self.sum(run, len, had));
         self.holds.shrink(hold, len, self.weight(run, len, had));
         if self.holds.get(hold).len == 0 {
             self.unlink(run, hold);

@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 
 pub use chain::{ChainBuilder, Cut, PrefixChain};
 pub use index::PrefixIndex;
+pub(crate) use index::Tip;
 
 /// How much of a prompt's chain one endpoint is believed to hold, from the head and without a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -5,12 +5,12 @@
 pub mod prompt;
 pub mod refusal;
 pub mod session;
-
-use std::net::SocketAddr;
+pub mod subset;
 
 pub use prompt::Prompt;
 pub use refusal::{Refusal, RefusalCode};
 pub use session::Session;
+pub use subset::Subset;
 
 use crate::id::Ticket;
 
@@ -40,7 +40,7 @@ pub struct InferenceRequest {
     /// Whose share of the pool this is; `default-flow` when nobody said.
     pub fairness_id: String,
     /// The gateway's subset hint: `Some` is a wall, and an empty wall admits nobody.
-    pub subset: Option<Vec<SocketAddr>>,
+    pub subset: Option<Subset>,
     /// What the client says of its session, where some plugin asks.
     pub session: Session,
     /// Whether the replica will see the answer. When not, completion is learned from the engine's own reports.

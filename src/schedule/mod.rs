@@ -2,6 +2,7 @@
 //!
 //! Must not know single plugins, nor where the view came from.
 
+mod admitted;
 pub mod candidate;
 pub mod cycle;
 pub mod decision;

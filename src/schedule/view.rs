@@ -11,6 +11,7 @@ use crate::fleet::{Entry, Fleet, LoadReport, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::{InferenceRequest, Session};
+use crate::schedule::admitted::Admitted;
 use crate::schedule::{Candidate, SessionMatch};
 use crate::time::Timestamp;
 
@@ -57,9 +58,11 @@ impl<'a> View<'a> {
         let mut view = Self { rows: Vec::with_capacity(fleet.len()), outside_subset: 0, asleep: 0, unreachable: 0 };
         let typical = Typical::of(fleet, now);
         let of = u32::try_from(request.prompt.chain.blocks().len()).unwrap_or(u32::MAX);
-        let anyone_reachable = fleet.iter().any(|(_, entry)| may_serve(request, entry) && entry.is_reachable());
+        let admitted = Admitted::new(fleet, request.subset.as_ref());
+        let mut may_serve = fleet.iter().filter(|(slot, entry)| entry.is_awake() && admitted.has(*slot, entry));
+        let anyone_reachable = may_serve.any(|(_, entry)| entry.is_reachable());
         for (slot, entry) in fleet.iter() {
-            if !in_subset(request, entry) {
+            if !admitted.has(slot, entry) {
                 view.outside_subset += 1;
             } else if !entry.is_awake() {
                 view.asleep += 1;
@@ -89,14 +92,6 @@ impl View<'_> {
             row.session = SessionMatch { token, id: slot == Some(row.slot) };
         }
     }
-}
-
-fn in_subset(request: &InferenceRequest, entry: &Entry) -> bool {
-    request.subset.as_ref().is_none_or(|subset| subset.contains(&entry.endpoint.address))
-}
-
-fn may_serve(request: &InferenceRequest, entry: &Entry) -> bool {
-    entry.is_awake() && in_subset(request, entry)
 }
 
 /// Whether this request may try the endpoint although it fails: a few may, one at a time and not too soon, so that an

@@ -83,11 +83,12 @@ fn what_was_dispatched_since_the_report_counts_at_once() {
 #[test]
 fn a_subset_is_exact_to_the_port_and_an_empty_one_admits_nobody() {
     let fleet = fleet_of(&[("a", 0, 0), ("b", 0, 0)]);
-    let mut request = InferenceRequest { subset: Some(vec!["10.0.0.1:8001".parse().unwrap()]), ..Default::default() };
+    let mut request =
+        InferenceRequest { subset: Some(vec!["10.0.0.1:8001".parse().unwrap()].into()), ..Default::default() };
     let view = View::new(&fleet, &request, &[], Timestamp::ZERO);
     assert_eq!(view.rows.iter().map(|row| row.endpoint.id.name()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(view.outside_subset, 1);
-    request.subset = Some(Vec::new());
+    request.subset = Some(Vec::new().into());
     assert!(View::new(&fleet, &request, &[], Timestamp::ZERO).rows.is_empty());
 }
 

@@ -54,10 +54,10 @@ impl Scheduler {
         self.fleet.release_tokens(hold.tenancy, hold.tokens);
         self.fleet.release_request(hold.tenancy, hold.decode_tokens);
         let left = hold.clone();
-        if let Some(tenancy) = self.fleet.reserve(slot, hold.tokens, hold.decode_tokens, now) {
-            (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
-        }
         let (anchors, bound) = (open.anchors.clone(), open.bound);
+        if let Some(tenancy) = self.fleet.reserve(slot, left.tokens, left.decode_tokens, now) {
+            self.ledger.move_first_hold(ticket, endpoint, tenancy);
+        }
         if bound {
             self.bind_session_of(ticket, now, out);
         }
@@ -86,13 +86,8 @@ impl Scheduler {
     /// the engine's waiting and running requests of everybody, so a ticket is never closed too early on its account; at
     /// worst it stays open until its lease ends.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
-        if self.ledger.unattended_open() == 0 {
-            return;
-        }
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
-        let open = self.ledger.unattended(tenancy, measured - INFER_AFTER);
-        let over = open.len().saturating_sub(unfinished as usize);
-        for &ticket in open.iter().take(over) {
+        for ticket in self.ledger.unattended(tenancy, measured - INFER_AFTER, unfinished as usize) {
             if let Some(open) = self.ledger.close(ticket) {
                 self.release(ticket, open, Outcome::Inferred, measured, out);
             }
@@ -101,8 +96,8 @@ impl Scheduler {
 
     /// Closes the unattended tickets of an endpoint that is no more: no report will ever say that they are over.
     pub(super) fn orphaned(&mut self, gone: Option<Tenancy>, now: Timestamp, out: &mut Outbox) {
-        let Some(gone) = gone.filter(|_| self.ledger.unattended_open() > 0) else { return };
-        for ticket in self.ledger.unattended(gone, now + Duration::from_micros(1)) {
+        let Some(gone) = gone else { return };
+        for ticket in self.ledger.unattended(gone, now + Duration::from_micros(1), 0) {
             if let Some(open) = self.ledger.close(ticket) {
                 self.release(ticket, open, Outcome::Inferred, now, out);
             }

@@ -6,8 +6,8 @@
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::fleet::{Entry, Fleet};
-use crate::id::EndpointKey;
+use crate::fleet::Entry;
+use crate::id::{EndpointKey, Slot};
 use crate::prefix::PrefixIndex;
 
 /// The numbers. Equal beliefs give equal numbers; different ones give different numbers, but for chance.
@@ -33,20 +33,16 @@ impl BeliefDigest {
     }
 }
 
-pub(super) fn digest(fleet: &Fleet, index: &PrefixIndex) -> BeliefDigest {
-    // Sums, so that the order of slots, which is the order in which endpoints came, does not count.
-    fleet.iter().fold(BeliefDigest::default(), |sum, (slot, entry)| {
-        let EndpointKey(key) = entry.endpoint.id.key();
-        let work = entry.open_work();
-        let work = format!("{} {} {}", work.requests, work.prefill_tokens, work.decode_tokens);
-        let prefixes = index.fingerprint(slot);
-        BeliefDigest {
-            endpoints: sum.endpoints.wrapping_add(seeded(standing(entry).as_bytes(), key)),
-            reports: sum.reports.wrapping_add(seeded(reported(entry).as_bytes(), key)),
-            shares: sum.shares.wrapping_add(seeded(work.as_bytes(), key)),
-            prefixes: sum.prefixes.wrapping_add(seeded(&prefixes.to_le_bytes(), key)),
-        }
-    })
+/// Adds one endpoint. Sums, so that the order of slots, which is the order in which endpoints came, does not count.
+pub(super) fn add(sum: &mut BeliefDigest, slot: Slot, entry: &Entry, index: &PrefixIndex) {
+    let EndpointKey(key) = entry.endpoint.id.key();
+    let work = entry.open_work();
+    let work = format!("{} {} {}", work.requests, work.prefill_tokens, work.decode_tokens);
+    let prefixes = index.fingerprint(slot);
+    sum.endpoints = sum.endpoints.wrapping_add(seeded(standing(entry).as_bytes(), key));
+    sum.reports = sum.reports.wrapping_add(seeded(reported(entry).as_bytes(), key));
+    sum.shares = sum.shares.wrapping_add(seeded(work.as_bytes(), key));
+    sum.prefixes = sum.prefixes.wrapping_add(seeded(&prefixes.to_le_bytes(), key));
 }
 
 fn standing(entry: &Entry) -> String {
@@ -69,7 +65,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::fleet::{Endpoint, LoadReport, Observation};
+    use crate::fleet::{Endpoint, Fleet, LoadReport, Observation};
     use crate::id::{BlockHash, EndpointId};
     use crate::time::Timestamp;
 
@@ -94,7 +90,9 @@ mod tests {
             let chain: Vec<BlockHash> = chain.iter().copied().map(BlockHash).collect();
             index.insert(slot, &chain);
         }
-        digest(&fleet, &index)
+        let mut digest = BeliefDigest::default();
+        fleet.iter().for_each(|(slot, entry)| add(&mut digest, slot, entry, &index));
+        digest
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::PlacedAt;
-use crate::scheduler::{Outbox, Scheduler};
+use crate::scheduler::{Outbox, Scheduler, Unheard};
 use crate::share::{Batch, Fact, Hearing, Record};
 use crate::time::Timestamp;
 
@@ -21,8 +21,8 @@ const DISPATCH_COUNTS: Duration = Duration::from_secs(1);
 const READING_COUNTS: Duration = Duration::from_millis(100);
 
 /// Whether ages are true, of facts that count for so long.
-#[derive(Clone, Copy)]
-struct Dated {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dated {
     dispatches: bool,
     readings: bool,
 }
@@ -30,7 +30,8 @@ struct Dated {
 // === impl Scheduler: hearing ===
 
 impl Scheduler {
-    pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
+    /// Begins to take a batch in: drops what is not news, and leaves the rest to [`Self::take_in_some`].
+    pub fn hear(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) -> Unheard {
         let (origin, fragment) = (batch.origin.clone(), batch.after == Batch::FRAGMENT);
         let mut released = Vec::new();
         let hearing = self.peers.hear(batch, now, &mut released);
@@ -38,11 +39,26 @@ impl Scheduler {
         // A page of gossip is as young as when it was written; those that are there when a peer is met are older.
         let acquainted = |for_at_least| !fragment || self.peers.acquaintance(&origin, now) > for_at_least;
         let dated = Dated { dispatches: acquainted(DISPATCH_COUNTS), readings: acquainted(READING_COUNTS) };
-        match hearing {
-            Hearing::News(facts) => facts.into_iter().for_each(|fact| self.take_in(&origin, fact, dated, now, out)),
-            Hearing::FromThePast => out.events.push(Event::PeerIgnored { peer: origin, why: "past-life" }),
-            Hearing::TooManyPeers => out.events.push(Event::PeerIgnored { peer: origin, why: "too-many-peers" }),
+        let why = match hearing {
+            Hearing::News(facts) => return Unheard { origin, dated, facts: facts.into_iter() },
+            Hearing::FromThePast => "past-life",
+            Hearing::TooManyPeers => "too-many-peers",
+        };
+        out.events.push(Event::PeerIgnored { peer: origin.clone(), why });
+        Unheard { origin, dated, facts: Vec::new().into_iter() }
+    }
+
+    pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
+        let mut unheard = self.hear(batch, now, out);
+        self.take_in_some(&mut unheard, usize::MAX, now, out);
+    }
+
+    /// Takes at most `most` more facts in; `false` when there are no more.
+    pub fn take_in_some(&mut self, unheard: &mut Unheard, most: usize, now: Timestamp, out: &mut Outbox) -> bool {
+        for fact in unheard.facts.by_ref().take(most) {
+            self.take_in(&unheard.origin, fact, unheard.dated, now, out);
         }
+        unheard.facts.len() > 0
     }
 
     /// A peer that is gone has nothing in flight that anybody waits for; where it placed prefixes stays known.

@@ -62,7 +62,8 @@ pub struct Ledger {
     leases: BTreeSet<(Timestamp, Ticket)>,
     lease: Duration,
     balance: Balance,
-    unattended: usize,
+    /// Unattended tickets by the tenancy of their first hold, oldest first.
+    unattended: BTreeMap<Tenancy, BTreeSet<(Timestamp, Ticket)>>,
 }
 
 // === impl Ledger ===
@@ -70,7 +71,13 @@ pub struct Ledger {
 impl Ledger {
     /// An empty book whose tickets live for `lease` at most.
     pub fn new(lease: Duration) -> Self {
-        Self { open: BTreeMap::new(), leases: BTreeSet::new(), lease, balance: Balance::default(), unattended: 0 }
+        Self {
+            open: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            lease,
+            balance: Balance::default(),
+            unattended: BTreeMap::new(),
+        }
     }
 
     /// Opens `ticket`. `false`, and nothing is changed, when it is open already.
@@ -87,16 +94,31 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        self.open.insert(ticket, Open { holds, opened: now, attended, anchors, session: None, bound: false, lease });
+        let open = Open { holds, opened: now, attended, anchors, session: None, bound: false, lease };
+        if let Some(tenancy) = open.waits_for_reports_of() {
+            self.unattended.entry(tenancy).or_default().insert((now, ticket));
+        }
+        self.open.insert(ticket, open);
         self.balance.reserved += 1;
         self.balance.open += 1;
-        self.unattended += usize::from(!attended);
         true
     }
 
-    /// An open ticket.
+    /// An open ticket. Its first hold is moved by [`Ledger::move_first_hold`] only.
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Open> {
         self.open.get_mut(&ticket)
+    }
+
+    /// The first hold of `ticket` is on another endpoint from now on.
+    pub fn move_first_hold(&mut self, ticket: Ticket, endpoint: EndpointId, tenancy: Tenancy) {
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        let (before, key) = (open.waits_for_reports_of(), (open.opened, ticket));
+        let Some(hold) = open.holds.first_mut() else { return };
+        (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
+        if let Some(before) = before {
+            self.leave_order(before, key);
+            self.unattended.entry(tenancy).or_default().insert(key);
+        }
     }
 
     /// Closes `ticket`; `None` when it is not open (news may come twice, or after a rebirth).
@@ -122,16 +144,13 @@ impl Ledger {
         self.leases.first().map(|&(lease, _)| lease)
     }
 
-    /// Unattended tickets on the endpoint of `tenancy` that were opened before `before`, oldest first.
-    pub fn unattended(&self, tenancy: Tenancy, before: Timestamp) -> Vec<Ticket> {
-        let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
-        let old = |open: &Open| !open.attended && open.opened < before;
-        self.open.iter().filter(|(_, open)| old(open) && on(open)).map(|(&ticket, _)| ticket).collect()
-    }
-
-    /// Open tickets whose stream will not tell of their end.
-    pub fn unattended_open(&self) -> usize {
-        self.unattended
+    /// Unattended tickets on the endpoint of `tenancy` that were opened before `before`, oldest first, except the youngest
+    /// `spared` of them. Costs as much as there are tickets opened since `before` or given back, whatever else is open.
+    pub fn unattended(&self, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
+        let Some(order) = self.unattended.get(&tenancy).filter(|order| order.len() > spared) else { return Vec::new() };
+        let younger = order.iter().rev().take_while(|(opened, _)| *opened >= before).count();
+        let over = (order.len() - younger).saturating_sub(spared);
+        order.iter().take(over).map(|&(_, ticket)| ticket).collect()
     }
 
     /// The sums.
@@ -143,7 +162,31 @@ impl Ledger {
         let open = self.open.remove(&ticket)?;
         self.leases.remove(&(open.lease, ticket));
         self.balance.open -= 1;
-        self.unattended -= usize::from(!open.attended);
+        if let Some(tenancy) = open.waits_for_reports_of() {
+            self.leave_order(tenancy, (open.opened, ticket));
+        }
         Some(open)
     }
+
+    fn leave_order(&mut self, tenancy: Tenancy, key: (Timestamp, Ticket)) {
+        if let Some(order) = self.unattended.get_mut(&tenancy) {
+            order.remove(&key);
+            if order.is_empty() {
+                self.unattended.remove(&tenancy);
+            }
+        }
+    }
 }
+
+// === impl Open ===
+
+impl Open {
+    /// The tenancy whose reports say when the ticket is over; `None` where its stream says so.
+    fn waits_for_reports_of(&self) -> Option<Tenancy> {
+        self.holds.first().filter(|_| !self.attended).map(|hold| hold.tenancy)
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

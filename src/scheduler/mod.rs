@@ -17,6 +17,7 @@ pub mod input;
 pub mod ledger;
 pub mod recent;
 mod saying;
+mod slices;
 mod strangers;
 pub mod summary;
 
@@ -28,6 +29,7 @@ pub use digest::BeliefDigest;
 pub use input::{Input, News, Outbox};
 pub use ledger::{Balance, Ledger};
 pub use recent::Recent;
+pub use slices::{HistoryWalk, SLICE, Unheard, Walk};
 pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
@@ -127,17 +129,6 @@ impl Scheduler {
             Input::Told(ticket, news) => self.told(ticket, news, now, out),
             Input::Tick => self.tick(now, out),
         }
-    }
-
-    /// The pool as it is believed to be at `now`.
-    pub fn summary(&self, now: Timestamp) -> FleetSummary {
-        let (tickets, sessions) = (self.ledger.balance(), self.sessions.len());
-        summary::summarise(&self.fleet, &self.index, &self.peers, tickets, sessions, now)
-    }
-
-    /// What is believed, as numbers.
-    pub fn digest(&self) -> BeliefDigest {
-        digest::digest(&self.fleet, &self.index)
     }
 
     /// The endpoints of which nothing was heard, by anybody's scrape, for longer than `after`, and since when.

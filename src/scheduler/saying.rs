@@ -8,9 +8,8 @@ use std::time::Duration;
 use crate::fleet::{Entry, LoadReport, Process, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::prefix::PlacedAt;
-use crate::scheduler::{Outbox, Scheduler};
-use crate::share::speaker::HISTORY_AGE;
-use crate::share::{Binding, LoadWord, Placement, Record, Share, Unplaced};
+use crate::scheduler::{HistoryWalk, Outbox, Scheduler};
+use crate::share::{LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;
 
 /// A report that says nothing new is said again after this time. Below the usual interval of scrapes, so that what peers
@@ -119,18 +118,10 @@ impl Scheduler {
     /// lost peers placed nobody says any more. Before them which caches were lost, and when. At most `most`, spread evenly over the endpoints, the newest last. With them
     /// the newest bindings of sessions, as many again.
     pub fn history(&self, most: usize, now: Timestamp) -> Vec<(Record, Duration)> {
-        let each = most / self.fleet.len().max(1);
-        let of = |(slot, entry): (Slot, &Entry)| {
-            let endpoint = entry.endpoint.id.key();
-            let placement = move |(anchors, placed): (Vec<BlockHash>, PlacedAt)| {
-                (Record::Placement(Placement { endpoint, anchors }), placed.age(now).max(HISTORY_AGE))
-            };
-            self.index.chains(slot, each).into_iter().map(placement).collect::<Vec<_>>()
-        };
-        let binding = |(session, endpoint, age)| (Record::Bound(Binding { session, endpoint }), age);
-        let bindings = self.sessions.newest(most, now).into_iter().map(binding);
-        // Losses first: what is told after them was placed after them, whatever becomes of ages on the way.
-        self.cache_history(now).chain(self.fleet.iter().flat_map(of)).chain(bindings).collect()
+        let mut walk = HistoryWalk::new(most);
+        let mut history = Vec::new();
+        while self.history_some(&mut walk, &mut history, now) {}
+        history
     }
 
     pub(super) fn say_share(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {

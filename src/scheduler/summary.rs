@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Endpoint, FailureCounts, Fleet, InFlight, LoadReport, Trust};
+use crate::fleet::{Endpoint, Entry, FailureCounts, InFlight, LoadReport, Trust};
+use crate::id::Slot;
 use crate::prefix::PrefixIndex;
 use crate::scheduler::Balance;
-use crate::share::{PeerSummary, Peers};
+use crate::share::PeerSummary;
 use crate::time::Timestamp;
 
 /// The pool as one replica believes it to be.
@@ -52,15 +53,8 @@ pub struct EndpointSummary {
     pub index_blocks: u64,
 }
 
-pub(super) fn summarise(
-    fleet: &Fleet,
-    index: &PrefixIndex,
-    peers: &Peers,
-    tickets: Balance,
-    sessions: usize,
-    now: Timestamp,
-) -> FleetSummary {
-    let endpoints = fleet.iter().map(|(slot, entry)| EndpointSummary {
+pub(super) fn endpoint(slot: Slot, entry: &Entry, index: &PrefixIndex, now: Timestamp) -> EndpointSummary {
+    EndpointSummary {
         endpoint: entry.endpoint.clone(),
         report: entry.report().cloned(),
         age: entry.age(now),
@@ -71,7 +65,5 @@ pub(super) fn summarise(
         unseen: entry.unseen(),
         failing: Some(entry.failure_counts(now)).filter(|counts| counts.are_failing()),
         index_blocks: index.held(slot),
-    });
-    let (endpoints, peers) = (endpoints.collect(), peers.summary(now));
-    FleetSummary { endpoints, tickets, index_bytes: index.bytes() as u64, sessions, peers }
+    }
 }

@@ -7,6 +7,7 @@
 pub mod engine;
 pub mod envoy;
 pub mod meeting;
+pub mod parts;
 pub mod replica;
 pub mod talk;
 

@@ -81,7 +81,7 @@ pub struct Figures {
 pub struct Replica {
     channel: Channel,
     telemetry: Telemetry,
-    inner: replica::Replica,
+    pub(super) inner: replica::Replica,
     endpoints_file: EndpointsFile,
 }
 

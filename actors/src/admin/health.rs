@@ -94,11 +94,12 @@ mod tests {
         let service = HealthService::new(receiver);
         let (yes, no) = (ServingStatus::Serving as i32, ServingStatus::NotServing as i32);
         for (readiness, expected) in [
-            (Readiness { synced: false, draining: false, joining: false, isolated: false }, no),
-            (Readiness { synced: true, draining: false, joining: false, isolated: false }, yes),
-            (Readiness { synced: true, draining: true, joining: false, isolated: false }, no),
-            (Readiness { synced: true, draining: false, joining: true, isolated: false }, no),
-            (Readiness { synced: true, draining: false, joining: false, isolated: true }, no),
+            (Readiness { synced: false, draining: false, joining: false, ..Readiness::default() }, no),
+            (Readiness { synced: true, draining: false, joining: false, ..Readiness::default() }, yes),
+            (Readiness { synced: true, draining: true, joining: false, ..Readiness::default() }, no),
+            (Readiness { synced: true, draining: false, joining: true, ..Readiness::default() }, no),
+            (Readiness { synced: true, down: Some("scheduler"), ..Readiness::default() }, no),
+            (Readiness { synced: true, isolated: true, ..Readiness::default() }, no),
         ] {
             sender.send_replace(readiness);
             for name in READINESS {
@@ -127,7 +128,7 @@ mod tests {
         let request = Request::new(HealthCheckRequest { service: "readiness".to_owned() });
         let mut stream = HealthService::new(receiver).watch(request).await.unwrap().into_inner();
         assert_eq!(stream.next().await.unwrap().unwrap().status, ServingStatus::NotServing as i32);
-        sender.send_replace(Readiness { synced: true, draining: false, joining: false, isolated: false });
+        sender.send_replace(Readiness { synced: true, draining: false, joining: false, ..Readiness::default() });
         assert_eq!(stream.next().await.unwrap().unwrap().status, ServingStatus::Serving as i32);
     }
 }

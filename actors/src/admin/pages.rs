@@ -77,6 +77,9 @@ async fn metrics(State(pages): State<Pages>) -> Response<Body> {
 async fn readyz(State(pages): State<Pages>) -> Response<Body> {
     match *pages.readiness.borrow() {
         Readiness { draining: true, .. } => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+        Readiness { down: Some(part), .. } => {
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("the part {part} does not run\n"))
+        }
         Readiness { synced: false, .. } => {
             text(StatusCode::SERVICE_UNAVAILABLE, "endpoints not known yet\n".to_owned())
         }

@@ -13,6 +13,8 @@ pub struct Readiness {
     pub isolated: bool,
     /// The replica is about to stop.
     pub draining: bool,
+    /// A part that the replica can't do without does not run at the moment, or was given up.
+    pub down: Option<&'static str>,
 }
 
 // === impl Readiness ===
@@ -20,6 +22,7 @@ pub struct Readiness {
 impl Readiness {
     /// Whether requests should come here.
     pub fn is_ready(self) -> bool {
-        self.synced && !self.joining && !self.isolated && !self.draining
+        let connected = !self.joining && !self.isolated;
+        self.synced && connected && !self.draining && self.down.is_none()
     }
 }

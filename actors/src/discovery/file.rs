@@ -2,7 +2,7 @@
 //!
 //! Must not know who listens. The content is compared, not the file's time, so a ConfigMap's symlink swap is seen too.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::config::endpoints_file::{self, EndpointsFile};
@@ -10,10 +10,11 @@ use murmuration::event::Event;
 use murmuration::fleet::Endpoint;
 use murmuration::id::EndpointId;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 
 use super::resolve::resolve;
-use crate::pool::PoolHandle;
 use crate::telemetry::Telemetry;
+use crate::world::Announcement;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,8 +34,8 @@ pub struct FileDiscoveryArguments {
     pub path: String,
     /// Whether changes are followed.
     pub watch: bool,
-    /// Who is told.
-    pub pool: PoolHandle,
+    /// Where the announcement is made; the last one stands until then.
+    pub announced: Arc<watch::Sender<Option<Arc<Announcement>>>>,
     /// Where failures are told.
     pub telemetry: Telemetry,
 }
@@ -52,7 +53,6 @@ pub struct Seen {
     arguments: FileDiscoveryArguments,
     text: Option<String>,
     file: EndpointsFile,
-    announced: Option<Vec<Endpoint>>,
     complaint: Option<String>,
     looks: u32,
 }
@@ -69,7 +69,7 @@ impl Actor for FileDiscoveryActor {
     ) -> Result<Seen, ActorProcessingErr> {
         myself.cast(DiscoveryMessage::Look)?;
         let file = EndpointsFile::default();
-        Ok(Seen { arguments, text: None, file, announced: None, complaint: None, looks: 0 })
+        Ok(Seen { arguments, text: None, file, complaint: None, looks: 0 })
     }
 
     async fn handle(
@@ -79,7 +79,7 @@ impl Actor for FileDiscoveryActor {
         seen: &mut Seen,
     ) -> Result<(), ActorProcessingErr> {
         seen.look().await;
-        if seen.arguments.watch || seen.announced.is_none() {
+        if seen.arguments.watch || seen.text.is_none() {
             myself.send_after(LOOK_EVERY, || DiscoveryMessage::Look);
         }
         Ok(())
@@ -110,32 +110,27 @@ impl Seen {
     }
 
     async fn announce(&mut self) {
+        let known = self.arguments.announced.borrow().clone();
         let mut endpoints = Vec::new();
         for entry in &self.file.endpoints {
             let id = EndpointId::new(&entry.namespace, &entry.name);
             match resolve(&entry.host, entry.port).await {
                 Ok(address) => endpoints.push(Endpoint { id, address, labels: entry.labels.clone() }),
                 Err(why) => {
-                    let known = self.announced.iter().flatten().find(|endpoint| endpoint.id == id);
-                    endpoints.extend(known.cloned());
+                    let mut known = known.iter().flat_map(|known| &known.endpoints);
+                    endpoints.extend(known.find(|endpoint: &&Endpoint| endpoint.id == id).cloned());
                     self.arguments.telemetry.record(&Event::EndpointRefused { endpoint: id.to_string(), why });
                 }
             }
         }
         endpoints.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        if self.announced.as_ref() == Some(&endpoints) && self.text.is_some() && !self.objectives_changed() {
+        let count = endpoints.len();
+        let announcement = Announcement { endpoints, objectives: self.file.objectives.clone() }.canonical();
+        if known.as_deref() == Some(&announcement) {
             return;
         }
-        let objectives: BTreeMap<String, i32> = self.file.objectives.clone();
-        self.arguments.pool.announced(endpoints.clone(), objectives);
-        let count = endpoints.len();
-        self.announced = Some(endpoints);
+        self.arguments.announced.send_replace(Some(Arc::new(announcement)));
         self.arguments.telemetry.record(&Event::Reloaded(format!("{count} endpoints from {}", self.arguments.path)));
-    }
-
-    /// Objectives are few; announcing them again whenever the text changed costs nothing.
-    fn objectives_changed(&self) -> bool {
-        !self.file.objectives.is_empty()
     }
 
     /// Tells a failure once, not each second.
@@ -154,4 +149,44 @@ async fn read_bounded(path: &str) -> Result<String, String> {
         return Err(format!("{path} has {size} bytes; an endpoints file may have {FILE_BYTES_MAX}"));
     }
     tokio::fs::read_to_string(path).await.map_err(|error| format!("can't read {path}: {error}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::telemetry::span::Tracer;
+
+    const FILE: &str =
+        "objectives:\n- {name: batch, priority: -1}\nendpoints:\n- {name: a, address: 10.0.0.1, port: 8000}\n";
+
+    #[tokio::test]
+    async fn a_reload_is_told_only_when_endpoints_or_objectives_changed() {
+        let path = std::env::temp_dir().join(format!("murmuration-discovery-{}.yaml", std::process::id()));
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        let told = events.clone();
+        let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
+        let telemetry = telemetry.with_witness(Arc::new(move |event: &Event| told.lock().unwrap().push(event.clone())));
+        let (announced, known) = watch::channel(None);
+        let path_text = path.display().to_string();
+        let arguments =
+            FileDiscoveryArguments { path: path_text, watch: true, announced: Arc::new(announced), telemetry };
+        let file = EndpointsFile::default();
+        let mut seen = Seen { arguments, text: None, file, complaint: None, looks: 0 };
+        let mut reloads = async |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            for _ in 0..3 * RESOLVE_EVERY {
+                seen.look().await;
+            }
+            events.lock().unwrap().iter().filter(|event| matches!(event, Event::Reloaded(_))).count()
+        };
+        assert_eq!(reloads(FILE).await, 1, "names are resolved again and again, and nothing changed");
+        assert_eq!(reloads(&format!("# a comment\n{FILE}")).await, 1);
+        assert_eq!(reloads(&FILE.replace("-1", "-2")).await, 2);
+        assert_eq!(known.borrow().as_ref().unwrap().objectives["batch"], -2);
+        assert_eq!(reloads(&FILE.replace("10.0.0.1", "10.0.0.2")).await, 3);
+        std::fs::remove_file(path).unwrap();
+    }
 }

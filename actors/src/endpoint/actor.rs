@@ -18,8 +18,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::rhythm::Rhythm;
 use super::scrape::{ScrapeError, Scraper};
 use crate::clock::Clock;
-use crate::courier::Courier;
 use crate::flock::Keeping;
+use crate::latest_value::LatestValue;
 use crate::scheduler::{Report, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::world::Network;
@@ -34,8 +34,8 @@ const SCRAPE_DEADLINE_MAX: Duration = Duration::from_secs(5);
 /// Failures in a row after which pauses grow: an engine that has just died is known to be gone as soon as can be, for
 /// until then requests are sent to it.
 const PROMPT_FAILURES: u32 = 3;
-/// How soon an endpoint that another replica keeps is thought of again.
-const REST: Duration = Duration::from_millis(100);
+/// How soon an endpoint that another replica kept is scraped first; the scrapes of a dead keeper spread over so long.
+const TAKEOVER_MAX: Duration = Duration::from_millis(100);
 
 /// The actor.
 #[derive(Debug)]
@@ -68,11 +68,18 @@ pub struct EndpointArguments {
     pub keeping: Option<Keeping>,
 }
 
-/// The only letter: the endpoint actor writes it to itself.
+/// A message.
 #[derive(Debug)]
 pub enum EndpointMessage {
+    // ---------- from itself ----------
     /// It is time to scrape.
     Due,
+
+    // ---------- from the pool ----------
+    /// This replica may have to watch the endpoint from now on.
+    Wake,
+    /// The scheduler was started again and knows nothing: the last report is made once more, with its age.
+    Again,
 }
 
 /// The state.
@@ -80,9 +87,13 @@ pub enum EndpointMessage {
 pub struct Watch {
     arguments: EndpointArguments,
     scraper: Scraper,
-    courier: Courier<Report>,
+    latest: LatestValue<(Report, Timestamp)>,
+    /// The last report, and when it was made.
+    last: Option<(Report, Timestamp)>,
     rhythm: Rhythm,
     failures: u32,
+    /// Whether a `Due` is on its way. An endpoint that another replica watches has none, and costs nothing.
+    armed: bool,
 }
 
 impl Actor for EndpointActor {
@@ -102,22 +113,32 @@ impl Actor for EndpointActor {
         let now = arguments.clock.now();
         let first = Rhythm::first(arguments.interval, arguments.endpoint.key().0, now);
         myself.send_after(first, || EndpointMessage::Due);
-        Ok(Watch { arguments, scraper, courier: Courier::new(), rhythm, failures: 0 })
+        let latest = LatestValue::new();
+        Ok(Watch { arguments, scraper, latest, last: None, rhythm, failures: 0, armed: true })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<EndpointMessage>,
-        _: EndpointMessage,
+        message: EndpointMessage,
         watch: &mut Watch,
     ) -> Result<(), ActorProcessingErr> {
-        if !watch.is_mine() {
-            myself.send_after(REST, || EndpointMessage::Due);
-            return Ok(());
+        match message {
+            EndpointMessage::Again => watch.report_again(),
+            EndpointMessage::Wake if watch.armed || !watch.is_mine() => {}
+            EndpointMessage::Wake => {
+                let now = watch.arguments.clock.now();
+                watch.armed = true;
+                myself.send_after(watch.rhythm.pause(now, now).min(TAKEOVER_MAX), || EndpointMessage::Due);
+            }
+            // Woken when that changes.
+            EndpointMessage::Due if !watch.is_mine() => watch.armed = false,
+            EndpointMessage::Due => {
+                let started = watch.arguments.clock.now();
+                watch.look().await;
+                myself.send_after(watch.pause(started), || EndpointMessage::Due);
+            }
         }
-        let started = watch.arguments.clock.now();
-        watch.look().await;
-        myself.send_after(watch.pause(started), || EndpointMessage::Due);
         Ok(())
     }
 }
@@ -162,9 +183,15 @@ impl Watch {
         self.arguments.telemetry.record(&Event::ScrapeFailed { endpoint, kind, why });
     }
 
-    fn post(&self, report: Report) {
-        if let Some(letter) = self.courier.post(report) {
-            self.arguments.scheduler.report(self.arguments.endpoint.clone(), letter);
+    fn post(&mut self, report: Report) {
+        self.last = Some((report, self.arguments.clock.now()));
+        self.report_again();
+    }
+
+    fn report_again(&self) {
+        let Some(last) = self.last.clone() else { return };
+        if let Some(notice) = self.latest.put(last) {
+            self.arguments.scheduler.report(self.arguments.endpoint.clone(), notice);
         }
     }
 

@@ -42,7 +42,7 @@ impl Draft<'_> {
             body_bytes: self.body.len() as u64,
             objective: control.objective.map(str::to_owned),
             fairness_id: control.fairness_id.unwrap_or(DEFAULT_FLOW).to_owned(),
-            subset: self.subset.map(<[SocketAddr]>::to_vec),
+            subset: self.subset.map(|subset| subset.iter().copied().collect()),
             session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
             attended: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()

@@ -11,7 +11,7 @@ use murmuration::share::Keepers;
 use tokio::sync::watch;
 
 /// Endpoints of which nothing was heard, and for how long.
-type Silent = Arc<BTreeMap<EndpointKey, Duration>>;
+pub(crate) type Silent = Arc<BTreeMap<EndpointKey, Duration>>;
 
 /// What keeping hangs on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,7 +37,14 @@ impl Keeping {
 
     /// Of whom nothing was heard.
     pub fn set_silent(&self, silent: BTreeMap<EndpointKey, Duration>) {
-        self.silent.send_replace(Arc::new(silent));
+        // Nobody is woken while all are heard of.
+        self.silent.send_if_modified(|held| {
+            let matters = !(held.is_empty() && silent.is_empty());
+            if matters {
+                *held = Arc::new(silent);
+            }
+            matters
+        });
     }
 
     /// Whether this replica is the endpoint's keeper.
@@ -54,5 +61,10 @@ impl Keeping {
     /// Changes of who keeps.
     pub fn changes(&self) -> watch::Receiver<Keepers> {
         self.keepers.subscribe()
+    }
+
+    /// The endpoints of which nothing was heard, and changes of that.
+    pub(crate) fn silent(&self) -> watch::Receiver<Silent> {
+        self.silent.subscribe()
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use murmuration::id::Incarnation;
 use murmuration::share::{Keeper, ReplicaCard};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::salt::Agreement;
@@ -19,10 +18,12 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
 use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
-use crate::pool::PoolHandle;
 use crate::scheduler::SchedulerHandle;
-use crate::world::{Door, Network};
+use crate::supervise::{Ended, Supervisor};
+use crate::world::{Door, Network, SharedDoor};
 
+/// The part that is the gossip lane.
+const GOSSIP: &str = "gossip";
 /// How long a replica that starts waits for the first word of anybody else.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// How long gossip takes to bring the pages of those who live.
@@ -57,8 +58,8 @@ pub struct Links {
     pub network: Arc<dyn Network>,
     /// Whose rebirths make all be heard anew.
     pub scheduler: SchedulerHandle,
-    /// Told when keepers change.
-    pub pool: PoolHandle,
+    /// Where lanes are parts.
+    pub supervisor: Supervisor,
     /// A salt that was drawn for a tier that has none, and where the agreed one goes; `None` where it was given.
     pub salt: Option<(u128, watch::Sender<u128>)>,
     /// Held back until the snapshots of all peers were heard.
@@ -79,12 +80,12 @@ pub struct FlockView {
 /// The part. Dropped, this replica is silent at once, as if killed.
 #[derive(Debug)]
 pub struct Flock {
-    gossip: Arc<Gossip>,
+    gossip: Gossip,
     following: Option<Following>,
     roster: watch::Receiver<Roster>,
     closing: watch::Sender<bool>,
-    server: JoinSet<()>,
-    tasks: JoinSet<()>,
+    server: Option<Ended>,
+    supervisor: Supervisor,
 }
 
 // === impl Flock ===
@@ -97,37 +98,47 @@ impl Flock {
     pub async fn start(settings: FlockSettings, streams: Option<Door>, links: Links) -> Result<Self, FlockError> {
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
-        let gossip = Arc::new(
-            Gossip::start(gossip_settings(&settings, &*links.network).await?, links.voice.clone(), links.ear.clone())
-                .await?,
-        );
+        let lane = gossip_settings(&settings, &*links.network).await?;
+        let gossip = Gossip::start(lane, links.voice.clone(), links.ear.clone()).await?;
         let (roster, (rehear, reheard)) = (gossip.roster(), watch::channel(0));
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
         let joins = Arc::new(Joining::begins());
-        let (mut server, mut tasks) = (JoinSet::new(), JoinSet::new());
+        let supervisor = links.supervisor.clone();
         let following = tls.clone().map(|tls| {
             let (me, roster, ear) = (settings.me.clone(), roster.clone(), links.ear.clone());
             let (clock, network) = (links.clock, links.network.clone());
-            let (rehear, rotated, joins) = (reheard, rotates, joins.clone());
-            peers::follow(Listening { me, roster, network, tls, ear, rehear, rotated, clock, joins })
+            let (rehear, rotated, joins, supervisor) = (reheard, rotates, joins.clone(), supervisor.clone());
+            peers::follow(Listening { me, roster, network, tls, ear, rehear, rotated, clock, joins, supervisor })
         });
-        if let (Some(listener), Some(tls)) = (streams, tls) {
-            let (voice, ear, roster) = (links.voice.clone(), links.ear.clone(), roster.clone());
-            server.spawn(serve(listener, tls, Serving { voice, ear, roster, rotated }, closed));
-        }
-        tasks.spawn(follow_roster(roster.clone(), me, links.ear.clone(), links.keeping.clone()));
-        if let Some(keeping) = &links.keeping {
-            tasks.spawn(tell_keepers(keeping.clone(), links.pool.clone()));
-        }
-        tasks.spawn(rehear_after_rebirth(links.scheduler.clone(), gossip.clone(), rehear, joins));
-        tasks.spawn(tell_isolation(gossip.health(), links.readiness.clone()));
+        let (voice, ear) = (links.voice.clone(), links.ear.clone());
+        let serving = Serving { voice, ear, roster: roster.clone(), rotated };
+        let server = streams.zip(tls).map(|(door, tls)| serve(&supervisor, door, tls, serving, closed));
+        let (health, ready) = (gossip.health(), links.readiness.clone());
+        supervisor.vital(GOSSIP, move || lane_fails(health.clone(), ready.clone()));
+        let (heard, ear, keeping) = (roster.clone(), links.ear.clone(), links.keeping.clone());
+        supervisor.vital("roster", move || {
+            let (roster, me, ear, keeping) = (heard.clone(), me.clone(), ear.clone(), keeping.clone());
+            async move {
+                follow_roster(roster, me, ear, keeping).await;
+                Ok(())
+            }
+        });
+        rehear_after_restarts(&supervisor, &links.scheduler, gossip.rehearing(), rehear, joins);
         let (settled, settles) = watch::channel(links.salt.is_none());
         if let Some((drawn, apply)) = links.salt {
             let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
-            tasks.spawn(Agreement { own, heard, told, apply, settled, ear: links.ear.clone() }.run());
+            let agreement = Agreement { own, heard, told, apply, settled, ear: links.ear.clone() };
+            supervisor.vital("salt", move || {
+                let agreement = agreement.clone();
+                async move {
+                    agreement.run().await;
+                    Ok(())
+                }
+            });
         }
-        tasks.spawn(join(settles, roster.clone(), following.as_ref().map(Following::states), links.readiness.clone()));
-        Ok(Self { gossip, following, roster, closing, server, tasks })
+        let (met, streams, ready) = (roster.clone(), following.as_ref().map(Following::states), links.readiness);
+        supervisor.vital("join", move || join(settles.clone(), met.clone(), streams.clone(), ready.clone()));
+        Ok(Self { gossip, following, roster, closing, server, supervisor })
     }
 
     /// What the admin page reads.
@@ -154,11 +165,12 @@ impl Flock {
     /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.
     pub async fn leave(mut self) {
         self.closing.send_replace(true);
-        while self.server.join_next().await.is_some() {}
-        self.tasks.shutdown().await;
-        if let Some(gossip) = Arc::into_inner(self.gossip) {
-            gossip.leave().await;
+        if let Some(server) = self.server.take() {
+            server.wait().await;
         }
+        // Its end is meant from here on.
+        [GOSSIP, "roster", "rehear", "salt", "join"].into_iter().for_each(|part| self.supervisor.stop(part));
+        self.gossip.leave().await;
     }
 }
 
@@ -184,44 +196,56 @@ async fn gossip_settings(settings: &FlockSettings, network: &dyn Network) -> Res
     })
 }
 
-async fn serve(listener: Door, tls: PeerTls, serving: Serving, mut closed: watch::Receiver<bool>) {
-    let closed = async move { drop(closed.wait_for(|closed| *closed).await) };
-    if let Err(error) = peers::serve(listener, tls, serving, closed).await {
-        tracing::error!(%error, "the server of peer streams ended");
-    }
-}
-
-/// A lane that fails again and again takes this replica out of service; one that starts again does not.
-async fn tell_isolation(mut health: watch::Receiver<Health>, ready: Arc<watch::Sender<Readiness>>) {
+/// Fails when the lane fails again and again, and says so meanwhile; one that starts again by itself is no failure.
+async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sender<Readiness>>) -> Result<(), String> {
     loop {
         let isolated = health.borrow_and_update().is_failing();
         ready.send_if_modified(|readiness| std::mem::replace(&mut readiness.isolated, isolated) != isolated);
+        if isolated {
+            return Err("the gossip lane fails again and again".to_owned());
+        }
+        // The task that keeps the lane up is its sender.
         if health.changed().await.is_err() {
-            return;
+            return Err("the gossip lane ended".to_owned());
         }
     }
 }
 
-async fn tell_keepers(keeping: Keeping, pool: PoolHandle) {
-    let mut changes = keeping.changes();
-    while changes.changed().await.is_ok() {
-        pool.keepers_changed();
-    }
+/// Serves peer streams until `closed` says so.
+fn serve(supervisor: &Supervisor, door: Door, tls: PeerTls, serving: Serving, closed: watch::Receiver<bool>) -> Ended {
+    let door = SharedDoor::new(door);
+    supervisor.vital("peer-server", move || {
+        let (mut closes, is_closed) = (closed.clone(), closed.clone());
+        let closed = async move { drop(closes.wait_for(|closed| *closed).await) };
+        let served = peers::serve(door.door(), tls.clone(), serving.clone(), closed);
+        async move {
+            served.await.map_err(|error| error.to_string())?;
+            if *is_closed.borrow() { Ok(()) } else { Err("its socket takes no more connections".to_owned()) }
+        }
+    })
 }
 
-/// A scheduler that was born again has heard nothing: both lanes tell it all.
-async fn rehear_after_rebirth(
-    scheduler: SchedulerHandle,
-    gossip: Arc<Gossip>,
+/// A scheduler that was started again has heard nothing: both lanes tell it all.
+fn rehear_after_restarts(
+    supervisor: &Supervisor,
+    scheduler: &SchedulerHandle,
+    gossip: impl Fn() + Clone + Send + 'static,
     rehear: watch::Sender<u64>,
     joins: Arc<Joining>,
 ) {
-    let mut lives = scheduler.lives();
-    while lives.next().await {
-        gossip.rehear();
-        joins.again();
-        rehear.send_modify(|lives| *lives += 1);
-    }
+    let (scheduler, rehear) = (scheduler.clone(), Arc::new(rehear));
+    supervisor.vital("rehear", move || {
+        let (mut lives, gossip) = (scheduler.lives(), gossip.clone());
+        let (rehear, joins) = (rehear.clone(), joins.clone());
+        async move {
+            while lives.next().await {
+                gossip();
+                joins.again();
+                rehear.send_modify(|lives| *lives += 1);
+            }
+            Ok(())
+        }
+    });
 }
 
 /// Ready once every peer that is there has told all it knows, or when that takes too long.
@@ -230,7 +254,7 @@ async fn join(
     mut roster: watch::Receiver<Roster>,
     streams: Option<watch::Receiver<Streams>>,
     ready: Arc<watch::Sender<Readiness>>,
-) {
+) -> Result<(), String> {
     let met = timeout(FIRST_WORD, roster.wait_for(|roster| !roster.is_empty())).await.is_ok();
     let heard = match streams {
         Some(streams) => peers::caught_up(roster, streams).await,
@@ -247,4 +271,5 @@ async fn join(
         tracing::warn!("not all peers told what they know in time; this replica starts with what it heard");
     }
     ready.send_modify(|readiness| readiness.joining = false);
+    Ok(())
 }

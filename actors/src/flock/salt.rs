@@ -17,6 +17,7 @@ use super::Ear;
 const FIRST_CLAIM: Duration = Duration::from_secs(1);
 
 /// What agreeing works with.
+#[derive(Clone)]
 pub(super) struct Agreement {
     /// Who draws: in which incarnation, and what.
     pub(super) own: (Incarnation, u128),
@@ -40,7 +41,9 @@ impl Agreement {
         let found = timeout(FIRST_CLAIM, self.heard.wait_for(Option::is_some)).await;
         let found = found.ok().and_then(|found| found.ok().and_then(|found| *found));
         let (drawn_by, salt) = self.own;
-        let mut claim = found.unwrap_or(SaltClaim { drawn_by, salt });
+        // What was claimed before this task failed stays claimed.
+        let claimed = found.or(*self.told.borrow());
+        let mut claim = claimed.unwrap_or(SaltClaim { drawn_by, salt });
         loop {
             self.apply.send_if_modified(|salt| std::mem::replace(salt, claim.salt) != claim.salt);
             self.told.send_replace(Some(claim));

@@ -132,8 +132,16 @@ impl Gossip {
 
     /// Forgets what was heard, so that a scheduler that was born again hears all of it.
     pub fn rehear(&self) {
-        self.shared.forget.store(true, Ordering::Release);
-        self.shared.changed.notify_one();
+        self.rehearing()();
+    }
+
+    /// [`Gossip::rehear`], for whoever does not hold the lane.
+    pub fn rehearing(&self) -> impl Fn() + Clone + Send + use<> {
+        let shared = self.shared.clone();
+        move || {
+            shared.forget.store(true, Ordering::Release);
+            shared.changed.notify_one();
+        }
     }
 
     /// Waits until the task that keeps the lane up ends by itself, which only a fault in it makes it do.

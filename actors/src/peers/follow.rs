@@ -9,7 +9,6 @@ use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::Member;
 use murmuration::share::peers::PEERS_MAX;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
 
 use super::cursor::Cursor;
 use super::follower::Follower;
@@ -18,6 +17,7 @@ use super::states::{States, Streams};
 use super::tls::PeerTls;
 use crate::clock::Clock;
 use crate::flock::{Ear, Roster};
+use crate::supervise::{Held, Supervisor};
 use crate::world::Network;
 
 /// What a replica listens with.
@@ -41,23 +41,27 @@ pub struct Listening {
     pub clock: Clock,
     /// Whether this replica joins: then those who have lived longest are asked for history too.
     pub joins: Arc<Joining>,
+    /// Where each stream is a part.
+    pub supervisor: Supervisor,
 }
 
 /// All that are followed. Dropping it ends every stream.
 #[derive(Debug)]
 pub struct Following {
     streams: watch::Receiver<Streams>,
-    _tasks: JoinSet<()>,
+    supervisor: Supervisor,
 }
 
-struct Supervisor {
+/// The part that begins and ends followers.
+const PART: &str = "peer-streams";
+
+struct Followers {
     listening: Listening,
     states: States,
-    followed: BTreeMap<ReplicaId, (watch::Sender<Member>, AbortHandle)>,
+    followed: BTreeMap<ReplicaId, (watch::Sender<Member>, Held)>,
     /// Who was lost, and in which life. One that comes back in the same life was apart and not dead: it may have heard
     /// of others who died meanwhile, and so is asked for history.
     apart: BTreeMap<ReplicaId, Incarnation>,
-    tasks: JoinSet<()>,
 }
 
 /// Follows every member of the roster that serves streams and is understood, until what is returned is dropped or the
@@ -65,11 +69,9 @@ struct Supervisor {
 pub fn follow(listening: Listening) -> Following {
     let states = States::new(listening.clock);
     let streams = states.subscribe();
-    let (followed, apart) = (BTreeMap::new(), BTreeMap::new());
-    let supervisor = Supervisor { listening, states, followed, apart, tasks: JoinSet::new() };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(supervisor.run());
-    Following { streams, _tasks: tasks }
+    let supervisor = listening.supervisor.clone();
+    supervisor.vital(PART, move || Followers::new(listening.clone(), states.clone()).run());
+    Following { streams, supervisor }
 }
 
 /// The members that can be followed, at most as many as are listened to.
@@ -87,29 +89,39 @@ impl Following {
     }
 }
 
-// === impl Supervisor ===
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.supervisor.stop(PART);
+    }
+}
 
-impl Supervisor {
-    async fn run(mut self) {
+// === impl Followers ===
+
+impl Followers {
+    fn new(listening: Listening, states: States) -> Self {
+        // Streams of an earlier run of this part ended with it.
+        let before: Vec<ReplicaId> = states.subscribe().borrow().keys().cloned().collect();
+        before.iter().for_each(|replica| states.removed(replica));
+        Self { listening, states, followed: BTreeMap::new(), apart: BTreeMap::new() }
+    }
+
+    async fn run(mut self) -> Result<(), String> {
         loop {
             let roster = self.listening.roster.borrow_and_update().clone();
             self.reconcile(&roster);
             if self.listening.roster.changed().await.is_err() {
-                return;
+                return Ok(());
             }
         }
     }
 
     fn reconcile(&mut self, roster: &Roster) {
-        while self.tasks.try_join_next().is_some() {}
         let living: BTreeMap<&ReplicaId, &Member> =
             followed(roster).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
         let (states, apart) = (&self.states, &mut self.apart);
-        self.followed.retain(|replica, (known, task)| {
-            // A follower that failed is begun anew, below.
-            let stays = living.contains_key(replica) && !task.is_finished();
+        self.followed.retain(|replica, (known, _)| {
+            let stays = living.contains_key(replica);
             if !stays {
-                task.abort();
                 states.removed(replica);
                 apart.insert(replica.clone(), known.borrow().incarnation);
             }
@@ -138,11 +150,19 @@ impl Supervisor {
 
     fn begin(&mut self, member: &Member) {
         let (sender, receiver) = watch::channel(member.clone());
-        let cursor = Cursor::new(member);
-        self.states.added(&member.replica, &cursor);
         let apart = self.apart.remove(&member.replica) == Some(member.incarnation);
-        let follower = Follower::new(&self.listening, receiver, cursor, self.states.clone(), apart);
-        let task = self.tasks.spawn(follower.run());
-        self.followed.insert(member.replica.clone(), (sender, task));
+        let (listening, states) = (self.listening.clone(), self.states.clone());
+        // A follower that failed begins anew: it may have lost what it heard.
+        let part = self.listening.supervisor.tolerated(format!("peer-stream {}", member.replica), move || {
+            let member = receiver.borrow().clone();
+            let cursor = Cursor::new(&member);
+            states.added(&member.replica, &cursor);
+            let follower = Follower::new(&listening, receiver.clone(), cursor, states.clone(), apart);
+            async move {
+                follower.run().await;
+                Ok(())
+            }
+        });
+        self.followed.insert(member.replica.clone(), (sender, part));
     }
 }

@@ -102,10 +102,20 @@ impl Hearer {
         let (clock, network) = (Clock::start(), Arc::new(Sockets));
         let joins = Arc::new(Joining::is_over());
         let (rotated, rotates) = watch::channel(0);
-        let (roster_of, rehear_of) = (members, rehears);
-        let listening =
-            Listening { me, roster: roster_of, network, tls, ear, rehear: rehear_of, rotated: rotates, clock, joins };
-        let following = follow(listening);
+        let readiness = Arc::new(watch::channel(crate::admin::Readiness::default()).0);
+        let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
+        let following = follow(Listening {
+            me,
+            roster: members,
+            network,
+            tls,
+            ear,
+            rehear: rehears,
+            rotated: rotates,
+            clock,
+            joins,
+            supervisor,
+        });
         Self { heard, telemetry, roster, rehear, rotated, following, _living: living }
     }
 

@@ -1,10 +1,7 @@
-//! The actor that supervises one pool: its scheduler, its discovery and one watcher for each endpoint.
+//! The watchers of one pool: one endpoint actor for each endpoint that was announced.
 //!
-//! Must not know how to choose, scrape or discover; it knows who must be alive, and what the newborn must be told again.
+//! Must not know how to choose, scrape or discover; it knows who must be watched, and wakes those whose watching begins.
 
-mod actor;
-mod handle;
-mod restarts;
+mod watchers;
 
-pub use actor::{PoolActor, PoolArguments};
-pub use handle::{PoolHandle, PoolMessage};
+pub use watchers::{PoolArguments, run};

@@ -1,27 +1,40 @@
 //! The actor itself: each arm translates a letter, lets the mind think, and delivers.
 //!
-//! Must not know rules of choice.
+//! Must not know rules of choice. Requests go before all else: they are looked for before each message, and between the
+//! slices of work that takes longer than some microseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::config::ConfigErrors;
-use murmuration::id::Ticket;
-use murmuration::request::{Asked, InferenceRequest};
+use murmuration::fleet::{Endpoint, Observation};
+use murmuration::id::{EndpointId, Ticket};
+use murmuration::request::Asked;
 use murmuration::schedule::Profiles;
-use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
+use murmuration::scheduler::{
+    BeliefDigest, FleetSummary, HistoryWalk, Input, Outbox, SLICE, Scheduler, SchedulerSettings, Walk,
+};
 use murmuration::share::keepers::HEIR_WAITS;
-use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use murmuration::share::{Batch, Record};
+use murmuration::time::Timestamp;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
+use super::announced::{Known, changes};
+use super::asks::{Asks, Waiting};
 use super::message::{Answer, Message, Report};
 use super::{Books, Reservation, SchedulerHandle};
 use crate::clock::Clock;
 use crate::flock::{Keeping, Voice};
+use crate::latest_value::Notice;
 use crate::telemetry::Telemetry;
 
 /// How often leases and trusts are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Requests that are decided before something else is looked at: reports must come through while requests flood in.
+const ASKS_AT_ONCE: usize = 64;
 
 /// The actor; all of its state is in `Mind`.
 #[derive(Debug)]
@@ -39,8 +52,10 @@ pub struct SchedulerArguments {
     pub clock: Clock,
     /// Where events are told.
     pub telemetry: Telemetry,
-    /// The verbs that reservations tell their news by.
+    /// The verbs that reservations tell their news by, and the requests that wait.
     pub handle: SchedulerHandle,
+    /// What discovery announced.
+    pub announced: Known,
     /// What peers are told through; `None` where nothing is shared.
     pub voice: Option<Voice>,
     /// Told of whom nothing is heard.
@@ -53,13 +68,19 @@ pub struct SchedulerArguments {
 pub struct Mind {
     scheduler: Scheduler,
     outbox: Outbox,
-    waiting: BTreeMap<Ticket, RpcReplyPort<Answer>>,
+    asks: Asks,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
+    announced: Known,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
     clock: Clock,
     telemetry: Telemetry,
     books: Arc<dyn Books>,
     voice: Option<Voice>,
     keeping: Option<Keeping>,
+    /// Units of other work since requests were looked for last, and the most there ever were.
+    #[cfg(test)]
+    work: (usize, usize),
 }
 
 impl Actor for SchedulerActor {
@@ -72,22 +93,11 @@ impl Actor for SchedulerActor {
         myself: ActorRef<Message>,
         arguments: SchedulerArguments,
     ) -> Result<Mind, ActorProcessingErr> {
-        let (profiles, settings) = (arguments.build)()?;
-        if let Some(voice) = &arguments.voice {
-            voice.reborn();
-        }
+        let mut mind = Mind::new(arguments)?;
+        // Before any request is decided: those that waited for this start must not meet a pool that is half known.
+        mind.take_announced();
         myself.send_after(TICK, || Message::Tick);
-        Ok(Mind {
-            scheduler: Scheduler::new(profiles, settings),
-            outbox: Outbox::default(),
-            waiting: BTreeMap::new(),
-            next_ticket: arguments.first_ticket,
-            clock: arguments.clock,
-            telemetry: arguments.telemetry,
-            books: Arc::new(arguments.handle),
-            voice: arguments.voice,
-            keeping: arguments.keeping,
-        })
+        Ok(mind)
     }
 
     async fn handle(
@@ -96,22 +106,19 @@ impl Actor for SchedulerActor {
         message: Message,
         mind: &mut Mind,
     ) -> Result<(), ActorProcessingErr> {
+        let more_wait = !mind.answer_asks();
         match message {
-            Message::Ask(request, reply) => mind.ask(*request, reply),
+            Message::Asks if more_wait => myself.cast(Message::Asks)?,
+            Message::Asks => {}
             Message::Told(ticket, news) => mind.handle(Input::Told(ticket, news)),
-            Message::Collect(endpoint, letter) => match letter.open() {
-                Some(Report::Load(observation)) => mind.handle(Input::Observed(endpoint, observation)),
-                Some(Report::Unreachable) => mind.handle(Input::Unreachable(endpoint)),
-                None => {}
-            },
-            Message::Discovered(changes) => mind.handle(Input::Discovered(changes)),
-            Message::Objectives(objectives) => mind.handle(Input::Objectives(objectives)),
+            Message::Collect(endpoint, notice) => mind.collect(endpoint, notice),
+            Message::Announced => mind.take_announced(),
             Message::Heard(batch, taken) => {
-                mind.handle(Input::Heard(batch));
+                mind.hear(*batch).await;
                 drop(taken.send(()));
             }
             Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
-            Message::History(most, reply) => drop(reply.send(mind.scheduler.history(most, mind.clock.now()))),
+            Message::History(most, reply) => drop(reply.send(mind.history(most).await)),
             Message::Tick => {
                 mind.handle(Input::Tick);
                 if let Some(keeping) = &mind.keeping {
@@ -120,8 +127,8 @@ impl Actor for SchedulerActor {
                 myself.send_after(TICK, || Message::Tick);
             }
             Message::Consider(request, reply) => drop(reply.send(mind.scheduler.decide(&request, mind.clock.now()))),
-            Message::Digest(reply) => drop(reply.send(mind.scheduler.digest())),
-            Message::Summary(reply) => drop(reply.send(mind.scheduler.summary(mind.clock.now()))),
+            Message::Digest(reply) => drop(reply.send(mind.digest().await)),
+            Message::Summary(reply) => drop(reply.send(mind.summary().await)),
             Message::Explain(id, reply) => drop(reply.send(mind.scheduler.recent().find(&id).cloned())),
             Message::Recent(most, reply) => {
                 drop(reply.send(mind.scheduler.recent().iter().take(most).cloned().collect()));
@@ -134,18 +141,125 @@ impl Actor for SchedulerActor {
 // === impl Mind ===
 
 impl Mind {
-    fn ask(&mut self, request: InferenceRequest, reply: RpcReplyPort<Answer>) {
-        if reply.is_closed() {
-            return;
+    fn new(arguments: SchedulerArguments) -> Result<Self, ConfigErrors> {
+        let (profiles, settings) = (arguments.build)()?;
+        if let Some(voice) = &arguments.voice {
+            voice.reborn();
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.waiting.insert(ticket, reply);
-        self.handle(Input::Asked(Asked { ticket, request }));
+        Ok(Self {
+            scheduler: Scheduler::new(profiles, settings),
+            outbox: Outbox::default(),
+            asks: arguments.handle.asks(),
+            waiting: BTreeMap::new(),
+            next_ticket: arguments.first_ticket,
+            announced: arguments.announced,
+            endpoints: BTreeMap::new(),
+            clock: arguments.clock,
+            telemetry: arguments.telemetry,
+            books: Arc::new(arguments.handle),
+            voice: arguments.voice,
+            keeping: arguments.keeping,
+            #[cfg(test)]
+            work: (0, 0),
+        })
+    }
+
+    /// Decides the requests that wait, at most [`ASKS_AT_ONCE`]; `false` when more wait.
+    fn answer_asks(&mut self) -> bool {
+        #[cfg(test)]
+        {
+            self.work = (0, self.work.1.max(self.work.0));
+        }
+        for _ in 0..ASKS_AT_ONCE {
+            let Some(Waiting { request, reply }) = self.asks.pop() else { return true };
+            let ticket = Ticket(self.next_ticket);
+            self.next_ticket += 1;
+            self.waiting.insert(ticket, reply);
+            let asked = Input::Asked(Asked { ticket, request: *request });
+            self.scheduler.handle(asked, self.clock.now(), &mut self.outbox);
+            self.deliver();
+        }
+        false
+    }
+
+    /// Between two slices of long work: requests that came meanwhile go first.
+    async fn pause(&mut self) {
+        yield_now().await;
+        self.answer_asks();
+    }
+
+    /// Counts units of work, so that a test sees how much a request may wait for.
+    fn worked(&mut self, _units: usize) {
+        #[cfg(test)]
+        {
+            self.work.0 += _units;
+        }
+    }
+
+    fn collect(&mut self, endpoint: EndpointId, notice: Notice<(Report, Timestamp)>) {
+        let Some((report, made)) = notice.take() else { return };
+        let waited = self.clock.now().since(made);
+        self.handle(match report {
+            Report::Load(Observation { report, age }) => {
+                Input::Observed(endpoint, Observation { report, age: age + waited })
+            }
+            Report::Unreachable => Input::Unreachable(endpoint),
+        });
+    }
+
+    fn take_announced(&mut self) {
+        let Some(announced) = self.announced.borrow_and_update().clone() else { return };
+        self.handle(Input::Objectives(announced.objectives.clone()));
+        let changes = changes(&mut self.endpoints, &announced.endpoints);
+        self.handle(Input::Discovered(changes));
+    }
+
+    async fn hear(&mut self, batch: Batch) {
+        let now = self.clock.now();
+        let mut unheard = self.scheduler.hear(batch, now, &mut self.outbox);
+        while self.scheduler.take_in_some(&mut unheard, SLICE, now, &mut self.outbox) {
+            self.deliver();
+            self.worked(SLICE);
+            self.pause().await;
+        }
+        self.deliver();
+        self.worked(SLICE);
+    }
+
+    async fn history(&mut self, most: usize) -> Vec<(Record, Duration)> {
+        let (now, mut walk, mut history) = (self.clock.now(), HistoryWalk::new(most), Vec::new());
+        while self.scheduler.history_some(&mut walk, &mut history, now) {
+            self.worked(SLICE);
+            self.pause().await;
+        }
+        history
+    }
+
+    async fn digest(&mut self) -> BeliefDigest {
+        let (mut walk, mut digest) = (Walk::default(), BeliefDigest::default());
+        while self.scheduler.digest_some(&mut walk, &mut digest) {
+            self.worked(SLICE);
+            self.pause().await;
+        }
+        digest
+    }
+
+    async fn summary(&mut self) -> FleetSummary {
+        let (now, mut walk, mut endpoints) = (self.clock.now(), Walk::default(), Vec::new());
+        while self.scheduler.summary_some(&mut walk, &mut endpoints, now) {
+            self.worked(SLICE);
+            self.pause().await;
+        }
+        self.scheduler.summary_of(endpoints, now)
     }
 
     fn handle(&mut self, input: Input) {
         self.scheduler.handle(input, self.clock.now(), &mut self.outbox);
+        self.deliver();
+        self.worked(1);
+    }
+
+    fn deliver(&mut self) {
         for (ticket, answer) in self.outbox.answers.drain(..) {
             let Some(reply) = self.waiting.remove(&ticket) else { continue };
             // Made before the answer leaves: when nobody listens any more, dropping it closes the ticket.
@@ -172,3 +286,7 @@ impl std::fmt::Debug for Mind {
         f.debug_struct("Mind").field("scheduler", &self.scheduler).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;

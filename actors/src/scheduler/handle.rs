@@ -2,23 +2,23 @@
 //!
 //! Must not know what the scheduler does with a letter.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::fleet::EndpointChange;
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
 use murmuration::share::{Batch, Record};
+use murmuration::time::Timestamp;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
 
+use super::asks::{Asks, Queued, Waiting};
 use super::message::Message;
 use super::{Asking, Books, Report, Reservation, TicketNews};
-use crate::courier::Letter;
+use crate::latest_value::Notice;
 
 /// How long the admin page waits for the scheduler.
 const GLANCE_PATIENCE: Duration = Duration::from_secs(2);
@@ -27,6 +27,7 @@ const GLANCE_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct SchedulerHandle {
     living: watch::Receiver<Option<ActorRef<Message>>>,
+    asks: Asks,
     patience: Duration,
 }
 
@@ -58,22 +59,18 @@ impl SchedulerHandle {
     /// A handle on whichever actor the sender will name; requests wait for its answer for `patience` at most.
     pub fn unborn(patience: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
         let (sender, living) = watch::channel(None);
-        (sender, Self { living, patience })
+        (sender, Self { living, asks: Asks::default(), patience })
     }
 
-    /// Announces endpoints.
-    pub fn discovered(&self, changes: Vec<EndpointChange>) {
-        self.post(Message::Discovered(changes));
+    /// Says that endpoints or objectives were announced anew.
+    pub fn announced(&self) {
+        // A scheduler that starts later looks by itself.
+        self.post(Message::Announced);
     }
 
-    /// Announces objectives.
-    pub fn objectives(&self, objectives: BTreeMap<String, i32>) {
-        self.post(Message::Objectives(objectives));
-    }
-
-    /// Posts a report.
-    pub fn report(&self, endpoint: EndpointId, letter: Letter<Report>) {
-        self.post(Message::Collect(endpoint, letter));
+    /// Says that a report can be collected.
+    pub fn report(&self, endpoint: EndpointId, notice: Notice<(Report, Timestamp)>) {
+        self.post(Message::Collect(endpoint, notice));
     }
 
     /// Hands over a peer's facts; `true` once they were taken in.
@@ -124,6 +121,11 @@ impl SchedulerHandle {
         self.call(|reply| Message::Recent(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
     }
 
+    /// The requests that wait.
+    pub(super) fn asks(&self) -> Asks {
+        self.asks.clone()
+    }
+
     fn post(&self, message: Message) -> bool {
         self.living.borrow().as_ref().is_some_and(|actor| actor.cast(message).is_ok())
     }
@@ -146,12 +148,21 @@ impl Asking for SchedulerHandle {
         request: InferenceRequest,
     ) -> impl Future<Output = Result<(Reservation, Arc<Decision>), Refusal>> + Send {
         let request = Box::new(request);
+        let busy = |sentence: &str| Err(Refusal::new(RefusalCode::PickerBusy, sentence));
         async move {
-            let answer = self.call(|reply| Message::Ask(request, reply), self.patience).await;
-            answer.unwrap_or_else(|| {
-                let sentence = "the scheduler did not answer in time; try again";
-                Err(Refusal::new(RefusalCode::PickerBusy, sentence))
-            })
+            let (reply, answer) = oneshot::channel();
+            match self.asks.push(Waiting { request, reply }) {
+                // Without a scheduler it waits for the next one.
+                Queued::Wake => drop(self.post(Message::Asks)),
+                Queued::Quiet => {}
+                Queued::Full => return busy("too many requests wait for a decision; try again"),
+            }
+            match tokio::time::timeout(self.patience, answer).await {
+                Ok(Ok(answer)) => answer,
+                // Not asked again: what failed one scheduler may fail the next.
+                Ok(Err(_)) => busy("the scheduler failed while it decided this request; try again"),
+                Err(_) => busy("the scheduler did not answer in time; try again"),
+            }
         }
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! Must not know what is done with them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::fleet::{EndpointChange, Observation};
+use murmuration::fleet::Observation;
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
 use murmuration::share::{Batch, Record};
+use murmuration::time::Timestamp;
 use ractor::RpcReplyPort;
 
-use crate::courier::Letter;
+use crate::latest_value::Notice;
 use crate::scheduler::Reservation;
 
 /// What an endpoint actor reports.
@@ -33,20 +33,18 @@ pub(super) type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
 #[derive(Debug)]
 pub enum Message {
     // ---------- from streams ----------
-    /// Asks for endpoints.
-    Ask(Box<InferenceRequest>, RpcReplyPort<Answer>),
+    /// Requests wait for their decision.
+    Asks,
     /// Tells of a ticket.
     Told(Ticket, News),
 
     // ---------- from endpoint actors ----------
-    /// A report is ready to be collected.
-    Collect(EndpointId, Letter<Report>),
+    /// A report is ready to be collected, with the moment when it was made.
+    Collect(EndpointId, Notice<(Report, Timestamp)>),
 
     // ---------- from the pool ----------
-    /// Endpoints came, changed or went.
-    Discovered(Vec<EndpointChange>),
-    /// The objectives' priorities.
-    Objectives(BTreeMap<String, i32>),
+    /// The announcement of endpoints and objectives is another one.
+    Announced,
 
     // ---------- from peers ----------
     /// A peer's facts, and whom to tell that they were taken in.

@@ -4,11 +4,14 @@
 //! actor, so a burst never sees the same stale scores twice.
 
 mod actor;
+mod announced;
+mod asks;
 mod handle;
 mod message;
 mod reservation;
 
 pub use actor::{Build, SchedulerActor, SchedulerArguments};
+pub use announced::{Known, changes};
 pub use handle::{Lives, SchedulerHandle};
 pub use message::{Message, Report};
 pub use reservation::{Asking, Books, Reservation, TicketNews};

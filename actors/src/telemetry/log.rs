@@ -11,7 +11,7 @@ use murmuration::event::Event;
 use murmuration::fleet::Trust;
 use murmuration::id::{EndpointId, ReplicaId};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::pen::Pen;
@@ -148,7 +148,11 @@ impl Logbook {
             Event::GossipRestarted { was, now, why } => {
                 warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
             }
-            Event::ActorRestarted { actor, why } => warn!(actor, why, "actor failed and starts again"),
+            Event::ActorRestarted { actor, why } => warn!(actor, why, "part failed and starts again"),
+            Event::PartGivenUp { part, attempts, why } => {
+                error!(part, attempts, why, "part failed too often and is given up; the replica ends");
+            }
+            Event::Panicked { place, why } => error!(place, why, "panic"),
         }
     }
 

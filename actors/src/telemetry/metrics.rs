@@ -37,6 +37,8 @@ pub(super) struct Metrics {
     hit_bytes: HistogramVec,
     promises: CounterVec,
     restarts: CounterVec,
+    given_up: CounterVec,
+    panics: CounterVec,
     reloads: CounterVec,
     pub(super) body_bytes: Gauge,
     pub(super) streams: Gauge,
@@ -67,7 +69,9 @@ impl Metrics {
             hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
             hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
             promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
-            restarts: f.counter("murmuration_actor_restarts_total", "Actors that failed and were started again.", &["kind"])?,
+            restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
+            given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
+            panics: f.counter("murmuration_panics_total", "Panics in this process, whoever caught them.", &[])?,
             reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
             body_bytes: f.gauge("murmuration_request_body_bytes", "Bytes of the bodies of requests that are arriving, being read or being sent on.", &[])?.with_label_values::<&str>(&[]),
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
@@ -110,6 +114,8 @@ impl Metrics {
                 }
             }
             Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
+            Event::PartGivenUp { part, .. } => self.given_up.with_label_values(&[part]).inc(),
+            Event::Panicked { .. } => self.panics.with_label_values::<&str>(&[]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
             Event::PromptSaltChanged { .. }

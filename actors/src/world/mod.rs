@@ -3,33 +3,21 @@
 //! Must not know what a replica does with it. `murmuration serve`, tests and benches live in [`World::production`]; the
 //! simulator makes a world of its own, and starts the same replica in it.
 
+mod announcement;
 mod door;
 mod network;
+mod shared_door;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use murmuration::fleet::Endpoint;
-use tokio::sync::watch;
-
+pub use announcement::{Announcement, Feed};
 pub use door::{Door, Entrance};
 pub use network::{Datagrams, Network, Sockets, datagrams};
+pub use shared_door::SharedDoor;
 pub use wire::{Duplex, Wire};
 
 use crate::clock::Clock;
-
-/// What discovery says, whole: the endpoints, and the priorities of objectives by name.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Announcement {
-    /// All endpoints.
-    pub endpoints: Vec<Endpoint>,
-    /// All objectives.
-    pub objectives: BTreeMap<String, i32>,
-}
-
-/// Announcements as they come; `None` before the first.
-pub type Feed = watch::Receiver<Option<Announcement>>;
 
 /// The outside of one replica. Cheap to clone.
 #[derive(Clone, Debug)]

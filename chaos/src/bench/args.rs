@@ -19,6 +19,12 @@ pub(super) struct Command {
 pub(super) enum Verb {
     /// The decision alone, in this process: microseconds over endpoints and blocks of the prompt.
     Decision(DecisionArgs),
+    /// The scheduler while it waits for engines to say which of many open requests are over (`--response-path leave`).
+    Detached(DetachedArgs),
+    /// What it costs to tell an event.
+    Events(EventsArgs),
+    /// What a subset hint adds to a decision: microseconds over endpoints and addresses of the hint.
+    Subset(SubsetArgs),
     /// A replica's ext-proc server, driven as Envoy drives it, beside one that does nothing.
     ExtProc(ExtProcArgs),
     /// A whole way through Envoy: without a picker, with one that does nothing, and with ours.
@@ -46,6 +52,48 @@ pub(super) struct DecisionArgs {
     pub(super) blocks: Vec<usize>,
     /// Decisions that are measured for each pair, after half as many that are not.
     #[arg(long, default_value_t = 20_000)]
+    pub(super) decisions: usize,
+}
+
+/// Flags of `detached`.
+#[derive(Debug, Args)]
+pub(super) struct DetachedArgs {
+    /// Endpoints of the pool.
+    #[arg(long, default_value_t = 200)]
+    pub(super) endpoints: u16,
+    /// Requests that are open.
+    #[arg(long, default_value_t = 10_000)]
+    pub(super) open: u64,
+    /// Reports of each endpoint in a second.
+    #[arg(long, default_value_t = 20, value_name = "HZ")]
+    pub(super) reports: u32,
+    /// Requests in a second; as many end, by inference.
+    #[arg(long, default_value_t = 500)]
+    pub(super) rate: u32,
+    /// Seconds of virtual time.
+    #[arg(long, default_value_t = 20)]
+    pub(super) seconds: u32,
+}
+
+/// Flags of `events`.
+#[derive(Debug, Args)]
+pub(super) struct EventsArgs {
+    /// Events of each kind.
+    #[arg(long, default_value_t = 200_000)]
+    pub(super) events: usize,
+}
+
+/// Flags of `subset`.
+#[derive(Debug, Args)]
+pub(super) struct SubsetArgs {
+    /// Endpoints of the pool.
+    #[arg(long, default_value_t = 1_000)]
+    pub(super) endpoints: u16,
+    /// Addresses of the hint, each a case of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
+    pub(super) addresses: Vec<u16>,
+    /// Decisions that are measured in each case.
+    #[arg(long, default_value_t = 2_000)]
     pub(super) decisions: usize,
 }
 

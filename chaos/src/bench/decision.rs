@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
@@ -41,7 +42,7 @@ const INDEX_BYTES_MAX: usize = 256 << 20;
 
 /// How a prompt goes on from what was said before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Prompts {
+pub(super) enum Prompts {
     Turns,
     Branches,
 }
@@ -54,15 +55,15 @@ struct Measured {
 }
 
 /// A pool that is asked.
-struct Pool {
+pub(super) struct Pool {
     prompts: Prompts,
-    mind: Scheduler,
-    outbox: Outbox,
+    pub(super) mind: Scheduler,
+    pub(super) outbox: Outbox,
     chance: Chance,
-    endpoints: Vec<EndpointId>,
+    pub(super) endpoints: Vec<EndpointId>,
     blocks: usize,
     block_tokens: u32,
-    asked: u64,
+    pub(super) asked: u64,
     /// Sum of the prompts' shares that the chosen endpoints were believed to hold.
     matched: f64,
 }
@@ -107,7 +108,7 @@ impl Measured {
 // === impl Pool ===
 
 impl Pool {
-    fn new(prompts: Prompts, endpoints: u16, blocks: usize) -> Result<Self, Failure> {
+    pub(super) fn new(prompts: Prompts, endpoints: u16, blocks: usize) -> Result<Self, Failure> {
         let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin());
         let blueprint = blueprint.map_err(|errors| errors.to_string())?;
         let block_tokens = blueprint.prefix.block_tokens;
@@ -157,7 +158,10 @@ impl Pool {
     }
 
     /// One request from its arrival to the end of an older one; `ask` puts it to the mind.
-    fn request(&mut self, mut ask: impl FnMut(&mut Scheduler, Asked, Timestamp, &mut Outbox)) -> Result<(), Failure> {
+    pub(super) fn request(
+        &mut self,
+        mut ask: impl FnMut(&mut Scheduler, Asked, Timestamp, &mut Outbox),
+    ) -> Result<(), Failure> {
         let now = Timestamp::ZERO + STEP * (u32::try_from(self.asked).unwrap_or(u32::MAX));
         if self.asked.is_multiple_of(REPORT_EVERY) {
             self.report(now);
@@ -178,7 +182,7 @@ impl Pool {
         Ok(())
     }
 
-    fn report(&mut self, now: Timestamp) {
+    pub(super) fn report(&mut self, now: Timestamp) {
         for endpoint in &self.endpoints {
             let report = LoadReport {
                 waiting: self.chance.below(3) as u32,
@@ -195,7 +199,7 @@ impl Pool {
     }
 
     /// The next turn of some conversation.
-    fn conversation(&mut self) -> InferenceRequest {
+    pub(super) fn conversation(&mut self) -> InferenceRequest {
         let conversations = self.endpoints.len() * CONVERSATIONS_PER_ENDPOINT;
         let conversation = 1 + self.chance.below(conversations) as u64;
         let (system, said) = (self.blocks / 4, self.blocks / 2);
@@ -228,7 +232,11 @@ impl Pool {
     }
 }
 
+/// The address of endpoint `n`.
+pub(super) fn address(n: u16) -> SocketAddr {
+    ([10, 0, (n >> 8) as u8, n as u8], 8000).into()
+}
+
 fn endpoint(n: u16) -> Endpoint {
-    let address = ([10, 0, (n >> 8) as u8, n as u8], 8000).into();
-    Endpoint { id: EndpointId::new("bench", &format!("vllm-{n:04}")), address, labels: BTreeMap::new() }
+    Endpoint { id: EndpointId::new("bench", &format!("vllm-{n:04}")), address: address(n), labels: BTreeMap::new() }
 }

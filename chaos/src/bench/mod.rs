@@ -9,13 +9,16 @@ mod args;
 mod body;
 mod cpu;
 mod decision;
+mod detached;
 mod envoy;
+mod events;
 mod ext_proc;
 mod flock;
 mod pages;
 mod scrape;
 mod server;
 mod spread;
+mod subset;
 mod table;
 
 use std::ffi::OsString;
@@ -54,6 +57,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn bench(verb: Verb) -> Result<(), Failure> {
     let report = match verb {
         Verb::Decision(args) => decision::run(&args)?,
+        Verb::Detached(args) => detached::run(&args)?,
+        Verb::Events(args) => events::run(&args)?,
+        Verb::Subset(args) => subset::run(&args)?,
         Verb::Envoy(args) => waiting(envoy::run(&args))?,
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,

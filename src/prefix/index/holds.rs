@@ -33,6 +33,8 @@ pub(super) struct Shelf {
     /// Blocks that it may hold.
     pub(super) capacity: u64,
     blocks: u64,
+    /// Sum of all anchors that are held.
+    fingerprint: u64,
     newest: u32,
     oldest: u32,
 }
@@ -58,7 +60,7 @@ impl Holds {
 
     pub(super) fn shelf(&mut self, slot: Slot) -> &mut Shelf {
         if self.shelves.len() <= slot.index() {
-            let empty = Shelf { capacity: 0, blocks: 0, newest: NONE, oldest: NONE };
+            let empty = Shelf { capacity: 0, blocks: 0, fingerprint: 0, newest: NONE, oldest: NONE };
             self.shelves.resize(slot.index() + 1, empty);
         }
         &mut self.shelves[slot.index()]
@@ -66,6 +68,17 @@ impl Holds {
 
     pub(super) fn blocks(&self, slot: Slot) -> u64 {
         self.shelves.get(slot.index()).map_or(0, |shelf| shelf.blocks)
+    }
+
+    /// A number that is equal where what is held is.
+    pub(super) fn fingerprint(&self, slot: Slot) -> u64 {
+        self.shelves.get(slot.index()).map_or(0, |shelf| shelf.fingerprint)
+    }
+
+    /// Anchors that sum up to `gained` are held by `slot` that were not, and others, that sum up to `lost`, no more.
+    pub(super) fn refingerprint(&mut self, slot: Slot, gained: u64, lost: u64) {
+        let shelf = self.shelf(slot);
+        shelf.fingerprint = shelf.fingerprint.wrapping_add(gained).wrapping_sub(lost);
     }
 
     pub(super) fn blocks_in_all(&self) -> u64 {

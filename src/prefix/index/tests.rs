@@ -182,6 +182,9 @@ impl PrefixIndex {
         }
         for (&slot, &blocks) in &by_slot {
             assert_eq!(self.held(slot), blocks);
+            let held = self.holds.by_age(slot).map(|hold| self.holds.get(hold));
+            let anchors = held.flat_map(|hold| &self.runs.blocks(hold.run)[..hold.len as usize]);
+            assert_eq!(self.fingerprint(slot), anchors.fold(0_u64, |sum, anchor| sum.wrapping_add(anchor.0)));
         }
     }
 }

@@ -52,7 +52,7 @@ impl Probe {
             streaming: true,
             body_bytes: tokens * 4,
             fairness_id: "default-flow".to_owned(),
-            subset: Some(vec![self.at]),
+            subset: Some(vec![self.at].into()),
             attended: true,
             ..InferenceRequest::default()
         }

@@ -45,7 +45,7 @@ fn headers_alone_are_asked_for_like_any_other_request() {
     let mut request = message(Request::RequestHeaders(headers(&[(":path", "/v1/models")], true)));
     request.metadata_context = metadata(names::SUBSET_NAMESPACE, names::SUBSET, "[::1]:8001");
     let request = asked(talk.on(request).unwrap());
-    assert_eq!(request.subset, Some(vec!["[::1]:8001".parse().unwrap()]));
+    assert_eq!(request.subset, Some(vec!["[::1]:8001".parse().unwrap()].into()));
     let said = talk.decide(&["[::1]:8001", "10.0.0.2:80"]);
     assert_eq!(said.len(), 1);
     assert_eq!(header(&said[0], names::DESTINATION).unwrap(), "[::1]:8001,10.0.0.2:80");
@@ -62,7 +62,7 @@ fn the_latest_subset_hint_counts_whatever_message_brings_it() {
     talk.on(with(Request::RequestHeaders(headers(&[], false)), "10.0.0.1:1")).unwrap();
     talk.on(with(Request::RequestBody(body(CHAT, false)), "10.0.0.2:2")).unwrap();
     let request = asked(talk.chunk(b"", true));
-    assert_eq!(request.subset, Some(vec!["10.0.0.2:2".parse().unwrap()]));
+    assert_eq!(request.subset, Some(vec!["10.0.0.2:2".parse().unwrap()].into()));
 }
 
 #[test]

@@ -1,19 +1,21 @@
-//! How long a failed child pauses before its next life.
+//! The one rule of restarts: how long a part that failed pauses, and when it has failed too often.
 //!
-//! Must not know children. Pauses double with each failure within a minute, so a child that can't live costs little.
+//! Must not know parts. Pauses double with each failure within a minute of the last, so a part that can't run costs little.
 
 use std::time::Duration;
 
 use murmuration::time::Timestamp;
 
-/// Failures older than this are forgiven.
-const WINDOW: Duration = Duration::from_secs(60);
+/// A part that runs for so long is forgiven its failures.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 /// The first pause.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Failures in a row after which a vital part is given up: about ten seconds of trying.
+pub(super) const FAILURES_MAX: u32 = 10;
 
-/// The failures of one child.
+/// The failures of one part.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Restarts {
     failures: u32,
@@ -23,15 +25,20 @@ pub(super) struct Restarts {
 // === impl Restarts ===
 
 impl Restarts {
-    /// Notes a failure at `now`; gives the pause before the next life.
+    /// Notes a failure at `now`; gives the pause before the next start.
     pub(super) fn failed(&mut self, now: Timestamp) -> Duration {
-        if now.since(self.last) > WINDOW {
+        if now.since(self.last) > FORGIVEN_AFTER {
             self.failures = 0;
         }
         self.last = now;
         let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         pause.min(PAUSE_MAX)
+    }
+
+    /// Failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 }
 
@@ -45,6 +52,8 @@ mod tests {
         let at = Timestamp::from_millis;
         let pauses: Vec<_> = (0..12).map(|i| restarts.failed(at(i)).as_millis()).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000, 5000]);
+        assert_eq!(restarts.failures(), 12);
         assert_eq!(restarts.failed(at(60_012)).as_millis(), 10);
+        assert_eq!(restarts.failures(), 1);
     }
 }

@@ -1,0 +1,228 @@
+//! The task that starts and stops endpoint watchers, and wakes them.
+//!
+//! Must not know rules of choice. Each watcher is a part of its own; when this task fails, all of them are started anew
+//! with it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use murmuration::config::blueprint::{EngineSettings, ScrapeSettings};
+use murmuration::event::Event;
+use murmuration::fleet::{Endpoint, EndpointChange};
+use murmuration::id::{EndpointId, EndpointKey};
+use ractor::ActorRef;
+use tokio::sync::watch;
+
+use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::endpoint::{EndpointActor, EndpointArguments, EndpointMessage};
+use crate::flock::Keeping;
+use crate::scheduler::{Known, Lives, SchedulerHandle, changes};
+use crate::supervise::{Held, Supervisor, live};
+use crate::telemetry::Telemetry;
+use crate::world::Network;
+
+/// The label that names an endpoint's zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// What the task works with.
+#[derive(Clone, Debug)]
+pub struct PoolArguments {
+    /// What discovery announced.
+    pub announced: Known,
+    /// Told of announcements, and reported to.
+    pub scheduler: SchedulerHandle,
+    /// Where watchers are parts.
+    pub supervisor: Supervisor,
+    /// Where it is made known that the endpoints are known.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+    /// Where events are told.
+    pub telemetry: Telemetry,
+    /// The replica's clock.
+    pub clock: Clock,
+    /// Which endpoints this replica watches; `None` where it watches all.
+    pub keeping: Option<Keeping>,
+    /// Where metrics pages are.
+    pub scrape: ScrapeSettings,
+    /// Metric names by kind of engine.
+    pub engines: EngineSettings,
+    /// Who carries scrapes.
+    pub network: Arc<dyn Network>,
+    /// From one scrape to the next.
+    pub interval: Duration,
+}
+
+/// Where a watcher's actor is, in the life that it has.
+type ActorSlot = Arc<Mutex<Option<ActorRef<EndpointMessage>>>>;
+
+/// One endpoint that is watched; dropped, it is not.
+#[derive(Debug)]
+struct Watcher {
+    endpoint: EndpointId,
+    zone: String,
+    actor: ActorSlot,
+    _part: Held,
+}
+
+#[derive(Debug)]
+struct Watchers {
+    arguments: PoolArguments,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
+    watchers: BTreeMap<EndpointKey, Watcher>,
+}
+
+/// What the task waits for.
+enum Happening {
+    Announced,
+    KeepersChanged,
+    Silent,
+    SchedulerStarted,
+    Over,
+}
+
+/// Watches what is announced, until nobody can announce any more.
+///
+/// # Errors
+/// Never; the type is that of a part's life.
+pub async fn run(arguments: PoolArguments) -> Result<(), String> {
+    let mut announced = arguments.announced.clone();
+    let mut lives = arguments.scheduler.lives();
+    let keeping = arguments.keeping.as_ref();
+    let (mut keepers, mut silent) = (keeping.map(Keeping::changes), keeping.map(Keeping::silent));
+    let mut watchers = Watchers { arguments, endpoints: BTreeMap::new(), watchers: BTreeMap::new() };
+    let mut happening = Happening::Announced;
+    loop {
+        match happening {
+            Happening::Announced => watchers.announced(&mut announced),
+            Happening::KeepersChanged => watchers.keepers_changed(),
+            Happening::Silent => watchers.wake_silent(),
+            Happening::SchedulerStarted => watchers.all(|| EndpointMessage::Again),
+            Happening::Over => return Ok(()),
+        }
+        happening = tokio::select! {
+            changed = announced.changed() => if changed.is_ok() { Happening::Announced } else { Happening::Over },
+            () = changed(keepers.as_mut()) => Happening::KeepersChanged,
+            () = changed(silent.as_mut()) => Happening::Silent,
+            () = started(&mut lives) => Happening::SchedulerStarted,
+        };
+    }
+}
+
+/// Resolves when the value changes; never where there is none, or when nobody can change it any more.
+async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
+    if let Some(receiver) = receiver
+        && receiver.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Resolves when a scheduler started.
+async fn started(lives: &mut Lives) {
+    if !lives.next().await {
+        std::future::pending().await
+    }
+}
+
+// === impl Watchers ===
+
+impl Watchers {
+    fn announced(&mut self, announced: &mut Known) {
+        let Some(announced) = announced.borrow_and_update().clone() else { return };
+        self.arguments.scheduler.announced();
+        for change in changes(&mut self.endpoints, &announced.endpoints) {
+            match change {
+                EndpointChange::Remove(id) => drop(self.watchers.remove(&id.key())),
+                EndpointChange::Upsert(endpoint) => self.watch(&endpoint),
+            }
+        }
+        self.tell_keeping();
+        self.arguments.readiness.send_if_modified(|readiness| !std::mem::replace(&mut readiness.synced, true));
+    }
+
+    fn keepers_changed(&self) {
+        self.all(|| EndpointMessage::Wake);
+        self.tell_keeping();
+    }
+
+    fn wake_silent(&self) {
+        let Some(keeping) = &self.arguments.keeping else { return };
+        let silent = keeping.silent().borrow().clone();
+        for watcher in silent.keys().filter_map(|key| self.watchers.get(key)) {
+            if keeping.must_watch(watcher.endpoint.key(), &watcher.zone) {
+                watcher.tell(EndpointMessage::Wake);
+            }
+        }
+    }
+
+    fn all(&self, message: impl Fn() -> EndpointMessage) {
+        self.watchers.values().for_each(|watcher| watcher.tell(message()));
+    }
+
+    /// Watches `endpoint`, as it is now, where its kind of engine is known.
+    fn watch(&mut self, endpoint: &Endpoint) {
+        // The one that was there first, so that two never watch the same.
+        drop(self.watchers.remove(&endpoint.id.key()));
+        let Some(arguments) = self.actor_arguments(endpoint) else { return };
+        let (actor, zone) = (ActorSlot::default(), arguments.zone.clone());
+        let slot = actor.clone();
+        let part = self.arguments.supervisor.tolerated(format!("endpoint {}", endpoint.id), move || {
+            let (arguments, slot) = (arguments.clone(), slot.clone());
+            async move { live(EndpointActor, arguments, |actor| put(&slot, actor)).await }
+        });
+        let watcher = Watcher { endpoint: endpoint.id.clone(), zone, actor, _part: part };
+        self.watchers.insert(endpoint.id.key(), watcher);
+    }
+
+    fn actor_arguments(&self, endpoint: &Endpoint) -> Option<EndpointArguments> {
+        let pool = &self.arguments;
+        let spec = pool.engines.spec_for(&endpoint.labels)?;
+        Some(EndpointArguments {
+            endpoint: endpoint.id.clone(),
+            metrics: SocketAddr::new(endpoint.address.ip(), pool.scrape.port.unwrap_or(endpoint.address.port())),
+            path: pool.scrape.path.clone(),
+            interval: pool.interval,
+            spec: spec.clone(),
+            scheduler: pool.scheduler.clone(),
+            telemetry: pool.telemetry.clone(),
+            zone: zone_of(endpoint),
+            clock: pool.clock,
+            network: pool.network.clone(),
+            keeping: pool.keeping.clone(),
+        })
+    }
+
+    /// Tells how many endpoints are kept here.
+    fn tell_keeping(&self) {
+        let Some(keeping) = &self.arguments.keeping else { return };
+        let kept = self.endpoints.values().filter(|e| keeping.keeps(e.id.key(), &zone_of(e))).count();
+        self.arguments.telemetry.record(&Event::Keeping { kept, of: self.endpoints.len() });
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    /// Posts `message`; an actor that is being started again needs none, for it looks by itself.
+    fn tell(&self, message: EndpointMessage) {
+        if let Some(actor) = &*self.actor.lock().unwrap_or_else(PoisonError::into_inner) {
+            drop(actor.cast(message));
+        }
+    }
+}
+
+fn put(slot: &ActorSlot, actor: ActorRef<EndpointMessage>) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(actor);
+}
+
+/// The endpoint's zone; empty where its labels don't tell.
+fn zone_of(endpoint: &Endpoint) -> String {
+    endpoint.labels.get(ZONE_LABEL).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "watchers_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! The parts of a replica, each as its supervisor runs it: what one life of it is made of, and when it is a failure.
+//!
+//! Must not know when parts are started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::config::blueprint::{EngineSettings, FileDiscovery, ScrapeSettings};
+use ractor::ActorRef;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::Tls;
+use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
+use crate::clock::Clock;
+use crate::connection::Teller;
+use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
+use crate::ext_proc::{Service, Settings, serve};
+use crate::flock::FlockView;
+use crate::scheduler::{Message, SchedulerActor, SchedulerArguments, SchedulerHandle};
+use crate::supervise::{Ended, Supervisor, live};
+use crate::telemetry::Telemetry;
+use crate::tls::ServerTls;
+use crate::world::{Announcement, Door, Feed, Network, SharedDoor};
+
+/// Tickets of two lives of a scheduler differ: each life starts this much higher.
+const TICKETS_A_LIFE: u64 = 1 << 40;
+
+/// Where announcements are made.
+type Announced = Arc<watch::Sender<Option<Arc<Announcement>>>>;
+
+/// How engines are scraped.
+pub(super) struct Scrape {
+    pub(super) interval: Duration,
+    pub(super) scrape: ScrapeSettings,
+    pub(super) engines: EngineSettings,
+    pub(super) network: Arc<dyn Network>,
+}
+
+/// What the ext-proc server serves with.
+pub(super) struct Gate {
+    pub(super) scheduler: SchedulerHandle,
+    pub(super) settings: Settings,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) clock: Clock,
+    pub(super) telemetry: Telemetry,
+    pub(super) teller: Teller,
+    /// The salt of prompts, as it changes.
+    pub(super) salt: watch::Receiver<u128>,
+}
+
+/// A scheduler that is started again knows what was announced, and is told the rest: reports by the watchers, what peers know
+/// by the lanes. Open tickets of the one before are gone: their work is taken back from peers, and news of them is ignored.
+pub(super) fn scheduler(
+    supervisor: &Supervisor,
+    mut arguments: SchedulerArguments,
+    living: watch::Sender<Option<ActorRef<Message>>>,
+) {
+    let living = Arc::new(living);
+    supervisor.vital("scheduler", move || {
+        let (next, living) = (arguments.clone(), living.clone());
+        arguments.first_ticket += TICKETS_A_LIFE;
+        let started = move |actor: ActorRef<Message>| {
+            living.send_replace(Some(actor.clone()));
+            // What was said while there was no scheduler to hear it. Fails only if it ended again, which is told elsewhere.
+            drop(actor.cast(Message::Announced));
+            drop(actor.cast(Message::Asks));
+        };
+        async move { live(SchedulerActor, next, started).await }
+    });
+}
+
+pub(super) fn discovery(
+    supervisor: &Supervisor,
+    file: Option<FileDiscovery>,
+    announced: Announced,
+    telemetry: &Telemetry,
+) {
+    let Some(FileDiscovery { path, watch }) = file else { return };
+    let arguments = FileDiscoveryArguments { path, watch, announced, telemetry: telemetry.clone() };
+    supervisor.vital("discovery", move || {
+        let arguments = arguments.clone();
+        async move { live(FileDiscoveryActor, arguments, drop).await }
+    });
+}
+
+/// Forwards what the world announces, from what is announced already. Ends when the world has nothing more to say.
+pub(super) fn feed(supervisor: &Supervisor, feed: Option<Feed>, announced: Announced) {
+    let Some(feed) = feed else { return };
+    supervisor.vital("feed", move || {
+        let (mut feed, announced) = (feed.clone(), announced.clone());
+        async move {
+            loop {
+                if let Some(announcement) = feed.borrow_and_update().clone() {
+                    announced.send_replace(Some(Arc::new(announcement.canonical())));
+                }
+                if feed.changed().await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    });
+}
+
+pub(super) fn gauges(
+    supervisor: &Supervisor,
+    interval: Duration,
+    scheduler: &SchedulerHandle,
+    flock: Option<FlockView>,
+    telemetry: &Telemetry,
+) {
+    let (scheduler, telemetry) = (scheduler.clone(), telemetry.clone());
+    supervisor.vital("gauges", move || {
+        let (scheduler, flock, telemetry) = (scheduler.clone(), flock.clone(), telemetry.clone());
+        async move {
+            loop {
+                if let Some(summary) = scheduler.summary().await {
+                    let roster = flock.as_ref().map(|flock| flock.roster.borrow().clone()).unwrap_or_default();
+                    telemetry.pool(&summary, &roster);
+                }
+                sleep(interval).await;
+            }
+        }
+    });
+}
+
+/// Follows the certificate of ext-proc, where it is read from a folder.
+pub(super) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<ServerTls>, telemetry: &Telemetry) {
+    let (Tls::Folder(folder), Some(served)) = (tls, served) else { return };
+    let telemetry = telemetry.clone();
+    supervisor.vital("certificates", move || {
+        let (served, folder, telemetry) = (served.clone(), folder.clone(), telemetry.clone());
+        async move {
+            served.follow(folder, move |event| telemetry.record(&event)).await;
+            Err("it ended".to_owned())
+        }
+    });
+}
+
+/// Serves ext-proc until `closed` says so and the open streams ended.
+pub(super) fn ext_proc(supervisor: &Supervisor, gate: Gate, door: Door, closed: watch::Receiver<bool>) -> Ended {
+    let Gate { scheduler, settings, tls, clock, telemetry, teller, salt } = gate;
+    let service = Service::new(scheduler, settings, Arc::new(telemetry), Arc::new(move || clock.now()));
+    let salted = service.clone();
+    supervisor.vital("prompt-salt", move || {
+        let (service, salt) = (salted.clone(), salt.clone());
+        async move {
+            service.follow_salt(salt).await;
+            Ok(())
+        }
+    });
+    let door = SharedDoor::new(door);
+    supervisor.vital("ext-proc", move || {
+        let (door, tls, service, teller) = (door.door(), tls.clone(), service.clone(), teller.clone());
+        let closed = closed.clone();
+        async move {
+            let served = serve(door, tls, service, teller, until(closed.clone())).await;
+            served.map_err(|error| error.to_string())?;
+            if *closed.borrow() { Ok(()) } else { Err("its socket takes no more connections".to_owned()) }
+        }
+    })
+}
+
+pub(super) fn health(supervisor: &Supervisor, door: Door, readiness: watch::Receiver<Readiness>, teller: Teller) {
+    let door = SharedDoor::new(door);
+    supervisor.vital("health", move || {
+        let (door, service, teller) = (door.door(), HealthService::new(readiness.clone()), teller.clone());
+        async move {
+            serve_health(door, service, teller).await.map_err(|error| error.to_string())?;
+            Err("its socket takes no more connections".to_owned())
+        }
+    });
+}
+
+pub(super) fn admin(supervisor: &Supervisor, (door, access): (Door, DebugAccess), pages: Pages, teller: Teller) {
+    let door = SharedDoor::new(door);
+    supervisor.vital("admin", move || {
+        let (door, router, teller) = (door.door(), router(pages.clone(), access.clone()), teller.clone());
+        async move {
+            serve_pages(door, router, teller).await.map_err(|error| error.to_string())?;
+            Err("its socket takes no more connections".to_owned())
+        }
+    });
+}
+
+/// Resolves when `closed` says so, or when nobody can say so any more.
+async fn until(mut closed: watch::Receiver<bool>) {
+    let _ = closed.wait_for(|closed| *closed).await;
+}

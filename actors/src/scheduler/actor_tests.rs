@@ -1,0 +1,196 @@
+//! How long a request may wait behind other work, counted in units of work and not in time; and what a restart leaves.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use murmuration::config;
+use murmuration::plugin::Catalog;
+use murmuration::request::InferenceRequest;
+use murmuration::share::{Fact, Placement, Share};
+use ractor::RpcReplyPort;
+use tokio::sync::watch;
+
+use super::*;
+use crate::latest_value::LatestValue;
+use crate::scheduler::Asking;
+use crate::telemetry::span::Tracer;
+use crate::world::Announcement;
+
+/// Endpoints of the pool.
+const ENDPOINTS: u16 = 1_000;
+
+/// A scheduler without its actor, and what others hold of it.
+struct Scene {
+    mind: Mind,
+    handle: SchedulerHandle,
+    _announced: watch::Sender<Option<Arc<Announcement>>>,
+    _living: watch::Sender<Option<ActorRef<Message>>>,
+}
+
+fn endpoint(n: u16) -> Endpoint {
+    let address = ([10, 0, (n >> 8) as u8, n as u8], 8000).into();
+    Endpoint { id: EndpointId::new("default", &format!("e{n:04}")), address, labels: BTreeMap::new() }
+}
+
+fn arguments(
+    handle: &SchedulerHandle,
+    endpoints: u16,
+) -> (SchedulerArguments, watch::Sender<Option<Arc<Announcement>>>) {
+    let announcement = Announcement { endpoints: (0..endpoints).map(endpoint).collect(), objectives: BTreeMap::new() };
+    let (announced, known) = watch::channel(Some(Arc::new(announcement)));
+    let build: Build = Arc::new(|| {
+        let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin())?;
+        let settings = SchedulerSettings {
+            prefix: blueprint.prefix,
+            in_flight: blueprint.in_flight,
+            saturation: blueprint.saturation,
+            index_bytes_max: 64 << 20,
+            lease: Duration::from_secs(3600),
+            sharing: false,
+            trust_ages: murmuration::fleet::TrustAges::default(),
+        };
+        Ok((blueprint.profiles, settings))
+    });
+    let arguments = SchedulerArguments {
+        build,
+        clock: Clock::start(),
+        telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
+        handle: handle.clone(),
+        announced: known,
+        voice: None,
+        keeping: None,
+        first_ticket: 0,
+    };
+    (arguments, announced)
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+        let (arguments, announced) = arguments(&handle, ENDPOINTS);
+        let mut mind = Mind::new(arguments).unwrap();
+        mind.take_announced();
+        mind.answer_asks();
+        mind.work = (0, 0);
+        Self { mind, handle, _announced: announced, _living: living }
+    }
+
+    /// The most units of work between two looks for requests so far.
+    fn longest(&mut self) -> usize {
+        self.mind.answer_asks();
+        self.mind.work.1
+    }
+}
+
+fn batch(facts: u64) -> Batch {
+    let fact = |n: u64| {
+        let endpoint = endpoint((n % u64::from(ENDPOINTS)) as u16).id.key();
+        let record = if n.is_multiple_of(2) {
+            Record::Placement(Placement { endpoint, anchors: vec![murmuration::id::BlockHash(n)] })
+        } else {
+            Record::InFlight(Share::none(endpoint))
+        };
+        Fact { seq: n + 1, age: Duration::ZERO, record }
+    };
+    Batch {
+        origin: murmuration::id::ReplicaId("peer".to_owned()),
+        incarnation: murmuration::id::Incarnation(1),
+        after: 0,
+        upto: facts,
+        facts: (0..facts).map(fact).collect(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_one_slice_of_other_work_at_most() {
+    let mut scene = Scene::new();
+    scene.mind.hear(batch(1_024)).await;
+    // As before each message.
+    scene.mind.answer_asks();
+    let digest = scene.mind.digest().await;
+    scene.mind.answer_asks();
+    let summary = scene.mind.summary().await;
+    scene.mind.answer_asks();
+    let history = scene.mind.history(65_536).await;
+    assert_eq!(digest, scene.mind.scheduler.digest(), "a digest in slices is the digest");
+    assert_eq!(summary.endpoints.len(), usize::from(ENDPOINTS));
+    assert_eq!(history.len(), 512, "each placement is told");
+    let longest = scene.longest();
+    assert!((1..=SLICE).contains(&longest), "{longest} units of work between two looks for requests");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_overtakes_the_slices_of_a_digest_that_was_asked_for_before_it() {
+    let mut scene = Scene::new();
+    let (handle, order) = (scene.handle.clone(), Arc::new(Mutex::new(Vec::new())));
+    let asked = order.clone();
+    let ask = async move {
+        let answer = handle.ask(InferenceRequest::default()).await;
+        asked.lock().unwrap().push("answer");
+        answer
+    };
+    let digest = async {
+        scene.mind.digest().await;
+        order.lock().unwrap().push("digest");
+    };
+    let (answer, ()) = tokio::join!(ask, digest);
+    assert!(answer.is_ok());
+    assert_eq!(*order.lock().unwrap(), ["answer", "digest"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
+    let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (arguments, _announced) = arguments(&handle, ENDPOINTS);
+    let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
+    living.send_replace(Some(actor.clone()));
+    let reports: Vec<LatestValue<(Report, Timestamp)>> = (0..ENDPOINTS).map(|_| LatestValue::new()).collect();
+    for (n, latest) in (0..).zip(&reports) {
+        let notice = latest.put((Report::Unreachable, Timestamp::ZERO)).unwrap();
+        handle.report(endpoint(n).id, notice);
+    }
+    let (digest, digested) = oneshot::channel();
+    actor.cast(Message::Digest(RpcReplyPort::from(digest))).unwrap();
+    assert!(handle.ask(InferenceRequest::default()).await.is_ok());
+    let left = reports.iter().filter(|latest| latest.put((Report::Unreachable, Timestamp::ZERO)).is_none()).count();
+    // Those that the actor took in before its runtime let the answer be seen.
+    assert!(left > 800, "{left} reports still wait in the mailbox");
+    digested.await.unwrap();
+    actor.stop(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_while_there_is_no_scheduler_are_decided_by_the_next_one_which_knows_the_pool() {
+    let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (arguments, _announced) = arguments(&handle, 3);
+    let waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let handle = handle.clone();
+            async move { handle.ask(InferenceRequest::default()).await }
+        })
+        .collect();
+    let mut asks = tokio::task::JoinSet::new();
+    waiting.into_iter().for_each(|ask| drop(asks.spawn(ask)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
+    living.send_replace(Some(actor.clone()));
+    actor.cast(Message::Asks).unwrap();
+    let answers = asks.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 200);
+    actor.stop(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_waited_is_as_old_as_it_is() {
+    let mut scene = Scene::new();
+    let latest = LatestValue::new();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let report = murmuration::fleet::LoadReport { awake: true, ..Default::default() };
+    let age = Duration::from_millis(5);
+    let notice = latest.put((Report::Load(Observation { report, age }), scene.mind.clock.now())).unwrap();
+    tokio::time::advance(Duration::from_millis(700)).await;
+    scene.mind.collect(endpoint(0).id, notice);
+    let summary = scene.mind.scheduler.summary(scene.mind.clock.now());
+    assert_eq!(summary.endpoints[0].age, Some(Duration::from_millis(705)));
+}

@@ -1,0 +1,67 @@
+//! An actor as one life of a part: it is started, watched, and killed when the life is dropped.
+//!
+//! Must not know what the actor does. ractor tells a failure's reason only to a supervising actor, so each life has one.
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+/// Hears how one actor ends.
+struct Observer;
+
+/// Kills an actor and its observer.
+struct KillOnDrop(Vec<ActorCell>);
+
+impl Actor for Observer {
+    type Msg = ();
+    type State = Option<oneshot::Sender<String>>;
+    type Arguments = oneshot::Sender<String>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        tell: oneshot::Sender<String>,
+    ) -> Result<Option<oneshot::Sender<String>>, ActorProcessingErr> {
+        Ok(Some(tell))
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        tell: &mut Option<oneshot::Sender<String>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let why = match event {
+            SupervisionEvent::ActorFailed(_, why) => why.to_string(),
+            SupervisionEvent::ActorTerminated(_, _, why) => why.unwrap_or_else(|| "it stopped".to_owned()),
+            _ => return Ok(()),
+        };
+        // Nobody listens when the life was dropped.
+        tell.take().map(|tell| tell.send(why));
+        Ok(())
+    }
+}
+
+/// Runs `actor` until it ends, which is a failure; `started` is called once it is alive. Dropped, it kills the actor.
+///
+/// # Errors
+/// Why it could not start, or how it ended.
+pub async fn live<A: Actor>(
+    actor: A,
+    arguments: A::Arguments,
+    started: impl FnOnce(ActorRef<A::Msg>) + Send,
+) -> Result<(), String> {
+    let (tell, told) = oneshot::channel();
+    let (observer, _) = Actor::spawn(None, Observer, tell).await.map_err(|why| why.to_string())?;
+    let mut living = KillOnDrop(vec![observer.get_cell()]);
+    let child = Actor::spawn_linked(None, actor, arguments, observer.get_cell()).await;
+    let (child, _) = child.map_err(|why| why.to_string())?;
+    living.0.insert(0, child.get_cell());
+    started(child);
+    Err(told.await.unwrap_or_else(|_| "it was killed".to_owned()))
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(ActorCell::kill);
+    }
+}

@@ -1,0 +1,38 @@
+//! The gateway's subset hint: the addresses that a request may go to.
+//!
+//! Sorted once, where the request is read, so that a decision pays one walk over both lists and no search for each pair.
+
+use std::net::SocketAddr;
+
+/// The addresses, sorted, each once. An empty subset admits nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subset(Vec<SocketAddr>);
+
+// === impl Subset ===
+
+impl Subset {
+    /// The addresses, in ascending order.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0
+    }
+
+    /// Whether `address` is among them, port included.
+    pub fn contains(&self, address: &SocketAddr) -> bool {
+        self.0.binary_search(address).is_ok()
+    }
+}
+
+impl FromIterator<SocketAddr> for Subset {
+    fn from_iter<I: IntoIterator<Item = SocketAddr>>(addresses: I) -> Self {
+        let mut addresses: Vec<SocketAddr> = addresses.into_iter().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Self(addresses)
+    }
+}
+
+impl From<Vec<SocketAddr>> for Subset {
+    fn from(addresses: Vec<SocketAddr>) -> Self {
+        addresses.into_iter().collect()
+    }
+}

@@ -1,0 +1,84 @@
+//! The order of unattended tickets, against a plain search through all of them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::{Endpoint, Fleet};
+
+/// What may happen to a book.
+#[derive(Clone, Debug)]
+enum Step {
+    Open { ticket: u64, on: usize, attended: bool },
+    Close(u64),
+    Move { ticket: u64, to: usize },
+    Expire,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..40_u64, 0..4_usize, any::<bool>()).prop_map(|(ticket, on, attended)| Step::Open { ticket, on, attended }),
+        2 => (0..40_u64).prop_map(Step::Close),
+        2 => (0..40_u64, 0..4_usize).prop_map(|(ticket, to)| Step::Move { ticket, to }),
+        1 => Just(Step::Expire),
+    ]
+}
+
+/// Four endpoints and their tenancies.
+fn tenancies() -> Vec<(EndpointId, Tenancy)> {
+    let mut fleet = Fleet::default();
+    let ids = (0..4_u8).map(|n| (n, EndpointId::new("default", &format!("e{n}"))));
+    let mut tenancy = |(n, id): (u8, EndpointId)| {
+        let endpoint = Endpoint { id: id.clone(), address: ([10, 0, 0, n], 8000).into(), labels: BTreeMap::new() };
+        fleet.upsert(endpoint, &mut Vec::new());
+        let tenancy = fleet.slot(&id).and_then(|slot| fleet.tenancy(slot));
+        tenancy.map(|tenancy| (id, tenancy))
+    };
+    ids.filter_map(&mut tenancy).collect()
+}
+
+fn searched(ledger: &Ledger, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
+    let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
+    let old = |open: &Open| !open.attended && open.opened < before;
+    let mut all: Vec<_> =
+        ledger.open.iter().filter(|(_, o)| old(o) && on(o)).map(|(&ticket, open)| (open.opened, ticket)).collect();
+    all.sort_unstable();
+    all.truncate(all.len().saturating_sub(spared));
+    all.into_iter().map(|(_, ticket)| ticket).collect()
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_each_endpoint_is_what_a_search_through_all_tickets_finds(
+        steps in vec(step(), 0..120), before in 0..200_u64, spared in 0..6_usize,
+    ) {
+        let (tenancies, mut ledger) = (tenancies(), Ledger::new(Duration::from_millis(90)));
+        for (i, step) in steps.into_iter().enumerate() {
+            let now = Timestamp::from_millis(i as u64);
+            match step {
+                Step::Open { ticket, on, attended } => {
+                    let (endpoint, tenancy) = tenancies[on].clone();
+                    let hold = Hold { endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 };
+                    ledger.open(Ticket(ticket), vec![hold], Vec::new(), attended, now);
+                }
+                Step::Close(ticket) => drop(ledger.close(Ticket(ticket))),
+                Step::Move { ticket, to } => {
+                    let (endpoint, tenancy) = tenancies[to].clone();
+                    ledger.move_first_hold(Ticket(ticket), endpoint, tenancy);
+                }
+                Step::Expire => drop(ledger.expire(now)),
+            }
+        }
+        let before = Timestamp::from_millis(before);
+        for (_, tenancy) in &tenancies {
+            prop_assert_eq!(
+                ledger.unattended(*tenancy, before, spared),
+                searched(&ledger, *tenancy, before, spared)
+            );
+        }
+        while let Some(&ticket) = ledger.open.keys().next() {
+            ledger.close(ticket);
+        }
+        prop_assert!(ledger.unattended.is_empty(), "nothing is kept of endpoints without open tickets");
+    }
+}

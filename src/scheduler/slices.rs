@@ -1,0 +1,126 @@
+//! Long work in slices: digests, summaries, histories and large batches, a few units at a time.
+//!
+//! Must not know what is done between two slices. Between them requests are decided, which adds placements and moves
+//! counts but never adds or removes an endpoint.
+
+use std::time::Duration;
+use std::vec::IntoIter;
+
+use crate::id::{EndpointId, ReplicaId, Slot};
+use crate::prefix::Tip;
+use crate::scheduler::hearing::Dated;
+use crate::scheduler::summary::{EndpointSummary, endpoint};
+use crate::scheduler::{BeliefDigest, FleetSummary, Scheduler, digest};
+use crate::share::speaker::HISTORY_AGE;
+use crate::share::{Binding, Fact, Placement, Record};
+use crate::time::Timestamp;
+
+/// Units of work in one slice: endpoints, facts or chains. Each takes some microseconds at most.
+pub const SLICE: usize = 32;
+
+/// How far a walk over the endpoints, in the order of their names, has come.
+#[derive(Debug, Default)]
+pub struct Walk {
+    last: Option<EndpointId>,
+}
+
+/// How far the telling of history has come.
+#[derive(Debug)]
+pub struct HistoryWalk {
+    most: usize,
+    begun: bool,
+    walk: Walk,
+    /// Chains of the endpoint that is being told.
+    tips: IntoIter<Tip>,
+    of: Option<Slot>,
+}
+
+/// Facts of a batch that are news and still to be taken in.
+#[derive(Debug)]
+pub struct Unheard {
+    pub(super) origin: ReplicaId,
+    pub(super) dated: Dated,
+    pub(super) facts: IntoIter<Fact>,
+}
+
+// === impl HistoryWalk ===
+
+impl HistoryWalk {
+    /// A history of at most `most` placements, and as many bindings.
+    pub fn new(most: usize) -> Self {
+        Self { most, begun: false, walk: Walk::default(), tips: Vec::new().into_iter(), of: None }
+    }
+}
+
+// === impl Scheduler: slices ===
+
+impl Scheduler {
+    /// What is believed, as numbers.
+    pub fn digest(&self) -> BeliefDigest {
+        let (mut walk, mut sum) = (Walk::default(), BeliefDigest::default());
+        while self.digest_some(&mut walk, &mut sum) {}
+        sum
+    }
+
+    /// Adds the next endpoints to `sum`; `false` when all are in it.
+    pub fn digest_some(&self, walk: &mut Walk, sum: &mut BeliefDigest) -> bool {
+        let mut more = false;
+        for (slot, entry) in self.fleet.after(walk.last.clone().as_ref()).take(SLICE) {
+            digest::add(sum, slot, entry, &self.index);
+            (walk.last, more) = (Some(entry.endpoint.id.clone()), true);
+        }
+        more
+    }
+
+    /// The pool as it is believed to be at `now`.
+    pub fn summary(&self, now: Timestamp) -> FleetSummary {
+        let (mut walk, mut endpoints) = (Walk::default(), Vec::with_capacity(self.fleet.len()));
+        while self.summary_some(&mut walk, &mut endpoints, now) {}
+        self.summary_of(endpoints, now)
+    }
+
+    /// Adds the next endpoints to `endpoints`; `false` when all are among them.
+    pub fn summary_some(&self, walk: &mut Walk, endpoints: &mut Vec<EndpointSummary>, now: Timestamp) -> bool {
+        let before = endpoints.len();
+        let next = self.fleet.after(walk.last.as_ref()).take(SLICE);
+        endpoints.extend(next.map(|(slot, entry)| endpoint(slot, entry, &self.index, now)));
+        walk.last = endpoints.last().map(|last| last.endpoint.id.clone());
+        endpoints.len() > before
+    }
+
+    /// The summary whose endpoints these are.
+    pub fn summary_of(&self, endpoints: Vec<EndpointSummary>, now: Timestamp) -> FleetSummary {
+        FleetSummary {
+            endpoints,
+            tickets: self.ledger.balance(),
+            index_bytes: self.index.bytes() as u64,
+            sessions: self.sessions.len(),
+            peers: self.peers.summary(now),
+        }
+    }
+
+    /// Adds some more of the history to `history`; `false` when all of it is there. See [`Self::history`].
+    pub fn history_some(&self, walk: &mut HistoryWalk, history: &mut Vec<(Record, Duration)>, now: Timestamp) -> bool {
+        if !std::mem::replace(&mut walk.begun, true) {
+            // Losses first: what is told after them was placed after them, whatever becomes of ages on the way.
+            history.extend(self.cache_history(now));
+        }
+        if walk.tips.len() == 0 {
+            let Some((slot, entry)) = self.fleet.after(walk.walk.last.as_ref()).next() else {
+                let binding = |(session, endpoint, age)| (Record::Bound(Binding { session, endpoint }), age);
+                history.extend(self.sessions.newest(walk.most, now).into_iter().map(binding));
+                return false;
+            };
+            walk.walk.last = Some(entry.endpoint.id.clone());
+            walk.of = Some(slot);
+            walk.tips = self.index.tips(slot, walk.most / self.fleet.len().max(1)).into_iter();
+        }
+        let Some((slot, entry)) = walk.of.and_then(|slot| Some((slot, self.fleet.get(slot)?))) else { return true };
+        let endpoint = entry.endpoint.id.key();
+        let chains = walk.tips.by_ref().take(SLICE).filter_map(|tip| self.index.chain_of(slot, tip));
+        history.extend(chains.map(|(anchors, placed)| {
+            (Record::Placement(Placement { endpoint, anchors }), placed.age(now).max(HISTORY_AGE))
+        }));
+        true
+    }
+}

@@ -1,0 +1,125 @@
+//! Parts of a real replica are killed under load: requests are answered, knowledge comes back, and who can't be saved ends
+//! the replica with a reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::time::Duration;
+
+use murmuration::fleet::Trust;
+use murmuration::request::InferenceRequest;
+use support::engine::page;
+use support::envoy::{COMPLETION, destination, post};
+use support::{Config, Engine, Manner, Replica};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+async fn watching(engines: &[Engine]) -> Replica {
+    let names: Vec<String> = engines.iter().map(Engine::name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Replica::start(Config { interval: Duration::from_millis(50), ..Config::default() }, &names).await
+}
+
+async fn engines(count: usize) -> Vec<Engine> {
+    let mut engines = Vec::new();
+    for _ in 0..count {
+        engines.push(Engine::start(Manner::Whole(page(3, 2))).await);
+    }
+    engines
+}
+
+/// Waits until every endpoint's load is known exactly; gives how long that took.
+async fn known(replica: &Replica, engines: &[Engine]) -> Duration {
+    let began = Instant::now();
+    for engine in engines {
+        replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact && e.report.is_some()).await;
+    }
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_killed_under_load_fails_no_request_and_hears_every_endpoint_again() {
+    let engines = engines(8).await;
+    let replica = watching(&engines).await;
+    known(&replica, &engines).await;
+    let mut asks = JoinSet::new();
+    let mut beat = interval(Duration::from_millis(5));
+    for n in 0..400 {
+        beat.tick().await;
+        if n % 100 == 50 {
+            assert!(replica.kill_part("scheduler"), "it runs");
+        }
+        let scheduler = replica.scheduler();
+        asks.spawn(async move {
+            let request = InferenceRequest { attended: true, ..InferenceRequest::default() };
+            murmuration_actors::scheduler::Asking::ask(&scheduler, request).await.map(|_| ())
+        });
+    }
+    let answers = asks.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 0, "of {} requests", answers.len());
+    assert!(known(&replica, &engines).await < Duration::from_secs(20), "every endpoint reported again");
+    assert_eq!(replica.metric("murmuration_actor_restarts_total{kind=\"scheduler\"}"), 4);
+    assert_eq!(replica.open_tickets().await, 0);
+}
+
+#[tokio::test]
+async fn every_part_that_is_killed_comes_back_and_the_replica_serves_on() {
+    let engines = engines(2).await;
+    let mut replica = watching(&engines).await;
+    let parts = replica.parts();
+    for part in ["admin", "discovery", "ext-proc", "gauges", "health", "pool", "scheduler"] {
+        assert!(parts.iter().any(|name| name == part), "{part} is none of {parts:?}");
+    }
+    assert_eq!(parts.iter().filter(|name| name.starts_with("endpoint ")).count(), engines.len());
+    for part in &parts {
+        assert!(replica.kill_part(part), "{part} runs");
+        sleep(Duration::from_millis(50)).await;
+        replica.ready().await;
+    }
+    assert_eq!(replica.parts(), parts, "nobody is there twice, and nobody is missing");
+    known(&replica, &engines).await;
+    let (head, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    assert!(engines.iter().any(|engine| engine.name() == destination(&head)));
+}
+
+#[tokio::test]
+async fn a_pool_that_is_killed_leaves_one_watcher_for_each_endpoint() {
+    let engines = engines(1).await;
+    let replica = watching(&engines).await;
+    known(&replica, &engines).await;
+    for _ in 0..5 {
+        replica.kill_part("pool");
+        sleep(Duration::from_millis(100)).await;
+    }
+    // The endpoint is announced elsewhere: nobody may go on to scrape where it was.
+    let elsewhere = Engine::start(Manner::Whole(page(1, 1))).await;
+    replica.announce(&[&elsewhere.name()]);
+    while replica.fleet().await.endpoints.iter().all(|e| e.endpoint.address != elsewhere.address) {
+        sleep(Duration::from_millis(20)).await;
+    }
+    replica.until_endpoint(elsewhere.address, |e| e.trust == Trust::Exact).await;
+    sleep(Duration::from_millis(200)).await;
+    let before = engines[0].pages();
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(engines[0].pages(), before, "no watcher is left behind");
+}
+
+#[tokio::test]
+async fn a_part_that_can_not_run_ends_the_replica_with_a_reason() {
+    let engines = engines(1).await;
+    let replica = watching(&engines).await;
+    let failed = replica.failed();
+    let killer = async {
+        // Each pause is longer; whenever it runs again it is killed again.
+        loop {
+            replica.kill_part("scheduler");
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let failed = tokio::select! {
+        failed = failed => failed,
+        () = killer => unreachable!(),
+    };
+    assert_eq!((failed.part.as_str(), failed.attempts, failed.why.as_str()), ("scheduler", 10, "it was killed"));
+    assert_eq!(replica.readiness().down, Some("scheduler"));
+}
