@@ -76,9 +76,9 @@ fn of(tenant: u64, session: u64) -> SessionKey {
 #[test]
 fn a_tenant_that_makes_up_sessions_without_end_pushes_out_its_own() {
     let mut sessions = sessions();
-    (0..1_000).for_each(|n| drop(sessions.bind(of(1, n), A, at(0))));
-    (0..100).for_each(|n| drop(sessions.bind(of(2, n), A, at(0))));
-    (0..BINDINGS_MAX as u64 * 2).for_each(|n| drop(sessions.bind(of(3, n), B, at(1 + n / 1_000))));
+    (0..1_000).for_each(|n| _ = sessions.bind(of(1, n), A, at(0)));
+    (0..100).for_each(|n| _ = sessions.bind(of(2, n), A, at(0)));
+    (0..BINDINGS_MAX as u64 * 2).for_each(|n| _ = sessions.bind(of(3, n), B, at(1 + n / 1_000)));
     assert_eq!(sessions.len(), BINDINGS_MAX);
     assert!((0..1_000).all(|n| sessions.find(of(1, n), at(200)) == Some(A)));
     assert!((0..100).all(|n| sessions.find(of(2, n), at(200)) == Some(A)));
@@ -90,7 +90,7 @@ fn a_tenant_that_makes_up_sessions_without_end_pushes_out_its_own() {
 #[test]
 fn nothing_is_left_of_bindings_that_are_over() {
     let mut sessions = sessions();
-    (0..100).for_each(|n| drop(sessions.bind(of(n % 7, n / 2), A, at(n))));
+    (0..100).for_each(|n| _ = sessions.bind(of(n % 7, n / 2), A, at(n)));
     sessions.expire(at(60_000));
     assert!(sessions.is_empty() && sessions.by_age.is_empty());
     assert!(sessions.by_tenant.is_empty() && sessions.sizes.is_empty());
