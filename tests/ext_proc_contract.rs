@@ -25,6 +25,7 @@
 //! | dropped reason | `every_refusal_names_its_reason` |
 //! | prefiller, encoders, rank, KV source | `sidecar_headers_of_a_client_do_not_reach_the_sidecar` |
 //! | `x-went-into-resp-headers` | `an_answer_says_that_it_passed_the_picker` |
+//! | whose session is bound | `a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_given_up` |
 //! | session headers, `Prefer`, `EPP-Profile` | `headers_that_are_the_clients_own_go_on` |
 //!
 //! | message | test in [`sequence`] |

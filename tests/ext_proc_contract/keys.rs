@@ -141,3 +141,27 @@ async fn headers_that_are_the_clients_own_go_on() {
     assert!(removed(&head).is_empty());
     assert!(set(&head).iter().all(|(name, _)| own.iter().all(|(mine, _)| mine != name)));
 }
+
+#[tokio::test]
+async fn a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_given_up() {
+    let replica = Replica::start(Config { sessions: true, ..Config::scoring() }, &["127.0.0.1:7", "127.0.0.2:7"]).await;
+    for number in 0..50 {
+        let mut talk = replica.talk();
+        talk.ask(post(&[("x-session-id", &format!("throw-away-{number}"))]), COMPLETION).await;
+    }
+    replica.until(|figures| figures.in_flight.is_empty()).await;
+    let mut failed = replica.talk();
+    failed.ask(post(&[("x-session-id", "failed")]), COMPLETION).await;
+    failed.say(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
+    failed.say(response_body(b"{}", true)).await;
+    while failed.hear().await.is_some() {}
+    replica.until(|figures| figures.in_flight.is_empty()).await;
+    assert_eq!(replica.fleet().await.sessions, 0);
+
+    let mut answered = replica.talk();
+    answered.ask(post(&[("x-session-id", "kept")]), COMPLETION).await;
+    answered.say(json()).await;
+    answered.say(response_body(b"{}", true)).await;
+    while answered.hear().await.is_some() {}
+    replica.until_sessions(1).await;
+}

@@ -42,11 +42,11 @@ pub struct Attendance<A: Asking, I> {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// What came of waiting for a message.
-enum Heard {
-    Message(Result<ProcessingRequest, Status>),
-    End,
+/// Why no message is waited for any more.
+enum Late {
+    /// None came in time.
     TooLate,
+    /// Others need the seat.
     GiveWay,
 }
 
@@ -122,18 +122,18 @@ where
                 deadline = pace.deadline(&limits, Instant::now());
             }
             match self.wait(deadline).await {
-                Heard::Message(Ok(message)) => return Ok(Some(message)),
-                Heard::Message(Err(status)) if status.code() == Code::OutOfRange => {
+                Ok(Some(Ok(message))) => return Ok(Some(message)),
+                Ok(Some(Err(status))) if status.code() == Code::OutOfRange => {
                     let sentence = format!("one message is larger than {} bytes", limits.message_bytes);
                     break Refusal::new(RefusalCode::BodyTooLarge, sentence);
                 }
-                Heard::Message(Err(status)) => return Err(status),
-                Heard::End => return Ok(None),
-                Heard::TooLate if pace.excuses(deadline, Instant::now()) => {}
-                Heard::TooLate => {
+                Ok(Some(Err(status))) => return Err(status),
+                Ok(None) => return Ok(None),
+                Err(Late::TooLate) if pace.excuses(deadline, Instant::now()) => {}
+                Err(Late::TooLate) => {
                     break Refusal::new(RefusalCode::RequestTooSlow, pace.complaint(&limits, Instant::now()));
                 }
-                Heard::GiveWay => {
+                Err(Late::GiveWay) => {
                     let sentence = "the request gave way to others: it was arriving longest, and this picker is full";
                     break Refusal::new(RefusalCode::RequestTooSlow, sentence);
                 }
@@ -143,7 +143,8 @@ where
         Ok(None)
     }
 
-    async fn wait(&mut self, deadline: Instant) -> Heard {
+    /// The next message, or the stream's end.
+    async fn wait(&mut self, deadline: Instant) -> Result<Option<I::Item>, Late> {
         let must_give_way = async {
             match &mut self.seat {
                 Some(seat) => seat.must_give_way().await,
@@ -152,12 +153,8 @@ where
         };
         tokio::select! {
             biased;
-            () = must_give_way => Heard::GiveWay,
-            heard = timeout_at(deadline, self.inbound.next()) => match heard {
-                Ok(Some(message)) => Heard::Message(message),
-                Ok(None) => Heard::End,
-                Err(_) => Heard::TooLate,
-            },
+            () = must_give_way => Err(Late::GiveWay),
+            heard = timeout_at(deadline, self.inbound.next()) => heard.map_err(|_| Late::TooLate),
         }
     }
 

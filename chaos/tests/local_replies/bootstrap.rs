@@ -13,29 +13,29 @@ const KEYS: &str = r#"{"keys":[{"kty":"oct","alg":"HS256","kid":"none","k":"c2Vj
 
 /// Where everything listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Places {
+pub(crate) struct Places {
     /// Envoy without a picker.
-    pub plain: SocketAddr,
+    pub(crate) plain: SocketAddr,
     /// The filters first, then the picker.
-    pub behind: SocketAddr,
+    pub(crate) behind: SocketAddr,
     /// The picker first, then the filters.
-    pub before: SocketAddr,
+    pub(crate) before: SocketAddr,
     /// Envoy's admin page.
-    pub admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// The picker's ext-proc service, without TLS.
-    pub picker: SocketAddr,
+    pub(crate) picker: SocketAddr,
     /// Who answers every request with 200.
-    pub engine: SocketAddr,
+    pub(crate) engine: SocketAddr,
     /// Who accepts and never answers.
-    pub mute: SocketAddr,
+    pub(crate) mute: SocketAddr,
     /// Who answers what is no HTTP.
-    pub garbage: SocketAddr,
+    pub(crate) garbage: SocketAddr,
     /// Where nobody listens.
-    pub nobody: SocketAddr,
+    pub(crate) nobody: SocketAddr,
 }
 
 /// The bootstrap.
-pub fn bootstrap(at: &Places) -> Value {
+pub(crate) fn bootstrap(at: &Places) -> Value {
     let filters = || vec![cors(), rbac(), jwt(), rate_limit(), fault(), buffer()];
     let behind = filters().into_iter().chain([picker()]).collect();
     let before = [picker()].into_iter().chain(filters()).collect();

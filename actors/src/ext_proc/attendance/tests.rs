@@ -10,6 +10,7 @@ use murmuration_proto::ext_proc::{
     HeaderMap, HeaderValue, HttpBody, HttpHeaders, Kind, Metadata, Request, Response, Struct, Value,
 };
 use murmuration_proto::names;
+use tokio::task::JoinSet;
 use tokio_stream::{iter, pending};
 
 use super::*;
@@ -210,15 +211,15 @@ async fn slow_requests_give_their_seats_to_those_who_come() {
     let table = Table::default();
     let limits = Limits { streams_max: 20, arriving_per_connection: 20, ..settings().limits };
     let shared = shared(&table, Settings { limits, ..settings() });
-    let slow = |number: u64| {
+    let mut held = JoinSet::new();
+    for number in 0..20 {
         let inbound = iter([head(false)]).chain(pending::<Message>());
         let mut attendance = Attendance::new(shared.clone(), inbound, ConnectionId(number));
-        tokio::spawn(async move {
+        held.spawn(async move {
             attendance.hear_request().await.unwrap();
             attendance.next().await.unwrap().unwrap()
-        })
-    };
-    let held: Vec<_> = (0..20).map(slow).collect();
+        });
+    }
     tokio::time::sleep(Duration::from_millis(10)).await;
     let early = Attendance::new(shared.clone(), iter(conversation()), ConnectionId(99));
     assert_eq!(refused(early).await, (503, "too-many-streams".to_owned()), "nobody had its time yet");
@@ -229,7 +230,11 @@ async fn slow_requests_give_their_seats_to_those_who_come() {
         let answer = honest.next().await.unwrap().unwrap().response;
         assert!(matches!(answer, Some(Response::RequestHeaders(_))), "{answer:?}");
     }
-    assert_eq!(held.iter().filter(|one| one.is_finished()).count(), 1, "one seat was enough for all of them in turn");
+    let mut gave_way = 0;
+    while held.try_join_next().is_some() {
+        gave_way += 1;
+    }
+    assert_eq!(gave_way, 1, "one seat was enough for all of them in turn");
 }
 
 #[tokio::test(start_paused = true)]

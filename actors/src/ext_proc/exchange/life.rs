@@ -174,9 +174,8 @@ impl Life {
         }
         if !self.begun {
             let closing = Closing::Finish(Outcome::Abandoned, None);
-            return self
-                .answered
-                .then(|| Farewell { event: Event::LocalReply { status: self.finished.status }, closing });
+            let event = Event::LocalReply { status: self.finished.status };
+            return self.answered.then_some(Farewell { event, closing });
         }
         let outcome = match self.finished.decided_after {
             None => Outcome::Abandoned,
