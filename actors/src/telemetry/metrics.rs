@@ -122,20 +122,11 @@ impl Metrics {
                 self.local_replies.with_label_values(&[label]).inc();
             }
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
-            Event::Scraped { took, bytes, .. } => {
-                self.scrapes.with_label_values::<&str>(&[]).inc();
-                self.scrape_bytes.with_label_values::<&str>(&[]).inc_by(*bytes as f64);
-                self.scrape_seconds.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
-            }
-            Event::ScrapeFailed { kind, .. } => {
-                self.scrape_failures.with_label_values(&[kind]).inc();
-                self.poll_errors.with_label_values(&["metrics-data-source"]).inc();
-            }
-            Event::CacheCleared { loss, .. } => self.caches_cleared.with_label_values(&[loss.as_str()]).inc(),
-            Event::EndpointFailing { failing: true, .. } => self.failing.with_label_values::<&str>(&[]).inc(),
-            Event::GaugesMissing { missing, .. } => {
-                missing.names().for_each(|gauge| self.gauges_missing.with_label_values(&[gauge]).inc());
-            }
+            Event::Scraped { .. }
+            | Event::ScrapeFailed { .. }
+            | Event::CacheCleared { .. }
+            | Event::EndpointFailing { .. }
+            | Event::GaugesMissing { .. } => self.record_of_engine(event),
             Event::ActorRestarted { actor, .. } => {
                 let kind = actor.split(' ').next().unwrap_or_default();
                 self.restarts.with_label_values(&[kind]).inc();
@@ -160,10 +151,28 @@ impl Metrics {
                 self.pool.endpoint_left(endpoint);
             }
             // Shown by the pool's gauges, which are set from what is, not from what happened.
-            Event::EndpointJoined(_)
-            | Event::EndpointRefused { .. }
-            | Event::EndpointFailing { .. }
-            | Event::TrustChanged { .. } => {}
+            Event::EndpointJoined(_) | Event::EndpointRefused { .. } | Event::TrustChanged { .. } => {}
+        }
+    }
+
+    /// What engines said, and how they fail.
+    fn record_of_engine(&self, event: &Event) {
+        match event {
+            Event::Scraped { took, bytes, .. } => {
+                self.scrapes.with_label_values::<&str>(&[]).inc();
+                self.scrape_bytes.with_label_values::<&str>(&[]).inc_by(*bytes as f64);
+                self.scrape_seconds.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+            }
+            Event::ScrapeFailed { kind, .. } => {
+                self.scrape_failures.with_label_values(&[kind]).inc();
+                self.poll_errors.with_label_values(&["metrics-data-source"]).inc();
+            }
+            Event::CacheCleared { loss, .. } => self.caches_cleared.with_label_values(&[loss.as_str()]).inc(),
+            Event::EndpointFailing { failing: true, .. } => self.failing.with_label_values::<&str>(&[]).inc(),
+            Event::GaugesMissing { missing, .. } => {
+                missing.names().for_each(|gauge| self.gauges_missing.with_label_values(&[gauge]).inc());
+            }
+            _ => {}
         }
     }
 
