@@ -169,8 +169,8 @@ pub enum Event {
     ConnectionClosed {
         /// Which port: `ext-proc`, `health`, `admin` or `peers`.
         port: &'static str,
-        /// A stable word: `full`, `address-full`, `handshake`, `handshake-timeout`, `handshake-displaced`, `no-preface`,
-        /// `idle`, `header-timeout` or `old`.
+        /// A stable word: `full`, `address-full` (no place left), `handshake`, `handshake-timeout`, `handshake-displaced`,
+        /// `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages).
         why: &'static str,
     },
     /// The authority of a request was none that an HTTP library takes, and was repaired before one saw it.

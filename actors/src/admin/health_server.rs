@@ -34,7 +34,6 @@ pub(crate) async fn serve_health(
     let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
     Server::builder()
         .max_concurrent_streams(CONCURRENT_MAX)
-        .http2_max_header_list_size(16 * 1024)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(HealthServer::new(service).max_decoding_message_size(QUESTION_MAX))

@@ -25,8 +25,6 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 
 /// Connections at once. A gateway opens a few for each of its workers.
 const BOUNDS: Bounds = Bounds { all: 4_096, of_one: 1_024 };
-/// Bytes of the headers of one stream. Envoy's are a few hundred.
-const HEADERS_MAX: u32 = 64 * 1024;
 
 /// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
 /// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
@@ -47,7 +45,6 @@ pub async fn serve<A: Asking>(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(concurrent)
-        .http2_max_header_list_size(HEADERS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(processor);

@@ -1,7 +1,10 @@
 //! The socket, with and without TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use murmuration::event::Event;
 use murmuration::time::Timestamp;
@@ -16,6 +19,7 @@ use super::*;
 use crate::connection::hello;
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
+use crate::world::{Entrance, Wire};
 
 fn service() -> Service<Table> {
     let table = Table::default();
@@ -91,4 +95,31 @@ async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
     let refused = Event::ServerNameRefused { port: "ext-proc", name: name.to_owned() };
     assert_eq!(heard.recv().await.unwrap(), refused, "if the library takes it now, the advice in docs/istio.md can go");
     assert_eq!(heard.recv().await.unwrap(), Event::ConnectionClosed { port: "ext-proc", why: "server-name" });
+}
+
+/// A door that one caller comes in by.
+struct One(Option<Wire>);
+
+impl Entrance for One {
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+        self.0.take().map_or(Poll::Pending, |wire| Poll::Ready(Ok((wire, ([10, 0, 0, 1], 4_000).into()))))
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        Ok(([10, 0, 0, 7], 9002).into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_is_gone_with_the_first_ping_that_it_can_not_answer() {
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let half = [0, 1, 0, 1, 4, 0, 0, 0, 1, 0x83];
+    let (mut caller, there) = tokio::io::duplex(1 << 16);
+    let mut server = JoinSet::new();
+    server.spawn(serve(Door::new(One(Some(Wire::new(there)))), None, service(), deaf(), std::future::pending()));
+    caller.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &half].concat()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    // In the middle of a frame there is no place for an answer to a ping.
+    caller.read_to_end(&mut Vec::new()).await.ok();
+    assert!(began.elapsed() <= KEEPALIVE.0 + KEEPALIVE.1 + Duration::from_secs(1), "{:?}", began.elapsed());
 }
