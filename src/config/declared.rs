@@ -224,6 +224,7 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
             Step::Index(index) => path.push_str(&format!("[{index}]")),
         }
     }
+    let moved = fault.unknown.as_ref().and_then(|(field, _)| elsewhere::moved(&plugin.kind, field));
     let sentence = match &fault.unknown {
         None => {
             let got = root.map_or_else(|| "nothing".to_owned(), |node| node.at(&fault.steps).kind());
@@ -239,6 +240,7 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
             format!("no parameter is called `{field}`; {cure}")
         }
     };
+    let sentence = moved.map_or(sentence, str::to_owned);
     if sentence.contains(NOT_HERE_YET) {
         complaints.not_here_yet(place, path, sentence);
     } else {

@@ -86,6 +86,19 @@ e.yaml:16:1: pools: no field is called `pools`; known are `endpoints` and `objec
 }
 
 #[test]
+fn words_that_an_older_yaml_takes_for_booleans_are_text() {
+    let text =
+        "endpoints:\n- {name: y, namespace: on, address: off, port: 80, labels: {a: y, b: no, c: on, d: Yes, n: N}}\n";
+    let file = read(text, "e.yaml").unwrap();
+    let labels: Vec<(&str, &str)> =
+        file.endpoints[0].labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(labels, [("a", "y"), ("b", "no"), ("c", "on"), ("d", "Yes"), ("n", "N")]);
+    assert_eq!(file.endpoints[0].name, "y");
+    let error = read(&text.replace("a: y", "a: true"), "e.yaml").unwrap_err().to_string();
+    assert!(error.contains("labels.a: expected text (put it in quotes), got `true`"), "{error}");
+}
+
+#[test]
 fn two_endpoints_of_one_name_are_an_error_but_not_in_two_namespaces() {
     let one = "- {name: a, address: h, port: 80}\n";
     let other = "- {name: a, namespace: x, address: h, port: 80}\n";

@@ -43,14 +43,18 @@ dataLayer:
 "
 }
 
-/// Reads a configuration; an empty text stands for [`default_text`]. `file` serves the complaints alone.
+/// Reads a configuration. `file` serves the complaints alone.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn read(text: &str, file: &str, catalog: &Catalog) -> Result<Blueprint, ConfigErrors> {
-    let text = if text.trim().is_empty() { default_text() } else { text };
     let mut complaints = Complaints::default();
     let Some(document) = tree::parse(text, &mut complaints) else { return Err(complaints.into_errors(file)) };
+    if matches!(document.value, tree::Value::Null) {
+        let said = "the configuration says nothing; without one the default configuration counts";
+        Field::document(&document).complain(&mut complaints, said);
+        return Err(complaints.into_errors(file));
+    }
     let raw = raw::read(&Field::document(&document), &mut complaints);
     let built = raw.and_then(|raw| blueprint(&raw, catalog, &mut complaints));
     complaints.or(file, built)

@@ -22,10 +22,45 @@ fn section<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn an_empty_text_is_the_default_configuration() {
-    let empty = read(" \n", "test", &Catalog::builtin()).unwrap();
-    assert_eq!(empty.effective, read(default_text(), "test", &Catalog::builtin()).unwrap().effective);
-    assert!(empty.prefix.enabled && empty.discovery.is_none());
+fn a_configuration_that_says_nothing_is_refused_however_it_does() {
+    for text in ["", " \n", "# to be written\n", "---\n", "null\n"] {
+        let error = read(text, "test", &Catalog::builtin()).unwrap_err().to_string();
+        assert!(error.contains("the configuration says nothing"), "{text:?}: {error}");
+    }
+    let default = read(default_text(), "test", &Catalog::builtin()).unwrap();
+    assert!(default.prefix.enabled && default.discovery.is_none());
+}
+
+#[test]
+fn an_interval_below_the_shortest_is_shown_as_it_counts() {
+    let source = |interval: &str| {
+        let rest = format!(
+            "plugins:\n- type: queue-scorer\n- {{type: metrics-data-source, parameters: {{interval: {interval}}}}}\n"
+        );
+        let read = read(&format!("{HEAD}{rest}"), "test", &Catalog::builtin()).unwrap();
+        (read.scrape.interval, read.effective)
+    };
+    let (interval, effective) = source("10ms");
+    assert_eq!(interval, Some(std::time::Duration::from_millis(50)));
+    assert!(effective.contains("interval: \"50ms\"") && !effective.contains("10ms"), "{effective}");
+    let (interval, effective) = source("1.5s");
+    assert_eq!(interval, Some(std::time::Duration::from_millis(1500)));
+    assert!(effective.contains("interval: \"1.5s\""), "{effective}");
+}
+
+#[test]
+fn a_parameter_that_moved_is_told_with_its_new_home() {
+    let told = |kind: &str, parameter: &str| {
+        complaint(&format!("plugins:\n- {{type: {kind}, parameters: {{{parameter}: 64}}}}\n"))
+    };
+    for parameter in ["hashBlockSize", "maxPrefixBlocksToMatch", "lruCapacityPerServer"] {
+        let error = told("prefix-cache-scorer", parameter);
+        assert!(error.contains("approx-prefix-cache-producer"), "{error}");
+    }
+    for kind in ["prefix-cache-scorer", "approx-prefix-cache-producer"] {
+        let error = told(kind, "hashBlockSize");
+        assert!(error.contains("blockSizeTokens") && error.contains("tokens"), "{error}");
+    }
 }
 
 #[test]

@@ -45,7 +45,11 @@ const EXACT_MAX: f64 = (1u64 << 53) as f64;
 /// Reads one document; `None` after a complaint.
 pub(super) fn parse(text: &str, complaints: &mut Complaints) -> Option<Node> {
     // `.nan` is let through, so that whoever reads the number complains, at its path and beside all other complaints.
-    let options = serde_saphyr::options! { non_finite_float_policy: NonFiniteFloatPolicy::PassThrough };
+    // `y`, `no` and `on` are text, as in YAML 1.2; a field that wants `true` says so.
+    let options = serde_saphyr::options! {
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        strict_booleans: true,
+    };
     match serde_saphyr::from_str_with_options::<Node>(text, options) {
         Ok(node) => Some(node),
         Err(error) => {

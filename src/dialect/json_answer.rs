@@ -1,44 +1,51 @@
-//! A whole (not streamed) JSON answer of any size, scanned as it goes by: only its top-level `usage` is kept.
+//! A JSON document of an answer, of any size, scanned as it goes by: only its `usage`, and whether it is an error, is kept.
 //!
-//! Must not know where the pieces come from. Memory is bounded by [`CAPTURE_BYTES_MAX`], however long the answer is.
+//! Both stand at the top, or within the `response` or `message` that an event of a stream carries. Memory is bounded by
+//! [`CAPTURE_BYTES_MAX`], however long the document is.
+//!
+//! Must not know where the pieces come from.
 
 use memchr::memchr2;
 
-use crate::dialect::usage;
+use crate::dialect::usage::Counts;
 use crate::request::Usage;
 
-/// The longest `usage` that is read.
+/// The longest value that is looked at; of a longer one its head counts.
 pub const CAPTURE_BYTES_MAX: usize = 8 * 1024;
 /// The longest key that is told from others.
 const KEY_BYTES_MAX: usize = 16;
 
-/// What an answer has shown so far.
+/// What a document has shown so far.
 #[derive(Debug, Default)]
 pub struct JsonReader {
     depth: u32,
     in_string: bool,
     escaped: bool,
-    /// At the top level, after a `{` or `,`: the next string is a key.
+    /// After a `{` or `,` of an object that is looked into: the next string is a key.
     expects_key: bool,
+    /// The object at depth two belongs to `response` or `message`.
+    inside: bool,
     key: Vec<u8>,
     in_key: bool,
     captured: Vec<u8>,
-    capturing: Option<Wanted>,
-    usage: Option<Usage>,
+    capturing: Option<(Wanted, u32)>,
+    counts: Counts,
     error: bool,
 }
 
-/// The top-level values that are looked at.
+/// The values that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Usage,
     Error,
+    /// `type`, `object` and `status` tell of errors too.
+    Word,
 }
 
 // === impl JsonReader ===
 
 impl JsonReader {
-    /// A reader at the start of an answer.
+    /// A reader at the start of a document.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,10 +68,15 @@ impl JsonReader {
 
     /// The answer's usage, once it has gone by.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.counts.usage()
     }
 
-    /// Whether the answer has a top-level `error` that is not null.
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether the document is an error: it has an `error` that says something, or its type, object or status is one.
     pub fn error(&self) -> bool {
         self.error
     }
@@ -78,61 +90,81 @@ impl JsonReader {
         match byte {
             b'"' => {
                 self.in_string = true;
-                self.in_key = self.depth == 1 && self.expects_key;
-                self.key.clear();
+                self.in_key = self.expects_key && self.is_looked_into();
+                if self.in_key {
+                    self.key.clear();
+                }
                 self.capture(byte);
             }
             b'{' | b'[' => {
+                let inside = self.depth == 1 && byte == b'{' && matches!(self.key.as_slice(), b"response" | b"message");
                 self.depth = self.depth.saturating_add(1);
-                self.expects_key = byte == b'{' && self.depth == 1;
+                if self.depth == 2 {
+                    self.inside = inside;
+                }
+                self.expects_key = byte == b'{';
                 self.capture(byte);
             }
             b'}' | b']' => {
-                if self.depth == 1 {
-                    self.end_value();
-                }
+                self.end_value();
                 self.depth = self.depth.saturating_sub(1);
+                self.inside &= self.depth >= 2;
                 self.capture(byte);
             }
-            b',' if self.depth == 1 => {
+            b',' if self.is_looked_into() => {
                 self.end_value();
                 self.expects_key = true;
             }
-            b':' if self.depth == 1 && self.capturing.is_none() => self.begin_value(),
+            b':' if self.is_looked_into() && self.capturing.is_none() => self.begin_value(),
             _ => self.capture(byte),
         }
     }
 
+    /// Whether keys at the current depth matter.
+    fn is_looked_into(&self) -> bool {
+        self.capturing.is_none_or(|(_, depth)| depth == self.depth)
+            && (self.depth == 1 || self.depth == 2 && self.inside)
+    }
+
     fn string_byte(&mut self, byte: u8) {
-        if std::mem::take(&mut self.escaped) {
-            return;
-        }
+        let escaped = std::mem::take(&mut self.escaped);
         match byte {
-            b'\\' => self.escaped = true,
-            b'"' => {
+            b'\\' if !escaped => self.escaped = true,
+            b'"' if !escaped => {
                 self.in_string = false;
                 self.expects_key &= !self.in_key;
                 self.in_key = false;
+                return;
             }
-            _ if self.in_key && self.key.len() < KEY_BYTES_MAX => self.key.push(byte),
             _ => {}
+        }
+        // A key with an escape is none of those that are known, so its backslash stays.
+        if self.in_key && self.key.len() < KEY_BYTES_MAX {
+            self.key.push(byte);
         }
     }
 
     fn begin_value(&mut self) {
-        self.capturing = match self.key.as_slice() {
+        let wanted = match self.key.as_slice() {
             b"usage" => Some(Wanted::Usage),
             b"error" => Some(Wanted::Error),
+            b"type" | b"object" | b"status" => Some(Wanted::Word),
             _ => None,
         };
+        self.capturing = wanted.map(|wanted| (wanted, self.depth));
         self.captured.clear();
     }
 
+    /// A value ends, and with it what is captured, if that began at this depth.
     fn end_value(&mut self) {
-        match self.capturing.take() {
-            Some(Wanted::Usage) => self.usage = usage::in_value(&self.captured).or(self.usage),
-            Some(Wanted::Error) => self.error |= self.captured.trim_ascii() != b"null",
-            None => {}
+        let Some((wanted, _)) = self.capturing.take_if(|(_, depth)| *depth == self.depth) else { return };
+        let captured = self.captured.trim_ascii();
+        match wanted {
+            Wanted::Usage => self.counts.take(Counts::read(captured)),
+            Wanted::Error => self.error |= says_something(captured),
+            Wanted::Word => {
+                self.error |= matches!(captured, b"\"error\"" | b"\"response.failed\"" | b"\"failed\"");
+            }
         }
         self.captured.clear();
     }
@@ -144,62 +176,15 @@ impl JsonReader {
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const ANSWER: &str = include_str!("../../tests/fixtures/vllm/ok-chat-usage-cached.txt");
-
-    fn read(pieces: &[&[u8]]) -> JsonReader {
-        let mut reader = JsonReader::new();
-        pieces.iter().for_each(|piece| reader.push(piece));
-        reader
-    }
-
-    #[test]
-    fn a_real_answers_usage_is_found() {
-        let body = &ANSWER[ANSWER.find("{\"id\"").unwrap()..];
-        let expected = Usage { prompt_tokens: 16, completion_tokens: 3, cached_tokens: Some(0) };
-        assert_eq!(read(&[body.as_bytes()]).usage(), Some(expected));
-        assert!(!read(&[body.as_bytes()]).error());
-    }
-
-    #[test]
-    fn only_the_top_level_counts() {
-        let body =
-            r#"{"choices":[{"usage":{"prompt_tokens":9}}],"text":"\"usage\":{\"prompt_tokens\":8}","error":null}"#;
-        let reader = read(&[body.as_bytes()]);
-        assert_eq!((reader.usage(), reader.error()), (None, false));
-        assert!(read(&[br#"{"object":"error","error":{"message":"no","code":503}}"#]).error());
-    }
-
-    #[test]
-    fn a_usage_without_end_is_not_kept_without_bound() {
-        let mut reader = read(&[br#"{"usage":{"x":""#]);
-        (0..100).for_each(|_| reader.push(&[b'a'; 1000]));
-        assert!(reader.captured.len() <= CAPTURE_BYTES_MAX);
-    }
-
-    proptest! {
-        #[test]
-        fn how_an_answer_is_cut_does_not_matter(text in "\\PC{0,30}", tokens in 0u64..99, cuts in proptest::collection::vec(0usize..200, 0..5)) {
-            let body = json!({"a": [text, {"usage": 1}], "usage": {"prompt_tokens": tokens, "completion_tokens": 2}, "z": text});
-            let body: Value = body;
-            let bytes = body.to_string().into_bytes();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
-            cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-            let usage = read(&pieces).usage().unwrap();
-            prop_assert_eq!((usage.prompt_tokens, usage.completion_tokens), (tokens, 2));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            read(&[&bytes]);
-        }
+/// Whether the value of an `error` is one: null, false, and what is empty is none.
+fn says_something(value: &[u8]) -> bool {
+    match value {
+        b"" | b"null" | b"false" | b"\"\"" => false,
+        [b'{' | b'[', inside @ .., b'}' | b']'] => !inside.trim_ascii().is_empty(),
+        _ => true,
     }
 }
+
+#[cfg(test)]
+#[path = "json_answer_tests.rs"]
+mod tests;

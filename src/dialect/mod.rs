@@ -2,6 +2,7 @@
 //!
 //! Must not know sockets, ext-proc or what is done with what was read.
 
+pub mod cursor;
 pub mod engine;
 pub mod json_answer;
 pub mod metrics_page;

@@ -1,29 +1,37 @@
 //! Streamed answers (server-sent events), read as they go by, in whatever pieces they come.
 //!
-//! Must not know where the pieces come from. Events are not parsed but for the few that matter: the first token, errors,
-//! and usage. Memory is bounded: a line longer than [`LINE_BYTES_MAX`] is passed over and counted.
+//! Memory is bounded: of a line longer than [`LINE_BYTES_MAX`] only usage and errors are looked for, as it goes by.
+//!
+//! Must not know where the pieces come from.
 
 use memchr::{memchr, memmem};
 
-use crate::dialect::usage;
+use crate::dialect::json_answer::JsonReader;
+use crate::dialect::usage::Counts;
 use crate::request::Usage;
 
-/// The longest line that is looked at when it comes in several pieces.
+/// The longest line that is looked at as a whole.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
+
+const DATA: &[u8] = b"data:";
 
 /// What a streamed answer has shown so far.
 #[derive(Debug, Default)]
 pub struct SseReader {
     /// The unfinished last line.
     partial: Vec<u8>,
-    /// The unfinished last line is too long to be kept; it is passed over to its end.
-    skipping: bool,
+    /// The unfinished last line, where it is too long to be kept.
+    long: Option<LongLine>,
     first_token: bool,
     error: bool,
     done: bool,
-    usage: Option<Usage>,
-    skipped_lines: u64,
+    counts: Counts,
+    long_lines: u64,
 }
+
+/// A line that is read as it goes by; without a reader it is no data.
+#[derive(Debug)]
+struct LongLine(Option<JsonReader>);
 
 // === impl SseReader ===
 
@@ -38,21 +46,22 @@ impl SseReader {
         while let Some(end) = memchr(b'\n', piece) {
             let (line, rest) = (&piece[..end], &piece[end + 1..]);
             piece = rest;
-            if std::mem::take(&mut self.skipping) {
+            if self.partial.is_empty() && self.long.is_none() && line.len() <= LINE_BYTES_MAX {
+                self.line(line);
                 continue;
             }
-            if self.partial.is_empty() {
-                self.line(line);
-            } else if self.keep(line) {
-                let whole = std::mem::take(&mut self.partial);
-                self.line(&whole);
-                self.partial = whole;
-                self.partial.clear();
-            } else {
-                self.skipping = false;
+            self.keep(line);
+            match self.long.take() {
+                Some(long) => self.end_long(long),
+                None => {
+                    let whole = std::mem::take(&mut self.partial);
+                    self.line(&whole);
+                    self.partial = whole;
+                    self.partial.clear();
+                }
             }
         }
-        if !self.skipping && !piece.is_empty() {
+        if !piece.is_empty() {
             self.keep(piece);
         }
     }
@@ -72,30 +81,50 @@ impl SseReader {
         self.done
     }
 
-    /// The last usage that was told.
+    /// The usage that was told, be it in one event or in several: of each count the last one.
     pub fn usage(&self) -> Option<Usage> {
-        self.usage
+        self.counts.usage()
     }
 
-    /// Lines that were too long to be looked at.
-    pub fn skipped_lines(&self) -> u64 {
-        self.skipped_lines
+    /// Lines that were too long to be looked at for tokens.
+    pub fn long_lines(&self) -> u64 {
+        self.long_lines
     }
 
-    /// Adds to the unfinished line; `false` when it became too long and was dropped.
-    fn keep(&mut self, piece: &[u8]) -> bool {
-        if self.partial.len() + piece.len() > LINE_BYTES_MAX {
-            self.partial = Vec::new();
-            self.skipping = true;
-            self.skipped_lines += 1;
-            return false;
+    /// Adds to the unfinished line.
+    fn keep(&mut self, piece: &[u8]) {
+        if self.long.is_none() {
+            if self.partial.len() + piece.len() <= LINE_BYTES_MAX {
+                return self.partial.extend_from_slice(piece);
+            }
+            self.begin_long(piece);
+        } else if let Some(LongLine(Some(reader))) = &mut self.long {
+            reader.push(piece);
         }
-        self.partial.extend_from_slice(piece);
-        true
+    }
+
+    /// The unfinished line becomes too long with `piece`.
+    fn begin_long(&mut self, piece: &[u8]) {
+        let head = std::mem::take(&mut self.partial);
+        let is_data = head.iter().chain(piece).take(DATA.len()).eq(DATA);
+        self.long = Some(LongLine(is_data.then(|| {
+            let mut reader = JsonReader::new();
+            reader.push(head.get(DATA.len()..).unwrap_or_default());
+            reader.push(&piece[DATA.len().saturating_sub(head.len())..]);
+            reader
+        })));
+    }
+
+    fn end_long(&mut self, long: LongLine) {
+        self.long_lines += 1;
+        if let LongLine(Some(reader)) = long {
+            self.counts.take(reader.counts());
+            self.error |= reader.error();
+        }
     }
 
     fn line(&mut self, line: &[u8]) {
-        let Some(data) = line.strip_prefix(b"data:") else {
+        let Some(data) = line.strip_prefix(DATA) else {
             return;
         };
         let data = data.trim_ascii();
@@ -103,28 +132,21 @@ impl SseReader {
             self.done = true;
             return;
         }
-        if memmem::find(data, b"\"usage\"").is_some() {
-            self.usage = usage::in_event(data).or(self.usage);
+        // Nearly all events have none of these words, and looking for them is cheaper than reading.
+        const WORDS: [&[u8]; 3] = [b"\"usage\"", b"\"error\"", b"failed\""];
+        if WORDS.iter().any(|word| memmem::find(data, word).is_some()) {
+            let mut reader = JsonReader::new();
+            reader.push(data);
+            self.counts.take(reader.counts());
+            if reader.error() {
+                self.error = true;
+                return;
+            }
         }
-        if is_error(data) {
-            self.error = true;
-        } else if !self.first_token {
+        if !self.first_token {
             self.first_token = has_token(data);
         }
     }
-}
-
-/// An error event has the key `error` at its top with an object (or text) behind it; a null is no error, and neither is
-/// the word in somebody's text, where its quotes are escaped.
-fn is_error(data: &[u8]) -> bool {
-    if memmem::find(data, b"\"error\"").is_none() {
-        return false;
-    }
-    #[derive(serde::Deserialize)]
-    struct Top {
-        error: Option<serde::de::IgnoredAny>,
-    }
-    serde_json::from_slice::<Top>(data).is_ok_and(|top| top.error.is_some())
 }
 
 /// Whether an event carries output: text that is not empty, in any of the places where the APIs put it.

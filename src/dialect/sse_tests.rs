@@ -85,7 +85,49 @@ fn a_line_without_end_is_passed_over_and_what_follows_is_read() {
     assert!(reader.partial.capacity() <= 2 * LINE_BYTES_MAX);
     reader.push(b"\"}\n");
     reader.push(BUSY.as_bytes());
-    assert_eq!((reader.skipped_lines(), reader.error()), (1, true));
+    assert_eq!((reader.long_lines(), reader.error()), (1, true));
+}
+
+#[test]
+fn a_long_event_tells_its_usage_and_its_error_however_it_is_cut() {
+    let text = "a".repeat(LINE_BYTES_MAX);
+    let completed = format!(
+        r#"data: {{"type":"response.completed","response":{{"status":"completed","error":null,"instructions":"{text}","usage":{{"input_tokens":9,"output_tokens":4}}}}}}"#
+    );
+    let failed = completed.replace("completed\"", "failed\"").replace("null", r#"{"code":"server_error"}"#);
+    for (event, error) in [(completed, false), (failed, true)] {
+        let event = event + "\n\n";
+        for size in [3, 1000, event.len()] {
+            let reader = read(&event.as_bytes().chunks(size).collect::<Vec<_>>());
+            let usage = reader.usage().unwrap();
+            assert_eq!((usage.prompt_tokens, usage.completion_tokens, reader.error()), (9, 4, error), "{size}");
+            assert_eq!((reader.first_token(), reader.long_lines()), (false, 1), "{size}");
+        }
+    }
+}
+
+#[test]
+fn usage_that_is_told_in_two_events_is_one() {
+    let events = [
+        r#"data: {"type":"message_start","message":{"usage":{"input_tokens":11,"cache_read_input_tokens":4,"output_tokens":0}}}"#,
+        r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":3}}"#,
+        r#"data: {"type":"message_stop","usage":null}"#,
+    ];
+    let stream = events.join("\n\n") + "\n\n";
+    let expected = Usage { prompt_tokens: 11, completion_tokens: 3, cached_tokens: Some(4) };
+    assert_eq!(read(&[stream.as_bytes()]).usage(), Some(expected));
+    let both = "data: {\"usage\":{\"prompt_tokens\":5.0,\"input_tokens\":5,\"completion_tokens\":2,\"x\":\"y\"}}\n\n";
+    let expected = Usage { prompt_tokens: 5, completion_tokens: 2, cached_tokens: None };
+    assert_eq!(read(&[both.as_bytes()]).usage(), Some(expected));
+}
+
+#[test]
+fn a_failed_response_is_an_error_and_an_empty_error_is_none() {
+    let error = |data: &str| read(&[b"data: ", data.as_bytes(), b"\n\n"]).error();
+    assert!(error(r#"{"type":"response.failed","response":{"id":"r","status":"failed"}}"#));
+    assert!(error(r#"{"type":"error","error":{"type":"overloaded_error"}}"#));
+    assert!(!error(r#"{"choices":[],"error":{}}"#));
+    assert!(!error(r#"{"choices":[],"error":null}"#));
 }
 
 #[test]

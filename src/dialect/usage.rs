@@ -1,60 +1,135 @@
-//! What an engine counted, as its answers tell it.
+//! What an engine counted, as its answers tell it, field by field: of each count the last one that is a number counts.
 //!
-//! Must not know how an answer is framed; `sse` and `json_answer` find the piece of JSON that is read here.
+//! Knows the names of OpenAI's chat, completions, embeddings and responses APIs and of Anthropic's messages. A field of
+//! another type than it should have is passed over and costs no other field.
+//!
+//! Must not know how an answer is framed; `json_answer` finds the piece of JSON that is read here.
 
-use serde::Deserialize;
-
+use crate::dialect::cursor::{Cursor, Kind, Misread};
 use crate::request::Usage;
 
-/// `usage` of OpenAI's chat and text completions, and of the responses and messages APIs, which count under other names.
-#[derive(Deserialize)]
-struct Counts {
-    #[serde(alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-    #[serde(alias = "input_tokens_details")]
-    prompt_tokens_details: Option<Details>,
-    cache_read_input_tokens: Option<u64>,
+/// Counts as far as they were told; an answer may tell them in several events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    cached: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
+// === impl Counts ===
+
+impl Counts {
+    /// The counts in a value of a `usage` key. What stands before an end that is missing counts.
+    pub fn read(json: &[u8]) -> Self {
+        let mut counts = Self::default();
+        // A value that is cut off or is no object tells what it tells.
+        let _ = counts.fields(&mut Cursor::new(json));
+        counts
+    }
+
+    /// Takes what `newer` tells.
+    pub fn take(&mut self, newer: Self) {
+        self.prompt = newer.prompt.or(self.prompt);
+        self.completion = newer.completion.or(self.completion);
+        self.cached = newer.cached.or(self.cached);
+    }
+
+    /// The usage, once the prompt or the answer was counted.
+    pub fn usage(&self) -> Option<Usage> {
+        self.prompt.or(self.completion)?;
+        Some(Usage {
+            prompt_tokens: self.prompt.unwrap_or(0),
+            completion_tokens: self.completion.unwrap_or(0),
+            cached_tokens: self.cached,
+        })
+    }
+
+    fn fields(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Misread> {
+        cursor.open(b'{')?;
+        let mut first = true;
+        while let Some(key) = cursor.key(&mut first)? {
+            match key {
+                b"prompt_tokens" | b"input_tokens" => put(&mut self.prompt, cursor)?,
+                b"completion_tokens" | b"output_tokens" => put(&mut self.completion, cursor)?,
+                b"cache_read_input_tokens" => put(&mut self.cached, cursor)?,
+                b"prompt_tokens_details" | b"input_tokens_details" if cursor.kind()? == Kind::Object => {
+                    self.details(cursor)?;
+                }
+                _ => drop(cursor.skip()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn details(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Misread> {
+        cursor.open(b'{')?;
+        let mut first = true;
+        while let Some(key) = cursor.key(&mut first)? {
+            match key {
+                b"cached_tokens" => put(&mut self.cached, cursor)?,
+                _ => drop(cursor.skip()?),
+            }
+        }
+        Ok(())
+    }
 }
 
-/// An event of a stream: `usage` stands at the top, or inside of the response or message it belongs to.
-#[derive(Deserialize)]
-struct Envelope {
-    usage: Option<Counts>,
-    response: Option<Inner>,
-    message: Option<Inner>,
+/// Reads a count, where the value is one.
+fn put(count: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), Misread> {
+    match cursor.kind()? {
+        Kind::Number => *count = whole(cursor.scalar()?).or(*count),
+        _ => drop(cursor.skip()?),
+    }
+    Ok(())
 }
 
-#[derive(Deserialize)]
-struct Inner {
-    usage: Option<Counts>,
+/// A number of tokens; some engines write it as a float.
+fn whole(text: &[u8]) -> Option<u64> {
+    /// Above this no float is exact, and no prompt is as long.
+    const MAX: f64 = (1u64 << 53) as f64;
+    let text = std::str::from_utf8(text).ok()?;
+    if let Ok(number) = text.parse() {
+        return Some(number);
+    }
+    let number: f64 = text.parse().ok()?;
+    (0.0..=MAX).contains(&number).then_some(number as u64)
 }
 
-/// The usage in a whole event or answer.
-pub(super) fn in_event(json: &[u8]) -> Option<Usage> {
-    let envelope: Envelope = serde_json::from_slice(json).ok()?;
-    let inner = || envelope.response.or(envelope.message).and_then(|inner| inner.usage);
-    envelope.usage.or_else(inner).map(Usage::from)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The usage in the value of a `usage` key alone.
-pub(super) fn in_value(json: &[u8]) -> Option<Usage> {
-    serde_json::from_slice::<Counts>(json).ok().map(Usage::from)
-}
+    fn counts(json: &str) -> Option<(u64, u64, Option<u64>)> {
+        let usage = Counts::read(json.as_bytes()).usage()?;
+        Some((usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens))
+    }
 
-impl From<Counts> for Usage {
-    fn from(counts: Counts) -> Self {
-        let details = counts.prompt_tokens_details.and_then(|details| details.cached_tokens);
-        Self {
-            prompt_tokens: counts.prompt_tokens.unwrap_or(0),
-            completion_tokens: counts.completion_tokens.unwrap_or(0),
-            cached_tokens: details.or(counts.cache_read_input_tokens),
+    #[test]
+    fn each_field_counts_by_itself_and_the_last_number_wins() {
+        let cases = [
+            (
+                r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}"#,
+                Some((7, 3, Some(4))),
+            ),
+            (r#"{"prompt_tokens":7,"input_tokens":8,"output_tokens":3,"completion_tokens":2}"#, Some((8, 2, None))),
+            (r#"{"input_tokens":8,"prompt_tokens":null,"output_tokens":"3"}"#, Some((8, 0, None))),
+            (r#"{"prompt_tokens":7.0,"completion_tokens":1.2e1}"#, Some((7, 12, None))),
+            (r#"{"prompt_tokens":-7,"completion_tokens":NaN}"#, None),
+            (
+                r#"{"prompt_tokens":7,"prompt_tokens_details":"none","cache_read_input_tokens":2}"#,
+                Some((7, 0, Some(2))),
+            ),
+            (r#"{"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":null}}"#, Some((7, 0, None))),
+            (r#"{"prompt_tokens":7,"prompt_tokens":9}"#, Some((9, 0, None))),
+            (r#"{"prompt_tokens":7,"total_tokens":7}"#, Some((7, 0, None))),
+            (r#"{"prompt_tokens":7,"x":["cut off"#, Some((7, 0, None))),
+            (r#"{"prompt_tokens":1e300}"#, None),
+            ("null", None),
+            ("[1]", None),
+            ("{}", None),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(counts(json), expected, "{json}");
         }
     }
 }

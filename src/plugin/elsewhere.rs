@@ -16,6 +16,31 @@ pub(crate) fn sentence(kind: &str) -> Option<String> {
     TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}; leave it out"))
 }
 
+/// What became of a parameter that a plugin had in earlier releases of llm-d; `None` where nothing is known of it.
+pub(crate) fn moved(kind: &str, parameter: &str) -> Option<&'static str> {
+    let of = |known: &&(&[&str], &str, &str)| known.0.contains(&kind) && known.1 == parameter;
+    MOVED.iter().find(of).map(|(_, _, said)| *said)
+}
+
+/// Plugin types, the parameter that they had, and the sentence about it.
+const MOVED: &[(&[&str], &str, &str)] = &[
+    (
+        &["prefix-cache-scorer", "approx-prefix-cache-producer"],
+        "hashBlockSize",
+        "`hashBlockSize` was counted in characters and is `blockSizeTokens` of `approx-prefix-cache-producer` now, counted in tokens (a quarter)",
+    ),
+    (
+        &["prefix-cache-scorer"],
+        "maxPrefixBlocksToMatch",
+        "`maxPrefixBlocksToMatch` is a parameter of `approx-prefix-cache-producer` now",
+    ),
+    (
+        &["prefix-cache-scorer"],
+        "lruCapacityPerServer",
+        "`lruCapacityPerServer` is a parameter of `approx-prefix-cache-producer` now",
+    ),
+];
+
 /// Types that llm-d means to remove, and what replaces them.
 const DEPRECATED: [(&str, &str); 8] = [
     ("by-label", "label-selector-filter"),

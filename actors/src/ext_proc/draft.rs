@@ -9,7 +9,7 @@ use murmuration::request::{InferenceRequest, Refusal};
 
 use super::control::Control;
 use super::headers::Head;
-use super::reading::{self, Edit};
+use super::reading::{self, Edit, Unread};
 use super::session;
 use super::settings::{ResponsePath, Settings};
 
@@ -48,7 +48,14 @@ impl Draft<'_> {
             ..InferenceRequest::default()
         };
         let salt = settings.salt_of(self.head);
-        let Some(parsed) = reading::read(settings, salt, path, self.body, control.model_rewrite)? else {
+        let unread = Unread {
+            salt,
+            path,
+            encoding: self.head.first_of(&["content-encoding"]),
+            body: self.body,
+            rewrite: control.model_rewrite,
+        };
+        let Some(parsed) = reading::read(settings, unread)? else {
             request.content_hash = self.unread_hash(salt, path);
             return Ok((request, None));
         };

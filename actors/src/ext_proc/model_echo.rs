@@ -1,8 +1,11 @@
 //! Gives the client back the model name it asked for, where a rewrite sent the engine another.
 //!
-//! Must not know ext-proc. One pass over the answer's bytes follows JSON just far enough to know the top-level
-//! `"model"`: user text that looks like it is left alone, and a name that is split over chunks is still found. At most
-//! the longest possible spelling of the engine's name is held back, until it is known to be, or not to be, that name.
+//! One pass over the answer's bytes follows JSON just far enough to know `"model"` at the top, or in the `response` or
+//! `message` that an event carries: user text that looks like it is left alone, and a name that is split over chunks is still
+//! found. At most the longest possible spelling of the engine's name is held back, until it is known to be, or not to be,
+//! that name.
+//!
+//! Must not know ext-proc.
 
 /// How an answer wraps its JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +38,16 @@ enum Line {
     Other,
 }
 
-/// As much of a JSON document's state as the top level needs.
+/// As much of a JSON document's state as finding the name needs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Json {
     depth: u32,
     state: State,
     key: bool,
+    /// The value that comes next belongs to a key of [`PARENTS`].
+    parent: bool,
+    /// The object at depth two is such a value.
+    inside: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,16 +55,26 @@ enum State {
     /// Between tokens, or inside one that is no string.
     #[default]
     Plain,
-    /// Inside a string; how much of `model"` it matched, or that it can't be that key.
-    Text { escaped: bool, matched: Option<usize> },
+    /// Inside a string.
+    Text { escaped: bool, key: KeyBytes },
     /// After the key `model`, before its value.
     Due,
     /// Inside the value, which is held back.
     Held { escaped: bool },
 }
 
+/// The first bytes of a string that may be a key that matters; what is no such key has a length that none has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeyBytes {
+    bytes: [u8; KEY_BYTES_MAX],
+    length: u8,
+}
+
 const DATA: &[u8] = b"data:";
-const KEY: &[u8] = b"model\"";
+const KEY: &[u8] = b"model";
+/// Keys whose objects name the model too: events of the responses and messages APIs.
+const PARENTS: [&[u8]; 2] = [b"response", b"message"];
+const KEY_BYTES_MAX: usize = 8;
 
 // === impl ModelEcho ===
 
@@ -128,7 +145,7 @@ impl ModelEcho {
                 self.json.state = State::Plain;
                 self.settle(out);
             } else if self.held.len() > self.longest() {
-                self.json.state = State::Text { escaped: byte == b'\\' && !escaped, matched: None };
+                self.json.state = State::Text { escaped: byte == b'\\' && !escaped, key: KeyBytes::NONE };
                 out.append(&mut self.held);
             } else {
                 self.json.state = State::Held { escaped: byte == b'\\' && !escaped };
@@ -166,18 +183,18 @@ impl ModelEcho {
 impl Json {
     fn step(&mut self, byte: u8) {
         self.state = match (self.state, byte) {
-            (State::Text { escaped: true, .. }, _) => State::Text { escaped: false, matched: None },
-            (State::Text { .. }, b'\\') => State::Text { escaped: true, matched: None },
-            (State::Text { matched, .. }, b'"') => match matched {
-                Some(seen) if seen + 1 == KEY.len() => State::Due,
-                _ => State::Plain,
-            },
-            (State::Text { matched, .. }, byte) => State::Text {
-                escaped: false,
-                matched: matched.filter(|&seen| KEY.get(seen) == Some(&byte)).map(|n| n + 1),
-            },
+            (State::Text { escaped: true, .. }, _) => State::Text { escaped: false, key: KeyBytes::NONE },
+            (State::Text { .. }, b'\\') => State::Text { escaped: true, key: KeyBytes::NONE },
+            (State::Text { key, .. }, b'"') => {
+                self.parent = self.depth == 1 && PARENTS.contains(&key.get());
+                if key.get() == KEY { State::Due } else { State::Plain }
+            }
+            (State::Text { key, .. }, byte) => State::Text { escaped: false, key: key.with(byte) },
             (State::Due, b':' | b' ' | b'\t' | b'\n' | b'\r') => State::Due,
-            (_, b'"') => State::Text { escaped: false, matched: (self.key && self.depth == 1).then_some(0) },
+            (_, b'"') => {
+                let matters = self.key && (self.depth == 1 || self.depth == 2 && self.inside);
+                State::Text { escaped: false, key: if matters { KeyBytes::EMPTY } else { KeyBytes::NONE } }
+            }
             (_, byte) => {
                 self.structure(byte);
                 State::Plain
@@ -188,17 +205,39 @@ impl Json {
     fn structure(&mut self, byte: u8) {
         match byte {
             b'{' | b'[' => {
+                self.inside |= self.depth == 1 && self.parent && byte == b'{';
+                self.parent = false;
                 self.depth = self.depth.saturating_add(1);
                 self.key = byte == b'{';
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
+                self.inside &= self.depth >= 2;
                 self.key = false;
             }
             b',' => self.key = true,
             b':' => self.key = false,
             _ => {}
         }
+    }
+}
+
+// === impl KeyBytes ===
+
+impl KeyBytes {
+    const EMPTY: Self = Self { bytes: [0; KEY_BYTES_MAX], length: 0 };
+    const NONE: Self = Self { bytes: [0; KEY_BYTES_MAX], length: u8::MAX };
+
+    fn with(mut self, byte: u8) -> Self {
+        let Some(place) = self.bytes.get_mut(usize::from(self.length)) else { return Self::NONE };
+        *place = byte;
+        self.length += 1;
+        self
+    }
+
+    /// The key; empty for one that does not matter.
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
@@ -227,6 +266,21 @@ mod tests {
     #[test]
     fn only_the_top_level_name_changes() {
         assert_eq!(passed(Framing::Json, &[ANSWER.as_bytes()]), EXPECTED);
+    }
+
+    #[test]
+    fn events_that_carry_a_response_or_a_message_name_the_model_in_it() {
+        for parent in ["response", "message"] {
+            let event = |name: &str| {
+                format!(
+                    r#"{{"type":"x","{parent}":{{"id":"1","z":{{"model":"base-v2"}},"model":{name},"usage":{{}}}},"model":{name}}}"#
+                )
+            };
+            assert_eq!(passed(Framing::Json, &[event(r#""base-v2""#).as_bytes()]), event(r#""my \"model\"""#));
+        }
+        for same in [r#"{"response":[{"model":"base-v2"}]}"#, r#"{"message":"x","y":{"model":"base-v2"}}"#] {
+            assert_eq!(passed(Framing::Json, &[same.as_bytes()]), same);
+        }
     }
 
     #[test]

@@ -58,21 +58,49 @@ enum Dialect {
     Json(JsonReader),
 }
 
-/// Reads a body by the first parser that claims its path; `None` when that parser, or nobody, reads bodies there.
-pub(super) fn read(
-    settings: &Settings,
-    salt: u128,
-    path: &str,
-    body: &[u8],
-    rewrite: Option<&str>,
-) -> Result<Option<Parsed>, Refusal> {
-    let claimed = settings.parsers.iter().find_map(|parser| match parser {
-        Parser::OpenAi => Api::of_path(path).map(Some),
-        Parser::Passthrough => Some(None),
-    });
-    match claimed.flatten() {
-        Some(api) if !body.is_empty() => open_ai(api, settings, salt, body, rewrite).map(Some),
-        _ => Ok(None),
+/// A body and what its request's headers say of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread<'a> {
+    /// What is mixed into its hashes.
+    pub(super) salt: u128,
+    pub(super) path: &'a str,
+    /// `content-encoding`, where it is named.
+    pub(super) encoding: Option<&'a str>,
+    pub(super) body: &'a [u8],
+    /// The model that the engine shall be asked for instead of the body's.
+    pub(super) rewrite: Option<&'a str>,
+}
+
+/// Reads a body by the first parser that claims its path; `None` when that parser, or nobody, reads bodies there. On paths that
+/// no API is known for, and on those that take other bodies than JSON too, what is no JSON with a model is not read.
+///
+/// A compressed body is not read. Refused is what would go on with the wrong model: a rewrite of a body that can't be read.
+pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Parsed>, Refusal> {
+    let refuse = |sentence: String| Err(Refusal::new(RefusalCode::BadRequest, sentence));
+    let open_ai = settings.parsers.first() == Some(&Parser::OpenAi);
+    if !open_ai || unread.body.is_empty() {
+        return Ok(None);
+    }
+    if let Some(encoding) = unread.encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return match unread.rewrite {
+            None => Ok(None),
+            Some(_) => refuse(format!(
+                "the body is compressed (content-encoding: {}), so its model can't be rewritten; send it uncompressed",
+                encoding.get(..32).unwrap_or(encoding)
+            )),
+        };
+    }
+    let known = Api::of_path(unread.path);
+    match RequestBody::read(known.unwrap_or(Api::Other), unread.body) {
+        Ok(read) if known.is_none() && !read.names_model => Ok(None),
+        Ok(read) => parsed(settings, unread, &read).map(Some),
+        Err(error) if error.is_no_json() && known.is_none_or(|api| api == Api::Other) => match unread.rewrite {
+            None => Ok(None),
+            Some(_) => refuse(format!("{error}, so its model can't be rewritten; send JSON, or leave the rewrite out")),
+        },
+        // Elsewhere `model` may be anything.
+        Err(_) if known.is_none() && unread.rewrite.is_none() => Ok(None),
+        Err(error) => refuse(error.to_string()),
     }
 }
 
@@ -84,20 +112,19 @@ pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
     chain.finish().1
 }
 
-fn open_ai(api: Api, settings: &Settings, salt: u128, body: &[u8], rewrite: Option<&str>) -> Result<Parsed, Refusal> {
+fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result<Parsed, Refusal> {
     let prefix = &settings.prefix;
-    let read =
-        RequestBody::read(api, body).map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     let incoming = read.model.name.as_str();
-    let target = rewrite.unwrap_or(incoming);
+    let target = unread.rewrite.unwrap_or(incoming);
     let edit = (target != incoming).then(|| read.model_splice(target));
     let cut = Cut {
         block_tokens: prefix.block_tokens,
         bytes_per_token: prefix.bytes_per_token,
         blocks_max: if prefix.enabled { prefix.blocks_max } else { 0 },
-        tier_salt: salt,
+        tier_salt: unread.salt,
     };
-    let (prompt, content_hash) = read_prompt(body, &read, target, cut);
+    let (prompt, content_hash) = read_prompt(unread.body, read, target, cut)
+        .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     Ok(Parsed {
         incoming_model: incoming.to_owned(),
         target_model: target.to_owned(),
@@ -109,6 +136,21 @@ fn open_ai(api: Api, settings: &Settings, salt: u128, body: &[u8], rewrite: Opti
     })
 }
 
+/// Whether answers of this content type are event streams; the case of a media type does not matter.
+pub(super) fn is_event_stream(content_type: &str) -> bool {
+    media_type(content_type).eq_ignore_ascii_case("text/event-stream")
+}
+
+/// `application/json`, and those that are built on it (`application/problem+json`).
+fn is_json(content_type: &str) -> bool {
+    let ending = media_type(content_type).rsplit(['/', '+']).next().unwrap_or_default();
+    ending.eq_ignore_ascii_case("json")
+}
+
+fn media_type(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
 // === impl AnswerReader ===
 
 impl AnswerReader {
@@ -116,8 +158,8 @@ impl AnswerReader {
     pub(super) fn of(content_type: &str, encoded: bool) -> Self {
         let dialect = match content_type {
             _ if encoded => Dialect::Unread,
-            sse if sse.contains("text/event-stream") => Dialect::Sse(SseReader::new()),
-            json if json.contains("json") => Dialect::Json(JsonReader::new()),
+            sse if is_event_stream(sse) => Dialect::Sse(SseReader::new()),
+            json if is_json(json) => Dialect::Json(JsonReader::new()),
             _ => Dialect::Unread,
         };
         Self { dialect, seen: Seen::default() }
@@ -156,3 +198,7 @@ impl Default for AnswerReader {
         Self::of("", false)
     }
 }
+
+#[cfg(test)]
+#[path = "reading_tests.rs"]
+mod tests;

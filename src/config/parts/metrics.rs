@@ -2,10 +2,15 @@
 //!
 //! Must not know sockets.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Part, ScrapeSettings};
 use crate::config::duration;
+
+/// The shortest interval, as in llm-d: a shorter one counts, and is shown, as this one.
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +32,13 @@ pub(super) struct Parameters {
 }
 
 pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
+    let interval = match parameters.interval.as_str() {
+        "" => None,
+        text => Some(duration::read(text).map_err(|why| format!("interval: {why}"))?).filter(|span| !span.is_zero()),
+    };
+    if interval.is_some_and(|interval| interval < INTERVAL_MIN) {
+        parameters.interval = format!("{}ms", INTERVAL_MIN.as_millis());
+    }
     let p = &*parameters;
     match p.scheme.as_str() {
         "http" => {}
@@ -48,15 +60,11 @@ pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
             return Err(format!("{name} belongs to https, which is known to llm-d and not here yet; leave it out"));
         }
     }
-    let interval = match p.interval.as_str() {
-        "" => None,
-        text => Some(duration::read(text).map_err(|why| format!("interval: {why}"))?).filter(|span| !span.is_zero()),
-    };
     Ok(Part::Scrape(ScrapeSettings {
         https: false,
         path: p.path.clone(),
         port: p.port,
-        interval,
+        interval: interval.map(|interval| interval.max(INTERVAL_MIN)),
         insecure_skip_verify: p.insecure_skip_verify,
     }))
 }

@@ -1,96 +1,255 @@
-//! From the pieces of a prompt to its chain and size.
+//! From the fields of a body to its prompt's chain and size, in the order in which a chat template would write them.
 //!
-//! Must not know JSON beyond a list of numbers. Text is hashed as it stands in the body, escapes and all: clients write
-//! one text one way, and nothing has to be decoded for a hint.
+//! Must not know JSON beyond the cursor, nor how hashes are made.
 
-use std::ops::Range;
-
-use crate::dialect::openai::RequestBody;
-use crate::prefix::{ChainBuilder, Cut};
+use super::content::Contents;
+use super::feed::Feed;
+use super::fields::{Key, Span};
+use super::{Api, BodyError, RequestBody};
+use crate::dialect::cursor::{Kind, Token, plain};
+use crate::prefix::Cut;
 use crate::request::Prompt;
 
-/// A part of the body that the model will read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// What it is.
-    pub kind: PieceKind,
-    /// Where it is.
-    pub span: Range<usize>,
-}
+/// Fields that change the prompt as a whole and are no text of it.
+const SETTINGS: [Key; 13] = [
+    Key::ChatTemplate,
+    Key::ChatTemplateKwargs,
+    Key::ReasoningEffort,
+    Key::Reasoning,
+    Key::Thinking,
+    Key::OutputConfig,
+    Key::MmProcessorKwargs,
+    Key::MediaIoKwargs,
+    Key::TruncatePromptTokens,
+    Key::TruncationSide,
+    Key::PreviousResponseId,
+    Key::PreviousInputMessages,
+    Key::Features,
+];
 
-/// What a piece is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PieceKind {
-    /// JSON text, hashed as it stands.
-    Text,
-    /// An image, audio or video item: hashed, and not counted as text.
-    Media,
-    /// A JSON list of token ids.
-    Ids,
-}
+/// Fields that are prompts or parts of one, in the order in which they are hashed; `messages` come before them.
+const PROMPTS: [Key; 16] = [
+    Key::Prompt,
+    Key::PromptEmbeds,
+    Key::Input,
+    Key::InputIds,
+    Key::TokenIds,
+    Key::Tokens,
+    Key::Text,
+    Key::Text2,
+    Key::Data2,
+    Key::Items,
+    Key::Questions,
+    Key::Images,
+    Key::Audio,
+    Key::Videos,
+    Key::MultiModalData,
+    Key::ImageData,
+];
 
-/// Tokens that an image or another item is taken for where nothing better is known.
-const MEDIA_TOKENS: u64 = 576;
+/// Fields that stand before a conversation.
+const HEADS: [Key; 6] = [Key::Query, Key::Queries, Key::Text1, Key::Data1, Key::State, Key::Documents];
 
-// === impl Piece ===
+type Read = Result<(), BodyError>;
 
-impl Piece {
-    pub(super) fn text(span: Range<usize>) -> Self {
-        Self { kind: PieceKind::Text, span }
-    }
-
-    pub(super) fn media(span: Range<usize>) -> Self {
-        Self { kind: PieceKind::Media, span }
-    }
-
-    pub(super) fn ids(span: Range<usize>) -> Self {
-        Self { kind: PieceKind::Ids, span }
-    }
-
-    fn tag(&self) -> u8 {
-        match self.kind {
-            PieceKind::Text => 1,
-            PieceKind::Media => 2,
-            PieceKind::Ids => 3,
-        }
-    }
-}
-
-/// The prompt of `body` for `model`: its size, its chain, and the hash of all of its content (model, salt and prompt).
+/// The prompt of `body` for `model`: its size, its chain, and the hash of all of its content (model, salt and prompt). A
+/// list of prompts is chained as one.
 ///
-/// Each piece is preceded by one byte that tells its kind, and nothing tells lengths, so a conversation that goes on
-/// shares every block with its former self. A list of prompts is chained as one.
-pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, cut: Cut) -> (Prompt, u64) {
-    let mut chain = ChainBuilder::new(cut, model, read.cache_salt.as_deref());
-    let (mut text_bytes, mut tokens) = (0u64, 0u64);
-    for piece in &read.pieces {
-        let bytes = body.get(piece.span.clone()).unwrap_or_default();
-        chain.push(&[piece.tag()]);
-        match piece.kind {
-            PieceKind::Text => {
-                chain.push(bytes);
-                text_bytes += bytes.len() as u64;
-            }
-            PieceKind::Media => {
-                chain.push(bytes);
-                tokens += MEDIA_TOKENS;
-            }
-            PieceKind::Ids => {
-                for id in ids(bytes) {
-                    chain.push(&id.to_le_bytes());
-                    tokens += 1;
-                }
-            }
-        }
+/// # Errors
+/// [`BodyError`] with the field's path, where a chat or completion holds what its API does not have.
+pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, cut: Cut) -> Result<(Prompt, u64), BodyError> {
+    let feed = Feed::new(cut, model, read.cache_salt.as_deref());
+    let strict = read.api.needs_messages();
+    let mut prompt = Reader { contents: Contents { body, feed, strict }, read };
+    prompt.settings()?;
+    if read.api != Api::Completions {
+        prompt.heads()?;
+        prompt.messages()?;
     }
-    tokens += text_bytes.div_ceil(u64::from(cut.bytes_per_token.max(1)));
-    let (chain, content_hash) = chain.finish();
-    (Prompt { tokens, chain }, content_hash)
+    // A chat has no other prompt than its messages.
+    for key in PROMPTS.into_iter().filter(|_| !strict) {
+        prompt.prompt(key)?;
+    }
+    Ok(prompt.contents.feed.finish())
 }
 
-/// The numbers of a JSON list that is known to hold nothing else.
-fn ids(list: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    let numbers = list.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
-    numbers
-        .map(|digits| digits.iter().fold(0u32, |id, digit| id.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))))
+struct Reader<'a> {
+    contents: Contents<'a>,
+    read: &'a RequestBody,
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    /// Where a field stands that says something.
+    fn get(&self, key: Key) -> Option<&'a Span> {
+        self.read.fields.get(key).filter(|span| !self.contents.is_blank(span))
+    }
+
+    fn raw(&self, span: &Span) -> &'a [u8] {
+        self.contents.body.get(span.clone()).unwrap_or_default()
+    }
+
+    fn settings(&mut self) -> Read {
+        let mut digest = self.contents.feed.digest();
+        // What is said when nothing is said: chats don't add special tokens to what their template wrote, prompts get them.
+        let usual: &[u8] = if self.get(Key::Messages).is_some() { b"false" } else { b"true" };
+        let special = self.get(Key::AddSpecialTokens).filter(|span| self.raw(span) != usual);
+        let settings = SETTINGS.iter().filter_map(|&key| Some((key, self.get(key)?)));
+        for (key, span) in settings.chain(special.map(|span| (Key::AddSpecialTokens, span))) {
+            digest.name(key.name());
+            self.contents.cursor(span).walk(|token| digest.token(token))?;
+        }
+        self.contents.feed.settings(digest);
+        Ok(())
+    }
+
+    fn heads(&mut self) -> Read {
+        for key in [Key::System, Key::Instructions] {
+            if let Some(span) = self.get(key) {
+                self.contents.message_of("system", span)?;
+            }
+        }
+        for key in [Key::Tools, Key::Functions] {
+            let Some(span) = self.get(key) else { continue };
+            self.contents.feed.token(Token::Key(key.name().as_bytes()));
+            // An engine may be told to leave out tools that must not be used.
+            if self.get(Key::ToolChoice).is_some_and(|span| &*plain(self.raw(span)) == br#""none""#) {
+                self.contents.feed.token(Token::Scalar(b"none"));
+            }
+            self.contents.objects(span)?;
+        }
+        for key in HEADS {
+            let Some(span) = self.get(key) else { continue };
+            self.contents.field(key.name().as_bytes(), span)?;
+        }
+        Ok(())
+    }
+
+    fn messages(&mut self) -> Read {
+        let name = Key::Messages.name();
+        match self.read.fields.get(Key::Messages) {
+            None if self.read.api.needs_messages() => {
+                Err(BodyError::new("messages is missing; a chat completion needs them".to_owned()))
+            }
+            None => Ok(()),
+            Some(span) if self.read.api == Api::ChatBatch => self.contents.conversations(span, name),
+            Some(span) if self.read.api.needs_messages() || !self.contents.is_blank(span) => {
+                self.contents.messages(span, name)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// A string, strings, token ids, lists of token ids, or items of a conversation.
+    fn prompt(&mut self, key: Key) -> Read {
+        let Some(span) = self.get(key) else { return Ok(()) };
+        let kind = self.contents.cursor(span).kind()?;
+        let only_text = key == Key::Prompt && self.read.api == Api::Completions;
+        match (key, kind) {
+            (Key::PromptEmbeds, _) => self.contents.media(span),
+            (Key::Images | Key::Audio | Key::Videos | Key::MultiModalData | Key::ImageData, _) => {
+                self.contents.media(span)
+            }
+            // Of the responses API this is the format of the answer.
+            (Key::Text, Kind::Object) => Ok(()),
+            (Key::Input, Kind::String) if self.read.api == Api::Responses => self.contents.message_of("user", span),
+            (_, Kind::String) => self.contents.text(span),
+            (_, Kind::Array) => self.list(span, only_text),
+            (_, kind) if only_text => {
+                let sentence = format!("prompt must be a string, strings or token ids, got {kind}");
+                Err(BodyError::new(sentence))
+            }
+            _ => self.contents.field(key.name().as_bytes(), span),
+        }
+    }
+
+    fn list(&mut self, span: &Span, only_text: bool) -> Read {
+        let mut cursor = self.contents.cursor(span);
+        cursor.open(b'[')?;
+        let (mut first, mut in_ids) = (true, false);
+        while cursor.item(&mut first)? {
+            let kind = cursor.kind()?;
+            let item = cursor.skip()?;
+            match kind {
+                Kind::Number => {
+                    if !std::mem::replace(&mut in_ids, true) {
+                        self.contents.feed.begin_ids();
+                    }
+                    self.id(&item, only_text)?;
+                }
+                Kind::String if !in_ids => self.contents.text(&item)?,
+                Kind::Array if !in_ids => self.ids(&item, only_text)?,
+                Kind::Object if !only_text => self.item(&item)?,
+                kind if only_text && in_ids => {
+                    return Err(BodyError::new(format!(
+                        "prompt: got {kind} among token ids; token ids are whole numbers"
+                    )));
+                }
+                kind if only_text => {
+                    let sentence = format!("prompt must be a string, strings or token ids, got {kind}");
+                    return Err(BodyError::new(sentence));
+                }
+                _ => self.contents.json(&item)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A message, or another item of the responses API.
+    fn item(&mut self, span: &Span) -> Read {
+        let mut cursor = self.contents.cursor(span);
+        let (mut first, mut has_role) = (true, false);
+        cursor.open(b'{')?;
+        while let Some(key) = cursor.key(&mut first)? {
+            has_role |= &*plain(key) == b"role";
+            cursor.skip()?;
+        }
+        match has_role {
+            true => self.contents.message(span, &|| "input".to_owned()),
+            false => self.contents.part(span, 0),
+        }
+    }
+
+    fn ids(&mut self, span: &Span, only_text: bool) -> Read {
+        let mut cursor = self.contents.cursor(span);
+        cursor.open(b'[')?;
+        self.contents.feed.begin_ids();
+        let mut first = true;
+        while cursor.item(&mut first)? {
+            let kind = cursor.kind()?;
+            let item = cursor.skip()?;
+            match kind {
+                Kind::Number => self.id(&item, only_text)?,
+                kind if only_text => {
+                    let sentence = format!("prompt must be a string, strings or token ids, got {kind} in a list");
+                    return Err(BodyError::new(sentence));
+                }
+                _ => self.contents.json(&item)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn id(&mut self, span: &Span, only_text: bool) -> Read {
+        let raw = self.raw(span);
+        match token_id(raw) {
+            Some(id) => self.contents.feed.id(id),
+            None if only_text => {
+                let got = String::from_utf8_lossy(raw.get(..20).unwrap_or(raw)).into_owned();
+                return Err(BodyError::new(format!("prompt: {got} is no token id; token ids are whole numbers")));
+            }
+            None => self.contents.feed.token(Token::Scalar(raw)),
+        }
+        Ok(())
+    }
+}
+
+/// The token id that a number is; a fraction of zero is none, as engines read it.
+fn token_id(raw: &[u8]) -> Option<u32> {
+    if raw.iter().all(u8::is_ascii_digit) {
+        return Some(raw.iter().fold(0, |id: u32, digit| id.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))));
+    }
+    let number: f64 = std::str::from_utf8(raw).ok()?.parse().ok()?;
+    (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
 }

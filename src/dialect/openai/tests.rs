@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod admitted;
+mod canonical;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,33 +13,57 @@ use crate::prefix::{Cut, PrefixChain};
 
 const CUT: Cut = Cut { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 
+/// Reads the body and its prompt.
+fn read(api: Api, body: &str) -> Result<RequestBody, String> {
+    let read = RequestBody::read(api, body.as_bytes()).map_err(|error| error.to_string())?;
+    read_prompt(body.as_bytes(), &read, &read.model.name, CUT).map_err(|error| error.to_string())?;
+    Ok(read)
+}
+
 fn chat(body: &str) -> Result<RequestBody, String> {
-    RequestBody::read(Api::ChatCompletions, body.as_bytes()).map_err(|error| error.to_string())
+    read(Api::Chat, body)
 }
 
 fn completion(body: &str) -> Result<RequestBody, String> {
-    RequestBody::read(Api::Completions, body.as_bytes()).map_err(|error| error.to_string())
+    read(Api::Completions, body)
+}
+
+fn prompt_of(api: Api, body: &str) -> (crate::request::Prompt, u64) {
+    let read = RequestBody::read(api, body.as_bytes()).unwrap();
+    read_prompt(body.as_bytes(), &read, &read.model.name, CUT).unwrap()
 }
 
 fn chain_of(api: Api, body: &Value) -> PrefixChain {
-    let body = body.to_string();
-    let read = RequestBody::read(api, body.as_bytes()).unwrap();
-    read_prompt(body.as_bytes(), &read, &read.model.name, CUT).0.chain
+    prompt_of(api, &body.to_string()).0.chain
+}
+
+/// Blocks that two bodies share, of those that the shorter one has.
+fn shared(api: Api, a: &str, b: &str) -> (usize, usize) {
+    let (a, b) = (prompt_of(api, a).0.chain, prompt_of(api, b).0.chain);
+    let same = a.blocks().iter().zip(b.blocks()).take_while(|(a, b)| a == b).count();
+    (same, a.blocks().len().min(b.blocks().len()))
 }
 
 #[test]
 fn a_path_tells_its_api_by_its_ending() {
-    assert_eq!(Api::of_path("/v1/chat/completions"), Some(Api::ChatCompletions));
-    assert_eq!(Api::of_path("/tenant/v1/chat/completions?x=/completions"), Some(Api::ChatCompletions));
+    assert_eq!(Api::of_path("/v1/chat/completions"), Some(Api::Chat));
+    assert_eq!(Api::of_path("/tenant/v1/chat/completions?x=/completions"), Some(Api::Chat));
+    assert_eq!(Api::of_path("/v1/chat/completions/"), Some(Api::Chat));
     assert_eq!(Api::of_path("/v1/completions"), Some(Api::Completions));
     assert_eq!(Api::of_path("/v1/notchat/completions"), Some(Api::Completions));
-    assert_eq!(Api::of_path("/v1/models"), None);
-    assert_eq!(Api::of_path("/v1/completions/render"), None);
+    assert_eq!(Api::of_path("/v1/completions/render"), Some(Api::Completions));
+    assert_eq!(Api::of_path("/v1/responses"), Some(Api::Responses));
+    for other in ["/v1/messages", "/v1/embeddings", "/rerank", "/v2/rerank", "/tokenize", "/inference/v1/generate"] {
+        assert_eq!(Api::of_path(other), Some(Api::Other), "{other}");
+    }
+    for unknown in ["/v1/models", "/v1/load_lora_adapter", "/", ""] {
+        assert_eq!(Api::of_path(unknown), None, "{unknown}");
+    }
 }
 
 #[test]
 fn options_are_read_wherever_they_stand() {
-    let body = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":5,"cache_salt":"s","model":"m\u00e9"}"#;
+    let body = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":5,"max_completion_tokens":null,"cache_salt":"s","model":"m\u00e9"}"#;
     let read = chat(body).unwrap();
     assert_eq!((read.model.name.as_str(), read.stream, read.max_output_tokens), ("mé", true, Some(5)));
     assert_eq!(read.cache_salt.as_deref(), Some("s"));
@@ -45,16 +72,51 @@ fn options_are_read_wherever_they_stand() {
 
 #[test]
 fn of_a_key_that_comes_twice_the_last_one_counts() {
-    assert_eq!(chat(r#"{"model":"a","messages":[],"model":"b"}"#).unwrap().model.name, "b");
+    assert_eq!(chat(r#"{"model":"a","messages":[],"mod\u0065l":"b"}"#).unwrap().model.name, "b");
+}
+
+fn spliced(body: &str, model: &str) -> String {
+    let (span, new) = RequestBody::read(Api::Other, body.as_bytes()).unwrap().model_splice(model);
+    let mut bytes = body.as_bytes().to_vec();
+    bytes.splice(span, new);
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
 fn a_model_is_spliced_in_place_and_nothing_else_moves() {
     let body = r#"{ "n": 12345678901234567890, "model" : "old", "messages": [], "n": 1e400, "html": "<&>" }"#;
-    let (span, new) = chat(body).unwrap().model_splice("new \"x\"");
-    let mut bytes = body.as_bytes().to_vec();
-    bytes.splice(span, new);
-    assert_eq!(String::from_utf8(bytes).unwrap(), body.replace(r#""old""#, r#""new \"x\"""#));
+    assert_eq!(spliced(body, "new \"x\""), body.replace(r#""old""#, r#""new \"x\"""#));
+}
+
+#[test]
+fn a_body_without_a_model_gets_one_as_its_first_field() {
+    assert_eq!(spliced(r#"{ "a":1}"#, "m"), r#"{"model":"m", "a":1}"#);
+    assert_eq!(spliced("{ }", "m"), r#"{"model":"m" }"#);
+    assert_eq!(spliced(r#"{"model":null}"#, "m"), r#"{"model":"m"}"#);
+    assert_eq!(spliced("\u{feff}{\"model\":\"\"}", "m"), "\u{feff}{\"model\":\"m\"}");
+}
+
+#[test]
+fn a_model_that_is_missing_null_or_empty_is_the_engines_only_one() {
+    for field in ["", r#""model":null,"#, r#""model":"","#] {
+        let read = chat(&format!(r#"{{{field}"messages":[]}}"#)).unwrap();
+        assert_eq!((read.model.name.as_str(), read.names_model), ("", !field.is_empty()), "{field}");
+    }
+}
+
+#[test]
+fn a_model_name_over_256_bytes_is_refused_before_it_is_copied() {
+    let name = |length: usize| format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(length));
+    assert!(chat(&name(256)).is_ok());
+    for length in [257, 2_000, 1 << 20] {
+        assert!(
+            chat(&name(length)).unwrap_err().starts_with(&format!("model is a name of {length} bytes; at most 256"))
+        );
+    }
+    assert!(
+        chat(&name(256).replace('m', r"\u006d").replace(r#""\u006dodel""#, r#""model""#).replace(r"\u006dess", "mess"))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -62,7 +124,6 @@ fn errors_name_the_place_and_what_was_expected() {
     let cases = [
         ("{", "the body: EOF while parsing"),
         ("[1]", "expected a JSON object with a model"),
-        (r#"{"messages":[]}"#, "model is missing"),
         (r#"{"model":7,"messages":[]}"#, "model must be a string, got a number"),
         (r#"{"model":"m"}"#, "messages is missing"),
         (r#"{"model":"m","messages":{}}"#, "messages must be an array, got an object"),
@@ -102,6 +163,8 @@ fn a_million_brackets_are_an_error_and_not_the_end_of_the_stack() {
         let deep = format!(r#"{{"model":"m",{place}{}"#, "[".repeat(1_000_000));
         assert!(chat(&deep).is_err(), "{place}");
     }
+    let parts = r#"[{"content":"#.repeat(400) + "1" + &"}]".repeat(400);
+    assert!(chat(&format!(r#"{{"messages":[{{"content":{parts}}}]}}"#)).is_ok());
 }
 
 #[test]
@@ -112,20 +175,17 @@ fn a_conversation_that_goes_on_shares_all_that_was_said() {
         {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "function": {"name": "look"}}]},
         {"role": "tool", "tool_call_id": "1", "content": "a cat"},
     ]);
-    let short = chain_of(Api::ChatCompletions, &json!({"model": "m", "messages": messages.as_array().unwrap()[..3]}));
-    let long = chain_of(Api::ChatCompletions, &json!({"stream": true, "messages": messages, "model": "m"}));
+    let short = chain_of(Api::Chat, &json!({"model": "m", "messages": messages.as_array().unwrap()[..3]}));
+    let long = chain_of(Api::Chat, &json!({"stream": true, "messages": messages, "model": "m"}));
     assert!(short.blocks().len() > 10);
     assert!(long.blocks().starts_with(&short.blocks()[..short.blocks().len() - 1]));
-    let other = chain_of(Api::ChatCompletions, &json!({"model": "n", "messages": messages}));
+    let other = chain_of(Api::Chat, &json!({"model": "n", "messages": messages}));
     assert_ne!(other.blocks()[0], long.blocks()[0]);
 }
 
 #[test]
 fn token_ids_are_tokens_and_text_is_estimated() {
-    let tokens = |body: &str| {
-        let read = completion(body).unwrap();
-        read_prompt(body.as_bytes(), &read, "m", CUT).0.tokens
-    };
+    let tokens = |body: &str| prompt_of(Api::Completions, body).0.tokens;
     assert_eq!(tokens(r#"{"model":"m","prompt":[11, 22,33]}"#), 3);
     assert_eq!(tokens(r#"{"model":"m","prompt":[[1,2],[3,4]]}"#), 4);
     assert_eq!(tokens(r#"{"model":"m","prompt":"123456789"}"#), 3);
@@ -135,10 +195,22 @@ fn token_ids_are_tokens_and_text_is_estimated() {
     assert_eq!(ids.blocks()[..1], more.blocks()[..1]);
 }
 
+#[test]
+fn an_image_takes_as_many_blocks_as_tokens_however_large_its_data_is() {
+    let with = |data: &str| {
+        let part = json!({"type": "image_url", "image_url": {"url": data}});
+        let (prompt, _) = prompt_of(Api::Chat, &json!({"messages": [{"role": "user", "content": [part]}]}).to_string());
+        (prompt.tokens, prompt.chain.blocks().len())
+    };
+    assert_eq!(with("data:abc"), with(&"A".repeat(1 << 20)));
+}
+
+const ALL: [Api; 5] = [Api::Chat, Api::ChatBatch, Api::Completions, Api::Responses, Api::Other];
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for api in [Api::ChatCompletions, Api::Completions] {
+        for api in ALL {
             let _ = RequestBody::read(api, &bytes);
         }
     }
@@ -149,22 +221,20 @@ proptest! {
         let mut body = body.to_vec();
         let at = at.min(body.len() - 1);
         body[at] = byte;
-        for api in [Api::ChatCompletions, Api::Completions] {
+        for api in ALL {
             if let Ok(read) = RequestBody::read(api, &body) {
-                read_prompt(&body, &read, "m", CUT);
+                let _ = read_prompt(&body, &read, "m", CUT);
             }
         }
     }
 
     #[test]
-    fn it_reads_what_a_tree_would_hold(model in "\\PC{0,12}", contents in proptest::collection::vec("\\PC{0,40}", 0..5)) {
+    fn it_reads_what_a_tree_would_hold(model in "\\PC{1,12}", contents in proptest::collection::vec("\\PC{0,40}", 0..5)) {
         let messages: Vec<Value> = contents.iter().map(|text| json!({"role": "user", "content": text})).collect();
         let body = json!({"x": {"model": "no"}, "model": model, "messages": messages}).to_string();
         let read = chat(&body).unwrap();
         prop_assert_eq!(&read.model.name, &model);
-        let texts: Vec<String> = read.pieces.iter().skip(1).step_by(2)
-            .map(|piece| serde_json::from_str(&format!("\"{}\"", &body[piece.span.clone()])).unwrap())
-            .collect();
-        prop_assert_eq!(texts, contents);
+        let bytes: usize = contents.iter().map(|text| text.len() + 4).sum();
+        prop_assert_eq!(prompt_of(Api::Chat, &body).0.tokens, (bytes as u64).div_ceil(4));
     }
 }

@@ -12,7 +12,7 @@ use super::{Exchange, News, Outbox, Step};
 use crate::ext_proc::body::{PIECE_BYTES, cut};
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::model_echo::{Framing, ModelEcho};
-use crate::ext_proc::reading::AnswerReader;
+use crate::ext_proc::reading::{self, AnswerReader};
 use crate::ext_proc::{metadata as words, reply, session};
 
 /// Envoy's mark on answers by itself that it gives because it sheds load or a circuit breaker is open.
@@ -65,8 +65,9 @@ impl Exchange {
         let ended = headers.end_of_stream;
         let head = Head::new(headers);
         let content_type = head.get("content-type").unwrap_or_default();
-        let encoded = head.first_of(&["content-encoding"]).is_some_and(|encoding| encoding != "identity");
-        let sse = content_type.contains("text/event-stream");
+        let encoded =
+            head.first_of(&["content-encoding"]).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+        let sse = reading::is_event_stream(content_type);
         let status = head.get(":status").and_then(|status| status.parse().ok());
         self.life.answered(status, sse);
         if self.answer.local {

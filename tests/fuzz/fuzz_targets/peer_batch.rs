@@ -1,0 +1,15 @@
+//! Batches of peers: what is read can be written, and reads back to the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use murmuration::share::codec::{self, VERSION, VERSION_MIN};
+
+fuzz_target!(|bytes: &[u8]| {
+    for version in VERSION_MIN..=VERSION {
+        let Ok(decoded) = codec::decode_as(version, bytes) else { continue };
+        let Ok(encoded) = codec::encode(&decoded.batch) else { continue };
+        let again = codec::decode(&encoded).expect("what was written is read");
+        assert_eq!((&again.batch, again.skipped), (&decoded.batch, 0));
+        assert_eq!(codec::encode(&again.batch).expect("and written again"), encoded);
+    }
+});
