@@ -70,7 +70,7 @@ pub struct SaturationSettings {
 /// A request parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parser {
-    /// `openai-parser`: reads model and prompt on OpenAI's paths.
+    /// `openai-parser`: reads model and prompt of every JSON API (OpenAI's, Anthropic's, vLLM's own), on any path.
     OpenAi,
     /// `passthrough-parser`: claims every path and reads nothing.
     Passthrough,

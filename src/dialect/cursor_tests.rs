@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::json_text::decoded;
 
 fn skipped(text: &[u8]) -> Result<Range<usize>, Misread> {
     let mut cursor = Cursor::new(text);
@@ -75,16 +76,6 @@ fn nesting_is_bounded_and_not_by_the_stack() {
     assert!(skipped("[{\"a\":".repeat(1_000_000).as_bytes()).is_err());
 }
 
-#[test]
-fn escapes_are_decoded_as_json_means_them() {
-    assert_eq!(decoded(br#"a\u00e9\n\"\\\/\ud83d\ude00z"#), "aé\n\"\\/😀z");
-    assert!(matches!(decoded("é".as_bytes()), Cow::Borrowed("é")));
-    let mut lone = Vec::new();
-    decode(br"\ud800x", |piece| lone.extend_from_slice(piece));
-    assert_eq!(lone, [0xed, 0xa0, 0x80, b'x']);
-    assert_eq!(decoded(br"\ud800\u0041"), "\u{fffd}\u{fffd}\u{fffd}A");
-}
-
 proptest! {
     #[test]
     fn all_json_is_walked_to_its_end(value in any_value(), pretty in any::<bool>()) {
@@ -112,6 +103,5 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = skipped(&bytes);
-        decode(&bytes, |_| {});
     }
 }

@@ -17,7 +17,8 @@ use std::ops::Range;
 pub use api::Api;
 pub use prompt::read_prompt;
 
-use crate::dialect::cursor::{Cursor, Kind, decoded};
+use crate::dialect::cursor::{Cursor, Kind};
+use crate::dialect::json_text::decoded;
 use fields::{Fields, Key, Span, Unreadable};
 
 /// The longest model name that is taken, in bytes.

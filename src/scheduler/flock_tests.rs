@@ -13,7 +13,9 @@ struct Replica {
 
 /// A mind with the default configuration's plugins.
 fn real() -> Scheduler {
-    let profiles = crate::config::read("", "default", &crate::config::Catalog::builtin()).unwrap().profiles;
+    let profiles = crate::config::read(crate::config::default_text(), "default", &crate::config::Catalog::builtin())
+        .unwrap()
+        .profiles;
     Scheduler::new(profiles, settings())
 }
 

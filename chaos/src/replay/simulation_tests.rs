@@ -17,7 +17,7 @@ fn plan(replicas: usize, sharing: Sharing) -> Plan {
         gauging: Gauging::Step,
         loss: 0.0,
         seed: 7,
-        config: String::new(),
+        config: murmuration::config::default_text().to_owned(),
         patience: Duration::from_secs(600),
     }
 }

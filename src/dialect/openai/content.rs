@@ -10,7 +10,8 @@ use super::feed::{Feed, Tag};
 use super::fields::Span;
 use std::borrow::Cow;
 
-use crate::dialect::cursor::{Cursor, Kind, Misread, Token, plain};
+use crate::dialect::cursor::{Cursor, Kind, Misread, Token};
+use crate::dialect::json_text::plain;
 
 /// Contents within contents (a tool's result holds parts of its own) that are followed; deeper ones are taken as JSON.
 const NESTED_MAX: u32 = 4;

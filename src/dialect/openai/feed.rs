@@ -5,7 +5,8 @@
 //!
 //! Must not know JSON's structure beyond tokens, nor which field is which.
 
-use crate::dialect::cursor::{Token, decode};
+use crate::dialect::cursor::Token;
+use crate::dialect::json_text::decode;
 use crate::prefix::{ChainBuilder, Cut};
 use crate::request::Prompt;
 

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use crate::dialect::cursor::{Cursor, Kind, Misread, decoded};
+use crate::dialect::cursor::{Cursor, Kind, Misread};
+use crate::dialect::json_text::plain;
 
 /// Where a value stands in the body.
 pub(super) type Span = Range<usize>;
@@ -127,7 +128,7 @@ impl Fields {
         let mut first = true;
         while let Some(raw) = cursor.key(&mut first)? {
             read.empty = false;
-            let key = Key::of(raw).or_else(|| raw.contains(&b'\\').then(|| Key::of(decoded(raw).as_bytes())).flatten());
+            let key = Key::of(raw).or_else(|| raw.contains(&b'\\').then(|| Key::of(&plain(raw))).flatten());
             let span = cursor.skip()?;
             if let Some(key) = key {
                 read.spans[key as usize] = Some(span);

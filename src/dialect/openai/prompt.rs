@@ -6,7 +6,8 @@ use super::content::Contents;
 use super::feed::Feed;
 use super::fields::{Key, Span};
 use super::{Api, BodyError, RequestBody};
-use crate::dialect::cursor::{Kind, Token, plain};
+use crate::dialect::cursor::{Kind, Token};
+use crate::dialect::json_text::plain;
 use crate::prefix::Cut;
 use crate::request::Prompt;
 

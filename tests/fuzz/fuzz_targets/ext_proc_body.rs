@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use murmuration::dialect::cursor::{Cursor, Token, decoded};
+use murmuration::dialect::cursor::{Cursor, Token};
+use murmuration::dialect::json_text::decoded;
 use murmuration::dialect::openai::{Api, MODEL_BYTES_MAX, RequestBody, read_prompt};
 use murmuration::prefix::Cut;
 use serde_json::Value;

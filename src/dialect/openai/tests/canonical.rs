@@ -1,7 +1,8 @@
 //! What the chat template sees decides: one content in two spellings is one, and whatever differs is different.
 
 use super::*;
-use crate::dialect::cursor::{Cursor, Token, decoded};
+use crate::dialect::cursor::{Cursor, Token};
+use crate::dialect::json_text::decoded;
 
 const LONG: &str = "The rest of the conversation is the same in both, and long enough for some blocks of its own.";
 
