@@ -18,7 +18,8 @@
 //! |---|---|
 //! | destination, its scores | `the_destination_is_set_and_scores_are_not_emitted` |
 //! | fairness id, objective, SLO, video, with aliases | `control_headers_do_not_reach_the_engine_in_any_spelling` |
-//! | model rewrite and its alias | `the_rewrite_header_sets_the_model_in_both_spellings` |
+//! | model rewrite and its alias | `the_rewrite_header_sets_the_model_in_both_spellings`, `the_rewrite_header_works_on_every_json_api` |
+//! | `content-encoding` | `a_compressed_body_is_routed_unless_its_model_shall_be_rewritten` |
 //! | whose spelling counts | `spellings_that_contradict_each_other_are_400`, `where_the_gateways_spelling_counts_a_clients_does_nothing` |
 //! | how long a value may be | `a_control_header_of_more_than_256_bytes_is_400` |
 //! | `x-request-id` | `a_request_without_an_id_gets_a_uuid`, `a_request_with_an_id_keeps_it` |

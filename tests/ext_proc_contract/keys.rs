@@ -82,6 +82,44 @@ async fn a_control_header_of_more_than_256_bytes_is_400() {
 }
 
 #[tokio::test]
+async fn the_rewrite_header_works_on_every_json_api() {
+    let replica = replica().await;
+    let cases = [
+        ("/v1/chat/completions", r#"{"messages":[{"role":"user","content":"a"}],"model":"base"}"#),
+        ("/v1/completions/render", r#"{"prompt":"a","model":"base"}"#),
+        ("/v1/responses", r#"{"input":"a","model":"base"}"#),
+        ("/v1/messages", r#"{"system":"a","messages":[],"max_tokens":1,"model":"base"}"#),
+        ("/v1/embeddings", r#"{"input":["a"],"model":"base"}"#),
+        ("/rerank", r#"{"query":"a","documents":["b"],"model":"base"}"#),
+        ("/v1/score", r#"{"text_1":"a","text_2":"b","model":"base"}"#),
+        ("/what/comes/next", r#"{"x":1,"model":"base"}"#),
+    ];
+    for (path, body) in cases {
+        let pairs = [(":method", "POST"), (":path", path), (names::MODEL_REWRITE[0], "tuned")];
+        let head = request_headers(&pairs, false);
+        let (_, pieces) = replica.talk().ask(head, body.as_bytes()).await;
+        assert_eq!(piece(&pieces[0]).body, body.replace("base", "tuned").as_bytes(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_routed_unless_its_model_shall_be_rewritten() {
+    let replica = replica().await;
+    let gzip = ("content-encoding", "gzip");
+    let (head, pieces) = replica.talk().ask(post(&[gzip]), b"\x1f\x8b\x08\0").await;
+    assert_eq!(
+        (destination(&head).as_str(), piece(&pieces[0]).body.as_slice()),
+        ("127.0.0.1:7", &b"\x1f\x8b\x08\0"[..])
+    );
+    let mut talk = replica.talk();
+    talk.say(post(&[gzip, (names::MODEL_REWRITE[0], "tuned")])).await;
+    talk.say(request_body(b"\x1f\x8b\x08\0", true)).await;
+    let (status, _, sentence) = refusal(&talk.answer().await);
+    assert_eq!(status, 400);
+    assert!(sentence.contains("send it uncompressed"), "{sentence}");
+}
+
+#[tokio::test]
 async fn a_request_without_an_id_gets_a_uuid() {
     let replica = replica().await;
     let (one, _) = replica.talk().ask(post(&[]), COMPLETION).await;

@@ -12,7 +12,8 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(input) else { return Corpus::Reject };
     match config::read(text, "fuzz", &Catalog::builtin()) {
         Ok(blueprint) => {
-            let again = config::read(&blueprint.effective, "again", &Catalog::builtin()).expect("what is shown can be read");
+            let again =
+                config::read(&blueprint.effective, "again", &Catalog::builtin()).expect("what is shown can be read");
             assert_eq!(again.effective, blueprint.effective);
         }
         Err(errors) => {

@@ -1,4 +1,4 @@
-//! Metrics pages: a comment changes nothing, and what is read is in its range.
+//! Metrics pages: whatever is read, it is read alike below a comment.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,6 +9,8 @@ fuzz_target!(|page: &[u8]| {
     for spec in [EngineSpec::vllm(), EngineSpec::sglang(), EngineSpec::trtllm_serve()] {
         let report = read_page(page, &spec);
         let commented = [b"# a comment\n", page].concat();
-        assert_eq!(format!("{report:?}"), format!("{:?}", read_page(&commented, &spec)));
+        let commented = read_page(&commented, &spec);
+        // Why a page is refused may name a line, which is another one now.
+        assert_eq!(format!("{:?}", report.ok()), format!("{:?}", commented.ok()));
     }
 });
