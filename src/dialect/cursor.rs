@@ -5,10 +5,14 @@
 //!
 //! Must not know what any key means.
 
+mod brackets;
+
 use std::fmt;
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
+
+use brackets::Brackets;
 
 /// The deepest nesting that is read, in brackets.
 pub const DEPTH_MAX: usize = 1024;
@@ -18,6 +22,8 @@ pub const DEPTH_MAX: usize = 1024;
 pub struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
+    /// The text was read before, so its escapes are known to be right.
+    known: bool,
 }
 
 /// Why the text is not JSON: what is wrong, and at which byte.
@@ -61,12 +67,6 @@ pub enum Token<'a> {
     Scalar(&'a [u8]),
 }
 
-/// Which brackets are open: a bit each, set for objects.
-struct Brackets {
-    bits: [u64; DEPTH_MAX / 64],
-    depth: usize,
-}
-
 type Read<T> = Result<T, Misread>;
 
 // === impl Cursor ===
@@ -74,13 +74,19 @@ type Read<T> = Result<T, Misread>;
 impl<'a> Cursor<'a> {
     /// A cursor at the start of `text`.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, known: false }
     }
 
-    /// A cursor at `span.start` that ends at `span.end`; a span outside of the text is empty.
+    /// A cursor at the byte `at` of `text`.
+    pub fn at_offset(text: &'a [u8], at: usize) -> Self {
+        Self { text, at: at.min(text.len()), known: false }
+    }
+
+    /// A cursor at `span.start` that ends at `span.end`, where some value was found before; it does not check escapes again.
+    /// A span outside of the text is empty.
     pub fn within(text: &'a [u8], span: &Range<usize>) -> Self {
         let text = text.get(..span.end).unwrap_or_default();
-        Self { text, at: span.start.min(text.len()) }
+        Self { text, at: span.start.min(text.len()), known: true }
     }
 
     /// The offset of the next byte.
@@ -149,6 +155,9 @@ impl<'a> Cursor<'a> {
     pub fn string(&mut self) -> Read<&'a [u8]> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
+        if self.known {
+            return self.known_string(start);
+        }
         loop {
             let Some(next) = memchr2(b'"', b'\\', &self.text[self.at..]) else {
                 self.at = self.text.len();
@@ -167,6 +176,20 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A string from `start` on, up to the first quote that no backslash escapes.
+    fn known_string(&mut self, start: usize) -> Read<&'a [u8]> {
+        while let Some(next) = memchr(b'"', &self.text[self.at..]) {
+            let end = self.at + next;
+            self.at = end + 1;
+            let backslashes = self.text[start..end].iter().rev().take_while(|byte| **byte == b'\\').count();
+            if backslashes % 2 == 0 {
+                return Ok(&self.text[start..end]);
+            }
+        }
+        self.at = self.text.len();
+        Err(self.wrong("a string without end"))
+    }
+
     /// Passes over one value and returns its span.
     ///
     /// # Errors
@@ -180,9 +203,19 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Misread`] where the text is not JSON.
     pub fn walk(&mut self, mut see: impl FnMut(Token<'a>)) -> Read<Range<usize>> {
-        self.peek();
+        let kind = self.kind()?;
         let start = self.at;
-        let mut open = Brackets { bits: [0; DEPTH_MAX / 64], depth: 0 };
+        // Most values are no lists and no objects, and these need no account of brackets.
+        match kind {
+            Kind::String => see(Token::String(self.string()?)),
+            Kind::Number | Kind::Boolean | Kind::Null => see(Token::Scalar(self.scalar()?)),
+            Kind::Object | Kind::Array => self.walk_nested(&mut see)?,
+        }
+        Ok(start..self.at)
+    }
+
+    fn walk_nested(&mut self, see: &mut impl FnMut(Token<'a>)) -> Read<()> {
+        let mut open = Brackets::default();
         let mut first = true;
         loop {
             // Within brackets: a comma, a key where one is due, or the end of them.
@@ -190,15 +223,15 @@ impl<'a> Cursor<'a> {
                 let close = if object { b'}' } else { b']' };
                 if self.more(close, &mut first)? {
                     if object {
-                        self.key_of(&mut see)?;
+                        self.key_of(see)?;
                     }
                     break;
                 }
                 see(Token::Close(close));
                 open.pop();
                 first = false;
-                if open.depth == 0 {
-                    return Ok(start..self.at);
+                if open.is_empty() {
+                    return Ok(());
                 }
             }
             match self.kind()? {
@@ -215,9 +248,6 @@ impl<'a> Cursor<'a> {
                 Kind::Number | Kind::Boolean | Kind::Null => see(Token::Scalar(self.scalar()?)),
             }
             first = false;
-            if open.depth == 0 {
-                return Ok(start..self.at);
-            }
         }
     }
 
@@ -344,33 +374,6 @@ impl fmt::Display for Kind {
 impl fmt::Display for Misread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.what, self.at)
-    }
-}
-
-// === impl Brackets ===
-
-impl Brackets {
-    fn push(&mut self, object: bool) -> bool {
-        if self.depth == DEPTH_MAX {
-            return false;
-        }
-        let (word, bit) = (self.depth / 64, 1u64 << (self.depth % 64));
-        if object {
-            self.bits[word] |= bit;
-        } else {
-            self.bits[word] &= !bit;
-        }
-        self.depth += 1;
-        true
-    }
-
-    fn pop(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-    }
-
-    fn last(&self) -> Option<bool> {
-        let at = self.depth.checked_sub(1)?;
-        Some(self.bits[at / 64] >> (at % 64) & 1 == 1)
     }
 }
 

@@ -75,11 +75,12 @@ impl<'a> Contents<'a> {
         cursor.open(b'[')?;
         let (mut first, mut index) = (true, 0usize);
         while cursor.item(&mut first)? {
-            let kind = cursor.kind()?;
-            let item = cursor.skip()?;
-            match kind {
-                Kind::Object => self.message(&item, &|| format!("{name}[{index}]"))?,
-                kind => self.misfit(&item, || format!("{name}[{index}] must be an object, got {kind}"))?,
+            match cursor.kind()? {
+                Kind::Object => self.message_at(&mut cursor, &|| format!("{name}[{index}]"))?,
+                kind => {
+                    let item = cursor.skip()?;
+                    self.misfit(&item, || format!("{name}[{index}] must be an object, got {kind}"))?;
+                }
             }
             index += 1;
         }
@@ -120,7 +121,13 @@ impl<'a> Contents<'a> {
     }
 
     pub(super) fn message(&mut self, span: &Span, path: &dyn Fn() -> String) -> Read {
-        let message = self.message_fields(span)?;
+        self.message_at(&mut self.cursor(span), path)
+    }
+
+    /// The message that comes next, which is passed over.
+    fn message_at(&mut self, cursor: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+        let start = cursor.at();
+        let message = self.message_fields(cursor)?;
         self.feed.tag(Tag::Message);
         if let Some(role) = &message.role {
             self.string_or_json(role)?;
@@ -134,13 +141,13 @@ impl<'a> Contents<'a> {
             }
         }
         if message.others {
-            self.other_fields(span, is_known)?;
+            self.other_fields(&(start..cursor.at()), is_known)?;
         }
         Ok(())
     }
 
-    fn message_fields(&self, span: &Span) -> Result<Message, BodyError> {
-        let (mut cursor, mut first, mut read) = (self.cursor(span), true, Message::default());
+    fn message_fields(&self, cursor: &mut Cursor<'_>) -> Result<Message, BodyError> {
+        let (mut first, mut read) = (true, Message::default());
         cursor.open(b'{')?;
         while let Some(key) = cursor.key(&mut first)? {
             let (key, value) = (plain(key), cursor.skip()?);
@@ -165,10 +172,7 @@ impl<'a> Contents<'a> {
         }
         let mut cursor = self.cursor(span);
         match cursor.kind()? {
-            Kind::String => {
-                self.feed.tag(Tag::Text);
-                self.feed.text(cursor.string()?);
-            }
+            Kind::String => self.text(span)?,
             Kind::Array => {
                 cursor.open(b'[')?;
                 let (mut first, mut index) = (true, 0usize);
@@ -289,10 +293,10 @@ impl<'a> Contents<'a> {
         self.json(span)
     }
 
+    /// The string that is the whole of `span`.
     pub(super) fn text(&mut self, span: &Span) -> Read {
         self.feed.tag(Tag::Text);
-        let raw = self.cursor(span).string()?;
-        self.feed.text(raw);
+        self.feed.text(self.body.get(span.start + 1..span.end.saturating_sub(1)).unwrap_or_default());
         Ok(())
     }
 

@@ -13,6 +13,9 @@ use crate::request::Prompt;
 /// Tokens that an image or another item is taken for where nothing better is known.
 pub(super) const MEDIA_TOKENS: u64 = 576;
 
+/// Bytes of decoded text that are gathered before they are hashed.
+const GATHERED: usize = 512;
+
 /// What begins a piece. The values occur in no UTF-8 text, nor in a lone surrogate that was decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -64,11 +67,24 @@ impl Feed {
 
     /// The inside of a JSON string, decoded.
     pub(super) fn text(&mut self, raw: &[u8]) {
+        // A text of many escapes comes in many short pieces, and each push has its price.
+        let (mut gathered, mut used) = ([0u8; GATHERED], 0);
         let Self { chain, text_bytes, .. } = self;
         decode(raw, |piece| {
-            chain.push(piece);
             *text_bytes += piece.len() as u64;
+            if used + piece.len() > GATHERED {
+                chain.push(&gathered[..used]);
+                used = 0;
+            }
+            match gathered.get_mut(used..used + piece.len()) {
+                Some(place) => {
+                    place.copy_from_slice(piece);
+                    used += piece.len();
+                }
+                None => chain.push(piece),
+            }
         });
+        chain.push(&gathered[..used]);
     }
 
     /// A token of some JSON, independent of blanks and escapes. Keys keep their order: templates print objects in it.

@@ -113,7 +113,7 @@ pub(super) enum Unreadable {
 impl Fields {
     /// Reads all of `body`, from `from` on.
     pub(super) fn read(body: &[u8], from: usize) -> Result<Self, Unreadable> {
-        let mut cursor = Cursor::within(body, &(from..body.len()));
+        let mut cursor = Cursor::at_offset(body, from);
         let kind = cursor.kind().map_err(Unreadable::Json)?;
         if kind != Kind::Object {
             cursor.skip().map_err(Unreadable::Json)?;

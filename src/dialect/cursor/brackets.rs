@@ -1,0 +1,45 @@
+//! Which brackets are open, in a bit each.
+//!
+//! Must not know text.
+
+use super::DEPTH_MAX;
+
+/// Which brackets are open: a bit each, set for objects.
+#[derive(Default)]
+pub(super) struct Brackets {
+    bits: [u64; DEPTH_MAX / 64],
+    depth: usize,
+}
+
+// === impl Brackets ===
+
+impl Brackets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.depth == 0
+    }
+
+    /// Opens one; `false`, and nothing is opened, where there are too many.
+    pub(super) fn push(&mut self, object: bool) -> bool {
+        if self.depth == DEPTH_MAX {
+            return false;
+        }
+        let (word, bit) = (self.depth / 64, 1u64 << (self.depth % 64));
+        if object {
+            self.bits[word] |= bit;
+        } else {
+            self.bits[word] &= !bit;
+        }
+        self.depth += 1;
+        true
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    /// Whether the innermost belongs to an object; `None` where none is open.
+    pub(super) fn last(&self) -> Option<bool> {
+        let at = self.depth.checked_sub(1)?;
+        Some(self.bits[at / 64] >> (at % 64) & 1 == 1)
+    }
+}
