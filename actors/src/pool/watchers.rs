@@ -152,7 +152,7 @@ impl Watchers {
         let Some(keeping) = &self.arguments.keeping else { return };
         let silent = keeping.silent().borrow().clone();
         for watcher in silent.keys().filter_map(|key| self.watchers.get(key)) {
-            if keeping.must_watch(watcher.endpoint.key(), &watcher.zone) {
+            if keeping.must_watch(watcher.endpoint.key(), &watcher.zone, self.arguments.interval) {
                 watcher.tell(EndpointMessage::Wake);
             }
         }
