@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::fleet::{Entry, LoadReport, Process, Tenancy};
 use crate::id::{BlockHash, EndpointKey, Slot};
-use crate::prefix::PlacedAt;
 use crate::scheduler::{HistoryWalk, Outbox, Scheduler};
 use crate::share::{LoadWord, Placement, Record, Share, Unplaced};
 use crate::time::Timestamp;

@@ -306,7 +306,7 @@ fn hashes_that_claim_to_come_before_each_other_make_no_circle() {
     for chain in [&[1][..], &[2], &[1, 2], &[2, 1], &[1, 1], &[3, 3, 3], &[3], &[1, 3, 2, 3, 1]] {
         index.insert(Slot(0), &hashes(chain));
         let chains = index.chains(Slot(0), 100);
-        assert!(chains.iter().all(|chain| chain.len() <= 10), "{chains:?}");
+        assert!(chains.iter().all(|(chain, _)| chain.len() <= 10), "{chains:?}");
     }
     index.shorten(Slot(0), &hashes(&[2, 1]), 0);
     index.clear(Slot(0));
@@ -321,7 +321,7 @@ proptest! {
         let mut index = index(1, 20);
         for chain in told {
             index.insert(Slot(0), &chain.into_iter().map(BlockHash).collect::<Vec<_>>());
-            prop_assert!(index.chains(Slot(0), 100).iter().all(|chain| chain.len() <= 100));
+            prop_assert!(index.chains(Slot(0), 100).iter().all(|(chain, _)| chain.len() <= 100));
         }
         index.clear(Slot(0));
         prop_assert_eq!(index.held(Slot(0)), 0);
