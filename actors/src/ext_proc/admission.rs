@@ -1,7 +1,7 @@
 //! Who is let in: a bound on open streams, on requests that are still arriving, and on the bytes of their bodies.
 //!
 //! Must not know messages. A count alone is no bound against clients that send slowly: they hold what others need. So
-//! when there is no room for a newcomer, the request that has been arriving longest gives way, if it had its time.
+//! when there is no seat for a newcomer, or no room for bytes, a request that stalls gives way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Admission {
         }
         let stream = match self.streams.clone().try_acquire_owned() {
             Ok(stream) => Some(stream),
-            Err(_) if self.arrivals.evict_oldest() => {
+            Err(_) if self.arrivals.evict_for_a_seat() => {
                 timeout(SEAT_PATIENCE, self.streams.clone().acquire_owned()).await.ok().and_then(Result::ok)
             }
             Err(_) => None,
@@ -79,17 +79,26 @@ impl Admission {
         Ok(Seat { _stream: stream, arrival: Some(self.arrivals.enter(connection)) })
     }
 
-    /// Waits until there is room for `bytes` more of a body, for `patience` at most; the oldest arriving request gives
-    /// way.
+    /// Waits until there is room for `bytes` more of the body of the request in `seat`, for `patience` at most; a request
+    /// that stalls gives way.
     ///
     /// # Errors
     /// `too-many-bytes` when there is none.
-    pub(super) async fn hold(&self, bytes: usize, patience: Duration) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+    pub(super) async fn hold(
+        &self,
+        seat: &mut Seat,
+        bytes: usize,
+        patience: Duration,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        let Some(arrival) = seat.arrival.as_mut().filter(|_| bytes > 0) else { return Ok(None) };
         if let Some(held) = self.memory.try_hold(bytes) {
+            arrival.came(bytes);
             return Ok(held);
         }
-        self.arrivals.evict_oldest();
+        self.arrivals.evict_for_memory();
+        arrival.waits();
         let held = self.memory.hold(bytes, patience).await;
+        arrival.goes_on();
         held.ok_or_else(|| {
             let sentence = "this picker holds as many bytes of requests as it may; try again shortly";
             Refusal::new(RefusalCode::TooManyBytes, sentence)

@@ -134,7 +134,7 @@ where
                     break Refusal::new(RefusalCode::RequestTooSlow, pace.complaint(&limits, Instant::now()));
                 }
                 Err(Late::GiveWay) => {
-                    let sentence = "the request gave way to others: it was arriving longest, and this picker is full";
+                    let sentence = "the request gave way to others: it hardly came on, and this picker is full";
                     break Refusal::new(RefusalCode::RequestTooSlow, sentence);
                 }
             }
@@ -163,11 +163,13 @@ where
         if is_of_response(message) {
             return Ok(());
         }
-        if self.seat.is_none() {
-            self.seat = Some(self.shared.admission.enter(self.connection).await?);
-        }
+        let admission = &self.shared.admission;
+        let seat = match &mut self.seat {
+            Some(seat) => seat,
+            none => none.insert(admission.enter(self.connection).await?),
+        };
         let patience = self.shared.settings.limits.decision_patience;
-        if let Some(room) = self.shared.admission.hold(bytes, patience).await? {
+        if let Some(room) = admission.hold(seat, bytes, patience).await? {
             self.shared.witness.holds_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
             match &mut self.room {
                 Some(whole) => whole.merge(room),
