@@ -190,9 +190,8 @@ async fn an_engine_that_fails_fast_with_an_idle_page_is_passed_over() {
     for engine in [&bad, &good] {
         replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
     }
-    // Candidates are taken in the order of their names here, so without more it would get all or nothing.
-    let (first, second) = if bad.name() < good.name() { (&bad, &good) } else { (&good, &bad) };
-    assert_eq!(chosen(&replica).await, first.name());
+    // Whoever is chosen first would get all of them, if failures did not count.
+    let (first, second) = if chosen(&replica).await == bad.name() { (&bad, &good) } else { (&good, &bad) };
     assert_eq!(answered(&replica, 20, first, "404").await, 20, "never for what the client asked");
     let went = answered(&replica, 80, first, "503").await;
     assert!((2..=20).contains(&went), "{went} of 80");

@@ -104,24 +104,11 @@ impl Logbook {
             Event::TrustChanged { endpoint, from, to } => {
                 warn!(%endpoint, from = from.as_str(), to = to.as_str(), "endpoint's load is no longer known well");
             }
-            Event::Scraped { endpoint, .. } => self.recovered(endpoint),
-            Event::ScrapeFailed { endpoint, kind, why } => self.trouble(endpoint, kind, why),
-            Event::GaugesMissing { endpoint, missing } if missing.is_none() => {
-                info!(%endpoint, "the engine's page tells all gauges again");
-            }
-            Event::GaugesMissing { endpoint, missing } => {
-                let gauges = missing.names().collect::<Vec<_>>().join(", ");
-                warn!(%endpoint, gauges, "the engine's page does not tell these gauges; they count as unknown");
-            }
-            Event::CacheCleared { endpoint, loss } => {
-                info!(%endpoint, noticed = loss.as_str(), "the engine lost its cache; what was placed there is forgotten");
-            }
-            Event::EndpointFailing { endpoint, failing: true, counts } => {
-                warn!(%endpoint, failures = %counts, "the engine fails; others go first, and a few requests still try it");
-            }
-            Event::EndpointFailing { endpoint, counts, .. } => {
-                info!(%endpoint, failures = %counts, "the engine no longer counts as failing");
-            }
+            Event::Scraped { .. }
+            | Event::ScrapeFailed { .. }
+            | Event::GaugesMissing { .. }
+            | Event::CacheCleared { .. }
+            | Event::EndpointFailing { .. } => self.record_of_engine(event),
             Event::Decided(decided) => {
                 debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
                     matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
@@ -163,6 +150,31 @@ impl Logbook {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
             }
             Event::Panicked { place, why } => error!(place, why, "panic"),
+        }
+    }
+
+    /// What engines said, and how they fail.
+    fn record_of_engine(&self, event: &Event) {
+        match event {
+            Event::Scraped { endpoint, .. } => self.recovered(endpoint),
+            Event::ScrapeFailed { endpoint, kind, why } => self.trouble(endpoint, kind, why),
+            Event::GaugesMissing { endpoint, missing } if missing.is_none() => {
+                info!(%endpoint, "the engine's page tells all gauges again");
+            }
+            Event::GaugesMissing { endpoint, missing } => {
+                let gauges = missing.names().collect::<Vec<_>>().join(", ");
+                warn!(%endpoint, gauges, "the engine's page does not tell these gauges; they count as unknown");
+            }
+            Event::CacheCleared { endpoint, loss } => {
+                info!(%endpoint, noticed = loss.as_str(), "the engine lost its cache; what was placed there is forgotten");
+            }
+            Event::EndpointFailing { endpoint, failing: true, counts } => {
+                warn!(%endpoint, failures = %counts, "the engine fails; others go first, and a few requests still try it");
+            }
+            Event::EndpointFailing { endpoint, counts, .. } => {
+                info!(%endpoint, failures = %counts, "the engine no longer counts as failing");
+            }
+            _ => {}
         }
     }
 
