@@ -55,7 +55,9 @@ impl Counts {
                 b"prompt_tokens_details" | b"input_tokens_details" if cursor.kind()? == Kind::Object => {
                     self.details(cursor)?;
                 }
-                _ => drop(cursor.skip()?),
+                _ => {
+                    cursor.skip()?;
+                }
             }
         }
         Ok(())
@@ -67,7 +69,9 @@ impl Counts {
         while let Some(key) = cursor.key(&mut first)? {
             match key {
                 b"cached_tokens" => put(&mut self.cached, cursor)?,
-                _ => drop(cursor.skip()?),
+                _ => {
+                    cursor.skip()?;
+                }
             }
         }
         Ok(())
@@ -78,7 +82,9 @@ impl Counts {
 fn put(count: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), Misread> {
     match cursor.kind()? {
         Kind::Number => *count = whole(cursor.scalar()?).or(*count),
-        _ => drop(cursor.skip()?),
+        _ => {
+            cursor.skip()?;
+        }
     }
     Ok(())
 }

@@ -50,6 +50,9 @@ struct Said {
     encoded: Encoded,
 }
 
+/// A fact and its number.
+type Numbered<'a> = (&'a u64, &'a Said);
+
 // === impl Speaker ===
 
 impl Speaker {
@@ -203,7 +206,7 @@ impl Speaker {
 
     /// What was said after `after`, or from the beginning where that can't be continued: at most `most` facts, from where to
     /// where they speak, and themselves.
-    fn after(&self, after: u64, most: usize) -> Option<(u64, u64, Vec<(&u64, &Said)>)> {
+    fn after(&self, after: u64, most: usize) -> Option<(u64, u64, Vec<Numbered<'_>>)> {
         let after = if self.continues(after) { after } else { 0 };
         let from = after.checked_add(1)?;
         let said: Vec<_> = self.facts.range(from..).take(most.max(1)).collect();

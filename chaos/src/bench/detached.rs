@@ -74,7 +74,9 @@ fn ask(pool: &mut Pool, now: Timestamp) {
     let asked = Asked { ticket: Ticket(pool.asked), request };
     pool.asked += 1;
     pool.mind.handle(Input::Asked(asked), now, &mut pool.outbox);
-    (pool.outbox.answers.clear(), pool.outbox.events.clear(), pool.outbox.say.clear());
+    pool.outbox.answers.clear();
+    pool.outbox.events.clear();
+    pool.outbox.say.clear();
 }
 
 fn report(pool: &mut Pool, unfinished: u32, now: Timestamp) {
@@ -83,5 +85,7 @@ fn report(pool: &mut Pool, unfinished: u32, now: Timestamp) {
         let observation = Observation { report, age: Duration::from_millis(2) };
         pool.mind.handle(Input::Observed(endpoint, observation), now, &mut pool.outbox);
     }
-    (pool.outbox.answers.clear(), pool.outbox.events.clear(), pool.outbox.say.clear());
+    pool.outbox.answers.clear();
+    pool.outbox.events.clear();
+    pool.outbox.say.clear();
 }
