@@ -1,8 +1,11 @@
 //! Every plan that ships has its manifest for Chaos Mesh, and the two agree on what happens and for how long.
 //!
-//! What can't be said there is in `deploy/chaos-mesh/README.md`.
+//! What can't be said there is in `deploy/chaos-mesh/README.md`. What Chaos Mesh would refuse is in `chaos_mesh/rules.rs`.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "chaos_mesh/rules.rs"]
+mod rules;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -93,5 +96,61 @@ fn a_manifest_has_the_kinds_and_durations_of_its_plan() {
                 assert!(spans.contains(lasting), "{name}: {fault} lasts {lasting}, the manifest says {spans:?}");
             }
         }
+    }
+}
+
+#[test]
+fn chaos_mesh_takes_every_manifest() {
+    for name in names("deploy/chaos-mesh") {
+        let manifest = yaml(&root().join(format!("deploy/chaos-mesh/{name}.yaml")));
+        assert_eq!(rules::problems(&manifest), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn a_kill_is_a_kill() {
+    for name in names("deploy/chaos-mesh") {
+        let text = fs::read_to_string(root().join(format!("deploy/chaos-mesh/{name}.yaml"))).unwrap();
+        // It swaps the container's image, so that the process is told to end and may drain; and its pod stays away for as long as that lasts.
+        assert!(!text.contains("pod-failure"), "{name}: pod-failure is no SIGKILL; container-kill is");
+    }
+}
+
+/// A manifest of one fault with these fields of its specification; who is meant need not be said.
+fn fault(kind: &str, fields: &str) -> Value {
+    let mut spec: Value = serde_saphyr::from_str(&format!("{{ {fields} }}")).unwrap();
+    let own = spec.as_object_mut().unwrap();
+    own.entry("mode").or_insert("one".into());
+    own.entry("selector").or_insert(serde_json::json!({ "namespaces": ["n"] }));
+    serde_json::json!({ "apiVersion": "chaos-mesh.org/v1alpha1", "kind": kind, "metadata": { "name": "n" }, "spec": spec })
+}
+
+#[test]
+fn what_chaos_mesh_refuses_is_told_with_its_place() {
+    for (kind, fields, told) in [
+        ("NetworkChaos", "action: loss, direction: both, loss: { loss: '100' }", "spec.target: is required for loss"),
+        ("NetworkChaos", "action: delay, direction: to, delay: { jitter: 1ms }", "spec.delay.latency: is required"),
+        ("NetworkChaos", "action: loss, loss: { loss: 5 }", "spec.loss.loss: must be a percentage in quotes, not 5"),
+        ("NetworkChaos", "action: drop", "spec.action: must be one of"),
+        ("NetworkChaos", "action: partition, duration: 10 s", "spec.duration: must be a span"),
+        ("PodChaos", "action: container-kill", "spec.containerNames: is required"),
+        ("PodChaos", "action: pod-kill, mode: fixed", "spec.value: must be a whole number in quotes"),
+        (
+            "PodChaos",
+            "action: pod-kill, selector: { nodeSelector: { a: b } }",
+            "spec.selector.nodeSelector: is no field",
+        ),
+        ("PodChaos", "action: container-kill, containerNames: [c], gracePeriod: 1", "spec.gracePeriod: is a whole"),
+        ("HTTPChaos", "target: Response, port: 8000", "spec: needs one of"),
+        (
+            "HTTPChaos",
+            "target: Response, port: 8000, replace: { body: half a line }",
+            "spec.replace.body: must be base64",
+        ),
+        ("StressChaos", "stressors: { cpu: { load: 100 } }", "spec.stressors.cpu.workers: must be 1 to 8192"),
+        ("IOChaos", "volumePath: /", "is a kind that this test does not know"),
+    ] {
+        let problems = rules::problems(&fault(kind, fields));
+        assert!(problems.len() == 1 && problems[0].contains(told), "{kind} {fields}: {problems:?}");
     }
 }
