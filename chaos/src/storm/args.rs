@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// A storm on real processes: exit code 0 if the plan's bars are met, 1 if not, 64 if asked wrongly.
+/// A storm on real processes: exit code 0 if the plan's bars are met, 1 if not, 64 if asked wrongly, 77 if it was skipped because a
+/// fault of the plan can't be injected on this machine.
 #[derive(Clone, Debug, Args)]
 pub struct StormArgs {
     /// The name of a shipped plan, or the path of one in YAML or JSON.

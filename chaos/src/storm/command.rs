@@ -12,19 +12,23 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{StormArgs, Telling};
 use super::figures::Figures;
+use super::obstacles::{Machine, Obstacle, needs_network, obstacles};
 use super::plans::{find, shorter};
 use super::verdict::judge;
 use super::{page, run, table};
-use crate::plan::{Fault, Plan, ResponsePath};
+use crate::plan::{Plan, ResponsePath};
 use crate::town::args::{Command, ResponsePath as Path_};
-use crate::town::{Args, Network, Town};
+use crate::town::{Args, Town};
 
 /// `EX_USAGE`, as `murmuration` has it.
 const USAGE: u8 = 64;
+/// The storm was not run, because a fault of the plan can't be injected here: what test runners take for "skipped".
+pub(crate) const SKIPPED: u8 = 77;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs the storm of these arguments in a town that is made for it: 0 if the plan's bars are met, 1 if not, 64 if asked wrongly.
+/// Runs the storm of these arguments in a town that is made for it: 0 if the plan's bars are met, 1 if not, 64 if asked wrongly,
+/// 77 if it was not run because a fault of the plan can't be injected on this machine.
 pub fn command(args: &StormArgs) -> ExitCode {
     let base = Command::try_parse_from(["town", "--port", "0"]).map(|command| command.town);
     match base {
@@ -49,6 +53,11 @@ pub(crate) fn within(plan: &str, telling: &Telling, town: &Args) -> ExitCode {
     if let Some(answers) = telling.answers {
         plan.town.response_path = if answers == Path_::Leave { ResponsePath::Leave } else { ResponsePath::Stay };
     }
+    let obstacles = obstacles(&plan, &Machine::look(&plan));
+    if !obstacles.is_empty() {
+        skip(&plan, telling, &obstacles);
+        return ExitCode::from(SKIPPED);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(storm(&plan, telling, town)));
     match done {
@@ -63,18 +72,11 @@ pub(crate) fn within(plan: &str, telling: &Telling, town: &Args) -> ExitCode {
 
 async fn storm(plan: &Plan, telling: &Telling, base: &Args) -> Result<bool, Failure> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let of_network = |fault: &Fault| matches!(fault, Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. });
-    let wanted = plan.faults.iter().any(|strike| of_network(&strike.fault));
-    let missing = if wanted { Network::missing() } else { None };
-    if let Some(why) = &missing {
-        eprintln!("storm: faults of the network are skipped: {why}");
-    }
-    let args = inhabitants(plan, base, wanted && missing.is_none());
+    let args = inhabitants(plan, base, plan.faults.iter().any(|strike| needs_network(&strike.fault)));
     let all = async {
         let mut town = Town::start(&args, &mut |step: &str| eprintln!("storm: {step}")).await?;
         eprintln!("storm: {} begins", plan.name);
-        let can_delay = args.own_networks && Network::can_delay();
-        let observed = run::run(&mut town, plan, can_delay).await;
+        let observed = run::run(&mut town, plan).await;
         let folder = town.run.clone();
         for name in town.stop().await {
             eprintln!("storm: {name} had to be killed");
@@ -88,6 +90,16 @@ async fn storm(plan: &Plan, telling: &Telling, base: &Args) -> Result<bool, Fail
         all = all => all?,
     };
     tell(plan, telling, &observed, &folder)
+}
+
+/// Says why the storm is not run. Nothing is started and nothing is judged.
+fn skip(plan: &Plan, telling: &Telling, obstacles: &[Obstacle]) {
+    if telling.json {
+        println!("{}", json!({ "plan": plan, "met": null, "skipped": obstacles }));
+    }
+    for Obstacle { fault, why, cure } in obstacles {
+        eprintln!("storm: {} is skipped, for `{fault}` can't be injected here: {why}; cure: {cure}", plan.name);
+    }
 }
 
 fn tell(plan: &Plan, telling: &Telling, observed: &run::Observed, folder: &Path) -> Result<bool, Failure> {
@@ -107,7 +119,7 @@ fn tell(plan: &Plan, telling: &Telling, observed: &run::Observed, folder: &Path)
             })
             .collect();
         let report = json!({ "plan": plan, "met": met, "bars": judged, "figures": figures, "deeds": deeds,
-            "failed_requests": failed_requests(observed), "skipped": observed.skipped, "html": html, "load_average": load_average() });
+            "failed_requests": failed_requests(observed), "notes": observed.notes, "html": html, "load_average": load_average() });
         println!("{report}");
         return Ok(met);
     }

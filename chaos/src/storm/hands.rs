@@ -1,6 +1,6 @@
 //! Does to a town what a plan says, and undoes it.
 //!
-//! Must not know when; `run` tells. What can't be done to real processes is skipped, and said so once.
+//! Must not know when; `run` tells. What can't be done to real processes is not given to it (`obstacles`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,9 +43,9 @@ pub(super) struct Hands<'t> {
     away: watch::Sender<BTreeSet<usize>>,
     faults: BTreeMap<usize, Fault>,
     map: Option<Map>,
-    can_delay: bool,
     pub(super) deeds: Vec<Deed>,
-    pub(super) skipped: BTreeSet<String>,
+    /// What went otherwise than the plan says.
+    pub(super) notes: BTreeSet<String>,
 }
 
 // === impl Hands ===
@@ -56,15 +56,14 @@ impl<'t> Hands<'t> {
         plan: &'t Plan,
         started: Instant,
         away: watch::Sender<BTreeSet<usize>>,
-        can_delay: bool,
     ) -> Self {
         let map = town.network().map(|network| {
             let replicas = town.replicas.iter().map(|one| (one.name.clone(), one.admin.ip()));
             let engines = town.engines.iter().map(|one| (one.name.clone(), one.address.ip()));
             Map { hosts: replicas.chain(engines).collect(), gateway: network.gateway() }
         });
-        let (faults, deeds, skipped) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { town, plan, started, away, faults, map, can_delay, deeds, skipped }
+        let (faults, deeds, notes) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+        Self { town, plan, started, away, faults, map, deeds, notes }
     }
 
     /// Does the plan's fault of this index.
@@ -73,10 +72,6 @@ impl<'t> Hands<'t> {
     /// Why the town could not be struck.
     pub(super) async fn begin(&mut self, index: usize) -> Result<(), TownError> {
         let fault = self.plan.faults[index].fault.clone();
-        if let Some(why) = self.impossible(&fault) {
-            self.skipped.insert(why);
-            return Ok(());
-        }
         let replicas: Vec<usize> = fault.places().iter().flat_map(|place| place.replicas(&self.plan.town)).collect();
         self.faults.insert(index, fault.clone());
         let mut held = 0;
@@ -163,7 +158,7 @@ impl<'t> Hands<'t> {
         let began = Instant::now();
         while self.town.replica_lives(replica) {
             if began.elapsed() > LEAVING_MAX {
-                self.skipped.insert(format!("replica-{replica} did not leave in {LEAVING_MAX:?} and was killed"));
+                self.notes.insert(format!("replica-{replica} did not leave in {LEAVING_MAX:?} and was killed"));
                 self.town.kill_replica(replica).await?;
                 break;
             }
@@ -206,19 +201,5 @@ impl<'t> Hands<'t> {
             self.town.rule(&host, &rules.text(), &rules.delays)?;
         }
         Ok(())
-    }
-
-    /// Why a fault can't be done to these processes.
-    fn impossible(&self, fault: &Fault) -> Option<String> {
-        let why = match fault {
-            Fault::Clock { .. } => "real processes share the machine's clock",
-            Fault::Kill { same_life: true, .. } => "a real replica takes a new life whenever it starts",
-            Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } if self.map.is_none() => {
-                "faults of the network need root, ip and nft"
-            }
-            Fault::Delay { .. } if !self.can_delay => "this kernel has no netem, or tc is missing",
-            _ => return None,
-        };
-        Some(format!("{} skipped: {why}", fault.name()))
     }
 }

@@ -7,6 +7,7 @@ pub mod args;
 mod command;
 mod figures;
 mod hands;
+mod obstacles;
 mod page;
 mod plans;
 mod rules;

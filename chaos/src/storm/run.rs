@@ -33,8 +33,8 @@ pub(super) struct Observed {
     pub(super) seens: Seens,
     /// What was done, in order.
     pub(super) deeds: Vec<Deed>,
-    /// What was not done, and why.
-    pub(super) skipped: BTreeSet<String>,
+    /// What went otherwise than the plan says.
+    pub(super) notes: BTreeSet<String>,
     /// When the last answer had come.
     pub(super) quiet: Duration,
 }
@@ -43,7 +43,7 @@ pub(super) struct Observed {
 ///
 /// # Errors
 /// Why the town could not be struck or mended.
-pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result<Observed, TownError> {
+pub(super) async fn run(town: &mut Town, plan: &Plan) -> Result<Observed, TownError> {
     let watched = Watched {
         admin: town.replicas.iter().map(|replica| replica.admin).collect(),
         flock: town.flock_for_check(),
@@ -66,7 +66,7 @@ pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result
             (late, load.run(&client, |number| call(&plan, &model, first + number, due(number))).await)
         });
     }
-    let mut hands = Hands::new(town, plan, started, away, can_delay);
+    let mut hands = Hands::new(town, plan, started, away);
     for (at, begins, index) in moments(plan) {
         sleep_until(started + at).await;
         match begins {
@@ -74,7 +74,7 @@ pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result
             false => hands.end(index).await?,
         }
     }
-    let (deeds, skipped) = (hands.deeds, hands.skipped);
+    let (deeds, notes) = (hands.deeds, hands.notes);
     let mut tally = Tally::default();
     while let Some(flown) = flights.join_next().await {
         match flown {
@@ -87,7 +87,7 @@ pub(super) async fn run(town: &mut Town, plan: &Plan, can_delay: bool) -> Result
     sleep(REST).await;
     stage.send_replace(Stage::Over);
     let seens = watching.await.unwrap_or_default();
-    Ok(Observed { tally, seens, deeds, skipped, quiet })
+    Ok(Observed { tally, seens, deeds, notes, quiet })
 }
 
 /// When which fault begins (`true`) and ends, in order; what ends at a moment ends before another one begins.

@@ -36,8 +36,8 @@ pub(super) fn table(name: &str, figures: &Figures, judged: &[Judged], observed: 
         let (began, ended) = (deed.began.as_secs_f64(), deed.ended.as_secs_f64());
         let _ = writeln!(text, "  {began:6.2} s to {ended:6.2} s  {}", deed.fault);
     }
-    for skipped in &observed.skipped {
-        let _ = writeln!(text, "  note: {skipped}");
+    for note in &observed.notes {
+        let _ = writeln!(text, "  note: {note}");
     }
     let _ = writeln!(text, "\n  {:40} {:>10} {:>10} {:>10}", "", "before", "during", "after");
     for [what, before, during, after] in rows(figures) {

@@ -32,7 +32,7 @@ pub use args::Args;
 pub use engines::EngineSpot;
 pub use envoy_fetch::find as find_envoy;
 pub use error::TownError;
-pub use network::Network;
+pub use network::{Missing, Network};
 pub use replicas::ReplicaSpot;
 pub use tier::Town;
 

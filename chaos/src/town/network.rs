@@ -15,6 +15,38 @@ const PREFIX: &str = "murmuration";
 /// Before the process id, in the names of links, which are 15 bytes long at most.
 const LINK_PREFIX: &str = "mu";
 
+/// What networks need: how it is tried in the namespace `$space`, what it means when that fails, and the cure.
+const NEEDS: [Need; 6] = [
+    ("test \"$(id -u)\" = 0", "it needs root", "run it as root"),
+    ("command -v ip", "the program ip is missing", "apt-get install iproute2"),
+    ("command -v nft", "the program nft is missing", "apt-get install nftables"),
+    ("ip netns add $space", "network namespaces are not allowed here", "run it where CAP_SYS_ADMIN is given"),
+    (
+        "ip -n $space link add br0 type bridge; ip -n $space link add v0 type veth peer name v1",
+        "this kernel has no bridges or no pairs of links",
+        "modprobe bridge veth",
+    ),
+    ("ip netns exec $space nft add table ip probe", "this kernel has no nf_tables", "modprobe nf_tables"),
+];
+
+/// What late packets need beyond that.
+const NEEDS_FOR_DELAYS: [Need; 3] = [
+    ("command -v tc", "the program tc is missing", "apt-get install iproute2"),
+    ("ip netns add $space", "network namespaces are not allowed here", "run it where CAP_SYS_ADMIN is given"),
+    ("ip netns exec $space tc qdisc add dev lo root netem delay 1ms", "this kernel has no netem", "modprobe sch_netem"),
+];
+
+type Need = (&'static str, &'static str, &'static str);
+
+/// What this machine lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What it is, with what the machine itself said.
+    pub why: String,
+    /// What would put it there.
+    pub cure: &'static str,
+}
+
 /// The networks of one town.
 #[derive(Debug)]
 pub struct Network {
@@ -25,24 +57,14 @@ pub struct Network {
 // === impl Network ===
 
 impl Network {
-    /// Why this machine can't give networks; `None` if it can.
-    pub fn missing() -> Option<String> {
-        let script = "[ \"$(id -u)\" = 0 ] || { echo it needs root; exit 1; }; \
-                      for tool in ip nft; do command -v $tool >/dev/null || { echo \"it needs the program $tool\"; exit 1; }; done";
-        let name = format!("{PREFIX}-{}-probe", std::process::id());
-        let probe = format!(
-            "{script}; ip netns add {name} 2>/dev/null || {{ echo namespaces are not allowed here; exit 1; }}; ip netns del {name}"
-        );
-        run(&probe).err()
+    /// What this machine lacks to give networks; `None` if it can.
+    pub fn missing() -> Option<Missing> {
+        probe("net", &NEEDS)
     }
 
-    /// Whether this machine can make packets late.
-    pub fn can_delay() -> bool {
-        let name = format!("{PREFIX}-{}-netem", std::process::id());
-        let script = format!(
-            "ip netns add {name}; ip netns exec {name} tc qdisc add dev lo root netem delay 1ms; code=$?; ip netns del {name}; exit $code"
-        );
-        run(&script).is_ok()
+    /// What this machine lacks to make packets late, where it can give networks; `None` if it can.
+    pub fn missing_for_delays() -> Option<Missing> {
+        probe("netem", &NEEDS_FOR_DELAYS)
     }
 
     /// A bridge with the gateway's address. Clears what towns that are gone have left.
@@ -163,6 +185,19 @@ fn remove(pid: u32) {
     let _ = run(&script);
 }
 
+/// Tries each need in turn in a namespace of its own, which is gone afterwards; gives the first that is not met.
+fn probe(name: &str, needs: &[Need]) -> Option<Missing> {
+    let space = format!("{PREFIX}-{}-{name}", std::process::id());
+    let missing = needs.iter().find_map(|(tried, why, cure)| {
+        let said = run(&format!("space={space}; {tried}")).err()?;
+        let why = if said.is_empty() { (*why).to_owned() } else { format!("{why} ({said})") };
+        Some(Missing { why, cure })
+    });
+    // It is not there where a need before it was not met.
+    let _ = run(&format!("ip netns del {space} 2>/dev/null"));
+    missing
+}
+
 fn run(script: &str) -> Result<(), String> {
     output(&format!("set -e; {script}")).map(drop)
 }
@@ -179,6 +214,15 @@ fn output(script: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_need_that_is_not_met_is_told_with_its_cure() {
+        let needs =
+            [("true", "a", "b"), ("echo no such thing >&2; false", "it is missing", "get it"), ("false", "c", "d")];
+        let missing = Missing { why: "it is missing (no such thing)".to_owned(), cure: "get it" };
+        assert_eq!(probe("test", &needs), Some(missing));
+        assert_eq!(probe("test", &needs[..1]), None);
+    }
 
     #[test]
     fn a_namespace_tells_whose_it_is() {

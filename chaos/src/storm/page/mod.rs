@@ -96,8 +96,8 @@ fn failures(text: &mut String, figures: &Figures, observed: &Observed) {
     if figures.held > 0 {
         let _ = writeln!(text, "<p>{} of them were held by a killed replica.</p>", figures.held);
     }
-    for skipped in &observed.skipped {
-        let _ = writeln!(text, "<p class=\"lead\">Note: {}.</p>", escaped(skipped));
+    for note in &observed.notes {
+        let _ = writeln!(text, "<p class=\"lead\">Note: {}.</p>", escaped(note));
     }
 }
 

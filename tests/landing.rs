@@ -1,0 +1,121 @@
+//! `tests/run` says what passed, what failed, and what could not run here. Its steps are stubs here: what is tested is how it counts.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A `cargo` whose steps all succeed, that has no subcommand `deny`, and whose tests end with these closing lines.
+const CARGO: &str = r#"#!/bin/sh
+case "$1" in
+  deny) exit 101 ;;
+  test) echo "test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out"
+        echo "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out" ;;
+esac
+"#;
+
+/// A machine on which nothing may be installed.
+struct Machine {
+    folder: PathBuf,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("murmuration-landing-{name}-{}", std::process::id()));
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::create_dir_all(folder.join("target/checked")).unwrap();
+        let machine = Self { folder };
+        for program in ["bash", "sh", "cat", "awk", "tee", "mktemp", "rm", "dirname", "git", "env"] {
+            let there = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
+            symlink(there.iter().find(|path| path.exists()).unwrap(), machine.folder.join("bin").join(program))
+                .unwrap();
+        }
+        machine.program("bin/id", "#!/bin/sh\necho 1000\n");
+        machine.program("bin/cc", "#!/bin/sh\n");
+        machine.program("bin/python3", "#!/bin/sh\n");
+        machine.program("bin/cargo", CARGO);
+        machine.program("target/checked/chaos", "#!/bin/sh\n");
+        machine.program("target/checked/town", "#!/bin/sh\n");
+        machine
+    }
+
+    /// Puts a program there.
+    fn program(&self, path: &str, text: &str) -> &Self {
+        let path = self.folder.join(path);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// Runs `tests/run`; gives its exit code, what it printed, and its last line.
+    fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
+        let mut command = Command::new(self.folder.join("bin/bash"));
+        command.arg(script).args(flags).env("PATH", self.folder.join("bin"));
+        let ended = command.env("CARGO_TARGET_DIR", self.folder.join("target")).output().unwrap();
+        let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        let last = said.lines().last().unwrap_or_default().to_owned();
+        (ended.status.code(), said, last)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A folder that is left over is no wrong result.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn what_cannot_run_here_is_skipped_and_judges_nothing() {
+    let machine = Machine::new("skips");
+    let storm = "#!/bin/sh\ncase \"$2\" in *lossy-links.yaml) echo no nft; exit 77 ;; esac\n";
+    let (code, said, last) = machine.program("target/checked/town", storm).run(&[]);
+    let storms = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("chaos/plans")).unwrap();
+    let storms = storms.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    // Six tests; format, lints, documentation, programs, sweep, meta, check; all storms but one.
+    let passed = 6 + 7 + storms - 1;
+    // Two tests that are ignored, the check of dependencies, one storm.
+    assert_eq!((code, last.as_str()), (Some(0), format!("{passed} passed, 0 failed, 4 skipped").as_str()), "{said}");
+    assert!(said.contains("SKIPPED: a storm on it: chaos/plans/lossy-links.yaml"), "{said}");
+    assert!(said.contains("cure (some minutes): cargo install --locked cargo-deny"), "{said}");
+    assert!(said.contains("nft is missing; storms of the network will be skipped"), "{said}");
+}
+
+#[test]
+fn what_fails_is_counted_and_the_rest_goes_on() {
+    let machine = Machine::new("fails");
+    machine.program("bin/cargo", &CARGO.replace("5 passed; 0 failed", "4 passed; 1 failed"));
+    let (code, said, last) = machine.program("target/checked/chaos", "#!/bin/sh\nexit 3\n").run(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(last.contains(" passed, 3 failed, 3 skipped"), "{said}");
+}
+
+#[test]
+fn a_program_that_every_step_needs_is_named_with_its_cure() {
+    let machine = Machine::new("lacks");
+    fs::remove_file(machine.folder.join("bin/cc")).unwrap();
+    let (code, said, _) = machine.run(&["--quick"]);
+    assert!(code == Some(2) && said.contains("apt-get install gcc libc6-dev"), "{code:?} {said}");
+}
+
+#[test]
+fn where_it_may_it_installs_what_is_missing_and_says_so_once() {
+    let machine = Machine::new("installs");
+    let bin = machine.folder.join("bin");
+    machine.program("bin/id", "#!/bin/sh\necho 0\n");
+    let apt = format!(
+        "#!/bin/sh\necho \"$*\" >>{0}/asked\n[ \"$1\" = update ] || for p in nft ip tc; do echo '#!/bin/sh' >{0}/$p; /bin/chmod +x {0}/$p; done\n",
+        bin.display()
+    );
+    let (code, said, _) = machine.program("bin/apt-get", &apt).run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("tests/run: installing iproute2 (apt-get)").count(), 1, "{said}");
+    let asked = fs::read_to_string(bin.join("asked")).unwrap();
+    assert_eq!(asked.lines().filter(|line| line.starts_with("update")).count(), 1, "{asked}");
+    assert!(!said.contains("is missing"), "{said}");
+}
