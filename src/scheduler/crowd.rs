@@ -17,6 +17,11 @@ const RECENT: Duration = Duration::from_secs(10);
 /// replicas whose readings differ a little take the same one.
 const MOMENTS: [Duration; 4] =
     [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200)];
+/// After a pause of so many times the longest one before, and no shorter than [`PAUSE_MIN`], no more requests are expected. Then the last
+/// crowd says nothing of the next request, and replicas whose counts differ by a little must not decide differently for seconds.
+const PAUSES: u32 = 2;
+/// Shorter pauses are part of any traffic.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Ages of news that are looked at.
 const AGES: usize = 64;
 
@@ -57,9 +62,12 @@ impl Crowd {
         MOMENTS.into_iter().find(|moment| middle <= *moment).unwrap_or(MOMENTS[MOMENTS.len() - 1])
     }
 
-    /// How many other dispatches shared the moment of each, on the mean over the last ones.
+    /// How many other dispatches shared the moment of each, on the mean over the last ones; none once traffic has ceased.
     pub(super) fn others(&self, now: Timestamp) -> f64 {
         let begin = self.moments.partition_point(|moment| *moment + RECENT < now);
+        if self.has_ceased(begin, now) {
+            return 0.0;
+        }
         let (mut first, mut end, mut others) = (begin, begin, 0);
         let same = self.moment();
         for &moment in self.moments.range(begin..) {
@@ -72,6 +80,14 @@ impl Crowd {
             others += end - first - 1;
         }
         others as f64 / (self.moments.len() - begin).max(1) as f64
+    }
+
+    /// Whether the pause since the last dispatch is longer than those between the ones from `begin` on let expect.
+    fn has_ceased(&self, begin: usize, now: Timestamp) -> bool {
+        let Some(last) = self.moments.back() else { return true };
+        let (earlier, later) = (self.moments.range(begin..), self.moments.range(begin..).skip(1));
+        let longest = earlier.zip(later).map(|(one, next)| next.since(*one)).max().unwrap_or_default();
+        now.since(*last) > PAUSE_MIN.max(longest * PAUSES)
     }
 }
 
@@ -111,6 +127,16 @@ mod tests {
         assert_eq!(others(&[11, 33, 40]), 4.0 / 3.0);
         assert_eq!(others(&[90, 90, 90]), 2.0);
         assert_eq!(others(&[5_000; 200]), 2.0, "bounded");
+    }
+
+    #[test]
+    fn after_a_pause_longer_than_traffic_has_the_crowd_is_over() {
+        let steady: Vec<u64> = (0..100).map(|n| n / 2 * 80).collect();
+        assert_eq!(others(&steady, 3_920 + 999), 1.0);
+        assert_eq!(others(&steady, 3_920 + 1_001), 0.0, "what is left is a guess, and replicas guess apart");
+        let bursts: Vec<u64> = (0..9).map(|n| n / 3 * 3_000).collect();
+        assert_eq!(others(&bursts, 6_000 + 2_999), 2.0, "the next burst is due");
+        assert_eq!(others(&bursts, 6_000 + 6_001), 0.0);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum Fact {
     Announced(Vec<EndpointId>),
     /// A replica as it was at this moment.
     Looked(Box<Look>),
+    /// Code panicked, of whichever replica; whether or not somebody caught it.
+    Panicked(String),
 
     // ---------- replicas ----------
     /// What a replica told.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
 
-use super::{Bars, Discovery, Fault, Page, Place, Plan, ResponsePath, Strike, Town, Traffic};
+use super::{Bars, Discovery, Fault, Page, Part, Place, Plan, Replacement, ResponsePath, Strike, Town, Traffic};
 
 /// Faults of a drawn plan, at most.
 const STRIKES_MAX: usize = 9;
@@ -17,7 +17,7 @@ const KIND_EXISTS: f64 = 0.35;
 const GRID_MS: u64 = 50;
 
 /// Kinds of faults as they are drawn. The order is part of what a seed means.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 25] = [
     Kind::Kill,
     Kind::Freeze,
     Kind::Drain,
@@ -38,6 +38,11 @@ const KINDS: [Kind; 20] = [
     Kind::HotPrefix,
     Kind::Vanish,
     Kind::LargePrompts,
+    Kind::KillPart,
+    Kind::ClockStep,
+    Kind::Duplicate,
+    Kind::Replay,
+    Kind::EndpointChurn,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,11 @@ enum Kind {
     HotPrefix,
     Vanish,
     LargePrompts,
+    KillPart,
+    ClockStep,
+    Duplicate,
+    Replay,
+    EndpointChurn,
 }
 
 /// Requests a second that an engine can be asked in a burst.
@@ -115,6 +125,7 @@ fn exclude(one: &Strike, other: &Strike, town: &Town) -> bool {
         Fault::Kill { who, .. } | Fault::Freeze { who } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
             who.replicas(town)
         }
+        Fault::ClockStep { who, .. } => who.replicas(town),
         _ => Vec::new(),
     };
     if [one, other].iter().all(|strike| matches!(strike.fault, Fault::Burst { .. })) {
@@ -247,7 +258,32 @@ impl Draw {
             Kind::HotPrefix => Fault::HotPrefix { share: self.one(&[0.3, 0.7, 1.0]) },
             Kind::Vanish => Fault::Vanish { share: self.one(&[0.05, 0.3]) },
             Kind::LargePrompts => Fault::LargePrompts { share: self.one(&[0.005, 0.02]), bytes: 1 << 20 },
+            Kind::KillPart => Fault::KillPart { who: self.replica(), part: self.part() },
+            Kind::ClockStep => {
+                let step_ms = self.one(&[-86_400_000, -3_600_000, -5_000, 5_000, 3_600_000]);
+                Fault::ClockStep { who: self.replica(), step_ms }
+            }
+            Kind::Duplicate => self.replay(&[0.05, 0.3], &[(0, 2), (0, 20)]),
+            Kind::Replay => self.replay(&[0.01, 0.1], &[(200, 2_000), (2_000, 8_000)]),
+            Kind::EndpointChurn => {
+                let every = Duration::from_millis(self.one(&[100, 250, 1_000]));
+                Fault::EndpointChurn { every, with: self.one(&[Replacement::NewName, Replacement::NewAddress]) }
+            }
         }
+    }
+
+    /// The scheduler in half of all cases, for the rest hangs on it; else any.
+    fn part(&mut self) -> Part {
+        match self.yes(0.5) {
+            true => Part::Named("scheduler".to_owned()),
+            false => Part::Numbered(self.chance.below(64)),
+        }
+    }
+
+    fn replay(&mut self, shares: &[f64], later_ms: &[(u64, u64)]) -> Fault {
+        let (share, (least, most)) = (self.one(shares), self.one(later_ms));
+        let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
+        Fault::Replay { from: self.replica(), to: Place::Replicas, share, least, most }
     }
 
     fn cut(&mut self, kind: Kind) -> Fault {

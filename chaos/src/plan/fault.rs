@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Town, span};
+use super::{Part, Place, Town, span};
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,20 @@ pub enum Fault {
     Reload {
         /// Whom.
         who: Place,
+    },
+    /// One of its parts, an actor or a task, ends at once; the replica goes on and must start it again.
+    KillPart {
+        /// Whose.
+        who: Place,
+        /// Which.
+        part: Part,
+    },
+    /// Gone at once, as by `kill`, and back with a wall clock that was set to another time meanwhile.
+    ClockStep {
+        /// Whom.
+        who: Place,
+        /// Milliseconds that its wall clock is set forward; negative for back.
+        step_ms: i64,
     },
     /// Its clock is off, and runs too fast or too slow.
     Clock {
@@ -87,6 +101,22 @@ pub enum Fault {
         most: Duration,
     },
 
+    /// Datagrams arrive, and arrive a second time later. Nothing is lost.
+    Replay {
+        /// Between here.
+        from: Place,
+        /// And there.
+        to: Place,
+        /// Which share of them, 0 to 1.
+        share: f64,
+        /// Later by at least this.
+        #[serde(with = "span")]
+        least: Duration,
+        /// Later by at most this.
+        #[serde(with = "span")]
+        most: Duration,
+    },
+
     // ---------- engines ----------
     /// Gone at once, with its cache; starts again afterwards, empty.
     EngineKill {
@@ -113,6 +143,16 @@ pub enum Fault {
     Discovery {
         /// What.
         says: Discovery,
+    },
+
+    /// Engines are replaced, one after the other, as by a deployment that is rolled out: whoever comes has an empty cache, and what was
+    /// before never comes back.
+    EndpointChurn {
+        /// From one to the next.
+        #[serde(with = "span")]
+        every: Duration,
+        /// What is another one afterwards.
+        with: Replacement,
     },
 
     // ---------- traffic ----------
@@ -170,6 +210,16 @@ pub enum Discovery {
     Silent,
 }
 
+/// What is another one where an engine was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replacement {
+    /// The name: the endpoint leaves for ever, and another one comes with its address.
+    NewName,
+    /// The address: the same endpoint is announced elsewhere.
+    NewAddress,
+}
+
 // === impl Fault ===
 
 impl Fault {
@@ -180,14 +230,18 @@ impl Fault {
         "drain",
         "upgrade",
         "reload",
+        "kill-part",
+        "clock-step",
         "clock",
         "cut",
         "loss",
         "delay",
+        "replay",
         "engine-kill",
         "engine-slow",
         "engine-page",
         "discovery",
+        "endpoint-churn",
         "burst",
         "hot-prefix",
         "vanish",
@@ -202,14 +256,18 @@ impl Fault {
             Self::Drain { .. } => "drain",
             Self::Upgrade { .. } => "upgrade",
             Self::Reload { .. } => "reload",
+            Self::KillPart { .. } => "kill-part",
+            Self::ClockStep { .. } => "clock-step",
             Self::Clock { .. } => "clock",
             Self::Cut { .. } => "cut",
             Self::Loss { .. } => "loss",
             Self::Delay { .. } => "delay",
+            Self::Replay { .. } => "replay",
             Self::EngineKill { .. } => "engine-kill",
             Self::EngineSlow { .. } => "engine-slow",
             Self::EnginePage { .. } => "engine-page",
             Self::Discovery { .. } => "discovery",
+            Self::EndpointChurn { .. } => "endpoint-churn",
             Self::Burst { .. } => "burst",
             Self::HotPrefix { .. } => "hot-prefix",
             Self::Vanish { .. } => "vanish",
@@ -224,13 +282,20 @@ impl Fault {
                 vec![*who]
             }
             Self::Reload { who } | Self::Clock { who, .. } => vec![*who],
+            Self::KillPart { who, .. } | Self::ClockStep { who, .. } => vec![*who],
             Self::EngineKill { who } | Self::EngineSlow { who, .. } | Self::EnginePage { who, .. } => vec![*who],
-            Self::Cut { from, to, .. } | Self::Loss { from, to, .. } | Self::Delay { from, to, .. } => vec![*from, *to],
-            Self::Discovery { .. } => vec![Place::Discovery],
+            Self::Cut { from, to, .. } | Self::Loss { from, to, .. } => vec![*from, *to],
+            Self::Delay { from, to, .. } | Self::Replay { from, to, .. } => vec![*from, *to],
+            Self::Discovery { .. } | Self::EndpointChurn { .. } => vec![Place::Discovery],
             Self::Burst { .. } | Self::HotPrefix { .. } | Self::Vanish { .. } | Self::LargePrompts { .. } => {
                 vec![Place::Gateway]
             }
         }
+    }
+
+    /// Whether endpoints come and go by it.
+    pub fn changes_endpoints(&self) -> bool {
+        matches!(self, Self::Discovery { .. } | Self::EndpointChurn { .. })
     }
 
     pub(super) fn check(&self, town: &Town) -> Result<(), String> {
@@ -244,16 +309,20 @@ impl Fault {
             false => Err(format!("factor must be 0.01 to 1000, not {factor}")),
         };
         match self {
-            Self::Loss { share: lost, .. } => share(*lost),
+            Self::Delay { least, most, .. } | Self::Replay { least, most, .. } if least > most => {
+                Err("least is more than most".to_owned())
+            }
+            Self::Loss { share: some, .. } | Self::Replay { share: some, .. } => share(*some),
+            Self::EndpointChurn { every, .. } if every.is_zero() => Err("every must be more than 0".to_owned()),
             Self::HotPrefix { share: some } | Self::Vanish { share: some } => share(*some),
             Self::LargePrompts { share: some, bytes } if *bytes <= 8 << 20 => share(*some),
             Self::LargePrompts { bytes, .. } => Err(format!("bytes must be at most {}, not {bytes}", 8 << 20)),
             Self::EngineSlow { factor: times, .. } | Self::Burst { factor: times } => factor(*times),
-            Self::Delay { least, most, .. } if least > most => Err("least is more than most".to_owned()),
             Self::Kill { who, .. } | Self::Freeze { who } | Self::Drain { who } | Self::Upgrade { who, .. } => {
                 replicas_only(*who, town)
             }
             Self::Reload { who } | Self::Clock { who, .. } => replicas_only(*who, town),
+            Self::KillPart { who, .. } | Self::ClockStep { who, .. } => replicas_only(*who, town),
             Self::EngineKill { who } if who.engines(town).is_empty() => Err(format!("{who} has no engine")),
             _ => Ok(()),
         }
@@ -276,6 +345,8 @@ impl fmt::Display for Fault {
                 write!(f, " {who}")
             }
             Self::Upgrade { who, wire_version } => write!(f, " {who} to wire version {wire_version}"),
+            Self::KillPart { who, part } => write!(f, " {part} of {who}"),
+            Self::ClockStep { who, step_ms } => write!(f, " {who} by {step_ms} ms"),
             Self::Clock { who, drift_ppm } => write!(f, " {who} by {drift_ppm} ppm"),
             Self::Cut { from, to, one_way: true } => write!(f, " {from} -> {to}"),
             Self::Cut { from, to, .. } => write!(f, " {from} <-> {to}"),
@@ -283,10 +354,14 @@ impl fmt::Display for Fault {
             Self::Delay { from, to, least, most } => {
                 write!(f, " {from} <-> {to} {} to {}", span::told(*least), span::told(*most))
             }
+            Self::Replay { from, to, share, least, most } => {
+                write!(f, " {from} <-> {to} {share} after {} to {}", span::told(*least), span::told(*most))
+            }
             Self::EngineKill { who } => write!(f, " {who}"),
             Self::EngineSlow { who, factor } => write!(f, " {who} x{factor}"),
             Self::EnginePage { who, page } => write!(f, " {who} {page:?}"),
             Self::Discovery { says } => write!(f, " {says:?}"),
+            Self::EndpointChurn { every, with } => write!(f, " each {} {with:?}", span::told(*every)),
             Self::Burst { factor } => write!(f, " x{factor}"),
             Self::HotPrefix { share } | Self::Vanish { share } => write!(f, " {share}"),
             Self::LargePrompts { share, bytes } => write!(f, " {share} of {bytes} bytes"),

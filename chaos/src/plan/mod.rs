@@ -6,6 +6,7 @@
 mod bars;
 mod draw;
 mod fault;
+mod part;
 mod place;
 mod span;
 mod town;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use bars::Bars;
-pub use fault::{Discovery, Fault, Page};
+pub use fault::{Discovery, Fault, Page, Replacement};
+pub use part::Part;
 pub use place::Place;
 pub use town::{ResponsePath, Town, Traffic};
 

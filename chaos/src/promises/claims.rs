@@ -70,8 +70,10 @@ fn may_have_forgotten(engine: usize, scene: &Scene) -> bool {
     let leaves = town.response_path == ResponsePath::Leave;
     scene.feels(scene.now(), |fault| match fault {
         Fault::EngineKill { who } => who.engines(town).contains(&engine),
+        Fault::EndpointChurn { .. } => true,
         Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Freeze { .. } => leaves,
         Fault::Kill { .. } | Fault::Drain { .. } | Fault::Upgrade { .. } | Fault::Vanish { .. } => leaves,
+        Fault::KillPart { .. } | Fault::ClockStep { .. } => leaves,
         _ => false,
     })
 }

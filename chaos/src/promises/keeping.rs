@@ -70,7 +70,7 @@ fn hampered(engine: usize, span: Duration, scene: &Scene) -> bool {
     let unwell = scene.feels(span + TELLING, |fault| match fault {
         Fault::EngineKill { who } | Fault::EngineSlow { who, .. } => this(who),
         Fault::EnginePage { who, page } => this(who) && !matches!(page, Page::Stale | Page::Lying),
-        Fault::Discovery { .. } => true,
+        fault if fault.changes_endpoints() => true,
         _ => false,
     });
     unwell || scene.talk_struck(span + TELLING)

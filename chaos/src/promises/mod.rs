@@ -13,6 +13,7 @@ mod budget;
 mod claims;
 mod cuts;
 mod evenness;
+mod failures;
 mod incarnations;
 mod keeping;
 mod knowledge;
@@ -28,6 +29,7 @@ mod stampede;
 mod subset;
 mod sums;
 mod time;
+mod told;
 mod views;
 
 use std::fmt;
@@ -106,9 +108,11 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Promise>> {
         Box::new(incarnations::IncarnationsOnlyGrow::default()),
         Box::new(order::WordsArriveInOrder::default()),
         Box::new(sums::SharesAreWhatTheirOwnersHave::default()),
+        Box::new(told::SharesAreTold::default()),
         Box::new(shares::SharesDieWithTheirOwner),
         Box::new(budget::GossipStaysWithinBudget),
         Box::new(bounds::NothingIsUnbounded),
+        Box::new(failures::NoActorFails),
         Box::new(claims::PrefixClaimsAreHonest::default()),
         Box::new(stampede::NoStampede::new(plan)),
         Box::new(presence::EveryoneIsSeen),

@@ -221,8 +221,15 @@ impl Scene {
                 Fault::Freeze { who } | Fault::Kill { who, .. } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
                     who.replicas(town).contains(&replica)
                 }
+                Fault::ClockStep { who, .. } | Fault::KillPart { who, .. } => who.replicas(town).contains(&replica),
                 _ => false,
             })
+    }
+
+    /// Whether a part of this replica was ended within the last `span`.
+    pub fn part_killed(&self, replica: usize, span: Duration) -> bool {
+        let town = &self.plan.town;
+        self.feels(span, |fault| matches!(fault, Fault::KillPart { who, .. } if who.replicas(town).contains(&replica)))
     }
 }
 

@@ -77,7 +77,8 @@ impl Promise for NoStampede {
 /// Whether endpoints are equal: nobody is struck by anything but death of replicas, and prompts are not made to meet.
 fn equal(scene: &Scene) -> bool {
     let harmless = |fault: &Fault| {
-        matches!(fault, Fault::Reload { .. } | Fault::Vanish { .. } | Fault::Burst { .. } | Fault::Clock { .. })
+        let calm = matches!(fault, Fault::Reload { .. } | Fault::Replay { .. } | Fault::Clock { .. });
+        calm || matches!(fault, Fault::Vanish { .. } | Fault::Burst { .. })
     };
     let quiet = scene.phase() == Phase::Storm || scene.phase() == Phase::Healed;
     quiet && scene.now() > scene.phase_since() + WINDOW && !scene.feels(EQUAL_AFTER, |fault| !harmless(fault))

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use murmuration::id::EndpointId;
 
-use super::{Broken, Promise, Scene, broken};
+use super::{Broken, Promise, Scene, broken, names};
 use crate::chronicle::{Entry, Fact};
 
 /// See [`Promise::meaning`].
@@ -33,7 +33,8 @@ impl Promise for StaysWithinTheSubset {
             }
             Fact::Sent { request, replica, to } => {
                 if let Some((wall, to)) = self.walls.get(request).zip(to.as_ref())
-                    && !wall.contains(to)
+                    // An engine may have taken another name since.
+                    && !wall.iter().any(|one| one == to || names::engine(one).is_some() && names::engine(one) == names::engine(to))
                 {
                     return broken!(
                         "replica-{replica} sent request {request} to {to}, outside of its subset of {}",

@@ -118,7 +118,7 @@ impl SharesAreWhatTheirOwnersHave {
 /// Whether words may have been late or lost, or their owners away, within `span`.
 fn rough(scene: &Scene, span: Duration) -> bool {
     let away = (0..scene.plan().town.replicas).any(|replica| !scene.awake_for(replica, span));
-    away || scene.talk_struck(span) || scene.feels(span, |fault| matches!(fault, Fault::Discovery { .. }))
+    away || scene.talk_struck(span) || scene.feels(span, Fault::changes_endpoints)
 }
 
 #[cfg(test)]

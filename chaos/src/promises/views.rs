@@ -63,9 +63,10 @@ impl Promise for ViewsAreEqual {
 
 /// Whether such a fault makes clients, gateways or engines break requests off.
 fn breaks_off(fault: &Fault) -> bool {
-    use Fault::{Cut, Delay, EngineKill, Freeze, Kill, Loss, Vanish};
+    use Fault::{ClockStep, Cut, Delay, EndpointChurn, EngineKill, Freeze, Kill, KillPart, Loss, Vanish};
     let hinders = matches!(fault, Cut { .. } | Loss { .. } | Delay { .. } | Vanish { .. });
-    hinders || matches!(fault, EngineKill { .. } | Freeze { .. } | Kill { .. })
+    let kills = matches!(fault, EngineKill { .. } | Kill { .. } | KillPart { .. } | ClockStep { .. });
+    hinders || kills || matches!(fault, Freeze { .. } | EndpointChurn { .. })
 }
 
 /// The kinds of beliefs that differ.

@@ -67,6 +67,7 @@ fn told(fact: &Fact, plan: &Plan) -> Columns {
         Fact::Lifted(index) => ('.', "over", strike(index)),
         Fact::Born => ('^', "born", String::new()),
         Fact::Gone => ('!', "gone", String::new()),
+        Fact::Panicked(why) => ('!', "panic", why.clone()),
         Fact::Announced(endpoints) => {
             (':', "announced", endpoints.iter().map(|id| format!("{} ", id.name())).collect())
         }

@@ -68,6 +68,7 @@ fn lost(figures: &Figures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Town;
 
     #[test]
     fn a_failure_ends_with_the_command_that_shows_it_again() {
@@ -84,10 +85,8 @@ mod tests {
         let plan = Plan::from_seed(7);
         let text = prologue(&plan);
         assert_eq!(text.lines().count(), 1 + plan.faults.len(), "{text}");
-        assert!(
-            text.starts_with(
-                "PLAN      seed-7: 4 replicas, 6 engines, 2 zones, Leave, streams and gossip; 27 requests"
-            )
-        );
+        let Town { replicas, engines, zones, .. } = plan.town;
+        let head = format!("PLAN      seed-7: {replicas} replicas, {engines} engines, {zones} zones, ");
+        assert!(text.starts_with(&head) && text.contains(&format!("; {} requests", plan.traffic.rate)), "{text}");
     }
 }

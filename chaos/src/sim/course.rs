@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::SimError;
+use super::panics;
 use super::scribe::Scribe;
 use super::town::{TICK, Town, on_the_beat};
 use super::weather::Weather;
@@ -52,6 +53,7 @@ impl<'a> Course<'a> {
     /// A run of `plan` that has not begun; `sink` is given what happened after each tick, and says whether to go on.
     pub(super) fn new(plan: &'a Plan, sink: &'a mut dyn FnMut(Vec<Entry>) -> bool) -> Result<Self, SimError> {
         let scribe = Scribe::default();
+        panics::tell(&scribe);
         scribe.write(Witness::World, Fact::Phase(Phase::Warming));
         let town = Town::new(plan, &scribe)?;
         let (struck, over) = (vec![false; plan.faults.len()], vec![false; plan.faults.len()]);
@@ -148,6 +150,12 @@ impl<'a> Course<'a> {
             Fault::Reload { who } => who.replicas(&self.plan.town).into_iter().for_each(|one| self.town.reload(one)),
             Fault::Upgrade { who, wire_version } => {
                 who.replicas(&self.plan.town).into_iter().for_each(|one| self.town.upgrade(one, *wire_version));
+            }
+            Fault::KillPart { who, part } => {
+                who.replicas(&self.plan.town).into_iter().for_each(|one| self.town.kill_part(one, part));
+            }
+            Fault::ClockStep { who, step_ms } => {
+                who.replicas(&self.plan.town).into_iter().for_each(|one| self.town.step_clock(one, *step_ms));
             }
             _ => {}
         }

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use murmuration::fleet::Endpoint;
-use murmuration::id::EndpointId;
 use murmuration::time::Timestamp;
 use murmuration_actors::world::Door;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
+use super::directory::Directory;
 use super::host::Host;
 use super::net::Socketry;
 use super::weather::Ground;
@@ -29,6 +29,7 @@ const BLOCKS: usize = 65_536;
 #[derive(Clone)]
 pub(super) struct Engine {
     number: usize,
+    directory: Directory,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -51,18 +52,25 @@ struct Waiting {
 
 impl Engine {
     /// The engine of this number, which is to be switched on.
-    pub(super) fn new(number: usize) -> Self {
+    pub(super) fn new(number: usize, directory: &Directory) -> Self {
         let ground = Ground { killed: true, slowness: 1.0, page: None };
         let model = EngineModel::new(config(number));
         let inner = Inner { model, ground, waiting: BTreeMap::new(), stale: Gauges::default(), server: None };
-        Self { number, inner: Arc::new(Mutex::new(inner)) }
+        Self { number, directory: directory.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// What discovery says of it.
-    pub(super) fn endpoint(number: usize, zone: usize, ip: std::net::IpAddr) -> Endpoint {
+    pub(super) fn endpoint(&self, zone: usize) -> Endpoint {
         let labels = BTreeMap::from([("topology.kubernetes.io/zone".to_owned(), format!("zone-{zone}"))]);
-        let id = EndpointId::new("town", &format!("engine-{number}"));
-        Endpoint { id, address: (ip, PORT).into(), labels }
+        Endpoint { id: self.directory.id(self.number), address: self.directory.address(self.number), labels }
+    }
+
+    /// Another one takes its place, with an empty cache and the name and address that the directory has now; whoever waits for it waits in
+    /// vain.
+    pub(super) fn replace(&self, host: &Host, socketry: &Socketry) {
+        let ground = self.inner().ground;
+        self.set(Ground { killed: true, ..ground }, host, socketry);
+        self.set(ground, host, socketry);
     }
 
     /// Makes it so: what was dead starts with an empty cache, and whoever waits for one that dies waits in vain.
@@ -71,7 +79,7 @@ impl Engine {
         let before = std::mem::replace(&mut inner.ground, ground);
         if before.killed && !ground.killed {
             inner.model = EngineModel::new(config(self.number));
-            let (door, engine) = (socketry.listen(PORT), self.clone());
+            let (door, engine) = (socketry.listen_at(self.directory.address(self.number)), self.clone());
             inner.server = Some(serve(door, engine, host));
         }
         if ground.page.is_some() && before.page.is_none() {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use murmuration::chance::Chance;
 use tonic::transport::Channel;
 
+use super::directory::Directory;
 use super::engine::Engine;
 use super::host::Host;
 use super::net::{Net, Places};
@@ -47,6 +48,7 @@ struct Shared {
     places: Places,
     ways: Vec<Channel>,
     engines: Vec<Engine>,
+    directory: Directory,
     turn: Mutex<Turn>,
     open: AtomicUsize,
 }
@@ -64,7 +66,13 @@ impl Gateway {
     ///
     /// # Errors
     /// When there is no runtime to be had.
-    pub(super) fn new(plan: &Plan, net: &Net, scribe: &Scribe, engines: Vec<Engine>) -> io::Result<Self> {
+    pub(super) fn new(
+        plan: &Plan,
+        net: &Net,
+        scribe: &Scribe,
+        engines: Vec<Engine>,
+        directory: &Directory,
+    ) -> io::Result<Self> {
         let host = Host::new()?;
         let places = Places::new(&plan.town);
         let runtime = host.enter();
@@ -73,9 +81,10 @@ impl Gateway {
         drop(runtime);
         let turn = Mutex::new(Turn { well: vec![false; plan.town.replicas], next: 0 });
         let (scribe, net, open) = (scribe.clone(), net.clone(), AtomicUsize::new(0));
+        let directory = directory.clone();
         Ok(Self {
             host,
-            shared: Arc::new(Shared { scribe, net, places, ways, engines, turn, open }),
+            shared: Arc::new(Shared { scribe, net, places, ways, engines, directory, turn, open }),
             chance: chance::of(plan.seed),
             conversations: Conversations::new(plan.traffic.conversations, plan.traffic.prompt_bytes),
             plan: plan.clone(),

@@ -4,10 +4,12 @@
 //! Must not know what is right. Two runs of one plan, each in a fresh process, write the same chronicle.
 
 mod course;
+mod directory;
 mod engine;
 mod gateway;
 mod host;
 mod net;
+mod panics;
 mod prompt;
 mod replica;
 mod scribe;

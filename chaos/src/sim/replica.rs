@@ -26,12 +26,15 @@ use super::net::{Net, Places};
 use super::scribe::Scribe;
 use super::weather::Sky;
 use crate::chronicle::{Fact, Look, Witness};
-use crate::plan::Town;
+use crate::plan::{Part, Town};
 use dial::Dial;
 pub(super) use settings::{EXT_PROC, config_text};
 
 /// What a replica would answer, once it has: where to, and blocks matched of blocks.
 pub(super) type Considered = Arc<Mutex<Option<(Option<EndpointId>, (u64, u64))>>>;
+
+/// What a wall clock says when a run begins, in milliseconds: a replica takes its incarnation from it, as in production.
+const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// The replica.
 pub(super) struct Resident {
@@ -43,6 +46,8 @@ pub(super) struct Resident {
     life: Option<Life>,
     lives: u32,
     incarnation: u64,
+    /// Milliseconds by which its wall clock was set forward.
+    stepped_ms: i64,
     wire_version: u16,
     feed: watch::Sender<Option<Announcement>>,
     reloads: i32,
@@ -75,6 +80,7 @@ impl Resident {
             life: None,
             lives: 0,
             incarnation: 0,
+            stepped_ms: 0,
             wire_version: codec::VERSION.into(),
             feed: watch::channel(None).0,
             reloads: 0,
@@ -109,6 +115,24 @@ impl Resident {
     /// It speaks this wire version from its next life.
     pub(super) fn upgrade(&mut self, wire_version: u16) {
         self.wire_version = wire_version;
+    }
+
+    /// Its wall clock is set forward by so many milliseconds, or back; it is read when a life begins.
+    pub(super) fn step_clock(&mut self, ms: i64) {
+        self.stepped_ms += ms;
+    }
+
+    /// Ends one of its parts at once. Whoever is dead or stands still has none.
+    pub(super) fn kill_part(&self, part: &Part) {
+        let Some(life) = self.life.as_ref().filter(|_| !self.sky.frozen) else { return };
+        let _runtime = life.host.enter();
+        let slot = life.slot();
+        let Some(Ok(replica)) = &*slot else { return };
+        let mut parts = replica.parts();
+        parts.sort();
+        if let Some(name) = part.of(&parts) {
+            replica.kill_part(name);
+        }
     }
 
     /// Discovery says so.
@@ -210,7 +234,8 @@ impl Resident {
     fn be_born(&mut self) -> io::Result<()> {
         let host = Host::new()?;
         if !std::mem::take(&mut self.sky.same_life) || self.incarnation == 0 {
-            self.incarnation += 1;
+            self.incarnation =
+                EPOCH_MS.saturating_add(self.scribe.now().as_millis() as u64).saturating_add_signed(self.stepped_ms);
         }
         self.lives += 1;
         let by = self.witness();

@@ -15,6 +15,7 @@ use murmuration_actors::ext_proc::draft::Draft;
 use murmuration_actors::ext_proc::headers::Head;
 
 use super::SimError;
+use super::directory::Directory;
 use super::engine::Engine;
 use super::gateway::Gateway;
 use super::net::{Net, Places};
@@ -24,7 +25,7 @@ use super::scribe::Scribe;
 use super::weather::{Surge, Weather};
 use super::words;
 use crate::chronicle::{Fact, Twin, Witness};
-use crate::plan::{Discovery, Plan};
+use crate::plan::{Discovery, Part, Plan};
 
 /// What time is cut into; what is written in one arrives in a later one.
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -41,6 +42,9 @@ pub(super) struct Town {
     scribe: Scribe,
     residents: Vec<Resident>,
     engines: Vec<Engine>,
+    directory: Directory,
+    /// How many engines were replaced.
+    replaced: usize,
     gateway: Gateway,
     weather: Weather,
     settings: Settings,
@@ -63,8 +67,9 @@ impl Town {
     pub(super) fn new(plan: &Plan, scribe: &Scribe) -> Result<Self, SimError> {
         let places = Places::new(&plan.town);
         let net = Net::new(places, mix(plan.seed ^ 0x006e_6574));
-        let engines: Vec<Engine> = (0..plan.town.engines).map(Engine::new).collect();
-        let gateway = Gateway::new(plan, &net, scribe, engines.clone())?;
+        let directory = Directory::new(places, plan.town.engines);
+        let engines: Vec<Engine> = (0..plan.town.engines).map(|number| Engine::new(number, &directory)).collect();
+        let gateway = Gateway::new(plan, &net, scribe, engines.clone(), &directory)?;
         let residents = (0..plan.town.replicas).map(|number| Resident::new(number, &plan.town, &net, scribe)).collect();
         let blueprint = config::read(config_text(), "the default configuration", &Catalog::builtin())?;
         let mut town = Self {
@@ -74,6 +79,8 @@ impl Town {
             scribe: scribe.clone(),
             residents,
             engines,
+            directory,
+            replaced: 0,
             gateway,
             weather: Weather::of(plan, std::iter::empty()),
             settings: Settings::new(blueprint.prefix),
@@ -109,6 +116,16 @@ impl Town {
         self.residents[replica].reload();
     }
 
+    /// A part of a replica ends at once.
+    pub(super) fn kill_part(&mut self, replica: usize, part: &Part) {
+        self.residents[replica].kill_part(part);
+    }
+
+    /// A replica's wall clock is set forward by so many milliseconds, or back.
+    pub(super) fn step_clock(&mut self, replica: usize, ms: i64) {
+        self.residents[replica].step_clock(ms);
+    }
+
     /// Lets everybody run for one tick that ends at `now`; requests come where there is `traffic`.
     pub(super) fn tick(&mut self, now: Duration, traffic: bool) -> Result<(), SimError> {
         self.scribe.advance(now);
@@ -116,6 +133,7 @@ impl Town {
         if on_the_beat(now, PROBE) {
             self.probe();
         }
+        self.churn(now);
         self.discover(now);
         for resident in &mut self.residents {
             resident.tick(TICK).map_err(SimError::Replica)?;
@@ -170,8 +188,8 @@ impl Town {
         for (replica, answer) in considered {
             let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some((to, matched)) = answer else { continue };
-            let at = |id: &murmuration::id::EndpointId| id.name().strip_prefix("engine-")?.parse::<usize>().ok();
-            let engine = to.as_ref().and_then(at).and_then(|engine| self.engines.get(engine));
+            let engine =
+                to.as_ref().and_then(|id| self.directory.named(id)).and_then(|engine| self.engines.get(engine));
             let held = engine.map_or(0, |engine| engine.held(&tokens) / block);
             twins.push(Twin { replica, to, matched, held });
         }
@@ -191,6 +209,15 @@ impl Town {
         self.gateway.probed(&answers);
     }
 
+    /// Replaces the engine whose turn it is, when it is time.
+    fn churn(&mut self, now: Duration) {
+        let Some((_, with)) = self.weather.churn.filter(|(every, _)| on_the_beat(now, *every)) else { return };
+        let number = self.replaced % self.engines.len();
+        self.replaced += 1;
+        self.directory.replace(number, with);
+        self.engines[number].replace(self.gateway.host(), &self.net.at(self.places.engine(number)));
+    }
+
     /// Tells each replica what discovery says, where that changed and gets through.
     fn discover(&mut self, now: Duration) {
         let Some(says) = self.says(now) else { return };
@@ -205,13 +232,10 @@ impl Town {
 
     /// What discovery says now; `None` for nothing.
     fn says(&self, now: Duration) -> Option<Vec<Endpoint>> {
-        let engine = |number| {
-            let zone = self.plan.town.zone_of_engine(number);
-            Engine::endpoint(number, zone, self.places.ip(self.places.engine(number)))
-        };
+        let engine = |number: usize| self.engines[number].endpoint(self.plan.town.zone_of_engine(number));
         let all = 0..self.plan.town.engines;
         match self.weather.discovery {
-            // Engines keep their addresses, so what was said at the start is what is so: it is only said again.
+            // But for churn engines keep their names and addresses, so what was said at the start is what is so: it is only said again.
             None | Some(Discovery::Old) => Some(all.map(engine).collect()),
             Some(Discovery::Empty) => Some(Vec::new()),
             Some(Discovery::Silent) => None,

@@ -2,7 +2,9 @@
 //!
 //! Must not know how it is made so.
 
-use crate::plan::{Discovery, Fault, Page, Place, Plan, Town};
+use std::time::Duration;
+
+use crate::plan::{Discovery, Fault, Page, Place, Plan, Replacement, Town};
 
 use super::net::{Link, Links, Places};
 
@@ -15,6 +17,8 @@ pub(super) struct Weather {
     pub(super) engines: Vec<Ground>,
     /// What discovery says, where it is not the truth.
     pub(super) discovery: Option<Discovery>,
+    /// How often an engine is replaced, and what is another one afterwards.
+    pub(super) churn: Option<(Duration, Replacement)>,
     /// What is asked.
     pub(super) traffic: Surge,
     /// What is wrong with the ways.
@@ -71,6 +75,7 @@ impl Weather {
             replicas: vec![Sky::default(); town.replicas],
             engines: vec![ground; town.engines],
             discovery: None,
+            churn: None,
             traffic: Surge { factor: 1.0, hot: 0.0, vanish: 0.0, large: (0.0, 0) },
             ways: Vec::new(),
         };
@@ -91,6 +96,9 @@ impl Weather {
                 Fault::Delay { from, to, least, most } => change(from, to, true, &|link| {
                     (link.least, link.most) = (link.least.max(least), link.most.max(most));
                 }),
+                Fault::Replay { from, to, share, least, most } => change(from, to, true, &|link| {
+                    (link.replayed, link.replayed_after) = (link.replayed.max(share), (least, most));
+                }),
                 _ => {}
             }
         }
@@ -104,19 +112,24 @@ impl Weather {
             Fault::Freeze { who } => self.sky(*who, town, |sky| sky.frozen = true),
             Fault::Drain { who } | Fault::Upgrade { who, .. } => self.sky(*who, town, |sky| sky.drained = true),
             Fault::Clock { who, drift_ppm } => self.sky(*who, town, |sky| sky.drift_ppm = *drift_ppm),
-            Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } => self.ways.push(fault.clone()),
+            // The clock is set when it begins.
+            Fault::ClockStep { who, .. } => self.sky(*who, town, |sky| sky.killed = true),
+            Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Replay { .. } => {
+                self.ways.push(fault.clone());
+            }
             Fault::EngineKill { who } => self.ground(*who, town, |ground| ground.killed = true),
             Fault::EngineSlow { who, factor } => {
                 self.ground(*who, town, |ground| ground.slowness = ground.slowness.max(*factor))
             }
             Fault::EnginePage { who, page } => self.ground(*who, town, |ground| ground.page = Some(*page)),
             Fault::Discovery { says } => self.discovery = Some(*says),
+            Fault::EndpointChurn { every, with } => self.churn = Some((*every, *with)),
             Fault::Burst { factor } => self.traffic.factor *= factor,
             Fault::HotPrefix { share } => self.traffic.hot = self.traffic.hot.max(*share),
             Fault::Vanish { share } => self.traffic.vanish = self.traffic.vanish.max(*share),
             Fault::LargePrompts { share, bytes } => self.traffic.large = (*share, *bytes),
             // Happens at once, when it begins.
-            Fault::Reload { .. } => {}
+            Fault::Reload { .. } | Fault::KillPart { .. } => {}
         }
     }
 

@@ -65,6 +65,10 @@ fn obstacle(fault: &Fault, machine: &Machine) -> Option<Obstacle> {
     let (why, cure) = match fault {
         Fault::Clock { .. } => simulated("real processes share the machine's clock"),
         Fault::Kill { same_life: true, .. } => simulated("a real replica takes a new incarnation whenever it starts"),
+        Fault::ClockStep { .. } => simulated("real processes share the machine's clock"),
+        Fault::KillPart { .. } => simulated("a process ends as a whole"),
+        Fault::Replay { .. } => simulated("a machine's own network sends no datagram again"),
+        Fault::EndpointChurn { .. } => simulated("a town's engines keep their names and addresses"),
         fault if needs_network(fault) && machine.network.is_some() => lacks(&machine.network),
         Fault::Delay { .. } => lacks(&machine.delays),
         _ => None,
@@ -110,7 +114,14 @@ mod tests {
 
     #[test]
     fn what_only_a_simulation_can_do_is_an_obstacle_everywhere() {
-        for fault in ["clock, who: replica-0, drift-ppm: 10", "kill, who: replica-0, same-life: true"] {
+        for fault in [
+            "clock, who: replica-0, drift-ppm: 10",
+            "kill, who: replica-0, same-life: true",
+            "kill-part, who: replica-0, part: scheduler",
+            "clock-step, who: replica-0, step-ms: -5000",
+            "replay, from: replicas, to: replicas, share: 0.1, least: 0ms, most: 5ms",
+            "endpoint-churn, every: 100ms, with: new-name",
+        ] {
             let told = told(fault, &Machine::default());
             assert!(told.len() == 1 && told[0].1.contains("chaos run"), "{told:?}");
         }

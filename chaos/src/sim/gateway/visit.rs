@@ -12,7 +12,6 @@ use tokio::time::sleep;
 use super::Shared;
 use crate::chronicle::{End, Fact, Witness};
 use crate::engine::model::{Output, Request};
-use crate::sim::engine::PORT;
 use crate::sim::prompt::Prompt;
 use crate::sim::talk::{self, Answer, Talk};
 
@@ -60,11 +59,11 @@ impl Visit {
     }
 
     /// Where it goes, and the stream that its answer is shown on.
-    async fn placed(&self, shared: &Shared, text: &str) -> Result<(usize, Box<Talk>), End> {
+    async fn placed(&self, shared: &Shared, text: &str) -> Result<(SocketAddr, Box<Talk>), End> {
         let request = self.number;
         let write = |fact| shared.scribe.write(Witness::Client, fact);
-        let subset: Vec<SocketAddr> = self.subset.iter().map(|engine| shared.address(*engine)).collect();
-        let admitted: Vec<EndpointId> = self.subset.iter().map(|engine| named(*engine)).collect();
+        let subset: Vec<SocketAddr> = self.subset.iter().map(|engine| shared.directory.address(*engine)).collect();
+        let admitted: Vec<EndpointId> = self.subset.iter().map(|engine| shared.directory.id(*engine)).collect();
         let body = Prompt::body(text, self.tokens, self.streamed);
         let mut tried = Vec::new();
         for attempt in 0..TRIES {
@@ -73,9 +72,9 @@ impl Visit {
             write(Fact::Asked { request, replica, attempt, subset: admitted.clone() });
             match talk::ask(shared.ways[replica].clone(), &format!("request-{request}"), &subset, &body).await {
                 Answer::Sent(address, talk) => {
-                    let to = shared.engine_at(address);
-                    write(Fact::Sent { request, replica, to: to.map(named) });
-                    return to.map(|to| (to, talk)).ok_or(End::EngineFailed);
+                    let to = shared.directory.at(address).map(|engine| shared.directory.id(engine));
+                    write(Fact::Sent { request, replica, to: to.clone() });
+                    return to.map(|_| (address, talk)).ok_or(End::EngineFailed);
                 }
                 Answer::Refused(status, code) => {
                     write(Fact::Refused { request, replica, status, code });
@@ -88,7 +87,17 @@ impl Visit {
     }
 
     /// The engine's answer, shown to the replica where that stays for it.
-    async fn served(&self, shared: &Shared, to: usize, talk: Box<Talk>, tokens: Vec<u32>, asked: Duration) -> Ended {
+    async fn served(
+        &self,
+        shared: &Shared,
+        address: SocketAddr,
+        talk: Box<Talk>,
+        tokens: Vec<u32>,
+        asked: Duration,
+    ) -> Ended {
+        // Whoever has moved does not answer at its former address.
+        let there = shared.directory.at(address).filter(|engine| shared.directory.address(*engine) == address);
+        let Some(to) = there else { return Ended::without_token(End::EngineFailed) };
         if !shared.reaches(to) {
             sleep(CONNECT_PATIENCE).await;
             return Ended::without_token(End::EngineFailed);
@@ -100,7 +109,7 @@ impl Visit {
         let Some(mut outputs) = outputs else { return Ended::without_token(End::EngineFailed) };
         let Some(first) = outputs.recv().await else { return Ended::without_token(End::EngineFailed) };
         let (first_token, cached) = (Some(shared.scribe.now() - asked), first.cached_tokens as u64);
-        let end = match talk.answer_begins(self.streamed, &shared.address(to)).await {
+        let end = match talk.answer_begins(self.streamed, &address).await {
             Err(()) => End::Cut,
             Ok(_) if self.vanishes => End::Vanished,
             Ok(talk) => self.answered(first, outputs, talk, prompt_tokens).await,
@@ -165,20 +174,4 @@ impl Ended {
     fn without_token(end: End) -> Self {
         Self { end, first_token: None, cached: 0 }
     }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    fn address(&self, engine: usize) -> SocketAddr {
-        SocketAddr::new(self.places.ip(self.places.engine(engine)), PORT)
-    }
-
-    fn engine_at(&self, address: SocketAddr) -> Option<usize> {
-        (0..self.engines.len()).find(|engine| self.address(*engine) == address)
-    }
-}
-
-fn named(engine: usize) -> EndpointId {
-    EndpointId::new("town", &format!("engine-{engine}"))
 }

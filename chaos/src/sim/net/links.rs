@@ -20,6 +20,10 @@ pub(in crate::sim) struct Link {
     pub(in crate::sim) least: Duration,
     /// And at most.
     pub(in crate::sim) most: Duration,
+    /// The share of datagrams that arrive a second time, 0 to 1.
+    pub(in crate::sim) replayed: f64,
+    /// How much later, at least and at most.
+    pub(in crate::sim) replayed_after: (Duration, Duration),
 }
 
 /// All ways, by the places at their ends.
@@ -32,12 +36,26 @@ pub(in crate::sim) struct Links {
 // === impl Link ===
 
 impl Link {
-    const WELL: Self = Self { cut: false, loss: 0.0, least: Duration::ZERO, most: Duration::ZERO };
+    const WELL: Self = Self {
+        cut: false,
+        loss: 0.0,
+        least: Duration::ZERO,
+        most: Duration::ZERO,
+        replayed: 0.0,
+        replayed_after: (Duration::ZERO, Duration::ZERO),
+    };
 
     /// How long a packet takes; `None` when it is lost.
     pub(super) fn draw(&self, chance: &mut Chance) -> Option<Duration> {
         let lost = self.loss > 0.0 && chance.unit() < self.loss;
         if self.cut || lost { None } else { Some(self.delay(chance)) }
+    }
+
+    /// How much later a datagram arrives a second time; `None` when it does not.
+    pub(super) fn again(&self, chance: &mut Chance) -> Option<Duration> {
+        let (least, most) = self.replayed_after;
+        let replayed = self.replayed > 0.0 && chance.unit() < self.replayed;
+        replayed.then(|| least + (most - least).mul_f64(chance.unit()))
     }
 
     /// How long a packet takes that is not lost.

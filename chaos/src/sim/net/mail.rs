@@ -78,8 +78,11 @@ impl Datagrams for Post {
         let mut state = self.socketry.net.state();
         let Some(node) = state.node(to) else { return Ok(datagram.len()) };
         if let Some(delay) = state.way(self.socketry.node, node) {
-            let due = state.now + delay;
-            state.mail.post(due, to, (Bytes::copy_from_slice(datagram), self.address));
+            let (due, letter) = (state.now + delay, (Bytes::copy_from_slice(datagram), self.address));
+            if let Some(later) = state.again(self.socketry.node, node) {
+                state.mail.post(due + later, to, letter.clone());
+            }
+            state.mail.post(due, to, letter);
         }
         Ok(datagram.len())
     }

@@ -118,6 +118,11 @@ impl State {
         self.links.get(from, to).draw(&mut self.chance)
     }
 
+    /// How much later a datagram sent now arrives a second time; `None` when it does not.
+    fn again(&mut self, from: usize, to: usize) -> Option<Duration> {
+        self.links.get(from, to).again(&mut self.chance)
+    }
+
     fn node(&self, address: SocketAddr) -> Option<usize> {
         self.places.node(address.ip())
     }
@@ -128,8 +133,13 @@ impl State {
 impl Socketry {
     /// Opens a door at `port`; whoever had it before is not called any more.
     pub(in crate::sim) fn listen(&self, port: u16) -> Door {
+        let ip = self.net.state().places.ip(self.node);
+        self.listen_at(SocketAddr::new(ip, port))
+    }
+
+    /// Opens a door at an address of its own; whoever had it before is not called any more.
+    pub(in crate::sim) fn listen_at(&self, address: SocketAddr) -> Door {
         let mut state = self.net.state();
-        let address = SocketAddr::new(state.places.ip(self.node), port);
         let (sender, calls) = mpsc::unbounded_channel();
         state.doors.insert(address, sender);
         drop(state);

@@ -60,12 +60,20 @@ impl Places {
 
     /// The address of one.
     pub(in crate::sim) fn ip(&self, node: usize) -> IpAddr {
-        let node = u8::try_from(node).unwrap_or(u8::MAX);
-        IpAddr::V4(Ipv4Addr::new(10, 0, 0, node.saturating_add(1)))
+        self.later_ip(node, 0)
     }
 
-    /// Who has this address.
+    /// The address that one has after it moved so many times.
+    pub(in crate::sim) fn later_ip(&self, node: usize, moves: u16) -> IpAddr {
+        let ([high, low], node) = (moves.to_be_bytes(), u8::try_from(node).unwrap_or(u8::MAX));
+        IpAddr::V4(Ipv4Addr::new(10, high, low, node.saturating_add(1)))
+    }
+
+    /// Who has this address, or had it before it moved.
     pub(in crate::sim) fn node(&self, ip: IpAddr) -> Option<usize> {
-        (0..self.count()).find(|node| self.ip(*node) == ip)
+        let IpAddr::V4(ip) = ip else { return None };
+        let [network, _, _, host] = ip.octets();
+        let node = usize::from(host).checked_sub(1)?;
+        (network == 10 && node < self.count()).then_some(node)
     }
 }
