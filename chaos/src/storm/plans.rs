@@ -15,13 +15,14 @@ macro_rules! shipped {
 }
 
 /// Names and texts of the plans that come with the program.
-pub const SHIPPED: [(&str, &str); 8] = shipped![
+pub const SHIPPED: [(&str, &str); 9] = shipped![
     "kill-one",
     "kill-all-but-one",
     "rolling-restart",
     "freeze",
     "partition-zones",
     "lossy-links",
+    "late-links",
     "engine-churn",
     "everything",
 ];
