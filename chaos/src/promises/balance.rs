@@ -9,7 +9,7 @@ use murmuration::event::Event;
 use murmuration::id::Ticket;
 use murmuration::scheduler::FleetSummary;
 
-use super::{Broken, Promise, Scene, broken};
+use super::{Broken, Promise, Scene, broken, scheduler_restarted};
 use crate::chronicle::{Entry, Fact, Witness};
 
 /// How long after the end of the last answer a ticket may be open: engines' reports must have shown that it is over.
@@ -43,7 +43,7 @@ impl Promise for BooksBalance {
                 broken!("replica-{replica} closed {ticket}, which was not open")
             }
             // A mind that was born again has an empty book; news of older tickets are legal and change nothing.
-            Fact::Told(Event::ActorRestarted { .. }) => {
+            fact if scheduler_restarted(fact) => {
                 open.clear();
                 Ok(())
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, ReplicaId};
 
-use super::{Broken, CLEANUP, Promise, Scene, broken};
+use super::{Broken, CLEANUP, Promise, Scene, broken, scheduler_restarted};
 use crate::chronicle::{Entry, Fact, Witness};
 
 /// Who hears whom, and by what: membership or the mind.
@@ -71,7 +71,7 @@ impl Promise for IncarnationsOnlyGrow {
                 Ok(())
             }
             // A mind that was born again has heard nothing yet.
-            Fact::Told(Event::ActorRestarted { .. }) => {
+            fact if scheduler_restarted(fact) => {
                 self.newest.retain(|(who, of, _, by), _| (*who, *of, *by) != (replica, life, "mind"));
                 Ok(())
             }

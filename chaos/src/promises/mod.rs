@@ -35,7 +35,9 @@ mod views;
 use std::fmt;
 use std::time::Duration;
 
-use crate::chronicle::Entry;
+use murmuration::event::Event;
+
+use crate::chronicle::{Entry, Fact};
 use crate::plan::Plan;
 
 pub use scene::Scene;
@@ -86,6 +88,11 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a replica told that its scheduler starts again: it holds nothing of what it had.
+fn scheduler_restarted(fact: &Fact) -> bool {
+    matches!(fact, Fact::Told(Event::ActorRestarted { actor, .. }) if actor.starts_with("scheduler"))
 }
 
 /// Breaks a promise with a sentence.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, ReplicaId};
 
-use super::{Broken, Promise, Scene, broken};
+use super::{Broken, Promise, Scene, broken, scheduler_restarted};
 use crate::chronicle::{Entry, Fact, Witness};
 
 /// See [`Promise::meaning`].
@@ -34,7 +34,7 @@ impl Promise for WordsArriveInOrder {
             Fact::Told(Event::PeerLost { peer, .. } | Event::PeerJoined { peer, .. }) => {
                 heard.remove(peer);
             }
-            Fact::Told(Event::ActorRestarted { .. }) => heard.clear(),
+            fact if scheduler_restarted(fact) => heard.clear(),
             Fact::Looked(look) => {
                 for peer in &look.fleet.peers {
                     let now = (peer.incarnation, peer.upto);

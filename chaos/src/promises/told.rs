@@ -9,7 +9,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{EndpointId, Ticket};
 
-use super::{Broken, Promise, Scene, broken, names};
+use super::{Broken, Promise, Scene, broken, names, scheduler_restarted};
 use crate::chronicle::{Entry, Fact, Look, Phase, Witness};
 use crate::plan::Fault;
 
@@ -56,7 +56,7 @@ impl Promise for SharesAreTold {
                 self.closed(replica, *ticket, entry.at);
                 self.opened(replica, *ticket, endpoint, entry.at);
             }
-            Fact::Gone | Fact::Told(Event::ActorRestarted { .. }) => self.gone(replica),
+            fact if *fact == Fact::Gone || scheduler_restarted(fact) => self.gone(replica),
             Fact::Looked(look) if fair(scene) => return self.judge(replica, look, scene),
             _ => {}
         }
