@@ -92,15 +92,19 @@ fn half(span: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Fault;
+    use crate::plan::{Fault, Place, Strike};
 
     fn has_kill(plan: &Plan) -> bool {
         plan.faults.iter().any(|strike| matches!(strike.fault, Fault::Kill { .. }))
     }
 
-    /// A large plan in which a replica is killed.
+    /// A large plan in which a replica is killed, and no zone, which needs zones.
     fn large() -> Plan {
-        let fits = |plan: &Plan| has_kill(plan) && plan.faults.len() > 4 && plan.town.replicas > 3;
+        let whole_zone = |strike: &Strike| matches!(strike.fault, Fault::Kill { who: Place::Zone(_), .. });
+        let fits = |plan: &Plan| {
+            let large = plan.faults.len() > 4 && plan.town.replicas > 3;
+            large && has_kill(plan) && !plan.faults.iter().any(whole_zone)
+        };
         (0..10_000).map(Plan::from_seed).find(fits).unwrap_or_else(|| Plan::from_seed(0))
     }
 

@@ -30,6 +30,9 @@ impl Promise for NoActorFails {
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         match (&entry.fact, entry.by) {
             (Fact::Panicked(why), _) => broken!("a panic: {why}"),
+            (Fact::Told(Event::PartGivenUp { part, attempts, why }), Witness::Replica(replica, _)) => {
+                broken!("{part} of replica-{replica} failed {attempts} times in a row: {why}")
+            }
             (Fact::Told(Event::ActorRestarted { actor, why }), Witness::Replica(replica, _))
                 if !scene.part_killed(replica, FALLOUT) =>
             {

@@ -17,6 +17,7 @@ mod failures;
 mod incarnations;
 mod keeping;
 mod knowledge;
+mod memory;
 mod names;
 mod order;
 pub(crate) mod presence;
@@ -120,6 +121,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Promise>> {
         Box::new(budget::GossipStaysWithinBudget),
         Box::new(bounds::NothingIsUnbounded),
         Box::new(failures::NoActorFails),
+        Box::new(memory::MemoryIsFlat::default()),
         Box::new(claims::PrefixClaimsAreHonest::default()),
         Box::new(stampede::NoStampede::new(plan)),
         Box::new(presence::EveryoneIsSeen),

@@ -6,7 +6,6 @@ use murmuration_chaos::chronicle::{Fact, Witness};
 use crate::told::{s, tell};
 
 #[test]
-#[ignore = "a life that began before the last one by its own clock is taken for an old one (finding D5)"]
 fn its_new_life_is_believed_at_once() {
     let plan = include_str!("../../plans/stories/a-clock-is-set-back-before-a-restart.yaml");
     tell("a_clock_is_set_back_before_a_restart::its_new_life_is_believed_at_once", plan, |told| {

@@ -1,6 +1,7 @@
 //! Stories: storms with a name, a fixed seed, and a point of their own beside all promises.
 
 mod a_clock_is_set_back_before_a_restart;
+mod a_month_of_pod_churn;
 mod a_scheduler_fails_in_the_rush;
 mod all_replicas_lonely;
 mod datagrams_come_twice;
