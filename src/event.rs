@@ -146,6 +146,18 @@ pub enum Event {
         /// A stable word.
         why: &'static str,
     },
+    /// Facts of a peer found no room: it speaks of more endpoints that are not in this replica's pool than are kept.
+    PeerFactsRefused {
+        /// Whose.
+        peer: ReplicaId,
+        /// How many.
+        facts: usize,
+    },
+    /// Facts of this replica found no room in gossip; only peer streams bring them.
+    GossipLeftOut {
+        /// How many.
+        facts: u64,
+    },
     /// Facts were said to a peer or to all.
     Said {
         /// `stream` or `gossip`.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::fleet::{Failures, Tenancy};
-use crate::id::{EndpointKey, ReplicaId};
+use crate::id::EndpointKey;
 use crate::request::Outcome;
 use crate::schedule::View;
 use crate::schedule::decision::{FailingExplanation, REMOVED_MAX};
@@ -34,9 +34,9 @@ impl Scheduler {
     }
 
     /// A peer saw this of an endpoint's answers, so long ago.
-    pub(super) fn heard_failing(&mut self, origin: &ReplicaId, failing: Failing, age: Duration, now: Timestamp) {
+    pub(super) fn heard_failing(&mut self, peer: u32, failing: Failing, age: Duration, now: Timestamp) {
         let failures = Failures::new(failing.counts, now - age);
-        self.peers.set_failures(origin, failing.endpoint, failures, now);
+        self.peers.set_failures(peer, failing.endpoint, failures);
         self.refold_failures(failing.endpoint);
     }
 

@@ -10,7 +10,7 @@ use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::PlacedAt;
 use crate::scheduler::{Outbox, Scheduler, Unheard};
-use crate::share::{Batch, Fact, Hearing, Record};
+use crate::share::{Batch, Fact, Hearing, News, Record, Share};
 use crate::time::Timestamp;
 
 /// A placement older than this is in the engine's own gauges by now, or over: it says where blocks are, and no more what
@@ -40,12 +40,17 @@ impl Scheduler {
         let acquainted = |for_at_least| !fragment || self.peers.acquaintance(&origin, now) > for_at_least;
         let dated = Dated { dispatches: acquainted(DISPATCH_COUNTS), readings: acquainted(READING_COUNTS) };
         let why = match hearing {
-            Hearing::News(facts) => return Unheard { origin, dated, facts: facts.into_iter() },
+            Hearing::News(News { peer, facts, refused }) => {
+                if refused > 0 {
+                    out.events.push(Event::PeerFactsRefused { peer: origin, facts: refused });
+                }
+                return Unheard { peer, dated, facts: facts.into_iter() };
+            }
             Hearing::FromThePast => "past-life",
             Hearing::TooManyPeers => "too-many-peers",
         };
-        out.events.push(Event::PeerIgnored { peer: origin.clone(), why });
-        Unheard { origin, dated, facts: Vec::new().into_iter() }
+        out.events.push(Event::PeerIgnored { peer: origin, why });
+        Unheard { peer: 0, dated, facts: Vec::new().into_iter() }
     }
 
     pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
@@ -56,7 +61,7 @@ impl Scheduler {
     /// Takes at most `most` more facts in; `false` when there are no more.
     pub fn take_in_some(&mut self, unheard: &mut Unheard, most: usize, now: Timestamp, out: &mut Outbox) -> bool {
         for fact in unheard.facts.by_ref().take(most) {
-            self.take_in(&unheard.origin, fact, unheard.dated, now, out);
+            self.take_in(unheard.peer, fact, unheard.dated, now, out);
         }
         unheard.facts.len() > 0
     }
@@ -76,11 +81,11 @@ impl Scheduler {
         }
     }
 
-    fn take_in(&mut self, origin: &ReplicaId, fact: Fact, dated: Dated, now: Timestamp, out: &mut Outbox) {
+    fn take_in(&mut self, peer: u32, fact: Fact, dated: Dated, now: Timestamp, out: &mut Outbox) {
         match fact.record {
-            Record::InFlight(share) => {
-                self.peers.set_share(origin, share);
-                self.refold(share.endpoint);
+            Record::InFlight(Share { endpoint, .. }) | Record::Removed(endpoint) => {
+                self.peers.settle(peer, endpoint);
+                self.refold(endpoint);
             }
             Record::Placement(placement) => {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
@@ -92,7 +97,7 @@ impl Scheduler {
                         self.crowd.heard(fact.age);
                     }
                     let measured = self.fleet.get(slot).and_then(Entry::measured);
-                    self.peers.dispatched(origin, placement.endpoint, now - fact.age, measured);
+                    self.peers.dispatched(peer, placement.endpoint, now - fact.age, measured, now);
                     self.refold(placement.endpoint);
                 }
             }
@@ -103,7 +108,7 @@ impl Scheduler {
             }
             // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
             Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
-            Record::Failing(failing) => self.heard_failing(origin, failing, fact.age, now),
+            Record::Failing(failing) => self.heard_failing(peer, failing, fact.age, now),
             Record::Load(word) => {
                 let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
                 let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);
@@ -132,6 +137,13 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// Time passed for what peers said.
+    pub(super) fn expire_heard(&mut self, now: Timestamp) {
+        let mut released = Vec::new();
+        self.peers.expire(now, &mut released);
+        released.into_iter().for_each(|endpoint| self.refold(endpoint));
     }
 
     /// A report, own or heard, knows of what peers dispatched before it.

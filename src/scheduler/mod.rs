@@ -150,6 +150,7 @@ impl Scheduler {
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
                     self.index.clear(slot);
                     self.losses.forget(id.key());
+                    self.peers.leaves(id.key(), now);
                     self.said.withdraw(id.key(), now, &mut out.say);
                 }
                 self.orphaned(known, now, out);
@@ -164,6 +165,7 @@ impl Scheduler {
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
                     self.orphaned(known, now, out);
+                    self.peers.enters(id.key());
                     self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
                     self.refold(id.key());
                     self.refold_failures(id.key());
@@ -343,6 +345,7 @@ impl Scheduler {
         self.fleet.tell_failing(now, &mut out.events);
         self.sessions.expire(now);
         self.expire(now, out);
+        self.expire_heard(now);
     }
 }
 

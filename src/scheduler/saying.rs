@@ -76,11 +76,11 @@ impl Said {
         }
     }
 
-    /// An endpoint is no longer in the pool: nothing is open on it.
+    /// An endpoint is no longer in the pool: what was said of it is void.
     pub(super) fn withdraw(&mut self, endpoint: EndpointKey, now: Timestamp, say: &mut Vec<(Record, Timestamp)>) {
         if self.sharing {
             self.loads.remove(&endpoint);
-            say.push((Record::InFlight(Share::none(endpoint)), now));
+            say.push((Record::Removed(endpoint), now));
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use crate::id::{EndpointId, ReplicaId, Slot};
+use crate::id::{EndpointId, Slot};
 use crate::prefix::Tip;
 use crate::scheduler::hearing::Dated;
 use crate::scheduler::summary::{EndpointSummary, endpoint};
@@ -38,7 +38,8 @@ pub struct HistoryWalk {
 /// Facts of a batch that are news and still to be taken in.
 #[derive(Debug)]
 pub struct Unheard {
-    pub(super) origin: ReplicaId,
+    /// Whose they are: the number that [`crate::share::Peers`] gave.
+    pub(super) peer: u32,
     pub(super) dated: Dated,
     pub(super) facts: IntoIter<Fact>,
 }

@@ -304,3 +304,6 @@ proptest! {
 
 #[path = "flock_tests.rs"]
 mod flock;
+
+#[path = "churn_tests.rs"]
+mod churn;

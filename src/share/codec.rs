@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::FailureCounts;
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 use crate::prefix::anchors;
+use crate::share::encoded::{self, Encoded, EncodedFact, Header};
 use crate::share::record::{Batch, Binding, CacheCleared, Fact, Failing, LoadWord, Placement, Record, Share, Unplaced};
 use load::{WireLoad, WirePartialLoad};
 
@@ -58,7 +59,7 @@ pub enum CodecError {
     Malformed(String),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireBatch {
     origin: String,
     incarnation: u64,
@@ -67,7 +68,7 @@ struct WireBatch {
     facts: Vec<WireFact>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireFact {
     /// Less the number of the fact before.
     seq: u64,
@@ -122,22 +123,27 @@ pub fn in_common(lowest: u32, highest: u32, version: u8) -> bool {
 /// # Errors
 /// [`CodecError::TooLarge`] when they would be more than [`BATCH_BYTES_MAX`].
 pub fn encode(batch: &Batch) -> Result<Vec<u8>, CodecError> {
-    let mut before = 0;
-    let mut facts = Vec::with_capacity(batch.facts.len());
-    for fact in &batch.facts {
-        let (kind, body) = body_of(&fact.record)?;
-        let age = u64::try_from(fact.age.as_micros() / AGE_UNIT.as_micros()).unwrap_or(u64::MAX);
-        facts.push(WireFact { seq: fact.seq.wrapping_sub(before), age, kind, body });
-        if let Some(tokens) = decode_tokens_of(&fact.record) {
-            facts.push(WireFact { seq: 0, age: 0, kind: DECODE_TOKENS, body: write(&tokens)? });
-        }
-        before = fact.seq;
-    }
+    let facts = batch.facts.iter().map(|fact| {
+        let encoded = Encoded::of(&fact.record)?;
+        Ok(EncodedFact { seq: fact.seq, age: fact.age, encoded })
+    });
+    let facts = facts.collect::<Result<Vec<_>, CodecError>>()?;
     let Batch { origin, incarnation, after, upto, .. } = batch;
-    let wire = WireBatch { origin: origin.0.clone(), incarnation: incarnation.0, after: *after, upto: *upto, facts };
-    let mut bytes = vec![FORMAT];
-    bytes.append(&mut write(&wire)?);
-    if bytes.len() > BATCH_BYTES_MAX { Err(CodecError::TooLarge(bytes.len())) } else { Ok(bytes) }
+    encoded::write(Header { origin, incarnation: *incarnation, after: *after, upto: *upto }, &facts)
+}
+
+/// An age in the unit of the wire.
+pub(super) fn age_units(age: Duration) -> u64 {
+    age.as_secs().saturating_mul(10_000).saturating_add(u64::from(age.subsec_micros() / AGE_UNIT.subsec_micros()))
+}
+
+/// The kinds and bodies of the wire's facts that say `record`: one, and the rest of a share that version 1 can't say.
+pub(super) fn parts_of(record: &Record) -> Result<Vec<(u8, Vec<u8>)>, CodecError> {
+    let mut parts = vec![body_of(record)?];
+    if let Some(tokens) = decode_tokens_of(record) {
+        parts.push((DECODE_TOKENS, write(&tokens)?));
+    }
+    Ok(parts)
 }
 
 /// The batch in `bytes`.
@@ -193,13 +199,6 @@ pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
     Ok(Decoded { batch: Batch { origin, incarnation, after: wire.after, upto: wire.upto, facts }, skipped })
 }
 
-/// Bytes that `record` adds to a batch, at most.
-pub fn size_of(record: &Record) -> usize {
-    // Number, age and length may take 9 bytes each, and the kind one; the rest of a share has a small length.
-    let rest = decode_tokens_of(record).map_or(0, |_| 9 + 4);
-    body_of(record).map_or(0, |(_, body)| body.len()) + 28 + rest
-}
-
 /// Bytes of a batch without facts, at most.
 pub fn size_of_empty(origin: &ReplicaId) -> usize {
     origin.0.len() + 64
@@ -236,6 +235,7 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
         Record::InFlight(Share { endpoint, requests, prefill_tokens, .. }) => {
             (IN_FLIGHT, write(&(endpoint.0.to_le_bytes(), requests, prefill_tokens))?)
         }
+        Record::Removed(endpoint) => return body_of(&Record::InFlight(Share::none(*endpoint))),
         Record::Placement(Placement { endpoint, anchors }) => {
             let mut body = endpoint.0.to_le_bytes().to_vec();
             push_anchors(&mut body, anchors);
@@ -342,7 +342,7 @@ fn anchor(bytes: &[u8]) -> BlockHash {
     BlockHash(bytes.iter().rev().fold(0, |hash, &byte| hash << 8 | u64::from(byte)))
 }
 
-fn write(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
+pub(super) fn write(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
     bincode::serde::encode_to_vec(value, config()).map_err(|error| CodecError::Malformed(error.to_string()))
 }
 

@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn what_was_said_is_what_is_heard(batch in batches()) {
         let bytes = encode(&batch).unwrap();
-        let estimate = batch.facts.iter().map(|f| size_of(&f.record)).sum::<usize>() + size_of_empty(&batch.origin);
+        let estimate = batch.facts.iter().map(|f| Encoded::of(&f.record).unwrap().size()).sum::<usize>() + size_of_empty(&batch.origin);
         prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
         prop_assert_eq!(decode(&bytes).unwrap(), Decoded { batch, skipped: 0 });
     }

@@ -7,19 +7,24 @@
 
 pub mod card;
 pub mod codec;
+pub mod encoded;
 pub mod keepers;
 pub mod pages;
 pub mod peers;
 pub mod record;
 mod salt;
+pub mod snapshot;
 pub mod speaker;
 
 mod heard;
+mod table;
 
 pub use card::{Member, ReplicaCard};
+pub use encoded::{Encoded, EncodedFact};
 pub use keepers::{Keeper, Keepers};
 pub use pages::{Page, Pages};
-pub use peers::{Hearing, PeerSummary, Peers};
+pub use peers::{Hearing, News, PeerSummary, Peers};
 pub use record::{Batch, Binding, CacheCleared, Fact, Failing, LoadWord, Placement, Record, Share, Unplaced};
 pub use salt::{NoClaim, SaltClaim};
+pub use snapshot::{Cut, Snapshot};
 pub use speaker::Speaker;

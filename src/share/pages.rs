@@ -10,7 +10,9 @@ use std::time::Duration;
 use crate::chance::mix;
 use crate::fleet::trust::EXACT_AGE_MAX;
 use crate::share::codec;
-use crate::share::record::{Batch, Fact, Record, Subject};
+use crate::share::encoded::EncodedFact;
+use crate::share::record::{Record, Subject};
+use crate::share::snapshot::{Snapshot, Word};
 use crate::share::speaker::Speaker;
 use crate::time::Timestamp;
 
@@ -77,13 +79,24 @@ struct Segment {
 impl Pages {
     /// The pages that changed since the last call.
     pub fn write(&mut self, speaker: &Speaker, now: Timestamp) -> Vec<Page> {
+        self.update(&speaker.snapshot(self.placements_from(), now))
+    }
+
+    /// The number from which on a snapshot must have the placements.
+    pub fn placements_from(&self) -> u64 {
+        self.segment.from
+    }
+
+    /// The pages that changed since the last call, of a younger snapshot.
+    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<Page> {
         let mut pages = Vec::new();
-        let shares = speaker.words(|subject| matches!(subject, Subject::InFlight(_)), now);
-        self.left_out += self.in_flight.write('f', shares, &mut pages);
-        let mut loads = speaker.words(|subject| matches!(subject, Subject::Load(_) | Subject::Failing(_)), now);
-        loads.facts.retain(counts);
-        self.left_out += self.load.write('l', loads, &mut pages);
-        self.placements(speaker, now, &mut pages);
+        let shares = |removed| move |word: &&Word| is_share(word) && word.removed == removed;
+        // Those that are gone come last, so that they are left out first.
+        let (live, gone) = (snapshot.words.iter().filter(shares(false)), snapshot.words.iter().filter(shares(true)));
+        self.left_out += self.in_flight.write('f', snapshot, live.chain(gone).collect(), &mut pages);
+        let loads = snapshot.words.iter().filter(|word| !is_share(word) && counts(word));
+        self.left_out += self.load.write('l', snapshot, loads.collect(), &mut pages);
+        self.placements(snapshot, &mut pages);
         pages
     }
 
@@ -92,24 +105,23 @@ impl Pages {
         self.left_out
     }
 
-    fn placements(&mut self, speaker: &Speaker, now: Timestamp, pages: &mut Vec<Page>) {
-        let news = speaker.placements_from(self.segment.seen + 1).next().is_some();
-        self.segment.seen = speaker.head();
+    fn placements(&mut self, snapshot: &Snapshot, pages: &mut Vec<Page>) {
+        let news = snapshot.placements.last().is_some_and(|last| last.seq > self.segment.seen);
+        self.segment.seen = snapshot.head;
         if !news {
             return;
         }
         loop {
-            let (mut room, mut next, mut numbers) = (SEGMENT_BYTES, None, Vec::new());
-            for (seq, record) in speaker.placements_from(self.segment.from) {
+            let (mut room, mut next, mut facts) = (SEGMENT_BYTES, None, Vec::new());
+            for fact in snapshot.placements.iter().filter(|fact| fact.seq >= self.segment.from) {
                 if room == 0 {
-                    next = Some(seq);
+                    next = Some(fact.seq);
                     break;
                 }
-                room = room.saturating_sub(codec::size_of(record));
-                numbers.push(seq);
+                room = room.saturating_sub(fact.encoded.size());
+                facts.push(fact.clone());
             }
-            let batch = speaker.fragment(numbers.into_iter(), now);
-            push(format!("p{}", self.segment.number % SEGMENTS), &batch, pages);
+            push(format!("p{}", self.segment.number % SEGMENTS), snapshot, &facts, pages);
             let Some(next) = next else { return };
             self.segment.number += 1;
             self.segment.from = next;
@@ -120,59 +132,67 @@ impl Pages {
 // === impl Shelf ===
 
 impl Shelf {
-    fn write(&mut self, prefix: char, all: Batch, pages: &mut Vec<Page>) -> u64 {
-        let empty = Batch { facts: Vec::new(), ..all.clone() };
-        let is_new = |fact: &&Fact| fact.seq > self.settled;
-        let news: usize = all.facts.iter().filter(is_new).map(|fact| codec::size_of(&fact.record)).sum();
-        let subjects: BTreeSet<Subject> = all.facts.iter().filter_map(|fact| fact.record.subject()).collect();
+    fn write(&mut self, prefix: char, snapshot: &Snapshot, all: Vec<&Word>, pages: &mut Vec<Page>) -> u64 {
+        let is_new = |word: &&&Word| word.fact.seq > self.settled;
+        let news: usize = all.iter().filter(is_new).map(|word| word.fact.encoded.size()).sum();
+        let subjects: BTreeSet<Subject> = all.iter().map(|word| word.subject).collect();
         let silent = self.told.iter().any(|subject| !subjects.contains(subject));
         if news <= NEWS_BYTES && !silent {
-            let facts = all.facts.iter().filter(is_new).cloned().collect();
-            self.set(prefix, 0, Batch { facts, ..empty }, pages);
+            let facts: Vec<_> = all.iter().filter(is_new).map(|word| word.fact.clone()).collect();
+            self.set(prefix, 0, snapshot, &facts, pages);
             return 0;
         }
-        (self.settled, self.told) = (all.upto, subjects);
-        let (packed, left_out) = pack(all.facts, codec::size_of_empty(&empty.origin));
+        (self.settled, self.told) = (snapshot.head, subjects);
+        let (packed, left_out) = pack(&all, codec::size_of_empty(&snapshot.origin));
         let mut packed = packed.into_iter();
         // The others first: whoever hears only the beginning must not take the news back.
         for number in 1..self.contents.len().max(packed.len() + 1) {
             let facts = packed.next().unwrap_or_default();
-            self.set(prefix, number, Batch { facts, ..empty.clone() }, pages);
+            self.set(prefix, number, snapshot, &facts, pages);
         }
-        self.set(prefix, 0, empty, pages);
+        self.set(prefix, 0, snapshot, &[], pages);
         left_out
     }
 
     /// Sets a page if it is not what it was.
-    fn set(&mut self, prefix: char, number: usize, page: Batch, pages: &mut Vec<Page>) {
-        let content = page.facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
+    fn set(&mut self, prefix: char, number: usize, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
+        let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
         if self.contents.len() <= number {
             // A page that was never set is as good as an empty one.
             self.contents.resize(number + 1, mix(1));
         }
         if self.contents[number] != content {
             self.contents[number] = content;
-            push(format!("{prefix}{number}"), &page, pages);
+            push(format!("{prefix}{number}"), snapshot, facts, pages);
         }
+    }
+}
+
+fn is_share(word: &Word) -> bool {
+    matches!(word.subject, Subject::InFlight(_))
+}
+
+/// The age up to which `record` is worth a place in a page.
+pub(super) fn counts_for(record: &Record) -> Duration {
+    match record {
+        Record::Load(_) => EXACT_AGE_MAX,
+        Record::Failing(_) => FAILING_AGE_MAX,
+        _ => Duration::MAX,
     }
 }
 
 /// Whether a fact is worth a place. How long a page lies with others is told by nobody, so a reading that is no longer exact is taken out:
 /// whoever finds it much later would take it for as young as it was when it was written.
-fn counts(fact: &Fact) -> bool {
-    match fact.record {
-        Record::Load(_) => fact.age <= EXACT_AGE_MAX,
-        Record::Failing(_) => fact.age <= FAILING_AGE_MAX,
-        _ => true,
-    }
+fn counts(word: &Word) -> bool {
+    word.fact.age <= word.counts_for
 }
 
 /// Facts in as few pages as hold them, and how many found no room.
-fn pack(facts: Vec<Fact>, overhead: usize) -> (Vec<Vec<Fact>>, u64) {
-    let mut packed: Vec<Vec<Fact>> = Vec::new();
+fn pack(words: &[&Word], overhead: usize) -> (Vec<Vec<EncodedFact>>, u64) {
+    let mut packed: Vec<Vec<EncodedFact>> = Vec::new();
     let (mut room, mut left_out) = (0, 0);
-    for fact in facts {
-        let size = codec::size_of(&fact.record);
+    for fact in words.iter().map(|word| &word.fact) {
+        let size = fact.encoded.size();
         if size > room {
             if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
                 left_out += 1;
@@ -183,15 +203,15 @@ fn pack(facts: Vec<Fact>, overhead: usize) -> (Vec<Vec<Fact>>, u64) {
         }
         room -= size;
         if let Some(page) = packed.last_mut() {
-            page.push(fact);
+            page.push(fact.clone());
         }
     }
     (packed, left_out)
 }
 
-fn push(key: String, batch: &Batch, pages: &mut Vec<Page>) {
+fn push(key: String, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
     // A page is far smaller than what the codec refuses.
-    if let Ok(bytes) = codec::encode(batch) {
+    if let Ok(bytes) = snapshot.fragment(facts) {
         pages.push(Page { key, bytes });
     }
 }

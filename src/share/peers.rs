@@ -2,35 +2,47 @@
 //!
 //! Must not know lanes or liveness: who is lost is said to it. It says what a batch changes; the scheduler changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Failures, InFlight, Unseen};
+use crate::fleet::{Failures, InFlight};
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
 use crate::share::heard::Heard;
-use crate::share::record::{Batch, Fact, Share, Subject};
+use crate::share::record::{Batch, Fact};
+use crate::share::table::{Noted, PeerNumber, Table};
 use crate::time::Timestamp;
 
 /// Peers that one replica listens to; more are refused, and counted.
 pub const PEERS_MAX: usize = 256;
-/// Endpoints that one peer's word is kept for.
-const SUBJECTS_MAX: usize = 3 * crate::fleet::ENDPOINTS_MAX;
+/// How long open work that a snapshot did not confirm still counts: it may have been said anew, and come with the next batch.
+const DOUBT_LASTS: Duration = Duration::from_secs(2);
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hearing {
-    /// These of its facts are news.
-    News(Vec<Fact>),
+    /// What is news of it.
+    News(News),
     /// It comes from a life that is over.
     FromThePast,
     /// There are too many peers already.
     TooManyPeers,
 }
 
+/// What is news of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    /// Who said it: a number of this replica's own, for as long as the peer is not lost.
+    pub peer: u32,
+    /// Those facts that were not known.
+    pub facts: Vec<Fact>,
+    /// Facts that found no room: the peer speaks of too many endpoints that are not in the pool.
+    pub refused: usize,
+}
+
 /// One peer at a glance.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PeerSummary {
     /// Who.
     pub replica: ReplicaId,
@@ -44,6 +56,12 @@ pub struct PeerSummary {
     pub gaps: u64,
     /// Facts that were news.
     pub facts: u64,
+    /// Facts that found no room; `0` unless the peer speaks of thousands of endpoints that this replica does not discover.
+    pub refused: u64,
+    /// Endpoints that it spoke of.
+    pub endpoints: usize,
+    /// Those of them that are not in this replica's pool.
+    pub outside: usize,
     /// Its open work over all endpoints.
     pub in_flight: InFlight,
 }
@@ -52,33 +70,43 @@ pub struct PeerSummary {
 #[derive(Debug, Default)]
 pub struct Peers {
     peers: BTreeMap<ReplicaId, Peer>,
+    table: Table,
+    /// The numbers of those that are not lost: facts of one that was lost may still be on their way to be taken in.
+    numbers: BTreeSet<PeerNumber>,
+    /// How many were met: the next one's number.
+    met: PeerNumber,
+    /// Peers whose open work is in doubt since a moment, in that order.
+    doubts: VecDeque<(Timestamp, PeerNumber)>,
 }
 
 #[derive(Debug)]
 struct Peer {
+    number: PeerNumber,
     incarnation: Incarnation,
     met_at: Timestamp,
     heard_at: Timestamp,
     upto: u64,
     gaps: u64,
     facts: u64,
-    newest: BTreeMap<Subject, u64>,
+    refused: u64,
+    /// The highest number of a word on open work.
+    newest_share: u64,
     placements: Heard,
-    open: BTreeMap<EndpointKey, Open>,
-    /// What it saw of answers, where there are failures among them that still count.
-    failures: BTreeMap<EndpointKey, Failures>,
-}
-
-/// A peer's open work on one endpoint.
-#[derive(Debug, Default)]
-struct Open {
-    in_flight: InFlight,
-    unseen: Unseen,
 }
 
 // === impl Peers ===
 
 impl Peers {
+    /// Discovery knows `endpoint` from now on.
+    pub fn enters(&mut self, endpoint: EndpointKey) {
+        self.table.enters(endpoint);
+    }
+
+    /// Discovery does not know `endpoint` any more: what peers say of it goes once it can't matter.
+    pub fn leaves(&mut self, endpoint: EndpointKey, now: Timestamp) {
+        self.table.leaves(endpoint, now);
+    }
+
     /// Takes a batch in at `now`. Facts that are not news (older than what is held, or heard by the other lane) are left
     /// out. A newer life of the origin starts from nothing: what the older one had in flight is in `released`.
     pub fn hear(&mut self, batch: Batch, now: Timestamp, released: &mut Vec<EndpointKey>) -> Hearing {
@@ -89,79 +117,87 @@ impl Peers {
             None if self.peers.len() >= PEERS_MAX => return Hearing::TooManyPeers,
             _ => {}
         }
-        let peer = self.peers.entry(batch.origin).or_insert_with(|| Peer::met(batch.incarnation, now));
+        let (met, numbers, table) = (&mut self.met, &mut self.numbers, &mut self.table);
+        let peer = self.peers.entry(batch.origin).or_insert_with(|| {
+            *met = met.wrapping_add(1);
+            numbers.insert(*met);
+            Peer::met(*met, batch.incarnation, now)
+        });
         peer.heard_at = now;
-        if batch.after <= peer.upto {
-            peer.upto = peer.upto.max(batch.upto);
+        let heard = peer.upto;
+        if batch.after <= heard {
+            peer.upto = heard.max(batch.upto);
+            let range = (batch.after, batch.upto);
+            if batch.after < peer.newest_share && is_doubtful(table, peer.number, range, &batch.facts) {
+                self.doubts.push_back((now, peer.number));
+            }
         } else if batch.after != Batch::FRAGMENT {
             peer.gaps += 1;
         }
-        let mut news = batch.facts;
-        news.retain(|fact| peer.is_news(fact));
-        peer.facts += news.len() as u64;
-        Hearing::News(news)
+        let (mut facts, mut refused) = (batch.facts, 0);
+        facts.retain(|fact| match peer.judge(fact, heard, table, now) {
+            Noted::News => true,
+            Noted::Old => false,
+            Noted::Full => {
+                refused += 1;
+                false
+            }
+        });
+        peer.facts += facts.len() as u64;
+        peer.refused += refused as u64;
+        Hearing::News(News { peer: peer.number, facts, refused })
     }
 
-    /// Notes the open work of `origin`.
-    pub fn set_share(&mut self, origin: &ReplicaId, share: Share) {
-        let Some(peer) = self.peers.get_mut(origin) else { return };
-        let in_flight = share.open();
-        if in_flight == InFlight::default() {
-            peer.open.remove(&share.endpoint);
-            return;
-        }
-        let open = peer.open.entry(share.endpoint).or_default();
-        open.in_flight = in_flight;
-        open.unseen.at_most(in_flight.requests);
+    /// A fact on the open work of `peer` on `endpoint` is taken in, after all dispatches that were told before it.
+    pub fn settle(&mut self, peer: u32, endpoint: EndpointKey) {
+        self.table.settle(peer, endpoint);
     }
 
-    /// Notes what `origin` saw of an endpoint's answers.
-    pub fn set_failures(&mut self, origin: &ReplicaId, endpoint: EndpointKey, failures: Failures, now: Timestamp) {
-        let Some(peer) = self.peers.get_mut(origin) else { return };
-        // What no longer counts goes, so that there are no more than endpoints which fail now.
-        peer.failures.retain(|_, failures| failures.at(now).failures > 0);
-        if peer.failures.len() < crate::fleet::ENDPOINTS_MAX {
-            peer.failures.insert(endpoint, failures);
-        }
+    /// Notes what `peer` saw of an endpoint's answers.
+    pub fn set_failures(&mut self, peer: u32, endpoint: EndpointKey, failures: Failures) {
+        self.table.set_failures(peer, endpoint, failures);
     }
 
-    /// What peers saw of an endpoint's answers, where there are failures among them.
+    /// What peers saw of an endpoint's answers, where they saw failures.
     pub fn failures(&self, endpoint: EndpointKey) -> Vec<Failures> {
-        self.peers.values().filter_map(|peer| peer.failures.get(&endpoint).copied()).collect()
+        self.table.failures(endpoint)
     }
 
-    /// Notes that `origin` dispatched a request at `at` to an endpoint whose last report was made at `measured`.
+    /// Notes that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`.
     pub fn dispatched(
         &mut self,
-        origin: &ReplicaId,
+        peer: u32,
         endpoint: EndpointKey,
         at: Timestamp,
         measured: Option<Timestamp>,
+        now: Timestamp,
     ) {
-        let Some(peer) = self.peers.get_mut(origin) else { return };
-        if peer.open.len() < SUBJECTS_MAX {
-            peer.open.entry(endpoint).or_default().unseen.dispatched(at, measured);
+        if self.numbers.contains(&peer) {
+            self.table.dispatched(peer, endpoint, at, measured, now);
         }
     }
 
-    /// Notes that the endpoint's report made at `measured` came; `false` when no peer has anything open on it.
+    /// Notes that the endpoint's report made at `measured` came; `false` when that changes nothing of what peers
+    /// dispatched.
     pub fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) -> bool {
-        let mut any = false;
-        for open in self.peers.values_mut().filter_map(|peer| peer.open.get_mut(&endpoint)) {
-            open.unseen.reported(measured);
-            any = true;
-        }
-        any
+        self.table.reported(endpoint, measured)
     }
 
     /// The open work of all peers on `endpoint`, and how many of their requests its last report can't know.
     pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
-        let open = self.peers.values().filter_map(|peer| peer.open.get(&endpoint));
-        open.fold((InFlight::default(), 0), |(sum, unseen), open| {
-            // A dispatch is told before the count that includes it.
-            let more = open.unseen.len().min(open.in_flight.requests as usize);
-            (sum.and(open.in_flight), unseen + more)
-        })
+        self.table.open_work(endpoint)
+    }
+
+    /// Time passed: drops what can't matter any more. Open work that a snapshot did not confirm is void; its endpoints are
+    /// in `released`.
+    pub fn expire(&mut self, now: Timestamp, released: &mut Vec<EndpointKey>) {
+        self.table.expire(now);
+        while let Some(&(since, peer)) = self.doubts.front()
+            && now.since(since) >= DOUBT_LASTS
+        {
+            self.doubts.pop_front();
+            self.table.void_doubted(peer, released);
+        }
     }
 
     /// Drops a peer that was lost in this life or an earlier one; gives the endpoints it had work on.
@@ -192,61 +228,81 @@ impl Peers {
         self.peers.is_empty()
     }
 
+    /// How many pairs of a peer and an endpoint are remembered.
+    pub fn remembered(&self) -> usize {
+        self.table.len()
+    }
+
     /// The peers, ordered by name.
     pub fn summary(&self, now: Timestamp) -> Vec<PeerSummary> {
-        let summary = |(replica, peer): (&ReplicaId, &Peer)| PeerSummary {
-            replica: replica.clone(),
-            incarnation: peer.incarnation,
-            quiet: now.since(peer.heard_at),
-            upto: peer.upto,
-            gaps: peer.gaps,
-            facts: peer.facts,
-            in_flight: peer.open.values().fold(InFlight::default(), |sum, open| sum.and(open.in_flight)),
+        let sums = self.table.sums();
+        let summary = |(replica, peer): (&ReplicaId, &Peer)| {
+            let (in_flight, endpoints) = sums.get(&peer.number).copied().unwrap_or_default();
+            PeerSummary {
+                replica: replica.clone(),
+                incarnation: peer.incarnation,
+                quiet: now.since(peer.heard_at),
+                upto: peer.upto,
+                gaps: peer.gaps,
+                facts: peer.facts,
+                refused: peer.refused,
+                endpoints,
+                outside: self.table.outside(peer.number),
+                in_flight,
+            }
         };
         self.peers.iter().map(summary).collect()
     }
 
     fn forget(&mut self, replica: &ReplicaId) -> Vec<EndpointKey> {
         let Some(peer) = self.peers.remove(replica) else { return Vec::new() };
-        peer.open.into_keys().chain(peer.failures.into_keys()).collect()
+        self.numbers.remove(&peer.number);
+        self.doubts.retain(|(_, number)| *number != peer.number);
+        self.table.forget(peer.number)
     }
+}
+
+/// Whether the facts of a batch leave out open work that was heard before under a number in the `range` that it speaks for.
+fn is_doubtful(table: &mut Table, peer: PeerNumber, range: (u64, u64), facts: &[Fact]) -> bool {
+    let shares = facts.iter().filter(|fact| fact.record.open_work().is_some());
+    let mut said: Vec<u64> = shares.map(|fact| fact.seq).collect();
+    said.sort_unstable();
+    table.doubt(peer, range, &said)
 }
 
 // === impl Peer ===
 
 impl Peer {
-    fn met(incarnation: Incarnation, met_at: Timestamp) -> Self {
+    fn met(number: PeerNumber, incarnation: Incarnation, met_at: Timestamp) -> Self {
         Self {
+            number,
             incarnation,
             met_at,
             heard_at: Timestamp::ZERO,
             upto: 0,
             gaps: 0,
             facts: 0,
-            newest: BTreeMap::new(),
+            refused: 0,
+            newest_share: 0,
             placements: Heard::new(),
-            open: BTreeMap::new(),
-            failures: BTreeMap::new(),
         }
     }
 
-    fn is_news(&mut self, fact: &Fact) -> bool {
+    /// Whether `fact` is news; `heard` is the number up to which all was heard before its batch.
+    fn judge(&mut self, fact: &Fact, heard: u64, table: &mut Table, now: Timestamp) -> Noted {
         let Some(subject) = fact.record.subject() else {
-            return fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq);
+            let news = fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq);
+            return if news { Noted::News } else { Noted::Old };
         };
-        let full = self.newest.len() >= SUBJECTS_MAX;
-        match self.newest.get_mut(&subject) {
-            Some(newest) if *newest >= fact.seq => false,
-            Some(newest) => {
-                *newest = fact.seq;
-                true
-            }
-            None if full => false,
-            None => {
-                self.newest.insert(subject, fact.seq);
-                true
-            }
+        // All that counted up to there was heard. What was not is out of date, even if nothing of it is remembered.
+        if fact.seq <= heard {
+            return Noted::Old;
         }
+        let open = fact.record.open_work();
+        if open.is_some() {
+            self.newest_share = self.newest_share.max(fact.seq);
+        }
+        table.note(self.number, subject, fact.seq, open, now)
     }
 }
 

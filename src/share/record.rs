@@ -53,6 +53,9 @@ pub enum Record {
     CacheCleared(CacheCleared),
     /// What the origin saw of an endpoint's last answers, while there are failures among them.
     Failing(Failing),
+    /// An endpoint is no longer in the origin's pool: all that the origin said of it is void. On the wire this is a share of
+    /// nothing, which every version knows; the rest is for the origin's own log, which forgets the endpoint.
+    Removed(EndpointKey),
 }
 
 /// The origin's open work on one endpoint: absolute, all zero when there is none.
@@ -175,9 +178,34 @@ impl Fact {
     pub const HISTORY: u64 = 0;
 }
 
+// === impl Subject ===
+
+impl Subject {
+    /// The endpoint it is about.
+    pub fn endpoint(self) -> EndpointKey {
+        let (Self::InFlight(endpoint) | Self::Load(endpoint) | Self::Failing(endpoint)) = self;
+        endpoint
+    }
+}
+
 // === impl Record ===
 
 impl Record {
+    /// The origin's open work on an endpoint, when it is about that.
+    pub fn open_work(&self) -> Option<InFlight> {
+        match self {
+            Self::InFlight(share) => Some(share.open()),
+            Self::Removed(_) => Some(InFlight::default()),
+            _ => None,
+        }
+    }
+
+    /// Whether peers decide worse for each millisecond that it comes later: others dispatch to the same endpoint meanwhile, or
+    /// to one that is gone. Readings and ends of requests may wait a little for something to go with.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::Placement(_) | Self::Unreachable(_))
+    }
+
     /// What it replaces; `None` for what is told of one prompt or session, which replaces nothing on its way: there are too
     /// many of them to keep a place for each.
     pub fn subject(&self) -> Option<Subject> {
@@ -186,6 +214,7 @@ impl Record {
             Self::Load(word) => Some(Subject::Load(word.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
             Self::Failing(failing) => Some(Subject::Failing(failing.endpoint)),
+            Self::Removed(endpoint) => Some(Subject::InFlight(*endpoint)),
             Self::Placement(_) | Self::Unplaced(_) | Self::Bound(_) | Self::CacheCleared(_) => None,
         }
     }

@@ -3,16 +3,24 @@
 //! Must not know lanes or peers. A lane keeps the number up to which it has spoken and asks for what came after; one that
 //! falls behind skips what no longer counts, so nothing queues up for a slow peer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
 use crate::share::codec;
-use crate::share::record::{Batch, Fact, Record, Share, Subject};
+use crate::share::encoded::{Encoded, EncodedFact};
+use crate::share::pages;
+use crate::share::record::{Batch, Fact, Record, Subject};
+use crate::share::snapshot::{Cut, Snapshot, Word};
 use crate::time::Timestamp;
 
 /// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
+
+/// How long a removed endpoint's last word is kept for peers that were away. One that was away for longer hears all anew.
+pub const REMOVED_KEPT: Duration = Duration::from_secs(60);
+/// Removed endpoints whose last word is kept.
+pub const REMOVED_MAX: usize = crate::fleet::ENDPOINTS_MAX;
 
 /// The least age that placements of history are told with: where blocks are, and no longer what load there is.
 pub const HISTORY_AGE: Duration = Duration::from_secs(2);
@@ -24,18 +32,34 @@ pub struct Speaker {
     incarnation: Incarnation,
     version: u8,
     head: u64,
-    facts: BTreeMap<u64, (Timestamp, Record)>,
+    facts: BTreeMap<u64, Said>,
     newest: BTreeMap<Subject, u64>,
     placements: VecDeque<u64>,
+    /// Removed endpoints, when and under which number their last word was said.
+    removed: VecDeque<(Timestamp, EndpointKey, u64)>,
+    /// The highest number of a word on a removed endpoint that is kept no more: whoever heard less can't be told what it
+    /// missed.
+    floor: u64,
 }
+
+/// A fact as it was said.
+#[derive(Debug)]
+struct Said {
+    at: Timestamp,
+    record: Record,
+    encoded: Encoded,
+}
+
+/// A number, and what was said under it.
+type SaidFact<'a> = (&'a u64, &'a Said);
 
 // === impl Speaker ===
 
 impl Speaker {
     /// A replica that has said nothing yet.
     pub fn new(me: ReplicaId, incarnation: Incarnation) -> Self {
-        let (facts, newest, placements) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements }
+        let (facts, newest, placements, removed) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new(), VecDeque::new());
+        Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements, removed, floor: 0 }
     }
 
     /// Goes on as `incarnation`: peers forget what they heard before, and hear all that still counts anew.
@@ -50,8 +74,29 @@ impl Speaker {
 
     /// Notes what was true at `at`.
     pub fn say(&mut self, record: Record, at: Timestamp) {
-        let Some(record) = codec::within(self.version, record) else { return };
+        if let Some((record, encoded)) = Self::encode(self.version, record) {
+            self.note(record, encoded, at);
+        }
+    }
+
+    /// `record` as the wire version `version` can say it, and its bytes; `None` where it can't.
+    pub fn encode(version: u8, record: Record) -> Option<(Record, Encoded)> {
+        let record = codec::within(version, record)?;
+        // Only more than a whole batch can't be encoded, and no record is so large.
+        let encoded = Encoded::of(&record).ok()?;
+        Some((record, encoded))
+    }
+
+    /// Notes what was true at `at`, and is encoded already.
+    pub fn note(&mut self, record: Record, encoded: Encoded, at: Timestamp) {
+        self.forget(at);
         self.head += 1;
+        if let Record::Removed(endpoint) = record {
+            self.removed.push_back((at, endpoint, self.head));
+            for subject in [Subject::Load(endpoint), Subject::Failing(endpoint)] {
+                self.newest.remove(&subject).map(|seq| self.facts.remove(&seq));
+            }
+        }
         match record.subject() {
             Some(subject) => {
                 if let Some(older) = self.newest.insert(subject, self.head) {
@@ -67,22 +112,32 @@ impl Speaker {
                 }
             }
         }
-        self.facts.insert(self.head, (at, record));
+        self.facts.insert(self.head, Said { at, record, encoded });
     }
 
-    /// Takes back all open work that was said: whoever held it is gone.
-    pub fn withdraw(&mut self, at: Timestamp) {
-        let open: Vec<EndpointKey> = self
-            .newest
-            .keys()
-            .filter_map(|subject| match subject {
-                Subject::InFlight(endpoint) => Some(*endpoint),
-                Subject::Load(_) | Subject::Failing(_) => None,
-            })
-            .collect();
-        for endpoint in open {
-            self.say(Record::InFlight(Share::none(endpoint)), at);
+    /// Forgets endpoints that were removed long before `now`, and the oldest beyond the bound.
+    fn forget(&mut self, now: Timestamp) {
+        while let Some(&(at, endpoint, seq)) = self.removed.front()
+            && (now.since(at) >= REMOVED_KEPT || self.removed.len() >= REMOVED_MAX)
+        {
+            self.removed.pop_front();
+            let subject = Subject::InFlight(endpoint);
+            // An endpoint that came back has said more since.
+            if self.newest.get(&subject) == Some(&seq) {
+                self.newest.remove(&subject);
+                self.facts.remove(&seq);
+                self.floor = seq;
+            }
         }
+    }
+
+    /// Takes back all that was said of endpoints: whoever held their work is gone, and whoever comes after says anew what
+    /// endpoints there are.
+    pub fn withdraw(&mut self, at: Timestamp) {
+        let is_gone = |seq: &u64| self.facts.get(seq).is_some_and(|said| matches!(said.record, Record::Removed(_)));
+        let told = self.newest.iter().filter(|(_, seq)| !is_gone(seq));
+        let endpoints: BTreeSet<EndpointKey> = told.map(|(subject, _)| subject.endpoint()).collect();
+        endpoints.into_iter().for_each(|endpoint| self.say(Record::Removed(endpoint), at));
     }
 
     /// Who speaks.
@@ -105,18 +160,59 @@ impl Speaker {
         self.head
     }
 
+    /// Subjects that something is held of: at most two for each endpoint of the pool, and one for each that was removed of late.
+    pub fn subjects(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Whether a peer that heard all up to `after` can be told what it missed. If not, it must hear all anew.
+    pub fn continues(&self, after: u64) -> bool {
+        after == 0 || after >= self.floor && after <= self.head
+    }
+
     /// What was said after `after`, at most `most` facts, oldest first; `None` when there is nothing. `after == 0` is the
-    /// whole state. The next batch continues at this one's `upto`.
+    /// whole state, and is what is told where [`Speaker::continues`] is false. The next batch continues at this one's `upto`.
     pub fn since(&self, after: u64, most: usize, now: Timestamp) -> Option<Batch> {
-        let from = after.checked_add(1)?;
-        let mut facts: Vec<Fact> = self.facts.range(from..).take(most.max(1)).map(|fact| told(fact, now)).collect();
-        let whole = facts.len() < most.max(1);
-        let upto = if whole { self.head } else { facts.last().map_or(self.head, |fact| fact.seq) };
-        if upto <= after {
-            return None;
-        }
-        facts.shrink_to_fit();
+        let (after, upto, said) = self.after(after, most)?;
+        let facts = said.into_iter().map(|said| told(said, now)).collect();
         Some(self.batch(after, upto, facts))
+    }
+
+    /// What [`Speaker::since`] gives, encoded.
+    pub fn cut(&self, after: u64, most: usize, now: Timestamp) -> Option<Cut> {
+        let (after, upto, said) = self.after(after, most)?;
+        let facts = said.into_iter().map(|said| encoded(said, now)).collect();
+        Some(Cut { origin: self.me.clone(), incarnation: self.incarnation, after, upto, facts })
+    }
+
+    /// All that gossip tells: the newest words, and the placements numbered `placements_from` and later.
+    pub fn snapshot(&self, placements_from: u64, now: Timestamp) -> Snapshot {
+        let word = |(subject, seq): (&Subject, &u64)| {
+            let (seq, said) = self.facts.get_key_value(seq)?;
+            let counts_for = pages::counts_for(&said.record);
+            let removed = matches!(said.record, Record::Removed(_));
+            Some(Word { subject: *subject, counts_for, removed, fact: encoded((seq, said), now) })
+        };
+        let first = self.placements.partition_point(|seq| *seq < placements_from);
+        let placements = self.placements.range(first..).filter_map(|seq| self.facts.get_key_value(seq));
+        Snapshot {
+            origin: self.me.clone(),
+            incarnation: self.incarnation,
+            head: self.head,
+            words: self.newest.iter().filter_map(word).collect(),
+            placements: placements.map(|said| encoded(said, now)).collect(),
+        }
+    }
+
+    /// What was said after `after`, or from the beginning where that can't be continued: at most `most` facts, from where to
+    /// where they speak, and themselves.
+    fn after(&self, after: u64, most: usize) -> Option<(u64, u64, Vec<SaidFact<'_>>)> {
+        let after = if self.continues(after) { after } else { 0 };
+        let from = after.checked_add(1)?;
+        let said: Vec<_> = self.facts.range(from..).take(most.max(1)).collect();
+        let whole = said.len() < most.max(1);
+        let upto = if whole { self.head } else { said.last().map_or(self.head, |(seq, _)| **seq) };
+        (upto > after).then_some((after, upto, said))
     }
 
     /// The newest word on each subject that `chosen` wants, ordered by subject, as a fragment.
@@ -142,7 +238,7 @@ impl Speaker {
     /// The placements numbered `from` and later.
     pub fn placements_from(&self, from: u64) -> impl Iterator<Item = (u64, &Record)> {
         let first = self.placements.partition_point(|seq| *seq < from);
-        self.placements.range(first..).filter_map(|seq| self.facts.get(seq).map(|(_, record)| (*seq, record)))
+        self.placements.range(first..).filter_map(|seq| self.facts.get(seq).map(|said| (*seq, &said.record)))
     }
 
     fn batch(&self, after: u64, upto: u64, facts: Vec<Fact>) -> Batch {
@@ -150,15 +246,19 @@ impl Speaker {
     }
 }
 
-fn told((seq, (at, record)): (&u64, &(Timestamp, Record)), now: Timestamp) -> Fact {
-    Fact { seq: *seq, age: now.since(*at), record: record.clone() }
+fn told((seq, said): (&u64, &Said), now: Timestamp) -> Fact {
+    Fact { seq: *seq, age: now.since(said.at), record: said.record.clone() }
+}
+
+fn encoded((seq, said): (&u64, &Said), now: Timestamp) -> EncodedFact {
+    EncodedFact { seq: *seq, age: now.since(said.at), encoded: said.encoded.clone() }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::share::record::Placement;
+    use crate::share::record::{Placement, Share};
 
     fn speaker() -> Speaker {
         Speaker::new(ReplicaId("r0".into()), Incarnation(1))
@@ -209,5 +309,61 @@ mod tests {
         assert_eq!((batch.facts[0].seq, batch.facts[1].seq), (1, 12));
         assert_eq!(speaker.placements_from(0).count(), PLACEMENTS_MAX);
         assert_eq!(speaker.placements_from(batch.upto).count(), 1);
+    }
+
+    #[test]
+    fn of_a_removed_endpoint_one_word_stays_for_a_while_and_then_nothing() {
+        let (mut speaker, later) = (speaker(), Timestamp::ZERO + REMOVED_KEPT);
+        speaker.say(share(7, 3), Timestamp::ZERO);
+        speaker.say(Record::Unreachable(EndpointKey(7)), Timestamp::ZERO);
+        speaker.say(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
+        assert_eq!(speaker.subjects(), 1);
+        let told = speaker.since(2, 9, Timestamp::ZERO).unwrap();
+        assert_eq!((told.after, told.facts.len()), (2, 1));
+        speaker.say(share(8, 1), later);
+        assert_eq!((speaker.subjects(), speaker.since(0, 9, later).unwrap().facts.len()), (1, 1));
+    }
+
+    #[test]
+    fn whoever_missed_a_removal_that_is_forgotten_hears_all_anew() {
+        let (mut speaker, later) = (speaker(), Timestamp::ZERO + REMOVED_KEPT);
+        speaker.say(share(7, 3), Timestamp::ZERO);
+        speaker.say(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
+        speaker.say(share(8, 1), later);
+        assert_eq!([0, 1, 2, 3, 4].map(|after| speaker.continues(after)), [true, false, true, true, false]);
+        let batch = speaker.since(1, 9, later).unwrap();
+        assert_eq!((batch.after, batch.upto), (0, 3));
+    }
+
+    #[test]
+    fn an_endpoint_that_comes_back_is_not_forgotten_with_its_removal() {
+        let (mut speaker, later) = (speaker(), Timestamp::ZERO + REMOVED_KEPT);
+        speaker.say(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
+        speaker.say(share(7, 0), Timestamp::ZERO);
+        speaker.say(share(8, 1), later);
+        assert_eq!((speaker.subjects(), speaker.continues(1)), (2, true));
+    }
+
+    #[test]
+    fn removed_endpoints_are_bounded_however_many_go_at_once() {
+        let mut speaker = speaker();
+        for n in 0..3 * REMOVED_MAX as u64 {
+            speaker.say(Record::Removed(EndpointKey(n)), Timestamp::ZERO);
+        }
+        assert_eq!((speaker.subjects(), speaker.removed.len()), (REMOVED_MAX, REMOVED_MAX));
+        assert_eq!(speaker.facts.len(), REMOVED_MAX);
+    }
+
+    #[test]
+    fn what_a_scheduler_said_that_died_is_taken_back_once_and_then_forgotten() {
+        let (mut speaker, later) = (speaker(), Timestamp::ZERO + REMOVED_KEPT);
+        speaker.say(share(7, 3), Timestamp::ZERO);
+        speaker.say(Record::Unreachable(EndpointKey(8)), Timestamp::ZERO);
+        speaker.withdraw(Timestamp::ZERO);
+        assert_eq!((speaker.head(), speaker.subjects()), (4, 2));
+        speaker.withdraw(Timestamp::ZERO);
+        assert_eq!(speaker.head(), 4, "there is nothing left to take back");
+        speaker.say(share(9, 1), later);
+        assert_eq!(speaker.subjects(), 1);
     }
 }

@@ -70,8 +70,8 @@ pub fn peers(flock: &Value) -> String {
     }
     let _ = writeln!(
         page,
-        "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>9} {:>9}  STATE",
-        "PEER", "ZONE", "STREAM", "VERSION", "SAID", "HEARD", "GAPS", "IN FLIGHT", "QUIET"
+        "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  STATE",
+        "PEER", "ZONE", "STREAM", "VERSION", "SAID", "HEARD", "GAPS", "REFUSED", "IN FLIGHT", "QUIET"
     );
     for peer in items(&flock["peers"]) {
         let member = &peer["member"];
@@ -88,13 +88,14 @@ pub fn peers(flock: &Value) -> String {
         let heard = &peer["heard"];
         let _ = writeln!(
             page,
-            "{:<24} {:<10} {stream:<22} {:<9} {:>9} {:>9} {:>6} {:>9} {:>9}  {state}",
+            "{:<24} {:<10} {stream:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  {state}",
             text(&peer["replica"]),
             text(&member["card"]["zone"]),
             text(&member["card"]["version"]),
             number(&member["head"]),
             number(&heard["upto"]),
             number(&heard["gaps"]),
+            number(&heard["refused"]),
             number(&heard["in_flight"]["requests"]),
             span(&heard["quiet"]),
         );

@@ -18,4 +18,4 @@ pub use keeping::Keeping;
 pub use part::{Flock, FlockError, FlockView, Links};
 pub use roster::{Roster, follow_roster};
 pub use settings::{FlockSettings, incarnation_now, mouth_and_eyes};
-pub use voice::Voice;
+pub use voice::{Told, Voice};

@@ -1,10 +1,12 @@
 //! The replica's voice: what it has to say, shared by the scheduler that says and the lanes that carry.
 //!
-//! Must not know lanes. Nothing queues up here: a lane that is slow finds the newest word on each subject when it comes.
+//! Must not know lanes. Nothing queues up here: a lane that is slow finds the newest word on each subject when it comes. The
+//! log's lock is held for as long as references are taken or facts are noted; encoding and writing happen outside of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::share::{Batch, Page, Pages, Record, Speaker};
 use murmuration::time::Timestamp;
@@ -13,13 +15,32 @@ use tokio::sync::watch;
 use super::Audience;
 use crate::clock::Clock;
 
+/// For how long a batch that was cut for one follower serves others that heard as much: its ages are off by less than that.
+const CUT_LASTS: Duration = Duration::from_millis(1);
+
 /// The voice. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Voice {
+    me: ReplicaId,
+    incarnation: Arc<watch::Sender<Incarnation>>,
+    version: u8,
     speaker: Arc<Mutex<Speaker>>,
     head: Arc<watch::Sender<u64>>,
+    urgent: Arc<watch::Sender<u64>>,
+    last_cut: Arc<Mutex<Option<(Timestamp, Told)>>>,
     audience: Audience,
     clock: Clock,
+}
+
+/// A batch as bytes, shared by all followers that heard as much.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// It continues what was heard up to this number.
+    pub after: u64,
+    /// The highest number it speaks for.
+    pub upto: u64,
+    /// The batch; nothing where its facts fit no batch.
+    pub bytes: Option<Bytes>,
 }
 
 // === impl Voice ===
@@ -27,51 +48,104 @@ pub struct Voice {
 impl Voice {
     /// The voice of `me` in the life `incarnation`.
     pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
-        let speaker = Arc::new(Mutex::new(Speaker::new(me, incarnation)));
-        Self { speaker, head: Arc::new(watch::channel(0).0), audience: Audience::default(), clock }
+        let speaker = Speaker::new(me.clone(), incarnation);
+        let number = || Arc::new(watch::channel(0).0);
+        Self {
+            me,
+            incarnation: Arc::new(watch::channel(incarnation).0),
+            version: speaker.version(),
+            speaker: Arc::new(Mutex::new(speaker)),
+            head: number(),
+            urgent: number(),
+            last_cut: Arc::default(),
+            audience: Audience::default(),
+            clock,
+        }
     }
 
     /// The voice of a replica that speaks no later wire version than `version`.
     #[must_use]
-    pub fn upto(self, version: u8) -> Self {
+    pub fn upto(mut self, version: u8) -> Self {
         self.speaker().limit(version);
+        self.version = version;
         self
     }
 
     /// The highest wire version that it speaks.
     pub fn version(&self) -> u8 {
-        self.speaker().version()
+        self.version
     }
 
     /// Goes on as `incarnation`. Streams that tell in the former one end, so that followers call again.
     pub fn begin(&self, incarnation: Incarnation) {
         if self.incarnation() != incarnation {
+            let mut last = self.last_cut();
             self.speaker().begin(incarnation);
-            // Whoever waits for news looks up, and finds another incarnation.
-            self.head.send_modify(|_| {});
+            *last = None;
+            self.incarnation.send_replace(incarnation);
         }
     }
 
     /// Says what is true, each since its moment.
     pub fn say(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
+        let mut urgent = false;
+        let encoded = words.into_iter().filter_map(|(record, at)| {
+            urgent |= record.is_urgent();
+            Speaker::encode(self.version, record).map(|(record, encoded)| (record, encoded, at))
+        });
+        let encoded: Vec<_> = encoded.collect();
         let mut speaker = self.speaker();
-        words.into_iter().for_each(|(record, at)| speaker.say(record, at));
+        encoded.into_iter().for_each(|(record, encoded, at)| speaker.note(record, encoded, at));
         let head = speaker.head();
         drop(speaker);
-        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        self.advance(head, urgent);
     }
 
     /// The scheduler was born again and holds nothing: all open work is taken back.
     pub fn reborn(&self) {
         let now = self.clock.now();
-        self.speaker().withdraw(now);
-        let head = self.speaker().head();
-        self.head.send_replace(head);
+        let mut speaker = self.speaker();
+        speaker.withdraw(now);
+        let head = speaker.head();
+        drop(speaker);
+        self.advance(head, true);
     }
 
-    /// What was said after `after`, at most `most` facts; `None` when there is nothing.
+    /// Whether whoever heard all up to `after` can be told what it missed; else it must hear all anew.
+    pub fn continues(&self, after: u64) -> bool {
+        self.speaker().continues(after)
+    }
+
+    /// What was said after `after`, at most `most` facts; `None` when there is nothing. It begins at 0 where it can't continue.
     pub fn since(&self, after: u64, most: usize) -> Option<Batch> {
         self.speaker().since(after, most, self.clock.now())
+    }
+
+    /// The same as bytes, up to the number `least` at least; facts too many for one batch come in several. Whoever asks for
+    /// the same a moment later gets the same bytes.
+    pub fn cut(&self, after: u64, least: u64, mut most: usize) -> Option<Told> {
+        let now = self.clock.now();
+        let mut last = self.last_cut();
+        if let Some((made, told)) = &*last
+            && (told.after, told.upto >= least) == (after, true)
+            && now.since(*made) < CUT_LASTS
+        {
+            return Some(told.clone());
+        }
+        loop {
+            let cut = self.speaker().cut(after, most, now)?;
+            let bytes = match cut.bytes() {
+                Ok(bytes) => Some(bytes.into()),
+                Err(_) if most > 1 => {
+                    most /= 2;
+                    continue;
+                }
+                Err(_) => None,
+            };
+            let told = Told { after: cut.after, upto: cut.upto, bytes };
+            *last = Some((now, told.clone()));
+            return Some(told);
+        }
     }
 
     /// Placements and bindings that somebody made, each so long ago, as batches of at most `most`.
@@ -81,12 +155,18 @@ impl Voice {
 
     /// The gossip pages that changed since `pages` were written last.
     pub fn write(&self, pages: &mut Pages) -> Vec<Page> {
-        pages.write(&self.speaker(), self.clock.now())
+        let snapshot = self.speaker().snapshot(pages.placements_from(), self.clock.now());
+        pages.update(&snapshot)
     }
 
     /// The number of the last fact, and its changes.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
+    }
+
+    /// The number of the last fact when something was said that peers must know at once, and its changes.
+    pub fn urgent(&self) -> watch::Receiver<u64> {
+        self.urgent.subscribe()
     }
 
     /// Who hears it at once.
@@ -96,12 +176,29 @@ impl Voice {
 
     /// Who speaks.
     pub fn me(&self) -> ReplicaId {
-        self.speaker().me().clone()
+        self.me.clone()
     }
 
     /// In which life.
     pub fn incarnation(&self) -> Incarnation {
-        self.speaker().incarnation()
+        *self.incarnation.borrow()
+    }
+
+    /// In which incarnation, and its changes.
+    pub fn begun(&self) -> watch::Receiver<Incarnation> {
+        self.incarnation.subscribe()
+    }
+
+    fn advance(&self, head: u64, urgent: bool) {
+        if urgent {
+            self.urgent.send_if_modified(|known| std::mem::replace(known, head) != head);
+        }
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+
+    fn last_cut(&self) -> MutexGuard<'_, Option<(Timestamp, Told)>> {
+        // It is replaced whole.
+        self.last_cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn speaker(&self) -> MutexGuard<'_, Speaker> {

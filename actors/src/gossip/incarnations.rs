@@ -141,6 +141,7 @@ impl Incarnations {
             server,
             link: self.link.clone(),
             voice: self.voice.clone(),
+            ear: self.ear.clone(),
             card: self.card.clone(),
             salt: self.salt.clone(),
             salts: self.salts.clone(),

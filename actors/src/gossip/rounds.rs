@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
+use murmuration::event::Event;
 use murmuration::id::Incarnation;
 use murmuration::share::{Pages, ReplicaCard, SaltClaim};
 use murmuration::time::Timestamp;
@@ -19,7 +20,7 @@ use super::link::Link;
 use super::server::Server;
 use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
 use crate::clock::Clock;
-use crate::flock::{Roster, Voice};
+use crate::flock::{Ear, Roster, Voice};
 
 /// From one push to the next. Not all at once: everybody who is pushed to answers with all that this replica lacks at that
 /// moment, so what came meanwhile would come once from each.
@@ -29,6 +30,9 @@ const ALL_PUSHED: usize = 3;
 /// From one writing of pages to the next, while all who live hear the same by streams: gossip is then what is left when a
 /// stream stands still, and must stay younger than what scorers begin to distrust.
 const REPEAT_EVERY: Duration = Duration::from_millis(200);
+/// How long a stream may be missing before gossip takes its place. On a crowded machine streams break for a moment and come
+/// again; pages in each round would only add to what there is to do.
+const MISSED_AFTER: Duration = Duration::from_millis(300);
 /// How long chitchat still answers after the last words were set: a peer fetches them by a round trip.
 const GOODBYE_MIN: Duration = Duration::from_millis(100);
 
@@ -37,6 +41,8 @@ pub(super) struct Rounds {
     pub(super) server: Arc<Server>,
     pub(super) link: Arc<Link>,
     pub(super) voice: Voice,
+    /// Told of what found no room.
+    pub(super) ear: Ear,
     pub(super) card: watch::Receiver<ReplicaCard>,
     /// The salt that this replica hashes prompts under, once it may be told.
     pub(super) salt: watch::Receiver<Option<SaltClaim>>,
@@ -70,6 +76,8 @@ struct Progress {
     written: Option<Timestamp>,
     /// The salt's claim that was said.
     salt: Option<SaltClaim>,
+    /// When all who live last heard by streams what gossip would tell them.
+    heard_at_once: Option<Timestamp>,
 }
 
 // === impl Rounds ===
@@ -81,7 +89,8 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let census = Census::new(self.interval);
-        let mut progress = Progress { pages: Pages::default(), census, pushes: 0, turn: 0, written: None, salt: None };
+        let (pages, heard_at_once) = (Pages::default(), None);
+        let mut progress = Progress { pages, census, pushes: 0, turn: 0, written: None, salt: None, heard_at_once };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -110,7 +119,11 @@ impl Rounds {
 
     async fn round(&mut self, progress: &mut Progress) {
         let now = self.clock.now();
-        let (mut words, heard_at_once) = (Vec::new(), self.is_heard_at_once());
+        if self.is_heard_at_once() {
+            progress.heard_at_once = Some(now);
+        }
+        let heard_at_once = progress.heard_at_once.is_some_and(|heard| now.since(heard) < MISSED_AFTER);
+        let mut words = Vec::new();
         if is_due(progress.written, now, heard_at_once) {
             words = self.pages(&mut progress.pages);
             progress.written = Some(now);
@@ -159,8 +172,13 @@ impl Rounds {
 
     /// What changed of what we say.
     fn pages(&self, pages: &mut Pages) -> Vec<(String, String)> {
-        let pages = self.voice.write(pages);
-        let mut words: Vec<_> = pages.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
+        let before = pages.left_out();
+        let written = self.voice.write(pages);
+        let facts = pages.left_out() - before;
+        if facts > 0 {
+            self.ear.tell(&Event::GossipLeftOut { facts });
+        }
+        let mut words: Vec<_> = written.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
         if !words.is_empty() {
             words.push((HEAD.to_owned(), self.voice.head().borrow().to_string()));
         }

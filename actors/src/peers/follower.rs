@@ -30,8 +30,9 @@ use crate::world::Network;
 const STRIKES_MAX: u32 = 3;
 /// For how long; so is one that speaks another version.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
-/// How long a stream may stand still while the roster knows of more.
-const GAP_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a stream may stand still while the roster knows of more. On a crowded machine gossip may be half a second ahead, and
+/// a new call with its handshake would crowd it more.
+const GAP_PATIENCE: Duration = Duration::from_secs(1);
 /// A stream that held for so long was a good one: the next pause is short again.
 const SETTLED: Duration = Duration::from_secs(2);
 /// How often a follower that hears nothing looks whether this replica stood still.

@@ -15,6 +15,7 @@ mod follower;
 mod incoming;
 mod joining;
 mod names;
+mod pacing;
 mod seats;
 mod server;
 mod service;

@@ -11,12 +11,14 @@ use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
 use murmuration_proto::peer::{Flock, FollowRequest};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::codegen::async_trait;
 use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::names;
+use super::pacing::pace;
 use super::seats::{SEATS_MAX, Seats};
 use super::server::Serving;
 use super::telling::{FACTS_MAX, Telling};
@@ -35,14 +37,21 @@ pub(super) struct Service {
     named: bool,
     seats: Seats,
     closing: watch::Receiver<bool>,
+    /// Up to where what was said may go out, for all followers alike.
+    released: watch::Receiver<u64>,
+    _pacing: JoinSet<()>,
 }
 
 // === impl Service ===
 
 impl Service {
-    /// Serves until `closing` says so or its sender is gone; `named` says that a follower's certificate carries its name.
+    /// Serves until `closing` says so or its sender is gone; `named` says that a follower's certificate carries its name. Needs a
+    /// tokio runtime.
     pub(super) fn new(serving: Serving, named: bool, closing: watch::Receiver<bool>) -> Self {
-        Self { serving, named, seats: Seats::default(), closing }
+        let (releasing, released) = watch::channel(0);
+        let mut pacing = JoinSet::new();
+        pacing.spawn(pace(serving.voice.clone(), releasing));
+        Self { serving, named, seats: Seats::default(), closing, released, _pacing: pacing }
     }
 
     /// Whether the follower is who it says, and lives.
@@ -113,7 +122,7 @@ impl Flock for Service {
         let same_life = Incarnation(asked.incarnation) == self.serving.voice.incarnation();
         let after = if same_life { asked.after } else { 0 };
         let history = if asked.history { self.history().await } else { VecDeque::new() };
-        let (serving, closing) = (self.serving.clone(), self.closing.clone());
-        Ok(Response::new(Telling::new(serving, seat, closing, after, history)))
+        let (serving, signals) = (self.serving.clone(), (self.closing.clone(), self.released.clone()));
+        Ok(Response::new(Telling::new(serving, seat, signals, after, history)))
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use murmuration::id::Incarnation;
-use murmuration::share::codec;
 use murmuration_proto::peer::FollowReply;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
@@ -25,8 +24,6 @@ use crate::flock::{Ear, Lane, Listener, Voice};
 pub(super) const FACTS_MAX: usize = 1_024;
 /// How long a stream lasts at most. A certificate that ran out meanwhile, or a name that left, ends with it.
 const AGE_MAX: Duration = Duration::from_secs(3600);
-/// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
-const PACE: Duration = Duration::from_millis(3);
 
 /// The stream.
 pub(super) struct Telling {
@@ -45,16 +42,19 @@ struct Teller {
     closing: watch::Receiver<bool>,
     rotated: watch::Receiver<u64>,
     over: Pin<Box<Sleep>>,
-    head: watch::Receiver<u64>,
+    /// The incarnation that this stream tells, and the one that tells now.
     incarnation: Incarnation,
+    begun: watch::Receiver<Incarnation>,
+    /// Up to where what was said may go out.
+    released: watch::Receiver<u64>,
     cursor: u64,
-    rest: Option<Pin<Box<Sleep>>>,
     /// Told before the first batch.
     history: VecDeque<Bytes>,
 }
 
 enum Next {
-    News,
+    /// Up to this number.
+    News(u64),
     Closing,
     Claimed,
     Reborn,
@@ -64,23 +64,27 @@ enum Next {
 // === impl Telling ===
 
 impl Telling {
-    /// Tells `history`, and then what is said after the number `after`.
+    /// Tells `history`, and then what is said after the number `after`, as far as it is `released`.
     pub(super) fn new(
         serving: Serving,
         seat: Seat,
-        closing: watch::Receiver<bool>,
+        (closing, released): (watch::Receiver<bool>, watch::Receiver<u64>),
         after: u64,
         history: VecDeque<Bytes>,
     ) -> Self {
         let Serving { voice, ear, rotated, .. } = serving;
         let (rotated, over) = (rotated.subscribe(), Box::pin(sleep(AGE_MAX)));
-        let head = voice.head();
-        let said = *head.borrow();
-        // A follower that heard more than was said heard another: from the beginning.
-        let cursor = if after > said { 0 } else { after };
+        let begun = voice.begun();
+        let incarnation = *begun.borrow();
+        let said = *voice.head().borrow();
+        // A follower that heard more than was said heard another, and one that was away for long missed words that are
+        // forgotten: from the beginning. A head below what it heard says so; every release understands that.
+        let (cursor, head) = match voice.continues(after) {
+            true => (after, said),
+            false if said < after => (0, said),
+            false => (0, 0),
+        };
         let listener = voice.audience().enters(seat.follower().clone());
-        let incarnation = voice.incarnation();
-        let rest = None;
         let teller = Teller {
             voice,
             ear,
@@ -89,13 +93,13 @@ impl Telling {
             closing,
             rotated,
             over,
-            head,
             incarnation,
+            begun,
+            released,
             cursor,
-            rest,
             history,
         };
-        let greeting = FollowReply { incarnation: incarnation.0, head: said, ..FollowReply::default() };
+        let greeting = FollowReply { incarnation: incarnation.0, head, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
 }
@@ -134,10 +138,13 @@ impl Teller {
                     return (Some(Err(Status::unavailable(newer))), None);
                 }
                 // What was said last, such as work taken back, still goes out.
-                Next::Closing => return (self.batch().map(Ok), None),
-                Next::News => {
-                    if let Some(reply) = self.batch() {
-                        self.rest = Some(Box::pin(sleep(PACE)));
+                Next::Closing => return (self.batch(u64::MAX).map(Ok), None),
+                Next::News(_) if !self.voice.continues(self.cursor) => {
+                    let late = "the follower is so late that words it missed are forgotten; it must hear all anew";
+                    return (Some(Err(Status::aborted(late))), None);
+                }
+                Next::News(released) => {
+                    if let Some(reply) = self.batch(released) {
                         return (Some(Ok(reply)), Some(self));
                     }
                 }
@@ -146,16 +153,8 @@ impl Teller {
     }
 
     async fn next(&mut self) -> Next {
-        let Self { voice, seat, closing, rotated, over, head, cursor, rest, incarnation, .. } = self;
-        let cursor = *cursor;
-        let begun = || voice.incarnation() != *incarnation;
-        let news = async {
-            if let Some(rest) = rest {
-                rest.as_mut().await;
-            }
-            // The voice holds the sender, so it is there.
-            drop(head.wait_for(|head| *head > cursor || begun()).await);
-        };
+        let Self { seat, closing, rotated, over, released, cursor, incarnation, begun, .. } = self;
+        let (cursor, incarnation) = (*cursor, *incarnation);
         tokio::select! {
             biased;
             () = seat.claimed() => Next::Claimed,
@@ -163,25 +162,20 @@ impl Teller {
             _ = closing.wait_for(|closing| *closing) => Next::Closing,
             changed = rotated.changed() => if changed.is_ok() { Next::Recheck } else { Next::Closing },
             () = over => Next::Recheck,
-            () = news => if begun() { Next::Reborn } else { Next::News },
+            _ = begun.wait_for(|begun| *begun != incarnation) => Next::Reborn,
+            news = released.wait_for(|released| *released > cursor) => news.map_or(Next::Closing, |news| Next::News(*news)),
         }
     }
 
-    /// The next batch; moves the cursor.
-    fn batch(&mut self) -> Option<FollowReply> {
-        let mut most = FACTS_MAX;
+    /// The next batch, which goes up to `least` at least if it can; moves the cursor.
+    fn batch(&mut self, least: u64) -> Option<FollowReply> {
         loop {
-            let batch = self.voice.since(self.cursor, most)?;
-            match codec::encode(&batch) {
-                Ok(bytes) => {
-                    self.cursor = batch.upto;
-                    self.ear.said(Lane::Stream, bytes.len());
-                    return Some(FollowReply { batch: bytes.into(), ..FollowReply::default() });
-                }
-                Err(_) if most > 1 => most /= 2,
-                // One fact that no batch can hold is told to nobody.
-                Err(_) => self.cursor = batch.upto,
-            }
+            let told = self.voice.cut(self.cursor, least, FACTS_MAX)?;
+            self.cursor = told.upto;
+            // One fact that no batch can hold is told to nobody.
+            let Some(batch) = told.bytes else { continue };
+            self.ear.said(Lane::Stream, batch.len());
+            return Some(FollowReply { batch, ..FollowReply::default() });
         }
     }
 }

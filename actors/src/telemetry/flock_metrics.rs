@@ -18,6 +18,8 @@ pub(super) struct FlockMetrics {
     bytes: CounterVec,
     ages: HistogramVec,
     ignored: CounterVec,
+    refused: CounterVec,
+    left_out: CounterVec,
     repairs: CounterVec,
     kept: Gauge,
     moves: CounterVec,
@@ -25,6 +27,7 @@ pub(super) struct FlockMetrics {
     quiet: GaugeVec,
     gaps: GaugeVec,
     work: GaugeVec,
+    outside: GaugeVec,
 }
 
 // === impl FlockMetrics ===
@@ -44,6 +47,8 @@ impl FlockMetrics {
             bytes: f.counter("murmuration_peer_bytes_total", "Bytes of facts, by lane and direction.", &["lane", "direction"])?,
             ages: f.histogram("murmuration_peer_fact_age_seconds", "Age of the youngest fact of a batch when its origin sent it; the way is not in it, for clocks are never compared.", &["lane"], buckets::doubling(0.0005, 16))?,
             ignored: f.counter("murmuration_peer_ignored_total", "What peers sent and was not taken in, by reason.", &["reason"])?,
+            refused: f.counter("murmuration_peer_facts_refused_total", "Facts of peers that found no room: their origin speaks of too many endpoints that are not in this replica's pool.", &[])?,
+            left_out: f.counter("murmuration_gossip_facts_left_out_total", "Facts of this replica that found no room in gossip, each time pages were written; peer streams bring them.", &[])?,
             repairs: f.counter("murmuration_peer_repairs_total", "Snapshots asked for because something was missing.", &[])?,
             kept: one(f.gauge("murmuration_endpoints_kept", "Endpoints that this replica watches as their keeper.", &[])?),
             moves: f.counter("murmuration_keeper_moves_total", "Changes of the number of endpoints kept.", &[])?,
@@ -51,12 +56,13 @@ impl FlockMetrics {
             quiet: f.gauge("murmuration_peer_quiet_seconds", "Since a peer's last batch.", &["peer"])?,
             gaps: f.gauge("murmuration_peer_gaps", "Batches of a peer's life that did not continue what was heard.", &["peer"])?,
             work: f.gauge("murmuration_peer_inflight_requests", "Requests that a peer dispatched and that are not finished.", &["peer"])?,
+            outside: f.gauge("murmuration_peer_endpoints_outside", "Endpoints that a peer spoke of and that are not in this replica's pool.", &["peer"])?,
         })
     }
 
     /// Sets the gauges of each peer, from what was heard and from what each says it has said.
     pub(super) fn set(&self, heard: &[PeerSummary], roster: &[Member]) {
-        for family in [&self.behind, &self.quiet, &self.gaps, &self.work] {
+        for family in [&self.behind, &self.quiet, &self.gaps, &self.work, &self.outside] {
             family.reset();
         }
         for peer in heard {
@@ -66,6 +72,7 @@ impl FlockMetrics {
             self.quiet.with_label_values(&labels).set(peer.quiet.as_secs_f64());
             self.gaps.with_label_values(&labels).set(peer.gaps as f64);
             self.work.with_label_values(&labels).set(f64::from(peer.in_flight.requests));
+            self.outside.with_label_values(&labels).set(peer.outside as f64);
         }
     }
 
@@ -86,6 +93,8 @@ impl FlockMetrics {
             Event::Said { lane, bytes } => self.bytes.with_label_values(&[lane, "sent"]).inc_by(*bytes as f64),
             Event::PeerIgnored { why, .. } => self.ignored.with_label_values(&[why]).inc(),
             Event::PromptSaltChanged { .. } => self.salts.with_label_values::<&str>(&[]).inc(),
+            Event::PeerFactsRefused { facts, .. } => self.refused.with_label_values::<&str>(&[]).inc_by(*facts as f64),
+            Event::GossipLeftOut { facts } => self.left_out.with_label_values::<&str>(&[]).inc_by(*facts as f64),
             Event::GapRepaired { .. } => self.repairs.with_label_values::<&str>(&[]).inc(),
             Event::Keeping { kept, .. } => {
                 self.kept.set(*kept as f64);

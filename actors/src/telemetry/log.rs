@@ -18,7 +18,7 @@ use super::pen::Pen;
 
 pub use super::pen::LastLines;
 
-/// From one line about an endpoint's trouble to the next, while the trouble lasts.
+/// From one line about a trouble to the next, while the trouble lasts.
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 /// Endpoints whose troubles are remembered.
 const TROUBLES_MAX: usize = 8192;
@@ -34,6 +34,7 @@ pub(super) struct Logbook {
     ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
     closed: Mutex<BTreeSet<(&'static str, &'static str)>>,
     names: Mutex<BTreeSet<String>>,
+    refused: Mutex<Refused>,
 }
 
 /// The lasting trouble of one endpoint.
@@ -42,6 +43,13 @@ struct Trouble {
     kind: &'static str,
     told: Instant,
     untold: u64,
+}
+
+/// Facts of peers that found no room, of whichever peer.
+#[derive(Debug, Default)]
+struct Refused {
+    told: Option<Instant>,
+    untold: usize,
 }
 
 /// Starts logging for the process until what it gives back is dropped: `json` or for people, at a level of llm-d's (2 to 5) or by a filter.
@@ -134,6 +142,8 @@ impl Logbook {
             Event::PeerJoined { peer, incarnation } => info!(%peer, %incarnation, "peer joined"),
             Event::PeerLost { peer, incarnation } => warn!(%peer, %incarnation, "peer lost"),
             Event::PeerIgnored { peer, why } => self.ignored(peer, why),
+            Event::PeerFactsRefused { peer, facts } => self.refused(peer, *facts),
+            Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
             Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
             Event::Heard { .. } | Event::Said { .. } => {}
@@ -169,6 +179,17 @@ impl Logbook {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.insert((port, why)) {
             warn!(port, why, "a connection was not let in or was ended; further ones are only counted");
+        }
+    }
+
+    /// One line an interval, with the number of facts since the last.
+    fn refused(&self, peer: &ReplicaId, facts: usize) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.untold += facts;
+        if refused.told.is_none_or(|told| told.elapsed() >= TROUBLE_EVERY) {
+            let facts = refused.untold;
+            warn!(%peer, facts, "facts of peers found no room; do all replicas discover the same endpoints?");
+            *refused = Refused { told: Some(Instant::now()), untold: 0 };
         }
     }
 

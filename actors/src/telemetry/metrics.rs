@@ -122,6 +122,8 @@ impl Metrics {
             | Event::PeerJoined { .. }
             | Event::PeerLost { .. }
             | Event::PeerIgnored { .. }
+            | Event::PeerFactsRefused { .. }
+            | Event::GossipLeftOut { .. }
             | Event::Heard { .. }
             | Event::Said { .. }
             | Event::GapRepaired { .. }

@@ -82,6 +82,8 @@ fn full_page() -> (Metrics, String) {
         Event::ConnectionClosed { port: "admin", why: "full" },
         Event::AuthorityRepaired { port: "ext-proc" },
         Event::ServerNameRefused { port: "ext-proc", name: "outbound|9002||picker".into() },
+        Event::PeerFactsRefused { peer: ReplicaId("r1".into()), facts: 3 },
+        Event::GossipLeftOut { facts: 2 },
     ] {
         metrics.record(&event);
     }
@@ -93,6 +95,7 @@ fn full_page() -> (Metrics, String) {
         gaps: 0,
         facts: 4,
         in_flight: InFlight::default(),
+        ..PeerSummary::default()
     };
     let summary = FleetSummary {
         endpoints: Vec::new(),

@@ -33,6 +33,8 @@ pub(super) enum Verb {
     Scrape(ScrapeArgs),
     /// Replicas that share what they know, under load: ages of facts, wire, processor, scrapes, and a death.
     Flock(FlockArgs),
+    /// Years of endpoint churn in virtual time: memory, ages of load reports, and what peers' work is counted.
+    Churn(ChurnArgs),
     /// Host the replicas of `flock`.
     #[command(hide = true)]
     FlockHost(FlockHostArgs),
@@ -53,6 +55,23 @@ pub(super) struct DecisionArgs {
     /// Decisions that are measured for each pair, after half as many that are not.
     #[arg(long, default_value_t = 20_000)]
     pub(super) decisions: usize,
+}
+
+/// Flags of `churn`.
+#[derive(Debug, Args)]
+pub(super) struct ChurnArgs {
+    /// Names that endpoints have, one after the other.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100_000..))]
+    pub(super) names: u64,
+    /// Endpoints that are alive at a time.
+    #[arg(long, default_value_t = 300, value_parser = alive)]
+    pub(super) alive: usize,
+}
+
+fn alive(text: &str) -> Result<usize, String> {
+    let most = murmuration::fleet::ENDPOINTS_MAX - 1;
+    let alive = text.parse().ok().filter(|alive| (1..=most).contains(alive));
+    alive.ok_or_else(|| format!("{text:?} is no number of endpoints; write 1 to {most}"))
 }
 
 /// Flags of `detached`.

@@ -7,6 +7,7 @@
 
 mod args;
 mod body;
+mod churn;
 mod cpu;
 mod decision;
 mod detached;
@@ -57,6 +58,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn bench(verb: Verb) -> Result<(), Failure> {
     let report = match verb {
         Verb::Decision(args) => decision::run(&args)?,
+        Verb::Churn(args) => churn::run(&args)?,
         Verb::Detached(args) => detached::run(&args)?,
         Verb::Events(args) => events::run(&args)?,
         Verb::Subset(args) => subset::run(&args)?,

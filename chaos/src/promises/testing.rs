@@ -170,7 +170,7 @@ fn peer(index: usize) -> PeerSummary {
         upto: 100,
         gaps: 0,
         facts: 100,
-        in_flight: InFlight::default(),
+        ..PeerSummary::default()
     }
 }
 

@@ -96,7 +96,7 @@ impl Books {
 
 fn kind(record: &Record) -> &'static str {
     match record {
-        Record::InFlight(_) => "in_flight",
+        Record::InFlight(_) | Record::Removed(_) => "in_flight",
         Record::Placement(_) | Record::Unplaced(_) | Record::CacheCleared(_) => "placement",
         Record::Failing(_) => "failing",
         Record::Bound(_) => "binding",

@@ -138,6 +138,35 @@ async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
     }
 }
 
+/// A follower that was away while an endpoint was removed, and for so long that the removal is forgotten, would keep what it
+/// knew of it.
+#[tokio::test]
+async fn a_follower_that_missed_a_forgotten_removal_is_told_from_the_beginning() {
+    let told = Told::starts(voice(7)).await;
+    share(&told.voice, 1, 3);
+    share(&told.voice, 2, 1);
+    told.voice.say([(Record::Removed(EndpointKey(1)), Timestamp::ZERO)]);
+    let later = Timestamp::ZERO + murmuration::share::speaker::REMOVED_KEPT;
+    told.voice.say([(Record::Unreachable(EndpointKey(2)), later)]);
+    let channel = channel(&told).await;
+    for (after, head, expected) in [(2, 0, 0), (3, 4, 3)] {
+        let request = FollowRequest { incarnation: 7, after, ..asking("a") };
+        let mut stream = ask(&channel, request).await.unwrap();
+        assert_eq!(reply(&mut stream).await.unwrap().unwrap().head, head);
+        assert_eq!(next(&mut stream).await.after, expected, "after {after}");
+    }
+}
+
+#[tokio::test]
+async fn followers_that_heard_as_much_are_sent_the_same_bytes() {
+    let voice = voice(1);
+    place(&voice, 3);
+    let (one, other) = (voice.cut(0, 3, 9).unwrap(), voice.cut(0, 3, 9).unwrap());
+    assert_eq!(one.bytes.as_ref().map(|b| b.as_ptr()), other.bytes.as_ref().map(|b| b.as_ptr()));
+    place(&voice, 1);
+    assert_eq!(voice.cut(0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
+}
+
 /// The story of a follower whose process is stopped for a while: what piles up for it is what the transport had taken
 /// already, however much is said, and when it comes back it finds the newest words.
 #[tokio::test]
@@ -205,7 +234,8 @@ async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_end
     let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
     let (_followers, roster) = watch::channel(followers());
     let serving = Serving { voice: voice.clone(), ear, roster, rotated: watch::channel(0).0 };
-    let mut telling = Telling::new(serving, seat, closes, 0, Default::default());
+    let (_releasing, released) = watch::channel(0);
+    let mut telling = Telling::new(serving, seat, (closes, released), 0, Default::default());
     assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
     let listens = || voice.audience().has_all([ReplicaId("a".into())].iter());
     assert!(listens(), "as long as its stream is there");
