@@ -87,6 +87,30 @@ fn lost_for_people(lines: u64) -> String {
     format!("WARN {lines} log lines were lost; is the log read?\n")
 }
 
+/// What is told of requests.
+fn request(event: &Event) {
+    match event {
+        Event::Decided(decided) => {
+            debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
+                matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
+        }
+        Event::Refused { request_id, model, code, sentence } => {
+            debug!(request_id, model, code = code.as_str(), sentence, "refused");
+        }
+        Event::ServedElsewhere { ticket, decided, served } => {
+            let served = served.as_ref().map_or("nobody known", EndpointId::as_str);
+            debug!(%ticket, %decided, served, "served elsewhere");
+        }
+        Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
+        Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
+        Event::RequestFinished(finished) => {
+            debug!(request_id = finished.request_id, outcome = ?finished.outcome, status = finished.status,
+                duration_ms = finished.duration.as_millis() as u64, "finished");
+        }
+        _ => {}
+    }
+}
+
 // === impl Logbook ===
 
 impl Logbook {
@@ -122,23 +146,6 @@ impl Logbook {
             Event::EndpointFailing { endpoint, counts, .. } => {
                 info!(%endpoint, failures = %counts, "the engine no longer counts as failing");
             }
-            Event::Decided(decided) => {
-                debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
-                    matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
-            }
-            Event::Refused { request_id, model, code, sentence } => {
-                debug!(request_id, model, code = code.as_str(), sentence, "refused");
-            }
-            Event::ServedElsewhere { ticket, decided, served } => {
-                let served = served.as_ref().map_or("nobody known", EndpointId::as_str);
-                debug!(%ticket, %decided, served, "served elsewhere");
-            }
-            Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
-            Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
-            Event::RequestFinished(finished) => {
-                debug!(request_id = finished.request_id, outcome = ?finished.outcome, status = finished.status,
-                    duration_ms = finished.duration.as_millis() as u64, "finished");
-            }
             Event::PeerJoined { peer, incarnation } => info!(%peer, %incarnation, "peer joined"),
             Event::PeerLost { peer, incarnation } => warn!(%peer, %incarnation, "peer lost"),
             Event::PeerIgnored { peer, why } => self.ignored(peer, why),
@@ -146,9 +153,7 @@ impl Logbook {
             Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
             Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
-            Event::Heard { .. } | Event::Said { .. } => {}
             Event::ConnectionClosed { port, why } => self.closed(port, why),
-            Event::AuthorityRepaired { .. } => {}
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
@@ -163,6 +168,7 @@ impl Logbook {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
             }
             Event::Panicked { place, why } => error!(place, why, "panic"),
+            event => request(event),
         }
     }
 
