@@ -37,7 +37,7 @@ pub const KEYS_MAX: usize = 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize + 
 pub struct Page {
     /// The key.
     pub key: String,
-    /// The value: an encoded [`Batch`].
+    /// The value: an encoded [`crate::share::Batch`].
     pub bytes: Vec<u8>,
 }
 

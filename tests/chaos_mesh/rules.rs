@@ -24,7 +24,7 @@ const COMMON: &[&str] = &["mode", "value", "selector", "duration", "remoteCluste
 const NETEM: &[&str] = &["netem", "delay", "loss", "duplicate", "corrupt", "bandwidth"];
 
 /// What is wrong with a resource; nothing where Chaos Mesh would take it.
-pub fn problems(resource: &Value) -> Vec<String> {
+pub(crate) fn problems(resource: &Value) -> Vec<String> {
     let mut told = Problems::default();
     if resource["apiVersion"] != "chaos-mesh.org/v1alpha1" {
         told.tell("apiVersion", "must be chaos-mesh.org/v1alpha1");
@@ -180,7 +180,7 @@ fn http(spec: &Value, at: &str, told: &mut Problems) {
     }
     let body = spec["replace"]["body"].as_str().unwrap_or_default();
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-    if body.len() % 4 != 0 || !body.chars().all(is_base64) {
+    if !body.len().is_multiple_of(4) || !body.chars().all(is_base64) {
         told.tell(&format!("{at}.replace.body"), "must be base64");
     }
 }

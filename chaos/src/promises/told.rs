@@ -56,6 +56,7 @@ impl Promise for SharesAreTold {
                 self.closed(replica, *ticket, entry.at);
                 self.opened(replica, *ticket, endpoint, entry.at);
             }
+            Fact::Told(Event::EndpointLeft(endpoint)) => self.left(replica, endpoint, entry.at),
             fact if *fact == Fact::Gone || scheduler_restarted(fact) => self.gone(replica),
             Fact::Looked(look) if fair(scene) => return self.judge(replica, look, scene),
             _ => {}
@@ -80,6 +81,15 @@ impl SharesAreTold {
                 counts.become_(counts.now.saturating_sub(1), at);
             }
         }
+    }
+
+    /// The endpoint left the owner's pool: its requests there are open still, and no longer count as work on any endpoint.
+    fn left(&mut self, replica: usize, endpoint: &EndpointId, at: Duration) {
+        let there = |((owner, ticket), on): (&(usize, Ticket), &EndpointId)| {
+            (*owner == replica && on == endpoint).then_some(*ticket)
+        };
+        let tickets: Vec<Ticket> = self.tickets.iter().filter_map(there).collect();
+        tickets.into_iter().for_each(|ticket| self.closed(replica, ticket, at));
     }
 
     fn gone(&mut self, replica: usize) {
@@ -146,7 +156,7 @@ fn fair(scene: &Scene) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::promises::testing::{Tale, closed, decided, open, well};
+    use crate::promises::testing::{Tale, closed, decided, engine, open, well};
 
     /// Replica 0 has two requests open on engine 1 from 8 s on, and one from 9 s on; replica 1 looks and believes so many.
     fn tale(believed: u32, looks_at: u64) -> Tale {
@@ -168,6 +178,20 @@ mod tests {
         }
         tale(2, 9_251).breaks(SharesAreTold::default(), "2 requests of replica-0 open, which had 1 to 1");
         tale(3, 9_000).breaks(SharesAreTold::default(), "3 requests of replica-0 open, which had 1 to 2");
+    }
+
+    /// Seed 1660414122 at fd5bede: discovery forgot all endpoints while requests were open.
+    #[test]
+    fn what_was_open_on_an_endpoint_that_left_is_no_work_of_its_owner() {
+        let mut tale = Tale::calm();
+        tale.at(8_000).told(0, decided(1, 1));
+        tale.told(0, decided(2, 2));
+        tale.at(9_000).told(0, Event::EndpointLeft(engine(1)));
+        let mut look = well(1);
+        look.fleet.peers[0].in_flight = open(1);
+        look.fleet.endpoints[2].foreign = open(1);
+        tale.at(20_000).look(1, look);
+        assert_eq!(tale.judged(SharesAreTold::default()), Ok(()));
     }
 
     #[test]
