@@ -19,7 +19,6 @@ use murmuration::time::Timestamp;
 
 use super::Failure;
 use super::args::ChurnArgs;
-use super::spread::Spread;
 use super::table::{Cell, Table};
 
 /// Replicas of the tier.
@@ -36,6 +35,8 @@ const LOOK_EVERY: u64 = 97;
 const INDEX_BYTES_MAX: usize = 4 << 20;
 /// Facts of a batch at most, as peer streams cut them.
 const FACTS_MAX: usize = 1_024;
+/// Ages of readings are told apart up to here.
+const AGES_MAX_MS: usize = 10_000;
 /// Bytes of a page of memory, as the kernel counts them here.
 const PAGE_BYTES: u64 = 4_096;
 
@@ -55,18 +56,19 @@ struct Tier {
     turn: usize,
 }
 
-/// What was seen in a tenth of the run.
-#[derive(Debug, Default)]
+/// What was seen in a tenth of the run, in as much room however long it was.
+#[derive(Debug)]
 struct Tenth {
     memory: u64,
-    ages: Vec<f64>,
-    counted: Vec<f64>,
+    /// How many readings were so many milliseconds old; the last is of those that are older, or missing.
+    ages: Vec<u64>,
+    counted: f64,
 }
 
 /// Replaces `args.names` endpoints one after the other.
 pub(super) fn run(args: &ChurnArgs) -> Result<Table, Failure> {
     let mut tier = Tier::new(args.alive)?;
-    let mut tenths: Vec<Tenth> = (0..10).map(|_| Tenth::default()).collect();
+    let mut tenths: Vec<Tenth> = (0..10).map(|_| Tenth::new()).collect();
     for name in 0..args.names {
         tier.step(name)?;
         // What is there before the pool is full says nothing.
@@ -97,11 +99,24 @@ fn rounded(figure: f64) -> f64 {
 // === impl Tenth ===
 
 impl Tenth {
+    fn new() -> Self {
+        Self { memory: 0, ages: vec![0; AGES_MAX_MS + 1], counted: 100.0 }
+    }
+
     /// Memory at most in MB, ages of loads in ms, and the least share of peers' open work that was counted, in percent.
     fn figures(&self) -> (f64, f64, f64, f64) {
-        let ages = Spread::of(self.ages.clone());
-        let counted = self.counted.iter().copied().fold(100.0, f64::min);
-        (self.memory as f64 / 1e6, ages.p50, ages.p99, counted)
+        (self.memory as f64 / 1e6, self.age(0.5), self.age(0.99), self.counted)
+    }
+
+    /// The age that this share of all readings is not above.
+    fn age(&self, share: f64) -> f64 {
+        let all: u64 = self.ages.iter().sum();
+        let mut left = (share * all as f64).ceil() as u64;
+        let at = self.ages.iter().position(|count| {
+            left = left.saturating_sub(*count);
+            left == 0
+        });
+        at.unwrap_or(AGES_MAX_MS) as f64
     }
 }
 
@@ -168,13 +183,15 @@ impl Tier {
         let views: Vec<_> = self.replicas.iter().map(|replica| replica.scheduler.summary(self.now).endpoints).collect();
         let own: u32 = views.iter().flatten().map(|endpoint| endpoint.in_flight.requests).sum();
         let foreign: u32 = views.iter().flatten().map(|endpoint| endpoint.foreign.requests).sum();
-        tenth.counted.push(100.0 * f64::from(foreign) / (f64::from(own) * (REPLICAS as f64 - 1.0)).max(1.0));
-        // A reading that is missing is as old as can be.
-        let age = |age: Option<Duration>| age.map_or(1e6, |age| age.as_secs_f64() * 1e3);
+        let counted = 100.0 * f64::from(foreign) / (f64::from(own) * (REPLICAS as f64 - 1.0)).max(1.0);
+        tenth.counted = tenth.counted.min(counted);
         // The youngest were not read yet by anybody.
         let young: BTreeSet<_> = self.alive.iter().rev().take(self.most / READ_EACH_STEP + 2).map(|n| id(*n)).collect();
         let read = views.iter().flatten().filter(|endpoint| !young.contains(&endpoint.endpoint.id));
-        tenth.ages.extend(read.map(|endpoint| age(endpoint.age)));
+        for endpoint in read {
+            let age = endpoint.age.map_or(AGES_MAX_MS, |age| usize::try_from(age.as_millis()).unwrap_or(AGES_MAX_MS));
+            tenth.ages[age.min(AGES_MAX_MS)] += 1;
+        }
         tenth.memory = tenth.memory.max(resident()?);
         Ok(())
     }
@@ -237,7 +254,7 @@ mod tests {
     #[test]
     fn all_work_of_peers_is_counted_and_readings_stay_as_young_as_they_were() {
         let mut tier = Tier::new(50).unwrap();
-        let (mut first, mut last) = (Tenth::default(), Tenth::default());
+        let (mut first, mut last) = (Tenth::new(), Tenth::new());
         for name in 0..12_000 {
             tier.step(name).unwrap();
             match name {
