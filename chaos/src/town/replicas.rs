@@ -100,6 +100,10 @@ impl ReplicaSpot {
         };
         command.args(["--response-path", response_path, "--pool-name", "town", "--log-format", "text"]);
         command.arg("--exit-with-stdin");
+        if self.space.is_some() {
+            // Who watches lives in another network, and only this machine reaches both.
+            command.args(["--debug-pages", "anyone"]);
+        }
         if let Some(flock) = &rearing.flock {
             flock.add_flags(&mut command, &self.name, self.gossip, self.peers);
         }
