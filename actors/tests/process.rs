@@ -257,7 +257,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request() {
 
 #[tokio::test]
 async fn no_prompt_and_no_header_is_logged_at_any_level_of_ours() {
-    let process = Process::start(&["-v", "5"]).await;
+    let process = Process::start(&["-v", "5", "--drain-timeout=1s"]).await;
     let secret = "a-secret-that-nobody-may-read";
     let body = format!("{{\"model\":\"base\",\"prompt\":\"{secret}\"}}");
     let head = post(&[("authorization", secret), (names::REQUEST_ID, "seen")]);
@@ -268,7 +268,8 @@ async fn no_prompt_and_no_header_is_logged_at_any_level_of_ours() {
     talk.say(post(&[])).await;
     talk.say(support::envoy::request_body(broken.as_bytes(), true)).await;
     assert_eq!(support::envoy::refusal(&talk.answer().await).0, 400);
-    signal(&process.child, "KILL").await;
+    // In order, so that every line is written.
+    signal(&process.child, "TERM").await;
     let (log, _) = process.end().await;
     assert!(log.contains("\"seen\""), "the request itself is logged");
     assert!(!log.contains(secret), "{log}");

@@ -94,18 +94,23 @@ impl Fleet {
 
     /// Takes an engine's own report in, unless a younger one is already held.
     pub fn observe(&mut self, id: &EndpointId, observation: Observation, now: Timestamp) -> Option<Slot> {
-        let slot = *self.by_id.get(id)?;
-        let entry = self.columns[slot.index()].as_mut()?;
+        let slot = self.slot(id)?;
+        self.observe_at(slot, observation, now).then_some(slot)
+    }
+
+    /// The same of the endpoint in `slot`; `false` when the reading is older than what is believed, or nobody is there.
+    pub fn observe_at(&mut self, slot: Slot, observation: Observation, now: Timestamp) -> bool {
+        let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return false };
         let measured = now - observation.age;
         if entry.belief.as_ref().is_some_and(|belief| belief.measured > measured) {
-            return None;
+            return false;
         }
         // Not before the age is known: a peer's old reading that comes late says nothing of a listener that died since.
         (entry.failed_connects, entry.own_failed_connects) = (0, 0);
         entry.process.follow(observation.report.process);
         entry.unseen.reported(measured);
         entry.belief = Some(Belief { report: observation.report, measured });
-        Some(slot)
+        true
     }
 
     /// Notes that an endpoint's listener could not be reached.

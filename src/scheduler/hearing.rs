@@ -10,7 +10,7 @@ use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::PlacedAt;
 use crate::scheduler::{Outbox, Scheduler, Unheard};
-use crate::share::{Batch, Fact, Hearing, News, Record, Share};
+use crate::share::{Batch, Fact, Hearing, LoadWord, News, Record, Share};
 use crate::time::Timestamp;
 
 /// A placement older than this is in the engine's own gauges by now, or over: it says where blocks are, and no more what
@@ -109,22 +109,7 @@ impl Scheduler {
             // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
             Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
             Record::Failing(failing) => self.heard_failing(peer, failing, fact.age, now),
-            Record::Load(word) => {
-                let Some(entry) = self.fleet.named(word.endpoint).and_then(|slot| self.fleet.get(slot)) else { return };
-                let (id, geometry) = (entry.endpoint.id.clone(), word.report.cache);
-                let unfinished = word.report.unfinished();
-                let falls_asleep = entry.is_awake() && !word.report.awake;
-                let observation = Observation { report: word.report, age: fact.age };
-                if let Some(slot) = self.fleet.observe(&id, observation, now) {
-                    self.learn(slot, geometry, unfinished, now - fact.age, out);
-                    self.reported(word.endpoint, now - fact.age);
-                    self.fleet.tell_missing(slot, &mut out.events);
-                    // A keeper of an earlier release does not say it.
-                    if falls_asleep {
-                        self.cache_lost(slot, CacheLoss::Asleep, PlacedAt::new(now, fact.age), out);
-                    }
-                }
-            }
+            Record::Load(word) => self.heard_load(word, fact.age, now, out),
             Record::CacheCleared(word) => {
                 // What a stream tells as history has its own true age.
                 let dated = dated.readings || fact.seq == Fact::HISTORY;
@@ -136,6 +121,23 @@ impl Scheduler {
                     self.fleet.lost(slot);
                 }
             }
+        }
+    }
+
+    fn heard_load(&mut self, word: LoadWord, age: Duration, now: Timestamp, out: &mut Outbox) {
+        let Some(slot) = self.fleet.named(word.endpoint) else { return };
+        let Some(entry) = self.fleet.get(slot) else { return };
+        let (geometry, unfinished) = (word.report.cache, word.report.unfinished());
+        let falls_asleep = entry.is_awake() && !word.report.awake;
+        if !self.fleet.observe_at(slot, Observation { report: word.report, age }, now) {
+            return;
+        }
+        self.learn(slot, geometry, unfinished, now - age, out);
+        self.reported(word.endpoint, now - age);
+        self.fleet.tell_missing(slot, &mut out.events);
+        // A keeper of an earlier release does not say it.
+        if falls_asleep {
+            self.cache_lost(slot, CacheLoss::Asleep, PlacedAt::new(now, age), out);
         }
     }
 

@@ -185,7 +185,9 @@ impl Scheduler {
             self.said.load(entry, &observation.report, measured, &mut out.say);
         }
         let signs = self.cache_signs(slot, &observation.report);
-        let Some(slot) = self.fleet.observe(endpoint, observation, now) else { return };
+        if !self.fleet.observe_at(slot, observation, now) {
+            return;
+        }
         self.take_cache_signs(slot, signs, measured, out);
         self.fleet.tell_missing(slot, &mut out.events);
         self.learn(slot, geometry, unfinished, measured, out);

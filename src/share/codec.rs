@@ -60,23 +60,24 @@ pub enum CodecError {
 }
 
 #[derive(Deserialize)]
-struct WireBatch {
-    origin: String,
+struct WireBatch<'a> {
+    origin: &'a str,
     incarnation: u64,
     after: u64,
     upto: u64,
-    facts: Vec<WireFact>,
+    #[serde(borrow)]
+    facts: Vec<WireFact<'a>>,
 }
 
 #[derive(Deserialize)]
-struct WireFact {
+struct WireFact<'a> {
     /// Less the number of the fact before.
     seq: u64,
     /// In units of 100 us.
     age: u64,
     kind: u8,
-    /// By itself, so that an unknown kind can be skipped.
-    body: Vec<u8>,
+    /// By itself, so that an unknown kind can be skipped; where it came, for there are many.
+    body: &'a [u8],
 }
 
 const IN_FLIGHT: u8 = 1;
@@ -168,7 +169,7 @@ pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
         0 => return Err(CodecError::Malformed("format 0 was never written".into())),
         newer => return Err(CodecError::TooNew(newer)),
     }
-    let wire: WireBatch = read(bytes)?;
+    let wire: WireBatch<'_> = read(bytes)?;
     if wire.origin.is_empty() || wire.origin.len() > NAME_BYTES_MAX {
         return Err(CodecError::Malformed(format!("an origin's name of {} bytes", wire.origin.len())));
     }
@@ -183,10 +184,10 @@ pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
             continue;
         }
         if fact.kind == DECODE_TOKENS {
-            complete(facts.last_mut().filter(|last| last.seq == seq), &fact.body)?;
+            complete(facts.last_mut().filter(|last| last.seq == seq), fact.body)?;
             continue;
         }
-        match record_of(fact.kind, &fact.body)? {
+        match record_of(fact.kind, fact.body)? {
             Some(record) => facts.push(Fact {
                 seq,
                 age: AGE_UNIT.saturating_mul(u32::try_from(fact.age).unwrap_or(u32::MAX)),
@@ -195,7 +196,7 @@ pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
             None => skipped += 1,
         }
     }
-    let (origin, incarnation) = (ReplicaId(wire.origin), Incarnation(wire.incarnation));
+    let (origin, incarnation) = (ReplicaId(wire.origin.to_owned()), Incarnation(wire.incarnation));
     Ok(Decoded { batch: Batch { origin, incarnation, after: wire.after, upto: wire.upto, facts }, skipped })
 }
 
@@ -346,8 +347,8 @@ pub(super) fn write(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
     bincode::serde::encode_to_vec(value, config()).map_err(|error| CodecError::Malformed(error.to_string()))
 }
 
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match bincode::serde::decode_from_slice(bytes, config()) {
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    match bincode::serde::borrow_decode_from_slice(bytes, config()) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
         Ok((_, read)) => Err(CodecError::Malformed(format!("{} bytes after its end", bytes.len() - read))),
         Err(error) => Err(CodecError::Malformed(error.to_string())),

@@ -1,7 +1,8 @@
 //! A body on its way through: gathered under a limit, read as one slice, sent on in pieces.
 //!
 //! Must not know JSON. Chunks are kept as the vectors that arrived and leave as those vectors; bytes are copied only to
-//! show several chunks as one slice, to send what is too much of a chunk on its own, or to gather crumbs.
+//! show several chunks as one slice, to send what is too much of a chunk on its own, or to gather crumbs. A long body is
+//! never held twice.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,6 +12,9 @@ pub const PIECE_BYTES: usize = 62_000;
 
 /// Chunks are joined while they stay below this, so that a body of one-byte chunks does not cost a vector each.
 const CRUMB_BYTES: usize = 8 * 1024;
+
+/// A longer body is joined for good before it is read, and cut again from its end: that copies it once more, and holds it once.
+const LONG_BYTES: usize = 4 << 20;
 
 /// A body as far as it has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +55,11 @@ impl Gathered {
         self.bytes == 0
     }
 
-    /// The body as one slice; borrowed when it came in one chunk.
-    pub fn whole(&self) -> Cow<'_, [u8]> {
+    /// The body as one slice; borrowed when it came in one chunk, or is long.
+    pub fn whole(&mut self) -> Cow<'_, [u8]> {
+        if self.bytes > LONG_BYTES {
+            self.join();
+        }
         match self.chunks.as_slice() {
             [] => Cow::Borrowed(&[]),
             [only] => Cow::Borrowed(only),
@@ -65,13 +72,20 @@ impl Gathered {
         if span.start > span.end || span.end > self.bytes {
             return;
         }
-        let mut whole = match self.chunks.len() {
-            1 => self.chunks.pop().unwrap_or_default(),
-            _ => std::mem::take(&mut self.chunks).concat(),
-        };
-        whole.splice(span, replacement.iter().copied());
-        self.bytes = whole.len();
-        self.chunks = vec![whole];
+        self.join();
+        if let Some(whole) = self.chunks.last_mut() {
+            whole.splice(span, replacement.iter().copied());
+            self.bytes = whole.len();
+        }
+    }
+
+    /// Makes one chunk of all. Each goes as soon as it is copied.
+    fn join(&mut self) {
+        if self.chunks.len() != 1 {
+            let mut whole = Vec::with_capacity(self.bytes);
+            self.chunks.drain(..).for_each(|chunk| whole.extend_from_slice(&chunk));
+            self.chunks.push(whole);
+        }
     }
 
     /// The body in pieces of `1..=PIECE_BYTES` bytes, in order.
@@ -83,10 +97,21 @@ impl Gathered {
 /// One chunk in pieces of `1..=PIECE_BYTES` bytes; its head is moved, and what does not fit with it is copied. An empty
 /// chunk has no piece.
 pub fn cut(mut chunk: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
-    let rest = chunk.get(PIECE_BYTES..).unwrap_or_default();
-    let rest: Vec<Vec<u8>> = rest.chunks(PIECE_BYTES).map(<[u8]>::to_vec).collect();
-    chunk.truncate(PIECE_BYTES);
-    (!chunk.is_empty()).then_some(chunk).into_iter().chain(rest)
+    let mut pieces = Vec::with_capacity(chunk.len().div_ceil(PIECE_BYTES));
+    // From the end, so that what is copied can go.
+    for start in (1..chunk.len().div_ceil(PIECE_BYTES)).rev().map(|piece| piece * PIECE_BYTES) {
+        pieces.push(chunk.split_off(start));
+        if chunk.capacity() - chunk.len() > LONG_BYTES {
+            chunk.shrink_to_fit();
+        }
+    }
+    if chunk.capacity() > LONG_BYTES {
+        chunk.shrink_to_fit();
+    }
+    if !chunk.is_empty() {
+        pieces.push(chunk);
+    }
+    pieces.into_iter().rev()
 }
 
 #[cfg(test)]
@@ -120,6 +145,16 @@ mod tests {
         let pieces: Vec<Vec<u8>> = cut(chunk).collect();
         assert_eq!((pieces[0].as_ptr(), pieces[0].len()), (place, PIECE_BYTES));
         assert_eq!((pieces.len(), pieces[1].len()), (2, 65_536 - PIECE_BYTES));
+    }
+
+    #[test]
+    fn a_long_body_is_joined_in_place_and_cut_to_the_same_bytes() {
+        let chunks: Vec<Vec<u8>> = (0..90).map(|n| vec![n; 65_536]).collect();
+        let mut body = gathered(&chunks.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert!(matches!(body.whole(), Cow::Borrowed(whole) if whole == chunks.concat()));
+        let pieces: Vec<Vec<u8>> = body.into_pieces().collect();
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES && piece.capacity() <= LONG_BYTES));
+        assert_eq!(pieces.concat(), chunks.concat());
     }
 
     #[test]

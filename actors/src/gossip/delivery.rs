@@ -32,11 +32,12 @@ pub(super) struct Delivery {
     pub(super) interval: Duration,
 }
 
-/// The versions of one peer's pages that were heard in one stay of it.
+/// How far one peer's pages were heard in one stay of it.
 #[derive(Debug, Default)]
 struct Heard {
     stay: u64,
-    versions: BTreeMap<String, Version>,
+    /// All up to this version were. A peer numbers all that it says with one count, and chitchat brings it in that order.
+    upto: Version,
 }
 
 /// A page that was not heard yet.
@@ -71,7 +72,7 @@ impl Delivery {
             let peer = visit.member.replica;
             let heard = heard.entry(peer.clone()).or_default();
             if heard.stay != visit.stay {
-                *heard = Heard { stay: visit.stay, versions: BTreeMap::new() };
+                *heard = Heard { stay: visit.stay, upto: 0 };
             }
             let pages = match self.server.chitchat().await.node_state(&visit.address) {
                 Some(state) => heard.news(state),
@@ -103,17 +104,21 @@ impl Heard {
     /// the others: a dispatch is told before the count that includes it. Of open work and readings the newest page comes
     /// first, so that what it replaces in the others, which may be long out of date, is never believed for a moment.
     fn news(&mut self, state: &NodeState) -> Vec<Page> {
+        let upto = std::mem::replace(&mut self.upto, state.max_version());
+        if upto == self.upto {
+            return Vec::new();
+        }
+        // Below what was heard, it is a state that was begun anew.
+        let upto = if upto < self.upto { upto } else { 0 };
         let mut news = Vec::new();
-        for (key, value) in state.key_values_including_deleted() {
-            let of_itself = [CARD, HEAD, SALT].contains(&key);
-            if of_itself || value.is_deleted() || self.versions.get(key) == Some(&value.version) {
+        for (key, value) in state.key_values_including_deleted().filter(|(_, value)| value.version > upto) {
+            if [CARD, HEAD, SALT].contains(&key) || value.is_deleted() {
                 continue;
             }
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
             let page = if fits { Page::Text(value.value.clone()) } else { Page::Malformed };
             let turn = if key.starts_with('p') { value.version } else { Version::MAX - value.version };
             news.push((!key.starts_with('p'), turn, page));
-            self.versions.insert(key.to_owned(), value.version);
         }
         news.sort_unstable_by_key(|(later, turn, _)| (*later, *turn));
         news.into_iter().map(|(_, _, page)| page).collect()

@@ -11,6 +11,7 @@ use murmuration::id::{Incarnation, ReplicaId};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::envelope::{self, Boot, Datagram, Envelope};
+use super::fanout::Fanout;
 use super::sessions::{Sessions, Verdict};
 use super::settings::GossipError;
 use super::tokens::Tokens;
@@ -29,6 +30,7 @@ pub(super) struct Link {
     random: SystemRandom,
     clock: Clock,
     ear: Ear,
+    fanout: Fanout,
 }
 
 /// What came.
@@ -60,7 +62,8 @@ impl Link {
         let tokens = Tokens::new(drawn(&random)?, interval);
         let sessions = Mutex::new(Sessions::new(me.0, me.1, drawn(&random)?, tokens));
         let (envelope, version_one) = protection;
-        Ok(Self { socket, envelope, sessions, version_one, random, clock: Clock::start(), ear })
+        let (clock, fanout) = (Clock::start(), Fanout::new(interval));
+        Ok(Self { socket, envelope, sessions, version_one, random, clock, ear, fanout })
     }
 
     /// Begins anew as `incarnation`.
@@ -87,6 +90,16 @@ impl Link {
     pub(super) fn note<'a>(&self, living: impl Iterator<Item = (&'a ReplicaId, Incarnation)>) {
         let (now, mut sessions) = (self.clock.now(), self.sessions());
         living.for_each(|(replica, incarnation)| sessions.note(replica, incarnation, now));
+    }
+
+    /// See [`Fanout::told_by_streams`].
+    pub(super) fn told_by_streams(&self, peers: impl Iterator<Item = SocketAddr>) {
+        self.fanout.told_by_streams(peers);
+    }
+
+    /// Whether an exchange with `peer` shall begin now.
+    pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
+        self.fanout.reaches(peer, self.clock.now())
     }
 
     /// Asks `to` for a token.

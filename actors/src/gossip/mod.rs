@@ -6,6 +6,7 @@
 mod census;
 mod delivery;
 mod envelope;
+mod fanout;
 mod incarnations;
 mod joining;
 mod keyring;

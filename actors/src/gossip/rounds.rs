@@ -111,6 +111,7 @@ impl Rounds {
         }
         progress.written = None;
         self.round(&mut progress).await;
+        self.link.told_by_streams(std::iter::empty());
         self.visits.borrow().iter().for_each(|visit| self.server.push(visit.address.gossip_advertise_addr));
         sleep(GOODBYE_MIN.max(2 * self.interval)).await;
         self.server.stop().await;
@@ -146,6 +147,9 @@ impl Rounds {
         self.salts.send_if_modified(|known| std::mem::replace(known, oldest) != oldest);
         let visits = progress.census.look(now, living.others);
         progress.pushes = progress.pushes.min(fanout(visits.len()));
+        let told = heard_at_once && progress.pushes == 0;
+        let peers = visits.iter().map(|visit| visit.address.gossip_advertise_addr).filter(|_| told);
+        self.link.told_by_streams(peers);
         self.show(visits);
         if progress.pushes > 0 {
             self.push(progress);

@@ -121,7 +121,8 @@ impl LinkSocket {
 #[async_trait]
 impl Socket for LinkSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        if self.is_deaf() {
+        let begins = matches!(message, ChitchatMessage::Syn { .. });
+        if self.is_deaf() || begins && !self.link.reaches(to) {
             return Ok(());
         }
         let Some(parts) = self.cutter.cut(&message.serialize_to_vec()) else {

@@ -12,9 +12,9 @@ use crate::flock::Voice;
 
 /// How long what is not urgent waits for something that is. Below the interval of scrapes, and far below the age from which
 /// on a reading is believed less.
-pub(super) const RIDE: Duration = Duration::from_millis(20);
+pub(super) const RIDE: Duration = Duration::from_millis(40);
 /// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
-pub(super) const PACE: Duration = Duration::from_millis(4);
+pub(super) const PACE: Duration = Duration::from_millis(8);
 
 /// Lets followers have what `voice` says, by numbers up to which it may go out, until nobody follows any more.
 pub(super) async fn pace(voice: Voice, released: watch::Sender<u64>) {
@@ -107,6 +107,6 @@ mod tests {
             releases += usize::from(out.has_changed().unwrap());
             out.borrow_and_update();
         }
-        assert!((20..=30).contains(&releases), "{releases}");
+        assert!((10..=15).contains(&releases), "{releases}");
     }
 }

@@ -170,6 +170,10 @@ impl Mind {
         {
             self.work = (0, self.work.1.max(self.work.0));
         }
+        // Requests overtake the word of it, and this replica counts as ready once the word was said.
+        if self.announced.has_changed().unwrap_or(false) {
+            self.take_announced();
+        }
         for _ in 0..ASKS_AT_ONCE {
             let Some(Waiting { request, reply }) = self.asks.pop() else { return true };
             let ticket = Ticket(self.next_ticket);

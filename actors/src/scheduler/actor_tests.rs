@@ -121,6 +121,16 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_overtakes_the_word_of_an_announcement_is_decided_with_it() {
+    let (_living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (arguments, announced) = arguments(&handle, ENDPOINTS);
+    let mut mind = Mind::new(arguments).unwrap();
+    announced.send_modify(|_| {});
+    let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async { mind.answer_asks() });
+    assert!(answer.is_ok(), "the pool is announced, and this replica is ready: {answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_overtakes_the_slices_of_a_digest_that_was_asked_for_before_it() {
     let mut scene = Scene::new();
     let (handle, order) = (scene.handle.clone(), Arc::new(Mutex::new(Vec::new())));

@@ -4,19 +4,18 @@
 
 use murmuration::event::Event;
 use murmuration::share::{Member, PeerSummary};
-use prometheus::{CounterVec, Error, Gauge, GaugeVec, HistogramVec};
+use prometheus::{Counter, CounterVec, Error, Gauge, GaugeVec, Histogram};
 
 use super::buckets;
 use super::families::Families;
+use crate::flock::Lane;
 
 /// Its families.
 pub(super) struct FlockMetrics {
     peers: Gauge,
     lost: CounterVec,
     salts: CounterVec,
-    facts: CounterVec,
-    bytes: CounterVec,
-    ages: HistogramVec,
+    lanes: [LaneMetrics; 2],
     ignored: CounterVec,
     refused: CounterVec,
     left_out: CounterVec,
@@ -30,11 +29,37 @@ pub(super) struct FlockMetrics {
     outside: GaugeVec,
 }
 
+/// Of one lane. Found once: batches are many, and finding a series costs as much as counting in it ten times over.
+struct LaneMetrics {
+    lane: &'static str,
+    facts: Counter,
+    received: Counter,
+    sent: Counter,
+    ages: Histogram,
+}
+
 // === impl FlockMetrics ===
 
 impl FlockMetrics {
     pub(super) fn register(f: &Families<'_>) -> Result<Self, Error> {
         let one = |family: prometheus::GaugeVec| family.with_label_values::<&str>(&[]);
+        let facts = f.counter("murmuration_peer_facts_total", "Facts that peers sent, by lane.", &["lane"])?;
+        let bytes = f.counter(
+            "murmuration_peer_bytes_total",
+            "Bytes of facts, by lane and direction.",
+            &["lane", "direction"],
+        )?;
+        let ages = f.histogram("murmuration_peer_fact_age_seconds", "Age of the youngest fact of a batch when its origin sent it; the way is not in it, for clocks are never compared.", &["lane"], buckets::doubling(0.0005, 16))?;
+        let lanes = [Lane::Stream, Lane::Gossip].map(|lane| {
+            let lane = lane.as_str();
+            LaneMetrics {
+                lane,
+                facts: facts.with_label_values(&[lane]),
+                received: bytes.with_label_values(&[lane, "received"]),
+                sent: bytes.with_label_values(&[lane, "sent"]),
+                ages: ages.with_label_values(&[lane]),
+            }
+        });
         Ok(Self {
             peers: one(f.gauge("murmuration_peers", "Other replicas that live.", &[])?),
             salts: f.counter(
@@ -43,9 +68,7 @@ impl FlockMetrics {
                 &[],
             )?,
             lost: f.counter("murmuration_peers_lost_total", "Replicas that died, left or started anew.", &[])?,
-            facts: f.counter("murmuration_peer_facts_total", "Facts that peers sent, by lane.", &["lane"])?,
-            bytes: f.counter("murmuration_peer_bytes_total", "Bytes of facts, by lane and direction.", &["lane", "direction"])?,
-            ages: f.histogram("murmuration_peer_fact_age_seconds", "Age of the youngest fact of a batch when its origin sent it; the way is not in it, for clocks are never compared.", &["lane"], buckets::doubling(0.0005, 16))?,
+            lanes,
             ignored: f.counter("murmuration_peer_ignored_total", "What peers sent and was not taken in, by reason.", &["reason"])?,
             refused: f.counter("murmuration_peer_facts_refused_total", "Facts of peers that found no room: their origin speaks of too many endpoints that are not in this replica's pool.", &[])?,
             left_out: f.counter("murmuration_gossip_facts_left_out_total", "Facts of this replica that found no room in gossip, each time pages were written; peer streams bring them.", &[])?,
@@ -58,6 +81,10 @@ impl FlockMetrics {
             work: f.gauge("murmuration_peer_inflight_requests", "Requests that a peer dispatched and that are not finished.", &["peer"])?,
             outside: f.gauge("murmuration_peer_endpoints_outside", "Endpoints that a peer spoke of and that are not in this replica's pool.", &["peer"])?,
         })
+    }
+
+    fn lane(&self, lane: &str) -> Option<&LaneMetrics> {
+        self.lanes.iter().find(|of| of.lane == lane)
     }
 
     /// Sets the gauges of each peer, from what was heard and from what each says it has said.
@@ -84,13 +111,18 @@ impl FlockMetrics {
                 self.lost.with_label_values::<&str>(&[]).inc();
             }
             Event::Heard { lane, facts, bytes, age, .. } => {
-                self.facts.with_label_values(&[lane]).inc_by(*facts as f64);
-                self.bytes.with_label_values(&[lane, "received"]).inc_by(*bytes as f64);
+                let Some(of) = self.lane(lane) else { return };
+                of.facts.inc_by(*facts as f64);
+                of.received.inc_by(*bytes as f64);
                 if let Some(age) = age {
-                    self.ages.with_label_values(&[lane]).observe(age.as_secs_f64());
+                    of.ages.observe(age.as_secs_f64());
                 }
             }
-            Event::Said { lane, bytes } => self.bytes.with_label_values(&[lane, "sent"]).inc_by(*bytes as f64),
+            Event::Said { lane, bytes } => {
+                if let Some(of) = self.lane(lane) {
+                    of.sent.inc_by(*bytes as f64);
+                }
+            }
             Event::PeerIgnored { why, .. } => self.ignored.with_label_values(&[why]).inc(),
             Event::PromptSaltChanged { .. } => self.salts.with_label_values::<&str>(&[]).inc(),
             Event::PeerFactsRefused { facts, .. } => self.refused.with_label_values::<&str>(&[]).inc_by(*facts as f64),

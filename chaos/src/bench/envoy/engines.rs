@@ -34,9 +34,9 @@ const ENGINES: usize = 4;
 
 /// The engines; they stop when dropped.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(in crate::bench) struct Engines {
     /// Where they serve.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(in crate::bench) addresses: Vec<SocketAddr>,
     _servers: JoinSet<()>,
 }
 
@@ -53,7 +53,7 @@ struct Said {
 
 impl Engines {
     /// Serves on loopback; a streamed answer's chunks are `pause` apart.
-    pub(super) async fn serve(pause: Duration) -> Result<Self, Failure> {
+    pub(in crate::bench) async fn serve(pause: Duration) -> Result<Self, Failure> {
         let page = std::fs::read(Path::new(CAPTURED)).map_err(|why| format!("can't read {CAPTURED}: {why}"))?;
         let said = Said { page: page.into(), answer: body::answer().into(), pause };
         let router = Router::new()

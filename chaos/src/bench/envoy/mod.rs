@@ -10,11 +10,11 @@
 
 mod at_once;
 mod at_rest;
-mod engines;
+pub(super) mod engines;
 mod guarded;
 mod one_by_one;
-mod stage;
-mod way;
+pub(super) mod stage;
+pub(super) mod way;
 
 use std::time::Duration;
 

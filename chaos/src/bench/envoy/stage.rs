@@ -22,6 +22,39 @@ pub(super) struct Stage {
     plain: Server,
 }
 
+/// A town of `engines` with one replica of its own, and one Envoy that asks the pickers at `foreign` too.
+pub(in crate::bench) async fn town(
+    response_path: ResponsePath,
+    engines: &[SocketAddr],
+    envoy: Option<&Path>,
+    logs: Option<PathBuf>,
+    foreign: Vec<SocketAddr>,
+) -> Result<Town, Failure> {
+    let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
+    let args = Args {
+        own_networks: false,
+        storm: None,
+        telling: Telling::default(),
+        engines: 1,
+        replicas: 1,
+        engine_urls: engines.iter().map(|engine| format!("http://{engine}")).collect(),
+        model: Some("base".to_owned()),
+        envoy: envoy.map(Path::to_owned),
+        port: Some(0),
+        response_path,
+        sharing: Sharing::None,
+        config_file: None,
+        check: false,
+        lasting: None,
+        dir: logs,
+        foreign_ext_proc: foreign,
+        // All that the town starts of ours is a replica, which this program can be too.
+        program: Some(program),
+    };
+    let mut tell = |line: &str| eprintln!("{line}");
+    Town::start(&args, &mut tell).await.map_err(|why| why.to_string())
+}
+
 // === impl Stage ===
 
 impl Stage {
@@ -34,29 +67,8 @@ impl Stage {
     ) -> Result<Self, Failure> {
         let noop = Server::noop().await?;
         let plain = Server::replica(engines, &[format!("--response-path={}", word(response_path))]).await?;
-        let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
-        let args = Args {
-            own_networks: false,
-            storm: None,
-            telling: Telling::default(),
-            engines: 1,
-            replicas: 1,
-            engine_urls: engines.iter().map(|engine| format!("http://{engine}")).collect(),
-            model: Some("base".to_owned()),
-            envoy: envoy.map(Path::to_owned),
-            port: Some(0),
-            response_path,
-            sharing: Sharing::None,
-            config_file: None,
-            check: false,
-            lasting: None,
-            dir: logs,
-            foreign_ext_proc: vec![noop.ext_proc, plain.ext_proc],
-            // All that the town starts of ours is a replica, which this program can be too.
-            program: Some(program),
-        };
-        let mut tell = |line: &str| eprintln!("{line}");
-        let town = Town::start(&args, &mut tell).await.map_err(|why| why.to_string())?;
+        let foreign = vec![noop.ext_proc, plain.ext_proc];
+        let town = town(response_path, engines, envoy, logs, foreign).await?;
         Ok(Self { response_path, town, noop, plain })
     }
 

@@ -19,7 +19,7 @@ const PATH: &str = "/v1/chat/completions";
 
 /// A way to the engines.
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(in crate::bench) struct Way {
     /// Which picker is on it.
     pub(super) picker: &'static str,
     /// Whether answers are shown to it; `None` without a picker.
@@ -46,7 +46,7 @@ pub(super) struct Errand {
 
 impl Way {
     /// A way that begins at `entrance`.
-    pub(super) fn new(
+    pub(in crate::bench) fn new(
         picker: &'static str,
         response_path: Option<&'static str>,
         entrance: SocketAddr,
@@ -57,7 +57,7 @@ impl Way {
     }
 
     /// Sends a request of `body` and reads the answer to its end. Gives the time that both took.
-    pub(super) async fn ask(&self, body: Bytes, chunks: usize) -> Result<Duration, Failure> {
+    pub(in crate::bench) async fn ask(&self, body: Bytes, chunks: usize) -> Result<Duration, Failure> {
         let count = chunks.to_string();
         let answer = self.client.post(PATH, body, &[(CHUNKS, &count)]).await;
         let answer = answer.map_err(|why| self.failed(&why.to_string()))?;

@@ -9,7 +9,12 @@ use murmuration_proto::ext_proc::{
 use murmuration_proto::names;
 
 /// The headers of a chat request as a gateway shows them.
-pub(super) fn request_headers(number: u64, bytes: usize) -> ProcessingRequest {
+pub(in crate::bench) fn request_headers(number: u64, bytes: usize) -> ProcessingRequest {
+    request_headers_and(number, bytes, &[])
+}
+
+/// The same, and `more` behind them.
+pub(in crate::bench) fn request_headers_and(number: u64, bytes: usize, more: &[(&str, &str)]) -> ProcessingRequest {
     let (id, length) = (format!("{number:08x}-0000-4000-8000-000000000000"), bytes.to_string());
     let pairs = [
         (":authority", "gateway.example.com"),
@@ -30,12 +35,12 @@ pub(super) fn request_headers(number: u64, bytes: usize) -> ProcessingRequest {
     ];
     let mode = i32::from(BodySendMode::FullDuplexStreamed);
     let protocol = ProtocolConfiguration { request_body_mode: mode, response_body_mode: mode, ..Default::default() };
-    let request = Request::RequestHeaders(headers(&pairs));
+    let request = Request::RequestHeaders(headers(&[&pairs, more].concat()));
     ProcessingRequest { request: Some(request), protocol_config: Some(protocol), ..Default::default() }
 }
 
 /// A chunk of the request's body.
-pub(super) fn request_body(bytes: &[u8], end_of_stream: bool) -> ProcessingRequest {
+pub(in crate::bench) fn request_body(bytes: &[u8], end_of_stream: bool) -> ProcessingRequest {
     message(Request::RequestBody(HttpBody { body: bytes.to_vec(), end_of_stream, ..Default::default() }))
 }
 

@@ -6,7 +6,7 @@
 //! Must not know how a server reads or decides.
 
 mod load;
-mod message;
+pub(super) mod message;
 pub(super) mod talk;
 
 use std::sync::Arc;

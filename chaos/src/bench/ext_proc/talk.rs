@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse, Response};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -52,12 +52,13 @@ impl Plan {
     }
 }
 
-/// Has the whole conversation of request `number`.
+/// Has the whole conversation of request `number`; gives how long the server took to decide, from the first word to it.
 pub(in crate::bench) async fn talk(
     client: &mut ExternalProcessorClient<Channel>,
     plan: &Plan,
     number: u64,
-) -> Result<(), Failure> {
+) -> Result<Duration, Failure> {
+    let began = Instant::now();
     let body = body::chat(plan.body_bytes, number, plan.streamed);
     let count = body.len().div_ceil(CHUNK_BYTES);
     let (outbound, messages) = mpsc::channel(count + 1 + plan.window);
@@ -70,10 +71,12 @@ pub(in crate::bench) async fn talk(
     let inbound = opened.map_err(|status| format!("the server refused the stream: {status}"))?.into_inner();
     let mut talk = Talk { outbound, inbound };
     let served = talk.request_sent_on(body.len()).await?;
+    let decided = began.elapsed();
     if !plan.held.is_zero() {
         sleep(plan.held).await;
     }
-    talk.answer(plan, &served).await
+    talk.answer(plan, &served).await?;
+    Ok(decided)
 }
 
 // === impl Talk ===

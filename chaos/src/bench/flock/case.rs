@@ -53,6 +53,10 @@ pub(super) struct Cost {
     pub(super) stream_mbit: f64,
     /// Sent by each replica as gossip, in Mbit/s, whole datagrams.
     pub(super) gossip_mbit: f64,
+    /// Batches that each replica heard by peer streams, a second.
+    pub(super) batches_heard: f64,
+    /// Facts in each of them.
+    pub(super) facts_a_batch: f64,
     /// Pages that each engine served, a second.
     pub(super) scrapes_per_engine: f64,
 }
@@ -117,6 +121,8 @@ impl Running<'_> {
             cpu_pct: cpu / took / self.replicas as f64 * 100.0,
             stream_mbit: each(now.0 - wire.0),
             gossip_mbit: each(now.1 - wire.1),
+            batches_heard: (now.2.0 - wire.2.0) / took / self.replicas as f64,
+            facts_a_batch: (now.2.1 - wire.2.1) / (now.2.0 - wire.2.0).max(1.0),
             scrapes_per_engine: pages as f64 / took / served.len() as f64,
         })
     }
@@ -147,9 +153,9 @@ impl Running<'_> {
         Ok(worst)
     }
 
-    async fn wire(&mut self) -> Result<(f64, f64), Failure> {
+    async fn wire(&mut self) -> Result<(f64, f64, (f64, f64)), Failure> {
         match self.host.ask(Order::Wire).await? {
-            Answer::Wire { streams, gossip } => Ok((streams, gossip)),
+            Answer::Wire { streams, gossip, heard } => Ok((streams, gossip, heard)),
             other => Err(format!("not what was sent: {other:?}")),
         }
     }

@@ -40,6 +40,8 @@ pub(super) enum Answer {
         streams: f64,
         /// By gossip, whole datagrams.
         gossip: f64,
+        /// Batches that all replicas heard by peer streams, and the facts in them.
+        heard: (f64, f64),
     },
     /// Ages.
     Ages(Ages),
@@ -112,7 +114,10 @@ impl Host {
                     let family = format!("murmuration_peer_bytes_total{{direction=\"sent\",lane=\"{lane}\"}}");
                     self.birds.iter().flatten().map(|bird| bird.metric(&family)).sum()
                 };
-                Ok(Answer::Wire { streams: sent("stream"), gossip: sent("gossip") })
+                let of = |family: &str| self.birds.iter().flatten().map(|bird| bird.metric(family)).sum();
+                let batches = of("murmuration_peer_fact_age_seconds_count{lane=\"stream\"}");
+                let heard = (batches, of("murmuration_peer_facts_total{lane=\"stream\"}"));
+                Ok(Answer::Wire { streams: sent("stream"), gossip: sent("gossip"), heard })
             }
             Order::Ages(seconds, least) => {
                 let birds: Vec<&Bird> = self.birds.iter().flatten().collect();

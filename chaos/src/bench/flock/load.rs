@@ -101,7 +101,7 @@ async fn send(clients: Vec<ExternalProcessorClient<Channel>>, every: Duration, a
         let (mut client, plan, account) = (client.clone(), plan.clone(), account.clone());
         open.spawn(async move {
             match talk(&mut client, &plan, number).await {
-                Ok(()) => account.ended.fetch_add(1, Ordering::Relaxed),
+                Ok(_) => account.ended.fetch_add(1, Ordering::Relaxed),
                 Err(failure) => {
                     account.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
                     account.failed.fetch_add(1, Ordering::Relaxed)

@@ -14,7 +14,7 @@ mod death;
 mod engines;
 mod host;
 mod load;
-mod nest;
+pub(super) mod nest;
 mod probe;
 
 use super::Failure;
@@ -24,7 +24,7 @@ use super::table::{Cell, Table};
 use case::{Case, Cost, Deaths};
 
 /// Columns, in the order of [`row`].
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "replicas",
     "lanes",
     "in_flight_p50_ms",
@@ -35,6 +35,8 @@ const COLUMNS: [&str; 17] = [
     "load_p99_ms",
     "stream_mbit",
     "gossip_mbit",
+    "batches_heard_per_s",
+    "facts_per_batch",
     "cpu_pct",
     "sharing_cpu_pct",
     "scrapes_per_engine",
@@ -86,6 +88,8 @@ fn row(
     row.extend([
         figure(shared.map(|(_, cost)| cost.stream_mbit), 2),
         figure(shared.map(|(_, cost)| cost.gossip_mbit), 2),
+        figure(shared.map(|(_, cost)| cost.batches_heard), 0),
+        figure(shared.map(|(_, cost)| cost.facts_a_batch), 1),
     ]);
     row.extend([Cell::Figure(cost.cpu_pct, 1), figure(shared.map(|(share, _)| share), 1)]);
     row.push(Cell::Figure(cost.scrapes_per_engine, 1));

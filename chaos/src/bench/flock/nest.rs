@@ -37,7 +37,7 @@ const GOSSIP: Duration = Duration::from_millis(50);
 
 /// What all replicas of the flock have in common.
 #[derive(Debug)]
-pub(super) struct Nest {
+pub(in crate::bench) struct Nest {
     config: String,
     interval: Duration,
     lanes: Lanes,
@@ -47,8 +47,8 @@ pub(super) struct Nest {
 
 /// One replica, and what it counts.
 #[derive(Debug)]
-pub(super) struct Bird {
-    pub(super) replica: Replica,
+pub(in crate::bench) struct Bird {
+    pub(in crate::bench) replica: Replica,
     telemetry: Telemetry,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Bird {
 
 impl Nest {
     /// Prepares as many as `args` say.
-    pub(super) fn prepare(args: &FlockHostArgs) -> Result<Self, Failure> {
+    pub(in crate::bench) fn prepare(args: &FlockHostArgs) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("murmuration-flock-{}", std::process::id()));
         let cant = |why: std::io::Error| format!("can't write keys into {}: {why}", folder.display());
         let authority = Authority::new().map_err(|why| format!("can't make certificates: {why}"))?;
@@ -79,7 +79,7 @@ impl Nest {
     }
 
     /// Starts the replica `number`, at the addresses `again` that it had before, and waits until it is ready.
-    pub(super) async fn hatch(&self, number: usize, again: Option<Addresses>) -> Result<Bird, Failure> {
+    pub(in crate::bench) async fn hatch(&self, number: usize, again: Option<Addresses>) -> Result<Bird, Failure> {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses = again.unwrap_or(Addresses { ext_proc: nowhere, health: nowhere, admin: nowhere });
         let bind = |at: SocketAddr| async move {
@@ -168,7 +168,7 @@ pub(super) fn name(number: usize) -> ReplicaId {
 
 impl Bird {
     /// The sum of its metrics whose line begins with `wanted`.
-    pub(super) fn metric(&self, wanted: &str) -> f64 {
+    pub(in crate::bench) fn metric(&self, wanted: &str) -> f64 {
         let page = self.telemetry.page();
         let lines = page.lines().filter(|line| line.starts_with(wanted));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()

@@ -1,0 +1,156 @@
+//! The hostile clients: names of many MiB, labels that never repeat, bodies of a million tiny values, bodies that trickle.
+//!
+//! Must not know what else the replica serves. What becomes of their requests is counted, and nothing of it is a failure.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, Response};
+use murmuration_proto::names;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use super::connect;
+use crate::bench::Failure;
+use crate::bench::args::HostileArgs;
+use crate::bench::ext_proc::message;
+
+/// Envoy shows a body in chunks of this size at most.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of a model's name.
+const NAME_BYTES: usize = 20 << 20;
+/// Bytes of a body of tiny values.
+const VALUES_BYTES: usize = 60 << 20;
+/// From one byte of a slow body to the next.
+const TRICKLE: Duration = Duration::from_secs(1);
+/// Models and flows that labels are drawn from: their product would be a million series.
+const LABELS: u64 = 1_000;
+
+/// What became of hostile requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<[AtomicU64; 3]>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Refused,
+    Served,
+    Cut,
+}
+
+type Client = ExternalProcessorClient<Channel>;
+
+// === impl Tally ===
+
+impl Tally {
+    /// Refused with a status of their own; sent on to an engine; cut without a word.
+    pub(super) fn told(&self) -> [u64; 3] {
+        [0, 1, 2].map(|at| self.0[at].load(Ordering::Relaxed))
+    }
+
+    fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Begins all of them; they go on until `attacks` is dropped or aborted.
+pub(super) async fn begin(
+    args: &HostileArgs,
+    server: SocketAddr,
+    tally: &Tally,
+    attacks: &mut JoinSet<()>,
+) -> Result<(), Failure> {
+    let name = Arc::new(format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(NAME_BYTES)).into_bytes());
+    let values =
+        Arc::new(format!(r#"{{"model":"base","messages":[{}{{}}]}}"#, "{},".repeat(VALUES_BYTES / 3)).into_bytes());
+    let (named, valued) = (connect(server).await?, connect(server).await?);
+    for (client, clients, body) in [(named, args.names, name), (valued, args.values, values)] {
+        for _ in 0..clients {
+            attacks.spawn(again_and_again(client.clone(), body.clone(), tally.clone()));
+        }
+    }
+    attacks.spawn(labels(connect(server).await?, args.labels, tally.clone()));
+    let client = connect(server).await?;
+    for _ in 0..args.slow {
+        attacks.spawn(trickle(client.clone(), tally.clone()));
+    }
+    Ok(())
+}
+
+/// The same body, as soon as the one before has ended.
+async fn again_and_again(client: Client, body: Arc<Vec<u8>>, tally: Tally) {
+    loop {
+        let (outbound, messages) = mpsc::channel(4);
+        let body = body.clone();
+        let sent = async move {
+            let _ = outbound.send(message::request_headers(0, body.len())).await;
+            let count = body.len().div_ceil(CHUNK_BYTES);
+            for (i, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
+                if outbound.send(message::request_body(chunk, i + 1 == count)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let (outcome, ()) = tokio::join!(outcome(client.clone(), messages), sent);
+        tally.count(outcome);
+    }
+}
+
+/// Small requests whose model and flow are seldom the same twice.
+async fn labels(client: Client, rate: u32, tally: Tally) {
+    let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut open = JoinSet::new();
+    for number in 0_u64.. {
+        ticks.tick().await;
+        while open.try_join_next().is_some() {}
+        let (client, tally) = (client.clone(), tally.clone());
+        open.spawn(async move {
+            let (outbound, messages) = mpsc::channel(2);
+            let (model, flow) = (number % LABELS, number / LABELS * 7 % LABELS);
+            let body = format!(r#"{{"model":"made-up-{model}","messages":[{{"role":"user","content":"x"}}]}}"#);
+            let flow = format!("flow-{flow}-{number}");
+            let head = message::request_headers_and(number, body.len(), &[(names::FAIRNESS_ID[0], &flow)]);
+            let _ = outbound.send(head).await;
+            let _ = outbound.send(message::request_body(body.as_bytes(), true)).await;
+            tally.count(outcome(client, messages).await);
+        });
+    }
+}
+
+/// A body that never gets whole, and the next one when this one is refused.
+async fn trickle(client: Client, tally: Tally) {
+    loop {
+        let (outbound, messages) = mpsc::channel(1);
+        let trickles = async move {
+            let _ = outbound.send(message::request_headers(0, 1 << 20)).await;
+            while outbound.send(message::request_body(b"{", false)).await.is_ok() {
+                sleep(TRICKLE).await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = outcome(client.clone(), messages) => outcome,
+            // Its other end went first.
+            () = trickles => Outcome::Cut,
+        };
+        tally.count(outcome);
+        sleep(TRICKLE).await;
+    }
+}
+
+/// What becomes of a request whose messages these are, as far as its first reply says.
+async fn outcome(mut client: Client, messages: mpsc::Receiver<ProcessingRequest>) -> Outcome {
+    let Ok(opened) = client.process(ReceiverStream::new(messages)).await else { return Outcome::Cut };
+    match opened.into_inner().message().await {
+        Ok(Some(reply)) => match reply.response {
+            Some(Response::ImmediateResponse(_)) => Outcome::Refused,
+            _ => Outcome::Served,
+        },
+        _ => Outcome::Cut,
+    }
+}
