@@ -12,7 +12,7 @@ use crate::flock::Voice;
 
 /// How long what is not urgent waits for something that is. Below the interval of scrapes, and far below the age from which
 /// on a reading is believed less.
-pub(super) const RIDE: Duration = Duration::from_millis(40);
+pub(super) const RIDE: Duration = Duration::from_millis(20);
 /// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
 pub(super) const PACE: Duration = Duration::from_millis(8);
 
