@@ -155,6 +155,15 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_was_begun_anew_is_heard_from_its_beginning() {
+        let (mut heard, mut long, mut anew) = (Heard::default(), NodeState::for_test(), NodeState::for_test());
+        ["p0", "p1", "p2"].into_iter().for_each(|key| long.set(key, "old"));
+        anew.set("p0", "new");
+        assert_eq!(heard.news(&long).len(), 3);
+        assert_eq!((heard.news(&anew), heard.news(&anew)), (vec![text("new")], vec![]));
+    }
+
+    #[test]
     fn what_is_no_page_is_told_once_and_never_taken() {
         let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
         state.set("x0", "a");

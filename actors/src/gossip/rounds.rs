@@ -146,7 +146,7 @@ impl Rounds {
         let oldest = living.salts.into_iter().min();
         self.salts.send_if_modified(|known| std::mem::replace(known, oldest) != oldest);
         let visits = progress.census.look(now, living.others);
-        progress.pushes = progress.pushes.min(fanout(visits.len()));
+        progress.pushes = progress.pushes.min(pushed_to(visits.len()));
         let told = heard_at_once && progress.pushes == 0;
         let peers = visits.iter().map(|visit| visit.address.gossip_advertise_addr).filter(|_| told);
         self.link.told_by_streams(peers);
@@ -213,7 +213,7 @@ impl Rounds {
 }
 
 /// How many of so many peers are pushed to when words were set; they tell the others.
-fn fanout(peers: usize) -> usize {
+fn pushed_to(peers: usize) -> usize {
     if peers <= ALL_PUSHED { peers } else { peers.ilog2() as usize + 2 }
 }
 
@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn few_peers_are_all_pushed_to_and_many_by_few() {
-        assert_eq!([0, 1, 2, 3].map(fanout), [0, 1, 2, 3]);
-        assert_eq!([4, 7, 15, 100].map(fanout), [4, 4, 5, 8]);
+        assert_eq!([0, 1, 2, 3].map(pushed_to), [0, 1, 2, 3]);
+        assert_eq!([4, 7, 15, 100].map(pushed_to), [4, 4, 5, 8]);
     }
 
     #[test]

@@ -149,8 +149,8 @@ pub(super) fn config(plan: &Plan, incarnation: Incarnation) -> ChitchatConfig {
         failure_detector_config: FailureDetectorConfig::new(PHI, GAPS, GAP_MAX, GAP, DEAD_FOR),
         marked_for_deletion_grace_period: DEAD_FOR,
         catchup_callback: None,
-        // Nobody reads chitchat's own list of those who live, which holds a copy of all that they said, made anew with each
-        // word that comes: for a tier under load that was a tenth of its processor time.
+        // Nobody reads chitchat's own list of those who live. With everybody in it, chitchat would copy all that they said
+        // into it in each round in which anybody said anything: a tenth of a loaded tier's processor time.
         extra_liveness_predicate: Some(Box::new(|_| false)),
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct FlockMetrics {
     outside: GaugeVec,
 }
 
-/// Of one lane. Found once: batches are many, and finding a series costs as much as counting in it ten times over.
+/// Of one lane. Its series are found once, for batches are many.
 struct LaneMetrics {
     lane: &'static str,
     facts: Counter,

@@ -28,8 +28,8 @@ const NAME_BYTES: usize = 20 << 20;
 const VALUES_BYTES: usize = 60 << 20;
 /// From one byte of a slow body to the next.
 const TRICKLE: Duration = Duration::from_secs(1);
-/// Models and flows that labels are drawn from: their product would be a million series.
-const LABELS: u64 = 1_000;
+/// Made-up models. Each flow is another one, so that no two requests have the same labels.
+const MODELS: u64 = 1_000;
 
 /// What became of hostile requests.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +101,7 @@ async fn again_and_again(client: Client, body: Arc<Vec<u8>>, tally: Tally) {
     }
 }
 
-/// Small requests whose model and flow are seldom the same twice.
+/// Small requests whose labels are never the same twice.
 async fn labels(client: Client, rate: u32, tally: Tally) {
     let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -112,9 +112,8 @@ async fn labels(client: Client, rate: u32, tally: Tally) {
         let (client, tally) = (client.clone(), tally.clone());
         open.spawn(async move {
             let (outbound, messages) = mpsc::channel(2);
-            let (model, flow) = (number % LABELS, number / LABELS * 7 % LABELS);
+            let (model, flow) = (number % MODELS, format!("flow-{number}"));
             let body = format!(r#"{{"model":"made-up-{model}","messages":[{{"role":"user","content":"x"}}]}}"#);
-            let flow = format!("flow-{flow}-{number}");
             let head = message::request_headers_and(number, body.len(), &[(names::FAIRNESS_ID[0], &flow)]);
             let _ = outbound.send(head).await;
             let _ = outbound.send(message::request_body(body.as_bytes(), true)).await;
