@@ -1,5 +1,6 @@
-//! How many living peers chitchat's own rounds reach. It asks three in each; while streams tell all facts, one is enough to
-//! show who lives, for each exchange tells of everybody.
+//! Whom chitchat's own rounds reach. They ask three living peers; while streams tell all facts, one is enough to show who
+//! lives, for each exchange tells of everybody. They also ask one of the dead, and a former start of this replica is one of
+//! them, at its own address: nobody talks to itself.
 //!
 //! Must not know what a message says beyond who begins an exchange. Peers that are not known to live are always reached, so
 //! that whoever comes back is found as soon as ever.
@@ -17,6 +18,8 @@ const PEERS_A_GREETING: usize = 16;
 /// The rule, as the lane's rounds set it and its socket asks it.
 #[derive(Debug)]
 pub(super) struct Fanout {
+    /// Where others reach this replica.
+    me: SocketAddr,
     interval: Duration,
     state: Mutex<State>,
 }
@@ -32,9 +35,9 @@ struct State {
 // === impl Fanout ===
 
 impl Fanout {
-    /// Everybody is reached, each `interval`.
-    pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, state: Mutex::default() }
+    /// Everybody but this replica, which is reached at `me`, is reached each `interval`.
+    pub(super) fn new(me: SocketAddr, interval: Duration) -> Self {
+        Self { me, interval, state: Mutex::default() }
     }
 
     /// Streams tell these peers, who live, all that gossip would; nobody where that is not so of all.
@@ -45,6 +48,9 @@ impl Fanout {
 
     /// Whether an exchange with `peer` shall begin at `now`.
     pub(super) fn reaches(&self, peer: SocketAddr, now: Timestamp) -> bool {
+        if peer == self.me {
+            return false;
+        }
         let mut state = self.state();
         if !state.told.contains(&peer) {
             return true;
@@ -74,13 +80,13 @@ mod tests {
     }
 
     fn reached(fanout: &Fanout, now: Timestamp) -> usize {
-        (1..=3).filter(|port| fanout.reaches(peer(*port), now)).count()
+        (0..=3).filter(|port| fanout.reaches(peer(*port), now)).count()
     }
 
     #[test]
     fn all_are_reached_until_streams_tell_them_and_again_when_one_is_not_told() {
-        let (fanout, now) = (Fanout::new(INTERVAL), Timestamp::from_millis(1_000));
-        assert_eq!(reached(&fanout, now), 3);
+        let (fanout, now) = (Fanout::new(peer(0), INTERVAL), Timestamp::from_millis(1_000));
+        assert_eq!(reached(&fanout, now), 3, "all but itself");
         fanout.told_by_streams((1..=3).map(peer));
         assert_eq!((reached(&fanout, now), reached(&fanout, now + INTERVAL / 2)), (1, 0));
         assert_eq!(reached(&fanout, now + INTERVAL), 1, "one in each round");
@@ -90,7 +96,7 @@ mod tests {
 
     #[test]
     fn who_is_not_known_to_live_is_always_reached_and_a_large_tier_reaches_more() {
-        let (fanout, now) = (Fanout::new(INTERVAL), Timestamp::from_millis(1_000));
+        let (fanout, now) = (Fanout::new(peer(0), INTERVAL), Timestamp::from_millis(1_000));
         fanout.told_by_streams((100..132).map(peer));
         assert_eq!(reached(&fanout, now), 3, "the dead, seeds and strangers");
         assert_eq!((100..110).filter(|port| fanout.reaches(peer(*port), now)).count(), 3);

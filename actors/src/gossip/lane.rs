@@ -58,7 +58,8 @@ impl Gossip {
         let address = settings.socket.local_addr().map_err(|error| GossipError::Socket(error.to_string()))?;
         let me = (settings.me.clone(), settings.incarnation);
         let protection = (envelope, settings.accept_version_one);
-        let link = Arc::new(Link::new(me, settings.socket, protection, settings.interval, ear.clone())?);
+        let socket = (settings.socket, settings.advertise);
+        let link = Arc::new(Link::new(me, socket, protection, settings.interval, ear.clone())?);
         let GossipSettings { me, advertise, seeds, tier, interval, .. } = settings;
         let first = joining::agreed(&link, &seeds, advertise).await;
 

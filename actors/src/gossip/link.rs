@@ -47,13 +47,13 @@ pub(super) enum Came {
 // === impl Link ===
 
 impl Link {
-    /// The link of `me`, which begins as `incarnation`, for a lane of this `interval`.
+    /// The link of `me`, a name and the incarnation it begins as, which others reach at `advertise`; for a lane of this `interval`.
     ///
     /// # Errors
     /// [`GossipError::Random`] when the system has no randomness.
     pub(super) fn new(
         me: (ReplicaId, Incarnation),
-        socket: Box<dyn Datagrams>,
+        (socket, advertise): (Box<dyn Datagrams>, SocketAddr),
         protection: (Arc<Envelope>, bool),
         interval: Duration,
         ear: Ear,
@@ -62,7 +62,7 @@ impl Link {
         let tokens = Tokens::new(drawn(&random)?, interval);
         let sessions = Mutex::new(Sessions::new(me.0, me.1, drawn(&random)?, tokens));
         let (envelope, version_one) = protection;
-        let (clock, fanout) = (Clock::start(), Fanout::new(interval));
+        let (clock, fanout) = (Clock::start(), Fanout::new(advertise, interval));
         Ok(Self { socket, envelope, sessions, version_one, random, clock, ear, fanout })
     }
 

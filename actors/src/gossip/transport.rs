@@ -183,7 +183,7 @@ mod tests {
         let ear = Ear::new(me.clone(), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
         let (interval, at) = (Duration::from_millis(50), socket.local_addr().unwrap());
         let envelope = Arc::new(Envelope::new("tier", None));
-        let link = Link::new((me, Incarnation(1)), Box::new(socket), (envelope, false), interval, ear).unwrap();
+        let link = Link::new((me, Incarnation(1)), (Box::new(socket), at), (envelope, false), interval, ear).unwrap();
         LinkTransport::new(Arc::new(link), name, interval).open(at).await.unwrap()
     }
 

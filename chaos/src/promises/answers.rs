@@ -14,8 +14,9 @@ use crate::plan::Place;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Replicas that the gateway tries before it gives a request up.
 const TRIES: u32 = 3;
-/// For how long a connection may not notice that its way is whole again.
-const AFTERMATH: Duration = Duration::from_secs(2);
+/// For how long a connection may not notice that its way is whole again: a lost segment is for ever, and the gateway finds that
+/// out by a ping, a second after the last it read, to which nothing comes back for another second. The rest is slack.
+const AFTERMATH: Duration = Duration::from_millis(2_500);
 /// For how long a replica that has been started may not answer yet.
 pub(super) const JOINING: Duration = Duration::from_secs(5);
 

@@ -23,8 +23,9 @@ const ENDING_MAX: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(3);
 /// How often replicas are looked at: in a storm, and when all must become well.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(100));
-/// How often they are compared.
-const TWINS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(250));
+/// How often they are compared: in a storm and at rest, and under load after it, where so many comparisons are counted that
+/// chance has no say.
+const TWINS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
 
 /// A run.
 pub(super) struct Course<'a> {
