@@ -28,8 +28,8 @@ const PUSH_PACE: Duration = Duration::from_millis(4);
 /// Peers that are all pushed to; of more than these, fewer are.
 const ALL_PUSHED: usize = 3;
 /// From one writing of pages to the next, while all who live hear the same by streams: gossip is then what is left when a
-/// stream stands still, and must stay younger than what scorers begin to distrust.
-const REPEAT_EVERY: Duration = Duration::from_millis(200);
+/// stream stands still and nobody has noticed yet. A load report that old has lost a fiftieth of its weight.
+const REPEAT_EVERY: Duration = Duration::from_millis(500);
 /// How long a stream may be missing before gossip takes its place. On a crowded machine streams break for a moment and come
 /// again; pages in each round would only add to what there is to do.
 const MISSED_AFTER: Duration = Duration::from_millis(300);

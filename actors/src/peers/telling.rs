@@ -12,7 +12,7 @@ use bytes::Bytes;
 use murmuration::id::Incarnation;
 use murmuration_proto::peer::FollowReply;
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tokio_stream::Stream;
 use tonic::Status;
 
@@ -37,14 +37,9 @@ type Turned = (Option<Result<FollowReply, Status>>, Option<Teller>);
 struct Teller {
     voice: Voice,
     ear: Ear,
-    seat: Seat,
     _listener: Listener,
-    closing: watch::Receiver<bool>,
-    rotated: watch::Receiver<u64>,
-    over: Pin<Box<Sleep>>,
-    /// The incarnation that this stream tells, and the one that tells now.
-    incarnation: Incarnation,
-    begun: watch::Receiver<Incarnation>,
+    /// Asked in each turn, so it is made once: its parts stay registered where they wait.
+    ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
     /// Up to where what was said may go out.
     released: watch::Receiver<u64>,
     cursor: u64,
@@ -55,10 +50,25 @@ struct Teller {
 enum Next {
     /// Up to this number.
     News(u64),
+    End(Ending),
+}
+
+/// Why a stream ends.
+enum Ending {
     Closing,
     Claimed,
     Reborn,
     Recheck,
+}
+
+/// What may end a stream.
+struct Endings {
+    seat: Seat,
+    closing: watch::Receiver<bool>,
+    rotated: watch::Receiver<u64>,
+    /// The incarnation that this stream tells, and the one that tells now.
+    incarnation: Incarnation,
+    begun: watch::Receiver<Incarnation>,
 }
 
 // === impl Telling ===
@@ -73,7 +83,6 @@ impl Telling {
         history: VecDeque<Bytes>,
     ) -> Self {
         let Serving { voice, ear, rotated, .. } = serving;
-        let (rotated, over) = (rotated.subscribe(), Box::pin(sleep(AGE_MAX)));
         let begun = voice.begun();
         let incarnation = *begun.borrow();
         let said = *voice.head().borrow();
@@ -85,20 +94,8 @@ impl Telling {
             false => (0, 0),
         };
         let listener = voice.audience().enters(seat.follower().clone());
-        let teller = Teller {
-            voice,
-            ear,
-            seat,
-            _listener: listener,
-            closing,
-            rotated,
-            over,
-            incarnation,
-            begun,
-            released,
-            cursor,
-            history,
-        };
+        let ending = Box::pin(Endings { seat, closing, rotated: rotated.subscribe(), incarnation, begun }.first());
+        let teller = Teller { voice, ear, _listener: listener, ending, released, cursor, history };
         let greeting = FollowReply { incarnation: incarnation.0, head, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(teller)) })) }
     }
@@ -125,20 +122,20 @@ impl Teller {
         }
         loop {
             match self.next().await {
-                Next::Claimed => {
+                Next::End(Ending::Claimed) => {
                     let newer = "the same follower opened a newer stream; two replicas must not have one name";
                     return (Some(Err(Status::aborted(newer))), None);
                 }
-                Next::Recheck => {
+                Next::End(Ending::Recheck) => {
                     let again = "certificates changed, or the stream is an hour old; call again to be checked anew";
                     return (Some(Err(Status::unavailable(again))), None);
                 }
-                Next::Reborn => {
+                Next::End(Ending::Reborn) => {
                     let newer = "this replica has begun its next incarnation; call again";
                     return (Some(Err(Status::unavailable(newer))), None);
                 }
                 // What was said last, such as work taken back, still goes out.
-                Next::Closing => return (self.batch(u64::MAX).map(Ok), None),
+                Next::End(Ending::Closing) => return (self.batch(u64::MAX).map(Ok), None),
                 Next::News(_) if !self.voice.continues(self.cursor) => {
                     let late = "the follower is so late that words it missed are forgotten; it must hear all anew";
                     return (Some(Err(Status::aborted(late))), None);
@@ -153,17 +150,14 @@ impl Teller {
     }
 
     async fn next(&mut self) -> Next {
-        let Self { seat, closing, rotated, over, released, cursor, incarnation, begun, .. } = self;
-        let (cursor, incarnation) = (*cursor, *incarnation);
+        let Self { ending, released, cursor, .. } = self;
+        let cursor = *cursor;
         tokio::select! {
             biased;
-            () = seat.claimed() => Next::Claimed,
-            // A server that was dropped closes too.
-            _ = closing.wait_for(|closing| *closing) => Next::Closing,
-            changed = rotated.changed() => if changed.is_ok() { Next::Recheck } else { Next::Closing },
-            () = over => Next::Recheck,
-            _ = begun.wait_for(|begun| *begun != incarnation) => Next::Reborn,
-            news = released.wait_for(|released| *released > cursor) => news.map_or(Next::Closing, |news| Next::News(*news)),
+            ending = ending => Next::End(ending),
+            news = released.wait_for(|released| *released > cursor) => {
+                news.map_or(Next::End(Ending::Closing), |news| Next::News(*news))
+            }
         }
     }
 
@@ -176,6 +170,24 @@ impl Teller {
             let Some(batch) = told.bytes else { continue };
             self.ear.said(Lane::Stream, batch.len());
             return Some(FollowReply { batch, ..FollowReply::default() });
+        }
+    }
+}
+
+// === impl Endings ===
+
+impl Endings {
+    /// The first of them.
+    async fn first(mut self) -> Ending {
+        let Self { seat, closing, rotated, incarnation, begun } = &mut self;
+        tokio::select! {
+            biased;
+            () = seat.claimed() => Ending::Claimed,
+            // A server that was dropped closes too.
+            _ = closing.wait_for(|closing| *closing) => Ending::Closing,
+            changed = rotated.changed() => if changed.is_ok() { Ending::Recheck } else { Ending::Closing },
+            () = sleep(AGE_MAX) => Ending::Recheck,
+            _ = begun.wait_for(|begun| begun != incarnation) => Ending::Reborn,
         }
     }
 }
