@@ -125,7 +125,7 @@ pub enum Event {
         incarnation: Incarnation,
     },
     /// A peer's facts came.
-    Heard {
+    BatchReceived {
         /// Whose.
         peer: ReplicaId,
         /// `stream` or `gossip`.
@@ -159,7 +159,7 @@ pub enum Event {
         facts: u64,
     },
     /// Facts were said to a peer or to all.
-    Said {
+    BatchSent {
         /// `stream` or `gossip`.
         lane: &'static str,
         /// Bytes.
@@ -299,5 +299,5 @@ pub struct RequestFinished {
     /// What the engine counted.
     pub usage: Option<Usage>,
     /// Cached share that the index promised, `0..=1`.
-    pub promised_share: f64,
+    pub predicted_share: f64,
 }

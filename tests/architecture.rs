@@ -22,7 +22,7 @@ const ROWS: [&[&str]; 8] = [
     &["prefix"],
     &["request"],
     &["fleet", "session", "event", "dialect"],
-    &["share"],
+    &["replication"],
     &["schedule", "plugin", "config"],
     &[],
     &["scheduler"],

@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use murmuration::dialect::openai::{Api, RequestBody, read_prompt};
-use murmuration::prefix::Cut;
+use murmuration::prefix::BlockSpec;
 
-const CUT: Cut = Cut { block_tokens: 64, bytes_per_token: 4, blocks_max: 2048, tier_salt: 0 };
+const CUT: BlockSpec = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 2048, tier_salt: 0 };
 
 /// The most memory that the process ever held, in KiB.
 fn peak() -> u64 {

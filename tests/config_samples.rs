@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use murmuration::config::complaint::Blame;
+use murmuration::config::error::Blame;
 use murmuration::config::{self, Blueprint, Catalog, ConfigErrors, endpoints_file};
 
 /// llm-d's own samples, which are not ours to commit; they are read where they lie beside the repository.
@@ -115,7 +115,7 @@ fn llm_ds_own_samples_load_or_lack_only_what_is_not_here_yet() {
     for file in configs {
         match read(&file) {
             Ok(_) => loaded += 1,
-            Err(errors) if errors.complaints().iter().all(|one| one.blame == Blame::NotHereYet) => waiting += 1,
+            Err(errors) if errors.errors().iter().all(|one| one.blame == Blame::NotHereYet) => waiting += 1,
             Err(errors) => wrong.push(errors.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! What strangers on the ports of a replica can't do: hold its places, or read what is not for them.
+//! What foreign_traffic on the ports of a replica can't do: hold its places, or read what is not for them.
 //!
 //! | port | rule | test |
 //! |---|---|---|

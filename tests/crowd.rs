@@ -51,8 +51,8 @@ async fn crowd(replica: &Replica) -> Fate {
     let body = format!("{{\"model\":\"base\",\"prompt\":\"{}\"}}", "x".repeat(BODY_BYTES)).into_bytes();
     let mut talks: Vec<Talk> = (0..COMING).map(|_| replica.talk()).collect();
     for talk in &talks {
-        talk.say(post(&[])).await;
-        talk.say(request_body(&body, true)).await;
+        talk.send(post(&[])).await;
+        talk.send(request_body(&body, true)).await;
     }
     let mut fate = Fate::default();
     let mut answered = Vec::new();
@@ -63,7 +63,7 @@ async fn crowd(replica: &Replica) -> Fate {
             assert_eq!((status, reason.as_str()), (503, "too-many-streams"));
             fate.refused += 1;
             // A stream that was refused is closed by who refused it; it holds no place.
-            assert!(talk.hear().await.is_none());
+            assert!(talk.receive().await.is_none());
             continue;
         }
         assert_eq!(destination(&head), POOL[0]);
@@ -73,10 +73,10 @@ async fn crowd(replica: &Replica) -> Fate {
     }
     assert_eq!(tickets(replica).await.1, fate.answered as u64, "who was answered has a ticket, and nobody else");
     for (index, mut talk) in answered.into_iter().enumerate() {
-        talk.say(streaming()).await;
+        talk.send(streaming()).await;
         if index % 2 == 0 {
-            talk.say(response_body(b"data: [DONE]\n\n", true)).await;
-            while talk.hear().await.is_some() {}
+            talk.send(response_body(b"data: [DONE]\n\n", true)).await;
+            while talk.receive().await.is_some() {}
         }
     }
     replica.until(|figures| figures.in_flight.is_empty() && figures.streams == 0).await;

@@ -115,9 +115,9 @@ async fn warmed(replica: &Replica, engine: &Engine) {
     let mut talk = replica.talk();
     let (head, _) = talk.ask(post(&[]), body.as_bytes()).await;
     assert_eq!(destination(&head), engine.name());
-    talk.say(streaming()).await;
-    talk.say(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", true)).await;
-    while talk.hear().await.is_some() {}
+    talk.send(streaming()).await;
+    talk.send(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", true)).await;
+    while talk.receive().await.is_some() {}
     assert!(replica.endpoint(engine.address).await.index_blocks > 0);
 }
 
@@ -177,8 +177,8 @@ async fn answered(replica: &Replica, questions: usize, bad: &Engine, status: &st
         let (head, _) = talk.ask(post(&[("x-request-id", &id)]), COMPLETION).await;
         let is_bad = destination(&head) == bad.name();
         went += usize::from(is_bad);
-        talk.say(response_headers(&[(":status", if is_bad { status } else { "200" })], true)).await;
-        while talk.hear().await.is_some() {}
+        talk.send(response_headers(&[(":status", if is_bad { status } else { "200" })], true)).await;
+        while talk.receive().await.is_some() {}
     }
     went
 }
@@ -309,8 +309,8 @@ async fn an_engine_that_sleeps_is_passed_over_though_its_health_is_200() {
     other.behave(Manner::Whole(engine::asleep()));
     replica.until_endpoint(other.address, is_awake(false)).await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(COMPLETION, true)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(COMPLETION, true)).await;
     let (status, reason, body) = refusal(&talk.answer().await);
     assert_eq!((status, reason.as_str()), (503, "rejected-no-endpoints"));
     assert!(body.contains("2 asleep"), "the client is told why: {body}");

@@ -139,14 +139,14 @@ async fn a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began() 
     let draining = tokio::spawn(replica.drain());
     assert_eq!(next(&mut watch).await, Some(ServingStatus::NotServing));
     prober.assert_alive_and(ServingStatus::NotServing, (503, "draining")).await;
-    late.say(post(&[])).await;
-    late.say(request_body(COMPLETION, true)).await;
+    late.send(post(&[])).await;
+    late.send(request_body(COMPLETION, true)).await;
     assert_eq!(destination(&late.answer().await), POOL[0], "a proxy that did not notice yet is served");
     assert!(!draining.is_finished());
     for talk in [&mut early, &mut late] {
-        talk.say(response_headers(&[(":status", "200")], true)).await;
+        talk.send(response_headers(&[(":status", "200")], true)).await;
         talk.close();
-        while talk.hear().await.is_some() {}
+        while talk.receive().await.is_some() {}
     }
     timeout(PATIENCE, draining).await.expect("a drain ends").unwrap();
     assert_eq!(next(&mut watch).await, None);

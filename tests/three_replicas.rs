@@ -5,5 +5,5 @@
 
 mod support;
 
-#[path = "three_replicas/flock.rs"]
-mod flock;
+#[path = "three_replicas/replication.rs"]
+mod replication;

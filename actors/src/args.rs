@@ -2,7 +2,7 @@
 //!
 //! Must not know what a flag does. Names and defaults are llm-d's where llm-d has the flag.
 
-mod flock;
+mod replication;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use flock::{FlockArgs, Keepers};
+pub use replication::{Keepers, ReplicationArgs};
 
 /// A leaderless Endpoint Picker for the Kubernetes Gateway API Inference Extension.
 #[derive(Debug, Parser)]
@@ -165,7 +165,7 @@ pub struct ServeArgs {
 
     /// The other replicas.
     #[command(flatten)]
-    pub flock: FlockArgs,
+    pub replication: ReplicationArgs,
 
     /// The InferencePool's name, the `name` label of pool metrics.
     #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]

@@ -2,7 +2,7 @@
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
-mod flock;
+mod replication;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -25,11 +25,11 @@ use crate::args::{
     self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders,
     Verb,
 };
+use crate::environment::{Environment, Listener};
 use crate::ext_proc::{self, Limits, TrustedSpelling};
 use crate::replica::{Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
-use crate::world::{Door, World};
 
 /// `EX_USAGE`: what was asked can't be done as it is written.
 const USAGE: u8 = 64;
@@ -143,18 +143,18 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
         admin: bind(&args, args.metrics_port, "--metrics-port").await?,
-        peers: match args.flock.peer_streams && !args.flock.peers.is_empty() {
-            true => Some(bind(&args, args.flock.peer_port, "--peer-port").await?),
+        peers: match args.replication.peer_streams && !args.replication.peers.is_empty() {
+            true => Some(bind(&args, args.replication.peer_port, "--peer-port").await?),
             false => None,
         },
     };
     let streams = listeners.peers.as_ref().and_then(|listener| listener.address().ok());
     let ext_proc = listeners.ext_proc.address().map_err(|why| Failure::new(1, why))?;
-    let flock = flock::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
+    let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
-    let salt = flock::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
-    let settings = ReplicaSettings { flock, ..settings(args, config_text, config_name, salt) };
-    let replica = Replica::start(World::production(), settings, listeners, telemetry)
+    let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
+    let settings = ReplicaSettings { replication, ..settings(args, config_text, config_name, salt) };
+    let replica = Replica::start(Environment::production(), settings, listeners, telemetry)
         .await
         .map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
@@ -224,10 +224,10 @@ fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
     Tracer::export(&settings).map_err(|why| Failure::new(USAGE, format!("--otlp-endpoint: {why}")))
 }
 
-async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Door, Failure> {
+async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
     let address = SocketAddr::new(args.bind, port);
     let told = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
-    TcpListener::bind(address).await.map(Door::from).map_err(told)
+    TcpListener::bind(address).await.map(Listener::from).map_err(told)
 }
 
 fn settings(args: ServeArgs, config_text: String, config_name: String, salt: PromptSalt) -> ReplicaSettings {
@@ -278,8 +278,8 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
         debug,
         drain_timeout: args.drain_timeout,
         salt,
-        tenant_header: args.flock.prompt_salt_tenant_header,
-        flock: None,
+        tenant_header: args.replication.prompt_salt_tenant_header,
+        replication: None,
     }
 }
 
@@ -304,7 +304,7 @@ impl Failure {
 
     /// One line that says how many, then each with its place at the line's head, where editors look for it.
     fn config(errors: &ConfigErrors) -> Self {
-        let count = errors.complaints().len();
+        let count = errors.errors().len();
         let plural = if count == 1 { "error" } else { "errors" };
         Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use murmuration::time::Timestamp;
 use tokio::time::Instant;
 
-/// How a clock that is not right reads an instant. Lives as long as the program: a few bytes for each clock.
+/// How a clock that is not right reads an instant. SchedulerStarts as long as the program: a few bytes for each clock.
 pub type Dial = &'static (dyn Fn(Instant) -> Timestamp + Send + Sync);
 
 /// Turns tokio's instants into the replica's own timestamps.

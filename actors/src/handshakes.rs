@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use crate::connection::{Arrivals, caller};
-use crate::world::Wire;
+use crate::environment::Connection;
 
 /// The share of all handshakes that one address may have under way: one part of so many.
 const SHARE: usize = 4;
@@ -23,7 +23,7 @@ pub(crate) struct Handshakes<S> {
     arrivals: Arrivals,
     shake: S,
     most: usize,
-    under_way: JoinSet<Option<TlsStream<Wire>>>,
+    under_way: JoinSet<Option<TlsStream<Connection>>>,
     /// Who they are with, the oldest first.
     callers: Vec<(IpAddr, AbortHandle)>,
 }
@@ -32,8 +32,8 @@ pub(crate) struct Handshakes<S> {
 
 impl<S, F> Handshakes<S>
 where
-    S: Fn(Wire, SocketAddr) -> F,
-    F: Future<Output = Option<TlsStream<Wire>>> + Send + 'static,
+    S: Fn(Connection, SocketAddr) -> F,
+    F: Future<Output = Option<TlsStream<Connection>>> + Send + 'static,
 {
     /// Connections of `arrivals`, at most `most` handshakes under way at once, and a quarter of that with one address. A
     /// handshake too many does not wait: it takes the place of the oldest one of its own address, or of the address that has
@@ -42,7 +42,7 @@ where
         Self { arrivals, shake, most, under_way: JoinSet::new(), callers: Vec::new() }
     }
 
-    fn begin(&mut self, wire: Wire, from: SocketAddr) {
+    fn begin(&mut self, wire: Connection, from: SocketAddr) {
         let address = caller(from.ip());
         let of_one = |one: IpAddr| self.callers.iter().filter(|(caller, _)| *caller == one).count();
         let crowded = if of_one(address) >= (self.most / SHARE).max(1) {
@@ -54,7 +54,7 @@ where
         };
         if let Some(at) = self.callers.iter().position(|(caller, _)| Some(*caller) == crowded) {
             self.callers.remove(at).1.abort();
-            self.arrivals.teller().closed("handshake-displaced");
+            self.arrivals.event_sink().closed("handshake-displaced");
         }
         let task = self.under_way.spawn((self.shake)(wire, from));
         self.callers.push((address, task));
@@ -63,10 +63,10 @@ where
 
 impl<S, F> Stream for Handshakes<S>
 where
-    S: Fn(Wire, SocketAddr) -> F + Unpin,
-    F: Future<Output = Option<TlsStream<Wire>>> + Send + 'static,
+    S: Fn(Connection, SocketAddr) -> F + Unpin,
+    F: Future<Output = Option<TlsStream<Connection>>> + Send + 'static,
 {
-    type Item = io::Result<TlsStream<Wire>>;
+    type Item = io::Result<TlsStream<Connection>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();

@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
 use super::*;
-use crate::connection::{Bounds, Teller};
-use crate::world::{Door, Entrance};
+use crate::connection::{Bounds, EventSink};
+use crate::environment::{Entrance, Listener};
 
 /// Callers that are there from the beginning.
-struct Queue(VecDeque<(Wire, SocketAddr)>);
+struct Queue(VecDeque<(Connection, SocketAddr)>);
 
 impl Entrance for Queue {
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         self.0.pop_front().map_or(Poll::Pending, |next| Poll::Ready(Ok(next)))
     }
 
@@ -30,20 +30,20 @@ impl Entrance for Queue {
 
 /// Silent callers from these addresses, in this order; what becomes of each shows at its end of the connection.
 async fn displaced(most: usize, from: &[[u8; 4]]) -> (Vec<bool>, usize) {
-    let (mut ends, mut queue): (Vec<DuplexStream>, VecDeque<(Wire, SocketAddr)>) = Default::default();
+    let (mut ends, mut queue): (Vec<DuplexStream>, VecDeque<(Connection, SocketAddr)>) = Default::default();
     for &address in from {
         let (here, there) = duplex(64);
         ends.push(here);
-        queue.push_back((Wire::new(there), (address, 1).into()));
+        queue.push_back((Connection::new(there), (address, 1).into()));
     }
     let told = Arc::new(Mutex::new(0));
     let hear = told.clone();
-    let teller = Teller::new("peers", move |event| {
+    let event_sink = EventSink::new("peers", move |event| {
         *hear.lock().unwrap() +=
             usize::from(matches!(event, Event::ConnectionClosed { why: "handshake-displaced", .. }));
     });
-    let arrivals = Arrivals::new(Door::new(Queue(queue)), Bounds { all: 1_000, of_one: 1_000 }, teller);
-    let mut handshakes = Handshakes::new(arrivals, most, |wire: Wire, _| async move {
+    let arrivals = Arrivals::new(Listener::new(Queue(queue)), Bounds { all: 1_000, of_one: 1_000 }, event_sink);
+    let mut handshakes = Handshakes::new(arrivals, most, |wire: Connection, _| async move {
         let _held = wire;
         std::future::pending().await
     });

@@ -21,16 +21,18 @@ use tokio::time::sleep;
 
 use crate::admin::{DebugAccess, Pages, Readiness};
 use crate::clock::Clock;
-use crate::connection::Teller;
+use crate::connection::EventSink;
+use crate::environment::{Environment, Listener, Network};
 pub use crate::ext_proc::PromptSalt;
 use crate::ext_proc::{Limits, ResponsePath, Settings, TrustedSpelling};
-use crate::flock::{self, Ear, Flock, FlockError, FlockSettings, Keeping, Links, Voice};
 use crate::pool::{self, PoolArguments};
+use crate::replication::{
+    self, Keeping, Links, Publisher, Receiver, Replication, ReplicationError, ReplicationSettings,
+};
 use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
-use crate::world::{Door, Network, World};
 
 /// How long a draining replica keeps taking new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
@@ -68,8 +70,8 @@ pub struct ReplicaSettings {
     pub salt: PromptSalt,
     /// The header whose value is mixed into it, for pools that several tenants share.
     pub tenant_header: Option<String>,
-    /// The part in the flock; `None` for a replica that is alone.
-    pub flock: Option<FlockSettings>,
+    /// The part in the replication; `None` for a replica that is alone.
+    pub replication: Option<ReplicationSettings>,
 }
 
 /// TLS of the ext-proc service.
@@ -83,17 +85,17 @@ pub enum Tls {
     Folder(PathBuf),
 }
 
-/// The doors that a replica serves at.
+/// The listeners that a replica serves at.
 #[derive(Debug)]
 pub struct Listeners {
     /// ext-proc.
-    pub ext_proc: Door,
+    pub ext_proc: Listener,
     /// gRPC health.
-    pub health: Door,
+    pub health: Listener,
     /// Metrics and debug pages.
-    pub admin: Door,
+    pub admin: Listener,
     /// Peer streams.
-    pub peers: Option<Door>,
+    pub peers: Option<Listener>,
 }
 
 /// Why a replica can't start.
@@ -105,9 +107,9 @@ pub enum StartError {
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The flock can't be joined.
+    /// The replication can't be joined.
     #[error(transparent)]
-    Flock(#[from] FlockError),
+    Replication(#[from] ReplicationError),
     /// A socket is gone.
     #[error("a listener has no address: {0}")]
     Listener(#[from] std::io::Error),
@@ -124,7 +126,7 @@ pub struct Replica {
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
     drain_timeout: Duration,
-    flock: Option<Flock>,
+    replication: Option<Replication>,
 }
 
 /// Where a replica serves.
@@ -170,7 +172,7 @@ impl Replica {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
-        world: World,
+        world: Environment,
         settings: ReplicaSettings,
         listeners: Listeners,
         telemetry: Telemetry,
@@ -179,11 +181,11 @@ impl Replica {
         let tls = settings.tls.server()?;
         let addresses = listeners.addresses()?;
         let clock = world.clock.unwrap_or_else(Clock::start);
-        let (living, scheduler) = SchedulerHandle::unborn(settings.limits.decision_patience);
-        let joining = settings.flock.is_some();
+        let (living, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_patience);
+        let joining = settings.replication.is_some();
         let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
-        let (voice, keeping) = flock::mouth_and_eyes(settings.flock.as_ref(), clock);
+        let (publisher, keeping) = replication::publisher_and_keeping(settings.replication.as_ref(), clock);
         let gate_settings = gate_settings(&settings, &blueprint);
         let (announced, known) = watch::channel(None);
         let announced = Arc::new(announced);
@@ -198,7 +200,7 @@ impl Replica {
             scheduler,
             telemetry,
             drain_timeout: settings.drain_timeout,
-            flock: None,
+            replication: None,
         };
         let arguments = SchedulerArguments {
             build: builder(&settings),
@@ -206,7 +208,7 @@ impl Replica {
             telemetry: replica.telemetry.clone(),
             handle: replica.scheduler.clone(),
             announced: known.clone(),
-            voice: voice.clone(),
+            publisher: publisher.clone(),
             keeping: keeping.clone(),
             first_ticket: 0,
         };
@@ -220,15 +222,26 @@ impl Replica {
         replica.watch(known, keeping.clone(), clock, scrape);
         parts::discovery(&replica.supervisor, blueprint.discovery, announced.clone(), &replica.telemetry);
         parts::feed(&replica.supervisor, world.feed, announced);
-        let me = settings.flock.as_ref().map(|flock| (flock.me.clone(), flock.incarnation));
-        if let (Some(flock), Some(voice)) = (settings.flock, voice) {
-            let links =
-                replica.links(flock.me.clone(), voice, keeping, (clock, world.network), (settings.salt, salted));
-            replica.flock = Some(Flock::start(flock, listeners.peers, links).await?);
+        let me = settings.replication.as_ref().map(|replication| (replication.me.clone(), replication.incarnation));
+        if let (Some(replication), Some(publisher)) = (settings.replication, publisher) {
+            let links = replica.links(
+                replication.me.clone(),
+                publisher,
+                keeping,
+                (clock, world.network),
+                (settings.salt, salted),
+            );
+            replica.replication = Some(Replication::start(replication, listeners.peers, links).await?);
         }
         replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
-        let flock = replica.flock.as_ref().map(Flock::view);
-        parts::gauges(&replica.supervisor, settings.gauges_interval, &replica.scheduler, flock, &replica.telemetry);
+        let replication = replica.replication.as_ref().map(Replication::view);
+        parts::gauges(
+            &replica.supervisor,
+            settings.gauges_interval,
+            &replica.scheduler,
+            replication,
+            &replica.telemetry,
+        );
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
         let gate = replica.gate(gate_settings, tls, clock, salt);
         replica.gate = Some(parts::ext_proc(&replica.supervisor, gate, listeners.ext_proc, closed));
@@ -250,9 +263,9 @@ impl Replica {
         self.readiness.subscribe()
     }
 
-    /// What it hears of the flock; `None` for one that is alone.
-    pub fn flock(&self) -> Option<&Flock> {
-        self.flock.as_ref()
+    /// What it hears of the replication; `None` for one that is alone.
+    pub fn replication(&self) -> Option<&Replication> {
+        self.replication.as_ref()
     }
 
     /// Resolves when a part that the replica can't do without failed too often. It serves on as far as it can, but says that
@@ -275,8 +288,8 @@ impl Replica {
     /// when the drain's time is over.
     pub async fn drain(mut self) {
         self.readiness.send_modify(|readiness| readiness.draining = true);
-        if let Some(flock) = &self.flock {
-            flock.drain();
+        if let Some(replication) = &self.replication {
+            replication.drain();
         }
         let leaving = async {
             sleep(NOTICE_MAX.min(self.drain_timeout / 4)).await;
@@ -288,8 +301,8 @@ impl Replica {
         if tokio::time::timeout(self.drain_timeout, leaving).await.is_err() {
             tracing::warn!("streams were still open when the drain's time was over");
         }
-        if let Some(flock) = self.flock.take() {
-            flock.leave().await;
+        if let Some(replication) = self.replication.take() {
+            replication.leave().await;
         }
     }
 
@@ -300,8 +313,9 @@ impl Replica {
         clock: Clock,
         salt: watch::Receiver<u128>,
     ) -> parts::Gate {
-        let (scheduler, telemetry, teller) = (self.scheduler.clone(), self.telemetry.clone(), self.teller("ext-proc"));
-        parts::Gate { scheduler, settings, tls, clock, telemetry, teller, salt }
+        let (scheduler, telemetry, event_sink) =
+            (self.scheduler.clone(), self.telemetry.clone(), self.event_sink("ext-proc"));
+        parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt }
     }
 
     /// Watches who is announced.
@@ -326,14 +340,14 @@ impl Replica {
     fn links(
         &self,
         me: ReplicaId,
-        voice: Voice,
+        publisher: Publisher,
         keeping: Option<Keeping>,
         outside: (Clock, Arc<dyn Network>),
         (salt, salted): (PromptSalt, watch::Sender<u128>),
     ) -> Links {
         Links {
-            ear: Ear::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(voice.version()),
-            voice,
+            receiver: Receiver::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(publisher.version()),
+            publisher,
             keeping,
             clock: outside.0,
             network: outside.1,
@@ -344,22 +358,22 @@ impl Replica {
         }
     }
 
-    fn open_pages(&self, health: Door, admin: (Door, DebugAccess), me: (ReplicaId, Incarnation)) {
-        parts::health(&self.supervisor, health, self.readiness.subscribe(), self.teller("health"));
+    fn open_pages(&self, health: Listener, admin: (Listener, DebugAccess), me: (ReplicaId, Incarnation)) {
+        parts::health(&self.supervisor, health, self.readiness.subscribe(), self.event_sink("health"));
         let pages = Pages {
             telemetry: self.telemetry.clone(),
             scheduler: self.scheduler.clone(),
             readiness: self.readiness.subscribe(),
             me,
-            flock: self.flock.as_ref().map(Flock::view),
+            replication: self.replication.as_ref().map(Replication::view),
         };
-        parts::admin(&self.supervisor, admin, pages, self.teller("admin"));
+        parts::admin(&self.supervisor, admin, pages, self.event_sink("admin"));
     }
 
     /// Who is told of the connections of `port`.
-    fn teller(&self, port: &'static str) -> Teller {
+    fn event_sink(&self, port: &'static str) -> EventSink {
         let telemetry = self.telemetry.clone();
-        Teller::new(port, move |event| telemetry.record(event))
+        EventSink::new(port, move |event| telemetry.record(event))
     }
 }
 
@@ -388,7 +402,7 @@ fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
             saturation: blueprint.saturation,
             index_bytes_max: settings.index_bytes_max,
             lease: settings.lease,
-            sharing: settings.flock.is_some(),
+            sharing: settings.replication.is_some(),
             trust_ages: TrustAges::of_interval(blueprint.scrape.interval.unwrap_or(settings.interval)),
         };
         Ok((blueprint.profiles, parts))

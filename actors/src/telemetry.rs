@@ -6,11 +6,11 @@ mod buckets;
 mod connection_metrics;
 mod engine_metrics;
 mod families;
-mod flock_metrics;
 pub mod log;
+mod log_writer;
 mod metrics;
-mod pen;
 mod pool_gauges;
+mod replication_metrics;
 mod request_metrics;
 mod request_series;
 mod rival_names;
@@ -23,22 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
+use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
-use murmuration::share::Member;
 
 use log::Logbook;
 use metrics::Metrics;
 use span::Tracer;
 
-/// The replica's voice. Cheap to clone.
+/// The replica's publisher. Cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
     inner: Arc<Inner>,
-    witness: Option<Witness>,
+    witness: Option<EventObserver>,
 }
 
 /// Sees every fact, as it is recorded, on whichever task records it; must be quick.
-pub type Witness = Arc<dyn Fn(&Event) + Send + Sync>;
+pub type EventObserver = Arc<dyn Fn(&Event) + Send + Sync>;
 
 struct Inner {
     metrics: Metrics,
@@ -49,7 +49,7 @@ struct Inner {
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// A voice for the pool called `pool`, with its own registry: two in one process don't mix.
+    /// A publisher for the pool called `pool`, with its own registry: two in one process don't mix.
     ///
     /// # Errors
     /// When two metrics have one name, which is a mistake in this folder.
@@ -58,8 +58,8 @@ impl Telemetry {
         Ok(Self { inner: Arc::new(Inner { metrics, logbook: Logbook::default(), tracer }), witness: None })
     }
 
-    /// The same voice, heard by `witness` too.
-    pub fn with_witness(self, witness: Witness) -> Self {
+    /// The same publisher, heard by `witness` too.
+    pub fn with_observer(self, witness: EventObserver) -> Self {
         Self { witness: Some(witness), ..self }
     }
 
@@ -78,8 +78,8 @@ impl Telemetry {
     }
 
     /// Sets the pool's gauges.
-    pub fn pool(&self, summary: &FleetSummary, roster: &[Member]) {
-        self.inner.metrics.pool(summary, roster);
+    pub fn pool(&self, summary: &FleetSummary, members: &[Member]) {
+        self.inner.metrics.pool(summary, members);
     }
 
     /// The metrics page.

@@ -21,9 +21,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
-use crate::connection::{Arrivals, Teller, overheard, server_name};
+use crate::connection::{Arrivals, EventSink, observed, server_name};
+use crate::environment::Connection;
 use crate::handshakes::Handshakes;
-use crate::world::Wire;
 
 /// How long a proxy may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
@@ -99,7 +99,7 @@ impl ServerTls {
     /// be used are told once and what was in force stays.
     pub async fn follow(self, directory: PathBuf, tell: impl Fn(Event)) {
         let mut known = Files::read(&directory).ok();
-        let mut complaint = None;
+        let mut reported = None;
         loop {
             sleep(LOOK_INTERVAL).await;
             let read = Files::read(&directory);
@@ -111,14 +111,14 @@ impl ServerTls {
             match read.and_then(|files| Ok((files.certified(&directory)?, files))) {
                 Ok((certificate, files)) => {
                     self.current.replace(certificate);
-                    (known, complaint) = (Some(files), None);
+                    (known, reported) = (Some(files), None);
                     tell(Event::Reloaded(format!("the certificate in {}", directory.display())));
                 }
                 Err(error) => {
                     let why = explained(&error);
-                    if complaint.as_ref() != Some(&why) {
+                    if reported.as_ref() != Some(&why) {
                         tell(Event::ReloadFailed(why.clone()));
-                        complaint = Some(why);
+                        reported = Some(why);
                     }
                 }
             }
@@ -181,26 +181,32 @@ impl Files {
 }
 
 /// Connections of `arrivals`, handshake done.
-pub(crate) fn incoming(arrivals: Arrivals, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Wire>>> {
-    let (acceptor, teller) = (TlsAcceptor::from(tls.config), arrivals.teller().clone());
-    Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, _| shake_hands(acceptor.clone(), socket, teller.clone()))
+pub(crate) fn incoming(arrivals: Arrivals, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Connection>>> {
+    let (acceptor, event_sink) = (TlsAcceptor::from(tls.config), arrivals.event_sink().clone());
+    Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, _| {
+        shake_hands(acceptor.clone(), socket, event_sink.clone())
+    })
 }
 
 /// `None` for a peer that does not speak TLS, or not in time.
-async fn shake_hands(acceptor: TlsAcceptor, socket: Wire, teller: Teller) -> Option<TlsStream<Wire>> {
-    let (socket, listening) = overheard(socket);
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    socket: Connection,
+    event_sink: EventSink,
+) -> Option<TlsStream<Connection>> {
+    let (socket, listening) = observed(socket);
     match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) if is_about_the_name(&error) => {
             let name = server_name(&listening.heard()).unwrap_or_default();
             let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]).into_owned();
-            teller.tell(&Event::ServerNameRefused { port: teller.port(), name });
-            teller.closed("server-name");
+            event_sink.emit(&Event::ServerNameRefused { port: event_sink.port(), name });
+            event_sink.closed("server-name");
         }
         // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
-        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => teller.closed("handshake"),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => event_sink.closed("handshake"),
         Ok(Err(_)) => {}
-        Err(_) => teller.closed("handshake-timeout"),
+        Err(_) => event_sink.closed("handshake-timeout"),
     }
     None
 }

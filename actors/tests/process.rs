@@ -196,10 +196,10 @@ async fn a_terminated_process_finishes_its_streams_and_exits_with_0() {
     talk.ask(post(&[]), br#"{"model":"base","prompt":"hello"}"#).await;
     signal(&process.child, "TERM").await;
     line(&mut process.log, "draining").await;
-    talk.say(response_headers(&[(":status", "200")], true)).await;
+    talk.send(response_headers(&[(":status", "200")], true)).await;
     answered(&talk.answer().await);
     talk.close();
-    assert!(talk.hear().await.is_none(), "the stream ends in order");
+    assert!(talk.receive().await.is_none(), "the stream ends in order");
     let (log, code) = process.end().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("\"drained\"") && !log.contains("still open"), "{log}");
@@ -265,8 +265,8 @@ async fn no_prompt_and_no_header_is_logged_at_any_level_of_ours() {
     assert_eq!(destination(&head), POOL);
     let broken = format!("{{\"model\": {secret}");
     let mut talk = process.talk().await;
-    talk.say(post(&[])).await;
-    talk.say(support::envoy::request_body(broken.as_bytes(), true)).await;
+    talk.send(post(&[])).await;
+    talk.send(support::envoy::request_body(broken.as_bytes(), true)).await;
     assert_eq!(support::envoy::refusal(&talk.answer().await).0, 400);
     // In order, so that every line is written.
     signal(&process.child, "TERM").await;

@@ -36,13 +36,13 @@ fn ends(entries: &[Entry]) -> Vec<End> {
     entries.iter().filter_map(end).collect()
 }
 
-/// Roster sizes that `replica` was seen with between two moments of the storm.
+/// Members sizes that `replica` was seen with between two moments of the storm.
 fn rosters(entries: &[Entry], replica: usize, from_ms: u64, to_ms: u64) -> Vec<usize> {
     let storm = entries.iter().find(|entry| entry.fact == Fact::Phase(Phase::Storm)).unwrap().at;
     let within = storm + Duration::from_millis(from_ms)..storm + Duration::from_millis(to_ms);
     let seen = entries.iter().filter(|entry| within.contains(&entry.at));
     let looked = seen.filter_map(|entry| match (&entry.fact, entry.by) {
-        (Fact::Looked(look), Witness::Replica(number, _)) if number == replica => Some(look.roster.len()),
+        (Fact::Looked(look), Witness::Replica(number, _)) if number == replica => Some(look.members.len()),
         _ => None,
     });
     looked.collect()

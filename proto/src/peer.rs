@@ -60,7 +60,7 @@ pub struct FollowReply {
 
 /// One replica, as the others listen to it.
 #[async_trait]
-pub trait Flock: Send + Sync + 'static {
+pub trait Replication: Send + Sync + 'static {
     /// What a follower gets.
     type FollowStream: Stream<Item = Result<FollowReply, Status>> + Send + 'static;
 
@@ -68,41 +68,41 @@ pub trait Flock: Send + Sync + 'static {
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status>;
 }
 
-/// Serves a [`Flock`].
+/// Serves a [`Replication`].
 #[derive(Debug)]
-pub struct FlockServer<T> {
+pub struct ReplicationServer<T> {
     inner: Arc<T>,
     request_bytes_max: usize,
 }
 
-/// Calls a [`Flock`].
+/// Calls a [`Replication`].
 #[derive(Clone, Debug)]
-pub struct FlockClient<T> {
+pub struct ReplicationClient<T> {
     inner: Caller<T>,
 }
 
 struct Follow<T>(Arc<T>);
 
-// === impl FlockServer ===
+// === impl ReplicationServer ===
 
-impl<T> FlockServer<T> {
+impl<T> ReplicationServer<T> {
     /// A server that reads no request of more than `request_bytes_max` bytes.
     pub fn new(inner: T, request_bytes_max: usize) -> Self {
         Self { inner: Arc::new(inner), request_bytes_max }
     }
 }
 
-impl<T> Clone for FlockServer<T> {
+impl<T> Clone for ReplicationServer<T> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), request_bytes_max: self.request_bytes_max }
     }
 }
 
-impl<T> NamedService for FlockServer<T> {
+impl<T> NamedService for ReplicationServer<T> {
     const NAME: &'static str = NAME;
 }
 
-impl<T: Flock, B> Service<http::Request<B>> for FlockServer<T>
+impl<T: Replication, B> Service<http::Request<B>> for ReplicationServer<T>
 where
     B: Body + Send + 'static,
     B::Error: Into<StdError> + Send + 'static,
@@ -127,7 +127,7 @@ where
     }
 }
 
-impl<T: Flock> ServerStreamingService<FollowRequest> for Follow<T> {
+impl<T: Replication> ServerStreamingService<FollowRequest> for Follow<T> {
     type Response = FollowReply;
     type ResponseStream = T::FollowStream;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
@@ -138,9 +138,9 @@ impl<T: Flock> ServerStreamingService<FollowRequest> for Follow<T> {
     }
 }
 
-// === impl FlockClient ===
+// === impl ReplicationClient ===
 
-impl<T> FlockClient<T>
+impl<T> ReplicationClient<T>
 where
     T: GrpcService<Answer>,
     T::Error: Into<StdError>,

@@ -4,20 +4,20 @@
 
 use serde_json::Value;
 
-use super::complaint::{Complaints, Place};
-use super::near;
+use super::error::{ErrorCollector, Place};
+use super::messages;
 use super::parts::{self, Part};
 use super::raw::{RawPlugin, Reference};
+use super::suggestion;
 use super::tree::Node;
-use super::wording;
 use crate::plugin::catalog::{Catalog, Plugin};
 use crate::plugin::contract::Produced;
-use crate::plugin::elsewhere::{self, NOT_HERE_YET};
 use crate::plugin::parameters::{Fault, Step};
+use crate::plugin::unsupported::{self, NOT_HERE_YET};
 
 /// All of them, in the file's order; those that nobody declared come last.
 #[derive(Debug)]
-pub(super) struct Shelf<'c> {
+pub(super) struct DeclaredPlugins<'c> {
     catalog: &'c Catalog,
     pub(super) plugins: Vec<Declared>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Shelf<'c> {
 pub(super) struct Declared {
     pub(super) name: String,
     pub(super) kind: String,
-    pub(super) holds: Holds,
+    pub(super) role: PluginRole,
     /// Its parameters with all defaults.
     pub(super) parameters: Value,
     /// What it reads beside the engines' reports.
@@ -39,7 +39,7 @@ pub(super) struct Declared {
 
 /// What a plugin is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Holds {
+pub(super) enum PluginRole {
     Filter,
     Scorer,
     Picker,
@@ -50,34 +50,34 @@ pub(super) enum Holds {
 }
 
 /// A plugin that could be built: what it is, its parameters with all defaults, and what it reads.
-type Made = (Holds, Value, &'static [Produced]);
+type Made = (PluginRole, Value, &'static [Produced]);
 
 /// Faults of one plugin's parameters that are looked for: each is found by leaving the last one's field out.
 const FAULTS_MAX: usize = 32;
 
-// === impl Shelf ===
+// === impl DeclaredPlugins ===
 
-impl<'c> Shelf<'c> {
+impl<'c> DeclaredPlugins<'c> {
     /// Builds what the file declares.
-    pub(super) fn new(catalog: &'c Catalog, raw: &[RawPlugin<'_>], complaints: &mut Complaints) -> Self {
-        let mut shelf = Self { catalog, plugins: Vec::new() };
+    pub(super) fn new(catalog: &'c Catalog, raw: &[RawPlugin<'_>], errors: &mut ErrorCollector) -> Self {
+        let mut declared = Self { catalog, plugins: Vec::new() };
         for plugin in raw {
-            if shelf.find(&plugin.name).is_some() {
+            if declared.find(&plugin.name).is_some() {
                 let said = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
-                complaints.add(plugin.name_place, &plugin.path, said);
+                errors.add(plugin.name_place, &plugin.path, said);
             }
-            let (holds, parameters, reads) = shelf.declared(plugin, complaints);
-            shelf.plugins.push(Declared {
+            let (role, parameters, reads) = declared.declared(plugin, errors);
+            declared.plugins.push(Declared {
                 name: plugin.name.clone(),
                 kind: plugin.kind.clone(),
-                holds,
+                role,
                 parameters,
                 reads,
                 place: plugin.name_place,
                 path: plugin.path.clone(),
             });
         }
-        shelf
+        declared
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Declared> {
@@ -89,27 +89,27 @@ impl<'c> Shelf<'c> {
     }
 
     pub(super) fn any_broken(&self) -> bool {
-        self.plugins.iter().any(|plugin| plugin.holds == Holds::Broken)
+        self.plugins.iter().any(|plugin| plugin.role == PluginRole::Broken)
     }
 
     /// The plugin that `reference` names; complains where there is none.
-    pub(super) fn resolve(&self, reference: &Reference, complaints: &mut Complaints) -> Option<&Declared> {
+    pub(super) fn resolve(&self, reference: &Reference, errors: &mut ErrorCollector) -> Option<&Declared> {
         let found = self.find(&reference.name);
         if found.is_none() {
             let said = format!("no plugin is called `{}`; {}", reference.name, self.cure(&reference.name));
-            complaints.add(reference.place, &reference.path, said);
+            errors.add(reference.place, &reference.path, said);
         }
         found
     }
 
     /// What to do about a name that no plugin has: a declared name may be meant, or a type that is to be declared first.
     fn cure(&self, name: &str) -> String {
-        let types = || self.types().chain(elsewhere::types());
-        let declared = near::did_you_mean(name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
+        let types = || self.types().chain(unsupported::types());
+        let declared = suggestion::did_you_mean(name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
         if types().any(|kind| kind == name) {
             return format!("declare it with `- type: {name}` under `plugins`");
         }
-        let near = declared.or_else(|| near::did_you_mean(name, types()));
+        let near = declared.or_else(|| suggestion::did_you_mean(name, types()));
         near.unwrap_or_else(|| "declare it under `plugins`".to_owned())
     }
 
@@ -127,10 +127,10 @@ impl<'c> Shelf<'c> {
         while self.find(&name).is_some() {
             name.push_str("-default");
         }
-        if let Some(Ok((holds, parameters, reads))) = self.build(kind, &Value::Null) {
+        if let Some(Ok((role, parameters, reads))) = self.build(kind, &Value::Null) {
             let (kind, place) = (kind.to_owned(), Place { line: 1, column: 1 });
             let path = String::new();
-            self.plugins.push(Declared { name: name.clone(), kind, holds, parameters, reads, place, path });
+            self.plugins.push(Declared { name: name.clone(), kind, role, parameters, reads, place, path });
         }
         name
     }
@@ -141,9 +141,9 @@ impl<'c> Shelf<'c> {
         Some(self.catalog.build(&plugin.kind, &plugin.parameters)?.ok()?.plugin)
     }
 
-    fn declared(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> Made {
-        let broken: Made = (Holds::Broken, Value::Null, &[]);
-        let Some(mut given) = self.known(plugin, complaints) else { return broken };
+    fn declared(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> Made {
+        let broken: Made = (PluginRole::Broken, Value::Null, &[]);
+        let Some(mut given) = self.known(plugin, errors) else { return broken };
         for nth in 0..FAULTS_MAX {
             match self.build(&plugin.kind, &given) {
                 Some(Ok(built)) if nth == 0 => return built,
@@ -153,7 +153,7 @@ impl<'c> Shelf<'c> {
                     if nth > 0 && fault.steps.is_empty() {
                         break;
                     }
-                    tell(&fault, plugin, complaints);
+                    tell(&fault, plugin, errors);
                     let Some(Step::Key(key)) = fault.steps.first() else { break };
                     given.as_object_mut().and_then(|fields| fields.remove(key));
                 }
@@ -164,18 +164,18 @@ impl<'c> Shelf<'c> {
     }
 
     /// The given parameters, where the type is known and they can be read as JSON.
-    fn known(&self, plugin: &RawPlugin<'_>, complaints: &mut Complaints) -> Option<Value> {
+    fn known(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> Option<Value> {
         let here = || self.types();
         if !here().any(|kind| kind == plugin.kind) {
             let path = format!("{}.type", plugin.path);
-            match elsewhere::sentence(&plugin.kind) {
-                Some(said) => complaints.not_here_yet(plugin.kind_place, path, said),
+            match unsupported::sentence(&plugin.kind) {
+                Some(said) => errors.not_here_yet(plugin.kind_place, path, said),
                 None => {
-                    let near = near::did_you_mean(&plugin.kind, here().chain(elsewhere::types()));
-                    let cure =
-                        near.unwrap_or_else(|| format!("there are {}", near::listed(&alike(&plugin.kind, here()))));
+                    let near = suggestion::did_you_mean(&plugin.kind, here().chain(unsupported::types()));
+                    let cure = near
+                        .unwrap_or_else(|| format!("there are {}", suggestion::listed(&alike(&plugin.kind, here()))));
                     let said = format!("no plugin type is called `{}`; {cure}", plugin.kind);
-                    complaints.add(plugin.kind_place, path, said);
+                    errors.add(plugin.kind_place, path, said);
                 }
             }
             return None;
@@ -184,24 +184,24 @@ impl<'c> Shelf<'c> {
         let mut odd = Vec::new();
         parameters.node.not_finite(&parameters.path, &mut odd);
         for (place, path) in &odd {
-            complaints.add(*place, path, "expected a finite number");
+            errors.add(*place, path, "expected a finite number");
         }
         odd.is_empty().then(|| parameters.node.to_json())
     }
 
     fn build(&self, kind: &str, given: &Value) -> Option<Result<Made, Fault>> {
         if let Some(part) = parts::build(kind, given) {
-            return Some(part.map(|(part, parameters)| (Holds::Part(part), parameters, &[][..])));
+            return Some(part.map(|(part, parameters)| (PluginRole::Part(part), parameters, &[][..])));
         }
         let built = self.catalog.build(kind, given)?;
         Some(built.map(|built| {
-            let holds = match built.plugin {
-                Plugin::Filter(_) => Holds::Filter,
-                Plugin::Scorer(_) => Holds::Scorer,
-                Plugin::Picker(_) => Holds::Picker,
-                Plugin::ProfileHandler(_) => Holds::ProfileHandler,
+            let role = match built.plugin {
+                Plugin::Filter(_) => PluginRole::Filter,
+                Plugin::Scorer(_) => PluginRole::Scorer,
+                Plugin::Picker(_) => PluginRole::Picker,
+                Plugin::ProfileHandler(_) => PluginRole::ProfileHandler,
             };
-            (holds, built.parameters, built.reads)
+            (role, built.parameters, built.reads)
         }))
     }
 }
@@ -214,7 +214,7 @@ fn alike<'a>(kind: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// Complains about a fault at its own line.
-fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
+fn tell(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
     let root: Option<&Node> = plugin.parameters.as_ref().map(|field| field.node);
     let place = root.map_or(plugin.kind_place, |node| node.place_of(&fault.steps, fault.unknown.is_some()));
     let mut path = format!("{}.parameters", plugin.path);
@@ -224,33 +224,33 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, complaints: &mut Complaints) {
             Step::Index(index) => path.push_str(&format!("[{index}]")),
         }
     }
-    let moved = fault.unknown.as_ref().and_then(|(field, _)| elsewhere::moved(&plugin.kind, field));
+    let moved = fault.unknown.as_ref().and_then(|(field, _)| unsupported::moved(&plugin.kind, field));
     let sentence = match &fault.unknown {
         None => {
             let got = root.map_or_else(|| "nothing".to_owned(), |node| node.at(&fault.steps).kind());
-            wording::of_misfit(&fault.sentence, &got)
+            messages::of_misfit(&fault.sentence, &got)
         }
         Some((field, known)) if known.is_empty() => {
             format!("no parameter is called `{field}`; `{}` takes none", plugin.kind)
         }
         Some((field, known)) => {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let near = near::did_you_mean(field, known.iter().copied());
-            let cure = near.unwrap_or_else(|| format!("known are {}", near::listed(&known)));
+            let near = suggestion::did_you_mean(field, known.iter().copied());
+            let cure = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&known)));
             format!("no parameter is called `{field}`; {cure}")
         }
     };
     let sentence = moved.map_or(sentence, str::to_owned);
     if sentence.contains(NOT_HERE_YET) {
-        complaints.not_here_yet(place, path, sentence);
+        errors.not_here_yet(place, path, sentence);
     } else {
-        complaints.add(place, path, sentence);
+        errors.add(place, path, sentence);
     }
 }
 
-// === impl Holds ===
+// === impl PluginRole ===
 
-impl Holds {
+impl PluginRole {
     /// What it is, for a sentence.
     pub(super) fn noun(&self) -> &'static str {
         match self {

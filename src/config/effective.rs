@@ -6,18 +6,18 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::declared::Shelf;
+use super::declared::DeclaredPlugins;
 use super::profiles::Plan;
 use super::raw::{API_VERSION, KIND};
 use super::sections::Sections;
 
 /// The text.
-pub(super) fn text(shelf: &Shelf<'_>, plan: &Plan, sections: &Sections) -> String {
+pub(super) fn text(declared: &DeclaredPlugins<'_>, plan: &Plan, sections: &Sections) -> String {
     let mut out = Yaml { text: String::new() };
     out.line(0, "apiVersion", &scalar_text(API_VERSION));
     out.line(0, "kind", KIND);
     out.head(0, "plugins");
-    for plugin in &shelf.plugins {
+    for plugin in &declared.plugins {
         out.item(0, "name", &scalar_text(&plugin.name));
         out.line(1, "type", &scalar_text(&plugin.kind));
         if plugin.parameters.as_object().is_some_and(|fields| !fields.is_empty()) {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::complaint::{Complaints, ConfigErrors};
+use super::error::{ConfigErrors, ErrorCollector};
 use super::tree;
 use super::walk::{Field, Fields};
 
@@ -43,58 +43,58 @@ pub struct EndpointEntry {
 /// The namespace of entries that name none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Reads the text of `file`, whose name serves the complaints alone.
+/// Reads the text of `file`, whose name serves the errors alone.
 ///
 /// # Errors
 /// All that is wrong with the file; then none of it counts.
 pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
-    let mut complaints = Complaints::default();
-    let read = tree::parse(text, &mut complaints).and_then(|node| document(&Field::document(&node), &mut complaints));
-    complaints.or(file, read)
+    let mut errors = ErrorCollector::default();
+    let read = tree::parse(text, &mut errors).and_then(|node| document(&Field::document(&node), &mut errors));
+    errors.or(file, read)
 }
 
-fn document(field: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointsFile> {
+fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsFile> {
     // A file that is being written begins empty, and that must not empty the pool.
     if matches!(field.node.value, tree::Value::Null) {
-        field.complain(complaints, "the file says nothing; `endpoints: []` is a pool without endpoints");
+        field.complain(errors, "the file says nothing; `endpoints: []` is a pool without endpoints");
         return None;
     }
-    let mut fields = field.fields(complaints)?;
+    let mut fields = field.fields(errors)?;
     if !fields.has("endpoints") {
-        field.complain(complaints, "`endpoints` is missing; `endpoints: []` is a pool without endpoints");
+        field.complain(errors, "`endpoints` is missing; `endpoints: []` is a pool without endpoints");
     }
     let mut file = EndpointsFile::default();
     let mut names = BTreeSet::new();
-    for item in fields.take("endpoints").map(|list| list.list(complaints)).unwrap_or_default() {
-        let Some(entry) = endpoint(&item, complaints) else {
+    for item in fields.take("endpoints").map(|list| list.list(errors)).unwrap_or_default() {
+        let Some(entry) = endpoint(&item, errors) else {
             continue;
         };
         if !names.insert((entry.namespace.clone(), entry.name.clone())) {
             let said = format!("the endpoint `{}/{}` is there already; names must differ", entry.namespace, entry.name);
-            item.complain(complaints, said);
+            item.complain(errors, said);
         }
         file.endpoints.push(entry);
     }
-    for item in fields.take("objectives").map(|list| list.list(complaints)).unwrap_or_default() {
-        let Some((name, priority)) = objective(&item, complaints) else {
+    for item in fields.take("objectives").map(|list| list.list(errors)).unwrap_or_default() {
+        let Some((name, priority)) = objective(&item, errors) else {
             continue;
         };
         if file.objectives.insert(name.clone(), priority).is_some() {
-            item.complain(complaints, format!("the objective `{name}` is there already; names must differ"));
+            item.complain(errors, format!("the objective `{name}` is there already; names must differ"));
         }
     }
-    fields.finish(complaints);
+    fields.finish(errors);
     Some(file)
 }
 
-fn endpoint(item: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointEntry> {
-    let mut fields = item.fields(complaints)?;
-    let name = name(&mut fields, complaints);
-    let namespace = fields.take("namespace").map(|field| field.text(complaints).map(str::to_owned));
-    let host = fields.require("address", complaints).and_then(|field| host(&field, complaints));
-    let port = fields.require("port", complaints).and_then(|field| port(&field, complaints));
-    let labels = fields.take("labels").map_or(Some(BTreeMap::new()), |field| labels(&field, complaints));
-    fields.finish(complaints);
+fn endpoint(item: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointEntry> {
+    let mut fields = item.fields(errors)?;
+    let name = name(&mut fields, errors);
+    let namespace = fields.take("namespace").map(|field| field.text(errors).map(str::to_owned));
+    let host = fields.require("address", errors).and_then(|field| host(&field, errors));
+    let port = fields.require("port", errors).and_then(|field| port(&field, errors));
+    let labels = fields.take("labels").map_or(Some(BTreeMap::new()), |field| labels(&field, errors));
+    fields.finish(errors);
     Some(EndpointEntry {
         name: name?,
         namespace: namespace.unwrap_or_else(|| Some(DEFAULT_NAMESPACE.to_owned()))?,
@@ -104,27 +104,27 @@ fn endpoint(item: &Field<'_>, complaints: &mut Complaints) -> Option<EndpointEnt
     })
 }
 
-fn objective(item: &Field<'_>, complaints: &mut Complaints) -> Option<(String, i32)> {
-    let mut fields = item.fields(complaints)?;
-    let name = name(&mut fields, complaints);
+fn objective(item: &Field<'_>, errors: &mut ErrorCollector) -> Option<(String, i32)> {
+    let mut fields = item.fields(errors)?;
+    let name = name(&mut fields, errors);
     let range = "a whole number of 32 bits";
-    let priority = fields.require("priority", complaints).and_then(|field| field.whole::<i32>(complaints, range));
-    fields.finish(complaints);
+    let priority = fields.require("priority", errors).and_then(|field| field.whole::<i32>(errors, range));
+    fields.finish(errors);
     Some((name?, priority?))
 }
 
-fn name(fields: &mut Fields<'_>, complaints: &mut Complaints) -> Option<String> {
-    let field = fields.require("name", complaints)?;
-    let name = field.text(complaints)?;
+fn name(fields: &mut Fields<'_>, errors: &mut ErrorCollector) -> Option<String> {
+    let field = fields.require("name", errors)?;
+    let name = field.text(errors)?;
     if name.is_empty() {
-        field.complain(complaints, "a name must not be empty");
+        field.complain(errors, "a name must not be empty");
         return None;
     }
     Some(name.to_owned())
 }
 
-fn host(field: &Field<'_>, complaints: &mut Complaints) -> Option<String> {
-    let text = field.text(complaints)?;
+fn host(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<String> {
+    let text = field.text(errors)?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let right = match bare {
         Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
@@ -135,12 +135,12 @@ fn host(field: &Field<'_>, complaints: &mut Complaints) -> Option<String> {
     }
     let with_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let cure = if with_port { "; the port stands in `port`" } else { "" };
-    field.complain(complaints, format!("{text:?} is no IPv4 or IPv6 address and no host name{cure}"));
+    field.complain(errors, format!("{text:?} is no IPv4 or IPv6 address and no host name{cure}"));
     None
 }
 
 /// llm-d writes ports as text; numbers are read too.
-fn port(field: &Field<'_>, complaints: &mut Complaints) -> Option<u16> {
+fn port(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<u16> {
     let port = match &field.node.value {
         tree::Value::Text(text) => text.parse().ok(),
         tree::Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
@@ -148,15 +148,14 @@ fn port(field: &Field<'_>, complaints: &mut Complaints) -> Option<u16> {
     };
     let port = port.filter(|port| *port > 0);
     if port.is_none() {
-        field.complain(complaints, format!("expected a port from 1 to 65535, got {}", field.node.kind()));
+        field.complain(errors, format!("expected a port from 1 to 65535, got {}", field.node.kind()));
     }
     port
 }
 
-fn labels(field: &Field<'_>, complaints: &mut Complaints) -> Option<BTreeMap<String, String>> {
-    let labels = field.fields(complaints)?.rest().into_iter();
-    let labels: Vec<_> =
-        labels.map(|(key, value)| Some((key.to_owned(), value.text(complaints)?.to_owned()))).collect();
+fn labels(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<BTreeMap<String, String>> {
+    let labels = field.fields(errors)?.rest().into_iter();
+    let labels: Vec<_> = labels.map(|(key, value)| Some((key.to_owned(), value.text(errors)?.to_owned()))).collect();
     labels.into_iter().collect()
 }
 

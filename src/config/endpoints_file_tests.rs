@@ -11,7 +11,7 @@ fn entry(name: &str, namespace: &str, host: &str, port: u16) -> EndpointEntry {
     EndpointEntry { name, namespace, host, port, labels: BTreeMap::new() }
 }
 
-fn complaint_about(address: &str) -> String {
+fn error_about(address: &str) -> String {
     read(&format!("endpoints:\n- {{name: a, address: {address:?}, port: 80}}\n"), "e.yaml").unwrap_err().to_string()
 }
 
@@ -112,18 +112,18 @@ fn two_endpoints_of_one_name_are_an_error_but_not_in_two_namespaces() {
 #[test]
 fn an_address_is_a_host_alone() {
     let cure = "the port stands in `port`";
-    assert!(complaint_about("10.0.0.1:80").contains(cure));
-    assert!(complaint_about("[fd00::1]:80").contains(cure));
-    assert!(complaint_about("http://engine").contains("no host name"));
-    assert!(complaint_about("[10.0.0.1]").contains("no host name"));
-    assert!(complaint_about("-engine").contains("no host name"));
-    assert!(complaint_about("").contains("no host name"));
+    assert!(error_about("10.0.0.1:80").contains(cure));
+    assert!(error_about("[fd00::1]:80").contains(cure));
+    assert!(error_about("http://engine").contains("no host name"));
+    assert!(error_about("[10.0.0.1]").contains("no host name"));
+    assert!(error_about("-engine").contains("no host name"));
+    assert!(error_about("").contains("no host name"));
 }
 
 #[test]
 fn text_that_is_not_yaml_is_one_complaint_with_its_place() {
     let said = read("endpoints:\n- {name: a\n", "e.yaml").unwrap_err();
-    assert_eq!(said.complaints().len(), 1, "{said}");
+    assert_eq!(said.errors().len(), 1, "{said}");
     assert!(said.to_string().starts_with("e.yaml:"), "{said}");
     let said = read("endpoints: []\nendpoints: []\n", "e.yaml").unwrap_err().to_string();
     assert!(said.starts_with("e.yaml:2:1: "), "{said}");
@@ -134,7 +134,7 @@ fn endless_complaints_are_counted_and_not_printed() {
     let text = format!("endpoints:\n{}", "- {}\n".repeat(1000));
     let said = read(&text, "e.yaml").unwrap_err().to_string();
     assert_eq!(said.lines().count(), 65);
-    assert!(said.ends_with("e.yaml: and 2936 more complaints"), "{said}");
+    assert!(said.ends_with("e.yaml: and 2936 more errors"), "{said}");
 }
 
 proptest! {

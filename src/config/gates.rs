@@ -2,8 +2,8 @@
 //!
 //! Must not know what a gate changes elsewhere.
 
-use super::complaint::Complaints;
-use super::near;
+use super::error::ErrorCollector;
+use super::suggestion;
 use super::walk::Field;
 
 const FLOW_CONTROL: &str = "flowControl";
@@ -12,25 +12,25 @@ const POPULATE_NON_LEADER: &str = "haPopulateNonLeaderDatastore";
 const KNOWN: [&str; 2] = [FLOW_CONTROL, POPULATE_NON_LEADER];
 
 /// Reads "name", "name=true" and "name=false".
-pub(super) fn read(list: &Field<'_>, complaints: &mut Complaints) {
-    for item in list.list(complaints) {
-        let Some(text) = item.text(complaints) else { continue };
+pub(super) fn read(list: &Field<'_>, errors: &mut ErrorCollector) {
+    for item in list.list(errors) {
+        let Some(text) = item.text(errors) else { continue };
         let (name, value) = text.split_once('=').unwrap_or((text, "true"));
         let on = match value.trim().to_ascii_lowercase().as_str() {
             "true" | "t" | "1" => true,
             "false" | "f" | "0" => false,
             _ => {
-                item.complain(complaints, format!("a gate is `name`, `name=true` or `name=false`, got {text:?}"));
+                item.complain(errors, format!("a gate is `name`, `name=true` or `name=false`, got {text:?}"));
                 continue;
             }
         };
         if !KNOWN.contains(&name) {
-            let near = near::did_you_mean(name, KNOWN);
-            let known = near.unwrap_or_else(|| format!("known are {}", near::listed(&KNOWN)));
-            item.complain(complaints, format!("no feature gate is called `{name}`; {known}"));
+            let near = suggestion::did_you_mean(name, KNOWN);
+            let known = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&KNOWN)));
+            item.complain(errors, format!("no feature gate is called `{name}`; {known}"));
         } else if name == FLOW_CONTROL && on {
             let said = "flow control is known to llm-d and not here yet; leave the gate out";
-            complaints.not_here_yet(item.place(), &item.path, said);
+            errors.not_here_yet(item.place(), &item.path, said);
         }
     }
 }

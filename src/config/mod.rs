@@ -3,25 +3,25 @@
 //! Must not know files or flags; the text is passed in.
 
 pub mod blueprint;
-pub mod complaint;
 pub mod endpoints_file;
+pub mod error;
 
 mod declared;
 mod duration;
 mod effective;
 mod gates;
-mod near;
+mod messages;
 mod parts;
 mod profiles;
 mod raw;
 mod read;
 mod sections;
+mod suggestion;
 mod tree;
 mod walk;
-mod wording;
 
 pub use blueprint::Blueprint;
-pub use complaint::ConfigErrors;
+pub use error::ConfigErrors;
 pub use read::{default_text, read};
 
 pub use crate::plugin::Catalog;

@@ -1,10 +1,10 @@
-//! The document as it was written: every section that we have, read by kind, and complaints about all others.
+//! The document as it was written: every section that we have, read by kind, and errors about all others.
 //!
 //! Must not know plugin types, nor resolve references.
 
-use super::complaint::{Complaints, Place};
+use super::error::{ErrorCollector, Place};
 use super::gates;
-use super::near;
+use super::suggestion;
 use super::tree::Value;
 use super::walk::{Field, Fields};
 
@@ -67,68 +67,68 @@ pub(super) struct RawSource {
 }
 
 /// Reads the whole document.
-pub(super) fn read<'n>(document: &Field<'n>, complaints: &mut Complaints) -> Option<Raw<'n>> {
+pub(super) fn read<'n>(document: &Field<'n>, errors: &mut ErrorCollector) -> Option<Raw<'n>> {
     if !matches!(document.node.value, Value::Map(_)) {
         let said = format!("a configuration begins with `apiVersion` and `kind`, and this is {}", document.node.kind());
-        document.complain(complaints, said);
+        document.complain(errors, said);
         return None;
     }
-    let mut fields = document.fields(complaints)?;
-    head(&mut fields, complaints);
+    let mut fields = document.fields(errors)?;
+    head(&mut fields, errors);
     let mut raw = Raw::default();
     if let Some(gates) = fields.take("featureGates") {
-        gates::read(&gates, complaints);
+        gates::read(&gates, errors);
     }
     if let Some(list) = fields.take("plugins") {
-        raw.plugins = list.list(complaints).iter().filter_map(|item| plugin(item, complaints)).collect();
+        raw.plugins = list.list(errors).iter().filter_map(|item| plugin(item, errors)).collect();
     }
     if let Some(list) = fields.take("schedulingProfiles") {
-        raw.profiles = list.list(complaints).iter().filter_map(|item| profile(item, complaints)).collect();
+        raw.profiles = list.list(errors).iter().filter_map(|item| profile(item, errors)).collect();
     }
     if let Some(field) = fields.take("dataLayer") {
-        raw.data_layer = data_layer(&field, complaints).unwrap_or_default();
+        raw.data_layer = data_layer(&field, errors).unwrap_or_default();
     }
     // Where the old and the new spelling are both there the new one counts, as in llm-d.
-    let saturation = fields.take("saturationDetector").and_then(|field| optional_reference(&field, complaints));
-    let flow = fields.take("flowControl").and_then(|field| flow_control(&field, complaints));
+    let saturation = fields.take("saturationDetector").and_then(|field| optional_reference(&field, errors));
+    let flow = fields.take("flowControl").and_then(|field| flow_control(&field, errors));
     raw.saturation = flow.or(saturation);
-    let parser = fields.take("parser").and_then(|field| reference(&field, complaints));
-    if let Some(mut handler) = fields.take("requestHandler").and_then(|field| field.fields(complaints)) {
-        raw.parsers = references(handler.take("parsers"), complaints);
-        handler.finish(complaints);
+    let parser = fields.take("parser").and_then(|field| reference(&field, errors));
+    if let Some(mut handler) = fields.take("requestHandler").and_then(|field| field.fields(errors)) {
+        raw.parsers = references(handler.take("parsers"), errors);
+        handler.finish(errors);
     }
     if raw.parsers.is_empty() {
         raw.parsers.extend(parser);
     }
-    fields.finish(complaints);
+    fields.finish(errors);
     Some(raw)
 }
 
-fn head(fields: &mut Fields<'_>, complaints: &mut Complaints) {
-    if let Some(field) = fields.require("apiVersion", complaints)
-        && field.text(complaints).is_some_and(|text| text != API_VERSION && text != API_VERSION_LEGACY)
+fn head(fields: &mut Fields<'_>, errors: &mut ErrorCollector) {
+    if let Some(field) = fields.require("apiVersion", errors)
+        && field.text(errors).is_some_and(|text| text != API_VERSION && text != API_VERSION_LEGACY)
     {
-        let known = near::either(&[API_VERSION, API_VERSION_LEGACY]);
-        field.complain(complaints, format!("expected {known}, got {}", field.node.kind()));
+        let known = suggestion::either(&[API_VERSION, API_VERSION_LEGACY]);
+        field.complain(errors, format!("expected {known}, got {}", field.node.kind()));
     }
-    if let Some(field) = fields.require("kind", complaints)
-        && field.text(complaints).is_some_and(|text| text != KIND)
+    if let Some(field) = fields.require("kind", errors)
+        && field.text(errors).is_some_and(|text| text != KIND)
     {
-        field.complain(complaints, format!("expected `{KIND}`, got {}", field.node.kind()));
+        field.complain(errors, format!("expected `{KIND}`, got {}", field.node.kind()));
     }
 }
 
-fn plugin<'n>(item: &Field<'n>, complaints: &mut Complaints) -> Option<RawPlugin<'n>> {
-    let mut fields = item.fields(complaints)?;
+fn plugin<'n>(item: &Field<'n>, errors: &mut ErrorCollector) -> Option<RawPlugin<'n>> {
+    let mut fields = item.fields(errors)?;
     let name = fields.take("name");
-    let kind = fields.require("type", complaints);
+    let kind = fields.require("type", errors);
     let parameters = fields.take("parameters");
-    fields.finish(complaints);
+    fields.finish(errors);
     let kind = kind?;
-    let text = kind.text(complaints)?;
+    let text = kind.text(errors)?;
     let name_place = name.as_ref().map_or(kind.place(), Field::place);
     // An empty name counts as none, as in llm-d.
-    let name = name.and_then(|name| name.text(complaints)).filter(|name| !name.is_empty()).unwrap_or(text);
+    let name = name.and_then(|name| name.text(errors)).filter(|name| !name.is_empty()).unwrap_or(text);
     Some(RawPlugin {
         name: name.to_owned(),
         kind: text.to_owned(),
@@ -139,48 +139,48 @@ fn plugin<'n>(item: &Field<'n>, complaints: &mut Complaints) -> Option<RawPlugin
     })
 }
 
-fn profile(item: &Field<'_>, complaints: &mut Complaints) -> Option<RawProfile> {
-    let mut fields = item.fields(complaints)?;
-    let name = fields.require("name", complaints);
+fn profile(item: &Field<'_>, errors: &mut ErrorCollector) -> Option<RawProfile> {
+    let mut fields = item.fields(errors)?;
+    let name = fields.require("name", errors);
     let place = name.as_ref().map_or(item.place(), Field::place);
     let mut plugins = Vec::new();
-    for item in fields.take("plugins").map(|list| list.list(complaints)).unwrap_or_default() {
-        let Some(mut fields) = item.fields(complaints) else { continue };
-        let reference = plugin_ref(&mut fields, complaints);
-        let weight = fields.take("weight").map(|weight| weight.number(complaints));
-        fields.finish(complaints);
+    for item in fields.take("plugins").map(|list| list.list(errors)).unwrap_or_default() {
+        let Some(mut fields) = item.fields(errors) else { continue };
+        let reference = plugin_ref(&mut fields, errors);
+        let weight = fields.take("weight").map(|weight| weight.number(errors));
+        fields.finish(errors);
         plugins.extend(reference.map(|reference| (reference, weight.flatten())));
     }
-    fields.finish(complaints);
-    let name = name?.text(complaints)?.to_owned();
+    fields.finish(errors);
+    let name = name?.text(errors)?.to_owned();
     if name.is_empty() {
-        complaints.add(place, &item.path, "a profile needs a name");
+        errors.add(place, &item.path, "a profile needs a name");
     }
     Some(RawProfile { name, place, path: item.path.clone(), plugins })
 }
 
-fn data_layer(field: &Field<'_>, complaints: &mut Complaints) -> Option<RawDataLayer> {
-    let mut fields = field.fields(complaints)?;
-    let inject = fields.take("injectDefaults").and_then(|field| field.boolean(complaints)).unwrap_or(true);
+fn data_layer(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<RawDataLayer> {
+    let mut fields = field.fields(errors)?;
+    let inject = fields.take("injectDefaults").and_then(|field| field.boolean(errors)).unwrap_or(true);
     let mut sources = Vec::new();
-    for item in fields.take("sources").map(|list| list.list(complaints)).unwrap_or_default() {
-        let Some(mut fields) = item.fields(complaints) else { continue };
-        let source = plugin_ref(&mut fields, complaints);
-        let extractors = references(fields.take("extractors"), complaints);
-        fields.finish(complaints);
+    for item in fields.take("sources").map(|list| list.list(errors)).unwrap_or_default() {
+        let Some(mut fields) = item.fields(errors) else { continue };
+        let source = plugin_ref(&mut fields, errors);
+        let extractors = references(fields.take("extractors"), errors);
+        fields.finish(errors);
         sources.extend(source.map(|source| RawSource { source, extractors }));
     }
-    let discovery = fields.take("discovery").and_then(|field| reference(&field, complaints));
+    let discovery = fields.take("discovery").and_then(|field| reference(&field, errors));
     let later = ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"];
-    not_here_yet(&mut fields, &later, complaints);
-    fields.finish(complaints);
+    not_here_yet(&mut fields, &later, errors);
+    fields.finish(errors);
     Some(RawDataLayer { place: field.place(), inject_defaults: inject, sources, discovery })
 }
 
 /// All of flow control but its detector, which admission uses without it too.
-fn flow_control(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
-    let mut fields = field.fields(complaints)?;
-    let detector = fields.take("saturationDetector").and_then(|field| optional_reference(&field, complaints));
+fn flow_control(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
+    let mut fields = field.fields(errors)?;
+    let detector = fields.take("saturationDetector").and_then(|field| optional_reference(&field, errors));
     let later = [
         "maxBytes",
         "maxRequests",
@@ -192,13 +192,13 @@ fn flow_control(field: &Field<'_>, complaints: &mut Complaints) -> Option<Refere
         "usageLimitPolicyPluginRef",
         "enableEviction",
     ];
-    not_here_yet(&mut fields, &later, complaints);
-    fields.finish(complaints);
+    not_here_yet(&mut fields, &later, errors);
+    fields.finish(errors);
     detector
 }
 
 /// Complains about fields whose effect is missing; `false`, `0` and "" ask for none.
-fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], complaints: &mut Complaints) {
+fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut ErrorCollector) {
     for name in names {
         let Some(field) = fields.take(name) else { continue };
         let asks_for_nothing = match field.node.to_json() {
@@ -209,39 +209,39 @@ fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], complaints: &mu
         };
         if !asks_for_nothing {
             let said = format!("`{name}` is known to llm-d and not here yet; leave it out");
-            complaints.not_here_yet(field.place(), &field.path, said);
+            errors.not_here_yet(field.place(), &field.path, said);
         }
     }
 }
 
-fn references(list: Option<Field<'_>>, complaints: &mut Complaints) -> Vec<Reference> {
-    let items = list.map(|list| list.list(complaints)).unwrap_or_default();
-    items.iter().filter_map(|item| reference(item, complaints)).collect()
+fn references(list: Option<Field<'_>>, errors: &mut ErrorCollector) -> Vec<Reference> {
+    let items = list.map(|list| list.list(errors)).unwrap_or_default();
+    items.iter().filter_map(|item| reference(item, errors)).collect()
 }
 
 /// A mapping with a `pluginRef` alone.
-fn reference(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
-    let mut fields = field.fields(complaints)?;
-    let reference = plugin_ref(&mut fields, complaints);
-    fields.finish(complaints);
+fn reference(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
+    let mut fields = field.fields(errors)?;
+    let reference = plugin_ref(&mut fields, errors);
+    fields.finish(errors);
     reference
 }
 
 /// The same where the reference may be left out or empty.
-fn optional_reference(field: &Field<'_>, complaints: &mut Complaints) -> Option<Reference> {
-    let mut fields = field.fields(complaints)?;
+fn optional_reference(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
+    let mut fields = field.fields(errors)?;
     let field = fields.take("pluginRef");
-    fields.finish(complaints);
+    fields.finish(errors);
     let field = field?;
-    let name = field.text(complaints).filter(|name| !name.is_empty())?;
+    let name = field.text(errors).filter(|name| !name.is_empty())?;
     Some(Reference { name: name.to_owned(), place: field.place(), path: field.path })
 }
 
-fn plugin_ref(fields: &mut Fields<'_>, complaints: &mut Complaints) -> Option<Reference> {
-    let field = fields.require("pluginRef", complaints)?;
-    let name = field.text(complaints)?.to_owned();
+fn plugin_ref(fields: &mut Fields<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
+    let field = fields.require("pluginRef", errors)?;
+    let name = field.text(errors)?.to_owned();
     if name.is_empty() {
-        field.complain(complaints, "a pluginRef needs the name of a plugin");
+        field.complain(errors, "a pluginRef needs the name of a plugin");
         return None;
     }
     Some(Reference { name, place: field.place(), path: field.path })

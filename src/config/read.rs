@@ -6,8 +6,8 @@ use super::blueprint::{
     Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
     ScrapeSettings,
 };
-use super::complaint::{Complaints, ConfigErrors};
-use super::declared::{Holds, Shelf};
+use super::declared::{DeclaredPlugins, PluginRole};
+use super::error::{ConfigErrors, ErrorCollector};
 use super::parts::{self, Part};
 use super::profiles::{self, Plan};
 use super::raw::{self, Raw};
@@ -43,39 +43,39 @@ dataLayer:
 "
 }
 
-/// Reads a configuration. `file` serves the complaints alone.
+/// Reads a configuration. `file` serves the errors alone.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn read(text: &str, file: &str, catalog: &Catalog) -> Result<Blueprint, ConfigErrors> {
-    let mut complaints = Complaints::default();
-    let Some(document) = tree::parse(text, &mut complaints) else { return Err(complaints.into_errors(file)) };
+    let mut errors = ErrorCollector::default();
+    let Some(document) = tree::parse(text, &mut errors) else { return Err(errors.into_errors(file)) };
     if matches!(document.value, tree::Value::Null) {
         let said = "the configuration says nothing; without one the default configuration counts";
-        Field::document(&document).complain(&mut complaints, said);
-        return Err(complaints.into_errors(file));
+        Field::document(&document).complain(&mut errors, said);
+        return Err(errors.into_errors(file));
     }
-    let raw = raw::read(&Field::document(&document), &mut complaints);
-    let built = raw.and_then(|raw| blueprint(&raw, catalog, &mut complaints));
-    complaints.or(file, built)
+    let raw = raw::read(&Field::document(&document), &mut errors);
+    let built = raw.and_then(|raw| blueprint(&raw, catalog, &mut errors));
+    errors.or(file, built)
 }
 
-fn blueprint(raw: &Raw<'_>, catalog: &Catalog, complaints: &mut Complaints) -> Option<Blueprint> {
-    let mut shelf = Shelf::new(catalog, &raw.plugins, complaints);
-    let plan = profiles::plan(&raw.profiles, &mut shelf, complaints);
-    let saturation = sections::saturation(raw.saturation.as_ref(), &mut shelf, complaints);
-    let (source, extractor, discovery) = sections::data_layer(&raw.data_layer, &mut shelf, complaints);
-    let parsers = sections::parsers(&raw.parsers, &mut shelf, complaints);
-    let reads_matches = sections::producers(&used(&plan), &mut shelf, complaints);
-    sections::producer_names(&raw.plugins, &shelf, complaints);
+fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> Option<Blueprint> {
+    let mut declared = DeclaredPlugins::new(catalog, &raw.plugins, errors);
+    let plan = profiles::plan(&raw.profiles, &mut declared, errors);
+    let saturation = sections::saturation(raw.saturation.as_ref(), &mut declared, errors);
+    let (source, extractor, discovery) = sections::data_layer(&raw.data_layer, &mut declared, errors);
+    let parsers = sections::parsers(&raw.parsers, &mut declared, errors);
+    let reads_matches = sections::producers(&used(&plan), &mut declared, errors);
+    sections::producer_names(&raw.plugins, &declared, errors);
     let inject_defaults = raw.data_layer.inject_defaults;
     let sections = Sections { inject_defaults, source, extractor, discovery, parsers, saturation };
-    if !complaints.is_empty() {
+    if !errors.is_empty() {
         return None;
     }
-    let settings = Settings { shelf: &shelf };
+    let settings = Settings { declared: &declared };
     Some(Blueprint {
-        profiles: profiles::build(&plan, &shelf)?,
+        profiles: profiles::build(&plan, &declared)?,
         prefix: settings.prefix(reads_matches)?,
         in_flight: settings.in_flight()?,
         saturation: settings.saturation(&sections.saturation)?,
@@ -86,7 +86,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, complaints: &mut Complaints) -> O
             Some(name) => Some(settings.discovery(name)?),
             None => None,
         },
-        effective: effective::text(&shelf, &plan, &sections),
+        effective: effective::text(&declared, &plan, &sections),
     })
 }
 
@@ -96,24 +96,24 @@ fn used(plan: &Plan) -> Vec<String> {
     of_profiles.chain([plan.handler.clone()]).collect()
 }
 
-/// Takes settings off the shelf by the names they were found under.
+/// Takes settings off the declared by the names they were found under.
 struct Settings<'s, 'c> {
-    shelf: &'s Shelf<'c>,
+    declared: &'s DeclaredPlugins<'c>,
 }
 
 // === impl Settings ===
 
 impl Settings<'_, '_> {
     fn part(&self, name: &str) -> Option<Part> {
-        match &self.shelf.find(name)?.holds {
-            Holds::Part(part) => Some(part.clone()),
+        match &self.declared.find(name)?.role {
+            PluginRole::Part(part) => Some(part.clone()),
             _ => None,
         }
     }
 
     /// The part of a producer, which nobody refers to by name; its defaults where it is not there.
     fn producer(&self, kind: &str) -> Option<Part> {
-        match self.shelf.of_kind(kind).next() {
+        match self.declared.of_kind(kind).next() {
             Some(plugin) => self.part(&plugin.name),
             None => parts::build(kind, &serde_json::Value::Null)?.ok().map(|(part, _)| part),
         }

@@ -11,7 +11,7 @@ fn effective(rest: &str) -> String {
     read.unwrap_or_else(|errors| panic!("{errors}")).effective
 }
 
-fn complaint(rest: &str) -> String {
+fn error(rest: &str) -> String {
     read(&format!("{HEAD}{rest}"), "test", &Catalog::builtin()).unwrap_err().to_string()
 }
 
@@ -51,7 +51,7 @@ fn an_interval_below_the_shortest_is_shown_as_it_counts() {
 #[test]
 fn a_parameter_that_moved_is_told_with_its_new_home() {
     let told = |kind: &str, parameter: &str| {
-        complaint(&format!("plugins:\n- {{type: {kind}, parameters: {{{parameter}: 64}}}}\n"))
+        error(&format!("plugins:\n- {{type: {kind}, parameters: {{{parameter}: 64}}}}\n"))
     };
     for parameter in ["hashBlockSize", "maxPrefixBlocksToMatch", "lruCapacityPerServer"] {
         let error = told("prefix-cache-scorer", parameter);
@@ -127,7 +127,7 @@ fn the_new_spelling_of_the_detector_goes_before_the_deprecated_one() {
 
 #[test]
 fn a_number_that_json_lacks_is_told_at_its_path_beside_the_others() {
-    let said = complaint(
+    let said = error(
         "plugins:\n- type: queue-scorer\n- type: active-request-scorer\n  parameters: {maxBusyScore: .inf}\n\
          schedulingProfiles:\n- name: p\n  plugins: [{pluginRef: queue-scorer, weight: .nan}]\n",
     );
@@ -141,7 +141,7 @@ fn a_number_that_json_lacks_is_told_at_its_path_beside_the_others() {
 #[test]
 fn a_file_that_asks_for_ever_more_is_told_a_bounded_number_of_complaints() {
     let many: String = (0..100).map(|i| format!("- type: nobody-{i}\n")).collect();
-    let said = complaint(&format!("plugins:\n{many}"));
+    let said = error(&format!("plugins:\n{many}"));
     assert_eq!(said.lines().count(), 65);
-    assert!(said.ends_with("test: and 36 more complaints"), "{said}");
+    assert!(said.ends_with("test: and 36 more errors"), "{said}");
 }

@@ -2,13 +2,13 @@
 //!
 //! Must not know profiles.
 
-use super::complaint::Complaints;
-use super::declared::{Declared, Holds, Shelf};
-use super::near;
+use super::declared::{Declared, DeclaredPlugins, PluginRole};
+use super::error::ErrorCollector;
 use super::parts::{self, Part};
 use super::raw::{RawDataLayer, RawPlugin, Reference};
+use super::suggestion;
 use crate::plugin::contract::Produced;
-use crate::plugin::elsewhere;
+use crate::plugin::unsupported;
 
 /// Names of the plugins that fill the sections.
 #[derive(Debug)]
@@ -27,18 +27,18 @@ const DEFAULT_PARSERS: [&str; 2] = [parts::OPENAI_PARSER, parts::PASSTHROUGH_PAR
 /// Resolves a reference to a part that `fits`; `what` says what was looked for.
 fn part(
     reference: &Reference,
-    shelf: &Shelf<'_>,
+    declared: &DeclaredPlugins<'_>,
     what: &str,
     fits: fn(&Part) -> bool,
-    complaints: &mut Complaints,
+    errors: &mut ErrorCollector,
 ) -> Option<String> {
-    let plugin = shelf.resolve(reference, complaints)?;
-    match &plugin.holds {
-        Holds::Part(part) if fits(part) => Some(plugin.name.clone()),
-        Holds::Broken => None,
+    let plugin = declared.resolve(reference, errors)?;
+    match &plugin.role {
+        PluginRole::Part(part) if fits(part) => Some(plugin.name.clone()),
+        PluginRole::Broken => None,
         other => {
             let said = format!("`{}` is {}, and {what} is needed here", plugin.name, other.noun());
-            complaints.add(reference.place, &reference.path, said);
+            errors.add(reference.place, &reference.path, said);
             None
         }
     }
@@ -47,57 +47,61 @@ fn part(
 /// `dataLayer`: source, extractor and discovery.
 pub(super) fn data_layer(
     raw: &RawDataLayer,
-    shelf: &mut Shelf<'_>,
-    complaints: &mut Complaints,
+    declared: &mut DeclaredPlugins<'_>,
+    errors: &mut ErrorCollector,
 ) -> (String, String, Option<String>) {
     let (mut source, mut extractor) = (None, None);
     for raw in &raw.sources {
         let is_source = |part: &Part| matches!(part, Part::Scrape(_));
-        let found = part(&raw.source, shelf, "a data source", is_source, complaints);
+        let found = part(&raw.source, declared, "a data source", is_source, errors);
         if found.is_some() && source.is_some() {
             let said = "a second metrics source is known to llm-d and not here yet; leave it out";
-            complaints.not_here_yet(raw.source.place, &raw.source.path, said);
+            errors.not_here_yet(raw.source.place, &raw.source.path, said);
         }
         let is_extractor = |part: &Part| matches!(part, Part::Engines(_));
         for reference in &raw.extractors {
-            extractor = part(reference, shelf, "an extractor", is_extractor, complaints).or(extractor);
+            extractor = part(reference, declared, "an extractor", is_extractor, errors).or(extractor);
         }
         if found.is_some() && raw.extractors.is_empty() {
             let said = format!("`{}` has no `extractors`; name a `core-metrics-extractor`", raw.source.name);
-            complaints.add(raw.source.place, &raw.source.path, said);
+            errors.add(raw.source.place, &raw.source.path, said);
         }
         source = source.or(found);
     }
     if source.is_none() && !raw.inject_defaults {
         let said = "running without a metrics source is known to llm-d and not here yet; name one under `sources`";
-        complaints.not_here_yet(raw.place, "dataLayer.injectDefaults", said);
+        errors.not_here_yet(raw.place, "dataLayer.injectDefaults", said);
     }
     let is_discovery = |part: &Part| matches!(part, Part::Discovery(_));
     let discovery = raw.discovery.as_ref();
-    let discovery = discovery.and_then(|found| part(found, shelf, "a discovery", is_discovery, complaints));
-    let source = source.unwrap_or_else(|| shelf.ensure(parts::METRICS_DATA_SOURCE));
-    let extractor = extractor.unwrap_or_else(|| shelf.ensure(parts::CORE_METRICS_EXTRACTOR));
+    let discovery = discovery.and_then(|found| part(found, declared, "a discovery", is_discovery, errors));
+    let source = source.unwrap_or_else(|| declared.ensure(parts::METRICS_DATA_SOURCE));
+    let extractor = extractor.unwrap_or_else(|| declared.ensure(parts::CORE_METRICS_EXTRACTOR));
     (source, extractor, discovery)
 }
 
 /// `requestHandler.parsers`.
-pub(super) fn parsers(raw: &[Reference], shelf: &mut Shelf<'_>, complaints: &mut Complaints) -> Vec<String> {
+pub(super) fn parsers(
+    raw: &[Reference],
+    declared: &mut DeclaredPlugins<'_>,
+    errors: &mut ErrorCollector,
+) -> Vec<String> {
     if raw.is_empty() {
-        return DEFAULT_PARSERS.iter().map(|kind| shelf.ensure(kind)).collect();
+        return DEFAULT_PARSERS.iter().map(|kind| declared.ensure(kind)).collect();
     }
     let mut names: Vec<String> = Vec::new();
     for reference in raw {
-        undeclared(reference, &DEFAULT_PARSERS, shelf);
-        if shelf.find(&reference.name).is_none()
-            && let Some(said) = elsewhere::sentence(&reference.name)
+        undeclared(reference, &DEFAULT_PARSERS, declared);
+        if declared.find(&reference.name).is_none()
+            && let Some(said) = unsupported::sentence(&reference.name)
         {
-            complaints.not_here_yet(reference.place, &reference.path, said);
+            errors.not_here_yet(reference.place, &reference.path, said);
             continue;
         }
         let is_parser = |part: &Part| matches!(part, Part::Parser(_));
-        let Some(name) = part(reference, shelf, "a parser", is_parser, complaints) else { continue };
+        let Some(name) = part(reference, declared, "a parser", is_parser, errors) else { continue };
         if names.contains(&name) {
-            complaints.add(reference.place, &reference.path, format!("the parser `{name}` is there already"));
+            errors.add(reference.place, &reference.path, format!("the parser `{name}` is there already"));
         }
         names.push(name);
     }
@@ -105,45 +109,49 @@ pub(super) fn parsers(raw: &[Reference], shelf: &mut Shelf<'_>, complaints: &mut
 }
 
 /// `flowControl.saturationDetector`, by default the plugin that is called like its type.
-pub(super) fn saturation(raw: Option<&Reference>, shelf: &mut Shelf<'_>, complaints: &mut Complaints) -> String {
-    let Some(reference) = raw else { return shelf.ensure(parts::UTILIZATION_DETECTOR) };
-    undeclared(reference, &[parts::UTILIZATION_DETECTOR], shelf);
+pub(super) fn saturation(
+    raw: Option<&Reference>,
+    declared: &mut DeclaredPlugins<'_>,
+    errors: &mut ErrorCollector,
+) -> String {
+    let Some(reference) = raw else { return declared.ensure(parts::UTILIZATION_DETECTOR) };
+    undeclared(reference, &[parts::UTILIZATION_DETECTOR], declared);
     let is_detector = |part: &Part| matches!(part, Part::Saturation(_));
-    part(reference, shelf, "a saturation detector", is_detector, complaints).unwrap_or_default()
+    part(reference, declared, "a saturation detector", is_detector, errors).unwrap_or_default()
 }
 
 /// Adds what llm-d adds by itself before it looks a reference up.
-fn undeclared(reference: &Reference, kinds: &[&str], shelf: &mut Shelf<'_>) {
-    if kinds.contains(&reference.name.as_str()) && shelf.find(&reference.name).is_none() {
-        shelf.ensure(&reference.name);
+fn undeclared(reference: &Reference, kinds: &[&str], declared: &mut DeclaredPlugins<'_>) {
+    if kinds.contains(&reference.name.as_str()) && declared.find(&reference.name).is_none() {
+        declared.ensure(&reference.name);
     }
 }
 
 /// Adds the producers of what `used` plugins read; says whether anybody reads matches.
-pub(super) fn producers(used: &[String], shelf: &mut Shelf<'_>, complaints: &mut Complaints) -> bool {
-    let reads = |what| used.iter().filter_map(|name| shelf.find(name)).any(|plugin| plugin.reads.contains(&what));
+pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
+    let reads = |what| used.iter().filter_map(|name| declared.find(name)).any(|plugin| plugin.reads.contains(&what));
     let (matches, load) = (reads(Produced::PrefixMatch), reads(Produced::InFlightLoad));
-    let declared = shelf.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();
+    let produced = declared.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();
     if matches {
-        shelf.ensure(parts::TOKEN_PRODUCER);
-        shelf.ensure(parts::APPROX_PREFIX_CACHE_PRODUCER);
+        declared.ensure(parts::TOKEN_PRODUCER);
+        declared.ensure(parts::APPROX_PREFIX_CACHE_PRODUCER);
     }
     if load {
-        shelf.ensure(parts::INFLIGHT_LOAD_PRODUCER);
+        declared.ensure(parts::INFLIGHT_LOAD_PRODUCER);
     }
     for kind in [parts::APPROX_PREFIX_CACHE_PRODUCER, parts::INFLIGHT_LOAD_PRODUCER, parts::TOKEN_PRODUCER] {
-        if let Some(second) = shelf.of_kind(kind).nth(1) {
+        if let Some(second) = declared.of_kind(kind).nth(1) {
             let said = format!("a second `{kind}` is known to llm-d and not here yet; leave it out");
-            complaints.not_here_yet(second.place, &second.path, said);
+            errors.not_here_yet(second.place, &second.path, said);
         }
     }
-    matches || declared
+    matches || produced
 }
 
 /// Checks that parameters called `...ProducerName` name producers that are there.
-pub(super) fn producer_names(raw: &[RawPlugin<'_>], shelf: &Shelf<'_>, complaints: &mut Complaints) {
+pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'_>, errors: &mut ErrorCollector) {
     for parameters in raw.iter().filter_map(|plugin| plugin.parameters.as_ref()) {
-        let mut aside = Complaints::default();
+        let mut aside = ErrorCollector::default();
         let Some(fields) = parameters.fields(&mut aside) else { continue };
         for (key, field) in fields.rest() {
             let kind = match key {
@@ -152,23 +160,21 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], shelf: &Shelf<'_>, complaint
                 _ => continue,
             };
             let Some(name) = field.text(&mut aside) else { continue };
-            match shelf.find(name) {
-                Some(Declared { holds: Holds::Broken, .. }) => {}
+            match declared.find(name) {
+                Some(Declared { role: PluginRole::Broken, .. }) => {}
                 Some(plugin) if plugin.kind == kind => {}
                 Some(plugin) => {
-                    field.complain(
-                        complaints,
-                        format!("`{name}` is {}, and a `{kind}` is needed here", plugin.holds.noun()),
-                    );
+                    field
+                        .complain(errors, format!("`{name}` is {}, and a `{kind}` is needed here", plugin.role.noun()));
                 }
                 None if name == kind || name.is_empty() => {}
-                None => match elsewhere::sentence(name) {
-                    Some(said) => complaints.not_here_yet(field.place(), &field.path, said),
+                None => match unsupported::sentence(name) {
+                    Some(said) => errors.not_here_yet(field.place(), &field.path, said),
                     None => {
-                        let producers = shelf.of_kind(kind).map(|plugin| plugin.name.as_str());
-                        let near = near::did_you_mean(name, producers.chain([kind]));
+                        let producers = declared.of_kind(kind).map(|plugin| plugin.name.as_str());
+                        let near = suggestion::did_you_mean(name, producers.chain([kind]));
                         let cure = near.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
-                        field.complain(complaints, format!("no producer is called `{name}`; {cure}"));
+                        field.complain(errors, format!("no producer is called `{name}`; {cure}"));
                     }
                 },
             }

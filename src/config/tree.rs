@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::Number;
 use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 
-use super::complaint::{Complaints, Place};
+use super::error::{ErrorCollector, Place};
 use crate::plugin::parameters::Step;
 
 /// A value and where it stands.
@@ -42,9 +42,9 @@ pub(super) struct Key {
 /// Up to here every whole number has a float of its own.
 const EXACT_MAX: f64 = (1u64 << 53) as f64;
 
-/// Reads one document; `None` after a complaint.
-pub(super) fn parse(text: &str, complaints: &mut Complaints) -> Option<Node> {
-    // `.nan` is let through, so that whoever reads the number complains, at its path and beside all other complaints.
+/// Reads one document; `None` after a error.
+pub(super) fn parse(text: &str, errors: &mut ErrorCollector) -> Option<Node> {
+    // `.nan` is let through, so that whoever reads the number complains, at its path and beside all other errors.
     // `y`, `no` and `on` are text, as in YAML 1.2; a field that wants `true` says so.
     let options = serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str, complaints: &mut Complaints) -> Option<Node> {
         Ok(node) => Some(node),
         Err(error) => {
             let place = error.location().map_or(Place { line: 1, column: 1 }, place);
-            complaints.add(place, "", sentence(error.without_snippet()));
+            errors.add(place, "", sentence(error.without_snippet()));
             None
         }
     }

@@ -1,9 +1,9 @@
 //! Walking a tree by a schema: fields are taken by name and kind, what nobody took is unknown.
 //!
-//! Must not know which fields there are. Complaints are collected, so one bad field does not hide the next.
+//! Must not know which fields there are. ErrorCollector are collected, so one bad field does not hide the next.
 
-use super::complaint::{Complaints, Place};
-use super::near;
+use super::error::{ErrorCollector, Place};
+use super::suggestion;
 use super::tree::{Node, Value};
 
 /// A value with its path.
@@ -42,64 +42,64 @@ impl<'n> Field<'n> {
     }
 
     /// Complains about this field.
-    pub(super) fn complain(&self, complaints: &mut Complaints, sentence: impl Into<String>) {
-        complaints.add(self.place(), &self.path, sentence);
+    pub(super) fn complain(&self, errors: &mut ErrorCollector, sentence: impl Into<String>) {
+        errors.add(self.place(), &self.path, sentence);
     }
 
-    pub(super) fn text(&self, complaints: &mut Complaints) -> Option<&'n str> {
+    pub(super) fn text(&self, errors: &mut ErrorCollector) -> Option<&'n str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
-            Value::Number(_) | Value::Bool(_) => self.expected(complaints, "text (put it in quotes)"),
-            _ => self.expected(complaints, "text"),
+            Value::Number(_) | Value::Bool(_) => self.expected(errors, "text (put it in quotes)"),
+            _ => self.expected(errors, "text"),
         }
     }
 
-    pub(super) fn boolean(&self, complaints: &mut Complaints) -> Option<bool> {
+    pub(super) fn boolean(&self, errors: &mut ErrorCollector) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => Some(*value),
-            _ => self.expected(complaints, "`true` or `false`"),
+            _ => self.expected(errors, "`true` or `false`"),
         }
     }
 
-    pub(super) fn number(&self, complaints: &mut Complaints) -> Option<f64> {
+    pub(super) fn number(&self, errors: &mut ErrorCollector) -> Option<f64> {
         match &self.node.value {
             Value::Number(value) => value.as_f64(),
-            _ => self.expected(complaints, "a finite number"),
+            _ => self.expected(errors, "a finite number"),
         }
     }
 
-    pub(super) fn whole<T: TryFrom<i64>>(&self, complaints: &mut Complaints, range: &str) -> Option<T> {
+    pub(super) fn whole<T: TryFrom<i64>>(&self, errors: &mut ErrorCollector, range: &str) -> Option<T> {
         let value = match &self.node.value {
             Value::Number(value) => value.as_i64().and_then(|value| T::try_from(value).ok()),
             _ => None,
         };
-        value.or_else(|| self.expected(complaints, range))
+        value.or_else(|| self.expected(errors, range))
     }
 
     /// The items of a list; nothing at all is an empty list.
-    pub(super) fn list(&self, complaints: &mut Complaints) -> Vec<Self> {
+    pub(super) fn list(&self, errors: &mut ErrorCollector) -> Vec<Self> {
         let item = |(index, node): (usize, &'n Node)| Self { path: format!("{}[{index}]", self.path), node };
         match &self.node.value {
             Value::List(items) => items.iter().enumerate().map(item).collect(),
             Value::Null => Vec::new(),
-            _ => self.expected(complaints, "a list").unwrap_or_default(),
+            _ => self.expected(errors, "a list").unwrap_or_default(),
         }
     }
 
     /// The fields of a mapping; nothing at all is an empty mapping.
-    pub(super) fn fields(&self, complaints: &mut Complaints) -> Option<Fields<'n>> {
+    pub(super) fn fields(&self, errors: &mut ErrorCollector) -> Option<Fields<'n>> {
         let entries = match &self.node.value {
             Value::Map(entries) => entries.as_slice(),
             Value::Null => &[],
-            _ => return self.expected(complaints, "a mapping"),
+            _ => return self.expected(errors, "a mapping"),
         };
         let entry = |(key, node): &'n (super::tree::Key, Node)| Some(Entry { key: &key.text, place: key.place, node });
         let entries = entries.iter().map(entry).collect();
         Some(Fields { path: self.path.clone(), place: self.place(), entries, asked: Vec::new() })
     }
 
-    fn expected<T>(&self, complaints: &mut Complaints, what: &str) -> Option<T> {
-        self.complain(complaints, format!("expected {what}, got {}", self.node.kind()));
+    fn expected<T>(&self, errors: &mut ErrorCollector, what: &str) -> Option<T> {
+        self.complain(errors, format!("expected {what}, got {}", self.node.kind()));
         None
     }
 }
@@ -122,10 +122,10 @@ impl<'n> Fields<'n> {
     }
 
     /// [`Self::take`], complaining when it is absent.
-    pub(super) fn require(&mut self, key: &'static str, complaints: &mut Complaints) -> Option<Field<'n>> {
+    pub(super) fn require(&mut self, key: &'static str, errors: &mut ErrorCollector) -> Option<Field<'n>> {
         let field = self.take(key);
         if field.is_none() {
-            complaints.add(self.place, self.path.as_str(), format!("`{key}` is missing"));
+            errors.add(self.place, self.path.as_str(), format!("`{key}` is missing"));
         }
         field
     }
@@ -137,14 +137,14 @@ impl<'n> Fields<'n> {
     }
 
     /// Complains about every field that nobody took.
-    pub(super) fn finish(self, complaints: &mut Complaints) {
+    pub(super) fn finish(self, errors: &mut ErrorCollector) {
         for entry in self.entries.iter().flatten() {
-            let near = near::did_you_mean(entry.key, self.asked.iter().copied());
+            let near = suggestion::did_you_mean(entry.key, self.asked.iter().copied());
             let sentence = match near {
                 Some(near) => format!("no field is called `{}`; {near}", entry.key),
-                None => format!("no field is called `{}`; known are {}", entry.key, near::listed(&self.asked)),
+                None => format!("no field is called `{}`; known are {}", entry.key, suggestion::listed(&self.asked)),
             };
-            complaints.add(entry.place, self.below(entry.key), sentence);
+            errors.add(entry.place, self.below(entry.key), sentence);
         }
     }
 

@@ -10,8 +10,8 @@ pub mod profile_handler;
 pub mod scorer;
 pub mod session_affinity;
 
-pub(crate) mod elsewhere;
 pub(crate) mod parameters;
+pub(crate) mod unsupported;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -24,7 +24,7 @@ pub struct PrefixChain {
 
 /// How prompts are cut into blocks; the same on every replica of a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct BlockSpec {
     /// Tokens of a block; at least 1.
     pub block_tokens: u32,
     /// Bytes that stand for one token; at least 1.
@@ -39,7 +39,7 @@ pub struct Cut {
 /// Cuts a stream of bytes into chained blocks, without copying more than one block of it.
 #[derive(Debug)]
 pub struct ChainBuilder {
-    cut: Cut,
+    cut: BlockSpec,
     block_bytes: usize,
     last: u64,
     partial: Vec<u8>,
@@ -80,7 +80,7 @@ impl PrefixChain {
 
 impl ChainBuilder {
     /// A builder whose chain belongs to `model` and `salt`: equal text for another model shares nothing.
-    pub fn new(cut: Cut, model: &str, salt: Option<&str>) -> Self {
+    pub fn new(cut: BlockSpec, model: &str, salt: Option<&str>) -> Self {
         let block_bytes = (cut.block_tokens.max(1) as usize).saturating_mul(cut.bytes_per_token.max(1) as usize);
         let mut hasher = keyed(cut.tier_salt);
         hasher.write(&[BEGINNING]);
@@ -143,7 +143,7 @@ mod tests {
 
     use super::*;
 
-    const CUT: Cut = Cut { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000, tier_salt: 0 };
+    const CUT: BlockSpec = BlockSpec { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000, tier_salt: 0 };
 
     fn chain(model: &str, salt: Option<&str>, pieces: &[&[u8]]) -> (PrefixChain, u64) {
         let mut builder = ChainBuilder::new(CUT, model, salt);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn tiers_share_nothing() {
-        let other = ChainBuilder::new(Cut { tier_salt: 1, ..CUT }, "m", None);
+        let other = ChainBuilder::new(BlockSpec { tier_salt: 1, ..CUT }, "m", None);
         let of = |mut builder: ChainBuilder| {
             builder.push(&[7; 64]);
             builder.finish().0.blocks()[0]
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_long_prompt_keeps_its_head() {
-        let cut = Cut { blocks_max: 3, ..CUT };
+        let cut = BlockSpec { blocks_max: 3, ..CUT };
         let mut builder = ChainBuilder::new(cut, "m", None);
         builder.push(&[7; 1000]);
         assert_eq!(builder.finish().0.blocks(), &chain("m", None, &[&[7; 1000]]).0.blocks()[..3]);

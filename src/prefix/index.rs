@@ -62,7 +62,7 @@ impl PrefixIndex {
 
     /// Sets how many blocks `slot` can hold; blocks beyond are evicted at once, tails of the least recently used first.
     pub fn set_capacity(&mut self, slot: Slot, blocks: u64) {
-        self.holds.shelf(slot).capacity = blocks;
+        self.holds.holdings(slot).capacity = blocks;
         self.fit(slot);
     }
 
@@ -115,7 +115,7 @@ impl PrefixIndex {
         while let Some(oldest) = self.holds.oldest(slot) {
             self.trim(oldest, 0);
         }
-        self.holds.shelf(slot).capacity = 0;
+        self.holds.holdings(slot).capacity = 0;
     }
 
     /// Forgets what `slot` was sent at `at` or before; what it was sent later stays, and so does its capacity.
@@ -350,7 +350,7 @@ impl PrefixIndex {
 
     /// Evicts until `slot` is within its capacity.
     fn fit(&mut self, slot: Slot) {
-        let capacity = self.holds.shelf(slot).capacity;
+        let capacity = self.holds.holdings(slot).capacity;
         self.evict(slot, self.holds.blocks(slot).saturating_sub(capacity));
     }
 

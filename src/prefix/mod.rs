@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-pub use chain::{ChainBuilder, Cut, PrefixChain};
+pub use chain::{BlockSpec, ChainBuilder, PrefixChain};
 pub use index::PrefixIndex;
 pub(crate) use index::Tip;
 

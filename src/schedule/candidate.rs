@@ -8,7 +8,7 @@ use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
-use crate::schedule::doubt::{Doubt, first_key};
+use crate::schedule::uncertainty::{Uncertainty, first_key};
 
 /// The question put to the plugins.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Ask<'a> {
     /// What decides among equals.
     pub key: u64,
     /// How far the rows may be off.
-    pub doubt: Doubt,
+    pub uncertainty: Uncertainty,
 }
 
 /// One endpoint as the plugins see it. Rows come ordered by [`crate::id::EndpointId`], so an index into them means the
@@ -66,7 +66,7 @@ pub struct SessionMatch {
 impl<'a> Ask<'a> {
     /// The question where all is known that others did, and nobody holds anything yet.
     pub fn sure(request: &'a InferenceRequest) -> Self {
-        Self { request, key: first_key(request), doubt: Doubt::None }
+        Self { request, key: first_key(request), uncertainty: Uncertainty::None }
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::EndpointId;
 use crate::prefix::PrefixMatch;
-use crate::schedule::Doubt;
+use crate::schedule::Uncertainty;
 
 /// Which part of a request's life an endpoint is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -78,7 +78,7 @@ pub struct Explanation {
     /// Saturation of the candidates; `1.0` and more is full.
     pub saturation: f64,
     /// How far the view may have been off.
-    pub doubt: Doubt,
+    pub uncertainty: Uncertainty,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
 }

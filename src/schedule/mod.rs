@@ -6,14 +6,14 @@ mod admitted;
 pub mod candidate;
 pub mod cycle;
 pub mod decision;
-pub mod doubt;
 pub mod profile;
 pub mod saturation;
+pub mod uncertainty;
 pub mod view;
 
 pub use candidate::{Ask, Candidate, SessionMatch};
 pub use cycle::{Profiles, SessionRules};
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
-pub use doubt::Doubt;
 pub use profile::SchedulingProfile;
+pub use uncertainty::Uncertainty;
 pub use view::View;

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use crate::id::{SessionKey, Slot, Ticket};
+use crate::replication::{Binding, Record};
 use crate::request::InferenceRequest;
 use crate::scheduler::{Outbox, Scheduler};
-use crate::share::{Binding, Record};
 use crate::time::Timestamp;
 
 // === impl Scheduler: sessions ===
@@ -34,7 +34,7 @@ impl Scheduler {
     fn bind(&mut self, session: SessionKey, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
         if self.sessions.bind(session, endpoint, now) && self.settings.sharing {
-            out.say.push((Record::Bound(Binding { session, endpoint }), now));
+            out.publish.push((Record::Bound(Binding { session, endpoint }), now));
         }
     }
 

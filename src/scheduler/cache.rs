@@ -10,8 +10,8 @@ use crate::event::Event;
 use crate::fleet::{CacheLoss, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::prefix::PlacedAt;
+use crate::replication::{CacheCleared, Record};
 use crate::scheduler::{Outbox, Scheduler};
-use crate::share::{CacheCleared, Record};
 use crate::time::Timestamp;
 
 /// Losses that are older are not told to newcomers: ages on the wire end at five days, and no placement is as old.
@@ -125,6 +125,6 @@ impl Scheduler {
     fn say_cache(&self, slot: Slot, lost: bool, at: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.settings.sharing) else { return };
         let (endpoint, started_ms) = (entry.endpoint.id.key(), entry.started_ms().unwrap_or(0));
-        out.say.push((Record::CacheCleared(CacheCleared { endpoint, started_ms, lost }), at));
+        out.publish.push((Record::CacheCleared(CacheCleared { endpoint, started_ms, lost }), at));
     }
 }

@@ -1,8 +1,8 @@
-//! What minds promise of engines that lose their cache.
+//! What schedulers promise of engines that lose their cache.
 
 use super::*;
 use crate::fleet::{Missing, Process};
-use crate::share::{CacheCleared, Fact, Placement, Record};
+use crate::replication::{CacheCleared, Fact, Placement, Record};
 
 fn page_of(n: u16, process: Process, awake: bool) -> Input {
     let report = LoadReport { awake, process, ..LoadReport::default() };
@@ -93,11 +93,11 @@ fn what_is_placed_after_the_loss_stays_whatever_is_heard_again() {
     b.handle(ask(2, 8, 32), 60);
     tell(&mut b, &mut a, 61);
     assert_eq!([blocks(&a), blocks(&b)], [32, 32]);
-    let whole = a.voice.since(0, usize::MAX, Timestamp::from_millis(70)).unwrap();
-    b.handle(Input::Heard(Box::new(whole.clone())), 70);
+    let whole = a.publisher.since(0, usize::MAX, Timestamp::from_millis(70)).unwrap();
+    b.handle(Input::Batch(Box::new(whole.clone())), 70);
     // Late, by a page of gossip, after the peer was lost and met again: its ages are not true.
     b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 71);
-    b.handle(Input::Heard(Box::new(Batch { after: Batch::FRAGMENT, ..whole })), 72);
+    b.handle(Input::Batch(Box::new(Batch { after: Batch::FRAGMENT, ..whole })), 72);
     assert_eq!(blocks(&b), 32, "what is known of the process already clears nothing again");
 }
 
@@ -133,12 +133,12 @@ fn a_newcomer_is_told_what_was_lost_and_when() {
 
     // The keeper is gone; the other's log still has what it placed before the loss. The newcomer started after all of it.
     let mut newcomer = Replica::new("c", 1);
-    let history = b.voice.history(b.mind.history(100, Timestamp::from_millis(9_000)));
-    let log = b.voice.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
-    newcomer.handle(Input::Heard(Box::new(history)), 5);
-    newcomer.handle(Input::Heard(Box::new(log)), 6);
+    let history = b.publisher.history(b.scheduler.history(100, Timestamp::from_millis(9_000)));
+    let log = b.publisher.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
+    newcomer.handle(Input::Batch(Box::new(history)), 5);
+    newcomer.handle(Input::Batch(Box::new(log)), 6);
     assert_eq!(newcomer.endpoint(0, 7).index_blocks, 10);
-    assert_eq!(newcomer.mind.digest().prefixes, b.mind.digest().prefixes);
+    assert_eq!(newcomer.scheduler.digest().prefixes, b.scheduler.digest().prefixes);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn gauges_that_a_page_lacks_are_unknown_on_every_replica_and_told_once() {
     tell(&mut a, &mut b, 21);
     let heard = b.endpoint(0, 21).report.unwrap();
     assert_eq!((heard.waiting(), heard.kv_usage()), (Some(51), None));
-    assert_eq!(a.mind.digest().reports, b.mind.digest().reports);
+    assert_eq!(a.scheduler.digest().reports, b.scheduler.digest().reports);
     assert_eq!(told(&a.handle(report(0, 1), 30)), 1, "it tells all again");
 }
 
@@ -165,7 +165,7 @@ proptest! {
         told in proptest::collection::vec((0usize..2, 1u64..40, proptest::option::of(0u64..4)), 1..24),
         order in proptest::collection::vec(0usize..24, 0..48),
     ) {
-        let mut voices = ["a", "b"].map(|name| Speaker::new(ReplicaId(name.into()), Incarnation(1)));
+        let mut voices = ["a", "b"].map(|name| FactLog::new(ReplicaId(name.into()), Incarnation(1)));
         let (mut facts, mut at) = (Vec::new(), 0);
         for (who, later, what) in &told {
             at += later;
@@ -175,21 +175,21 @@ proptest! {
                 Some(prompt) => Record::Placement(Placement { endpoint, anchors: anchors(*prompt) }),
                 None => Record::CacheCleared(CacheCleared { endpoint, started_ms: 0, lost: true }),
             };
-            voices[*who].say(record, Timestamp::from_millis(at));
+            voices[*who].publish(record, Timestamp::from_millis(at));
             facts.push((*who, voices[*who].head()));
         }
         let mut hearers = [Replica::new("c", 1), Replica::new("d", 1)];
-        let mut hear = |hearer: usize, (who, seq): (usize, u64), at: u64| {
+        let mut receive = |hearer: usize, (who, seq): (usize, u64), at: u64| {
             let batch = voices[who].since(seq - 1, 1, Timestamp::from_millis(at)).unwrap();
             assert_eq!(batch.facts.iter().map(|fact: &Fact| fact.seq).collect::<Vec<_>>(), [seq]);
-            hearers[hearer].handle(Input::Heard(Box::new(batch)), at);
+            hearers[hearer].handle(Input::Batch(Box::new(batch)), at);
         };
         let inorder = facts.iter().copied();
         let shuffled = order.iter().map(|&n| facts[n % facts.len()]).chain(facts.iter().rev().copied());
-        inorder.enumerate().for_each(|(n, fact)| hear(0, fact, 2_000 + n as u64));
-        shuffled.enumerate().for_each(|(n, fact)| hear(1, fact, 3_000 + 7 * n as u64));
+        inorder.enumerate().for_each(|(n, fact)| receive(0, fact, 2_000 + n as u64));
+        shuffled.enumerate().for_each(|(n, fact)| receive(1, fact, 3_000 + 7 * n as u64));
         let [one, other] = &hearers;
-        prop_assert_eq!(one.mind.digest().prefixes, other.mind.digest().prefixes);
+        prop_assert_eq!(one.scheduler.digest().prefixes, other.scheduler.digest().prefixes);
         let lost = told.iter().rposition(|(_, _, what)| what.is_none());
         let left = told.iter().skip(lost.map_or(0, |lost| lost + 1)).any(|(_, _, what)| what.is_some());
         prop_assert_eq!(blocks(one) > 0, left);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::id::{Incarnation, ReplicaId};
-use crate::share::Speaker;
+use crate::replication::FactLog;
 
 /// Endpoints that are alive at a time.
 const ALIVE: u64 = 300;
@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_millis(500);
 
 struct Replica {
     scheduler: Scheduler,
-    log: Speaker,
+    log: FactLog,
     /// How far each other replica has been told.
     told: [u64; 3],
 }
@@ -33,7 +33,7 @@ impl Replica {
     fn handle(&mut self, input: Input, now: Timestamp) {
         let mut out = Outbox::default();
         self.scheduler.handle(input, now, &mut out);
-        out.say.drain(..).for_each(|(record, at)| self.log.say(record, at));
+        out.publish.drain(..).for_each(|(record, at)| self.log.publish(record, at));
     }
 }
 
@@ -41,7 +41,7 @@ impl Tier {
     fn new() -> Self {
         let replica = |n: u8| Replica {
             scheduler: scheduler(),
-            log: Speaker::new(ReplicaId(format!("r{n}")), Incarnation(1)),
+            log: FactLog::new(ReplicaId(format!("r{n}")), Incarnation(1)),
             told: [0; 3],
         };
         let replicas = (0..3).map(replica).collect();
@@ -80,7 +80,7 @@ impl Tier {
         if self.tickets.len() > 40
             && let Some((replica, ticket)) = self.tickets.pop_front()
         {
-            self.replicas[replica].handle(Input::Told(ticket, News::Finished(Outcome::Completed)), self.now);
+            self.replicas[replica].handle(Input::TicketUpdate(ticket, News::Finished(Outcome::Completed)), self.now);
         }
         self.tell();
         for replica in &mut self.replicas {
@@ -94,7 +94,7 @@ impl Tier {
                 let after = self.replicas[from].told[to];
                 let Some(batch) = self.replicas[from].log.since(after, usize::MAX, self.now) else { continue };
                 self.replicas[from].told[to] = batch.upto;
-                self.replicas[to].handle(Input::Heard(Box::new(batch)), self.now);
+                self.replicas[to].handle(Input::Batch(Box::new(batch)), self.now);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::scheduler::ledger::{Hold, Open};
 use crate::scheduler::{News, Outbox, Scheduler};
 use crate::time::Timestamp;
 
-/// An unattended request younger than this before a report may not have reached the engine's gauges yet, so the report
+/// An detached request younger than this before a report may not have reached the engine's gauges yet, so the report
 /// says nothing of it.
 const INFER_AFTER: Duration = Duration::from_millis(500);
 
@@ -64,8 +64,8 @@ impl Scheduler {
         self.unplace(&left, &anchors, now, out);
         self.place(slot, &anchors, PlacedAt::new(now, Duration::ZERO));
         self.say_placement(slot, &anchors, now, out);
-        self.say_share_of(left.tenancy, now, out);
-        self.say_share(slot, now, out);
+        self.publish_in_flight_of(left.tenancy, now, out);
+        self.publish_in_flight(slot, now, out);
     }
 
     /// The prompt is computed: its tokens are no longer in flight, its blocks are really there, and its session is bound to
@@ -78,26 +78,26 @@ impl Scheduler {
             self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
             lighter.push(hold.tenancy);
         }
-        lighter.into_iter().for_each(|tenancy| self.say_share_of(tenancy, now, out));
+        lighter.into_iter().for_each(|tenancy| self.publish_in_flight_of(tenancy, now, out));
         self.bind_session_of(ticket, now, out);
     }
 
-    /// Closes unattended tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
+    /// Closes detached tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
     /// the engine's waiting and running requests of everybody, so a ticket is never closed too early on its account; at
     /// worst it stays open until its lease ends.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
-        for ticket in self.ledger.unattended(tenancy, measured - INFER_AFTER, unfinished as usize) {
+        for ticket in self.ledger.detached(tenancy, measured - INFER_AFTER, unfinished as usize) {
             if let Some(open) = self.ledger.close(ticket) {
                 self.release(ticket, open, Outcome::Inferred, measured, out);
             }
         }
     }
 
-    /// Closes the unattended tickets of an endpoint that is no more: no report will ever say that they are over.
+    /// Closes the detached tickets of an endpoint that is no more: no report will ever say that they are over.
     pub(super) fn orphaned(&mut self, gone: Option<Tenancy>, now: Timestamp, out: &mut Outbox) {
         let Some(gone) = gone else { return };
-        for ticket in self.ledger.unattended(gone, now + Duration::from_micros(1), 0) {
+        for ticket in self.ledger.detached(gone, now + Duration::from_micros(1), 0) {
             if let Some(open) = self.ledger.close(ticket) {
                 self.release(ticket, open, Outcome::Inferred, now, out);
             }
@@ -114,7 +114,7 @@ impl Scheduler {
         for hold in &open.holds {
             self.fleet.release_tokens(hold.tenancy, hold.tokens);
             self.fleet.release_request(hold.tenancy, hold.decode_tokens);
-            self.say_share_of(hold.tenancy, now, out);
+            self.publish_in_flight_of(hold.tenancy, now, out);
             // Over before its first token: what was noted as placed was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError | Outcome::Rejected);
             if unfinished {

@@ -1,4 +1,4 @@
-//! What a mind believes, as four numbers: two replicas that believe the same have the same.
+//! What a scheduler believes, as four numbers: two replicas that believe the same have the same.
 //!
 //! Must not know who compares. Ages are left out, and so is what differs by right: which lane brought a fact, in what
 //! order endpoints came, and how old a placement is.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::fleet::{Failures, Tenancy};
 use crate::id::EndpointKey;
+use crate::replication::{Failing, Record};
 use crate::request::Outcome;
 use crate::schedule::View;
 use crate::schedule::decision::{FailingExplanation, REMOVED_MAX};
 use crate::scheduler::{Outbox, Scheduler};
-use crate::share::{Failing, Record};
 use crate::time::Timestamp;
 
 // === impl Scheduler: failures ===
@@ -29,7 +29,7 @@ impl Scheduler {
         let seen = entry.own_failures();
         if seen.at(now).failures > 0 {
             let failing = Failing { endpoint: entry.endpoint.id.key(), counts: seen.counts() };
-            out.say.push((Record::Failing(failing), seen.seen()));
+            out.publish.push((Record::Failing(failing), seen.seen()));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What minds promise of engines that fail what they are asked.
+//! What schedulers promise of engines that fail what they are asked.
 
 use super::*;
 use crate::plugin::Filter;
@@ -11,7 +11,7 @@ fn serve(replica: &mut Replica, n: u64, from: u64, every: u64, outcome: Outcome)
         let zero = picked(&replica.handle(ask(at, at, 4), at)) == id(0);
         went += usize::from(zero);
         let outcome = if zero { outcome } else { Outcome::Completed };
-        replica.handle(Input::Told(Ticket(at), News::Finished(outcome)), at + 1);
+        replica.handle(Input::TicketUpdate(Ticket(at), News::Finished(outcome)), at + 1);
     }
     went
 }
@@ -25,11 +25,11 @@ fn idle(name: &str) -> Replica {
 
 fn fail(replica: &mut Replica, n: u16, at: u64) {
     for ticket in [at, at + 1] {
-        let slot = replica.mind.fleet.slot(&id(n)).unwrap();
-        let tenancy = replica.mind.fleet.tenancy(slot).unwrap();
+        let slot = replica.scheduler.fleet.slot(&id(n)).unwrap();
+        let tenancy = replica.scheduler.fleet.tenancy(slot).unwrap();
         let mut out = Outbox::default();
-        replica.mind.answered(tenancy, Outcome::EngineError, Timestamp::from_millis(ticket), &mut out);
-        out.say.drain(..).for_each(|(record, at)| replica.voice.say(record, at));
+        replica.scheduler.answered(tenancy, Outcome::EngineError, Timestamp::from_millis(ticket), &mut out);
+        out.publish.drain(..).for_each(|(record, at)| replica.publisher.publish(record, at));
     }
 }
 
@@ -124,10 +124,10 @@ fn a_session_leaves_an_engine_that_fails() {
 #[test]
 fn a_replica_of_an_earlier_release_is_told_nothing_that_it_can_not_read() {
     let mut a = idle("a");
-    a.voice.limit(2);
-    let before = a.voice.head();
+    a.publisher.limit(2);
+    let before = a.publisher.head();
     fail(&mut a, 0, 100);
-    assert_eq!(a.voice.head(), before);
+    assert_eq!(a.publisher.head(), before);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_request_that_failed_or_was_rejected_leaves_no_placement_behind_anywhere() {
         a.handle(ask(1, 7, 40), 10);
         tell(&mut a, &mut b, 11);
         assert_eq!((a.endpoint(0, 11).index_blocks, b.endpoint(0, 11).index_blocks), (40, 40));
-        a.handle(Input::Told(Ticket(1), News::Finished(outcome)), 20);
+        a.handle(Input::TicketUpdate(Ticket(1), News::Finished(outcome)), 20);
         tell(&mut a, &mut b, 21);
         assert_eq!((a.endpoint(0, 21).index_blocks, b.endpoint(0, 21).index_blocks), (0, 0), "{outcome:?}");
     }

@@ -1,4 +1,4 @@
-//! Everything that can happen to a mind, and everything that can come of it.
+//! Everything that can happen to a scheduler, and everything that can come of it.
 //!
 //! Must not know who sends an input or how an answer is delivered.
 
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crate::event::Event;
 use crate::fleet::{EndpointChange, Observation};
 use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use crate::replication::{Batch, Record};
 use crate::request::{Asked, Outcome, Refusal};
 use crate::schedule::Decision;
-use crate::share::{Batch, Record};
 use crate::time::Timestamp;
 
 /// Something that happened.
@@ -26,13 +26,13 @@ pub enum Input {
     /// An engine's listener could not be reached.
     Unreachable(EndpointId),
     /// A peer's facts came, by whichever lane.
-    Heard(Box<Batch>),
+    Batch(Box<Batch>),
     /// A peer is gone, in this life of it.
     PeerLost(ReplicaId, Incarnation),
     /// A stream asks for endpoints.
     Asked(Asked),
     /// A stream tells of its ticket.
-    Told(Ticket, News),
+    TicketUpdate(Ticket, News),
     /// Time passed: leases and trusts are looked at.
     Tick,
 }
@@ -54,7 +54,7 @@ pub struct Outbox {
     /// One answer for each request that was asked.
     pub answers: Vec<(Ticket, Result<Arc<Decision>, Refusal>)>,
     /// What peers should know, and since when it is so. Empty where nothing is shared.
-    pub say: Vec<(Record, Timestamp)>,
+    pub publish: Vec<(Record, Timestamp)>,
     /// What is to be told.
     pub events: Vec<Event>,
 }

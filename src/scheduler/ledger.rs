@@ -63,7 +63,7 @@ pub struct Ledger {
     lease: Duration,
     balance: Balance,
     /// Unattended tickets by the tenancy of their first hold, oldest first.
-    unattended: BTreeMap<Tenancy, BTreeSet<(Timestamp, Ticket)>>,
+    detached: BTreeMap<Tenancy, BTreeSet<(Timestamp, Ticket)>>,
 }
 
 // === impl Ledger ===
@@ -76,7 +76,7 @@ impl Ledger {
             leases: BTreeSet::new(),
             lease,
             balance: Balance::default(),
-            unattended: BTreeMap::new(),
+            detached: BTreeMap::new(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Ledger {
         self.leases.insert((lease, ticket));
         let open = Open { holds, opened: now, attended, anchors, session: None, bound: false, lease };
         if let Some(tenancy) = open.waits_for_reports_of() {
-            self.unattended.entry(tenancy).or_default().insert((now, ticket));
+            self.detached.entry(tenancy).or_default().insert((now, ticket));
         }
         self.open.insert(ticket, open);
         self.balance.reserved += 1;
@@ -117,7 +117,7 @@ impl Ledger {
         (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         if let Some(before) = before {
             self.leave_order(before, key);
-            self.unattended.entry(tenancy).or_default().insert(key);
+            self.detached.entry(tenancy).or_default().insert(key);
         }
     }
 
@@ -146,8 +146,8 @@ impl Ledger {
 
     /// Unattended tickets on the endpoint of `tenancy` that were opened before `before`, oldest first, except the youngest
     /// `spared` of them. Costs as much as there are tickets opened since `before` or given back, whatever else is open.
-    pub fn unattended(&self, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
-        let Some(order) = self.unattended.get(&tenancy).filter(|order| order.len() > spared) else { return Vec::new() };
+    pub fn detached(&self, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
+        let Some(order) = self.detached.get(&tenancy).filter(|order| order.len() > spared) else { return Vec::new() };
         let younger = order.iter().rev().take_while(|(opened, _)| *opened >= before).count();
         let over = (order.len() - younger).saturating_sub(spared);
         order.iter().take(over).map(|&(_, ticket)| ticket).collect()
@@ -169,10 +169,10 @@ impl Ledger {
     }
 
     fn leave_order(&mut self, tenancy: Tenancy, key: (Timestamp, Ticket)) {
-        if let Some(order) = self.unattended.get_mut(&tenancy) {
+        if let Some(order) = self.detached.get_mut(&tenancy) {
             order.remove(&key);
             if order.is_empty() {
-                self.unattended.remove(&tenancy);
+                self.detached.remove(&tenancy);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The order of unattended tickets, against a plain search through all of them.
+//! The order of detached tickets, against a plain search through all of them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -72,13 +72,13 @@ proptest! {
         let before = Timestamp::from_millis(before);
         for (_, tenancy) in &tenancies {
             prop_assert_eq!(
-                ledger.unattended(*tenancy, before, spared),
+                ledger.detached(*tenancy, before, spared),
                 searched(&ledger, *tenancy, before, spared)
             );
         }
         while let Some(&ticket) = ledger.open.keys().next() {
             ledger.close(ticket);
         }
-        prop_assert!(ledger.unattended.is_empty(), "nothing is kept of endpoints without open tickets");
+        prop_assert!(ledger.detached.is_empty(), "nothing is kept of endpoints without open tickets");
     }
 }

@@ -1,4 +1,4 @@
-//! The mind of one replica for one InferencePool.
+//! The scheduler of one replica for one InferencePool.
 //!
 //! Everything that happens arrives as an [`Input`] together with the time it happened; everything to be done leaves in
 //! the [`Outbox`]. Two schedulers fed the same inputs leave the same outboxes: that is the whole contract. A request is
@@ -7,18 +7,18 @@
 //! It must not know mailboxes, sockets, or who sent an input.
 
 mod binding;
+mod burst;
 mod cache;
 mod closing;
-mod crowd;
 pub mod digest;
 mod failing;
-mod hearing;
+mod foreign_traffic;
 pub mod input;
 pub mod ledger;
+mod publishing;
+mod receiving;
 pub mod recent;
-mod saying;
 mod slices;
-mod strangers;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub use digest::BeliefDigest;
 pub use input::{Input, News, Outbox};
 pub use ledger::{Balance, Ledger};
 pub use recent::Recent;
-pub use slices::{HistoryWalk, SLICE, Unheard, Walk};
+pub use slices::{HistoryWalk, PendingFacts, SLICE, Walk};
 pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
@@ -37,18 +37,18 @@ use crate::event::{Decided, Event};
 use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
 use crate::prefix::{PlacedAt, PrefixIndex, anchors};
+use crate::replication::Peers;
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::{Explanation, Target};
-use crate::schedule::doubt::own_key;
 use crate::schedule::saturation::{saturation, sheds};
-use crate::schedule::{Ask, Decision, Doubt, Profiles, View};
+use crate::schedule::uncertainty::own_key;
+use crate::schedule::{Ask, Decision, Profiles, Uncertainty, View};
+use crate::scheduler::burst::BurstEstimator;
 use crate::scheduler::cache::Losses;
-use crate::scheduler::crowd::Crowd;
+use crate::scheduler::foreign_traffic::ForeignTraffic;
 use crate::scheduler::ledger::Hold;
-use crate::scheduler::saying::Said;
-use crate::scheduler::strangers::Strangers;
+use crate::scheduler::publishing::Said;
 use crate::session::{Sessions, TTL_DEFAULT};
-use crate::share::Peers;
 use crate::time::Timestamp;
 
 /// Decisions that are remembered for explanation.
@@ -73,7 +73,7 @@ pub struct SchedulerSettings {
     pub trust_ages: TrustAges,
 }
 
-/// The mind.
+/// The scheduler.
 #[derive(Debug)]
 pub struct Scheduler {
     fleet: Fleet,
@@ -85,8 +85,8 @@ pub struct Scheduler {
     recent: Recent,
     peers: Peers,
     said: Said,
-    crowd: Crowd,
-    strangers: Strangers,
+    burst: BurstEstimator,
+    foreign_traffic: ForeignTraffic,
     sessions: Sessions,
     losses: Losses,
     /// Scratch column of prefix matches, by slot.
@@ -96,7 +96,7 @@ pub struct Scheduler {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A mind that knows nobody yet.
+    /// A scheduler that knows nobody yet.
     pub fn new(profiles: Profiles, settings: SchedulerSettings) -> Self {
         Self {
             fleet: Fleet::new(settings.trust_ages),
@@ -106,8 +106,8 @@ impl Scheduler {
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
             said: Said::new(settings.sharing),
-            crowd: Crowd::default(),
-            strangers: Strangers::new(),
+            burst: BurstEstimator::default(),
+            foreign_traffic: ForeignTraffic::new(),
             sessions: Sessions::new(profiles.sessions().ttl.unwrap_or(TTL_DEFAULT)),
             losses: Losses::default(),
             matches: Vec::new(),
@@ -123,10 +123,10 @@ impl Scheduler {
             Input::Objectives(objectives) => self.objectives = objectives,
             Input::Observed(endpoint, observation) => self.observed(&endpoint, observation, now, out),
             Input::Unreachable(endpoint) => self.unreachable(&endpoint, now, out),
-            Input::Heard(batch) => self.heard(*batch, now, out),
+            Input::Batch(batch) => self.heard(*batch, now, out),
             Input::PeerLost(replica, incarnation) => self.peer_lost(&replica, incarnation),
             Input::Asked(asked) => self.asked(asked, now, out),
-            Input::Told(ticket, news) => self.told(ticket, news, now, out),
+            Input::TicketUpdate(ticket, news) => self.told(ticket, news, now, out),
             Input::Tick => self.tick(now, out),
         }
     }
@@ -151,7 +151,7 @@ impl Scheduler {
                     self.index.clear(slot);
                     self.losses.forget(id.key());
                     self.peers.leaves(id.key(), now);
-                    self.said.withdraw(id.key(), now, &mut out.say);
+                    self.said.withdraw(id.key(), now, &mut out.publish);
                 }
                 self.orphaned(known, now, out);
             }
@@ -169,7 +169,7 @@ impl Scheduler {
                     self.index.set_capacity(tenancy.slot, self.settings.prefix.capacity_blocks);
                     self.refold(id.key());
                     self.refold_failures(id.key());
-                    self.say_share(tenancy.slot, now, out);
+                    self.publish_in_flight(tenancy.slot, now, out);
                 }
             }
         }
@@ -182,7 +182,7 @@ impl Scheduler {
         let Some(slot) = self.fleet.slot(endpoint) else { return };
         if let Some(entry) = self.fleet.get(slot) {
             self.said.steady(entry, &mut observation.report);
-            self.said.load(entry, &observation.report, measured, &mut out.say);
+            self.said.load(entry, &observation.report, measured, &mut out.publish);
         }
         let signs = self.cache_signs(slot, &observation.report);
         if !self.fleet.observe_at(slot, observation, now) {
@@ -194,7 +194,7 @@ impl Scheduler {
         self.reported(endpoint.key(), measured);
     }
 
-    /// What a report, own or heard, says besides the load: the cache's size, and which unattended tickets are over.
+    /// What a report, own or heard, says besides the load: the cache's size, and which detached tickets are over.
     fn learn(
         &mut self,
         slot: Slot,
@@ -242,7 +242,7 @@ impl Scheduler {
         if self.settings.prefix.enabled {
             self.index.walk(request.prompt.chain.anchors(), &mut self.matches);
         }
-        let (key, doubt) = (own_key(request, &self.matches), self.doubt(now));
+        let (key, uncertainty) = (own_key(request, &self.matches), self.uncertainty(now));
         self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         let mut view = View::new(&self.fleet, request, &self.matches, now);
         view.bind(&request.session, self.bound(request, now));
@@ -264,27 +264,27 @@ impl Scheduler {
             unreachable: view.unreachable,
             failing: failing::explained(&view),
             saturation,
-            doubt,
+            uncertainty,
             profiles: Vec::new(),
         };
         self.profiles
-            .decide(&Ask { request, key, doubt }, &view.rows, explanation)
+            .decide(&Ask { request, key, uncertainty }, &view.rows, explanation)
             .map_err(|explanation| filtered_out(&explanation))
     }
 
     /// How far the view may be off at `now`.
-    fn doubt(&self, now: Timestamp) -> Doubt {
+    fn uncertainty(&self, now: Timestamp) -> Uncertainty {
         let peers = self.peers.len() as f64;
         if !self.settings.sharing {
-            return Doubt::None;
+            return Uncertainty::None;
         }
         if self.peers.is_empty() {
-            return if self.strangers.at_work() { Doubt::Alone } else { Doubt::None };
+            return if self.foreign_traffic.at_work() { Uncertainty::Isolated } else { Uncertainty::None };
         }
-        // Of those who come at one moment, the peers' share is not known here. A crowd is small, so the cast keeps its value.
-        match (self.crowd.others(now) * peers / (peers + 1.0)).round() as usize {
-            0 => Doubt::None,
-            unknown => Doubt::Crowd(unknown + 1),
+        // Of those who come at one moment, the peers' share is not known here. A burst is small, so the cast keeps its value.
+        match (self.burst.others(now) * peers / (peers + 1.0)).round() as usize {
+            0 => Uncertainty::None,
+            unknown => Uncertainty::Concurrent(unknown + 1),
         }
     }
 
@@ -332,12 +332,12 @@ impl Scheduler {
         let decode_tokens = self.settings.in_flight.estimated_output(request);
         let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
         self.place(slot, chain.anchors(), PlacedAt::new(now, Duration::ZERO));
-        self.crowd.dispatched(now);
+        self.burst.dispatched(now);
         if self.peers.is_empty() {
-            self.strangers.look(&self.fleet, now);
+            self.foreign_traffic.look(&self.fleet, now);
         }
         self.say_placement(slot, chain.anchors(), now, out);
-        self.say_share(slot, now, out);
+        self.publish_in_flight(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
         Some(Hold { endpoint, tenancy, tokens, decode_tokens, held_before: held })
     }

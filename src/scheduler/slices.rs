@@ -8,11 +8,11 @@ use std::vec::IntoIter;
 
 use crate::id::{EndpointId, Slot};
 use crate::prefix::Tip;
-use crate::scheduler::hearing::Dated;
+use crate::replication::fact_log::HISTORY_AGE;
+use crate::replication::{Binding, Fact, Placement, Record};
+use crate::scheduler::receiving::Dated;
 use crate::scheduler::summary::{EndpointSummary, endpoint};
 use crate::scheduler::{BeliefDigest, FleetSummary, Scheduler, digest};
-use crate::share::speaker::HISTORY_AGE;
-use crate::share::{Binding, Fact, Placement, Record};
 use crate::time::Timestamp;
 
 /// Units of work in one slice: endpoints, facts or chains. Each takes some microseconds at most.
@@ -37,8 +37,8 @@ pub struct HistoryWalk {
 
 /// Facts of a batch that are news and still to be taken in.
 #[derive(Debug)]
-pub struct Unheard {
-    /// Whose they are: the number that [`crate::share::Peers`] gave.
+pub struct PendingFacts {
+    /// Whose they are: the number that [`crate::replication::Peers`] gave.
     pub(super) peer: u32,
     pub(super) dated: Dated,
     pub(super) facts: IntoIter<Fact>,

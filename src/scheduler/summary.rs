@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::fleet::{Endpoint, Entry, FailureCounts, InFlight, LoadReport, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixIndex;
+use crate::replication::PeerSummary;
 use crate::scheduler::Balance;
-use crate::share::PeerSummary;
 use crate::time::Timestamp;
 
 /// The pool as one replica believes it to be.

@@ -1,4 +1,4 @@
-//! What the mind promises, whatever happens to it.
+//! What the scheduler promises, whatever happens to it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -127,101 +127,101 @@ fn in_flight(scheduler: &Scheduler) -> Vec<InFlight> {
 
 #[test]
 fn a_burst_spreads_because_each_request_is_reserved_before_the_next_is_scored() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), upsert(1), upsert(2), report(0, 0), report(1, 0), report(2, 0)]);
-    feed(&mut mind, 100, (0..30).map(|t| ask(t, 1000 + t, 0)));
-    assert!(in_flight(&mind).iter().all(|load| load.requests == 10), "{:?}", in_flight(&mind));
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), upsert(1), upsert(2), report(0, 0), report(1, 0), report(2, 0)]);
+    feed(&mut scheduler, 100, (0..30).map(|t| ask(t, 1000 + t, 0)));
+    assert!(in_flight(&scheduler).iter().all(|load| load.requests == 10), "{:?}", in_flight(&scheduler));
 }
 
 #[test]
 fn twins_that_arrive_together_meet_where_the_first_was_placed() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), upsert(1), report(0, 0), report(1, 0)]);
-    let answers = feed(&mut mind, 50, [ask(1, 7, 40), ask(2, 7, 40)]);
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 0)]);
+    let answers = feed(&mut scheduler, 50, [ask(1, 7, 40), ask(2, 7, 40)]);
     assert_eq!(answers[0], answers[1]);
 }
 
 #[test]
 fn a_request_that_dies_before_its_first_token_leaves_no_placement_behind() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), report(0, 0), ask(1, 7, 40)]);
-    assert_eq!(mind.summary(Timestamp::ZERO).endpoints[0].index_blocks, 40);
-    feed(&mut mind, 10, [Input::Told(Ticket(1), News::Finished(Outcome::Abandoned))]);
-    assert_eq!(mind.summary(Timestamp::ZERO).endpoints[0].index_blocks, 0);
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), report(0, 0), ask(1, 7, 40)]);
+    assert_eq!(scheduler.summary(Timestamp::ZERO).endpoints[0].index_blocks, 40);
+    feed(&mut scheduler, 10, [Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Abandoned))]);
+    assert_eq!(scheduler.summary(Timestamp::ZERO).endpoints[0].index_blocks, 0);
 
-    feed(&mut mind, 20, [ask(2, 7, 40), Input::Told(Ticket(2), News::FirstToken)]);
-    feed(&mut mind, 30, [Input::Told(Ticket(2), News::Finished(Outcome::Abandoned))]);
-    assert_eq!(mind.summary(Timestamp::ZERO).endpoints[0].index_blocks, 40);
+    feed(&mut scheduler, 20, [ask(2, 7, 40), Input::TicketUpdate(Ticket(2), News::FirstToken)]);
+    feed(&mut scheduler, 30, [Input::TicketUpdate(Ticket(2), News::Finished(Outcome::Abandoned))]);
+    assert_eq!(scheduler.summary(Timestamp::ZERO).endpoints[0].index_blocks, 40);
 }
 
 #[test]
 fn the_books_move_with_the_request_when_envoy_used_a_fallback() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
-    assert_eq!(in_flight(&mind)[0], InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 });
-    feed(&mut mind, 10, [Input::Told(Ticket(1), News::Served(address(1)))]);
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
+    assert_eq!(in_flight(&scheduler)[0], InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 });
+    feed(&mut scheduler, 10, [Input::TicketUpdate(Ticket(1), News::Served(address(1)))]);
     assert_eq!(
-        in_flight(&mind),
+        in_flight(&scheduler),
         [InFlight::default(), InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 }]
     );
-    let blocks: Vec<u64> = mind.summary(Timestamp::ZERO).endpoints.iter().map(|e| e.index_blocks).collect();
+    let blocks: Vec<u64> = scheduler.summary(Timestamp::ZERO).endpoints.iter().map(|e| e.index_blocks).collect();
     assert_eq!(blocks, [0, 10]);
-    feed(&mut mind, 20, [Input::Told(Ticket(1), News::Finished(Outcome::Completed))]);
-    assert_eq!(in_flight(&mind), [InFlight::default(); 2]);
+    feed(&mut scheduler, 20, [Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed))]);
+    assert_eq!(in_flight(&scheduler), [InFlight::default(); 2]);
 }
 
 #[test]
 fn an_unattended_request_ends_when_the_engine_has_no_room_for_it_in_its_report() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), report(0, 0)]);
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), report(0, 0)]);
     let Input::Asked(mut asked) = ask(1, 7, 10) else { unreachable!() };
     asked.request.attended = false;
-    feed(&mut mind, 10, [Input::Asked(asked)]);
+    feed(&mut scheduler, 10, [Input::Asked(asked)]);
     // Too early: the request may not have reached the engine's gauges.
-    feed(&mut mind, 300, [report(0, 0)]);
-    assert_eq!(in_flight(&mind)[0].requests, 1);
-    feed(&mut mind, 600, [report(0, 1)]);
-    assert_eq!(in_flight(&mind)[0].requests, 1);
-    feed(&mut mind, 700, [report(0, 0)]);
-    assert_eq!(in_flight(&mind)[0], InFlight::default());
+    feed(&mut scheduler, 300, [report(0, 0)]);
+    assert_eq!(in_flight(&scheduler)[0].requests, 1);
+    feed(&mut scheduler, 600, [report(0, 1)]);
+    assert_eq!(in_flight(&scheduler)[0].requests, 1);
+    feed(&mut scheduler, 700, [report(0, 0)]);
+    assert_eq!(in_flight(&scheduler)[0], InFlight::default());
 }
 
 #[test]
 fn an_unattended_request_ends_with_its_endpoint() {
-    let mut mind = scheduler();
+    let mut scheduler = scheduler();
     let Input::Asked(mut asked) = ask(1, 7, 10) else { unreachable!() };
     asked.request.attended = false;
-    feed(&mut mind, 0, [upsert(0), report(0, 0), Input::Asked(asked), ask(2, 8, 10)]);
-    feed(&mut mind, 10, [Input::Discovered(vec![EndpointChange::Remove(id(0))]), upsert(0)]);
-    let balance = mind.summary(Timestamp::ZERO).tickets;
+    feed(&mut scheduler, 0, [upsert(0), report(0, 0), Input::Asked(asked), ask(2, 8, 10)]);
+    feed(&mut scheduler, 10, [Input::Discovered(vec![EndpointChange::Remove(id(0))]), upsert(0)]);
+    let balance = scheduler.summary(Timestamp::ZERO).tickets;
     // Whoever is attended is told of by its stream.
     assert_eq!((balance.open, balance.closed), (1, 1));
-    feed(&mut mind, 20, [Input::Told(Ticket(2), News::Finished(Outcome::Completed))]);
-    assert_eq!(mind.summary(Timestamp::ZERO).tickets.open, 0);
+    feed(&mut scheduler, 20, [Input::TicketUpdate(Ticket(2), News::Finished(Outcome::Completed))]);
+    assert_eq!(scheduler.summary(Timestamp::ZERO).tickets.open, 0);
 }
 
 #[test]
 fn a_lease_is_the_last_net() {
-    let mut mind = scheduler();
-    feed(&mut mind, 0, [upsert(0), report(0, 0), ask(1, 7, 10)]);
-    feed(&mut mind, 60_001, [Input::Tick]);
-    assert_eq!(in_flight(&mind)[0].requests, 1);
-    feed(&mut mind, 60_002, [Input::Tick]);
-    let balance = mind.summary(Timestamp::ZERO).tickets;
-    assert_eq!((balance.open, balance.expired, in_flight(&mind)[0]), (0, 1, InFlight::default()));
+    let mut scheduler = scheduler();
+    feed(&mut scheduler, 0, [upsert(0), report(0, 0), ask(1, 7, 10)]);
+    feed(&mut scheduler, 60_001, [Input::Tick]);
+    assert_eq!(in_flight(&scheduler)[0].requests, 1);
+    feed(&mut scheduler, 60_002, [Input::Tick]);
+    let balance = scheduler.summary(Timestamp::ZERO).tickets;
+    assert_eq!((balance.open, balance.expired, in_flight(&scheduler)[0]), (0, 1, InFlight::default()));
 }
 
 #[test]
 fn an_objective_below_zero_is_shed_by_a_full_pool_and_others_are_not() {
-    let mut mind = scheduler();
+    let mut scheduler = scheduler();
     let objectives = BTreeMap::from([("batch".to_owned(), -1)]);
-    feed(&mut mind, 0, [upsert(0), Input::Objectives(objectives), report(0, 50)]);
+    feed(&mut scheduler, 0, [upsert(0), Input::Objectives(objectives), report(0, 50)]);
     let with = |objective: &str| {
         let Input::Asked(mut asked) = ask(9, 7, 1) else { unreachable!() };
         asked.request.objective = Some(objective.to_owned());
         Input::Asked(asked)
     };
-    let answers = feed(&mut mind, 10, [with("batch"), with("chat")]);
+    let answers = feed(&mut scheduler, 10, [with("batch"), with("chat")]);
     assert!(answers[0].is_none() && answers[1].is_some());
 }
 
@@ -255,7 +255,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn play(steps: &[Step]) -> (Scheduler, Vec<Option<EndpointId>>, u64) {
-    let (mut mind, mut answers, mut now, mut tickets) = (scheduler(), Vec::new(), 0, 0);
+    let (mut scheduler, mut answers, mut now, mut tickets) = (scheduler(), Vec::new(), 0, 0);
     for step in steps {
         now += 7;
         let input = match step.clone() {
@@ -267,30 +267,30 @@ fn play(steps: &[Step]) -> (Scheduler, Vec<Option<EndpointId>>, u64) {
                 tickets += 1;
                 ask(tickets, prompt, blocks)
             }
-            Step::Served(ticket, n) => Input::Told(Ticket(ticket), News::Served(address(n))),
-            Step::FirstToken(ticket) => Input::Told(Ticket(ticket), News::FirstToken),
-            Step::Finish(ticket) => Input::Told(Ticket(ticket), News::Finished(Outcome::Completed)),
+            Step::Served(ticket, n) => Input::TicketUpdate(Ticket(ticket), News::Served(address(n))),
+            Step::FirstToken(ticket) => Input::TicketUpdate(Ticket(ticket), News::FirstToken),
+            Step::Finish(ticket) => Input::TicketUpdate(Ticket(ticket), News::Finished(Outcome::Completed)),
             Step::Tick(later) => {
                 now += later;
                 Input::Tick
             }
         };
-        answers.extend(feed(&mut mind, now, [input]));
-        let balance = mind.summary(Timestamp::ZERO).tickets;
+        answers.extend(feed(&mut scheduler, now, [input]));
+        let balance = scheduler.summary(Timestamp::ZERO).tickets;
         assert_eq!(balance.reserved, balance.closed + balance.expired + balance.open);
     }
-    (mind, answers, now)
+    (scheduler, answers, now)
 }
 
 proptest! {
     #[test]
     fn books_balance_and_nothing_stays_in_flight_at_rest(steps in steps()) {
-        let (mut mind, _, now) = play(&steps);
-        let open = mind.summary(Timestamp::ZERO).tickets.open;
-        prop_assert!(in_flight(&mind).iter().map(|load| u64::from(load.requests)).sum::<u64>() <= open);
-        feed(&mut mind, now + 120_000, [Input::Tick]);
-        prop_assert_eq!(mind.summary(Timestamp::ZERO).tickets.open, 0);
-        prop_assert!(in_flight(&mind).iter().all(|load| *load == InFlight::default()));
+        let (mut scheduler, _, now) = play(&steps);
+        let open = scheduler.summary(Timestamp::ZERO).tickets.open;
+        prop_assert!(in_flight(&scheduler).iter().map(|load| u64::from(load.requests)).sum::<u64>() <= open);
+        feed(&mut scheduler, now + 120_000, [Input::Tick]);
+        prop_assert_eq!(scheduler.summary(Timestamp::ZERO).tickets.open, 0);
+        prop_assert!(in_flight(&scheduler).iter().all(|load| *load == InFlight::default()));
     }
 
     #[test]
@@ -302,8 +302,8 @@ proptest! {
     }
 }
 
-#[path = "flock_tests.rs"]
-mod flock;
+#[path = "replication_tests.rs"]
+mod replication;
 
 #[path = "churn_tests.rs"]
 mod churn;

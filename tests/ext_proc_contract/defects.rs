@@ -16,11 +16,11 @@ async fn replica() -> Replica {
 async fn d01_headers_alone_obey_the_subset_and_get_503_when_nobody_is_there() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(hinted(get(), &[POOL[1]])).await;
+    talk.send(hinted(get(), &[POOL[1]])).await;
     assert_eq!(destination(&talk.answer().await), POOL[1]);
     let empty = Replica::start(Config::default(), &[]).await;
     let mut talk = empty.talk();
-    talk.say(get()).await;
+    talk.send(get()).await;
     assert_eq!(refusal(&talk.answer().await).0, 503);
 }
 
@@ -32,7 +32,7 @@ async fn d02_a_subset_counts_ports_and_reads_ipv6() {
         let (head, _) = replica.talk().ask(hinted(post(&[]), &[rank]), COMPLETION).await;
         assert_eq!(destination(&head), rank);
         let mut talk = replica.talk();
-        talk.say(hinted(get(), &[rank])).await;
+        talk.send(hinted(get(), &[rank])).await;
         assert_eq!(destination(&talk.answer().await), rank);
     }
 }
@@ -43,9 +43,9 @@ async fn d03_a_hint_that_came_with_the_headers_is_honoured() {
     let (head, _) = replica.talk().ask(hinted(post(&[]), &[POOL[1]]), COMPLETION).await;
     assert_eq!(destination(&head), POOL[1]);
     let mut talk = replica.talk();
-    talk.say(hinted(post(&[]), &[POOL[0]])).await;
-    talk.say(hinted(request_body(COMPLETION, false), &[POOL[1]])).await;
-    talk.say(request_body(b"", true)).await;
+    talk.send(hinted(post(&[]), &[POOL[0]])).await;
+    talk.send(hinted(request_body(COMPLETION, false), &[POOL[1]])).await;
+    talk.send(request_body(b"", true)).await;
     assert_eq!(destination(&talk.answer().await), POOL[1], "the latest hint counts");
 }
 
@@ -53,13 +53,13 @@ async fn d03_a_hint_that_came_with_the_headers_is_honoured() {
 async fn d04_a_body_that_ends_by_trailers_is_scheduled() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[("x-llm-d-model-name-rewrite", "v2")])).await;
-    talk.say(request_body(COMPLETION, false)).await;
-    talk.say(hinted(request_trailers(), &[POOL[1]])).await;
+    talk.send(post(&[("x-llm-d-model-name-rewrite", "v2")])).await;
+    talk.send(request_body(COMPLETION, false)).await;
+    talk.send(hinted(request_trailers(), &[POOL[1]])).await;
     assert_eq!(destination(&talk.answer().await), POOL[1]);
     assert!(piece(&talk.answer().await).body.starts_with(br#"{"model":"v2""#));
     assert!(matches!(talk.answer().await.response, Some(Response::RequestTrailers(_))));
-    talk.say(response_headers(&[(":status", "200")], true)).await;
+    talk.send(response_headers(&[(":status", "200")], true)).await;
     answered(&talk.answer().await);
 }
 
@@ -76,7 +76,7 @@ async fn d06_headers_that_came_twice_are_not_written_back() {
     let mut talk = replica.talk();
     let (head, _) = talk.ask(post(&[("cookie", "a=1"), ("cookie", "b=2")]), COMPLETION).await;
     assert!(set(&head).iter().all(|(name, _)| name != "cookie"));
-    talk.say(response_headers(&[(":status", "200"), ("set-cookie", "a"), ("set-cookie", "b")], false)).await;
+    talk.send(response_headers(&[(":status", "200"), ("set-cookie", "a"), ("set-cookie", "b")], false)).await;
     let head = talk.answer().await;
     assert_eq!(set(&head).len(), 1, "only our own header is set");
     assert!(removed(&head).is_empty());
@@ -87,14 +87,14 @@ async fn d07_usage_that_is_split_over_two_frames_is_read() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(streaming()).await;
+    talk.send(streaming()).await;
     let event =
         b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":14,\"total_tokens\":18,\"completion_tokens\":4}}\n\n";
-    talk.say(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n", false)).await;
-    talk.say(response_body(&event[..50], false)).await;
-    talk.say(response_body(&event[50..], false)).await;
-    talk.say(response_body(b"data: [DONE]\n\n", true)).await;
-    while talk.hear().await.is_some() {}
+    talk.send(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\n", false)).await;
+    talk.send(response_body(&event[..50], false)).await;
+    talk.send(response_body(&event[50..], false)).await;
+    talk.send(response_body(b"data: [DONE]\n\n", true)).await;
+    while talk.receive().await.is_some() {}
     let figures = replica.until(|figures| figures.completed == 1).await;
     assert_eq!((figures.prompt_tokens, figures.completion_tokens), (14, 4));
 }
@@ -104,15 +104,15 @@ async fn d08_the_clients_model_name_comes_back_across_a_split_and_user_text_stay
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[("x-llm-d-model-name-rewrite", "base-v2")]), COMPLETION).await;
-    talk.say(streaming()).await;
+    talk.send(streaming()).await;
     talk.answer().await;
     let answer = |model: &str| {
         format!("data: {{\"choices\":[{{\"text\":\"\\\"model\\\":\\\"base-v2\\\"\"}}],\"model\": \"{model}\"}}\n\n")
     };
     let sent = answer("base-v2");
     let (first, last) = sent.split_at(sent.len() - 9);
-    talk.say(response_body(first.as_bytes(), false)).await;
-    talk.say(response_body(last.as_bytes(), true)).await;
+    talk.send(response_body(first.as_bytes(), false)).await;
+    talk.send(response_body(last.as_bytes(), true)).await;
     let heard = [talk.answer().await, talk.answer().await].map(|one| piece(&one).body.clone()).concat();
     assert_eq!(String::from_utf8(heard).unwrap(), answer("base"));
 }
@@ -133,18 +133,18 @@ async fn d10_an_engines_error_status_is_counted() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
-    talk.say(response_body(br#"{"error":{"message":"busy","code":503}}"#, true)).await;
-    while talk.hear().await.is_some() {}
+    talk.send(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
+    talk.send(response_body(br#"{"error":{"message":"busy","code":503}}"#, true)).await;
+    while talk.receive().await.is_some() {}
     replica.until(|figures| figures.engine_errors == 1).await;
 
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(streaming()).await;
+    talk.send(streaming()).await;
     let event = b"data: {\"error\": {\"message\": \"busy\", \"type\": \"Service Unavailable\", \"code\": 503}}\n\n";
-    talk.say(response_body(event, false)).await;
-    talk.say(response_body(b"data: [DONE]\n\n", true)).await;
-    while talk.hear().await.is_some() {}
+    talk.send(response_body(event, false)).await;
+    talk.send(response_body(b"data: [DONE]\n\n", true)).await;
+    while talk.receive().await.is_some() {}
     let figures = replica.until(|figures| figures.engine_errors == 2).await;
     assert_eq!(figures.completed, 0, "a status of 200 does not make it a success");
 }
@@ -155,8 +155,8 @@ async fn d11_nobody_there_and_everybody_full_are_two_statuses() {
     for (pool, expected) in [(&[] as &[&str], 503), (&POOL, 429)] {
         let replica = Replica::start(Config::default(), pool).await;
         let mut talk = replica.talk();
-        talk.say(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
-        talk.say(request_body(COMPLETION, true)).await;
+        talk.send(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
+        talk.send(request_body(COMPLETION, true)).await;
         assert_eq!(refusal(&talk.answer().await).0, expected);
     }
 }
@@ -169,7 +169,7 @@ async fn d12_a_fallback_that_served_is_booked() {
     let list = destination(&head);
     let (first, second) = list.split_once(',').unwrap();
     assert!(replica.figures().await.in_flight.contains_key(&first.parse().unwrap()));
-    talk.say(served(json(), second)).await;
+    talk.send(served(json(), second)).await;
     talk.answer().await;
     let figures = replica.until(|figures| figures.in_flight.contains_key(&second.parse().unwrap())).await;
     assert_eq!(figures.in_flight.len(), 1);
@@ -180,9 +180,9 @@ async fn d13_the_first_byte_of_an_answer_does_not_wait_for_its_last() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(json()).await;
+    talk.send(json()).await;
     talk.answer().await;
-    talk.say(response_body(b"{", false)).await;
+    talk.send(response_body(b"{", false)).await;
     assert_eq!(piece(&talk.answer().await).body, b"{");
 }
 
@@ -194,9 +194,9 @@ async fn d15_a_message_of_six_mebibytes_is_taken_and_a_body_is_bounded() {
     assert_eq!(pieces.iter().map(|one| piece(one).body.len()).sum::<usize>(), body.len());
     for chunks in [vec![4 << 20, 4 << 20], vec![9 << 20]] {
         let mut talk = replica.talk();
-        talk.say(post(&[])).await;
+        talk.send(post(&[])).await;
         for bytes in chunks {
-            talk.say(request_body(&vec![b' '; bytes], false)).await;
+            talk.send(request_body(&vec![b' '; bytes], false)).await;
         }
         let (status, reason, _) = refusal(&talk.answer().await);
         assert_eq!((status, reason.as_str()), (413, "body-too-large"));
@@ -212,7 +212,7 @@ async fn d16_two_requests_with_one_id_are_two() {
     assert_eq!(replica.open_tickets().await, 2);
     drop(one);
     replica.until(|figures| figures.in_flight.values().sum::<usize>() == 1).await;
-    other.say(response_headers(&[(":status", "200")], true)).await;
+    other.send(response_headers(&[(":status", "200")], true)).await;
     answered(&other.answer().await);
     let figures = replica.until(|figures| figures.in_flight.is_empty()).await;
     assert_eq!(figures.completed, 1);

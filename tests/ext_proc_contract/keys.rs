@@ -47,8 +47,8 @@ async fn spellings_that_contradict_each_other_are_400() {
     for [new, old] in [names::MODEL_REWRITE, names::OBJECTIVE, names::FAIRNESS_ID] {
         for pairs in [[(old, "gateway's"), (new, "client's")], [(old, "client's"), (old, "gateway's")]] {
             let mut talk = replica.talk();
-            talk.say(post(&pairs)).await;
-            talk.say(request_body(COMPLETION, true)).await;
+            talk.send(post(&pairs)).await;
+            talk.send(request_body(COMPLETION, true)).await;
             let (status, reason, body) = refusal(&talk.answer().await);
             assert_eq!((status, reason.as_str()), (400, "bad-request"));
             assert!(body.contains(old), "{body}");
@@ -74,8 +74,8 @@ async fn a_control_header_of_more_than_256_bytes_is_400() {
     let long = "m".repeat(257);
     for name in [names::MODEL_REWRITE[0], names::OBJECTIVE[1], names::FAIRNESS_ID[0]] {
         let mut talk = replica.talk();
-        talk.say(post(&[(name, &long)])).await;
-        talk.say(request_body(COMPLETION, true)).await;
+        talk.send(post(&[(name, &long)])).await;
+        talk.send(request_body(COMPLETION, true)).await;
         let (status, _, body) = refusal(&talk.answer().await);
         assert!(status == 400 && body.contains(name), "{body}");
     }
@@ -112,8 +112,8 @@ async fn a_compressed_body_is_routed_unless_its_model_shall_be_rewritten() {
         ("127.0.0.1:7", &b"\x1f\x8b\x08\0"[..])
     );
     let mut talk = replica.talk();
-    talk.say(post(&[gzip, (names::MODEL_REWRITE[0], "tuned")])).await;
-    talk.say(request_body(b"\x1f\x8b\x08\0", true)).await;
+    talk.send(post(&[gzip, (names::MODEL_REWRITE[0], "tuned")])).await;
+    talk.send(request_body(b"\x1f\x8b\x08\0", true)).await;
     let (status, _, sentence) = refusal(&talk.answer().await);
     assert_eq!(status, 400);
     assert!(sentence.contains("send it uncompressed"), "{sentence}");
@@ -146,8 +146,8 @@ async fn every_refusal_names_its_reason() {
     ];
     for (body, expected) in cases {
         let mut talk = replica.talk();
-        talk.say(post(&[])).await;
-        talk.say(request_body(body, true)).await;
+        talk.send(post(&[])).await;
+        talk.send(request_body(body, true)).await;
         let (status, reason, _) = refusal(&talk.answer().await);
         assert_eq!((status, reason.as_str()), expected);
     }
@@ -166,7 +166,7 @@ async fn an_answer_says_that_it_passed_the_picker() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(json()).await;
+    talk.send(json()).await;
     let head = talk.answer().await;
     assert_eq!(set(&head), [(names::WENT_INTO_RESPONSE.to_owned(), "true".to_owned())]);
     assert!(!answered(&head).response.as_ref().unwrap().clear_route_cache);
@@ -190,16 +190,16 @@ async fn a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_giv
     replica.until(|figures| figures.in_flight.is_empty()).await;
     let mut failed = replica.talk();
     failed.ask(post(&[("x-session-id", "failed")]), COMPLETION).await;
-    failed.say(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
-    failed.say(response_body(b"{}", true)).await;
-    while failed.hear().await.is_some() {}
+    failed.send(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
+    failed.send(response_body(b"{}", true)).await;
+    while failed.receive().await.is_some() {}
     replica.until(|figures| figures.in_flight.is_empty()).await;
     assert_eq!(replica.fleet().await.sessions, 0);
 
     let mut answered = replica.talk();
     answered.ask(post(&[("x-session-id", "kept")]), COMPLETION).await;
-    answered.say(json()).await;
-    answered.say(response_body(b"{}", true)).await;
-    while answered.hear().await.is_some() {}
+    answered.send(json()).await;
+    answered.send(response_body(b"{}", true)).await;
+    while answered.receive().await.is_some() {}
     replica.until_sessions(1).await;
 }

@@ -11,19 +11,19 @@ const POOL: [&str; 3] = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"];
 async fn p1_the_service_speaks_full_duplex_both_ways() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(&COMPLETION[..10], false)).await;
-    talk.say(request_body(&COMPLETION[10..], true)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(&COMPLETION[..10], false)).await;
+    talk.send(request_body(&COMPLETION[10..], true)).await;
     assert!(POOL.contains(&destination(&talk.answer().await).as_str()));
     assert_eq!(piece(&talk.answer().await).body, COMPLETION);
-    talk.say(streaming()).await;
+    talk.send(streaming()).await;
     answered(&talk.answer().await);
-    talk.say(response_body(b"data: 1\n\n", false)).await;
+    talk.send(response_body(b"data: 1\n\n", false)).await;
     assert_eq!(piece(&talk.answer().await).body, b"data: 1\n\n");
-    talk.say(response_body(b"data: [DONE]\n\n", true)).await;
+    talk.send(response_body(b"data: [DONE]\n\n", true)).await;
     let last = talk.answer().await;
     assert!(piece(&last).end_of_stream);
-    assert!(talk.hear().await.is_none(), "the stream ends in order");
+    assert!(talk.receive().await.is_none(), "the stream ends in order");
     replica.until(|figures| figures.completed == 1 && figures.in_flight.is_empty()).await;
 }
 
@@ -45,7 +45,7 @@ async fn p2_an_address_has_one_spelling() {
     }
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(served(streaming(), "[::ffff:127.0.0.1]:7")).await;
+    talk.send(served(streaming(), "[::ffff:127.0.0.1]:7")).await;
     talk.answer().await;
     let expected = POOL[0].parse().unwrap();
     replica.until(|figures| figures.in_flight.keys().any(|at| *at == expected)).await;
@@ -55,8 +55,8 @@ async fn p2_an_address_has_one_spelling() {
 async fn p2_an_empty_subset_is_503() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let mut talk = replica.talk();
-    talk.say(hinted(post(&[]), &[])).await;
-    talk.say(request_body(COMPLETION, true)).await;
+    talk.send(hinted(post(&[]), &[])).await;
+    talk.send(request_body(COMPLETION, true)).await;
     assert_eq!(refusal(&talk.answer().await).0, 503);
 }
 
@@ -65,8 +65,8 @@ async fn p2_a_subset_that_matches_nobody_is_503() {
     let replica = Replica::start(Config::default(), &POOL).await;
     for nobody in ["10.9.9.9:8000", "127.0.0.1", "not an address"] {
         let mut talk = replica.talk();
-        talk.say(hinted(post(&[]), &[nobody])).await;
-        talk.say(request_body(COMPLETION, true)).await;
+        talk.send(hinted(post(&[]), &[nobody])).await;
+        talk.send(request_body(COMPLETION, true)).await;
         assert_eq!(refusal(&talk.answer().await).0, 503, "{nobody}");
     }
 }
@@ -112,8 +112,8 @@ async fn p4_the_list_holds_endpoints_of_this_pool_only() {
 async fn p5_a_pool_without_endpoints_is_503() {
     let replica = Replica::start(Config::default(), &[]).await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(COMPLETION, true)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(COMPLETION, true)).await;
     let (status, reason, body) = refusal(&talk.answer().await);
     assert_eq!((status, reason.as_str()), (503, "rejected-no-endpoints"));
     assert!(body.starts_with("inference error: ServiceUnavailable - "), "{body}");
@@ -123,8 +123,8 @@ async fn p5_a_pool_without_endpoints_is_503() {
 async fn p5_a_request_that_is_shed_is_429() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let mut talk = replica.talk();
-    talk.say(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
-    talk.say(request_body(COMPLETION, true)).await;
+    talk.send(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
+    talk.send(request_body(COMPLETION, true)).await;
     let (status, reason, body) = refusal(&talk.answer().await);
     assert_eq!((status, reason.as_str()), (429, "rejected-saturated"));
     assert!(body.starts_with("inference error: ResourceExhausted - "), "{body}");
@@ -136,11 +136,11 @@ async fn p6_the_endpoint_that_served_is_the_one_that_is_booked() {
     let mut talk = replica.talk();
     let (head, _) = talk.ask(post(&[]), COMPLETION).await;
     let fallback = destination(&head).split(',').nth(1).unwrap().to_owned();
-    talk.say(served(streaming(), &fallback)).await;
+    talk.send(served(streaming(), &fallback)).await;
     talk.answer().await;
     let served = fallback.parse().unwrap();
     replica.until(|figures| figures.in_flight.keys().eq([&served])).await;
-    talk.say(response_body(b"", true)).await;
+    talk.send(response_body(b"", true)).await;
     talk.answer().await;
     replica.until(|figures| figures.in_flight.is_empty()).await;
 }

@@ -19,9 +19,9 @@ async fn replica() -> Replica {
 async fn headers_with_a_body_to_come_are_not_answered_yet() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
+    talk.send(post(&[])).await;
     talk.close();
-    assert!(talk.hear().await.is_none(), "nothing was said before the proxy went away");
+    assert!(talk.receive().await.is_none(), "nothing was said before the proxy went away");
     assert_eq!(replica.open_tickets().await, 0);
 }
 
@@ -29,38 +29,38 @@ async fn headers_with_a_body_to_come_are_not_answered_yet() {
 async fn headers_alone_are_answered_with_headers_alone() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(get()).await;
+    talk.send(get()).await;
     let head = talk.answer().await;
     assert_eq!((destination(&head).as_str(), value(&head, "content-length")), (POOL[0], None));
     talk.close();
-    assert!(talk.hear().await.is_none());
+    assert!(talk.receive().await.is_none());
 }
 
 #[tokio::test]
 async fn body_chunks_are_gathered_and_not_answered_yet() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(COMPLETION, false)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(COMPLETION, false)).await;
     talk.close();
-    assert!(talk.hear().await.is_none());
+    assert!(talk.receive().await.is_none());
 }
 
 #[tokio::test]
 async fn the_end_of_the_body_is_answered_with_headers_and_then_pieces() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
+    talk.send(post(&[])).await;
     for chunk in COMPLETION.chunks(7) {
-        talk.say(request_body(chunk, false)).await;
+        talk.send(request_body(chunk, false)).await;
     }
-    talk.say(request_body(b"", true)).await;
-    talk.say(request_body(b"late and ignored", true)).await;
+    talk.send(request_body(b"", true)).await;
+    talk.send(request_body(b"late and ignored", true)).await;
     assert_eq!(destination(&talk.answer().await), POOL[0]);
     let last = talk.answer().await;
     assert_eq!((piece(&last).body.as_slice(), piece(&last).end_of_stream), (COMPLETION, true));
     talk.close();
-    assert!(talk.hear().await.is_none());
+    assert!(talk.receive().await.is_none());
 }
 
 #[tokio::test]
@@ -95,9 +95,9 @@ async fn content_length_is_that_of_the_body_as_it_goes_on() {
 async fn trailers_end_the_request_and_go_on_after_the_body() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(COMPLETION, false)).await;
-    talk.say(request_trailers()).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(COMPLETION, false)).await;
+    talk.send(request_trailers()).await;
     destination(&talk.answer().await);
     assert!(!piece(&talk.answer().await).end_of_stream);
     assert!(matches!(talk.answer().await.response, Some(Response::RequestTrailers(_))));
@@ -108,9 +108,9 @@ async fn response_headers_are_answered_at_once() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(response_headers(&[(":status", "204")], true)).await;
+    talk.send(response_headers(&[(":status", "204")], true)).await;
     assert!(removed(&talk.answer().await).is_empty());
-    assert!(talk.hear().await.is_none(), "an answer of headers alone is whole");
+    assert!(talk.receive().await.is_none(), "an answer of headers alone is whole");
 }
 
 #[tokio::test]
@@ -118,10 +118,10 @@ async fn each_chunk_of_a_streamed_answer_goes_on_at_once() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(streaming()).await;
+    talk.send(streaming()).await;
     talk.answer().await;
     for chunk in [": keep-alive\n\n", "data: {\"cho", "ices\":[]}\n\n", "", "data: [DONE]\n\n"] {
-        talk.say(response_body(chunk.as_bytes(), false)).await;
+        talk.send(response_body(chunk.as_bytes(), false)).await;
         let answer = talk.answer().await;
         assert_eq!((piece(&answer).body.as_slice(), piece(&answer).end_of_stream), (chunk.as_bytes(), false));
     }
@@ -132,9 +132,9 @@ async fn an_answer_in_one_document_goes_on_at_once_too() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(json()).await;
+    talk.send(json()).await;
     talk.answer().await;
-    talk.say(response_body(&[b' '; 100_000], false)).await;
+    talk.send(response_body(&[b' '; 100_000], false)).await;
     assert_eq!(piece(&talk.answer().await).body.len(), 62_000);
     assert_eq!(piece(&talk.answer().await).body.len(), 38_000);
 }
@@ -144,13 +144,13 @@ async fn response_trailers_end_the_stream_in_order() {
     let replica = replica().await;
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(json()).await;
-    talk.say(response_body(b"{}", false)).await;
-    talk.say(response_trailers()).await;
+    talk.send(json()).await;
+    talk.send(response_body(b"{}", false)).await;
+    talk.send(response_trailers()).await;
     talk.answer().await;
     assert!(!piece(&talk.answer().await).end_of_stream);
     assert!(matches!(talk.answer().await.response, Some(Response::ResponseTrailers(_))));
-    assert!(talk.hear().await.is_none());
+    assert!(talk.receive().await.is_none());
     replica.until(|figures| figures.completed == 1).await;
 }
 
@@ -158,12 +158,12 @@ async fn response_trailers_end_the_stream_in_order() {
 async fn an_error_is_answered_at_once_and_ends_the_stream() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(br#"{"model":"#, true)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(br#"{"model":"#, true)).await;
     let (status, _, body) = refusal(&talk.answer().await);
     assert_eq!(status, 400);
     assert!(body.starts_with("inference error: BadRequest - "), "{body}");
-    assert!(talk.hear().await.is_none());
+    assert!(talk.receive().await.is_none());
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn leaving_closes_the_stream_in_order_after_the_last_piece() {
     let mut talk = replica.talk();
     let (_, pieces) = talk.ask(post(&[]), COMPLETION).await;
     assert!(piece(&pieces[0]).end_of_stream);
-    assert!(talk.hear().await.is_none(), "the stream ends in order and Envoy goes on alone");
+    assert!(talk.receive().await.is_none(), "the stream ends in order and Envoy goes on alone");
     assert_eq!(replica.open_tickets().await, 1, "the engine's own reports close it");
 }
 
@@ -180,18 +180,18 @@ async fn leaving_closes_the_stream_in_order_after_the_last_piece() {
 async fn a_sequence_out_of_order_is_told_and_leaves_no_ticket() {
     let replica = replica().await;
     let mut talk = replica.talk();
-    talk.say(request_body(COMPLETION, true)).await;
+    talk.send(request_body(COMPLETION, true)).await;
     let status = talk.next().await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().starts_with("request body came before the request's headers"), "{status}");
 
     let mut talk = replica.talk();
     talk.ask(post(&[]), COMPLETION).await;
-    talk.say(post(&[])).await;
+    talk.send(post(&[])).await;
     assert!(talk.next().await.unwrap_err().message().contains("after the request was sent on"));
 
     let mut talk = replica.talk();
-    talk.say(ProcessingRequest::default()).await;
+    talk.send(ProcessingRequest::default()).await;
     assert!(talk.next().await.is_err());
     replica.until(|figures| figures.in_flight.is_empty()).await;
 }
@@ -200,9 +200,9 @@ async fn a_sequence_out_of_order_is_told_and_leaves_no_ticket() {
 async fn a_body_over_the_limit_is_413() {
     let replica = Replica::start(Config { body_bytes: 1_000, ..Config::default() }, &POOL).await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(&[b' '; 600], false)).await;
-    talk.say(request_body(&[b' '; 600], false)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(&[b' '; 600], false)).await;
+    talk.send(request_body(&[b' '; 600], false)).await;
     assert_eq!(refusal(&talk.answer().await).0, 413, "told before the body ends");
 }
 
@@ -212,14 +212,14 @@ async fn a_stream_over_the_limit_is_503() {
     let mut first = replica.talk();
     first.ask(post(&[]), COMPLETION).await;
     let mut second = replica.talk();
-    second.say(get()).await;
+    second.send(get()).await;
     let (status, reason, _) = refusal(&second.answer().await);
     assert_eq!((status, reason.as_str()), (503, "too-many-streams"));
-    assert!(second.hear().await.is_none());
+    assert!(second.receive().await.is_none());
     drop(first);
     replica.until(|figures| figures.in_flight.is_empty()).await;
     let mut third = replica.talk();
-    third.say(get()).await;
+    third.send(get()).await;
     assert_eq!(destination(&third.answer().await), POOL[0]);
 }
 
@@ -229,14 +229,14 @@ async fn a_local_reply_of_the_proxy_is_let_through_in_any_state() {
     for requests in [vec![], vec![post(&[])], vec![post(&[]), request_body(COMPLETION, false)]] {
         let mut talk = replica.talk();
         for message in requests {
-            talk.say(message).await;
+            talk.send(message).await;
         }
-        talk.say(response_headers(&[(":status", "403"), ("content-type", "text/plain")], false)).await;
+        talk.send(response_headers(&[(":status", "403"), ("content-type", "text/plain")], false)).await;
         let head = talk.answer().await;
         assert!(answered(&head).response.as_ref().unwrap().header_mutation.is_none());
-        talk.say(response_body(b"RBAC: access denied", true)).await;
+        talk.send(response_body(b"RBAC: access denied", true)).await;
         assert_eq!(piece(&talk.answer().await).body, b"RBAC: access denied");
-        assert!(talk.hear().await.is_none(), "the stream ends in order");
+        assert!(talk.receive().await.is_none(), "the stream ends in order");
     }
     replica.until_metric("murmuration_local_replies_total{status=\"403\"}", 1).await;
     assert_eq!(replica.open_tickets().await, 0);
@@ -247,8 +247,8 @@ async fn a_body_that_drips_is_408() {
     let limits = Limits { arrival_max: Duration::from_millis(300), ..Limits::default() };
     let replica = Replica::start(Config { limits, ..Config::default() }, &POOL).await;
     let mut talk = replica.talk();
-    talk.say(post(&[])).await;
-    talk.say(request_body(b"{", false)).await;
+    talk.send(post(&[])).await;
+    talk.send(request_body(b"{", false)).await;
     let (status, reason, body) = refusal(&talk.answer().await);
     assert_eq!((status, reason.as_str()), (408, "request-too-slow"));
     assert!(body.starts_with("inference error: RequestTimeout - the request came too slowly: 1 bytes"), "{body}");
@@ -259,12 +259,12 @@ async fn slow_streams_do_not_keep_others_out() {
     let replica = Replica::start(Config { streams_max: 4, ..Config::default() }, &POOL).await;
     let mut slow: Vec<_> = (0..4).map(|_| replica.talk()).collect();
     for talk in &slow {
-        talk.say(post(&[])).await;
+        talk.send(post(&[])).await;
     }
     // The oldest gives way once it had its two seconds.
     let answer = loop {
         let mut honest = replica.talk();
-        honest.say(get()).await;
+        honest.send(get()).await;
         let answer = honest.answer().await;
         if !matches!(answer.response, Some(Response::ImmediateResponse(_))) {
             break answer;
@@ -281,14 +281,14 @@ async fn a_body_over_the_budget_of_all_streams_is_503() {
     let limits = Limits { body_bytes_held: 1_000, decision_patience: patience, ..Limits::default() };
     let replica = Replica::start(Config { limits, ..Config::default() }, &POOL).await;
     let (mut first, mut second) = (replica.talk(), replica.talk());
-    first.say(post(&[])).await;
-    first.say(request_body(&[b' '; 900], false)).await;
+    first.send(post(&[])).await;
+    first.send(request_body(&[b' '; 900], false)).await;
     replica.until_metric("murmuration_request_body_bytes", 900).await;
-    second.say(post(&[])).await;
-    second.say(request_body(&[b' '; 200], false)).await;
+    second.send(post(&[])).await;
+    second.send(request_body(&[b' '; 200], false)).await;
     let (status, reason, _) = refusal(&second.answer().await);
     assert_eq!((status, reason.as_str()), (503, "too-many-bytes"));
-    first.say(request_body(b"", true)).await;
+    first.send(request_body(b"", true)).await;
     assert_eq!(refusal(&first.answer().await).0, 400);
     drop(first);
     let (head, _) = replica.talk().ask(post(&[]), COMPLETION).await;
@@ -300,8 +300,8 @@ async fn two_thousand_streams_at_once_leave_nothing_open() {
     let replica = replica().await;
     let mut talks: Vec<_> = (0..2_000).map(|_| replica.talk()).collect();
     for talk in &talks {
-        talk.say(post(&[])).await;
-        talk.say(request_body(COMPLETION, true)).await;
+        talk.send(post(&[])).await;
+        talk.send(request_body(COMPLETION, true)).await;
     }
     for talk in &mut talks {
         assert_eq!(destination(&talk.answer().await), POOL[0]);
@@ -310,9 +310,9 @@ async fn two_thousand_streams_at_once_leave_nothing_open() {
     assert_eq!(replica.open_tickets().await, 2_000);
     for (index, mut talk) in talks.into_iter().enumerate() {
         // Every second proxy dies in mid-answer.
-        talk.say(streaming()).await;
+        talk.send(streaming()).await;
         if index % 2 == 0 {
-            talk.say(response_body(b"data: [DONE]\n\n", true)).await;
+            talk.send(response_body(b"data: [DONE]\n\n", true)).await;
             talk.answer().await;
             assert!(piece(&talk.answer().await).end_of_stream);
         }

@@ -21,7 +21,7 @@ const IDLE_PAGE: &str = include_str!("../fixtures/vllm/metrics-idle-fresh.txt");
 pub enum Manner {
     /// The whole page.
     Whole(String),
-    /// The whole page, once: a second request on the same connection meets a closed door, as when an engine gives up an
+    /// The whole page, once: a second request on the same connection meets a closed listener, as when an engine gives up an
     /// idle connection in the moment it is used again.
     Once(String),
     /// A promise of the whole page, half of it, and a closed connection.

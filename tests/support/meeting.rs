@@ -6,12 +6,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec;
-use murmuration_actors::flock::FlockSettings;
+use murmuration::replication::codec;
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::PeerTls;
+use murmuration_actors::replication::ReplicationSettings;
 
-/// A flock to be.
+/// A replication to be.
 #[derive(Clone, Debug)]
 pub struct Meeting {
     tier: String,
@@ -36,10 +36,10 @@ impl Meeting {
     }
 
     /// The part of one of them.
-    pub fn part(&self, number: usize) -> FlockSettings {
+    pub fn part(&self, number: usize) -> ReplicationSettings {
         let gossip = self.gossip[number];
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        FlockSettings {
+        ReplicationSettings {
             me: ReplicaId(format!("r{number}")),
             incarnation: Incarnation(1),
             zone: String::new(),

@@ -15,11 +15,11 @@ use murmuration::chance::Chance;
 use murmuration::plugin::{Catalog, Picker, PickerPlugin};
 use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
+use murmuration_actors::environment::Environment;
 use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
-use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::replica::{self, Listeners, PromptSalt, ReplicaSettings, Tls};
+use murmuration_actors::replication::ReplicationSettings;
 use murmuration_actors::telemetry::{Telemetry, span::Tracer};
-use murmuration_actors::world::World;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -54,8 +54,8 @@ pub struct Config {
     pub scores: bool,
     /// Whether a request that names its session in `x-session-id` stays with its endpoint; only where it scores.
     pub sessions: bool,
-    /// Its part in a flock.
-    pub flock: Option<FlockSettings>,
+    /// Its part in a replication.
+    pub replication: Option<ReplicationSettings>,
     /// TLS of the ext-proc service.
     pub tls: Tls,
 }
@@ -134,7 +134,7 @@ impl Default for Config {
             interval: Duration::from_secs(3600),
             scores: false,
             sessions: false,
-            flock: None,
+            replication: None,
             tls: Tls::Plain,
         }
     }
@@ -166,7 +166,7 @@ impl Replica {
 
     async fn with_file(config: Config, endpoints_file: EndpointsFile) -> Self {
         let mut settings = settings(&config, &endpoints_file.path);
-        let peers = match settings.flock.as_mut().and_then(|flock| flock.streams.as_mut()) {
+        let peers = match settings.replication.as_mut().and_then(|replication| replication.streams.as_mut()) {
             Some((at, _)) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 *at = listener.local_addr().unwrap();
@@ -182,7 +182,8 @@ impl Replica {
             admin: bind().await.unwrap().into(),
             peers,
         };
-        let inner = replica::Replica::start(World::production(), settings, listeners, telemetry.clone()).await.unwrap();
+        let inner =
+            replica::Replica::start(Environment::production(), settings, listeners, telemetry.clone()).await.unwrap();
         let channel = channel(inner.addresses().ext_proc).await;
         Self { channel, telemetry, inner, endpoints_file }
     }
@@ -363,7 +364,7 @@ schedulingProfiles:
     );
     let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..config.limits };
     ReplicaSettings {
-        flock: config.flock.clone(),
+        replication: config.replication.clone(),
         config_text: if config.scores { scoring_text(endpoints_file, config.sessions) } else { config_text },
         config_name: "test".to_owned(),
         catalog: || Catalog::builtin().picker::<InOrder>(),

@@ -31,18 +31,18 @@ impl Talk {
     }
 
     /// Sends a message; one that comes too late for the stream is lost, as it is with Envoy.
-    pub async fn say(&self, message: ProcessingRequest) {
+    pub async fn send(&self, message: ProcessingRequest) {
         let _ = self.outbound.as_ref().expect("the stream is open").send(message).await;
     }
 
     /// The next message of the replica; `None` when it ended the stream in order.
-    pub async fn hear(&mut self) -> Option<ProcessingResponse> {
+    pub async fn receive(&mut self) -> Option<ProcessingResponse> {
         self.next().await.expect("the stream ends in order")
     }
 
     /// The next message, which must come.
     pub async fn answer(&mut self) -> ProcessingResponse {
-        self.hear().await.expect("an answer")
+        self.receive().await.expect("an answer")
     }
 
     /// The next message, the end, or the failure of the stream.
@@ -52,8 +52,8 @@ impl Talk {
 
     /// Sends a request with this body and reads the answers to it: to its headers, and all its pieces.
     pub async fn ask(&mut self, head: ProcessingRequest, body: &[u8]) -> (ProcessingResponse, Vec<ProcessingResponse>) {
-        self.say(head).await;
-        self.say(super::envoy::request_body(body, true)).await;
+        self.send(head).await;
+        self.send(super::envoy::request_body(body, true)).await;
         let head = self.answer().await;
         let mut pieces = vec![self.answer().await];
         while !super::envoy::piece(pieces.last().expect("a piece")).end_of_stream {

@@ -30,7 +30,7 @@ pub fn page(decision: &Value) -> String {
             float(&why["saturation"])
         ),
     );
-    line(&mut page, &format!("doubt     {}", doubt(&why["doubt"])));
+    line(&mut page, &format!("uncertainty     {}", uncertainty(&why["uncertainty"])));
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
@@ -123,7 +123,7 @@ fn text(value: &Value) -> Cow<'_, str> {
 }
 
 /// How far the view may have been off, and what that did to the choice.
-fn doubt(value: &Value) -> String {
+fn uncertainty(value: &Value) -> String {
     if let Some(crowd) = value["crowd"].as_u64() {
         return format!(
             "crowd of {crowd}: others decided at this moment, so the prompt drew among the best rows within a twentieth; \
@@ -155,7 +155,7 @@ fn age(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use murmuration::schedule::Doubt;
+    use murmuration::schedule::Uncertainty;
     use serde_json::json;
 
     use super::*;
@@ -163,12 +163,12 @@ mod tests {
     #[test]
     fn every_doubt_is_said_in_words() {
         for (value, words) in [
-            (json!(Doubt::None), "none: "),
-            (json!(Doubt::Crowd(2)), "crowd of 2: "),
-            (json!(Doubt::Alone), "alone: "),
+            (json!(Uncertainty::None), "none: "),
+            (json!(Uncertainty::Concurrent(2)), "crowd of 2: "),
+            (json!(Uncertainty::Isolated), "alone: "),
             (json!(null), "-"),
         ] {
-            assert!(doubt(&value).starts_with(words), "{value}");
+            assert!(uncertainty(&value).starts_with(words), "{value}");
         }
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let bad = "\u{1b}[2J\u{9b}31m\n\u{202e}";
         let row = json!({"endpoint": bad, "trust": bad});
         let profile = json!({"profile": bad, "filters": [{"filter": bad, "removed": [bad]}], "scorers": [{"scorer": bad}], "rows": [row]});
-        let why = json!({"request_id": bad, "model": bad, "doubt": bad, "profiles": [profile]});
+        let why = json!({"request_id": bad, "model": bad, "uncertainty": bad, "profiles": [profile]});
         let leg = json!({"stage": bad, "targets": [{"endpoint": bad, "address": bad}]});
         let decision = json!({"request_id": bad, "model": bad, "endpoint": bad, "legs": [leg], "explanation": why});
         for page in [page(&decision), list(&json!([decision]))] {
@@ -192,7 +192,7 @@ mod tests {
             "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
             "explanation": {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
-                "doubt": Doubt::Crowd(3),
+                "uncertainty": Uncertainty::Concurrent(3),
                 "profiles": [{
                     "profile": "default", "margin": 1.5,
                     "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
@@ -211,7 +211,7 @@ mod tests {
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",
-            "doubt     crowd of 3",
+            "uncertainty     crowd of 3",
             "3/10",
             "42 ms  EXACT",
         ] {

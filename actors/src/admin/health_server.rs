@@ -9,8 +9,8 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::HealthService;
-use crate::connection::{Arrivals, Bounds, IDLE_MAX, Repaired, Teller};
-use crate::world::Door;
+use crate::connection::{Arrivals, Bounds, EventSink, IDLE_MAX, Repaired};
+use crate::environment::Listener;
 
 /// Connections at once.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 256 };
@@ -26,12 +26,12 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// # Errors
 /// When the socket failed.
 pub(crate) async fn serve_health(
-    listener: Door,
+    listener: Listener,
     service: HealthService,
-    teller: Teller,
+    event_sink: EventSink,
 ) -> Result<(), tonic::transport::Error> {
-    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
-    let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+    let arrivals = Arrivals::new(listener, BOUNDS, event_sink.clone());
+    let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), event_sink.clone())));
     Server::builder()
         .max_concurrent_streams(CONCURRENT_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))

@@ -5,13 +5,13 @@
 mod access;
 pub mod client;
 pub mod explain;
-mod flock_page;
 mod health;
 mod health_server;
 mod pages;
 mod pages_server;
 pub mod printable;
 mod readiness;
+mod replication_page;
 pub mod tables;
 
 pub use access::{DebugAccess, DebugPages};

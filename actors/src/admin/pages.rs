@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use super::Readiness;
 use super::access::{DebugAccess, guard};
-use super::flock_page::flock_page;
-use crate::flock::FlockView;
+use super::replication_page::replication_page;
+use crate::replication::ReplicationView;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
 
@@ -33,8 +33,8 @@ pub struct Pages {
     pub readiness: watch::Receiver<Readiness>,
     /// Who this replica is, and in which life.
     pub me: (ReplicaId, Incarnation),
-    /// The flock; `None` where nothing is shared.
-    pub flock: Option<FlockView>,
+    /// The replication; `None` where nothing is shared.
+    pub replication: Option<ReplicationView>,
 }
 
 /// One line of the list of decisions.
@@ -104,8 +104,8 @@ async fn peers(State(pages): State<Pages>) -> Response<Body> {
     let heard = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
     let digest = pages.scheduler.digest().await.unwrap_or_default();
     let mut me = pages.me.clone();
-    me.1 = pages.flock.as_ref().map_or(me.1, |flock| *flock.incarnation.borrow());
-    json(&flock_page(&me, pages.flock.as_ref(), &heard, digest))
+    me.1 = pages.replication.as_ref().map_or(me.1, |replication| *replication.incarnation.borrow());
+    json(&replication_page(&me, pages.replication.as_ref(), &heard, digest))
 }
 
 async fn decisions(State(pages): State<Pages>) -> Response<Body> {

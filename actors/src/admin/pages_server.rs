@@ -11,8 +11,8 @@ use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 
-use crate::connection::{Arrivals, Bounds, Paced, Teller};
-use crate::world::{Door, Wire};
+use crate::connection::{Arrivals, Bounds, EventSink, Paced};
+use crate::environment::{self, Connection};
 
 /// Connections at once. A scraper opens one.
 const BOUNDS: Bounds = Bounds { all: 512, of_one: 128 };
@@ -31,8 +31,12 @@ struct PageConnections(Arrivals);
 ///
 /// # Errors
 /// When the socket failed.
-pub(crate) async fn serve_pages(listener: Door, pages: Router, teller: Teller) -> io::Result<()> {
-    let connections = PageConnections(Arrivals::new(listener, BOUNDS, teller));
+pub(crate) async fn serve_pages(
+    listener: environment::Listener,
+    pages: Router,
+    event_sink: EventSink,
+) -> io::Result<()> {
+    let connections = PageConnections(Arrivals::new(listener, BOUNDS, event_sink));
     axum::serve(connections, pages.into_make_service_with_connect_info::<Caller>()).await
 }
 
@@ -56,12 +60,12 @@ impl Connected<IncomingStream<'_, PageConnections>> for Caller {
 // === impl PageConnections ===
 
 impl Listener for PageConnections {
-    type Io = Paced<Wire>;
+    type Io = Paced<Connection>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Paced<Wire>, SocketAddr) {
+    async fn accept(&mut self) -> (Paced<Connection>, SocketAddr) {
         let (wire, from) = poll_fn(|cx| self.0.poll_accept(cx)).await;
-        (Paced::new(wire, self.0.teller().clone()), from)
+        (Paced::new(wire, self.0.event_sink().clone()), from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -82,16 +86,16 @@ mod tests {
 
     use super::*;
     use crate::admin::{DebugAccess, Pages, Readiness, router};
+    use crate::environment::Entrance;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
     use crate::telemetry::span::Tracer;
-    use crate::world::Entrance;
 
-    /// A door that callers of any address come in by.
-    struct Callers(mpsc::UnboundedReceiver<(Wire, SocketAddr)>);
+    /// A listener that callers of any address come in by.
+    struct Callers(mpsc::UnboundedReceiver<(Connection, SocketAddr)>);
 
     impl Entrance for Callers {
-        fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+        fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
             self.0.poll_recv(cx).map(|call| call.ok_or_else(|| io::ErrorKind::NotConnected.into()))
         }
 
@@ -101,9 +105,9 @@ mod tests {
     }
 
     /// The status of `path` for a caller from `from`.
-    async fn status(callers: &mpsc::UnboundedSender<(Wire, SocketAddr)>, from: &str, path: &str) -> u16 {
+    async fn status(callers: &mpsc::UnboundedSender<(Connection, SocketAddr)>, from: &str, path: &str) -> u16 {
         let (mut here, there) = duplex(1 << 20);
-        let wire = Wire::new(there).at(([10, 0, 0, 7], 9090).into());
+        let wire = Connection::new(there).at(([10, 0, 0, 7], 9090).into());
         callers.send((wire, SocketAddr::new(from.parse().unwrap(), 4_000))).unwrap();
         here.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())
             .await
@@ -116,17 +120,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn debug_pages_are_for_this_machine_and_metrics_for_all() {
         let (callers, calls) = mpsc::unbounded_channel();
-        let (_living, scheduler) = SchedulerHandle::unborn(Duration::from_secs(1));
+        let (_living, scheduler) = SchedulerHandle::unstarted(Duration::from_secs(1));
         let pages = Pages {
             telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
             scheduler,
             readiness: watch::channel(Readiness::default()).1,
             me: (ReplicaId::default(), Incarnation::default()),
-            flock: None,
+            replication: None,
         };
         let pages = router(pages, DebugAccess::default());
         let mut server = JoinSet::new();
-        server.spawn(serve_pages(Door::new(Callers(calls)), pages, Teller::new("admin", |_| {})));
+        server.spawn(serve_pages(environment::Listener::new(Callers(calls)), pages, EventSink::new("admin", |_| {})));
         for path in ["/debug/fleet", "/debug/peers", "/debug/decisions", "/debug/decisions/some-id"] {
             assert_eq!(status(&callers, "10.0.0.8", path).await, 403, "{path}");
         }

@@ -1,4 +1,4 @@
-//! The fleet and the flock as tables, for people at a terminal.
+//! The fleet and the replication as tables, for people at a terminal.
 //!
 //! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
 
@@ -62,9 +62,10 @@ pub fn fleet(fleet: &Value) -> String {
 }
 
 /// `/debug/peers`: one line for each other replica that is known.
-pub fn peers(flock: &Value) -> String {
-    let mut page = format!("replica {} (life {})\n\n", text(&flock["replica"]), number(&flock["incarnation"]));
-    if flock["sharing"] == false {
+pub fn peers(replication: &Value) -> String {
+    let mut page =
+        format!("replica {} (life {})\n\n", text(&replication["replica"]), number(&replication["incarnation"]));
+    if replication["sharing"] == false {
         page.push_str("this replica shares nothing: it was started without --peer\n");
         return page;
     }
@@ -73,7 +74,7 @@ pub fn peers(flock: &Value) -> String {
         "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  STATE",
         "PEER", "ZONE", "STREAM", "VERSION", "SAID", "HEARD", "GAPS", "REFUSED", "IN FLIGHT", "QUIET"
     );
-    for peer in items(&flock["peers"]) {
+    for peer in items(&replication["peers"]) {
         let member = &peer["member"];
         let state = match (member.is_null(), member["card"]["draining"] == true) {
             (true, _) => "lost",

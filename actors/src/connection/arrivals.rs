@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 
-use super::teller::Teller;
-use crate::world::{Door, Wire};
+use super::event_sink::EventSink;
+use crate::environment::{Connection, Listener};
 
 /// How long accepting pauses after it failed, which is most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,9 +31,9 @@ pub(crate) struct Bounds {
 
 /// The connections.
 pub(crate) struct Arrivals {
-    door: Door,
+    listener: Listener,
     places: Places,
-    teller: Teller,
+    event_sink: EventSink,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -66,13 +66,13 @@ fn is_the_callers(error: &io::Error) -> bool {
 // === impl Arrivals ===
 
 impl Arrivals {
-    /// Connections of `door` within `bounds`; `teller` hears of those that found no room.
-    pub(crate) fn new(door: Door, bounds: Bounds, teller: Teller) -> Self {
-        Self { door, places: Places { bounds, taken: Arc::default() }, teller, pause: None }
+    /// Connections of `listener` within `bounds`; `event_sink` hears of those that found no room.
+    pub(crate) fn new(listener: Listener, bounds: Bounds, event_sink: EventSink) -> Self {
+        Self { listener, places: Places { bounds, taken: Arc::default() }, event_sink, pause: None }
     }
 
     /// The next connection, and who called. It holds its place until it is dropped.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Wire, SocketAddr)> {
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(Connection, SocketAddr)> {
         loop {
             if let Some(pause) = &mut self.pause {
                 if pause.as_mut().poll(cx).is_pending() {
@@ -80,10 +80,10 @@ impl Arrivals {
                 }
                 self.pause = None;
             }
-            match self.door.poll_accept(cx) {
+            match self.listener.poll_accept(cx) {
                 Poll::Ready(Ok((wire, from))) => match self.places.take(from.ip()) {
                     Ok(place) => return Poll::Ready((wire.holding(place), from)),
-                    Err(why) => self.teller.closed(why),
+                    Err(why) => self.event_sink.closed(why),
                 },
                 Poll::Ready(Err(error)) if is_the_callers(&error) => {}
                 Poll::Ready(Err(_)) => self.pause = Some(Box::pin(sleep(ACCEPT_PAUSE))),
@@ -93,16 +93,16 @@ impl Arrivals {
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.door.address()
+        self.listener.address()
     }
 
-    pub(crate) fn teller(&self) -> &Teller {
-        &self.teller
+    pub(crate) fn event_sink(&self) -> &EventSink {
+        &self.event_sink
     }
 }
 
 impl Stream for Arrivals {
-    type Item = io::Result<Wire>;
+    type Item = io::Result<Connection>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_accept(cx).map(|(wire, _)| Some(Ok(wire)))

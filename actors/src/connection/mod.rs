@@ -5,20 +5,20 @@
 
 mod arrivals;
 mod block;
+mod event_sink;
 mod frames;
 mod huffman;
-mod overheard;
+mod observed;
 mod paced;
 mod repaired;
 mod server_name;
-mod teller;
 
 pub(crate) use arrivals::{Arrivals, Bounds, caller};
+pub use event_sink::EventSink;
 pub use frames::{Frames, Walked};
-pub(crate) use overheard::overheard;
+pub(crate) use observed::observed;
 pub(crate) use paced::Paced;
 pub(crate) use repaired::{IDLE_MAX, Repaired};
 pub use server_name::server_name;
 #[cfg(test)]
 pub(crate) use server_name::tests::hello;
-pub use teller::Teller;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::teller::Teller;
+use super::event_sink::EventSink;
 
 /// How long a connection may stay to which nothing is written.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -24,15 +24,15 @@ pub(crate) struct Paced<T> {
     deadline: Pin<Box<Sleep>>,
     written: Instant,
     ends: Instant,
-    teller: Teller,
+    event_sink: EventSink,
 }
 
 // === impl Paced ===
 
 impl<T> Paced<T> {
-    pub(crate) fn new(inner: T, teller: Teller) -> Self {
+    pub(crate) fn new(inner: T, event_sink: EventSink) -> Self {
         let now = Instant::now();
-        Self { inner, deadline: Box::pin(sleep(ANSWER_MAX)), written: now, ends: now + LIFE_MAX, teller }
+        Self { inner, deadline: Box::pin(sleep(ANSWER_MAX)), written: now, ends: now + LIFE_MAX, event_sink }
     }
 
     /// The connection beneath.
@@ -49,7 +49,7 @@ impl<T> Paced<T> {
             let (now, answers) = (Instant::now(), self.written + ANSWER_MAX);
             let over = [(answers, "unanswered"), (self.ends, "old")].into_iter().find(|(until, _)| *until <= now);
             if let Some((_, why)) = over {
-                self.teller.closed(why);
+                self.event_sink.closed(why);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
             }
             self.deadline.as_mut().reset(answers.min(self.ends));
@@ -114,7 +114,7 @@ mod tests {
 
     fn paced(room: usize) -> (tokio::io::DuplexStream, Paced<tokio::io::DuplexStream>) {
         let (client, server) = duplex(room);
-        (client, Paced::new(server, Teller::new("admin", |_| {})))
+        (client, Paced::new(server, EventSink::new("admin", |_| {})))
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 
+use super::event_sink::EventSink;
 use super::frames::Frames;
-use super::teller::Teller;
 
 /// How long a client may take to say that it speaks HTTP/2.
 const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,23 +37,23 @@ pub(crate) struct Repaired<T> {
     /// [`Frames::requests`] when the deadline of idleness was set.
     seen: Option<u64>,
     idle: Option<Duration>,
-    teller: Teller,
+    event_sink: EventSink,
 }
 
 // === impl Repaired ===
 
 impl<T> Repaired<T> {
     /// A connection over `inner` that ends after `idle` without a request's frame; `None` where streams are silent by design.
-    pub(crate) fn new(inner: T, idle: Option<Duration>, teller: Teller) -> Self {
+    pub(crate) fn new(inner: T, idle: Option<Duration>, event_sink: EventSink) -> Self {
         let deadline = Some(Box::pin(sleep(PREFACE_PATIENCE)));
         let (kept, ready) = (Vec::new(), Vec::new());
-        Self { inner, frames: Frames::new(), kept, filled: 0, ready, given: 0, deadline, seen: None, idle, teller }
+        Self { inner, frames: Frames::new(), kept, filled: 0, ready, given: 0, deadline, seen: None, idle, event_sink }
     }
 
     /// Tells what was repaired since `before`.
     fn tell(&self, before: u64) {
         for _ in before..self.frames.repaired() {
-            self.teller.tell(&Event::AuthorityRepaired { port: self.teller.port() });
+            self.event_sink.emit(&Event::AuthorityRepaired { port: self.event_sink.port() });
         }
     }
 
@@ -150,7 +150,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Repaired<T> {
             return Poll::Ready(read);
         }
         let Some(why) = this.is_over(cx) else { return Poll::Pending };
-        this.teller.closed(why);
+        this.event_sink.closed(why);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }
 }

@@ -17,10 +17,10 @@ const GOOD: &str = "outbound-9002--picker.ns.svc.cluster.local";
 
 type Told = Arc<Mutex<Vec<Event>>>;
 
-fn teller() -> (Teller, Told) {
+fn event_sink() -> (EventSink, Told) {
     let told = Told::default();
     let hear = told.clone();
-    (Teller::new("ext-proc", move |event| hear.lock().unwrap().push(event.clone())), told)
+    (EventSink::new("ext-proc", move |event| hear.lock().unwrap().push(event.clone())), told)
 }
 
 /// How a field is written.
@@ -94,7 +94,7 @@ async fn served(bytes: Vec<u8>, piece: usize, repairs: bool) -> (Vec<http::Reque
         client.read_to_end(&mut answers).await.ok();
     });
     match repairs {
-        true => requests(Repaired::new(server, None, teller().0)).await,
+        true => requests(Repaired::new(server, None, event_sink().0)).await,
         false => requests(server).await,
     }
 }
@@ -170,13 +170,13 @@ proptest! {
 
 #[tokio::test]
 async fn each_repair_is_told() {
-    let (teller, told) = teller();
+    let (event_sink, told) = event_sink();
     let bytes = connection(&[(BAD.to_owned(), "1".to_owned(), Spelling::Indexed, true)]);
     let (mut client, server) = duplex(4_096);
     client.write_all(&bytes).await.unwrap();
     drop(client);
     let mut read = Vec::new();
-    Repaired::new(server, None, teller).read_to_end(&mut read).await.unwrap();
+    Repaired::new(server, None, event_sink).read_to_end(&mut read).await.unwrap();
     assert_eq!(*told.lock().unwrap(), [Event::AuthorityRepaired { port: "ext-proc" }]);
 }
 
@@ -188,7 +188,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_frame_is_handed_on_as_far_as_it
         client.write_all(&bytes[..end]).await.unwrap();
         drop(client);
         let mut read = Vec::new();
-        Repaired::new(server, None, teller().0).read_to_end(&mut read).await.unwrap();
+        Repaired::new(server, None, event_sink().0).read_to_end(&mut read).await.unwrap();
         assert_eq!(read, bytes[..end]);
     }
 }
@@ -206,8 +206,8 @@ async fn who_never_says_that_it_speaks_http2_is_sent_away() {
     for said in [0, 1, 23] {
         let (mut client, server) = duplex(4_096);
         client.write_all(&whole[..said]).await.unwrap();
-        let (teller, told) = teller();
-        let (after, kind) = ended(Repaired::new(server, None, teller)).await;
+        let (event_sink, told) = event_sink();
+        let (after, kind) = ended(Repaired::new(server, None, event_sink)).await;
         assert_eq!((after.as_secs(), kind), (PREFACE_PATIENCE.as_secs(), io::ErrorKind::TimedOut));
         assert_eq!(*told.lock().unwrap(), [Event::ConnectionClosed { port: "ext-proc", why: "no-preface" }]);
     }
@@ -220,7 +220,7 @@ async fn a_connection_that_only_answers_pings_ends_and_one_with_requests_does_no
     for (frame, lives) in [(&ping[..], false), (&data[..], true)] {
         let (mut client, server) = duplex(1 << 20);
         client.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-        let mut connection = Repaired::new(server, Some(IDLE_MAX), teller().0);
+        let mut connection = Repaired::new(server, Some(IDLE_MAX), event_sink().0);
         let mut reading = JoinSet::new();
         reading.spawn(async move { connection.read_to_end(&mut Vec::new()).await });
         for _ in 0..1_000 {
@@ -237,7 +237,7 @@ async fn a_connection_that_only_answers_pings_ends_and_one_with_requests_does_no
 async fn where_streams_are_silent_by_design_idleness_ends_nothing() {
     let (mut client, server) = duplex(4_096);
     client.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
-    let mut connection = Repaired::new(server, None, teller().0);
+    let mut connection = Repaired::new(server, None, event_sink().0);
     let mut reading = JoinSet::new();
     reading.spawn(async move { connection.read_to_end(&mut Vec::new()).await });
     let silent = tokio::time::timeout(IDLE_MAX * 10, reading.join_next()).await;

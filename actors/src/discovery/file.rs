@@ -13,8 +13,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 
 use super::resolve::resolve;
+use crate::environment::Announcement;
 use crate::telemetry::Telemetry;
-use crate::world::Announcement;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub struct FileDiscoveryArguments {
     pub telemetry: Telemetry,
 }
 
-/// The only letter: the actor writes it to itself.
+/// The only message: the actor writes it to itself.
 #[derive(Debug)]
 pub enum DiscoveryMessage {
     /// It is time to look.
@@ -53,7 +53,7 @@ pub struct Seen {
     arguments: FileDiscoveryArguments,
     text: Option<String>,
     file: EndpointsFile,
-    complaint: Option<String>,
+    error: Option<String>,
     looks: u32,
 }
 
@@ -69,7 +69,7 @@ impl Actor for FileDiscoveryActor {
     ) -> Result<Seen, ActorProcessingErr> {
         myself.cast(DiscoveryMessage::Look)?;
         let file = EndpointsFile::default();
-        Ok(Seen { arguments, text: None, file, complaint: None, looks: 0 })
+        Ok(Seen { arguments, text: None, file, error: None, looks: 0 })
     }
 
     async fn handle(
@@ -106,7 +106,7 @@ impl Seen {
             self.announce().await;
         }
         self.text = Some(text);
-        self.complaint = None;
+        self.error = None;
     }
 
     async fn announce(&mut self) {
@@ -135,9 +135,9 @@ impl Seen {
 
     /// Tells a failure once, not each second.
     fn complain(&mut self, why: String) {
-        if self.complaint.as_ref() != Some(&why) {
+        if self.error.as_ref() != Some(&why) {
             self.arguments.telemetry.record(&Event::ReloadFailed(why.clone()));
-            self.complaint = Some(why);
+            self.error = Some(why);
         }
     }
 }
@@ -168,13 +168,14 @@ mod tests {
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let told = events.clone();
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
-        let telemetry = telemetry.with_witness(Arc::new(move |event: &Event| told.lock().unwrap().push(event.clone())));
+        let telemetry =
+            telemetry.with_observer(Arc::new(move |event: &Event| told.lock().unwrap().push(event.clone())));
         let (announced, known) = watch::channel(None);
         let path_text = path.display().to_string();
         let arguments =
             FileDiscoveryArguments { path: path_text, watch: true, announced: Arc::new(announced), telemetry };
         let file = EndpointsFile::default();
-        let mut seen = Seen { arguments, text: None, file, complaint: None, looks: 0 };
+        let mut seen = Seen { arguments, text: None, file, error: None, looks: 0 };
         let mut reloads = async |text: &str| {
             std::fs::write(&path, text).unwrap();
             for _ in 0..3 * RESOLVE_EVERY {

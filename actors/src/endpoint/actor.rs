@@ -15,14 +15,14 @@ use murmuration::id::EndpointId;
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::rhythm::Rhythm;
 use super::scrape::{ScrapeError, Scraper};
+use super::scrape_schedule::ScrapeSchedule;
 use crate::clock::Clock;
-use crate::flock::Keeping;
+use crate::environment::Network;
 use crate::latest_value::LatestValue;
+use crate::replication::Keeping;
 use crate::scheduler::{Report, SchedulerHandle};
 use crate::telemetry::Telemetry;
-use crate::world::Network;
 
 /// The longest pause between two scrapes of an engine that fails.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ pub struct Watch {
     latest: LatestValue<(Report, Timestamp)>,
     /// The last report, and when it was made.
     last: Option<(Report, Timestamp)>,
-    rhythm: Rhythm,
+    scrape_schedule: ScrapeSchedule,
     failures: u32,
     /// Whether a `Due` is on its way. An endpoint that another replica watches has none, and costs nothing.
     armed: bool,
@@ -109,12 +109,12 @@ impl Actor for EndpointActor {
         let (network, path) = (arguments.network.clone(), arguments.path.clone());
         let scraper = Scraper::new(network, arguments.metrics, path, deadline(arguments.interval));
         // Slots are chosen by name, so that a replica's scrapes are not all due at once.
-        let rhythm = Rhythm::new(arguments.interval, arguments.endpoint.key().0);
+        let scrape_schedule = ScrapeSchedule::new(arguments.interval, arguments.endpoint.key().0);
         let now = arguments.clock.now();
-        let first = Rhythm::first(arguments.interval, arguments.endpoint.key().0, now);
+        let first = ScrapeSchedule::first(arguments.interval, arguments.endpoint.key().0, now);
         myself.send_after(first, || EndpointMessage::Due);
         let latest = LatestValue::new();
-        Ok(Watch { arguments, scraper, latest, last: None, rhythm, failures: 0, armed: true })
+        Ok(Watch { arguments, scraper, latest, last: None, scrape_schedule, failures: 0, armed: true })
     }
 
     async fn handle(
@@ -129,7 +129,7 @@ impl Actor for EndpointActor {
             EndpointMessage::Wake => {
                 let now = watch.arguments.clock.now();
                 watch.armed = true;
-                myself.send_after(watch.rhythm.pause(now, now).min(TAKEOVER_MAX), || EndpointMessage::Due);
+                myself.send_after(watch.scrape_schedule.pause(now, now).min(TAKEOVER_MAX), || EndpointMessage::Due);
             }
             // Woken when that changes.
             EndpointMessage::Due if !watch.is_mine() => watch.armed = false,
@@ -201,7 +201,7 @@ impl Watch {
         let interval = self.arguments.interval;
         let doublings = self.failures.saturating_sub(PROMPT_FAILURES).min(10);
         let pause = interval.saturating_mul(1 << doublings).min(PAUSE_MAX.max(interval));
-        self.rhythm.pause(self.arguments.clock.now(), started + pause.saturating_sub(interval))
+        self.scrape_schedule.pause(self.arguments.clock.now(), started + pause.saturating_sub(interval))
     }
 }
 

@@ -3,8 +3,8 @@
 //! Must not know other endpoints, nor what a report is worth.
 
 mod actor;
-mod rhythm;
 mod scrape;
+mod scrape_schedule;
 
 pub use actor::{EndpointActor, EndpointArguments, EndpointMessage};
 pub use scrape::{PAGE_BYTES_MAX, Page, ScrapeError, Scraper};

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::world::Network;
+use crate::environment::Network;
 
 /// The largest page that is read; a real one has about 55 KB, and 100 adapters do not double it.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -221,7 +221,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::world::{Datagrams, Wire};
+    use crate::environment::{self, Datagrams};
 
     /// Fails to connect for a reason.
     #[derive(Debug)]
@@ -229,7 +229,7 @@ mod tests {
 
     #[async_trait]
     impl Network for Failing {
-        async fn connect(&self, _: SocketAddr) -> io::Result<Wire> {
+        async fn connect(&self, _: SocketAddr) -> io::Result<environment::Connection> {
             Err(self.0())
         }
 

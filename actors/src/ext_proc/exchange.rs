@@ -9,8 +9,8 @@
 //! the body and the trailers are answered at once. Messages of the request that come after its end are ignored.
 
 mod fault;
-mod life;
 mod phase;
+mod record;
 mod request;
 mod response;
 #[cfg(test)]
@@ -29,16 +29,16 @@ use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
 
 pub use fault::Fault;
-pub use life::{Closing, Farewell};
+pub use record::{Closing, RequestEnd};
 pub use unread::{Read, Unread};
 
-use self::life::Life;
 use self::phase::Phase;
+use self::record::RequestRecord;
 use self::response::Answer;
 use super::headers::Head;
 use super::reply;
 use super::settings::Settings;
-use super::witness::TraceContext;
+use super::telemetry_sink::TraceContext;
 
 /// Messages on their way to Envoy, in order.
 pub type Outbox = VecDeque<ProcessingResponse>;
@@ -77,7 +77,7 @@ pub struct Exchange {
     subset: Option<Vec<SocketAddr>>,
     answer: Answer,
     news: VecDeque<News>,
-    life: Life,
+    record: RequestRecord,
     /// Those that may serve, the first one first; kept where the answer tells which did.
     targets: Vec<(SocketAddr, EndpointId)>,
 }
@@ -95,7 +95,7 @@ impl Exchange {
             subset: None,
             answer: Answer::default(),
             news: VecDeque::new(),
-            life: Life::new(spare_id, now),
+            record: RequestRecord::new(spare_id, now),
             targets: Vec::new(),
         }
     }
@@ -105,15 +105,15 @@ impl Exchange {
         let step = self.take(message, now, out);
         if step.is_err() {
             self.phase = Phase::Over;
-            self.life.broken();
+            self.record.broken();
         }
         step
     }
 
     /// What the request's headers say of its trace, once they came.
     pub fn trace_context(&self) -> Option<TraceContext<'_>> {
-        self.life.has_begun().then(|| TraceContext {
-            request_id: self.life.request_id(),
+        self.record.has_begun().then(|| TraceContext {
+            request_id: self.record.request_id(),
             traceparent: self.head.get(murmuration_proto::names::TRACEPARENT),
             tracestate: self.head.get(murmuration_proto::names::TRACESTATE),
         })
@@ -123,7 +123,7 @@ impl Exchange {
     pub fn refuse(&mut self, refusal: Refusal, out: &mut Outbox) {
         if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
             out.push_back(reply::immediate(&refusal));
-            self.life.refused(refusal);
+            self.record.refused(refusal);
         }
         self.phase = Phase::Over;
     }
@@ -140,11 +140,11 @@ impl Exchange {
 
     /// The stream's last words, said once: the fact to record and how its ticket closes. `delivered` says whether Envoy
     /// took everything there was to send.
-    pub fn farewell(&mut self, delivered: bool, now: Timestamp) -> Option<Farewell> {
+    pub fn finish(&mut self, delivered: bool, now: Timestamp) -> Option<RequestEnd> {
         let left = matches!(self.phase, Phase::Left) && delivered;
         let whole = self.phase.is_whole(&self.answer);
         self.phase = Phase::Over;
-        self.life.farewell(left, whole, self.answer.usage(), now)
+        self.record.finish(left, whole, self.answer.usage(), now)
     }
 
     fn take(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {

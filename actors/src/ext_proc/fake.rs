@@ -1,4 +1,4 @@
-//! A scheduler that is a table, and a witness that remembers, for the tests of this folder.
+//! A scheduler that is a table, and a sink that remembers, for the tests of this folder.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use murmuration::prefix::PrefixMatch;
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::{Decision, Explanation, Leg, Stage, Target};
 
-use super::witness::{Headers, StreamWatch, TraceContext, Witness};
-use crate::scheduler::{Asking, Books, Reservation, TicketNews};
+use super::telemetry_sink::{Headers, StreamWatch, TelemetrySink, TraceContext};
+use crate::scheduler::{Asking, Reservation, TicketOwner, TicketUpdate};
 
 /// Everything that was told, and the tickets that are open.
 #[derive(Default)]
 pub(super) struct Told {
-    pub(super) open: BTreeMap<Ticket, Vec<TicketNews>>,
-    pub(super) closed: Vec<Vec<TicketNews>>,
+    pub(super) open: BTreeMap<Ticket, Vec<TicketUpdate>>,
+    pub(super) closed: Vec<Vec<TicketUpdate>>,
     pub(super) events: Vec<Event>,
     pub(super) watched: Vec<String>,
     pub(super) bytes_held: i64,
@@ -52,10 +52,10 @@ impl Asking for Table {
     }
 }
 
-impl Books for Table {
-    fn tell(&self, ticket: Ticket, news: TicketNews) {
+impl TicketOwner for Table {
+    fn tell(&self, ticket: Ticket, news: TicketUpdate) {
         let mut told = self.told.lock().unwrap();
-        let over = matches!(news, TicketNews::Finished(..));
+        let over = matches!(news, TicketUpdate::Finished(..));
         told.open.get_mut(&ticket).expect("the ticket is open").push(news);
         if over {
             let news = told.open.remove(&ticket).unwrap();
@@ -64,7 +64,7 @@ impl Books for Table {
     }
 }
 
-impl Witness for Table {
+impl TelemetrySink for Table {
     fn record(&self, event: &Event) {
         self.told.lock().unwrap().events.push(event.clone());
     }

@@ -59,7 +59,7 @@ impl Pace {
     }
 
     /// What a client is told whose next piece did not come in time.
-    pub(super) fn complaint(&self, limits: &Limits, now: Instant) -> String {
+    pub(super) fn error(&self, limits: &Limits, now: Instant) -> String {
         let (bytes, seconds) = (self.bytes, now.duration_since(self.began).as_secs());
         let (whole, idle, rate) = (limits.arrival_max.as_secs(), limits.body_idle.as_secs(), limits.body_rate_min);
         format!(

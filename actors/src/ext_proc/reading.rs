@@ -8,7 +8,7 @@ use murmuration::config::blueprint::Parser;
 use murmuration::dialect::json_answer::JsonReader;
 use murmuration::dialect::openai::{Api, RequestBody, read_prompt};
 use murmuration::dialect::sse::SseReader;
-use murmuration::prefix::{ChainBuilder, Cut};
+use murmuration::prefix::{BlockSpec, ChainBuilder};
 use murmuration::request::{Prompt, Refusal, RefusalCode, Usage};
 
 use super::settings::Settings;
@@ -106,7 +106,7 @@ pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Par
 
 /// A hash of content that nobody read; every replica computes it alike.
 pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
-    let cut = Cut { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: salt };
+    let cut = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: salt };
     let mut chain = ChainBuilder::new(cut, path, None);
     chain.push(content);
     chain.finish().1
@@ -117,7 +117,7 @@ fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result
     let incoming = read.model.name.as_str();
     let target = unread.rewrite.unwrap_or(incoming);
     let edit = (target != incoming).then(|| read.model_splice(target));
-    let cut = Cut {
+    let cut = BlockSpec {
         block_tokens: prefix.block_tokens,
         bytes_per_token: prefix.bytes_per_token,
         blocks_max: if prefix.enabled { prefix.blocks_max } else { 0 },

@@ -11,10 +11,10 @@ use tonic::transport::Server;
 
 use super::connection_id::numbered;
 use super::service::Service;
-use crate::connection::{Arrivals, Bounds, IDLE_MAX, Repaired, Teller};
+use crate::connection::{Arrivals, Bounds, EventSink, IDLE_MAX, Repaired};
+use crate::environment::Listener;
 use crate::scheduler::Asking;
 use crate::tls::{self, ServerTls};
-use crate::world::Door;
 
 /// Bytes of one stream that may be under way unread: a 100k-token body need not wait for a round trip.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -29,10 +29,10 @@ const BOUNDS: Bounds = Bounds { all: 4_096, of_one: 1_024 };
 /// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
 /// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
 pub async fn serve<A: Asking>(
-    listener: Door,
+    listener: Listener,
     tls: Option<ServerTls>,
     service: Service<A>,
-    teller: Teller,
+    event_sink: EventSink,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
     let limits = service.settings().limits;
@@ -48,17 +48,17 @@ pub async fn serve<A: Asking>(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(processor);
-    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
+    let arrivals = Arrivals::new(listener, BOUNDS, event_sink.clone());
     match tls {
         None => {
             let incoming =
-                arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+                arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), event_sink.clone())));
             router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
         Some(tls) => {
             let incoming = tls::incoming(arrivals, tls);
             let incoming =
-                incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), teller.clone())));
+                incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), event_sink.clone())));
             router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
     }

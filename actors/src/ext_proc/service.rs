@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Admission;
-use super::attendance::Attendance;
 use super::connection_id::ConnectionId;
-use super::dice::Dice;
+use super::id_generator::IdGenerator;
 use super::settings::Settings;
-use super::witness::Witness;
+use super::stream_driver::StreamDriver;
+use super::telemetry_sink::TelemetrySink;
 use crate::scheduler::Asking;
 
 /// Tells the time of this replica.
@@ -33,17 +33,17 @@ pub(super) struct Shared<A> {
     pub(super) admission: Admission,
     /// The settings under the salt that is in force now.
     salted: watch::Sender<Arc<Settings>>,
-    pub(super) witness: Arc<dyn Witness>,
+    pub(super) sink: Arc<dyn TelemetrySink>,
     pub(super) now: Now,
-    pub(super) dice: Dice,
+    pub(super) ids: IdGenerator,
 }
 
 // === impl Service ===
 
 impl<A: Asking> Service<A> {
-    /// A service that asks `asking`, tells `witness`, and takes the time from `now`.
-    pub fn new(asking: A, settings: Settings, witness: Arc<dyn Witness>, now: Now) -> Self {
-        Self { shared: Arc::new(Shared::new(asking, settings, witness, now)) }
+    /// A service that asks `asking`, tells `sink`, and takes the time from `now`.
+    pub fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
+        Self { shared: Arc::new(Shared::new(asking, settings, sink, now)) }
     }
 
     /// Hashes the prompts of later requests under `salt`, whenever that changes.
@@ -64,10 +64,10 @@ impl<A: Asking> Service<A> {
 }
 
 impl<A> Shared<A> {
-    pub(super) fn new(asking: A, settings: Settings, witness: Arc<dyn Witness>, now: Now) -> Self {
+    pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
         let salted = watch::channel(settings.clone()).0;
-        Self { asking, settings, admission, salted, witness, now, dice: Dice::default() }
+        Self { asking, settings, admission, salted, sink, now, ids: IdGenerator::default() }
     }
 
     /// The settings of a request that begins now.
@@ -84,15 +84,15 @@ impl<A> Clone for Service<A> {
 
 #[tonic::async_trait]
 impl<A: Asking> ExternalProcessor for Service<A> {
-    type ProcessStream = Attendance<A, Streaming<ProcessingRequest>>;
+    type ProcessStream = StreamDriver<A, Streaming<ProcessingRequest>>;
 
     async fn process(
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let connection = request.extensions().get::<ConnectionId>().copied().unwrap_or_default();
-        let mut attendance = Attendance::new(self.shared.clone(), request.into_inner(), connection);
-        attendance.hear_request().await?;
-        Ok(Response::new(attendance))
+        let mut stream_driver = StreamDriver::new(self.shared.clone(), request.into_inner(), connection);
+        stream_driver.hear_request().await?;
+        Ok(Response::new(stream_driver))
     }
 }

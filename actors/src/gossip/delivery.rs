@@ -1,4 +1,4 @@
-//! What the others said is handed to the ear: each version of each page once in each stay.
+//! What the others said is handed to the receiver: each version of each page once in each stay.
 //!
 //! Must not know what a page says. Versions are compared, so nothing queues up: a hearer that is slow finds the newest.
 
@@ -14,15 +14,15 @@ use murmuration::id::ReplicaId;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::census::Visit;
+use super::membership::Visit;
 use super::server::Server;
 use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
-use crate::flock::{Ear, Lane};
+use crate::replication::{Lane, Receiver};
 
 /// Whom delivery works for, and from what.
 pub(super) struct Delivery {
     pub(super) server: Arc<Server>,
-    pub(super) ear: Ear,
+    pub(super) receiver: Receiver,
     pub(super) visits: watch::Receiver<Vec<Visit<ChitchatId>>>,
     /// Notified when something came.
     pub(super) changed: Arc<Notify>,
@@ -79,20 +79,20 @@ impl Delivery {
                 None => continue,
             };
             for page in pages {
-                self.hear(&peer, page, visit.member.card.is_understood()).await;
+                self.receive(&peer, page, visit.member.card.is_understood()).await;
             }
         }
     }
 
-    async fn hear(&self, peer: &ReplicaId, page: Page, understood: bool) {
+    async fn receive(&self, peer: &ReplicaId, page: Page, understood: bool) {
         let bytes = match page {
             Page::Text(text) => STANDARD.decode(text).ok(),
             Page::Malformed => None,
         };
         match bytes {
-            _ if !understood => self.ear.ignore(peer, "too-new"),
-            Some(bytes) => self.ear.hear(Lane::Gossip, peer, &bytes).await,
-            None => self.ear.ignore(peer, "malformed"),
+            _ if !understood => self.receiver.ignore(peer, "too-new"),
+            Some(bytes) => self.receiver.receive(Lane::Gossip, peer, &bytes).await,
+            None => self.receiver.ignore(peer, "malformed"),
         };
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::NAME_BYTES_MAX;
+use murmuration::replication::codec::NAME_BYTES_MAX;
 use ring::digest::{SHA256, digest};
 
 use super::keyring::{About, BOOT_BYTES, Keyring};

@@ -98,7 +98,7 @@ mod tests {
     fn who_is_not_known_to_live_is_always_reached_and_a_large_tier_reaches_more() {
         let (fanout, now) = (Fanout::new(peer(0), INTERVAL), Timestamp::from_millis(1_000));
         fanout.told_by_streams((100..132).map(peer));
-        assert_eq!(reached(&fanout, now), 3, "the dead, seeds and strangers");
+        assert_eq!(reached(&fanout, now), 3, "the dead, seeds and foreign_traffic");
         assert_eq!((100..110).filter(|port| fanout.reaches(peer(*port), now)).count(), 3);
     }
 }

@@ -1,7 +1,7 @@
 //! Keeps the lane up: when chitchat fails, or others believe a higher incarnation of this name, it starts again as the next
 //! incarnation, on the same socket.
 //!
-//! Must not know what is said. Until the next start the roster is empty: whoever hears nobody acts alone, and says so.
+//! Must not know what is said. Until the next start the members is empty: whoever hears nobody acts alone, and says so.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::share::{ReplicaCard, SaltClaim};
+use murmuration::replication::{ReplicaCard, SaltClaim};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,7 @@ use super::settings::GossipError;
 use super::transport::LinkTransport;
 use super::{seeds, server};
 use crate::clock::Clock;
-use crate::flock::{Ear, Roster, Voice};
+use crate::replication::{Members, Publisher, Receiver};
 
 /// From a failure to the next start; doubles with each failure in a row.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -56,12 +56,12 @@ pub(super) struct Shared {
 pub(super) struct Incarnations {
     pub(super) plan: Plan,
     pub(super) link: Arc<Link>,
-    pub(super) voice: Voice,
-    pub(super) ear: Ear,
+    pub(super) publisher: Publisher,
+    pub(super) receiver: Receiver,
     pub(super) card: watch::Receiver<ReplicaCard>,
     pub(super) salt: watch::Receiver<Option<SaltClaim>>,
     pub(super) salts: watch::Sender<Option<SaltClaim>>,
-    pub(super) roster: watch::Sender<Roster>,
+    pub(super) members: watch::Sender<Members>,
     pub(super) health: watch::Sender<Health>,
     pub(super) incarnation: watch::Sender<Incarnation>,
     pub(super) shared: Arc<Shared>,
@@ -118,7 +118,7 @@ impl Incarnations {
         if self.link.incarnation() != incarnation {
             self.link.begin(incarnation)?;
         }
-        self.voice.begin(incarnation);
+        self.publisher.begin(incarnation);
         self.incarnation.send_replace(incarnation);
         let (plan, interval) = (&self.plan, self.plan.interval);
         let transport = LinkTransport::new(self.link.clone(), &plan.me.0, interval);
@@ -133,20 +133,20 @@ impl Incarnations {
         self.shared.set_server(Some(server.clone()));
         let (visits, visitors) = watch::channel(Vec::new());
         let mut others = JoinSet::new();
-        others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.roster.subscribe()));
-        let (ear, forget) = (self.ear.clone(), self.shared.forget.clone());
-        let delivery = Delivery { server: server.clone(), ear, visits: visitors, changed, forget, interval };
+        others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.members.subscribe()));
+        let (receiver, forget) = (self.receiver.clone(), self.shared.forget.clone());
+        let delivery = Delivery { server: server.clone(), receiver, visits: visitors, changed, forget, interval };
         others.spawn(delivery.run());
         let rounds = Rounds {
             server,
             link: self.link.clone(),
-            voice: self.voice.clone(),
-            ear: self.ear.clone(),
+            publisher: self.publisher.clone(),
+            receiver: self.receiver.clone(),
             card: self.card.clone(),
             salt: self.salt.clone(),
             salts: self.salts.clone(),
             visits,
-            roster: self.roster.clone(),
+            members: self.members.clone(),
             clock: Clock::start(),
             interval,
         };
@@ -187,7 +187,7 @@ impl Incarnations {
                     End::Left | End::Failed(_) => self.link.outlived(),
                 };
                 let next = next_after(Incarnation(now.0.saturating_add(1)), floor);
-                self.ear.tell(&Event::GossipRestarted { was: now, now: next, why });
+                self.receiver.emit(&Event::GossipRestarted { was: now, now: next, why });
                 if !pause(failures, leaving.clone()).await {
                     return;
                 }

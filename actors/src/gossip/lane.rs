@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use murmuration::id::Incarnation;
-use murmuration::share::codec::NAME_BYTES_MAX;
-use murmuration::share::{ReplicaCard, SaltClaim};
+use murmuration::replication::codec::NAME_BYTES_MAX;
+use murmuration::replication::{ReplicaCard, SaltClaim};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use super::link::Link;
 use super::server::Plan;
 use super::settings::{GossipError, GossipSettings, Seal};
 use super::{VALUE_BYTES_MAX, joining, rotation};
-use crate::flock::{Ear, Roster, Voice};
+use crate::replication::{Members, Publisher, Receiver};
 
 /// How long leaving may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// The gossip lane. Dropped, it is gone at once, as if killed.
 #[derive(Debug)]
 pub struct Gossip {
-    roster: watch::Receiver<Roster>,
+    members: watch::Receiver<Members>,
     health: watch::Receiver<Health>,
     incarnation: watch::Receiver<Incarnation>,
     card: watch::Sender<ReplicaCard>,
@@ -46,26 +46,30 @@ pub struct Gossip {
 // === impl Gossip ===
 
 impl Gossip {
-    /// Starts gossiping what `voice` says, and handing to `ear` what others say. Where others remember a higher incarnation
-    /// of this replica's name, it takes the next one before it says anything, and `voice` with it. Needs a tokio runtime.
+    /// Starts gossiping what `publisher` says, and handing to `receiver` what others say. Where others remember a higher incarnation
+    /// of this replica's name, it takes the next one before it says anything, and `publisher` with it. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`GossipError`].
-    pub async fn start(settings: GossipSettings, voice: Voice, ear: Ear) -> Result<Self, GossipError> {
+    pub async fn start(
+        settings: GossipSettings,
+        publisher: Publisher,
+        receiver: Receiver,
+    ) -> Result<Self, GossipError> {
         checked(&settings)?;
         let mut others = JoinSet::new();
-        let envelope = sealed(&settings, &ear, &mut others).await?;
+        let envelope = sealed(&settings, &receiver, &mut others).await?;
         let address = settings.socket.local_addr().map_err(|error| GossipError::Socket(error.to_string()))?;
         let me = (settings.me.clone(), settings.incarnation);
         let protection = (envelope, settings.accept_version_one);
         let socket = (settings.socket, settings.advertise);
-        let link = Arc::new(Link::new(me, socket, protection, settings.interval, ear.clone())?);
+        let link = Arc::new(Link::new(me, socket, protection, settings.interval, receiver.clone())?);
         let GossipSettings { me, advertise, seeds, tier, interval, .. } = settings;
         let first = joining::agreed(&link, &seeds, advertise).await;
 
         let (card, card_changes) = watch::channel(settings.card);
         let ((salt, salt_changes), (salts_changes, salts)) = (watch::channel(None), watch::channel(None));
-        let (roster_changes, roster) = watch::channel(Roster::new());
+        let (member_changes, members) = watch::channel(Members::new());
         let (leaving, leave) = watch::channel(false);
         let (health_changes, health) = watch::channel(Health::default());
         let (incarnation_changes, incarnation) = watch::channel(first);
@@ -73,12 +77,12 @@ impl Gossip {
         let incarnations = Incarnations {
             plan: Plan { me, advertise, seeds, tier, interval },
             link,
-            voice,
-            ear,
+            publisher,
+            receiver,
             card: card_changes,
             salt: salt_changes,
             salts: salts_changes,
-            roster: roster_changes,
+            members: member_changes,
             health: health_changes,
             incarnation: incarnation_changes,
             shared: shared.clone(),
@@ -86,12 +90,12 @@ impl Gossip {
         let run = incarnations.begin(first).await?;
         let mut lane = JoinSet::new();
         lane.spawn(incarnations.keep(run, leave));
-        Ok(Self { roster, health, incarnation, card, salt, salts, leaving, shared, address, lane, others })
+        Ok(Self { members, health, incarnation, card, salt, salts, leaving, shared, address, lane, others })
     }
 
     /// The other replicas that live, ordered by name, and changes of that. Empty while the lane is down.
-    pub fn roster(&self) -> watch::Receiver<Roster> {
-        self.roster.clone()
+    pub fn members(&self) -> watch::Receiver<Members> {
+        self.members.clone()
     }
 
     /// Whether the lane holds, and changes of that.
@@ -179,10 +183,14 @@ fn checked(settings: &GossipSettings) -> Result<(), GossipError> {
 }
 
 /// The envelope, whose keys are followed where there are any.
-async fn sealed(settings: &GossipSettings, ear: &Ear, tasks: &mut JoinSet<()>) -> Result<Arc<Envelope>, GossipError> {
+async fn sealed(
+    settings: &GossipSettings,
+    receiver: &Receiver,
+    tasks: &mut JoinSet<()>,
+) -> Result<Arc<Envelope>, GossipError> {
     let Seal::KeyFile(path) = &settings.seal else { return Ok(Arc::new(Envelope::new(&settings.tier, None))) };
     let text = rotation::read(path).await?;
     let envelope = Arc::new(Envelope::new(&settings.tier, Some(Keyring::parse(&text)?)));
-    tasks.spawn(rotation::follow(path.clone(), text, envelope.clone(), ear.clone()));
+    tasks.spawn(rotation::follow(path.clone(), text, envelope.clone(), receiver.clone()));
     Ok(envelope)
 }

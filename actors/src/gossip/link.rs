@@ -16,8 +16,8 @@ use super::sessions::{Sessions, Verdict};
 use super::settings::GossipError;
 use super::tokens::Tokens;
 use crate::clock::Clock;
-use crate::flock::{Ear, Lane};
-use crate::world::Datagrams;
+use crate::environment::Datagrams;
+use crate::replication::{Lane, Receiver};
 
 /// The socket and its protection.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Link {
     version_one: bool,
     random: SystemRandom,
     clock: Clock,
-    ear: Ear,
+    receiver: Receiver,
     fanout: Fanout,
 }
 
@@ -56,14 +56,14 @@ impl Link {
         (socket, advertise): (Box<dyn Datagrams>, SocketAddr),
         protection: (Arc<Envelope>, bool),
         interval: Duration,
-        ear: Ear,
+        receiver: Receiver,
     ) -> Result<Self, GossipError> {
         let random = SystemRandom::new();
         let tokens = Tokens::new(drawn(&random)?, interval);
         let sessions = Mutex::new(Sessions::new(me.0, me.1, drawn(&random)?, tokens));
         let (envelope, version_one) = protection;
         let (clock, fanout) = (Clock::start(), Fanout::new(advertise, interval));
-        Ok(Self { socket, envelope, sessions, version_one, random, clock, ear, fanout })
+        Ok(Self { socket, envelope, sessions, version_one, random, clock, receiver, fanout })
     }
 
     /// Begins anew as `incarnation`.
@@ -162,7 +162,7 @@ impl Link {
 
     /// Counts what was not taken. Nobody is named: the address of a datagram proves nothing, and would fill the log's memory.
     pub(super) fn ignore(&self, why: &'static str) -> Came {
-        self.ear.ignore(&ReplicaId("unknown".to_owned()), why);
+        self.receiver.ignore(&ReplicaId("unknown".to_owned()), why);
         Came::Nothing
     }
 
@@ -174,7 +174,7 @@ impl Link {
     async fn put_bytes(&self, bytes: Option<Vec<u8>>, to: SocketAddr) {
         let Some(bytes) = bytes else { return };
         match self.socket.send_to(&bytes, to).await {
-            Ok(sent) => self.ear.said(Lane::Gossip, sent),
+            Ok(sent) => self.receiver.count_sent(Lane::Gossip, sent),
             Err(error) => tracing::debug!(%to, %error, "a gossip datagram was not sent"),
         }
     }

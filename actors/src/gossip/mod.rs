@@ -3,7 +3,6 @@
 //! Must not know what a fact means, nor who keeps which endpoint. Everything that the tier shares converges by this lane
 //! alone; peer streams only make it younger.
 
-mod census;
 mod delivery;
 mod envelope;
 mod fanout;
@@ -12,6 +11,7 @@ mod joining;
 mod keyring;
 mod lane;
 mod link;
+mod membership;
 mod opening;
 mod parts;
 mod rotation;

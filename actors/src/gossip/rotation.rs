@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::envelope::Envelope;
 use super::keyring::{KeyError, Keyring};
-use crate::flock::Ear;
+use crate::replication::Receiver;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,25 +30,25 @@ pub(super) async fn read(path: &Path) -> Result<String, KeyError> {
 
 /// Follows the file at `path`, whose text was `known`, for ever. Keys that can't be read are told once, and those in force
 /// stay.
-pub(super) async fn follow(path: PathBuf, mut known: String, envelope: Arc<Envelope>, ear: Ear) {
-    let mut complaint = None;
+pub(super) async fn follow(path: PathBuf, mut known: String, envelope: Arc<Envelope>, receiver: Receiver) {
+    let mut reported = None;
     loop {
         sleep(LOOK_EVERY).await;
         let text = read(&path).await;
         if text.as_ref() == Ok(&known) {
-            complaint = None;
+            reported = None;
             continue;
         }
         match text.and_then(|text| Ok((Keyring::parse(&text)?, text))) {
             Ok((keyring, text)) => {
                 envelope.replace(keyring);
-                (known, complaint) = (text, None);
-                ear.tell(&Event::Reloaded(format!("the gossip keys in {}", path.display())));
+                (known, reported) = (text, None);
+                receiver.emit(&Event::Reloaded(format!("the gossip keys in {}", path.display())));
             }
-            Err(error) if complaint.as_ref() == Some(&error) => {}
+            Err(error) if reported.as_ref() == Some(&error) => {}
             Err(error) => {
-                ear.tell(&Event::ReloadFailed(error.to_string()));
-                complaint = Some(error);
+                receiver.emit(&Event::ReloadFailed(error.to_string()));
+                reported = Some(error);
             }
         }
     }

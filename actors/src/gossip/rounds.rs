@@ -10,17 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::share::{Pages, ReplicaCard, SaltClaim};
+use murmuration::replication::{Pages, ReplicaCard, SaltClaim};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::census::{Census, Visit};
 use super::link::Link;
+use super::membership::{MembershipView, Visit};
 use super::server::Server;
 use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
 use crate::clock::Clock;
-use crate::flock::{Ear, Roster, Voice};
+use crate::replication::{Members, Publisher, Receiver};
 
 /// From one push to the next. Not all at once: everybody who is pushed to answers with all that this replica lacks at that
 /// moment, so what came meanwhile would come once from each.
@@ -40,16 +40,16 @@ const GOODBYE_MIN: Duration = Duration::from_millis(100);
 pub(super) struct Rounds {
     pub(super) server: Arc<Server>,
     pub(super) link: Arc<Link>,
-    pub(super) voice: Voice,
+    pub(super) publisher: Publisher,
     /// Told of what found no room.
-    pub(super) ear: Ear,
+    pub(super) receiver: Receiver,
     pub(super) card: watch::Receiver<ReplicaCard>,
     /// The salt that this replica hashes prompts under, once it may be told.
     pub(super) salt: watch::Receiver<Option<SaltClaim>>,
     /// The oldest salt of the others.
     pub(super) salts: watch::Sender<Option<SaltClaim>>,
     pub(super) visits: watch::Sender<Vec<Visit<ChitchatId>>>,
-    pub(super) roster: watch::Sender<Roster>,
+    pub(super) members: watch::Sender<Members>,
     pub(super) clock: Clock,
     pub(super) interval: Duration,
 }
@@ -68,7 +68,7 @@ pub(super) enum End {
 /// What one round leaves for the next.
 struct Progress {
     pages: Pages,
-    census: Census<ChitchatId>,
+    membership: MembershipView<ChitchatId>,
     /// Peers still to be pushed to since words were set last.
     pushes: usize,
     /// Whose turn to be pushed to it is, counted on and on.
@@ -88,9 +88,9 @@ impl Rounds {
     pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) -> End {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let census = Census::new(self.interval);
+        let membership = MembershipView::new(self.interval);
         let (pages, heard_at_once) = (Pages::default(), None);
-        let mut progress = Progress { pages, census, pushes: 0, turn: 0, written: None, salt: None, heard_at_once };
+        let mut progress = Progress { pages, membership, pushes: 0, turn: 0, written: None, salt: None, heard_at_once };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -145,7 +145,7 @@ impl Rounds {
         self.link.note(living.others.iter().map(|(member, _)| (&member.replica, member.incarnation)));
         let oldest = living.salts.into_iter().min();
         self.salts.send_if_modified(|known| std::mem::replace(known, oldest) != oldest);
-        let visits = progress.census.look(now, living.others);
+        let visits = progress.membership.look(now, living.others);
         progress.pushes = progress.pushes.min(pushed_to(visits.len()));
         let told = heard_at_once && progress.pushes == 0;
         let peers = visits.iter().map(|visit| visit.address.gossip_advertise_addr).filter(|_| told);
@@ -170,21 +170,21 @@ impl Rounds {
 
     /// Whether all who live hear by streams what gossip would tell them.
     fn is_heard_at_once(&self) -> bool {
-        let roster = self.roster.borrow();
-        !roster.is_empty() && self.voice.audience().has_all(roster.iter().map(|member| &member.replica))
+        let members = self.members.borrow();
+        !members.is_empty() && self.publisher.subscribers().has_all(members.iter().map(|member| &member.replica))
     }
 
     /// What changed of what we say.
     fn pages(&self, pages: &mut Pages) -> Vec<(String, String)> {
         let before = pages.left_out();
-        let written = self.voice.write(pages);
+        let written = self.publisher.write(pages);
         let facts = pages.left_out() - before;
         if facts > 0 {
-            self.ear.tell(&Event::GossipLeftOut { facts });
+            self.receiver.emit(&Event::GossipLeftOut { facts });
         }
         let mut words: Vec<_> = written.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
         if !words.is_empty() {
-            words.push((HEAD.to_owned(), self.voice.head().borrow().to_string()));
+            words.push((HEAD.to_owned(), self.publisher.head().borrow().to_string()));
         }
         words
     }
@@ -206,9 +206,9 @@ impl Rounds {
     }
 
     fn show(&self, visits: Vec<Visit<ChitchatId>>) {
-        let members: Roster = visits.iter().map(|visit| visit.member.clone()).collect();
+        let members: Members = visits.iter().map(|visit| visit.member.clone()).collect();
         self.visits.send_if_modified(|known| std::mem::replace(known, visits.clone()) != visits);
-        self.roster.send_if_modified(|known| std::mem::replace(known, members.clone()) != members);
+        self.members.send_if_modified(|known| std::mem::replace(known, members.clone()) != members);
     }
 }
 

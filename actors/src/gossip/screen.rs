@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use murmuration::id::Incarnation;
-use murmuration::share::codec::NAME_BYTES_MAX;
+use murmuration::replication::codec::NAME_BYTES_MAX;
 use murmuration::time::Timestamp;
 
 use super::sessions::INCARNATION_MAX;

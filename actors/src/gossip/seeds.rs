@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::server::Server;
-use crate::flock::Roster;
+use crate::replication::Members;
 
 /// How often names are resolved while nobody else is known.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -20,11 +20,16 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const ADDRESSES_MAX: usize = 32;
 
 /// While nobody else is known, gossips with whomever the seeds that are names stand for; for ever.
-pub(super) async fn ask(seeds: Vec<String>, me: SocketAddr, server: Arc<Server>, mut roster: watch::Receiver<Roster>) {
+pub(super) async fn ask(
+    seeds: Vec<String>,
+    me: SocketAddr,
+    server: Arc<Server>,
+    mut members: watch::Receiver<Members>,
+) {
     let names: Vec<String> = seeds.into_iter().filter(|seed| seed.parse::<SocketAddr>().is_err()).collect();
     while !names.is_empty() {
         sleep(ASK_EVERY).await;
-        if roster.wait_for(Roster::is_empty).await.is_err() {
+        if members.wait_for(Members::is_empty).await.is_err() {
             return;
         }
         for name in &names {

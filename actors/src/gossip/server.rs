@@ -11,8 +11,8 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, ListenerHandle, spawn_chitchat,
 };
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::NAME_BYTES_MAX;
-use murmuration::share::{Member, SaltClaim};
+use murmuration::replication::codec::NAME_BYTES_MAX;
+use murmuration::replication::{Member, SaltClaim};
 use tokio::sync::{MutexGuard, Notify};
 
 use super::settings::GossipError;

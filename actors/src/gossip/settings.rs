@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::ReplicaCard;
+use murmuration::replication::ReplicaCard;
 
 use super::keyring::KeyError;
-use crate::world::Datagrams;
+use crate::environment::Datagrams;
 
 /// What the gossip lane is started with.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub enum Seal {
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
     /// The replica's name is too long, or empty.
-    #[error("a replica's name has 1 to {max} bytes, and this one has {0}; choose a shorter one", max = murmuration::share::codec::NAME_BYTES_MAX)]
+    #[error("a replica's name has 1 to {max} bytes, and this one has {0}; choose a shorter one", max = murmuration::replication::codec::NAME_BYTES_MAX)]
     Name(usize),
     /// The interval is zero.
     #[error("gossip needs an interval of more than zero; 50ms is usual")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use murmuration::share::{Pages, ReplicaCard, codec};
+use murmuration::replication::{Pages, ReplicaCard, codec};
 
 use self::town::{Keys, Node, Plan, share, until};
 use super::*;
@@ -31,33 +31,33 @@ async fn three() -> [Node; 3] {
 async fn three_replicas_see_each_other_and_nobody_sees_itself() {
     let [a, b, c] = three().await;
     assert_eq!([a.names(), b.names(), c.names()], [["b", "c"], ["a", "c"], ["a", "b"]]);
-    let member = a.roster()[0].clone();
+    let member = a.members()[0].clone();
     assert_eq!((member.incarnation.0, member.card.zone.as_str()), (1, "zone-of-b"));
 }
 
 #[tokio::test]
 async fn what_one_says_the_others_schedulers_hear_once() {
     let [a, mut b, mut c] = three().await;
-    a.voice.say([share(7, 3)]);
+    a.publisher.publish([share(7, 3)]);
     for node in [&mut b, &mut c] {
         let batch = node.next_fact().await;
         assert_eq!((batch.origin.0.as_str(), batch.incarnation.0), ("a", 1));
         assert_eq!(batch.facts[0].record, share(7, 3).0);
     }
-    a.voice.say([share(7, 4)]);
+    a.publisher.publish([share(7, 4)]);
     for node in [&mut b, &mut c] {
         assert_eq!(node.next_fact().await.facts[0].record, share(7, 4).0, "and not the same a second time");
     }
-    until("the head is known", || b.roster()[0].head == 2).await;
+    until("the head is known", || b.members()[0].head == 2).await;
     assert!(b.counted("murmuration_peer_bytes_total", "direction=\"sent\"") > 0.0);
 }
 
 #[tokio::test]
 async fn what_streams_tell_at_once_comes_by_gossip_too() {
     let [a, mut b, mut c] = three().await;
-    let _streams = [&b, &c].map(|node| a.voice.audience().enters(node.voice.me()));
+    let _streams = [&b, &c].map(|node| a.publisher.subscribers().enters(node.publisher.me()));
     for requests in 1..4 {
-        a.voice.say([share(7, requests)]);
+        a.publisher.publish([share(7, requests)]);
         for node in [&mut b, &mut c] {
             assert_eq!(node.next_fact().await.facts[0].record, share(7, requests).0);
         }
@@ -70,10 +70,11 @@ async fn a_full_state_reaches_a_joiner_sealed_though_no_datagram_holds_it() {
     let a = Node::start(Plan::new("a").keys(&keys)).await;
     // Keys as endpoints have them: nothing that could be made smaller on its way.
     let keys_of_endpoints = (1..=2_000u64).map(|endpoint| endpoint.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    keys_of_endpoints
-        .for_each(|endpoint| a.voice.say([town::placement(endpoint), town::load(endpoint), share(endpoint, 1)]));
+    keys_of_endpoints.for_each(|endpoint| {
+        a.publisher.publish([town::placement(endpoint), town::load(endpoint), share(endpoint, 1)])
+    });
     // The ring goes round more than once: what counts is the last value of each key.
-    let pages = a.voice.write(&mut Pages::default()).into_iter().map(|page| (page.key, page.bytes));
+    let pages = a.publisher.write(&mut Pages::default()).into_iter().map(|page| (page.key, page.bytes));
     let pages: BTreeMap<String, Vec<u8>> = pages.collect();
     assert!(
         pages.values().map(Vec::len).sum::<usize>() > 80_000,
@@ -92,7 +93,7 @@ async fn a_full_state_reaches_a_joiner_sealed_though_no_datagram_holds_it() {
 #[tokio::test]
 async fn a_scheduler_born_again_hears_all_anew() {
     let [a, mut b, _c] = three().await;
-    a.voice.say([share(7, 3)]);
+    a.publisher.publish([share(7, 3)]);
     b.next_fact().await;
     b.gossip.rehear();
     assert_eq!(b.next_fact().await.facts[0].record, share(7, 3).0);
@@ -106,7 +107,7 @@ async fn a_killed_replica_leaves_the_rosters_and_its_next_life_replaces_it() {
     until("b is gone", || a.names() == ["c"] && c.names() == ["a"]).await;
     let b = Node::start(Plan::new("b").incarnation(2).seed_at(seeds)).await;
     until("b is back", || a.lives() == [("b".to_owned(), 2), ("c".to_owned(), 1)]).await;
-    b.voice.say([share(7, 1)]);
+    b.publisher.publish([share(7, 1)]);
     assert_eq!(c.next_fact().await.incarnation.0, 2);
 }
 
@@ -123,9 +124,9 @@ async fn a_newer_life_replaces_the_older_before_the_older_is_dead() {
 #[tokio::test]
 async fn a_replica_that_leaves_says_so_first() {
     let [a, b, mut c] = three().await;
-    b.voice.say([share(7, 0)]);
-    let mut roster = a.gossip.roster();
-    let draining = async { roster.wait_for(|roster| roster.iter().any(|m| m.card.draining)).await.map(|_| ()) };
+    b.publisher.publish([share(7, 0)]);
+    let mut members = a.gossip.members();
+    let draining = async { members.wait_for(|members| members.iter().any(|m| m.card.draining)).await.map(|_| ()) };
     let (seen, ()) = tokio::join!(tokio::time::timeout(town::PATIENCE, draining), b.gossip.leave());
     assert!(matches!(seen, Ok(Ok(()))));
     assert_eq!(c.next_fact().await.facts[0].record, share(7, 0).0, "its last word went out");
@@ -140,7 +141,7 @@ async fn a_wrong_key_never_joins_and_is_counted() {
     let stranger = Node::start(Plan::new("x").keys(&other).seed(&a)).await;
     let plain = Node::start(Plan::new("y").seed(&a)).await;
     until("friends meet", || a.names() == ["b"] && b.names() == ["a"]).await;
-    until("strangers are counted", || a.counted(IGNORED, "reason=\"unsealed\"") > 20.0).await;
+    until("foreign_traffic are counted", || a.counted(IGNORED, "reason=\"unsealed\"") > 20.0).await;
     assert_eq!((a.names(), b.names()), (vec!["b".to_owned()], vec!["a".to_owned()]));
     assert!(stranger.names().is_empty() && plain.names().is_empty());
 }
@@ -160,7 +161,7 @@ async fn keys_are_replaced_without_a_stop() {
             until("the keys are read", || node.counted(RELOADS, "result=\"ok\"") > before).await;
         }
         requests += 1;
-        a.voice.say([share(7, requests)]);
+        a.publisher.publish([share(7, requests)]);
         assert_eq!(b.next_fact().await.facts[0].record, share(7, requests).0);
         assert_eq!((a.names(), b.names()), (vec!["b".to_owned()], vec!["a".to_owned()]));
     }
@@ -172,7 +173,7 @@ async fn keys_are_replaced_without_a_stop() {
     assert!(late.names().is_empty() && a.names() == ["b", "new"]);
     keys[0].write_text("not a key");
     until("the broken file is told", || a.counted(RELOADS, "result=\"failed\"") > 0.0).await;
-    a.voice.say([share(8, 1)]);
+    a.publisher.publish([share(8, 1)]);
     assert!(b.next_fact().await.facts.iter().any(|fact| fact.record == share(8, 1).0), "the old keys stay");
 }
 
@@ -198,7 +199,7 @@ async fn garbage_and_absurd_datagrams_do_no_harm() {
             }
         }
         until("it is counted", || a.counted(IGNORED, "") > 5.0).await;
-        a.voice.say([share(7, 1)]);
+        a.publisher.publish([share(7, 1)]);
         assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);
         assert_eq!(a.names(), ["b"]);
     }
@@ -210,7 +211,7 @@ async fn who_speaks_a_newer_wire_is_seen_and_not_heard() {
     let newer = |card: &mut ReplicaCard| card.wire = (200, 201);
     let b = Node::start(Plan::new("b").seed(&a).card(newer)).await;
     until("they meet", || a.names() == ["b"]).await;
-    b.voice.say([share(7, 1)]);
+    b.publisher.publish([share(7, 1)]);
     until("it is skipped", || a.counted(IGNORED, "reason=\"too-new\"") > 0.0).await;
     assert_eq!(a.counted("murmuration_peer_facts_total", ""), 0.0);
 }
@@ -246,7 +247,7 @@ async fn a_frozen_replica_that_returns_is_taken_back_and_heard_anew() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let b = Node::start(Plan::new("b").seed_at(seed)).await;
-            b.voice.say([share(7, 3)]);
+            b.publisher.publish([share(7, 3)]);
             frozen.await.unwrap();
             thawed.recv().unwrap();
             until("b still knows a", || b.names() == ["a"]).await;

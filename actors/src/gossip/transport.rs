@@ -18,7 +18,7 @@ use super::link::{Came, Link};
 use super::parts::{Cutter, Joiner};
 use super::screen::Screen;
 use crate::clock::Clock;
-use crate::pulse::Pulse;
+use crate::stall_detector::StallDetector;
 
 /// Bytes of a datagram at most, and one more than can come.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
@@ -48,7 +48,7 @@ struct LinkSocket {
     clock: Clock,
     datagram: Box<[u8]>,
     /// chitchat asks for a message at least once in each of its intervals.
-    pulse: Pulse,
+    stall_detector: StallDetector,
     deaf_until: Option<Instant>,
     #[cfg(test)]
     breaks: Arc<AtomicBool>,
@@ -79,7 +79,7 @@ impl Transport for LinkTransport {
             screen: Screen::new(&self.me, self.link.incarnation()),
             clock: Clock::start(),
             datagram: vec![0; DATAGRAM_BYTES_MAX].into(),
-            pulse: Pulse::each(self.interval),
+            stall_detector: StallDetector::each(self.interval),
             deaf_until: None,
             #[cfg(test)]
             breaks: self.breaks.clone(),
@@ -105,10 +105,10 @@ impl LinkSocket {
     /// Whether this replica stood still until now, or until just now.
     fn is_deaf(&mut self) -> bool {
         let now = Instant::now();
-        if self.pulse.missed() {
+        if self.stall_detector.missed() {
             self.deaf_until = Some(now + DEAF);
         }
-        self.pulse.rest();
+        self.stall_detector.rest();
         self.deaf_until.is_some_and(|until| now < until)
     }
 
@@ -172,18 +172,19 @@ mod tests {
 
     use super::super::envelope::Envelope;
     use super::*;
-    use crate::flock::Ear;
+    use crate::replication::Receiver;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
     use crate::telemetry::span::Tracer;
 
     async fn opened(name: &str, socket: UdpSocket) -> Box<dyn Socket> {
-        let (_, scheduler) = SchedulerHandle::unborn(Duration::from_secs(1));
+        let (_, scheduler) = SchedulerHandle::unstarted(Duration::from_secs(1));
         let me = ReplicaId(name.into());
-        let ear = Ear::new(me.clone(), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
+        let receiver = Receiver::new(me.clone(), scheduler, Telemetry::new("pool", Tracer::default()).unwrap());
         let (interval, at) = (Duration::from_millis(50), socket.local_addr().unwrap());
         let envelope = Arc::new(Envelope::new("tier", None));
-        let link = Link::new((me, Incarnation(1)), (Box::new(socket), at), (envelope, false), interval, ear).unwrap();
+        let link =
+            Link::new((me, Incarnation(1)), (Box::new(socket), at), (envelope, false), interval, receiver).unwrap();
         LinkTransport::new(Arc::new(link), name, interval).open(at).await.unwrap()
     }
 
@@ -192,7 +193,7 @@ mod tests {
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
         tokio::select! {
             heard = hears(a) => heard,
-            // Its own ear answers the challenge.
+            // Its own receiver answers the challenge.
             _ = b.recv() => false,
         }
     }

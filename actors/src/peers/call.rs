@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use murmuration::id::ReplicaId;
-use murmuration::share::codec::BATCH_BYTES_MAX;
-use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
+use murmuration::replication::codec::BATCH_BYTES_MAX;
+use murmuration_proto::peer::{FollowReply, FollowRequest, ReplicationClient};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
@@ -22,7 +22,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::tls::{self, Files, PeerTls};
 use super::{KEEPALIVE, STREAM_WINDOW, names};
-use crate::world::{Network, Wire};
+use crate::environment::{Connection, Network};
 
 /// How long a call may take up to its greeting.
 const OPEN_PATIENCE: Duration = Duration::from_secs(3);
@@ -67,7 +67,7 @@ impl Failure {
 // === impl Connector ===
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Wire>;
+    type Response = TokioIo<Connection>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -91,7 +91,7 @@ impl Service<Uri> for Connector {
                             "the certificate at {to} is not that of {peer}: it lacks the name {wanted}"
                         )));
                     }
-                    Wire::new(stream)
+                    Connection::new(stream)
                 }
             }))
         })
@@ -132,7 +132,7 @@ async fn greeted(
         .connect_with_connector(connector)
         .await
         .map_err(|error| Failure::Gone(format!("can't connect to {to}: {}", innermost(&error))))?;
-    let mut client = FlockClient::new(channel, REPLY_BYTES_MAX);
+    let mut client = ReplicationClient::new(channel, REPLY_BYTES_MAX);
     let mut stream = client.follow(request).await.map_err(|status| Failure::of(&status))?;
     match stream.message().await {
         Ok(Some(greeting)) if greeting.batch.is_empty() => Ok((greeting, stream)),

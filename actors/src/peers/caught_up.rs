@@ -10,21 +10,21 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::states::Streams;
-use crate::flock::Roster;
+use crate::replication::Members;
 
 /// How long a joiner waits for the others. One that can't be reached must not keep it from serving.
 pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Resolves once every member that the roster names *now*, and that can be followed, has delivered by stream all that it
+/// Resolves once every member that the members names *now*, and that can be followed, has delivered by stream all that it
 /// had said when the stream came up; a member that leaves meanwhile is not waited for. `false` when
-/// [`CATCH_UP_PATIENCE`] ran out before. Call it when membership has had its first word: of an empty roster nobody is
+/// [`CATCH_UP_PATIENCE`] ran out before. Call it when membership has had its first word: of an empty members nobody is
 /// waited for.
-pub async fn caught_up(mut roster: watch::Receiver<Roster>, mut streams: watch::Receiver<Streams>) -> bool {
+pub async fn caught_up(mut members: watch::Receiver<Members>, mut streams: watch::Receiver<Streams>) -> bool {
     let awaited: Vec<ReplicaId> =
-        super::follow::followed(&roster.borrow_and_update()).map(|m| m.replica.clone()).collect();
+        super::follow::followed(&members.borrow_and_update()).map(|m| m.replica.clone()).collect();
     let all = async {
         loop {
-            let living: BTreeSet<ReplicaId> = roster.borrow_and_update().iter().map(|m| m.replica.clone()).collect();
+            let living: BTreeSet<ReplicaId> = members.borrow_and_update().iter().map(|m| m.replica.clone()).collect();
             let done = {
                 let streams = streams.borrow_and_update();
                 let done = |who: &ReplicaId| streams.get(who).is_some_and(|state| state.caught_up);
@@ -36,7 +36,7 @@ pub async fn caught_up(mut roster: watch::Receiver<Roster>, mut streams: watch::
             let gone = tokio::select! {
                 biased;
                 changed = streams.changed() => changed.is_err(),
-                changed = roster.changed() => changed.is_err(),
+                changed = members.changed() => changed.is_err(),
             };
             if gone {
                 return false;

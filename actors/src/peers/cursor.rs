@@ -3,16 +3,16 @@
 //! Must not know streams. Numbers of two lives are never compared: a new life begins at 0.
 
 use murmuration::id::Incarnation;
-use murmuration::share::Member;
+use murmuration::replication::Member;
 
 /// The place up to which all was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The life that `upto` counts in: the roster's, or a newer one that the peer itself told.
+    /// The life that `upto` counts in: the members's, or a newer one that the peer itself told.
     pub(super) incarnation: Incarnation,
     /// All up to this number was heard.
     pub(super) upto: u64,
-    /// The life that the roster named last.
+    /// The life that the members named last.
     announced: Incarnation,
 }
 
@@ -24,7 +24,7 @@ impl Cursor {
         Self { incarnation: member.incarnation, upto: 0, announced: member.incarnation }
     }
 
-    /// The roster names this life; `true` when what was heard belongs to another.
+    /// The members names this life; `true` when what was heard belongs to another.
     pub(super) fn announced(&mut self, incarnation: Incarnation) -> bool {
         let moved =
             std::mem::replace(&mut self.announced, incarnation) != incarnation && self.incarnation != incarnation;
@@ -45,7 +45,7 @@ impl Cursor {
         true
     }
 
-    /// Whether the roster knows of more than was heard.
+    /// Whether the members knows of more than was heard.
     pub(super) fn is_behind(&self, member: &Member) -> bool {
         member.incarnation == self.incarnation && member.head > self.upto
     }
@@ -56,7 +56,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use murmuration::id::ReplicaId;
-    use murmuration::share::ReplicaCard;
+    use murmuration::replication::ReplicaCard;
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
         let mut cursor = heard(3, 40);
         assert!(cursor.greeted(Incarnation(5), 7));
         cursor.upto = 7;
-        assert!(!cursor.announced(Incarnation(3)), "the roster is late");
+        assert!(!cursor.announced(Incarnation(3)), "the members is late");
         assert!(!cursor.announced(Incarnation(5)), "and comes after");
         assert_eq!(cursor.upto, 7);
         assert!(!cursor.greeted(Incarnation(4), 100), "a life that is over");

@@ -1,4 +1,4 @@
-//! Who is followed: one follower for each member of the roster that can be followed.
+//! Who is followed: one follower for each member of the members that can be followed.
 //!
 //! Must not know what a follower does.
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::Member;
-use murmuration::share::peers::PEERS_MAX;
+use murmuration::replication::Member;
+use murmuration::replication::peers::PEERS_MAX;
 use tokio::sync::watch;
 
 use super::cursor::Cursor;
@@ -16,9 +16,9 @@ use super::joining::Joining;
 use super::states::{States, Streams};
 use super::tls::PeerTls;
 use crate::clock::Clock;
-use crate::flock::{Ear, Roster};
+use crate::environment::Network;
+use crate::replication::{Members, Receiver};
 use crate::supervise::{Held, Supervisor};
-use crate::world::Network;
 
 /// What a replica listens with.
 #[derive(Clone, Debug)]
@@ -26,13 +26,13 @@ pub struct Listening {
     /// Its own name.
     pub me: ReplicaId,
     /// Those who live.
-    pub roster: watch::Receiver<Roster>,
+    pub members: watch::Receiver<Members>,
     /// Who carries streams.
     pub network: Arc<dyn Network>,
     /// How streams are protected.
     pub tls: PeerTls,
     /// Whom batches are given to.
-    pub ear: Ear,
+    pub receiver: Receiver,
     /// Changes when all must be heard from the beginning, because whoever held it was born again.
     pub rehear: watch::Receiver<u64>,
     /// Changes when the certificates did: every peer is checked anew.
@@ -64,8 +64,8 @@ struct Followers {
     apart: BTreeMap<ReplicaId, Incarnation>,
 }
 
-/// Follows every member of the roster that serves streams and is understood, until what is returned is dropped or the
-/// roster's sender is gone. To be called within a runtime.
+/// Follows every member of the members that serves streams and is understood, until what is returned is dropped or the
+/// members's sender is gone. To be called within a runtime.
 pub fn follow(listening: Listening) -> Following {
     let states = States::new(listening.clock);
     let streams = states.subscribe();
@@ -75,8 +75,8 @@ pub fn follow(listening: Listening) -> Following {
 }
 
 /// The members that can be followed, at most as many as are listened to.
-pub(super) fn followed(roster: &Roster) -> impl Iterator<Item = &Member> {
-    roster.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
+pub(super) fn followed(members: &Members) -> impl Iterator<Item = &Member> {
+    members.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
 }
 
 // === impl Following ===
@@ -107,17 +107,17 @@ impl Followers {
 
     async fn run(mut self) -> Result<(), String> {
         loop {
-            let roster = self.listening.roster.borrow_and_update().clone();
-            self.reconcile(&roster);
-            if self.listening.roster.changed().await.is_err() {
+            let members = self.listening.members.borrow_and_update().clone();
+            self.reconcile(&members);
+            if self.listening.members.changed().await.is_err() {
                 return Ok(());
             }
         }
     }
 
-    fn reconcile(&mut self, roster: &Roster) {
+    fn reconcile(&mut self, members: &Members) {
         let living: BTreeMap<&ReplicaId, &Member> =
-            followed(roster).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
+            followed(members).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
         let (states, apart) = (&self.states, &mut self.apart);
         self.followed.retain(|replica, (known, _)| {
             let stays = living.contains_key(replica);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::{Member, codec};
+use murmuration::replication::{Member, codec};
 use murmuration_proto::peer::{FollowReply, FollowRequest};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -22,15 +22,15 @@ use super::follow::Listening;
 use super::joining::Joining;
 use super::states::States;
 use super::tls::PeerTls;
-use crate::flock::{Ear, Lane};
-use crate::pulse::Pulse;
-use crate::world::Network;
+use crate::environment::Network;
+use crate::replication::{Lane, Receiver};
+use crate::stall_detector::StallDetector;
 
 /// Refused batches in a row after which a peer is left alone.
 const STRIKES_MAX: u32 = 3;
 /// For how long; so is one that speaks another version.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
-/// How long a stream may stand still while the roster knows of more. On a crowded machine gossip may be half a second ahead, and
+/// How long a stream may stand still while the members knows of more. On a crowded machine gossip may be half a second ahead, and
 /// a new call with its handshake would crowd it more.
 const GAP_PATIENCE: Duration = Duration::from_secs(1);
 /// A stream that held for so long was a good one: the next pause is short again.
@@ -44,7 +44,7 @@ pub(super) struct Follower {
     peer: ReplicaId,
     network: Arc<dyn Network>,
     tls: PeerTls,
-    ear: Ear,
+    receiver: Receiver,
     rehear: watch::Receiver<u64>,
     rotated: watch::Receiver<u64>,
     member: watch::Receiver<Member>,
@@ -95,7 +95,7 @@ impl Follower {
         states: States,
         apart: bool,
     ) -> Self {
-        let Listening { me, network, tls, ear, rehear, rotated, joins, .. } = listening.clone();
+        let Listening { me, network, tls, receiver, rehear, rotated, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
@@ -103,7 +103,7 @@ impl Follower {
             peer,
             network,
             tls,
-            ear,
+            receiver,
             rehear,
             rotated,
             member,
@@ -117,14 +117,14 @@ impl Follower {
         }
     }
 
-    /// Follows until the roster drops the peer.
+    /// Follows until the members drops the peer.
     pub(super) async fn run(mut self) {
         loop {
             let (pause, why) = match self.call().await {
                 Ended::Over => return,
                 Ended::Anew => (Duration::ZERO, "to be heard anew".to_owned()),
                 Ended::Gap => {
-                    self.ear.tell(&Event::GapRepaired { peer: self.peer.clone() });
+                    self.receiver.emit(&Event::GapRepaired { peer: self.peer.clone() });
                     (self.failed(), "it stood still, or something was missing".to_owned())
                 }
                 Ended::Failed(why) => (self.failed(), why),
@@ -163,7 +163,7 @@ impl Follower {
         let request = FollowRequest {
             replica: self.me.0.clone(),
             wire_version_min: codec::VERSION_MIN.into(),
-            wire_version_max: self.ear.version().into(),
+            wire_version_max: self.receiver.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
             history: joins.is_some() || apart,
@@ -178,7 +178,7 @@ impl Follower {
             }
         };
         if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
-            self.ear.ignore(&self.peer, "past-life");
+            self.receiver.ignore(&self.peer, "past-life");
             return Ended::Failed("an older life of it answers".into());
         }
         self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
@@ -196,7 +196,7 @@ impl Follower {
         let mut rotated = self.rotated.clone();
         rotated.mark_unchanged();
         let (mut behind, mut torn) = (self.is_behind(), false);
-        let mut pulse = Pulse::each(BEAT);
+        let mut stall_detector = StallDetector::each(BEAT);
         loop {
             tokio::select! {
                 biased;
@@ -219,13 +219,13 @@ impl Follower {
                 }
                 () = &mut settled, if self.failures > 0 => self.failures = 0,
                 () = &mut still, if behind => return Ended::Gap,
-                stood = pulse.beat() => {
+                stood = stall_detector.beat() => {
                     if stood {
                         return Ended::Anew;
                     }
                 }
                 reply = stream.message() => {
-                    if pulse.missed() {
+                    if stall_detector.missed() {
                         return Ended::Anew;
                     }
                     match self.take(reply, &mut torn).await {
@@ -237,17 +237,17 @@ impl Follower {
                             still.as_mut().reset(Instant::now() + GAP_PATIENCE);
                         }
                     }
-                    pulse.rest();
+                    stall_detector.rest();
                 }
             }
         }
     }
 
-    /// Gives a reply to the ear, and waits until it was taken in: that slows the peer down.
+    /// Gives a reply to the receiver, and waits until it was taken in: that slows the peer down.
     async fn take(&mut self, reply: Result<Option<FollowReply>, tonic::Status>, torn: &mut bool) -> Taken {
         let batch = match reply {
             Ok(Some(reply)) if !reply.history.is_empty() => {
-                return match self.ear.hear(Lane::Stream, &self.peer, &reply.history).await {
+                return match self.receiver.receive(Lane::Stream, &self.peer, &reply.history).await {
                     Some(_) => Taken::Nothing,
                     None => self.strike("history that can't be read"),
                 };
@@ -257,7 +257,7 @@ impl Follower {
             Ok(None) => return Taken::Ends(Ended::Failed("it ended the stream".into())),
             Err(status) => return Taken::Ends(self.judge(Failure::of(&status))),
         };
-        match self.ear.hear(Lane::Stream, &self.peer, &batch).await {
+        match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
             // A batch before this one was refused, so the cursor must not pass it.
             Some(_) if *torn => Taken::Ends(Ended::Gap),
             Some(upto) if upto > self.cursor.upto => {
@@ -265,7 +265,7 @@ impl Follower {
                 Taken::Heard
             }
             Some(_) => {
-                self.ear.ignore(&self.peer, "replayed");
+                self.receiver.ignore(&self.peer, "replayed");
                 self.strike("batches that it had sent before")
             }
             None if self.is_sound(&batch) => Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into())),
@@ -291,7 +291,7 @@ impl Follower {
             Failure::Gone(why) => Ended::Failed(why),
             Failure::Foreign(why) => Ended::LeaveAlone(why),
             Failure::Malformed(why) => {
-                self.ear.ignore(&self.peer, "malformed");
+                self.receiver.ignore(&self.peer, "malformed");
                 match self.strike("replies that can't be read") {
                     Taken::Ends(ended) => ended,
                     Taken::Heard | Taken::Nothing => Ended::Failed(why),
@@ -300,7 +300,7 @@ impl Follower {
         }
     }
 
-    /// Whether the peer did its part: only looked at when the ear took nothing in.
+    /// Whether the peer did its part: only looked at when the receiver took nothing in.
     fn is_sound(&self, batch: &[u8]) -> bool {
         codec::decode(batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
     }

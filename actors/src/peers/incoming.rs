@@ -19,9 +19,9 @@ use tokio_stream::Stream;
 
 use super::tls::{self, Files, PeerTlsError};
 use crate::connection::Arrivals;
-use crate::flock::Ear;
+use crate::environment::Connection;
 use crate::handshakes::Handshakes;
-use crate::world::Wire;
+use crate::replication::Receiver;
 
 /// How long a peer may take to shake hands.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,42 +46,42 @@ impl Certificates {
         Ok(Self { folder, files, config })
     }
 
-    /// Connections of `arrivals`, handshake done; `ear` counts who is no peer.
+    /// Connections of `arrivals`, handshake done; `receiver` counts who is no peer.
     pub(super) fn incoming(
         &self,
         arrivals: Arrivals,
-        ear: Ear,
-    ) -> impl Stream<Item = io::Result<TlsStream<Wire>>> + use<> {
+        receiver: Receiver,
+    ) -> impl Stream<Item = io::Result<TlsStream<Connection>>> + use<> {
         let config = self.config.subscribe();
         Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, from: SocketAddr| {
             let acceptor = TlsAcceptor::from(config.borrow().clone());
-            shake_hands(acceptor, socket, ReplicaId(from.ip().to_string()), ear.clone())
+            shake_hands(acceptor, socket, ReplicaId(from.ip().to_string()), receiver.clone())
         })
     }
 
     /// Follows the folder, for ever. `rotated` counts its changes. Files that can't be used are told once, and what was in
     /// force stays.
-    pub(super) async fn follow(mut self, ear: Ear, rotated: watch::Sender<u64>) {
-        let mut complaint = None;
+    pub(super) async fn follow(mut self, receiver: Receiver, rotated: watch::Sender<u64>) {
+        let mut reported = None;
         loop {
             sleep(LOOK_INTERVAL).await;
             let read = Files::read(&self.folder);
             if read.as_ref().is_ok_and(|files| *files == self.files) {
-                complaint = None;
+                reported = None;
                 continue;
             }
             match read.and_then(|files| Ok((files.server()?, files))) {
                 Ok((config, files)) => {
                     self.config.send_replace(config);
                     rotated.send_modify(|changes| *changes += 1);
-                    (self.files, complaint) = (files, None);
-                    ear.tell(&Event::Reloaded(format!("the peers' certificates in {}", self.folder.display())));
+                    (self.files, reported) = (files, None);
+                    receiver.emit(&Event::Reloaded(format!("the peers' certificates in {}", self.folder.display())));
                 }
                 Err(error) => {
                     let why = error.to_string();
-                    if complaint.as_ref() != Some(&why) {
-                        ear.tell(&Event::ReloadFailed(why.clone()));
-                        complaint = Some(why);
+                    if reported.as_ref() != Some(&why) {
+                        receiver.emit(&Event::ReloadFailed(why.clone()));
+                        reported = Some(why);
                     }
                 }
             }
@@ -90,17 +90,22 @@ impl Certificates {
 }
 
 /// `None` for whoever is no peer, or not in time. Who it is is known by address only.
-async fn shake_hands(acceptor: TlsAcceptor, socket: Wire, from: ReplicaId, ear: Ear) -> Option<TlsStream<Wire>> {
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    socket: Connection,
+    from: ReplicaId,
+    receiver: Receiver,
+) -> Option<TlsStream<Connection>> {
     match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()? {
         Ok(stream) if tls::is_peer(stream.get_ref().1.peer_certificates()) => Some(stream),
         Ok(_) => {
-            ear.ignore(&from, "certificate");
+            receiver.ignore(&from, "certificate");
             None
         }
         // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
         Err(error) => {
             if error.kind() == io::ErrorKind::InvalidData {
-                ear.ignore(&from, "certificate");
+                receiver.ignore(&from, "certificate");
             }
             None
         }

@@ -1,6 +1,6 @@
 //! Of whom a replica that joins asks history: of whoever has lived longest, for only who was there knows what the dead placed.
 //!
-//! Must not know what history is. Lives are numbered by the clocks of machines: a clock that is wrong makes another peer
+//! Must not know what history is. SchedulerStarts are numbered by the clocks of machines: a clock that is wrong makes another peer
 //! look old, so that one that knows less is asked. Nothing else depends on it.
 
 use std::sync::atomic::{AtomicU64, Ordering};

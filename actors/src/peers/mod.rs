@@ -1,7 +1,7 @@
 //! The peer-stream lane: a replica follows every other by one server-streaming call, and is pushed what the other says
 //! within milliseconds. The contract is `proto/peer.proto`.
 //!
-//! Must not know what a fact means, who lives (the roster says), or the other lane. Nothing queues here for a slow
+//! Must not know what a fact means, who lives (the members says), or the other lane. Nothing queues here for a slow
 //! follower: its cursor lags, and when it comes it finds the newest word on each subject. Losing every stream makes a
 //! replica's view older, never wrong.
 
@@ -16,11 +16,11 @@ mod incoming;
 mod joining;
 mod names;
 mod pacing;
-mod seats;
 mod server;
 mod service;
 mod states;
-mod telling;
+mod subscriber_slots;
+mod subscriber_stream;
 mod tls;
 
 use std::time::Duration;

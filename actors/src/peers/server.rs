@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use murmuration_proto::peer::FlockServer;
+use murmuration_proto::peer::ReplicationServer;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
@@ -15,9 +15,9 @@ use super::KEEPALIVE;
 use super::incoming::Certificates;
 use super::service::Service;
 use super::tls::{PeerTls, PeerTlsError};
-use crate::connection::{Arrivals, Bounds, Repaired, Teller};
-use crate::flock::{Ear, Roster, Voice};
-use crate::world::Door;
+use crate::connection::{Arrivals, Bounds, EventSink, Repaired};
+use crate::environment::Listener;
+use crate::replication::{Members, Publisher, Receiver};
 
 /// Bytes of a request at most; it holds one name and four numbers.
 const REQUEST_BYTES_MAX: usize = 1_024;
@@ -32,11 +32,11 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// What this replica says.
-    pub voice: Voice,
+    pub publisher: Publisher,
     /// Counts what is sent, and who is turned away.
-    pub ear: Ear,
+    pub receiver: Receiver,
     /// Those who live: nobody else may follow.
-    pub roster: watch::Receiver<Roster>,
+    pub members: watch::Receiver<Members>,
     /// Counts changes of the certificates: each ends all streams, so that followers call again and are checked anew.
     pub rotated: watch::Sender<u64>,
 }
@@ -58,23 +58,23 @@ pub enum ServeError {
 /// # Errors
 /// See [`ServeError`].
 pub async fn serve(
-    listener: Door,
+    listener: Listener,
     tls: PeerTls,
     serving: Serving,
     closed: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let (closing, closes) = watch::channel(false);
-    let (named, ear, rotated) = (tls.names_replicas(), serving.ear.clone(), serving.rotated.clone());
+    let (named, receiver, rotated) = (tls.names_replicas(), serving.receiver.clone(), serving.rotated.clone());
     let certificates = match tls {
         PeerTls::Plain => None,
         PeerTls::Mutual { folder, .. } => Some(Certificates::read(folder)?),
     };
-    let flock = FlockServer::new(Service::new(serving, named, closes.clone()), REQUEST_BYTES_MAX);
+    let replication = ReplicationServer::new(Service::new(serving, named, closes.clone()), REQUEST_BYTES_MAX);
     let router = Server::builder()
         .max_concurrent_streams(CONCURRENT_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .add_service(flock);
+        .add_service(replication);
     let mut closes_too = closes.clone();
     let shutdown = async move { drop(closes_too.wait_for(|closing| *closing).await) };
     let goodbye = async move {
@@ -82,22 +82,22 @@ pub async fn serve(
         closing.send_replace(true);
         sleep(GOODBYE_PATIENCE).await;
     };
-    let hear = ear.clone();
-    let teller = Teller::new("peers", move |event| hear.tell(event));
-    let arrivals = Arrivals::new(listener, BOUNDS, teller.clone());
+    let hear = receiver.clone();
+    let events = EventSink::new("peers", move |event| hear.emit(event));
+    let arrivals = Arrivals::new(listener, BOUNDS, events.clone());
     let served = async {
         // A follower asks once and then only listens, so its connection is silent by design.
         match certificates {
             None => {
-                let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, None, teller.clone())));
+                let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, None, events.clone())));
                 router.serve_with_incoming_shutdown(incoming, shutdown).await
             }
             Some(certificates) => {
-                let incoming = certificates.incoming(arrivals, ear.clone());
-                let incoming = incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, None, teller.clone())));
+                let incoming = certificates.incoming(arrivals, receiver.clone());
+                let incoming = incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, None, events.clone())));
                 tokio::select! {
                     served = router.serve_with_incoming_shutdown(incoming, shutdown) => served,
-                    () = certificates.follow(ear, rotated) => Ok(()),
+                    () = certificates.follow(receiver, rotated) => Ok(()),
                 }
             }
         }

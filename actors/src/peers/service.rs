@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::share::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
-use murmuration_proto::peer::{Flock, FollowRequest};
+use murmuration::replication::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
+use murmuration_proto::peer::{FollowRequest, Replication};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 
 use super::names;
 use super::pacing::pace;
-use super::seats::{SEATS_MAX, Seats};
 use super::server::Serving;
-use super::telling::{FACTS_MAX, Telling};
+use super::subscriber_slots::{SUBSCRIBERS_MAX, SubscriberSlots};
+use super::subscriber_stream::{FACTS_MAX, SubscriberStream};
 
 /// Placements that one who joins is told, 10 MiB of the usual ones; and bindings, 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
@@ -29,13 +29,13 @@ const HISTORY_MAX: usize = 65_536;
 /// How long a follower may be unknown. One that joins has often heard of this replica before this one hears of it.
 const INTRODUCTION: Duration = Duration::from_secs(1);
 
-/// The voice of this replica, as followers get it.
+/// The publisher of this replica, as followers get it.
 #[derive(Debug)]
 pub(super) struct Service {
     serving: Serving,
     /// Whether a follower's certificate must carry its name.
     named: bool,
-    seats: Seats,
+    subscriber_slots: SubscriberSlots,
     closing: watch::Receiver<bool>,
     /// Up to where what was said may go out, for all followers alike.
     released: watch::Receiver<u64>,
@@ -50,31 +50,31 @@ impl Service {
     pub(super) fn new(serving: Serving, named: bool, closing: watch::Receiver<bool>) -> Self {
         let (releasing, released) = watch::channel(0);
         let mut pacing = JoinSet::new();
-        pacing.spawn(pace(serving.voice.clone(), releasing));
-        Self { serving, named, seats: Seats::default(), closing, released, _pacing: pacing }
+        pacing.spawn(pace(serving.publisher.clone(), releasing));
+        Self { serving, named, subscriber_slots: SubscriberSlots::default(), closing, released, _pacing: pacing }
     }
 
     /// Whether the follower is who it says, and lives.
     async fn admit(&self, follower: &ReplicaId, chain: Option<&[CertificateDer<'static>]>) -> Result<(), Status> {
         if self.named && !names::carries(chain, follower) {
-            self.serving.ear.ignore(follower, "not-its-name");
+            self.serving.receiver.ignore(follower, "not-its-name");
             return Err(Status::permission_denied(format!(
                 "the certificate is not that of {follower}: it lacks the name {}",
                 names::wanted(follower)
             )));
         }
-        let mut roster = self.serving.roster.clone();
-        let known = roster.wait_for(|roster| roster.iter().any(|member| member.replica == *follower));
+        let mut members = self.serving.members.clone();
+        let known = members.wait_for(|members| members.iter().any(|member| member.replica == *follower));
         if !matches!(timeout(INTRODUCTION, known).await, Ok(Ok(_))) {
-            self.serving.ear.ignore(follower, "not-a-member");
+            self.serving.receiver.ignore(follower, "not-a-member");
             return Err(Status::unavailable(format!("{follower} is not heard by gossip here; join the tier first")));
         }
         Ok(())
     }
 
     async fn history(&self) -> VecDeque<Bytes> {
-        let told = self.serving.ear.history(HISTORY_MAX).await;
-        let batches = self.serving.voice.history(&told, FACTS_MAX);
+        let told = self.serving.receiver.history(HISTORY_MAX).await;
+        let batches = self.serving.publisher.history(&told, FACTS_MAX);
         // A placement is far smaller than what the codec refuses, and so are a thousand.
         batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }
@@ -86,12 +86,12 @@ impl Service {
                 "a follower's name of {bytes} bytes; it has 1 to {NAME_BYTES_MAX}"
             )));
         }
-        let voice = &self.serving.voice;
-        if asked.replica == voice.me().0 {
+        let publisher = &self.serving.publisher;
+        if asked.replica == publisher.me().0 {
             return Err(Status::invalid_argument("this replica has the follower's name; give each one of its own"));
         }
         let (lowest, highest) = (asked.wire_version_min, asked.wire_version_max);
-        let version = voice.version();
+        let version = publisher.version();
         if !codec::in_common(lowest, highest, version) {
             return Err(Status::failed_precondition(format!(
                 "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION_MIN} to \
@@ -106,23 +106,25 @@ impl Service {
 }
 
 #[async_trait]
-impl Flock for Service {
-    type FollowStream = Telling;
+impl Replication for Service {
+    type FollowStream = SubscriberStream;
 
-    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Telling>, Status> {
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<SubscriberStream>, Status> {
         let chain = request.extensions().get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs);
         let asked = request.into_inner();
         self.check(&asked)?;
         let follower = ReplicaId(asked.replica);
         self.admit(&follower, chain.as_deref().map(Vec::as_slice)).await?;
         let full = || {
-            Status::resource_exhausted(format!("this replica serves {SEATS_MAX} followers already; try again later"))
+            Status::resource_exhausted(format!(
+                "this replica serves {SUBSCRIBERS_MAX} followers already; try again later"
+            ))
         };
-        let seat = self.seats.take(follower).ok_or_else(full)?;
-        let same_life = Incarnation(asked.incarnation) == self.serving.voice.incarnation();
+        let slot = self.subscriber_slots.take(follower).ok_or_else(full)?;
+        let same_life = Incarnation(asked.incarnation) == self.serving.publisher.incarnation();
         let after = if same_life { asked.after } else { 0 };
         let history = if asked.history { self.history().await } else { VecDeque::new() };
         let (serving, signals) = (self.serving.clone(), (self.closing.clone(), self.released.clone()));
-        Ok(Response::new(Telling::new(serving, seat, signals, after, history)))
+        Ok(Response::new(SubscriberStream::new(serving, slot, signals, after, history)))
     }
 }

@@ -3,29 +3,29 @@
 
 mod liars;
 mod life;
+mod outsiders;
 mod server;
-mod strangers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
-use murmuration::share::speaker::HISTORY_AGE;
-use murmuration::share::{Batch, Fact, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::replication::fact_log::HISTORY_AGE;
+use murmuration::replication::{Batch, Fact, InFlightReport, Member, Placement, Record, ReplicaCard};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::seats::SEATS_MAX;
+use super::subscriber_slots::SUBSCRIBERS_MAX;
 use super::*;
 use crate::clock::Clock;
-use crate::flock::{Ear, Roster, Voice};
+use crate::environment::Sockets;
+use crate::replication::{Members, Publisher, Receiver};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::telemetry::span::Tracer;
-use crate::world::Sockets;
 
 type Heard = Arc<Mutex<Vec<Batch>>>;
 
@@ -36,7 +36,7 @@ struct Scribe;
 struct Hearer {
     heard: Heard,
     telemetry: Telemetry,
-    roster: watch::Sender<Roster>,
+    members: watch::Sender<Members>,
     rehear: watch::Sender<u64>,
     rotated: watch::Sender<u64>,
     following: Following,
@@ -46,11 +46,11 @@ struct Hearer {
 /// One replica that speaks.
 struct Told {
     address: SocketAddr,
-    voice: Voice,
+    publisher: Publisher,
     telemetry: Telemetry,
     close: Option<oneshot::Sender<()>>,
     /// Those who may follow: all that tests call themselves.
-    followers: watch::Sender<Roster>,
+    followers: watch::Sender<Members>,
     tasks: JoinSet<Result<(), ServeError>>,
     _living: watch::Sender<Option<ActorRef<Message>>>,
 }
@@ -73,7 +73,7 @@ impl Actor for Scribe {
         heard: &mut Heard,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Heard(batch, taken) => {
+            Message::Batch(batch, taken) => {
                 heard.lock().unwrap().push(*batch);
                 let _ = taken.send(());
             }
@@ -87,18 +87,18 @@ impl Actor for Scribe {
 // === impl Hearer ===
 
 impl Hearer {
-    async fn follows(roster: Roster) -> Self {
-        Self::follows_by(roster, PeerTls::Plain).await
+    async fn follows(members: Members) -> Self {
+        Self::follows_by(members, PeerTls::Plain).await
     }
 
-    async fn follows_by(roster: Roster, tls: PeerTls) -> Self {
+    async fn follows_by(members: Members, tls: PeerTls) -> Self {
         let heard = Heard::default();
         let (actor, _) = Actor::spawn(None, Scribe, heard.clone()).await.unwrap();
-        let (living, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(5));
+        let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(5));
         living.send_replace(Some(actor));
         let (telemetry, me) = (telemetry(), ReplicaId("hearer".into()));
-        let ear = Ear::new(me.clone(), handle, telemetry.clone());
-        let ((roster, members), (rehear, rehears)) = (watch::channel(roster), watch::channel(0));
+        let receiver = Receiver::new(me.clone(), handle, telemetry.clone());
+        let ((changes, members), (rehear, rehears)) = (watch::channel(members), watch::channel(0));
         let (clock, network) = (Clock::start(), Arc::new(Sockets));
         let joins = Arc::new(Joining::is_over());
         let (rotated, rotates) = watch::channel(0);
@@ -106,17 +106,17 @@ impl Hearer {
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
         let following = follow(Listening {
             me,
-            roster: members,
+            members,
             network,
             tls,
-            ear,
+            receiver,
             rehear: rehears,
             rotated: rotates,
             clock,
             joins,
             supervisor,
         });
-        Self { heard, telemetry, roster, rehear, rotated, following, _living: living }
+        Self { heard, telemetry, members: changes, rehear, rotated, following, _living: living }
     }
 
     fn batches(&self) -> Vec<Batch> {
@@ -151,25 +151,25 @@ impl Drop for Hearer {
 // === impl Told ===
 
 impl Told {
-    async fn starts(voice: Voice) -> Self {
-        Self::starts_at(voice, PeerTls::Plain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    async fn starts(publisher: Publisher) -> Self {
+        Self::starts_at(publisher, PeerTls::Plain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    async fn starts_at(voice: Voice, tls: PeerTls, address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    async fn starts_at(publisher: Publisher, tls: PeerTls, address: SocketAddr) -> Self {
+        let subscription = TcpListener::bind(address).await.unwrap();
+        let address = subscription.local_addr().unwrap();
         let telemetry = telemetry();
         // It hears nothing, and remembers one placement.
         let (actor, _) = Actor::spawn(None, Scribe, Heard::default()).await.unwrap();
-        let (living, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
+        let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(1));
         living.send_replace(Some(actor));
-        let ear = Ear::new(voice.me(), handle, telemetry.clone());
+        let receiver = Receiver::new(publisher.me(), handle, telemetry.clone());
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
-        let (followers, roster) = watch::channel(followers());
-        let serving = Serving { voice: voice.clone(), ear, roster, rotated: watch::channel(0).0 };
-        tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
-        Self { address, voice, telemetry, close: Some(close), followers, tasks, _living: living }
+        let (followers, members) = watch::channel(followers());
+        let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
+        tasks.spawn(serve(subscription.into(), tls, serving, async { drop(closed.await) }));
+        Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }
 
     async fn ends(mut self) -> SocketAddr {
@@ -179,13 +179,13 @@ impl Told {
     }
 
     fn member(&self) -> Member {
-        member(self.voice.incarnation().0, self.address)
+        member(self.publisher.incarnation().0, self.address)
     }
 }
 
-fn followers() -> Roster {
+fn followers() -> Members {
     let named = ["a", "hearer", "late", "slow"].map(str::to_owned);
-    let names = named.into_iter().chain((0..SEATS_MAX + 1).map(|n| format!("r{n}")));
+    let names = named.into_iter().chain((0..SUBSCRIBERS_MAX + 1).map(|n| format!("r{n}")));
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     names.map(|name| Member { replica: ReplicaId(name), ..member(1, nowhere) }).collect()
 }
@@ -194,8 +194,8 @@ fn telemetry() -> Telemetry {
     Telemetry::new("pool", Tracer::default()).unwrap()
 }
 
-fn voice(incarnation: u64) -> Voice {
-    Voice::new(ReplicaId("b".into()), Incarnation(incarnation), Clock::start())
+fn publisher(incarnation: u64) -> Publisher {
+    Publisher::new(ReplicaId("b".into()), Incarnation(incarnation), Clock::start())
 }
 
 fn member(incarnation: u64, address: SocketAddr) -> Member {
@@ -208,13 +208,13 @@ fn placement() -> Record {
     Record::Placement(Placement { endpoint: EndpointKey(1), anchors: (0..32).map(BlockHash).collect() })
 }
 
-fn place(voice: &Voice, times: usize) {
-    voice.say((0..times).map(|_| (placement(), Timestamp::ZERO)));
+fn place(publisher: &Publisher, times: usize) {
+    publisher.publish((0..times).map(|_| (placement(), Timestamp::ZERO)));
 }
 
-fn share(voice: &Voice, endpoint: u64, requests: u32) {
-    let record = Record::InFlight(Share { requests, ..Share::none(EndpointKey(endpoint)) });
-    voice.say([(record, Timestamp::ZERO)]);
+fn share(publisher: &Publisher, endpoint: u64, requests: u32) {
+    let record = Record::InFlight(InFlightReport { requests, ..InFlightReport::none(EndpointKey(endpoint)) });
+    publisher.publish([(record, Timestamp::ZERO)]);
 }
 
 /// The sum of the series of the counter `name` that carry `label`.

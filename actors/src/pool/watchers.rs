@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::endpoint::{EndpointActor, EndpointArguments, EndpointMessage};
-use crate::flock::Keeping;
-use crate::scheduler::{Known, Lives, SchedulerHandle, changes};
+use crate::environment::Network;
+use crate::replication::Keeping;
+use crate::scheduler::{Known, SchedulerHandle, SchedulerStarts, changes};
 use crate::supervise::{Held, Supervisor, live};
 use crate::telemetry::Telemetry;
-use crate::world::Network;
 
 /// The label that names an endpoint's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -121,7 +121,7 @@ async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
 }
 
 /// Resolves when a scheduler started.
-async fn started(lives: &mut Lives) {
+async fn started(lives: &mut SchedulerStarts) {
     if !lives.next().await {
         std::future::pending().await
     }

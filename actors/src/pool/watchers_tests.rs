@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use murmuration::config;
 use murmuration::id::ReplicaId;
 use murmuration::plugin::Catalog;
-use murmuration::share::{Keeper, Keepers};
+use murmuration::replication::{Keeper, Keepers};
 use tokio::time::sleep;
 
 use super::*;
+use crate::environment::{Announcement, Connection, Datagrams};
 use crate::telemetry::span::Tracer;
-use crate::world::{Announcement, Datagrams, Wire};
 
 const POOL: u16 = 6;
 
@@ -23,7 +23,7 @@ struct Deserted(Mutex<BTreeSet<u16>>);
 
 #[async_trait]
 impl Network for Deserted {
-    async fn connect(&self, to: SocketAddr) -> io::Result<Wire> {
+    async fn connect(&self, to: SocketAddr) -> io::Result<Connection> {
         self.0.lock().unwrap().insert(to.port());
         Err(io::ErrorKind::ConnectionRefused.into())
     }
@@ -74,7 +74,7 @@ impl Scene {
         let (announced, known) = watch::channel(None);
         let arguments = PoolArguments {
             announced: known,
-            scheduler: SchedulerHandle::unborn(Duration::from_secs(1)).1,
+            scheduler: SchedulerHandle::unstarted(Duration::from_secs(1)).1,
             supervisor: supervisor.clone(),
             readiness,
             telemetry,

@@ -13,15 +13,15 @@ use tokio::time::sleep;
 use super::Tls;
 use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
 use crate::clock::Clock;
-use crate::connection::Teller;
+use crate::connection::EventSink;
 use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
+use crate::environment::{Announcement, Feed, Listener, Network, SharedListener};
 use crate::ext_proc::{Service, Settings, serve};
-use crate::flock::FlockView;
+use crate::replication::ReplicationView;
 use crate::scheduler::{Message, SchedulerActor, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Supervisor, live};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
-use crate::world::{Announcement, Door, Feed, Network, SharedDoor};
 
 /// Tickets of two lives of a scheduler differ: each life starts this much higher.
 const TICKETS_A_LIFE: u64 = 1 << 40;
@@ -44,7 +44,7 @@ pub(super) struct Gate {
     pub(super) tls: Option<ServerTls>,
     pub(super) clock: Clock,
     pub(super) telemetry: Telemetry,
-    pub(super) teller: Teller,
+    pub(super) event_sink: EventSink,
     /// The salt of prompts, as it changes.
     pub(super) salt: watch::Receiver<u128>,
 }
@@ -106,17 +106,20 @@ pub(super) fn gauges(
     supervisor: &Supervisor,
     interval: Duration,
     scheduler: &SchedulerHandle,
-    flock: Option<FlockView>,
+    replication: Option<ReplicationView>,
     telemetry: &Telemetry,
 ) {
     let (scheduler, telemetry) = (scheduler.clone(), telemetry.clone());
     supervisor.vital("gauges", move || {
-        let (scheduler, flock, telemetry) = (scheduler.clone(), flock.clone(), telemetry.clone());
+        let (scheduler, replication, telemetry) = (scheduler.clone(), replication.clone(), telemetry.clone());
         async move {
             loop {
                 if let Some(summary) = scheduler.summary().await {
-                    let roster = flock.as_ref().map(|flock| flock.roster.borrow().clone()).unwrap_or_default();
-                    telemetry.pool(&summary, &roster);
+                    let members = replication
+                        .as_ref()
+                        .map(|replication| replication.members.borrow().clone())
+                        .unwrap_or_default();
+                    telemetry.pool(&summary, &members);
                 }
                 sleep(interval).await;
             }
@@ -138,8 +141,13 @@ pub(super) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<Ser
 }
 
 /// Serves ext-proc until `closed` says so and the open streams ended.
-pub(super) fn ext_proc(supervisor: &Supervisor, gate: Gate, door: Door, closed: watch::Receiver<bool>) -> Ended {
-    let Gate { scheduler, settings, tls, clock, telemetry, teller, salt } = gate;
+pub(super) fn ext_proc(
+    supervisor: &Supervisor,
+    gate: Gate,
+    listener: Listener,
+    closed: watch::Receiver<bool>,
+) -> Ended {
+    let Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt } = gate;
     let service = Service::new(scheduler, settings, Arc::new(telemetry), Arc::new(move || clock.now()));
     let salted = service.clone();
     supervisor.vital("prompt-salt", move || {
@@ -149,35 +157,48 @@ pub(super) fn ext_proc(supervisor: &Supervisor, gate: Gate, door: Door, closed: 
             Ok(())
         }
     });
-    let door = SharedDoor::new(door);
+    let listener = SharedListener::new(listener);
     supervisor.vital("ext-proc", move || {
-        let (door, tls, service, teller) = (door.door(), tls.clone(), service.clone(), teller.clone());
+        let (listener, tls, service, event_sink) =
+            (listener.listener(), tls.clone(), service.clone(), event_sink.clone());
         let closed = closed.clone();
         async move {
-            let served = serve(door, tls, service, teller, until(closed.clone())).await;
+            let served = serve(listener, tls, service, event_sink, until(closed.clone())).await;
             served.map_err(|error| error.to_string())?;
             if *closed.borrow() { Ok(()) } else { Err("its socket takes no more connections".to_owned()) }
         }
     })
 }
 
-pub(super) fn health(supervisor: &Supervisor, door: Door, readiness: watch::Receiver<Readiness>, teller: Teller) {
-    let door = SharedDoor::new(door);
+pub(super) fn health(
+    supervisor: &Supervisor,
+    listener: Listener,
+    readiness: watch::Receiver<Readiness>,
+    event_sink: EventSink,
+) {
+    let listener = SharedListener::new(listener);
     supervisor.vital("health", move || {
-        let (door, service, teller) = (door.door(), HealthService::new(readiness.clone()), teller.clone());
+        let (listener, service, event_sink) =
+            (listener.listener(), HealthService::new(readiness.clone()), event_sink.clone());
         async move {
-            serve_health(door, service, teller).await.map_err(|error| error.to_string())?;
+            serve_health(listener, service, event_sink).await.map_err(|error| error.to_string())?;
             Err("its socket takes no more connections".to_owned())
         }
     });
 }
 
-pub(super) fn admin(supervisor: &Supervisor, (door, access): (Door, DebugAccess), pages: Pages, teller: Teller) {
-    let door = SharedDoor::new(door);
+pub(super) fn admin(
+    supervisor: &Supervisor,
+    (listener, access): (Listener, DebugAccess),
+    pages: Pages,
+    event_sink: EventSink,
+) {
+    let listener = SharedListener::new(listener);
     supervisor.vital("admin", move || {
-        let (door, router, teller) = (door.door(), router(pages.clone(), access.clone()), teller.clone());
+        let (listener, router, event_sink) =
+            (listener.listener(), router(pages.clone(), access.clone()), event_sink.clone());
         async move {
-            serve_pages(door, router, teller).await.map_err(|error| error.to_string())?;
+            serve_pages(listener, router, event_sink).await.map_err(|error| error.to_string())?;
             Err("its socket takes no more connections".to_owned())
         }
     });

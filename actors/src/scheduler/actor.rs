@@ -1,4 +1,4 @@
-//! The actor itself: each arm translates a letter, lets the mind think, and delivers.
+//! The actor itself: each arm translates a message, lets the state think, and delivers.
 //!
 //! Must not know rules of choice. Requests go before all else: they are looked for before each message, and between the
 //! slices of work that takes longer than some microseconds.
@@ -10,13 +10,13 @@ use std::time::Duration;
 use murmuration::config::ConfigErrors;
 use murmuration::fleet::{Endpoint, Observation};
 use murmuration::id::{EndpointId, Ticket};
+use murmuration::replication::keepers::HEIR_WAITS;
+use murmuration::replication::{Batch, Record};
 use murmuration::request::Asked;
 use murmuration::schedule::Profiles;
 use murmuration::scheduler::{
     BeliefDigest, FleetSummary, HistoryWalk, Input, Outbox, SLICE, Scheduler, SchedulerSettings, Walk,
 };
-use murmuration::share::keepers::HEIR_WAITS;
-use murmuration::share::{Batch, Record};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -25,10 +25,10 @@ use tokio::task::yield_now;
 use super::announced::{Known, changes};
 use super::asks::{Asks, Waiting};
 use super::message::{Answer, Message, Report};
-use super::{Books, Reservation, SchedulerHandle};
+use super::{Reservation, SchedulerHandle, TicketOwner};
 use crate::clock::Clock;
-use crate::flock::{Keeping, Voice};
 use crate::latest_value::Notice;
+use crate::replication::{Keeping, Publisher};
 use crate::telemetry::Telemetry;
 
 /// How often leases and trusts are looked at.
@@ -36,17 +36,17 @@ const TICK: Duration = Duration::from_millis(100);
 /// Requests that are decided before something else is looked at: reports must come through while requests flood in.
 const ASKS_AT_ONCE: usize = 64;
 
-/// The actor; all of its state is in `Mind`.
+/// The actor; all of its state is in `SchedulerState`.
 #[derive(Debug)]
 pub struct SchedulerActor;
 
-/// Builds a mind's parts anew for each life: plugins are not shared between lives.
+/// Builds a state's parts anew for each life: plugins are not shared between lives.
 pub type Build = Arc<dyn Fn() -> Result<(Profiles, SchedulerSettings), ConfigErrors> + Send + Sync>;
 
 /// What a scheduler is born with; kept by the pool for the next birth.
 #[derive(Clone)]
 pub struct SchedulerArguments {
-    /// Builds the mind's parts.
+    /// Builds the state's parts.
     pub build: Build,
     /// The replica's clock.
     pub clock: Clock,
@@ -57,15 +57,15 @@ pub struct SchedulerArguments {
     /// What discovery announced.
     pub announced: Known,
     /// What peers are told through; `None` where nothing is shared.
-    pub voice: Option<Voice>,
+    pub publisher: Option<Publisher>,
     /// Told of whom nothing is heard.
     pub keeping: Option<Keeping>,
     /// The first ticket of this life; lives never share tickets.
     pub first_ticket: u64,
 }
 
-/// The state: the mind, and who waits for its answers.
-pub struct Mind {
+/// The state: the state, and who waits for its answers.
+pub struct SchedulerState {
     scheduler: Scheduler,
     outbox: Outbox,
     asks: Asks,
@@ -75,8 +75,8 @@ pub struct Mind {
     endpoints: BTreeMap<EndpointId, Endpoint>,
     clock: Clock,
     telemetry: Telemetry,
-    books: Arc<dyn Books>,
-    voice: Option<Voice>,
+    owner: Arc<dyn TicketOwner>,
+    publisher: Option<Publisher>,
     keeping: Option<Keeping>,
     /// Units of other work since requests were looked for last, and the most there ever were.
     #[cfg(test)]
@@ -85,66 +85,66 @@ pub struct Mind {
 
 impl Actor for SchedulerActor {
     type Msg = Message;
-    type State = Mind;
+    type State = SchedulerState;
     type Arguments = SchedulerArguments;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
         arguments: SchedulerArguments,
-    ) -> Result<Mind, ActorProcessingErr> {
-        let mut mind = Mind::new(arguments)?;
+    ) -> Result<SchedulerState, ActorProcessingErr> {
+        let mut state = SchedulerState::new(arguments)?;
         // Before any request is decided: those that waited for this start must not meet a pool that is half known.
-        mind.take_announced();
+        state.take_announced();
         myself.send_after(TICK, || Message::Tick);
-        Ok(mind)
+        Ok(state)
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        mind: &mut Mind,
+        state: &mut SchedulerState,
     ) -> Result<(), ActorProcessingErr> {
-        let more_wait = !mind.answer_asks();
+        let more_wait = !state.answer_asks();
         match message {
             Message::Asks if more_wait => myself.cast(Message::Asks)?,
             Message::Asks => {}
-            Message::Told(ticket, news) => mind.handle(Input::Told(ticket, news)),
-            Message::Collect(endpoint, notice) => mind.collect(endpoint, notice),
-            Message::Announced => mind.take_announced(),
-            Message::Heard(batch, taken) => {
-                mind.hear(*batch).await;
+            Message::TicketUpdate(ticket, news) => state.handle(Input::TicketUpdate(ticket, news)),
+            Message::Collect(endpoint, notice) => state.collect(endpoint, notice),
+            Message::Announced => state.take_announced(),
+            Message::Batch(batch, taken) => {
+                state.receive(*batch).await;
                 drop(taken.send(()));
             }
-            Message::PeerLost(replica, incarnation) => mind.handle(Input::PeerLost(replica, incarnation)),
-            Message::History(most, reply) => drop(reply.send(mind.history(most).await)),
+            Message::PeerLost(replica, incarnation) => state.handle(Input::PeerLost(replica, incarnation)),
+            Message::History(most, reply) => drop(reply.send(state.history(most).await)),
             Message::Tick => {
-                mind.handle(Input::Tick);
-                if let Some(keeping) = &mind.keeping {
-                    keeping.set_silent(mind.scheduler.silent(HEIR_WAITS, mind.clock.now()));
+                state.handle(Input::Tick);
+                if let Some(keeping) = &state.keeping {
+                    keeping.set_silent(state.scheduler.silent(HEIR_WAITS, state.clock.now()));
                 }
                 myself.send_after(TICK, || Message::Tick);
             }
-            Message::Consider(request, reply) => drop(reply.send(mind.scheduler.decide(&request, mind.clock.now()))),
-            Message::Digest(reply) => drop(reply.send(mind.digest().await)),
-            Message::Summary(reply) => drop(reply.send(mind.summary().await)),
-            Message::Explain(id, reply) => drop(reply.send(mind.scheduler.recent().find(&id).cloned())),
+            Message::Consider(request, reply) => drop(reply.send(state.scheduler.decide(&request, state.clock.now()))),
+            Message::Digest(reply) => drop(reply.send(state.digest().await)),
+            Message::Summary(reply) => drop(reply.send(state.summary().await)),
+            Message::Explain(id, reply) => drop(reply.send(state.scheduler.recent().find(&id).cloned())),
             Message::Recent(most, reply) => {
-                drop(reply.send(mind.scheduler.recent().iter().take(most).cloned().collect()));
+                drop(reply.send(state.scheduler.recent().iter().take(most).cloned().collect()));
             }
         }
         Ok(())
     }
 }
 
-// === impl Mind ===
+// === impl SchedulerState ===
 
-impl Mind {
+impl SchedulerState {
     fn new(arguments: SchedulerArguments) -> Result<Self, ConfigErrors> {
         let (profiles, settings) = (arguments.build)()?;
-        if let Some(voice) = &arguments.voice {
-            voice.reborn();
+        if let Some(publisher) = &arguments.publisher {
+            publisher.withdraw_all();
         }
         Ok(Self {
             scheduler: Scheduler::new(profiles, settings),
@@ -156,8 +156,8 @@ impl Mind {
             endpoints: BTreeMap::new(),
             clock: arguments.clock,
             telemetry: arguments.telemetry,
-            books: Arc::new(arguments.handle),
-            voice: arguments.voice,
+            owner: Arc::new(arguments.handle),
+            publisher: arguments.publisher,
             keeping: arguments.keeping,
             #[cfg(test)]
             work: (0, 0),
@@ -218,9 +218,9 @@ impl Mind {
         self.handle(Input::Discovered(changes));
     }
 
-    async fn hear(&mut self, batch: Batch) {
+    async fn receive(&mut self, batch: Batch) {
         let now = self.clock.now();
-        let mut unheard = self.scheduler.hear(batch, now, &mut self.outbox);
+        let mut unheard = self.scheduler.receive(batch, now, &mut self.outbox);
         while self.scheduler.take_in_some(&mut unheard, SLICE, now, &mut self.outbox) {
             self.deliver();
             self.worked(SLICE);
@@ -267,11 +267,11 @@ impl Mind {
         for (ticket, answer) in self.outbox.answers.drain(..) {
             let Some(reply) = self.waiting.remove(&ticket) else { continue };
             // Made before the answer leaves: when nobody listens any more, dropping it closes the ticket.
-            let answer = answer.map(|decision| (Reservation::new(ticket, self.books.clone()), decision));
+            let answer = answer.map(|decision| (Reservation::new(ticket, self.owner.clone()), decision));
             drop(reply.send(answer));
         }
-        if let Some(voice) = self.voice.as_ref().filter(|_| !self.outbox.say.is_empty()) {
-            voice.say(self.outbox.say.drain(..));
+        if let Some(publisher) = self.publisher.as_ref().filter(|_| !self.outbox.publish.is_empty()) {
+            publisher.publish(self.outbox.publish.drain(..));
         }
         for event in self.outbox.events.drain(..) {
             self.telemetry.record(&event);
@@ -285,9 +285,9 @@ impl std::fmt::Debug for SchedulerArguments {
     }
 }
 
-impl std::fmt::Debug for Mind {
+impl std::fmt::Debug for SchedulerState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mind").field("scheduler", &self.scheduler).finish_non_exhaustive()
+        f.debug_struct("SchedulerState").field("scheduler", &self.scheduler).finish_non_exhaustive()
     }
 }
 

@@ -6,23 +6,23 @@ use std::sync::Mutex;
 
 use murmuration::config;
 use murmuration::plugin::Catalog;
+use murmuration::replication::{Fact, InFlightReport, Placement};
 use murmuration::request::InferenceRequest;
-use murmuration::share::{Fact, Placement, Share};
 use ractor::RpcReplyPort;
 use tokio::sync::watch;
 
 use super::*;
+use crate::environment::Announcement;
 use crate::latest_value::LatestValue;
 use crate::scheduler::Asking;
 use crate::telemetry::span::Tracer;
-use crate::world::Announcement;
 
 /// Endpoints of the pool.
 const ENDPOINTS: u16 = 1_000;
 
 /// A scheduler without its actor, and what others hold of it.
 struct Scene {
-    mind: Mind,
+    state: SchedulerState,
     handle: SchedulerHandle,
     _announced: watch::Sender<Option<Arc<Announcement>>>,
     _living: watch::Sender<Option<ActorRef<Message>>>,
@@ -58,7 +58,7 @@ fn arguments(
         telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
         handle: handle.clone(),
         announced: known,
-        voice: None,
+        publisher: None,
         keeping: None,
         first_ticket: 0,
     };
@@ -67,19 +67,19 @@ fn arguments(
 
 impl Scene {
     fn new() -> Self {
-        let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+        let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
         let (arguments, announced) = arguments(&handle, ENDPOINTS);
-        let mut mind = Mind::new(arguments).unwrap();
-        mind.take_announced();
-        mind.answer_asks();
-        mind.work = (0, 0);
-        Self { mind, handle, _announced: announced, _living: living }
+        let mut state = SchedulerState::new(arguments).unwrap();
+        state.take_announced();
+        state.answer_asks();
+        state.work = (0, 0);
+        Self { state, handle, _announced: announced, _living: living }
     }
 
     /// The most units of work between two looks for requests so far.
     fn longest(&mut self) -> usize {
-        self.mind.answer_asks();
-        self.mind.work.1
+        self.state.answer_asks();
+        self.state.work.1
     }
 }
 
@@ -89,7 +89,7 @@ fn batch(facts: u64) -> Batch {
         let record = if n.is_multiple_of(2) {
             Record::Placement(Placement { endpoint, anchors: vec![murmuration::id::BlockHash(n)] })
         } else {
-            Record::InFlight(Share::none(endpoint))
+            Record::InFlight(InFlightReport::none(endpoint))
         };
         Fact { seq: n + 1, age: Duration::ZERO, record }
     };
@@ -105,15 +105,15 @@ fn batch(facts: u64) -> Batch {
 #[tokio::test(start_paused = true)]
 async fn a_request_waits_for_one_slice_of_other_work_at_most() {
     let mut scene = Scene::new();
-    scene.mind.hear(batch(1_024)).await;
+    scene.state.receive(batch(1_024)).await;
     // As before each message.
-    scene.mind.answer_asks();
-    let digest = scene.mind.digest().await;
-    scene.mind.answer_asks();
-    let summary = scene.mind.summary().await;
-    scene.mind.answer_asks();
-    let history = scene.mind.history(65_536).await;
-    assert_eq!(digest, scene.mind.scheduler.digest(), "a digest in slices is the digest");
+    scene.state.answer_asks();
+    let digest = scene.state.digest().await;
+    scene.state.answer_asks();
+    let summary = scene.state.summary().await;
+    scene.state.answer_asks();
+    let history = scene.state.history(65_536).await;
+    assert_eq!(digest, scene.state.scheduler.digest(), "a digest in slices is the digest");
     assert_eq!(summary.endpoints.len(), usize::from(ENDPOINTS));
     assert_eq!(history.len(), 512, "each placement is told");
     let longest = scene.longest();
@@ -122,11 +122,11 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_overtakes_the_word_of_an_announcement_is_decided_with_it() {
-    let (_living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (_living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, announced) = arguments(&handle, ENDPOINTS);
-    let mut mind = Mind::new(arguments).unwrap();
+    let mut state = SchedulerState::new(arguments).unwrap();
     announced.send_modify(|_| {});
-    let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async { mind.answer_asks() });
+    let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async { state.answer_asks() });
     assert!(answer.is_ok(), "the pool is announced, and this replica is ready: {answer:?}");
 }
 
@@ -141,7 +141,7 @@ async fn a_request_overtakes_the_slices_of_a_digest_that_was_asked_for_before_it
         answer
     };
     let digest = async {
-        scene.mind.digest().await;
+        scene.state.digest().await;
         order.lock().unwrap().push("digest");
     };
     let (answer, ()) = tokio::join!(ask, digest);
@@ -151,7 +151,7 @@ async fn a_request_overtakes_the_slices_of_a_digest_that_was_asked_for_before_it
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
-    let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, _announced) = arguments(&handle, ENDPOINTS);
     let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
     living.send_replace(Some(actor.clone()));
@@ -172,7 +172,7 @@ async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_while_there_is_no_scheduler_are_decided_by_the_next_one_which_knows_the_pool() {
-    let (living, handle) = SchedulerHandle::unborn(Duration::from_secs(5));
+    let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, _announced) = arguments(&handle, 3);
     let waiting: Vec<_> = (0..200)
         .map(|_| {
@@ -198,9 +198,9 @@ async fn a_report_that_waited_is_as_old_as_it_is() {
     tokio::time::advance(Duration::from_secs(1)).await;
     let report = murmuration::fleet::LoadReport { awake: true, ..Default::default() };
     let age = Duration::from_millis(5);
-    let notice = latest.put((Report::Load(Observation { report, age }), scene.mind.clock.now())).unwrap();
+    let notice = latest.put((Report::Load(Observation { report, age }), scene.state.clock.now())).unwrap();
     tokio::time::advance(Duration::from_millis(700)).await;
-    scene.mind.collect(endpoint(0).id, notice);
-    let summary = scene.mind.scheduler.summary(scene.mind.clock.now());
+    scene.state.collect(endpoint(0).id, notice);
+    let summary = scene.state.scheduler.summary(scene.state.clock.now());
     assert_eq!(summary.endpoints[0].age, Some(Duration::from_millis(705)));
 }

@@ -9,7 +9,7 @@ use murmuration::fleet::{Endpoint, EndpointChange};
 use murmuration::id::EndpointId;
 use tokio::sync::watch;
 
-use crate::world::Announcement;
+use crate::environment::Announcement;
 
 /// The last announcement; `None` before the first.
 pub type Known = watch::Receiver<Option<Arc<Announcement>>>;

@@ -1,23 +1,23 @@
 //! The scheduler as others see it: verbs, and no actor reference. It survives the actor's rebirth.
 //!
-//! Must not know what the scheduler does with a letter.
+//! Must not know what the scheduler does with a message.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use murmuration::replication::{Batch, Record};
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
-use murmuration::share::{Batch, Record};
 use murmuration::time::Timestamp;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
 
 use super::asks::{Asks, Queued, Waiting};
 use super::message::Message;
-use super::{Asking, Books, Report, Reservation, TicketNews};
+use super::{Asking, Report, Reservation, TicketOwner, TicketUpdate};
 use crate::latest_value::Notice;
 
 /// How long the admin page waits for the scheduler.
@@ -33,13 +33,13 @@ pub struct SchedulerHandle {
 
 /// The births of schedulers.
 #[derive(Debug)]
-pub struct Lives {
+pub struct SchedulerStarts {
     living: watch::Receiver<Option<ActorRef<Message>>>,
 }
 
-// === impl Lives ===
+// === impl SchedulerStarts ===
 
-impl Lives {
+impl SchedulerStarts {
     /// Waits for the next birth; `false` when there will be none.
     pub async fn next(&mut self) -> bool {
         loop {
@@ -57,7 +57,7 @@ impl Lives {
 
 impl SchedulerHandle {
     /// A handle on whichever actor the sender will name; requests wait for its answer for `patience` at most.
-    pub fn unborn(patience: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
+    pub fn unstarted(patience: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
         let (sender, living) = watch::channel(None);
         (sender, Self { living, asks: Asks::default(), patience })
     }
@@ -74,9 +74,9 @@ impl SchedulerHandle {
     }
 
     /// Hands over a peer's facts; `true` once they were taken in.
-    pub async fn heard(&self, batch: Batch) -> bool {
+    pub async fn received(&self, batch: Batch) -> bool {
         let batch = Box::new(batch);
-        self.call(|reply| Message::Heard(batch, reply), GLANCE_PATIENCE).await.is_some()
+        self.call(|reply| Message::Batch(batch, reply), GLANCE_PATIENCE).await.is_some()
     }
 
     /// Where prefixes are believed to be, and sessions bound, at most `most` of each, and since when; nothing when the scheduler
@@ -91,8 +91,8 @@ impl SchedulerHandle {
     }
 
     /// The scheduler's births from now on; the last one that is not looked at yet counts.
-    pub fn lives(&self) -> Lives {
-        Lives { living: self.living.clone() }
+    pub fn lives(&self) -> SchedulerStarts {
+        SchedulerStarts { living: self.living.clone() }
     }
 
     /// The pool at a glance; `None` when the scheduler doesn't answer.
@@ -167,13 +167,13 @@ impl Asking for SchedulerHandle {
     }
 }
 
-impl Books for SchedulerHandle {
-    fn tell(&self, ticket: Ticket, news: TicketNews) {
+impl TicketOwner for SchedulerHandle {
+    fn tell(&self, ticket: Ticket, news: TicketUpdate) {
         let news = match news {
-            TicketNews::Served(address) => News::Served(address),
-            TicketNews::FirstToken => News::FirstToken,
-            TicketNews::Finished(outcome, _) => News::Finished(outcome),
+            TicketUpdate::Served(address) => News::Served(address),
+            TicketUpdate::FirstToken => News::FirstToken,
+            TicketUpdate::Finished(outcome, _) => News::Finished(outcome),
         };
-        self.post(Message::Told(ticket, news));
+        self.post(Message::TicketUpdate(ticket, news));
     }
 }

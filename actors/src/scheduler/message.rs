@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use murmuration::fleet::Observation;
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use murmuration::replication::{Batch, Record};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
 use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
-use murmuration::share::{Batch, Record};
 use murmuration::time::Timestamp;
 use ractor::RpcReplyPort;
 
@@ -29,14 +29,14 @@ pub enum Report {
 /// The answer to a request.
 pub(super) type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
 
-/// A letter.
+/// A message.
 #[derive(Debug)]
 pub enum Message {
     // ---------- from streams ----------
     /// Requests wait for their decision.
     Asks,
     /// Tells of a ticket.
-    Told(Ticket, News),
+    TicketUpdate(Ticket, News),
 
     // ---------- from endpoint actors ----------
     /// A report is ready to be collected, with the moment when it was made.
@@ -48,7 +48,7 @@ pub enum Message {
 
     // ---------- from peers ----------
     /// A peer's facts, and whom to tell that they were taken in.
-    Heard(Box<Batch>, RpcReplyPort<()>),
+    Batch(Box<Batch>, RpcReplyPort<()>),
     /// A peer is gone, in this life of it.
     PeerLost(ReplicaId, Incarnation),
 

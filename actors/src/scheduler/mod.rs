@@ -1,4 +1,4 @@
-//! The actor that owns one pool's mind: it receives letters, lets the pure scheduler think, and delivers what comes out.
+//! The actor that owns one pool's state: it receives letters, lets the pure scheduler think, and delivers what comes out.
 //!
 //! Must not know why a decision is what it is, nor where requests come from. Reserve-then-answer is one step of one
 //! actor, so a burst never sees the same stale scores twice.
@@ -12,6 +12,6 @@ mod reservation;
 
 pub use actor::{Build, SchedulerActor, SchedulerArguments};
 pub use announced::{Known, changes};
-pub use handle::{Lives, SchedulerHandle};
+pub use handle::{SchedulerHandle, SchedulerStarts};
 pub use message::{Message, Report};
-pub use reservation::{Asking, Books, Reservation, TicketNews};
+pub use reservation::{Asking, Reservation, TicketOwner, TicketUpdate};

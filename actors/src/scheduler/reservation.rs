@@ -1,6 +1,6 @@
 //! The hold of one stream on its ticket: whatever happens to the stream, the ticket is closed exactly once.
 //!
-//! Must not know scheduling; it only carries news of a ticket to whoever keeps the books.
+//! Must not know scheduling; it only carries news of a ticket to whoever keeps the owner.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,9 +10,9 @@ use murmuration::id::Ticket;
 use murmuration::request::{InferenceRequest, Outcome, Refusal, Usage};
 use murmuration::schedule::Decision;
 
-/// News of a ticket, from its stream to the books.
+/// News of a ticket, from its stream to the owner.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TicketNews {
+pub enum TicketUpdate {
     /// Envoy says which address served.
     Served(SocketAddr),
     /// The first token (or body byte) of the answer was seen.
@@ -22,9 +22,9 @@ pub enum TicketNews {
 }
 
 /// Who hears news of tickets.
-pub trait Books: Send + Sync {
+pub trait TicketOwner: Send + Sync {
     /// Takes one piece of news; never blocks.
-    fn tell(&self, ticket: Ticket, news: TicketNews);
+    fn tell(&self, ticket: Ticket, news: TicketUpdate);
 }
 
 /// Who answers a request. The scheduler actor's handle in production, a table in tests.
@@ -39,15 +39,15 @@ pub trait Asking: Clone + Send + Sync + 'static {
 /// An open ticket. Dropped without a word it says [`Outcome::Abandoned`].
 pub struct Reservation {
     ticket: Ticket,
-    books: Option<Arc<dyn Books>>,
+    owner: Option<Arc<dyn TicketOwner>>,
 }
 
 // === impl Reservation ===
 
 impl Reservation {
-    /// The hold on `ticket`, told to `books`.
-    pub fn new(ticket: Ticket, books: Arc<dyn Books>) -> Self {
-        Self { ticket, books: Some(books) }
+    /// The hold on `ticket`, told to `owner`.
+    pub fn new(ticket: Ticket, owner: Arc<dyn TicketOwner>) -> Self {
+        Self { ticket, owner: Some(owner) }
     }
 
     /// Its ticket.
@@ -57,36 +57,36 @@ impl Reservation {
 
     /// Envoy told which address served.
     pub fn served(&self, address: SocketAddr) {
-        self.tell(TicketNews::Served(address));
+        self.tell(TicketUpdate::Served(address));
     }
 
     /// The answer's first token was seen.
     pub fn first_token(&self) {
-        self.tell(TicketNews::FirstToken);
+        self.tell(TicketUpdate::FirstToken);
     }
 
     /// The stream is over.
     pub fn finish(mut self, outcome: Outcome, usage: Option<Usage>) {
-        self.tell(TicketNews::Finished(outcome, usage));
-        self.books = None;
+        self.tell(TicketUpdate::Finished(outcome, usage));
+        self.owner = None;
     }
 
     /// The replica leaves the response path on purpose: the ticket stays open until the engine's reports say that its
     /// request is done. Only for requests that were asked with `attended: false`.
     pub fn leave(mut self) {
-        self.books = None;
+        self.owner = None;
     }
 
-    fn tell(&self, news: TicketNews) {
-        if let Some(books) = &self.books {
-            books.tell(self.ticket, news);
+    fn tell(&self, news: TicketUpdate) {
+        if let Some(owner) = &self.owner {
+            owner.tell(self.ticket, news);
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.tell(TicketNews::Finished(Outcome::Abandoned, None));
+        self.tell(TicketUpdate::Finished(Outcome::Abandoned, None));
     }
 }
 
@@ -104,10 +104,10 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<TicketNews>>);
+    struct Heard(Mutex<Vec<TicketUpdate>>);
 
-    impl Books for Heard {
-        fn tell(&self, _: Ticket, news: TicketNews) {
+    impl TicketOwner for Heard {
+        fn tell(&self, _: Ticket, news: TicketUpdate) {
             self.0.lock().unwrap().push(news);
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     fn a_dropped_reservation_says_abandoned_and_a_finished_one_does_not() {
         let heard = Arc::new(Heard::default());
         drop(Reservation::new(Ticket(1), heard.clone()));
-        assert_eq!(*heard.0.lock().unwrap(), [TicketNews::Finished(Outcome::Abandoned, None)]);
+        assert_eq!(*heard.0.lock().unwrap(), [TicketUpdate::Finished(Outcome::Abandoned, None)]);
         Reservation::new(Ticket(2), heard.clone()).finish(Outcome::Completed, None);
         assert_eq!(heard.0.lock().unwrap().len(), 2);
         Reservation::new(Ticket(3), heard.clone()).leave();

@@ -18,9 +18,9 @@
 //! | `prompt-salt`, `salt` | vital | puts the salt of prompts in force, and agrees on it with the tier |
 //! | `gossip` | vital | watches the gossip lane, which starts again by itself as the next incarnation, and fails when that fails |
 //! | `peer-server` | vital | serves peer streams |
-//! | `peer-streams` | vital | follows the peers of the roster |
+//! | `peer-streams` | vital | follows the peers of the members |
 //! | `peer-stream NAME` | tolerated | the stream from one peer |
-//! | `roster` | vital | voids the work of lost peers, computes keepers |
+//! | `members` | vital | voids the work of lost peers, computes keepers |
 //! | `rehear` | vital | asks peers to tell all again after the scheduler was restarted |
 //! | `join` | vital | waits for the first words of peers, then ends |
 //!

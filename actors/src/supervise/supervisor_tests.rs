@@ -54,7 +54,7 @@ impl Scene {
         let heard = events.clone();
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
         let telemetry =
-            telemetry.with_witness(Arc::new(move |event: &Event| heard.lock().unwrap().push(event.clone())));
+            telemetry.with_observer(Arc::new(move |event: &Event| heard.lock().unwrap().push(event.clone())));
         let (sender, readiness) = watch::channel(Readiness { synced: true, ..Readiness::default() });
         Self { supervisor: Supervisor::new(Clock::start(), telemetry, Arc::new(sender)), readiness, events }
     }

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::pen::Pen;
+use super::log_writer::LogWriter;
 
-pub use super::pen::LastLines;
+pub use super::log_writer::LastLines;
 
 /// From one line about a trouble to the next, while the trouble lasts.
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
@@ -67,9 +67,10 @@ pub fn start(json: bool, verbosity: &str) -> Result<LastLines, String> {
     let filter = EnvFilter::try_new(directive)
         .map_err(|error| format!("-v {verbosity}: {error}; write 2, 4, 5 or info,murmuration=debug"))?;
     let told: fn(u64) -> String = if json { lost_for_machines } else { lost_for_people };
-    let pen = Pen::new(std::io::stderr(), told).map_err(|error| format!("logging can't start: {error}"))?;
-    let last_lines = pen.last_lines();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(pen);
+    let log_writer =
+        LogWriter::new(std::io::stderr(), told).map_err(|error| format!("logging can't start: {error}"))?;
+    let last_lines = log_writer.last_lines();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log_writer);
     let started = if json {
         lines.json().flatten_event(true).try_init()
     } else {
@@ -133,7 +134,7 @@ impl Logbook {
             Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
             Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
-            Event::Heard { .. } | Event::Said { .. } => {}
+            Event::BatchReceived { .. } | Event::BatchSent { .. } => {}
             Event::ConnectionClosed { port, why } => self.closed(port, why),
             Event::AuthorityRepaired { .. } => {}
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),
@@ -186,7 +187,7 @@ impl Logbook {
         }
     }
 
-    /// One line for each port and reason: strangers on an open port are many.
+    /// One line for each port and reason: foreign_traffic on an open port are many.
     fn closed(&self, port: &'static str, why: &'static str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.insert((port, why)) {

@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 use murmuration::event::{Event, RequestFinished};
+use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
-use murmuration::share::Member;
 use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
 
 use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
 use super::engine_metrics::EngineMetrics;
 use super::families::Families;
-use super::flock_metrics::FlockMetrics;
 use super::pool_gauges::PoolGauges;
+use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
 
 /// The label values of the prefix index, which llm-d keeps by plugin.
@@ -25,7 +25,7 @@ pub(super) struct Metrics {
     registry: Registry,
     requests: RequestSeries,
     pool: PoolGauges,
-    flock: FlockMetrics,
+    replication: ReplicationMetrics,
     connections: ConnectionMetrics,
     decisions: Histogram,
     refusals: CounterVec,
@@ -35,7 +35,7 @@ pub(super) struct Metrics {
     local_replies: CounterVec,
     hit_ratio: HistogramVec,
     hit_bytes: HistogramVec,
-    promises: CounterVec,
+    predictions: CounterVec,
     restarts: CounterVec,
     given_up: CounterVec,
     panics: CounterVec,
@@ -58,17 +58,17 @@ impl Metrics {
         Ok(Self {
             requests: RequestSeries::register(&f)?,
             pool: PoolGauges::register(&f, pool)?,
-            flock: FlockMetrics::register(&f)?,
+            replication: ReplicationMetrics::register(&f)?,
             connections: ConnectionMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
             engines: EngineMetrics::register(&f)?,
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
             tickets: f.counter("murmuration_tickets_closed_total", "Tickets closed, by how they ended.", &["outcome"])?,
-            served_elsewhere: f.counter("murmuration_served_elsewhere_total", "Requests that another endpoint of their list served.", &[])?,
+            served_elsewhere: f.counter("murmuration_served_by_other_endpoint_total", "Requests that another endpoint of their list served.", &[])?,
             local_replies: f.counter("murmuration_local_replies_total", "Requests that the proxy answered by itself before this replica saw them, by status.", &["status"])?,
             hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
             hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
-            promises: f.counter("murmuration_prefix_promises_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
+            predictions: f.counter("murmuration_prefix_predictions_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
             restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
             given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
             panics: f.counter("murmuration_panics_total", "Panics in this process, whoever caught them.", &[])?,
@@ -124,10 +124,10 @@ impl Metrics {
             | Event::PeerIgnored { .. }
             | Event::PeerFactsRefused { .. }
             | Event::GossipLeftOut { .. }
-            | Event::Heard { .. }
-            | Event::Said { .. }
+            | Event::BatchReceived { .. }
+            | Event::BatchSent { .. }
             | Event::GapRepaired { .. }
-            | Event::Keeping { .. } => self.flock.record(event),
+            | Event::Keeping { .. } => self.replication.record(event),
             Event::ConnectionClosed { .. } | Event::AuthorityRepaired { .. } | Event::ServerNameRefused { .. } => {
                 self.connections.record(event);
             }
@@ -143,10 +143,10 @@ impl Metrics {
     fn finished(&self, finished: &RequestFinished) {
         self.requests.finished(finished);
         if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
-            // The engine always computes the last block, so a promise within one tenth of the prompt is kept.
+            // The engine always computes the last block, so a prediction within one tenth of the prompt is kept.
             let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
-            let result = if share + 0.1 >= finished.promised_share { "kept" } else { "broken" };
-            self.promises.with_label_values(&[result]).inc();
+            let result = if share + 0.1 >= finished.predicted_share { "kept" } else { "broken" };
+            self.predictions.with_label_values(&[result]).inc();
         }
     }
 
@@ -160,10 +160,10 @@ impl Metrics {
         self.decisions.observe(span.as_secs_f64());
     }
 
-    pub(super) fn pool(&self, summary: &FleetSummary, roster: &[Member]) {
+    pub(super) fn pool(&self, summary: &FleetSummary, members: &[Member]) {
         self.requests.age(summary);
         self.pool.set(summary, &self.requests.rivals);
-        self.flock.set(&summary.peers, roster);
+        self.replication.set(&summary.peers, members);
     }
 
     pub(super) fn page(&self) -> String {

@@ -9,9 +9,9 @@ use murmuration::fleet::{CacheLoss, FailureCounts, InFlight, Missing};
 use murmuration::id::{EndpointId, Ticket};
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::prefix::PrefixMatch;
+use murmuration::replication::{Member, PeerSummary, ReplicaCard};
 use murmuration::request::{Outcome, RefusalCode, Usage};
 use murmuration::scheduler::{Balance, FleetSummary};
-use murmuration::share::{Member, PeerSummary, ReplicaCard};
 
 use super::super::series;
 use super::*;
@@ -48,7 +48,7 @@ fn finished() -> RequestFinished {
         request_bytes: 100,
         response_bytes: 200,
         usage: Some(Usage { prompt_tokens: 100, completion_tokens: 11, cached_tokens: Some(10) }),
-        promised_share: 0.9,
+        predicted_share: 0.9,
     }
 }
 
@@ -140,7 +140,7 @@ fn a_finished_request_is_counted_once_in_every_family_it_belongs_to() {
         format!("llm_d_epp_request_running{labels} 0"),
         format!("llm_d_epp_request_duration_seconds_sum{spread} 2"),
         format!("llm_d_epp_request_streaming_tpot_seconds_sum{spread} 0.1"),
-        r#"murmuration_prefix_promises_total{result="broken"} 1"#.to_owned(),
+        r#"murmuration_prefix_predictions_total{result="broken"} 1"#.to_owned(),
         r#"llm_d_epp_request_error_total{error_code="503",fairness_id="",model_name="m",priority="",target_model_name="m"} 1"#
             .to_owned(),
     ] {

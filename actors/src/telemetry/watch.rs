@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Telemetry;
 use super::span::RequestSpan;
-use crate::ext_proc::{Headers, StreamWatch, TraceContext, Witness};
+use crate::ext_proc::{Headers, StreamWatch, TelemetrySink, TraceContext};
 
 /// The watch on one stream; its drop is the stream's end.
 struct Watch {
@@ -19,7 +19,7 @@ struct Watch {
     span: RequestSpan,
 }
 
-impl Witness for Telemetry {
+impl TelemetrySink for Telemetry {
     fn record(&self, event: &Event) {
         Telemetry::record(self, event);
     }

@@ -32,16 +32,16 @@ pub(super) enum Verb {
     /// A replica that polls many engines' metrics pages.
     Scrape(ScrapeArgs),
     /// Replicas that share what they know, under load: ages of facts, wire, processor, scrapes, and a death.
-    Flock(FlockArgs),
+    Replication(ReplicationArgs),
     /// Hostile clients, four kinds at once, against one replica: its memory, and how long everybody else's decisions take.
     Hostile(HostileArgs),
     /// A replica whose scheduler is killed again and again while a real Envoy asks it.
     SchedulerDeath(SchedulerDeathArgs),
     /// Years of endpoint churn in virtual time: memory, ages of load reports, and what peers' work is counted.
     Churn(ChurnArgs),
-    /// Host the replicas of `flock`.
+    /// Host the replicas of `replication`.
     #[command(hide = true)]
-    FlockHost(FlockHostArgs),
+    ReplicationHost(ReplicationHostArgs),
     /// Serve ext-proc and do nothing: every message goes back as it came.
     #[command(hide = true)]
     ServeNoop(NoopArgs),
@@ -245,9 +245,9 @@ pub(super) enum Lanes {
     None,
 }
 
-/// Flags of `flock`.
+/// Flags of `replication`.
 #[derive(Debug, Args)]
-pub(super) struct FlockArgs {
+pub(super) struct ReplicationArgs {
     /// Replicas of the tier, each a case of its own; one replica alone is measured too, for its scrapes.
     #[arg(long, value_delimiter = ',', default_value = "3,8")]
     pub(super) replicas: Vec<usize>,
@@ -271,9 +271,9 @@ pub(super) struct FlockArgs {
     pub(super) deaths: usize,
 }
 
-/// Flags of `flock-host`.
+/// Flags of `replication-host`.
 #[derive(Debug, Args)]
-pub(super) struct FlockHostArgs {
+pub(super) struct ReplicationHostArgs {
     /// Replicas in this process.
     #[arg(long)]
     pub(super) replicas: usize,

@@ -12,9 +12,9 @@ use murmuration::config::{self, Catalog};
 use murmuration::fleet::{Endpoint, EndpointChange, LoadReport, Observation, TrustAges};
 use murmuration::id::{BlockHash, EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::prefix::PrefixChain;
+use murmuration::replication::{FactLog, codec};
 use murmuration::request::{Asked, InferenceRequest, Outcome, Prompt};
 use murmuration::scheduler::{Input, News, Outbox, Scheduler, SchedulerSettings};
-use murmuration::share::{Speaker, codec};
 use murmuration::time::Timestamp;
 
 use super::Failure;
@@ -43,7 +43,7 @@ const PAGE_BYTES: u64 = 4_096;
 /// One replica, and how far it has told each other one.
 struct Replica {
     scheduler: Scheduler,
-    log: Speaker,
+    log: FactLog,
     told: [u64; REPLICAS],
 }
 
@@ -153,7 +153,7 @@ impl Tier {
         if self.open.len() > OPEN
             && let Some((replica, ticket)) = self.open.pop_front()
         {
-            let ended = Input::Told(ticket, News::Finished(Outcome::Completed));
+            let ended = Input::TicketUpdate(ticket, News::Finished(Outcome::Completed));
             self.replicas[replica].handle(ended, self.now)?;
         }
         self.tell()?;
@@ -168,11 +168,13 @@ impl Tier {
     fn tell(&mut self) -> Result<(), Failure> {
         for from in 0..REPLICAS {
             for to in (0..REPLICAS).filter(|to| *to != from) {
-                while let Some(cut) = self.replicas[from].log.cut(self.replicas[from].told[to], FACTS_MAX, self.now) {
+                while let Some(cut) =
+                    self.replicas[from].log.batch_after(self.replicas[from].told[to], FACTS_MAX, self.now)
+                {
                     let bytes = cut.bytes().map_err(|why| why.to_string())?;
                     let batch = codec::decode(&bytes).map_err(|why| why.to_string())?.batch;
                     self.replicas[from].told[to] = cut.upto;
-                    self.replicas[to].handle(Input::Heard(Box::new(batch)), self.now)?;
+                    self.replicas[to].handle(Input::Batch(Box::new(batch)), self.now)?;
                 }
             }
         }
@@ -212,14 +214,14 @@ impl Replica {
             sharing: true,
             trust_ages: TrustAges::default(),
         };
-        let log = Speaker::new(ReplicaId(format!("replica-{number}")), Incarnation(1));
+        let log = FactLog::new(ReplicaId(format!("replica-{number}")), Incarnation(1));
         Ok(Self { scheduler: Scheduler::new(blueprint.profiles, settings), log, told: [0; REPLICAS] })
     }
 
     fn handle(&mut self, input: Input, now: Timestamp) -> Result<(), Failure> {
         let mut out = Outbox::default();
         self.scheduler.handle(input, now, &mut out);
-        out.say.drain(..).for_each(|(record, at)| self.log.say(record, at));
+        out.publish.drain(..).for_each(|(record, at)| self.log.publish(record, at));
         match out.answers.pop() {
             Some((_, Err(refusal))) => Err(format!("a request was refused: {}", refusal.sentence)),
             _ => Ok(()),

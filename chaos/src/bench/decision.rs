@@ -175,7 +175,7 @@ impl Pool {
             None => return Err("the pool did not answer a request".to_owned()),
         }
         if let Some(oldest) = self.asked.checked_sub(OPEN_PER_ENDPOINT * self.endpoints.len() as u64 + 1) {
-            let ended = Input::Told(Ticket(oldest), News::Finished(Outcome::Completed));
+            let ended = Input::TicketUpdate(Ticket(oldest), News::Finished(Outcome::Completed));
             self.mind.handle(ended, now, &mut self.outbox);
         }
         self.outbox.events.clear();

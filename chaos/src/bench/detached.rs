@@ -76,7 +76,7 @@ fn ask(pool: &mut Pool, now: Timestamp) {
     pool.mind.handle(Input::Asked(asked), now, &mut pool.outbox);
     pool.outbox.answers.clear();
     pool.outbox.events.clear();
-    pool.outbox.say.clear();
+    pool.outbox.publish.clear();
 }
 
 fn report(pool: &mut Pool, unfinished: u32, now: Timestamp) {
@@ -87,5 +87,5 @@ fn report(pool: &mut Pool, unfinished: u32, now: Timestamp) {
     }
     pool.outbox.answers.clear();
     pool.outbox.events.clear();
-    pool.outbox.say.clear();
+    pool.outbox.publish.clear();
 }

@@ -14,9 +14,9 @@ mod detached;
 mod envoy;
 mod events;
 mod ext_proc;
-mod flock;
 mod hostile;
 mod pages;
+mod replication;
 mod scheduler_death;
 mod scrape;
 mod server;
@@ -67,10 +67,10 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::Envoy(args) => waiting(envoy::run(&args))?,
         Verb::ExtProc(args) => waiting(ext_proc::run(&args))?,
         Verb::Scrape(args) => waiting(scrape::run(&args))?,
-        Verb::Flock(args) => waiting(flock::run(&args))?,
+        Verb::Replication(args) => waiting(replication::run(&args))?,
         Verb::Hostile(args) => waiting(hostile::run(&args))?,
         Verb::SchedulerDeath(args) => waiting(scheduler_death::run(&args))?,
-        Verb::FlockHost(args) => return waiting(flock::host(&args)),
+        Verb::ReplicationHost(args) => return waiting(replication::host(&args)),
         Verb::ServeNoop(args) => return waiting(noop::serve(args.port)),
     };
     print!("{report}");

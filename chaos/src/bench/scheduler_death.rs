@@ -11,12 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Failure;
-use super::args::{FlockHostArgs, Lanes, SchedulerDeathArgs};
+use super::args::{Lanes, ReplicationHostArgs, SchedulerDeathArgs};
 use super::body;
 use super::envoy::engines::Engines;
 use super::envoy::stage::town;
 use super::envoy::way::Way;
-use super::flock::nest::{Bird, Nest};
+use super::replication::nest::{Bird, Nest};
 use super::server::EndpointsFile;
 use super::spread::Spread;
 use super::table::{Cell, Table};
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &SchedulerDeathArgs) -> Result<Table, Failure> {
     let engines = Engines::serve(Duration::ZERO).await?;
     let file = EndpointsFile::write(&engines.addresses)?;
     let endpoints = file.path().to_owned();
-    let nest = Nest::prepare(&FlockHostArgs { replicas: 1, lanes: Lanes::None, interval: SCRAPE_MS, endpoints })?;
+    let nest = Nest::prepare(&ReplicationHostArgs { replicas: 1, lanes: Lanes::None, interval: SCRAPE_MS, endpoints })?;
     let bird = nest.hatch(0, None).await?;
     let pickers = vec![bird.replica.addresses().ext_proc];
     let town = town(ResponsePath::Stay, &engines.addresses, args.envoy.as_deref(), None, pickers).await?;

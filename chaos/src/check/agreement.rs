@@ -34,13 +34,14 @@ pub(crate) enum Then {
 
 /// Asks every replica the same. Gives the share of requests that all answered alike; 1 where there is nobody to ask.
 pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
-    let Some(flock) = &target.flock else { return 1.0 };
+    let Some(replication) = &target.replication else { return 1.0 };
     let mut alike = 0;
     for question in 0..QUESTIONS {
         sleep(QUIET).await;
         let mut answers = Vec::new();
-        for &replica in &flock.ext_proc {
-            match timeout(PATIENCE, ask(replica, &flock.authority, &body(&target.model, question), Then::GivenUp)).await
+        for &replica in &replication.ext_proc {
+            match timeout(PATIENCE, ask(replica, &replication.authority, &body(&target.model, question), Then::GivenUp))
+                .await
             {
                 Ok(Ok(destination)) => answers.push((replica, destination)),
                 Ok(Err(why)) => findings.fail(format!("asking the replica at {replica} directly: {why}")),

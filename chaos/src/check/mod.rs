@@ -43,13 +43,13 @@ pub struct Target {
     pub engines: usize,
     /// The admin address of each replica.
     pub replicas: Vec<SocketAddr>,
-    /// The replicas as a flock; `None` where they share nothing.
-    pub flock: Option<Flock>,
+    /// The replicas as a replication; `None` where they share nothing.
+    pub replication: Option<Replication>,
 }
 
 /// Replicas that tell each other what they know: more is demanded of them.
 #[derive(Clone, Debug)]
-pub struct Flock {
+pub struct Replication {
     /// Where each serves ext-proc over TLS.
     pub ext_proc: Vec<SocketAddr>,
     /// The certificate of the authority that they are believed by, in PEM.
@@ -69,7 +69,7 @@ async fn judge(target: &Target, pairs: usize) -> Report {
     let adapter = models(target, &public, &mut findings).await;
 
     // Prefixes first: they must not lose their place in a cache to the megabyte that follows.
-    let rule = match target.flock {
+    let rule = match target.replication {
         Some(_) => MeetingRule::across_replicas(),
         None => MeetingRule::per_replica(target.replicas.len(), target.engines),
     };

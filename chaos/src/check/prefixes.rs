@@ -37,8 +37,8 @@ impl MeetingRule {
     }
 
     /// What is wrong with a group's visits; empty when nothing is.
-    pub fn complaints(self, group: &str, visits: &[Visit]) -> Vec<String> {
-        let mut complaints = Vec::new();
+    pub fn errors(self, group: &str, visits: &[Visit]) -> Vec<String> {
+        let mut errors = Vec::new();
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
         for (number, visit) in visits.iter().enumerate() {
             let before = seen.entry(visit.engine.as_str()).or_default();
@@ -48,14 +48,14 @@ impl MeetingRule {
             }
             match visit.cached_tokens {
                 Some(1..) => {}
-                Some(0) => complaints.push(format!(
+                Some(0) => errors.push(format!(
                     "{group}: visit {} found none of the shared prefix on {}, which had answered {} of the group \
                      before; does the engine cache prefixes, or was it evicted?",
                     number + 1,
                     visit.engine,
                     *before - 1
                 )),
-                None => complaints.push(format!(
+                None => errors.push(format!(
                     "{group}: visit {} to {}: its usage has no cached_tokens; was the engine started with \
                      --enable-prompt-tokens-details?",
                     number + 1,
@@ -64,7 +64,7 @@ impl MeetingRule {
             }
         }
         if seen.len() > self.engines_max {
-            complaints.push(format!(
+            errors.push(format!(
                 "{group}: its shared prefix went to {} engines ({}), at most {} were right; is prefix-cache-scorer in \
                  the profile, and outweighed by no other?",
                 seen.len(),
@@ -72,7 +72,7 @@ impl MeetingRule {
                 self.engines_max
             ));
         }
-        complaints
+        errors
     }
 }
 
@@ -100,22 +100,19 @@ mod tests {
     #[test]
     fn a_prefix_may_live_on_one_engine_for_each_replica_and_no_more() {
         let met = visits(&[("a", Some(0)), ("b", Some(0)), ("a", Some(96)), ("b", Some(96))]);
-        assert_eq!(MeetingRule::per_replica(2, 4).complaints("g", &met), Vec::<String>::new());
-        let complaints = MeetingRule::across_replicas().complaints("g", &met);
-        assert_eq!(complaints.len(), 1);
-        assert!(
-            complaints[0].starts_with("g: its shared prefix went to 2 engines (a: 2, b: 2), at most 1"),
-            "{complaints:?}"
-        );
+        assert_eq!(MeetingRule::per_replica(2, 4).errors("g", &met), Vec::<String>::new());
+        let errors = MeetingRule::across_replicas().errors("g", &met);
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].starts_with("g: its shared prefix went to 2 engines (a: 2, b: 2), at most 1"), "{errors:?}");
     }
 
     #[test]
     fn a_second_visit_must_find_something() {
         let forgotten = visits(&[("a", Some(0)), ("a", Some(0)), ("a", Some(96)), ("a", None)]);
-        let complaints = MeetingRule::across_replicas().complaints("g", &forgotten);
-        assert_eq!(complaints.len(), 2, "{complaints:?}");
-        assert!(complaints[0].contains("visit 2 found none"), "{complaints:?}");
-        assert!(complaints[1].contains("visit 4 to a: its usage has no cached_tokens"), "{complaints:?}");
+        let errors = MeetingRule::across_replicas().errors("g", &forgotten);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("visit 2 found none"), "{errors:?}");
+        assert!(errors[1].contains("visit 4 to a: its usage has no cached_tokens"), "{errors:?}");
     }
 
     #[test]

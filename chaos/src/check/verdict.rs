@@ -49,8 +49,8 @@ pub(super) fn groups(heard: &[Heard], rule: MeetingRule, findings: &mut Findings
         }
     }
     for (group, visits) in &groups {
-        for complaint in rule.complaints(&format!("group {group}"), visits) {
-            findings.fail(complaint);
+        for error in rule.errors(&format!("group {group}"), visits) {
+            findings.fail(error);
         }
     }
     findings.cached_share = cached_share(groups.values().flatten());

@@ -187,8 +187,22 @@ fn call(api: Api, body: &Value, streamed: bool) -> Call {
 /// `bytes` bytes of text: the title, characters that JSON must escape, then words, some of them beyond ASCII.
 fn words(title: &str, bytes: usize) -> String {
     const WORDS: [&str; 16] = [
-        "starling", "flock", "turns", "without", "leader", "each", "bird", "minds", "seven", "others", "dusk", "over",
-        "the", "reed", "naïve", "椋鳥",
+        "starling",
+        "replication",
+        "turns",
+        "without",
+        "leader",
+        "each",
+        "bird",
+        "minds",
+        "seven",
+        "others",
+        "dusk",
+        "over",
+        "the",
+        "reed",
+        "naïve",
+        "椋鳥",
     ];
     let mut state = title.bytes().fold(0, |state, byte| mix(state ^ u64::from(byte)));
     let mut text = format!("{title}: \"dusk\"\n\\\t");

@@ -13,7 +13,7 @@ pub struct Look {
     /// The pool as it is believed to be, with the ledger's sums and what was heard of peers.
     pub fleet: FleetSummary,
     /// The living peers as the replica sees them, by name, and their lives.
-    pub roster: BTreeMap<String, u64>,
+    pub members: BTreeMap<String, u64>,
     /// Whether it says that it is ready.
     pub ready: bool,
     /// Bytes of each chitchat value that it publishes, by key.

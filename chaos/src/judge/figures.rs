@@ -63,7 +63,7 @@ impl Figures {
             Fact::Refused { .. } => self.refusals += 1,
             Fact::Unanswered { .. } => self.unanswered += 1,
             Fact::Done { end, prompt, .. } => self.done(*end, *prompt, scene),
-            Fact::Told(Event::Heard { lane, age: Some(age), .. }) => {
+            Fact::Told(Event::BatchReceived { lane, age: Some(age), .. }) => {
                 let lane = self.lanes.entry((*lane).to_owned()).or_default();
                 lane.worst_ms = lane.worst_ms.max(age.as_secs_f64() * 1e3);
                 lane.batches += 1;
@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn what_happened_is_counted() {
         let mut tale = Tale::calm();
-        let heard = |age| Event::Heard { peer: replica(1), lane: "gossip", facts: 1, bytes: 9, age: Some(ms(age)) };
+        let heard =
+            |age| Event::BatchReceived { peer: replica(1), lane: "gossip", facts: 1, bytes: 9, age: Some(ms(age)) };
         tale.told(0, heard(3));
         tale.told(0, heard(40));
         tale.ask(1, 0, 0);

@@ -3,7 +3,7 @@
 //! Must not know how a bound is kept; the table in ARCHITECTURE.md says which there are.
 
 use murmuration::fleet::ENDPOINTS_MAX;
-use murmuration::share::peers::PEERS_MAX;
+use murmuration::replication::peers::PEERS_MAX;
 
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Witness};

@@ -2,7 +2,7 @@
 //!
 //! Must not know chitchat: a value that does not fit a datagram would silently block all later keys of its origin.
 
-use murmuration::share::pages::KEYS_MAX;
+use murmuration::replication::pages::KEYS_MAX;
 
 use super::{Broken, Promise, Scene, broken};
 use crate::chronicle::{Entry, Fact, Witness};

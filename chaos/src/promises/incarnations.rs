@@ -51,8 +51,8 @@ impl Promise for IncarnationsOnlyGrow {
                 hear(peer, *incarnation, "membership")
             }
             Fact::Looked(look) => {
-                for (peer, incarnation) in &look.roster {
-                    hear(&ReplicaId(peer.clone()), Incarnation(*incarnation), "roster")?;
+                for (peer, incarnation) in &look.members {
+                    hear(&ReplicaId(peer.clone()), Incarnation(*incarnation), "members")?;
                 }
                 for peer in &look.fleet.peers {
                     hear(&peer.replica, peer.incarnation, "mind")?;
@@ -105,7 +105,7 @@ mod tests {
         for (at, right) in [(7_000, true), (7_001, false)] {
             let mut tale = Tale::calm();
             tale.at(5_000).told(0, Event::PeerJoined { peer: replica(1), incarnation: Incarnation(2) });
-            tale.at(at).look(0, Look { roster: BTreeMap::new(), ..well(0) });
+            tale.at(at).look(0, Look { members: BTreeMap::new(), ..well(0) });
             assert_eq!(tale.judged(IncarnationsOnlyGrow::default()).is_ok(), right);
         }
     }

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use murmuration::share::keepers::HEIR_WAITS;
+use murmuration::replication::keepers::HEIR_WAITS;
 
 use super::{Broken, Promise, Scene, broken, names};
 use crate::chronicle::{Entry, Fact, Phase, Witness};
 use crate::plan::{Fault, Page, Place};
 
-/// From when an heir may speak to when all have heard it.
+/// From when an successor may speak to when all have heard it.
 const TELLING: Duration = Duration::from_millis(1_500);
 
 /// See [`Promise::meaning`].

@@ -12,7 +12,7 @@ pub(super) struct EveryoneIsSeen;
 /// The living replicas that this one does not see, and whether it is not ready.
 pub(crate) fn missing(replica: usize, look: &Look, scene: &Scene) -> Vec<String> {
     let others = scene.living().filter(|other| *other != replica).map(|other| format!("replica-{other}"));
-    others.filter(|other| !look.roster.contains_key(other)).collect()
+    others.filter(|other| !look.members.contains_key(other)).collect()
 }
 
 // === impl EveryoneIsSeen ===
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn two_seconds_after_the_storm_all_are_there() {
         let mut alone = well(0);
-        alone.roster.remove("replica-2");
+        alone.members.remove("replica-2");
         assert_eq!(looked(11_999, alone.clone()).judged(EveryoneIsSeen), Ok(()));
         looked(12_000, alone).breaks(EveryoneIsSeen, "replica-0 does not see replica-2");
         looked(12_000, Look { ready: false, ..well(0) }).breaks(EveryoneIsSeen, "not ready");
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn the_dead_need_not_be_seen() {
         let mut alone = well(0);
-        alone.roster.remove("replica-2");
+        alone.members.remove("replica-2");
         let mut tale = Tale::calm();
         tale.at(9_000).by(2, Fact::Gone);
         tale.phase(10_000, Phase::Healing).at(12_000).look(0, alone);

@@ -10,9 +10,9 @@ use murmuration::event::{Decided, Event};
 use murmuration::fleet::{Endpoint, InFlight, Trust};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::prefix::PrefixMatch;
+use murmuration::replication::PeerSummary;
 use murmuration::request::Outcome;
 use murmuration::scheduler::{Balance, BeliefDigest, EndpointSummary, FleetSummary};
-use murmuration::share::PeerSummary;
 
 use super::{Promise, Scene};
 use crate::chronicle::{Entry, Fact, Look, Phase, Witness};
@@ -136,7 +136,7 @@ pub(crate) fn well(me: usize) -> Look {
             sessions: 0,
             peers: others().map(peer).collect(),
         },
-        roster: others().map(|other| (replica(other).0, 1)).collect(),
+        members: others().map(|other| (replica(other).0, 1)).collect(),
         ready: true,
         gossip: BTreeMap::from([("card".to_owned(), 200)]),
         digest: BeliefDigest { prefixes: 7, ..BeliefDigest::default() },

@@ -43,7 +43,7 @@ impl Promise for TimeOnlyAdvances {
         };
         match &entry.fact {
             Fact::Looked(look) => ages(look).try_for_each(|age| check("an age", age)),
-            Fact::Told(Event::Heard { age: Some(age), .. }) => check("the age of a word", *age),
+            Fact::Told(Event::BatchReceived { age: Some(age), .. }) => check("the age of a word", *age),
             Fact::Told(Event::Scraped { took, .. }) => check("the time of a scrape", *took),
             Fact::Told(Event::RequestFinished(life)) => check("a request's duration", life.duration),
             Fact::Done { first_token: Some(after), .. } => check("the time to the first token", *after),
@@ -79,7 +79,7 @@ mod tests {
         for (age, right) in [(None, true), (Some(ms(3_600_000)), false)] {
             let mut tale = Tale::calm();
             let peer = crate::promises::testing::replica(1);
-            tale.told(0, Event::Heard { peer, lane: "stream", facts: 1, bytes: 1, age });
+            tale.told(0, Event::BatchReceived { peer, lane: "stream", facts: 1, bytes: 1, age });
             assert_eq!(tale.judged(TimeOnlyAdvances::default()).is_ok(), right);
         }
     }

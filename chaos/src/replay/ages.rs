@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use murmuration::share::Record;
-use murmuration::share::record::Subject;
+use murmuration::replication::Record;
+use murmuration::replication::record::Subject;
 use murmuration::time::Timestamp;
 use serde::Serialize;
 
@@ -97,7 +97,7 @@ impl Books {
 fn kind(record: &Record) -> &'static str {
     match record {
         Record::InFlight(_) | Record::Removed(_) => "in_flight",
-        Record::Placement(_) | Record::Unplaced(_) | Record::CacheCleared(_) => "placement",
+        Record::Placement(_) | Record::PlacementRevoked(_) | Record::CacheCleared(_) => "placement",
         Record::Failing(_) => "failing",
         Record::Bound(_) => "binding",
         Record::Load(_) | Record::Unreachable(_) => "load",

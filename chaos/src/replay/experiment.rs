@@ -1,4 +1,4 @@
-//! Several runs of one trace: the flock itself, the oracle beside it, and the baselines.
+//! Several runs of one trace: the replication itself, the oracle beside it, and the baselines.
 //!
 //! Must not know flags or how results are shown. Runs know nothing of each other, so they may run at once.
 
@@ -16,19 +16,19 @@ use super::trace::Recorded;
 /// Runs at once, at most; each holds its own engines' prompts.
 const AT_ONCE: usize = 4;
 
-/// A flock beside others.
+/// A replication beside others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What the flock came to.
+    /// What the replication came to.
     #[serde(flatten)]
-    pub flock: Outcome,
+    pub replication: Outcome,
     /// One replica that knows everything at once.
     pub oracle: Outcome,
     /// Other ways, by name.
     pub baselines: BTreeMap<&'static str, Outcome>,
 }
 
-/// The ways that a flock is compared with.
+/// The ways that a replication is compared with.
 pub const BASELINES: [(&str, Way); 4] = [
     ("round-robin", Way::RoundRobin),
     ("nothing-shared", Way::Minds(Sharing::None)),
@@ -45,11 +45,11 @@ pub fn compare(plan: &Plan, baselines: bool, trace: &[Recorded], tempo: &Tempo) 
     let plans: Vec<Plan> =
         [plan.clone(), plan.oracle()].into_iter().chain(others.map(|(_, way)| plan.by(*way))).collect();
     let mut outcomes = all(&plans, trace, tempo)?.into_iter();
-    let (Some(flock), Some(oracle)) = (outcomes.next(), outcomes.next()) else {
+    let (Some(replication), Some(oracle)) = (outcomes.next(), outcomes.next()) else {
         return Err("a run was lost".to_owned());
     };
     let baselines = BASELINES.iter().map(|(name, _)| *name).zip(outcomes).collect();
-    Ok(Comparison { flock, oracle, baselines })
+    Ok(Comparison { replication, oracle, baselines })
 }
 
 /// Runs all plans on one trace; outcomes in the order of the plans.

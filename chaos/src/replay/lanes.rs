@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::chance::Chance;
-use murmuration::share::Batch;
+use murmuration::replication::Batch;
 use murmuration::time::Timestamp;
 
 /// Streams are flushed this often while there is something to tell.
@@ -111,7 +111,7 @@ impl Lanes {
         at + Duration::from_secs_f64(median * (spread * self.normal()).exp() / 1000.0)
     }
 
-    /// Notes that a letter came by a stream. `Some` when it does not continue what was heard: after how long the speaker
+    /// Notes that a letter came by a stream. `Some` when it does not continue what was heard: after how long the fact_log
     /// hears that it is to tell everything after the number given.
     pub fn came(&mut self, letter: &Letter, now: Timestamp) -> Option<(Duration, u64)> {
         let way = self.way();

@@ -1,6 +1,6 @@
 //! `replay`: a trace through a tier of replicas, in virtual time.
 //!
-//! The minds of the replicas are the real ones (`murmuration::scheduler`), each with a real voice and real gossip pages;
+//! The minds of the replicas are the real ones (`murmuration::scheduler`), each with a real publisher and real gossip pages;
 //! engines are the pure model of `engine/model`; lanes between replicas are modelled ([`lanes`]). So what decisions cost
 //! and gain can be told from the seed alone, in seconds, and compared with one replica that knows everything at once (the
 //! oracle) and with the ways of others (the baselines).

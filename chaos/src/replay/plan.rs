@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use murmuration::share::Record;
+use murmuration::replication::Record;
 
 use crate::engine::EngineConfig;
 

@@ -35,7 +35,7 @@ struct Chart {
 /// The ways that are drawn, each in its colour (told apart by people who don't see red and green alike too).
 fn ways(plan: &Plan) -> [(&'static str, &'static str, Plan); 4] {
     [
-        ("flock", "#0072b2", plan.clone()),
+        ("replication", "#0072b2", plan.clone()),
         ("oracle", "#000000", plan.oracle()),
         ("nothing shared", "#d55e00", plan.by(Way::Minds(Sharing::None))),
         ("round robin", "#999999", plan.by(Way::RoundRobin)),

@@ -1,4 +1,4 @@
-//! One replica: the real mind, with the real voice and the real gossip pages, and nothing else.
+//! One replica: the real mind, with the real publisher and the real gossip pages, and nothing else.
 //!
 //! Must not know lanes, engines or what happens next.
 
@@ -10,9 +10,9 @@ use murmuration::config::blueprint::PrefixSettings;
 use murmuration::config::{self, Catalog};
 use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use murmuration::replication::{Batch, FactLog, Keeper, Keepers, Page, Pages};
 use murmuration::request::{Asked, InferenceRequest};
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
-use murmuration::share::{Batch, Keeper, Keepers, Page, Pages, Speaker};
 use murmuration::time::Timestamp;
 
 use super::plan::{Plan, Sharing};
@@ -28,7 +28,7 @@ const FIRST_PORT: u16 = 10_000;
 #[derive(Debug)]
 pub struct Replica {
     mind: Scheduler,
-    voice: Speaker,
+    publisher: FactLog,
     pages: Pages,
     sharing: Sharing,
     prefix: PrefixSettings,
@@ -86,7 +86,7 @@ impl Replica {
         };
         let mut replica = Self {
             mind: Scheduler::new(blueprint.profiles, settings),
-            voice: Speaker::new(name(n), Incarnation(1)),
+            publisher: FactLog::new(name(n), Incarnation(1)),
             pages: Pages::default(),
             sharing: plan.sharing(),
             prefix,
@@ -105,9 +105,9 @@ impl Replica {
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Outbox {
         let mut out = Outbox::default();
         self.mind.handle(input, now, &mut out);
-        for (record, at) in out.say.drain(..) {
+        for (record, at) in out.publish.drain(..) {
             if let Some(record) = self.sharing.tells(record) {
-                self.voice.say(record, at);
+                self.publisher.publish(record, at);
             }
         }
         out
@@ -128,16 +128,16 @@ impl Replica {
 
     /// The number of its last word.
     pub fn head(&self) -> u64 {
-        self.voice.head()
+        self.publisher.head()
     }
 
     /// What it said after `after`.
     pub fn since(&self, after: u64, now: Timestamp) -> Option<Arc<Batch>> {
-        self.voice.since(after, usize::MAX, now).map(Arc::new)
+        self.publisher.since(after, usize::MAX, now).map(Arc::new)
     }
 
     /// The gossip pages that changed.
     pub fn write_pages(&mut self, now: Timestamp) -> Vec<Page> {
-        self.pages.write(&self.voice, now)
+        self.pages.write(&self.publisher, now)
     }
 }

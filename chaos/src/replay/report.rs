@@ -9,16 +9,16 @@ use super::tally::Outcome;
 
 /// The table.
 pub fn table(comparison: &Comparison) -> String {
-    let Comparison { flock, oracle, baselines } = comparison;
+    let Comparison { replication, oracle, baselines } = comparison;
     let mut text = format!(
         "{:<16} {:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
         "", "hit", "ttft mean", "p50", "p99", "load cov", "work", "agree", "quiet", "equal", "hit/ora", "ttft/ora"
     );
     let others = baselines.iter().map(|(name, outcome)| (*name, outcome));
-    for (name, outcome) in [("flock", flock), ("oracle", oracle)].into_iter().chain(others) {
+    for (name, outcome) in [("replication", replication), ("oracle", oracle)].into_iter().chain(others) {
         row(&mut text, name, outcome, oracle);
     }
-    for (name, lane) in &flock.lanes {
+    for (name, lane) in &replication.lanes {
         // Writing to a string never fails.
         let _ = write!(
             text,

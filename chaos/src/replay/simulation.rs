@@ -9,9 +9,9 @@ use std::time::Duration;
 use murmuration::chance::Chance;
 use murmuration::fleet::{LoadReport, Observation};
 use murmuration::id::Ticket;
+use murmuration::replication::codec;
 use murmuration::request::Outcome as End;
 use murmuration::scheduler::{Input, News};
-use murmuration::share::codec;
 use murmuration::time::Timestamp;
 
 use super::ages::Books;
@@ -197,7 +197,7 @@ impl Simulation<'_> {
                 self.handle(replica, Input::Observed(replica::endpoint_id(engine), observation), now);
             }
             Happening::Told { replica, request, news } => {
-                self.handle(replica, Input::Told(Ticket(request as u64), news), now);
+                self.handle(replica, Input::TicketUpdate(Ticket(request as u64), news), now);
             }
             Happening::Flush(replica) => self.flush(replica, now),
             Happening::Round(replica) => self.round(replica, now),
@@ -323,7 +323,7 @@ impl Simulation<'_> {
         {
             self.queue.plan(now + way, Happening::Again { from: letter.from, to: letter.to, after });
         }
-        self.handle(letter.to, Input::Heard(Box::new((*letter.batch).clone())), now);
+        self.handle(letter.to, Input::Batch(Box::new((*letter.batch).clone())), now);
     }
 
     fn tick(&mut self, now: Timestamp) {

@@ -27,9 +27,10 @@ pub fn volume(fact: &Fact) -> Volume {
             Volume::Noise
         }
         Fact::Told(event) => match event {
-            Event::Scraped { .. } | Event::Heard { .. } | Event::Said { .. } | Event::TicketClosed { .. } => {
-                Volume::Noise
-            }
+            Event::Scraped { .. }
+            | Event::BatchReceived { .. }
+            | Event::BatchSent { .. }
+            | Event::TicketClosed { .. } => Volume::Noise,
             Event::RequestFinished(_) | Event::Refused { .. } => Volume::Noise,
             _ => Volume::Score,
         },
@@ -137,7 +138,7 @@ fn looked(look: &Look) -> String {
         "ep={} open={} own={in_flight} peers'={foreign} peers={} ready={} digest={:016x} all={:016x}",
         look.fleet.endpoints.len(),
         look.fleet.tickets.open,
-        look.roster.len(),
+        look.members.len(),
         u8::from(look.ready),
         look.digest.all(),
         xxhash_rust::xxh3::xxh3_64(format!("{look:?}").as_bytes())

@@ -1,4 +1,4 @@
-//! An engine of the town: the pure model, its page behind a door, and whoever waits for its answers.
+//! An engine of the town: the pure model, its page behind a listener, and whoever waits for its answers.
 //!
 //! Must not know replicas. Its page has only what replicas read; requests come to it by a call, since what is tested is not engines' HTTP.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use murmuration::fleet::Endpoint;
 use murmuration::time::Timestamp;
-use murmuration_actors::world::Door;
+use murmuration_actors::environment::Listener;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::AbortHandle;
 
@@ -79,8 +79,8 @@ impl Engine {
         let before = std::mem::replace(&mut inner.ground, ground);
         if before.killed && !ground.killed {
             inner.model = EngineModel::new(config(self.number));
-            let (door, engine) = (socketry.listen_at(self.directory.address(self.number)), self.clone());
-            inner.server = Some(serve(door, engine, host));
+            let (listener, engine) = (socketry.listen_at(self.directory.address(self.number)), self.clone());
+            inner.server = Some(serve(listener, engine, host));
         }
         if ground.page.is_some() && before.page.is_none() {
             inner.stale = inner.model.gauges();
@@ -146,9 +146,9 @@ impl Engine {
 }
 
 /// Serves its page until aborted.
-fn serve(door: Door, engine: Engine, host: &Host) -> AbortHandle {
+fn serve(listener: Listener, engine: Engine, host: &Host) -> AbortHandle {
     let _runtime = host.enter();
-    tokio::spawn(page::serve(door, engine)).abort_handle()
+    tokio::spawn(page::serve(listener, engine)).abort_handle()
 }
 
 fn config(number: usize) -> EngineConfig {

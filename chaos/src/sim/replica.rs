@@ -13,12 +13,12 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::fleet::Endpoint;
 use murmuration::id::{EndpointId, Incarnation};
+use murmuration::replication::codec;
 use murmuration::request::InferenceRequest;
-use murmuration::share::codec;
+use murmuration_actors::environment::{Announcement, Environment};
 use murmuration_actors::replica::{Listeners, Replica};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
-use murmuration_actors::world::{Announcement, World};
 use tokio::sync::watch;
 
 use super::host::Host;
@@ -187,18 +187,18 @@ impl Resident {
         let slot = life.slot();
         let Some(Ok(replica)) = &*slot else { return };
         let (scheduler, readiness) = (replica.scheduler().clone(), replica.readiness());
-        let flock = replica.flock().map(|flock| (flock.view(), flock.gossip_sizes()));
+        let replication = replica.replication().map(|replication| (replication.view(), replication.gossip_sizes()));
         let (scribe, by) = (self.scribe.clone(), self.witness());
         life.host.spawn(async move {
-            let (view, gossip) = match flock {
+            let (view, gossip) = match replication {
                 Some((view, sizes)) => (Some(view), sizes.await),
                 None => (None, Default::default()),
             };
             let (Some(digest), Some(fleet)) = (scheduler.digest().await, scheduler.summary().await) else { return };
-            let roster = view.map(|view| view.roster.borrow().clone()).unwrap_or_default();
-            let roster = roster.into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect();
+            let members = view.map(|view| view.members.borrow().clone()).unwrap_or_default();
+            let members = members.into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect();
             let ready = readiness.borrow().is_ready();
-            scribe.write(by, Fact::Looked(Box::new(Look { fleet, roster, ready, gossip, digest })));
+            scribe.write(by, Fact::Looked(Box::new(Look { fleet, members, ready, gossip, digest })));
         });
     }
 
@@ -244,8 +244,11 @@ impl Resident {
         let dial = Dial::start();
         dial.turn(self.sky.drift_ppm);
         let socketry = self.net.at(self.places.replica(self.number));
-        let world =
-            World { network: Arc::new(socketry.clone()), clock: Some(dial.clock()), feed: Some(self.feed.subscribe()) };
+        let world = Environment {
+            network: Arc::new(socketry.clone()),
+            clock: Some(dial.clock()),
+            feed: Some(self.feed.subscribe()),
+        };
         let listeners = Listeners {
             ext_proc: socketry.listen(EXT_PROC),
             health: socketry.listen(settings::HEALTH),
@@ -258,13 +261,13 @@ impl Resident {
         let telemetry = Telemetry::new("sim", Tracer::default()).map_err(io::Error::other)?;
         let scribe = self.scribe.clone();
         let telemetry =
-            telemetry.with_witness(Arc::new(move |event: &Event| scribe.write(by, Fact::Told(event.clone()))));
+            telemetry.with_observer(Arc::new(move |event: &Event| scribe.write(by, Fact::Told(event.clone()))));
         let slot = Slot::default();
         let (started, wire) = (slot.clone(), settings::wire(self.wire_version));
         host.spawn(async move {
             let replica = Replica::start(world, settings, listeners, telemetry).await;
-            if let Some(flock) = replica.as_ref().ok().and_then(Replica::flock) {
-                flock.update_card(|card| card.wire = wire);
+            if let Some(replication) = replica.as_ref().ok().and_then(Replica::replication) {
+                replication.update_card(|card| card.wire = wire);
             }
             *lock(&started) = Some(replica.map_err(|why| why.to_string()));
         });

@@ -81,7 +81,7 @@ impl Talk {
     ) -> Result<Option<Box<Self>>, ()> {
         // A stream that has ended takes nothing; how it ended is heard.
         let _ = self.outbound.send(words::response_headers(streamed, served)).await;
-        match self.hear().await? {
+        match self.receive().await? {
             Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => Ok(Some(self)),
             Some(_) => Err(()),
             None => Ok(None),
@@ -91,13 +91,13 @@ impl Talk {
     /// Shows a chunk of the answer, and waits until it comes back.
     pub(super) async fn chunk(&mut self, bytes: Vec<u8>, end: bool) -> Result<(), ()> {
         self.outbound.send(words::response_body(bytes, end)).await.map_err(drop)?;
-        match self.hear().await? {
+        match self.receive().await? {
             Some(reply) if words::piece(&reply).is_some() => Ok(()),
             _ => Err(()),
         }
     }
 
-    async fn hear(&mut self) -> Result<Option<ProcessingResponse>, ()> {
+    async fn receive(&mut self) -> Result<Option<ProcessingResponse>, ()> {
         timeout(PATIENCE, self.inbound.message()).await.map_err(drop)?.map_err(drop)
     }
 }

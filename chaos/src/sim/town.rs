@@ -11,8 +11,8 @@ use murmuration::fleet::Endpoint;
 use murmuration::plugin::Catalog;
 use murmuration::request::InferenceRequest;
 use murmuration_actors::ext_proc::Settings;
-use murmuration_actors::ext_proc::draft::Draft;
 use murmuration_actors::ext_proc::headers::Head;
+use murmuration_actors::ext_proc::request_builder::RequestBuilder;
 
 use super::SimError;
 use super::directory::Directory;
@@ -178,7 +178,10 @@ impl Town {
     /// The request as a replica would read it.
     fn read(&self, body: &[u8]) -> Option<InferenceRequest> {
         let head = Head::new(words::head("twin"));
-        Draft { head: &head, id: "twin", body, subset: None }.read(&self.settings).ok().map(|(request, _)| request)
+        RequestBuilder { head: &head, id: "twin", body, subset: None }
+            .read(&self.settings)
+            .ok()
+            .map(|(request, _)| request)
     }
 
     fn tell_twins(&mut self) {

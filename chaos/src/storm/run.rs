@@ -46,7 +46,7 @@ pub(super) struct Observed {
 pub(super) async fn run(town: &mut Town, plan: &Plan) -> Result<Observed, TownError> {
     let watched = Watched {
         admin: town.replicas.iter().map(|replica| replica.admin).collect(),
-        flock: town.flock_for_check(),
+        replication: town.replication_for_check(),
         model: town.model.clone(),
         streams: plan.town.peer_streams,
     };

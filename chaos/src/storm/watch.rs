@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::traffic::question;
-use crate::check::{Flock, Then, ask};
+use crate::check::{Replication, Then, ask};
 
 /// From one look at every replica's peers to the next.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ pub(super) struct Look {
     pub(super) seen: Option<Seen>,
 }
 
-/// What a replica shows of its flock.
+/// What a replica shows of its replication.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// Peers that it sees, and follows where there are streams.
@@ -77,7 +77,7 @@ pub(super) struct Seens {
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) admin: Vec<SocketAddr>,
-    pub(super) flock: Option<Flock>,
+    pub(super) replication: Option<Replication>,
     pub(super) model: String,
     pub(super) streams: bool,
 }
@@ -142,9 +142,9 @@ pub(super) async fn watch(
                 for (replica, at) in watched.admin.iter().enumerate() {
                     readings.spawn(read(started, replica, *at));
                 }
-                if let (Some(flock), Stage::Load) = (watched.flock.clone(), *stage.borrow()) {
+                if let (Some(replication), Stage::Load) = (watched.replication.clone(), *stage.borrow()) {
                     let body = question(&watched.model, number);
-                    questions.spawn(ask_all(started, flock, body, away.borrow().clone()));
+                    questions.spawn(ask_all(started, replication, body, away.borrow().clone()));
                 }
             }
         }
@@ -220,12 +220,13 @@ fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|label| label.trim_end_matches('}').strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
-async fn ask_all(started: Instant, flock: Flock, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
+async fn ask_all(started: Instant, replication: Replication, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
     let at = started.elapsed();
     let mut asking = JoinSet::new();
-    for (replica, address) in flock.ext_proc.iter().copied().enumerate().filter(|(replica, _)| !away.contains(replica))
+    for (replica, address) in
+        replication.ext_proc.iter().copied().enumerate().filter(|(replica, _)| !away.contains(replica))
     {
-        let (authority, body) = (flock.authority.clone(), body.clone());
+        let (authority, body) = (replication.authority.clone(), body.clone());
         asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body, Then::Served)).await) });
     }
     let mut answers = BTreeMap::new();

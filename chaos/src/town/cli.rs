@@ -107,7 +107,7 @@ async fn judge(town: &mut Town, args: &Args, ending: &mut Ending) -> Result<Verd
         model: town.model.clone(),
         engines: town.engines.len(),
         replicas: town.replicas.iter().map(|replica| replica.admin).collect(),
-        flock: town.flock_for_check(),
+        replication: town.replication_for_check(),
     };
     let checking = async {
         match args.lasting {

@@ -24,7 +24,7 @@ const WORKERS_MAX: usize = 4;
 /// Starts `program`, and waits until it takes requests and calls all replicas healthy.
 ///
 /// # Errors
-/// [`TownError::Ended`] with Envoy's complaint; [`TownError::Late`].
+/// [`TownError::Ended`] with Envoy's error; [`TownError::Late`].
 pub(super) async fn start(program: &Path, plan: &EnvoyPlan, ground: &Ground) -> Result<Process, TownError> {
     let config = ground.write("envoy.json", &format!("{:#}\n", bootstrap(plan)))?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).to_string();

@@ -10,9 +10,9 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::args::ResponsePath;
-use super::flock::FlockPlan;
 use super::ports::Ports;
 use super::process::Process;
+use super::replication::ReplicationPlan;
 use super::{PATIENCE, TownError, itself};
 
 /// From one look at a replica's readiness to the next.
@@ -30,7 +30,7 @@ pub(super) struct Rearing {
     /// Where logs go.
     pub(super) run: PathBuf,
     /// How they find each other; `None` where they don't.
-    pub(super) flock: Option<FlockPlan>,
+    pub(super) replication: Option<ReplicationPlan>,
 }
 
 /// One replica of the town.
@@ -104,8 +104,8 @@ impl ReplicaSpot {
             // Who watches lives in another network, and only this machine reaches both.
             command.args(["--debug-pages", "anyone"]);
         }
-        if let Some(flock) = &rearing.flock {
-            flock.add_flags(&mut command, &self.name, self.gossip, self.peers);
+        if let Some(replication) = &rearing.replication {
+            replication.add_flags(&mut command, &self.name, self.gossip, self.peers);
         }
         let process = Process::start(&self.name, command, &rearing.run.join(format!("{}.log", self.name)))?;
         self.pid = process.pid();

@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::args::{Args, ResponsePath};
 use super::engines::{self, EnginePlace, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
-use super::flock::FlockPlan;
 use super::ground::Ground;
 use super::page::{self, Page};
 use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::{Rearing, ReplicaSpot};
+use super::replication::ReplicationPlan;
 use super::{Network, TownError, envoy, envoy_fetch, itself};
-use crate::check::Flock;
+use crate::check::Replication;
 
 /// Where requests enter, when nobody says otherwise.
 const PORT: u16 = 8080;
@@ -87,8 +87,9 @@ impl Town {
         tell(&format!("starting {}", counted(args.replicas, "replica")));
         let mut replicas = places(args, &mut ports, network.as_mut())?;
         let seeds = replicas.iter().map(|replica| replica.gossip).collect();
-        let flock = FlockPlan::make(args.sharing, seeds, &ground.run)?;
-        let rearing = Rearing { program, config, response_path: args.response_path, run: ground.run.clone(), flock };
+        let replication = ReplicationPlan::make(args.sharing, seeds, &ground.run)?;
+        let rearing =
+            Rearing { program, config, response_path: args.response_path, run: ground.run.clone(), replication };
         let replica_processes = start_replicas(&mut replicas, &rearing).await?;
 
         tell("starting Envoy, which looks for healthy replicas");
@@ -227,11 +228,11 @@ impl Town {
         self.envoy.still_lives().err()
     }
 
-    /// The flock as the judge of `--check` must know it; `None` where nothing is shared.
-    pub fn flock_for_check(&self) -> Option<Flock> {
-        let plan = self.rearing.flock.as_ref()?;
+    /// The replication as the judge of `--check` must know it; `None` where nothing is shared.
+    pub fn replication_for_check(&self) -> Option<Replication> {
+        let plan = self.rearing.replication.as_ref()?;
         let ext_proc = self.replicas.iter().map(|replica| replica.ext_proc).collect();
-        Some(Flock { ext_proc, authority: plan.authority() })
+        Some(Replication { ext_proc, authority: plan.authority() })
     }
 
     /// Envoy's guard, whose end is Envoy's.

@@ -11,7 +11,7 @@ fn what_the_dead_said_revives_nobody() {
     tell("datagrams_come_twice::what_the_dead_said_revives_nobody", plan, |told| {
         for entry in told.within(s(6.0, 7.0)) {
             if let (Fact::Looked(look), Witness::Replica(1 | 2, _)) = (&entry.fact, entry.by) {
-                assert!(!look.roster.contains_key("replica-0"), "{:?} at {:?}", look.roster, entry.at);
+                assert!(!look.members.contains_key("replica-0"), "{:?} at {:?}", look.members, entry.at);
             }
         }
         assert!(told.requests(s(0.0, 10.0)).iter().all(|request| request.end == End::Served));

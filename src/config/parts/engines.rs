@@ -63,7 +63,7 @@ pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
     let default_engine = parameters.default_engine.clone();
     if !specs.iter().any(|spec| spec.name == default_engine) {
         let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let known = crate::config::near::listed(&names);
+        let known = crate::config::suggestion::listed(&names);
         return Err(format!("defaultEngine {default_engine:?} is not among the engines; known are {known}"));
     }
     Ok(Part::Engines(EngineSettings { label_key: parameters.engine_label_key.clone(), default_engine, specs }))

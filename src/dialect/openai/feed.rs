@@ -7,7 +7,7 @@
 
 use crate::dialect::cursor::Token;
 use crate::dialect::json_text::decode;
-use crate::prefix::{ChainBuilder, Cut};
+use crate::prefix::{BlockSpec, ChainBuilder};
 use crate::request::Prompt;
 
 /// Tokens that an image or another item is taken for where nothing better is known.
@@ -42,7 +42,7 @@ pub(super) enum Tag {
 #[derive(Debug)]
 pub(super) struct Feed {
     chain: ChainBuilder,
-    cut: Cut,
+    cut: BlockSpec,
     text_bytes: u64,
     tokens: u64,
 }
@@ -57,7 +57,7 @@ pub(super) struct Digest {
 // === impl Feed ===
 
 impl Feed {
-    pub(super) fn new(cut: Cut, model: &str, salt: Option<&str>) -> Self {
+    pub(super) fn new(cut: BlockSpec, model: &str, salt: Option<&str>) -> Self {
         Self { chain: ChainBuilder::new(cut, model, salt), cut, text_bytes: 0, tokens: 0 }
     }
 
@@ -133,7 +133,7 @@ impl Feed {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        let cut = Cut { blocks_max: 0, ..self.cut };
+        let cut = BlockSpec { blocks_max: 0, ..self.cut };
         Digest { chain: ChainBuilder::new(cut, "", None), fed: false }
     }
 

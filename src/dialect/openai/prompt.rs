@@ -8,7 +8,7 @@ use super::fields::{Key, Span};
 use super::{Api, BodyError, RequestBody};
 use crate::dialect::cursor::{Kind, Token};
 use crate::dialect::json_text::plain;
-use crate::prefix::Cut;
+use crate::prefix::BlockSpec;
 use crate::request::Prompt;
 
 /// Fields that change the prompt as a whole and are no text of it.
@@ -58,7 +58,7 @@ type Read = Result<(), BodyError>;
 ///
 /// # Errors
 /// [`BodyError`] with the field's path, where a chat or completion holds what its API does not have.
-pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, cut: Cut) -> Result<(Prompt, u64), BodyError> {
+pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, cut: BlockSpec) -> Result<(Prompt, u64), BodyError> {
     let feed = Feed::new(cut, model, read.cache_salt.as_deref());
     let strict = read.api.needs_messages();
     let mut prompt = Reader { contents: Contents { body, feed, strict }, read };

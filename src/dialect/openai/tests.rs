@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::prefix::{Cut, PrefixChain};
+use crate::prefix::{BlockSpec, PrefixChain};
 
-const CUT: Cut = Cut { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
+const CUT: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 
 /// Reads the body and its prompt.
 fn read(api: Api, body: &str) -> Result<RequestBody, String> {

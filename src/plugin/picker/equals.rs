@@ -1,14 +1,14 @@
-//! Rows that count as equals although their totals differ, because the view may be off ([`Doubt`]); and the draw that
+//! Rows that count as equals although their totals differ, because the view may be off ([`Uncertainty`]); and the draw that
 //! decides among equals, alike on every replica.
 //!
 //! Must not know scorers, nor why the view may be off.
 
 use crate::chance::mix;
-use crate::schedule::{Ask, Candidate, Doubt};
+use crate::schedule::{Ask, Candidate, Uncertainty};
 
 /// Totals no further apart than this are equal: a sum's last bits are no reason to prefer anybody.
 pub(super) const TIE: f64 = 1e-9;
-/// In a crowd, rows are equals of the best whose totals are less by no more than this share of it. Replayed bursts:
+/// In a burst, rows are equals of the best whose totals are less by no more than this share of it. Replayed bursts:
 /// a twentieth takes the herd apart, and a tenth and more costs cache hits.
 const NEARLY: f64 = 0.05;
 /// Alone, an endpoint is full whose queue is longer than this many times the mean, and
@@ -28,9 +28,9 @@ pub(super) fn draw(ask: &Ask<'_>, row: &Candidate<'_>) -> u64 {
 pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let drawn = |i: usize| (std::cmp::Reverse(draw(ask, &rows[i])), i);
-    match ask.doubt {
-        Doubt::None => None,
-        Doubt::Crowd(most) => {
+    match ask.uncertainty {
+        Uncertainty::None => None,
+        Uncertainty::Concurrent(most) => {
             order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
             let best = totals[*order.first()?];
             let least = best - (best.abs() * NEARLY).max(TIE);
@@ -40,7 +40,7 @@ pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) ->
             order[..equals.min(most)].sort_by_cached_key(|&i| drawn(i));
             Some(order)
         }
-        Doubt::Alone => {
+        Uncertainty::Isolated => {
             if holds_its_own(rows, totals)? {
                 return None;
             }
@@ -85,9 +85,9 @@ mod tests {
     use crate::plugin::testing::{endpoints, request, rows};
     use crate::prefix::PrefixMatch;
 
-    fn first(seed: u64, doubt: Doubt, rows: &[Candidate<'_>], totals: &[f64]) -> Option<usize> {
+    fn first(seed: u64, uncertainty: Uncertainty, rows: &[Candidate<'_>], totals: &[f64]) -> Option<usize> {
         let request = request(seed, 10);
-        let ask = Ask { doubt, ..Ask::sure(&request) };
+        let ask = Ask { uncertainty, ..Ask::sure(&request) };
         in_doubt(&ask, rows, totals).map(|order| {
             assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), rows.len());
             order[0]
@@ -99,17 +99,17 @@ mod tests {
         let endpoints = endpoints(5);
         let (rows, totals) = (rows(&endpoints), [4.0, 3.9, 3.0, 3.95, 3.85]);
         let mut seen = [0; 5];
-        (0..1000).for_each(|seed| seen[first(seed, Doubt::Crowd(3), &rows, &totals).unwrap_or(2)] += 1);
+        (0..1000).for_each(|seed| seen[first(seed, Uncertainty::Concurrent(3), &rows, &totals).unwrap_or(2)] += 1);
         assert!([0, 1, 3].iter().all(|&i| (250..420).contains(&seen[i])), "{seen:?}");
         assert_eq!((seen[2], seen[4]), (0, 0));
-        assert_eq!(first(1, Doubt::None, &rows, &totals), None);
+        assert_eq!(first(1, Uncertainty::None, &rows, &totals), None);
     }
 
     #[test]
     fn a_crowd_leaves_whoever_holds_the_prompt_alone() {
         let endpoints = endpoints(3);
         let rows = rows(&endpoints);
-        assert!((0..100).all(|seed| first(seed, Doubt::Crowd(3), &rows, &[3.0, 4.5, 3.0]) == Some(1)));
+        assert!((0..100).all(|seed| first(seed, Uncertainty::Concurrent(3), &rows, &[3.0, 4.5, 3.0]) == Some(1)));
     }
 
     #[test]
@@ -120,7 +120,10 @@ mod tests {
         let totals = [1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 2.0];
         let mirrored: Vec<f64> = totals.iter().rev().copied().collect();
         for seed in 0..200 {
-            let (one, other) = (first(seed, Doubt::Alone, &calm, &totals), first(seed, Doubt::Alone, &busy, &mirrored));
+            let (one, other) = (
+                first(seed, Uncertainty::Isolated, &calm, &totals),
+                first(seed, Uncertainty::Isolated, &busy, &mirrored),
+            );
             assert_eq!(one, other);
         }
     }
@@ -130,16 +133,16 @@ mod tests {
         let endpoints = endpoints(4);
         let mut rows = rows(&endpoints);
         rows[2].waiting = 9.0;
-        assert!((0..100).all(|seed| first(seed, Doubt::Alone, &rows, &[1.0; 4]) != Some(2)));
+        assert!((0..100).all(|seed| first(seed, Uncertainty::Isolated, &rows, &[1.0; 4]) != Some(2)));
         rows[2].matched = PrefixMatch { blocks: 5, of: 10 };
-        assert_eq!(first(1, Doubt::Alone, &rows, &[1.0, 1.0, 2.0, 1.0]), None, "totals decide");
+        assert_eq!(first(1, Uncertainty::Isolated, &rows, &[1.0, 1.0, 2.0, 1.0]), None, "totals decide");
         rows.iter_mut().for_each(|row| row.matched = PrefixMatch { blocks: 5, of: 10 });
-        assert!(first(1, Doubt::Alone, &rows, &[1.0, 1.0, 2.0, 1.0]).is_some(), "everybody holds it");
+        assert!(first(1, Uncertainty::Isolated, &rows, &[1.0, 1.0, 2.0, 1.0]).is_some(), "everybody holds it");
     }
 
     #[test]
     fn nobody_is_chosen_from_nobody() {
-        assert_eq!(first(1, Doubt::Alone, &[], &[]), None);
-        assert_eq!(first(1, Doubt::Crowd(2), &[], &[]), None);
+        assert_eq!(first(1, Uncertainty::Isolated, &[], &[]), None);
+        assert_eq!(first(1, Uncertainty::Concurrent(2), &[], &[]), None);
     }
 }

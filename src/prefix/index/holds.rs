@@ -29,7 +29,7 @@ pub(super) struct Hold {
 
 /// What one slot holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shelf {
+pub(super) struct SlotHoldings {
     /// Blocks that it may hold.
     pub(super) capacity: u64,
     blocks: u64,
@@ -44,7 +44,7 @@ pub(super) struct Shelf {
 pub(super) struct Holds {
     holds: Vec<Hold>,
     free: Vec<u32>,
-    shelves: Vec<Shelf>,
+    slots: Vec<SlotHoldings>,
 }
 
 // === impl Holds ===
@@ -58,35 +58,35 @@ impl Holds {
         &mut self.holds[hold as usize]
     }
 
-    pub(super) fn shelf(&mut self, slot: Slot) -> &mut Shelf {
-        if self.shelves.len() <= slot.index() {
-            let empty = Shelf { capacity: 0, blocks: 0, fingerprint: 0, newest: NONE, oldest: NONE };
-            self.shelves.resize(slot.index() + 1, empty);
+    pub(super) fn holdings(&mut self, slot: Slot) -> &mut SlotHoldings {
+        if self.slots.len() <= slot.index() {
+            let empty = SlotHoldings { capacity: 0, blocks: 0, fingerprint: 0, newest: NONE, oldest: NONE };
+            self.slots.resize(slot.index() + 1, empty);
         }
-        &mut self.shelves[slot.index()]
+        &mut self.slots[slot.index()]
     }
 
     pub(super) fn blocks(&self, slot: Slot) -> u64 {
-        self.shelves.get(slot.index()).map_or(0, |shelf| shelf.blocks)
+        self.slots.get(slot.index()).map_or(0, |holdings| holdings.blocks)
     }
 
     /// A number that is equal where what is held is.
     pub(super) fn fingerprint(&self, slot: Slot) -> u64 {
-        self.shelves.get(slot.index()).map_or(0, |shelf| shelf.fingerprint)
+        self.slots.get(slot.index()).map_or(0, |holdings| holdings.fingerprint)
     }
 
     /// Anchors that sum up to `gained` are held by `slot` that were not, and others, that sum up to `lost`, no more.
     pub(super) fn refingerprint(&mut self, slot: Slot, gained: u64, lost: u64) {
-        let shelf = self.shelf(slot);
-        shelf.fingerprint = shelf.fingerprint.wrapping_add(gained).wrapping_sub(lost);
+        let holdings = self.holdings(slot);
+        holdings.fingerprint = holdings.fingerprint.wrapping_add(gained).wrapping_sub(lost);
     }
 
     pub(super) fn blocks_in_all(&self) -> u64 {
-        self.shelves.iter().map(|shelf| shelf.blocks).sum()
+        self.slots.iter().map(|holdings| holdings.blocks).sum()
     }
 
     pub(super) fn oldest(&self, slot: Slot) -> Option<u32> {
-        self.shelves.get(slot.index()).map(|shelf| shelf.oldest).filter(|&hold| hold != NONE)
+        self.slots.get(slot.index()).map(|holdings| holdings.oldest).filter(|&hold| hold != NONE)
     }
 
     /// The slot's holds that were placed at `at` or before, those first that others build upon least.
@@ -98,16 +98,16 @@ impl Holds {
 
     /// The slot's holds, the newest first.
     pub(super) fn by_age(&self, slot: Slot) -> impl Iterator<Item = u32> + '_ {
-        let newest = self.shelves.get(slot.index()).map(|shelf| shelf.newest).filter(|&hold| hold != NONE);
+        let newest = self.slots.get(slot.index()).map(|holdings| holdings.newest).filter(|&hold| hold != NONE);
         std::iter::successors(newest, |&hold| Some(self.get(hold).older).filter(|&older| older != NONE))
     }
 
     /// The slot that holds the most, the first of several; `None` when nobody holds anything.
     pub(super) fn largest(&self) -> Option<Slot> {
-        let shelves = self.shelves.iter().enumerate().rev();
-        let (slot, shelf) = shelves.max_by_key(|(_, shelf)| shelf.blocks)?;
-        // There are no more shelves than slots.
-        (shelf.blocks > 0).then_some(Slot(slot as u16))
+        let slots = self.slots.iter().enumerate().rev();
+        let (slot, holdings) = slots.max_by_key(|(_, holdings)| holdings.blocks)?;
+        // There are no more slots than slots.
+        (holdings.blocks > 0).then_some(Slot(slot as u16))
     }
 
     /// A new hold, the newest of its slot, with no parent and no neighbour on its run.
@@ -115,7 +115,7 @@ impl Holds {
         let (parent, next_on_run, newer, older) = (NONE, NONE, NONE, NONE);
         let hold = Hold { run, len, parent, children: 0, next_on_run, newer, older, placed, slot };
         let number = self.put(hold);
-        self.shelf(slot).blocks += blocks;
+        self.holdings(slot).blocks += blocks;
         self.push_newest(number);
         number
     }
@@ -138,14 +138,14 @@ impl Holds {
     pub(super) fn grow(&mut self, hold: u32, len: u32, blocks: u64) {
         self.get_mut(hold).len = len;
         let slot = self.get(hold).slot;
-        self.shelf(slot).blocks += blocks;
+        self.holdings(slot).blocks += blocks;
     }
 
     /// Lets `hold` cover only `len` anchors, which are `blocks` fewer blocks than before.
     pub(super) fn shrink(&mut self, hold: u32, len: u32, blocks: u64) {
         self.get_mut(hold).len = len;
         let slot = self.get(hold).slot;
-        self.shelf(slot).blocks -= blocks;
+        self.holdings(slot).blocks -= blocks;
     }
 
     /// Puts a new hold on `run` of `at` anchors between `hold` and its parent, next newer than it; `hold` keeps the rest.
@@ -154,7 +154,7 @@ impl Holds {
         let upper = Hold { run, len: at, children: 1, next_on_run: NONE, newer: lower.newer, older: hold, ..lower };
         let number = self.put(upper);
         match lower.newer {
-            NONE => self.shelf(lower.slot).newest = number,
+            NONE => self.holdings(lower.slot).newest = number,
             newer => self.get_mut(newer).older = number,
         }
         let kept = self.get_mut(hold);
@@ -173,7 +173,7 @@ impl Holds {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        (self.holds.len() - self.free.len()) * size_of::<Hold>() + self.shelves.len() * size_of::<Shelf>()
+        (self.holds.len() - self.free.len()) * size_of::<Hold>() + self.slots.len() * size_of::<SlotHoldings>()
     }
 
     fn put(&mut self, hold: Hold) -> u32 {
@@ -192,11 +192,11 @@ impl Holds {
 
     fn push_newest(&mut self, hold: u32) {
         let slot = self.get(hold).slot;
-        let newest = std::mem::replace(&mut self.shelf(slot).newest, hold);
+        let newest = std::mem::replace(&mut self.holdings(slot).newest, hold);
         let entry = self.get_mut(hold);
         (entry.older, entry.newer) = (newest, NONE);
         match newest {
-            NONE => self.shelf(slot).oldest = hold,
+            NONE => self.holdings(slot).oldest = hold,
             newest => self.get_mut(newest).newer = hold,
         }
     }
@@ -204,11 +204,11 @@ impl Holds {
     fn take_out(&mut self, hold: u32) {
         let Hold { newer, older, slot, .. } = *self.get(hold);
         match newer {
-            NONE => self.shelf(slot).newest = older,
+            NONE => self.holdings(slot).newest = older,
             newer => self.get_mut(newer).older = older,
         }
         match older {
-            NONE => self.shelf(slot).oldest = newer,
+            NONE => self.holdings(slot).oldest = newer,
             older => self.get_mut(older).newer = newer,
         }
     }

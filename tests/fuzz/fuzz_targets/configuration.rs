@@ -5,7 +5,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use murmuration::config::{self, endpoints_file};
 use murmuration::plugin::Catalog;
 
-/// No list of complaints is longer, whatever the file asks for.
+/// No list of errors is longer, whatever the file asks for.
 const COMPLAINTS_BYTES_MAX: usize = 1 << 20;
 
 fuzz_target!(|input: &[u8]| -> Corpus {
@@ -17,13 +17,13 @@ fuzz_target!(|input: &[u8]| -> Corpus {
             assert_eq!(again.effective, blueprint.effective);
         }
         Err(errors) => {
-            assert!(!errors.complaints().is_empty());
+            assert!(!errors.errors().is_empty());
             assert!(errors.to_string().len() < COMPLAINTS_BYTES_MAX);
         }
     }
     match endpoints_file::read(text, "fuzz") {
         Ok(file) => assert!(file.endpoints.iter().all(|endpoint| endpoint.port > 0 && !endpoint.name.is_empty())),
-        Err(errors) => assert!(!errors.complaints().is_empty() && errors.to_string().len() < COMPLAINTS_BYTES_MAX),
+        Err(errors) => assert!(!errors.errors().is_empty() && errors.to_string().len() < COMPLAINTS_BYTES_MAX),
     }
     Corpus::Keep
 });

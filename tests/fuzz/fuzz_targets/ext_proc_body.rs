@@ -6,10 +6,10 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use murmuration::dialect::cursor::{Cursor, Token};
 use murmuration::dialect::json_text::decoded;
 use murmuration::dialect::openai::{Api, MODEL_BYTES_MAX, RequestBody, read_prompt};
-use murmuration::prefix::Cut;
+use murmuration::prefix::BlockSpec;
 use serde_json::Value;
 
-const CUT: Cut = Cut { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
+const CUT: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 const APIS: [Api; 5] = [Api::Chat, Api::ChatBatch, Api::Completions, Api::Responses, Api::Other];
 
 fuzz_target!(|input: &[u8]| -> Corpus {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
-use murmuration::share::codec;
+use murmuration::replication::codec;
 use murmuration_actors::gossip::{Opener, screen};
 
 static OPENERS: OnceLock<[Opener; 2]> = OnceLock::new();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use murmuration::share::codec::{self, VERSION, VERSION_MIN};
+use murmuration::replication::codec::{self, VERSION, VERSION_MIN};
 
 fuzz_target!(|bytes: &[u8]| {
     for version in VERSION_MIN..=VERSION {

@@ -15,14 +15,14 @@ use crate::ext_proc::body::Gathered;
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::reply::{self, RequestAnswer};
 use crate::ext_proc::settings::ResponsePath;
-use crate::ext_proc::{metadata as words, witness};
+use crate::ext_proc::{metadata as words, telemetry_sink};
 
 // === impl Exchange ===
 
 impl Exchange {
     /// The scheduler's word: the request is sent on to the decision's endpoints, with `trace` among its headers. A
     /// request that the scheduler refused goes to [`Exchange::refuse`].
-    pub fn decided(&mut self, decision: &Decision, trace: witness::Headers, now: Timestamp, out: &mut Outbox) {
+    pub fn decided(&mut self, decision: &Decision, trace: telemetry_sink::Headers, now: Timestamp, out: &mut Outbox) {
         let destination = words::destination(decision.destinations());
         if destination.is_empty() {
             return self.refuse(Refusal::new(RefusalCode::NoEndpoints, "no endpoint can take the request"), out);
@@ -30,7 +30,7 @@ impl Exchange {
         let Phase::Deciding { body, ended_by } = std::mem::replace(&mut self.phase, Phase::Over) else {
             return;
         };
-        self.life.decided(decision, now);
+        self.record.decided(decision, now);
         if self.settings.sessions.token_header.is_some() {
             let targets = decision.legs.iter().take(1).flat_map(|leg| &leg.targets);
             self.targets = targets.map(|target| (target.address, target.endpoint.clone())).collect();
@@ -38,7 +38,7 @@ impl Exchange {
         let answer = RequestAnswer {
             destination,
             content_length: (!body.is_empty()).then_some(body.len()),
-            request_id: self.generated_id.then(|| self.life.request_id().to_owned()),
+            request_id: self.generated_id.then(|| self.record.request_id().to_owned()),
             trace,
             remove: self.head.control_headers(),
         };
@@ -67,7 +67,7 @@ impl Exchange {
         }
         self.hint(metadata);
         self.head = Head::new(headers);
-        self.generated_id = self.life.began(self.head.first_of(&[names::REQUEST_ID]), now);
+        self.generated_id = self.record.began(self.head.first_of(&[names::REQUEST_ID]), now);
         if whole {
             return Ok(self.ask(Gathered::default(), End::Headers, out));
         }
@@ -130,7 +130,7 @@ impl Exchange {
         let unread = Unread {
             settings: self.settings.clone(),
             head: std::mem::take(&mut self.head),
-            id: self.life.request_id().to_owned(),
+            id: self.record.request_id().to_owned(),
             subset: self.subset.clone(),
             body,
         };
@@ -147,7 +147,7 @@ impl Exchange {
         match read.request {
             Ok(request) => {
                 *body = read.body;
-                self.life.read(&request);
+                self.record.read(&request);
                 Step::Ask(Box::new(request))
             }
             Err(refusal) => {

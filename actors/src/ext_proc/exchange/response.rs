@@ -69,16 +69,16 @@ impl Exchange {
             head.first_of(&["content-encoding"]).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
         let sse = reading::is_event_stream(content_type);
         let status = head.get(":status").and_then(|status| status.parse().ok());
-        self.life.answered(status, sse);
+        self.record.answered(status, sse);
         if self.answer.local {
             out.push_back(reply::response_headers_as_they_are());
             return self.after(ended);
         }
         if head.get(ENVOY_OVERLOADED).is_some() {
-            self.life.held_back();
+            self.record.held_back();
         }
         self.answer.reader = AnswerReader::of(content_type, encoded);
-        self.answer.echo = self.life.rewritten().filter(|_| !encoded).map(|(model, target)| {
+        self.answer.echo = self.record.rewritten().filter(|_| !encoded).map(|(model, target)| {
             let framing = if sse { Framing::Sse } else { Framing::Json };
             ModelEcho::new(framing, target, model)
         });
@@ -142,19 +142,19 @@ impl Exchange {
         if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
             self.answer.local = true;
         }
-        self.life.answer_began();
+        self.record.answer_began();
         self.phase = Phase::Responding;
     }
 
     fn look(&mut self, chunk: &[u8], now: Timestamp) {
-        self.life.answer_bytes(chunk.len());
+        self.record.answer_bytes(chunk.len());
         let seen = self.answer.reader.push(chunk);
         if seen.error {
-            self.life.failed();
+            self.record.failed();
         }
         // The body of an error is no token: nothing was computed, and no session is served there.
-        if seen.first_token && self.life.is_served() {
-            self.life.first_token(now);
+        if seen.first_token && self.record.is_served() {
+            self.record.first_token(now);
             self.news.push_back(News::FirstToken);
         }
     }

@@ -203,8 +203,8 @@ proptest! {
             }
         }
         prop_assert!(asked <= 1);
-        let farewell = exchange.farewell(true, Timestamp::from_millis(99));
-        prop_assert!(asked == 0 || farewell.is_some(), "every ticket is closed");
-        prop_assert!(exchange.farewell(true, Timestamp::ZERO).is_none());
+        let finish = exchange.finish(true, Timestamp::from_millis(99));
+        prop_assert!(asked == 0 || finish.is_some(), "every ticket is closed");
+        prop_assert!(exchange.finish(true, Timestamp::ZERO).is_none());
     }
 }

@@ -114,8 +114,8 @@ impl Talk {
         self.out.drain(..).map(|message| message.response.unwrap()).collect()
     }
 
-    fn end(&mut self) -> Farewell {
-        self.exchange.farewell(self.out.is_empty(), Timestamp::from_millis(self.millis + 1)).unwrap()
+    fn end(&mut self) -> RequestEnd {
+        self.exchange.finish(self.out.is_empty(), Timestamp::from_millis(self.millis + 1)).unwrap()
     }
 
     fn finished(&mut self) -> RequestFinished {

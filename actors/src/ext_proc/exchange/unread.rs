@@ -8,8 +8,8 @@ use std::sync::Arc;
 use murmuration::request::{InferenceRequest, Refusal};
 
 use crate::ext_proc::body::Gathered;
-use crate::ext_proc::draft::Draft;
 use crate::ext_proc::headers::Head;
+use crate::ext_proc::request_builder::RequestBuilder;
 use crate::ext_proc::settings::Settings;
 
 /// A whole request.
@@ -43,7 +43,7 @@ impl Unread {
     pub fn read(self) -> Read {
         let Self { settings, head, id, subset, mut body } = self;
         let whole = body.whole();
-        let read = Draft { head: &head, id: &id, body: &whole, subset: subset.as_deref() }.read(&settings);
+        let read = RequestBuilder { head: &head, id: &id, body: &whole, subset: subset.as_deref() }.read(&settings);
         drop(whole);
         let request = read.map(|(request, edit)| {
             if let Some(edit) = edit {

@@ -17,17 +17,17 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::*;
 use crate::connection::hello;
+use crate::environment::{Connection, Entrance};
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
-use crate::world::{Entrance, Wire};
 
 fn service() -> Service<Table> {
     let table = Table::default();
     Service::new(table.clone(), settings(), Arc::new(table), Arc::new(|| Timestamp::ZERO))
 }
 
-fn deaf() -> Teller {
-    Teller::new("ext-proc", |_| {})
+fn deaf() -> EventSink {
+    EventSink::new("ext-proc", |_| {})
 }
 
 /// Asks where a request of headers only goes.
@@ -79,12 +79,12 @@ async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
 #[tokio::test]
 async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let teller = Teller::new("ext-proc", move |event| drop(told.send(event.clone())));
+    let event_sink = EventSink::new("ext-proc", move |event| drop(told.send(event.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
     let tls = ServerTls::self_signed().unwrap();
-    server.spawn(serve(listener.into(), Some(tls), service(), teller, std::future::pending()));
+    server.spawn(serve(listener.into(), Some(tls), service(), event_sink, std::future::pending()));
 
     let name = "outbound|9002||picker.ns.svc.cluster.local";
     let mut envoy = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -97,11 +97,11 @@ async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
     assert_eq!(heard.recv().await.unwrap(), Event::ConnectionClosed { port: "ext-proc", why: "server-name" });
 }
 
-/// A door that one caller comes in by.
-struct One(Option<Wire>);
+/// A listener that one caller comes in by.
+struct One(Option<Connection>);
 
 impl Entrance for One {
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         self.0.take().map_or(Poll::Pending, |wire| Poll::Ready(Ok((wire, ([10, 0, 0, 1], 4_000).into()))))
     }
 
@@ -116,7 +116,13 @@ async fn half_a_request_is_gone_with_the_first_ping_that_it_can_not_answer() {
     let half = [0, 1, 0, 1, 4, 0, 0, 0, 1, 0x83];
     let (mut caller, there) = tokio::io::duplex(1 << 16);
     let mut server = JoinSet::new();
-    server.spawn(serve(Door::new(One(Some(Wire::new(there)))), None, service(), deaf(), std::future::pending()));
+    server.spawn(serve(
+        Listener::new(One(Some(Connection::new(there)))),
+        None,
+        service(),
+        deaf(),
+        std::future::pending(),
+    ));
     caller.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &half].concat()).await.unwrap();
     let began = tokio::time::Instant::now();
     // In the middle of a frame there is no place for an answer to a ping.

@@ -39,7 +39,7 @@ impl Insider {
     }
 
     /// Says `message`, a whole message of chitchat's, as somebody whose address is proven.
-    fn say(&mut self, to: SocketAddr, message: &[u8]) {
+    fn publish(&mut self, to: SocketAddr, message: &[u8]) {
         let part = [&[0], message].concat();
         self.put(to, &part);
         let mut buffer = [0; 1 << 16];
@@ -111,7 +111,7 @@ async fn recordings_of_a_dead_replica_revive_nobody_and_bring_no_more_than_they_
         let recorder = Recorder::between(a.address());
         let b = Node::start(plan("b").seed_at(recorder.address)).await;
         until("they meet", || a.names() == ["b"] && b.names() == ["a"]).await;
-        b.voice.say([share(7, 30)]);
+        b.publisher.publish([share(7, 30)]);
         assert_eq!(a.next_fact().await.facts[0].record, share(7, 30).0);
         drop(b);
         until("b is gone", || a.names().is_empty()).await;
@@ -160,11 +160,11 @@ async fn not_even_the_key_makes_a_message_that_ends_the_lane_or_fills_memory() {
         until("they meet", || a.names() == ["b"]).await;
         let text = sealed.then(|| keys.text());
         let mut insider = Insider::new("insider", text.as_deref());
-        insider.say(a.address(), &deadly("b", b.address()));
+        insider.publish(a.address(), &deadly("b", b.address()));
         until("it is counted", || a.counted(IGNORED, "reason=\"impossible\"") > 0.0).await;
-        insider.say(a.address(), &bomb());
+        insider.publish(a.address(), &bomb());
         until("it is counted", || a.counted(IGNORED, "reason=\"too-large\"") > 0.0).await;
-        a.voice.say([share(7, 1)]);
+        a.publisher.publish([share(7, 1)]);
         assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);
         assert_eq!(a.incarnation(), 1, "the lane never ended");
     }

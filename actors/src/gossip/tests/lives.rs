@@ -19,9 +19,9 @@ async fn who_starts_with_a_clock_that_went_back_is_believed_at_once_where_peers_
     for expected in [5 * day + 1, 5 * day + 2] {
         let b = Node::start(Plan::new("b").incarnation(4 * day).seed(&a)).await;
         assert_eq!(b.incarnation(), expected, "agreed before its first word");
-        assert_eq!(b.voice.incarnation().0, expected);
+        assert_eq!(b.publisher.incarnation().0, expected);
         until("it is believed", || a.lives().contains(&("b".to_owned(), expected))).await;
-        b.voice.say([share(7, 3)]);
+        b.publisher.publish([share(7, 3)]);
         let heard = loop {
             let batch = c.next_fact().await;
             if batch.incarnation.0 == expected {
@@ -55,9 +55,9 @@ async fn a_lane_whose_chitchat_panics_starts_again_as_the_next_incarnation_and_s
     let a = Node::start(Plan::new("a").keys(&keys)).await;
     let mut b = Node::start(Plan::new("b").keys(&keys).seed(&a)).await;
     until("they meet", || a.names() == ["b"] && b.names() == ["a"]).await;
-    a.voice.say([share(7, 3)]);
+    a.publisher.publish([share(7, 3)]);
     assert_eq!(b.next_fact().await.facts[0].record, share(7, 3).0);
-    let mut emptied = a.gossip.roster();
+    let mut emptied = a.gossip.members();
     emptied.borrow_and_update();
     a.gossip.breaks();
     emptied.wait_for(Vec::is_empty).await.unwrap();

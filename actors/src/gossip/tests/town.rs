@@ -1,4 +1,4 @@
-//! A replica as far as gossip needs one: a voice, an ear, and a scheduler that only listens.
+//! A replica as far as gossip needs one: a publisher, an receiver, and a scheduler that only listens.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use murmuration::fleet::LoadReport;
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
-use murmuration::share::{Batch, LoadWord, Member, Placement, Record, ReplicaCard, Share};
+use murmuration::replication::{Batch, EndpointLoad, InFlightReport, Member, Placement, Record, ReplicaCard};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
-use crate::flock::{Ear, Voice};
+use crate::environment::datagrams;
 use crate::gossip::{Gossip, GossipError, GossipSettings, Seal};
+use crate::replication::{Publisher, Receiver};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::telemetry::span::Tracer;
-use crate::world::datagrams;
 
 /// How long a test waits for anything; far beyond what it takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A replica that gossips.
 pub(super) struct Node {
     pub(super) gossip: Gossip,
-    pub(super) voice: Voice,
+    pub(super) publisher: Publisher,
     telemetry: Telemetry,
     heard: mpsc::UnboundedReceiver<Batch>,
     _scribe: Life,
@@ -56,13 +56,13 @@ struct Life(ActorRef<Message>);
 struct Scribe;
 
 pub(super) fn share(endpoint: u64, requests: u32) -> (Record, Timestamp) {
-    let share = Share { requests, ..Share::none(EndpointKey(endpoint)) };
+    let share = InFlightReport { requests, ..InFlightReport::none(EndpointKey(endpoint)) };
     (Record::InFlight(share), Timestamp::ZERO)
 }
 
 pub(super) fn load(endpoint: u64) -> (Record, Timestamp) {
     let report = LoadReport { waiting: endpoint as u32, kv_usage: 1.0 / endpoint as f64, ..LoadReport::default() };
-    (Record::Load(LoadWord { endpoint: EndpointKey(endpoint), report }), Timestamp::ZERO)
+    (Record::Load(EndpointLoad { endpoint: EndpointKey(endpoint), report }), Timestamp::ZERO)
 }
 
 pub(super) fn placement(seed: u64) -> (Record, Timestamp) {
@@ -133,12 +133,12 @@ impl Plan {
         let advertise = socket.local_addr().unwrap();
         let (me, incarnation) = (ReplicaId(self.name), Incarnation(self.incarnation));
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
-        let voice = Voice::new(me.clone(), incarnation, Clock::start());
+        let publisher = Publisher::new(me.clone(), incarnation, Clock::start());
         let (sender, heard) = mpsc::unbounded_channel();
         let (scribe, _) = Actor::spawn(None, Scribe, sender).await.unwrap();
-        let (living, scheduler) = SchedulerHandle::unborn(PATIENCE);
+        let (living, scheduler) = SchedulerHandle::unstarted(PATIENCE);
         living.send_replace(Some(scribe.clone()));
-        let ear = Ear::new(me.clone(), scheduler, telemetry.clone());
+        let receiver = Receiver::new(me.clone(), scheduler, telemetry.clone());
         let (tier, card, interval, seal) = ("tier".to_owned(), self.card, self.interval, self.seal);
         let (seeds, accept_version_one) = (self.seeds, self.accept_version_one);
         let socket = datagrams(socket).unwrap();
@@ -154,8 +154,8 @@ impl Plan {
             accept_version_one,
             card,
         };
-        let gossip = Gossip::start(settings, voice.clone(), ear).await?;
-        Ok(Node { gossip, voice, telemetry, heard, _scribe: Life(scribe), _living: living })
+        let gossip = Gossip::start(settings, publisher.clone(), receiver).await?;
+        Ok(Node { gossip, publisher, telemetry, heard, _scribe: Life(scribe), _living: living })
     }
 }
 
@@ -170,12 +170,12 @@ impl Node {
         self.gossip.address()
     }
 
-    pub(super) fn roster(&self) -> Vec<Member> {
-        self.gossip.roster().borrow().clone()
+    pub(super) fn members(&self) -> Vec<Member> {
+        self.gossip.members().borrow().clone()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        self.roster().into_iter().map(|member| member.replica.0).collect()
+        self.members().into_iter().map(|member| member.replica.0).collect()
     }
 
     pub(super) fn incarnation(&self) -> u64 {
@@ -183,7 +183,7 @@ impl Node {
     }
 
     pub(super) fn lives(&self) -> Vec<(String, u64)> {
-        self.roster().into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect()
+        self.members().into_iter().map(|member| (member.replica.0, member.incarnation.0)).collect()
     }
 
     /// The next batch that holds a fact.
@@ -261,7 +261,7 @@ impl Actor for Scribe {
         message: Message,
         sender: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        if let Message::Heard(batch, taken) = message {
+        if let Message::Batch(batch, taken) = message {
             drop(sender.send(*batch));
             drop(taken.send(()));
         }

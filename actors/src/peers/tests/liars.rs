@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use murmuration::share::codec;
-use murmuration_proto::peer::{Flock, FlockServer, FollowReply, FollowRequest};
+use murmuration::replication::codec;
+use murmuration_proto::peer::{FollowReply, FollowRequest, Replication, ReplicationServer};
 use tokio::io::AsyncWriteExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::async_trait;
@@ -25,7 +25,7 @@ struct Lying {
 }
 
 #[async_trait]
-impl Flock for Liar {
+impl Replication for Liar {
     type FollowStream = ReceiverStream<Result<FollowReply, Status>>;
 
     async fn follow(&self, _: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
@@ -48,13 +48,13 @@ impl Lying {
     }
 
     async fn starts_with(replies: Vec<FollowReply>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (address, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let server = FlockServer::new(Liar { replies, calls: calls.clone() }, 1_024);
+        let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, calls) = (subscription.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let server = ReplicationServer::new(Liar { replies, calls: calls.clone() }, 1_024);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let router = tonic::transport::Server::builder().add_service(server);
-            router.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+            router.serve_with_incoming(TcpIncoming::from(subscription)).await.unwrap();
         });
         Self { address, calls, _tasks: tasks }
     }
@@ -129,12 +129,12 @@ async fn a_stream_without_a_greeting_is_not_heard() {
 
 #[tokio::test]
 async fn a_socket_that_speaks_something_else_is_called_again_and_heard_of_nothing() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = subscription.local_addr().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let (counter, mut tasks) = (calls.clone(), JoinSet::new());
     tasks.spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
+        while let Ok((mut socket, _)) = subscription.accept().await {
             counter.fetch_add(1, Ordering::Relaxed);
             let _ = socket.write_all(&[0x16; 4_096]).await;
         }

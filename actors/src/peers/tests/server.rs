@@ -1,12 +1,12 @@
 //! The server, asked directly.
 
-use murmuration::share::codec;
-use murmuration_proto::peer::{FlockClient, FollowReply, FollowRequest};
+use murmuration::replication::codec;
+use murmuration_proto::peer::{FollowReply, FollowRequest, ReplicationClient};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
-use super::super::seats::Seats;
-use super::super::telling::Telling;
+use super::super::subscriber_slots::SubscriberSlots;
+use super::super::subscriber_stream::SubscriberStream;
 use super::*;
 
 async fn channel(told: &Told) -> Channel {
@@ -26,7 +26,7 @@ fn asking(follower: &str) -> FollowRequest {
 }
 
 async fn ask(channel: &Channel, request: FollowRequest) -> Result<Streaming<FollowReply>, tonic::Status> {
-    FlockClient::new(channel.clone(), 2 << 20).follow(request).await
+    ReplicationClient::new(channel.clone(), 2 << 20).follow(request).await
 }
 
 /// The next reply; the bound is there only so that a failure ends.
@@ -41,7 +41,7 @@ async fn next(stream: &mut Streaming<FollowReply>) -> Batch {
 
 #[tokio::test]
 async fn a_follower_of_another_wire_version_is_refused_by_name() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let channel = channel(&told).await;
     let newer = u32::from(codec::VERSION) + 1;
     let request = FollowRequest { wire_version_min: newer, wire_version_max: newer + 1, ..asking("a") };
@@ -54,18 +54,18 @@ async fn a_follower_of_another_wire_version_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_follower_without_a_name_or_with_ours_is_refused() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let channel = channel(&told).await;
     for name in ["", "b", &"x".repeat(codec::NAME_BYTES_MAX + 1)] {
         assert_eq!(ask(&channel, asking(name)).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
     }
 }
 
-/// Whoever is not heard by gossip fills no seat and is told nothing; one that is heard a moment later is served.
+/// Whoever is not heard by gossip fills no slot and is told nothing; one that is heard a moment later is served.
 #[tokio::test]
 async fn only_members_may_follow() {
-    let told = Told::starts(voice(1)).await;
-    place(&told.voice, 1);
+    let told = Told::starts(publisher(1)).await;
+    place(&told.publisher, 1);
     let channel = channel(&told).await;
     let request = FollowRequest { history: true, ..asking("nobody") };
     assert_eq!(ask(&channel, request.clone()).await.unwrap_err().code(), Code::Unavailable);
@@ -78,11 +78,11 @@ async fn only_members_may_follow() {
 /// A lane that failed goes on as the next incarnation; who listened to the former one calls again.
 #[tokio::test]
 async fn a_stream_of_a_former_incarnation_ends() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let channel = channel(&told).await;
     let mut stream = ask(&channel, asking("a")).await.unwrap();
     assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 1);
-    told.voice.begin(Incarnation(2));
+    told.publisher.begin(Incarnation(2));
     assert_eq!(reply(&mut stream).await.unwrap_err().code(), Code::Unavailable);
     let mut stream = ask(&channel, asking("a")).await.unwrap();
     assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 2);
@@ -90,23 +90,23 @@ async fn a_stream_of_a_former_incarnation_ends() {
 
 #[tokio::test]
 async fn the_newest_stream_of_a_follower_wins() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let channel = channel(&told).await;
     let mut old = ask(&channel, asking("a")).await.unwrap();
     let mut new = ask(&channel, asking("a")).await.unwrap();
     assert!(reply(&mut old).await.unwrap().is_some(), "its greeting");
     assert_eq!(reply(&mut old).await.unwrap_err().code(), Code::Aborted);
     assert!(reply(&mut new).await.unwrap().is_some(), "its greeting");
-    place(&told.voice, 1);
+    place(&told.publisher, 1);
     assert_eq!(next(&mut new).await.upto, 1);
 }
 
 #[tokio::test]
 async fn one_follower_too_many_is_told_so_and_served_when_another_left() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let mut streams = Vec::new();
     let (mut served, mut channels) = (0, Vec::new());
-    while served < SEATS_MAX {
+    while served < SUBSCRIBERS_MAX {
         channels.push(channel(&told).await);
         for _ in 0..8 {
             streams.push(ask(channels.last().unwrap(), asking(&format!("r{served}"))).await.unwrap());
@@ -122,13 +122,13 @@ async fn one_follower_too_many_is_told_so_and_served_when_another_left() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), served).await.expect("a seat became free");
+    tokio::time::timeout(std::time::Duration::from_secs(20), served).await.expect("a slot became free");
 }
 
 #[tokio::test]
 async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
-    let told = Told::starts(voice(7)).await;
-    place(&told.voice, 5);
+    let told = Told::starts(publisher(7)).await;
+    place(&told.publisher, 5);
     let channel = channel(&told).await;
     for (incarnation, after, expected) in [(7, 2, 2), (7, 5_000, 0), (6, 2, 0), (7, u64::MAX, 0)] {
         let mut stream = ask(&channel, FollowRequest { incarnation, after, ..asking("a") }).await.unwrap();
@@ -142,12 +142,12 @@ async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
 /// knew of it.
 #[tokio::test]
 async fn a_follower_that_missed_a_forgotten_removal_is_told_from_the_beginning() {
-    let told = Told::starts(voice(7)).await;
-    share(&told.voice, 1, 3);
-    share(&told.voice, 2, 1);
-    told.voice.say([(Record::Removed(EndpointKey(1)), Timestamp::ZERO)]);
-    let later = Timestamp::ZERO + murmuration::share::speaker::REMOVED_KEPT;
-    told.voice.say([(Record::Unreachable(EndpointKey(2)), later)]);
+    let told = Told::starts(publisher(7)).await;
+    share(&told.publisher, 1, 3);
+    share(&told.publisher, 2, 1);
+    told.publisher.publish([(Record::Removed(EndpointKey(1)), Timestamp::ZERO)]);
+    let later = Timestamp::ZERO + murmuration::replication::fact_log::REMOVED_KEPT;
+    told.publisher.publish([(Record::Unreachable(EndpointKey(2)), later)]);
     let channel = channel(&told).await;
     for (after, head, expected) in [(2, 0, 0), (3, 4, 3)] {
         let request = FollowRequest { incarnation: 7, after, ..asking("a") };
@@ -159,27 +159,27 @@ async fn a_follower_that_missed_a_forgotten_removal_is_told_from_the_beginning()
 
 #[tokio::test]
 async fn followers_that_heard_as_much_are_sent_the_same_bytes() {
-    let voice = voice(1);
-    place(&voice, 3);
-    let (one, other) = (voice.cut(0, 3, 9).unwrap(), voice.cut(0, 3, 9).unwrap());
+    let publisher = publisher(1);
+    place(&publisher, 3);
+    let (one, other) = (publisher.batch_after(0, 3, 9).unwrap(), publisher.batch_after(0, 3, 9).unwrap());
     assert_eq!(one.bytes.as_ref().map(|b| b.as_ptr()), other.bytes.as_ref().map(|b| b.as_ptr()));
-    place(&voice, 1);
-    assert_eq!(voice.cut(0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
+    place(&publisher, 1);
+    assert_eq!(publisher.batch_after(0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
 }
 
 /// The story of a follower whose process is stopped for a while: what piles up for it is what the transport had taken
 /// already, however much is said, and when it comes back it finds the newest words.
 #[tokio::test]
 async fn a_slow_follower_finds_the_newest_words_and_nothing_queues_up_for_it() {
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let mut stream = ask(&channel(&told).await, asking("slow")).await.unwrap();
     reply(&mut stream).await.unwrap();
     let sent = || counted(&told.telemetry, "murmuration_peer_bytes_total", "direction=\"sent\"");
-    place(&told.voice, 16_000);
+    place(&told.publisher, 16_000);
     eventually(|| sent() > f64::from(STREAM_WINDOW)).await;
     for n in 1..=100 {
-        place(&told.voice, 1_000);
-        (0..10).for_each(|endpoint| share(&told.voice, endpoint, n));
+        place(&told.publisher, 1_000);
+        (0..10).for_each(|endpoint| share(&told.publisher, endpoint, n));
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     // 100,000 more placements of more than 160 bytes were said: 16 MB.
@@ -202,16 +202,16 @@ async fn a_slow_follower_finds_the_newest_words_and_nothing_queues_up_for_it() {
 #[tokio::test]
 async fn facts_that_do_not_fit_one_batch_come_in_several() {
     use murmuration::fleet::{Adapters, LoadReport};
-    use murmuration::share::LoadWord;
+    use murmuration::replication::EndpointLoad;
 
-    let told = Told::starts(voice(1)).await;
+    let told = Told::starts(publisher(1)).await;
     let name = |n: usize| format!("{n:0>200}");
     let names: Vec<String> = (0..codec::ADAPTERS_MAX).map(name).collect();
     let adapters = Some(Adapters { max: 64, running: names.clone(), waiting: names });
     let report = LoadReport { waiting: 1, running: 1, kv_usage: 0.5, adapters, awake: true, ..LoadReport::default() };
-    told.voice.say((0..200).map(|n| {
+    told.publisher.publish((0..200).map(|n| {
         let report = report.clone();
-        (Record::Load(LoadWord { endpoint: EndpointKey(n), report }), Timestamp::ZERO)
+        (Record::Load(EndpointLoad { endpoint: EndpointKey(n), report }), Timestamp::ZERO)
     }));
     let mut stream = ask(&channel(&told).await, asking("a")).await.unwrap();
     reply(&mut stream).await.unwrap();
@@ -228,21 +228,21 @@ async fn facts_that_do_not_fit_one_batch_come_in_several() {
 async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_ends() {
     use tokio_stream::StreamExt;
 
-    let (_, handle) = SchedulerHandle::unborn(std::time::Duration::from_secs(1));
-    let (voice, (closing, closes)) = (voice(1), watch::channel(false));
-    let ear = Ear::new(voice.me(), handle, telemetry());
-    let seat = Seats::default().take(ReplicaId("a".into())).unwrap();
-    let (_followers, roster) = watch::channel(followers());
-    let serving = Serving { voice: voice.clone(), ear, roster, rotated: watch::channel(0).0 };
+    let (_, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(1));
+    let (publisher, (closing, closes)) = (publisher(1), watch::channel(false));
+    let receiver = Receiver::new(publisher.me(), handle, telemetry());
+    let slot = SubscriberSlots::default().take(ReplicaId("a".into())).unwrap();
+    let (_followers, members) = watch::channel(followers());
+    let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
     let (_releasing, released) = watch::channel(0);
-    let mut telling = Telling::new(serving, seat, (closes, released), 0, Default::default());
-    assert_eq!(telling.next().await.unwrap().unwrap().head, 0);
-    let listens = || voice.audience().has_all([ReplicaId("a".into())].iter());
+    let mut subscriber_stream = SubscriberStream::new(serving, slot, (closes, released), 0, Default::default());
+    assert_eq!(subscriber_stream.next().await.unwrap().unwrap().head, 0);
+    let listens = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
     assert!(listens(), "as long as its stream is there");
-    share(&voice, 1, 0);
+    share(&publisher, 1, 0);
     closing.send_replace(true);
-    let last = telling.next().await.unwrap().unwrap();
+    let last = subscriber_stream.next().await.unwrap().unwrap();
     assert_eq!(codec::decode(&last.batch).unwrap().batch.upto, 1);
-    assert!(telling.next().await.is_none());
+    assert!(subscriber_stream.next().await.is_none());
     assert!(!listens());
 }

@@ -84,12 +84,12 @@ pub(in crate::bench) async fn talk(
 impl Talk {
     /// Reads until the whole request was sent on; gives its destination.
     async fn request_sent_on(&mut self, bytes: usize) -> Result<String, Failure> {
-        let first = self.hear().await?.ok_or("the server ended the stream without a word")?;
+        let first = self.receive().await?.ok_or("the server ended the stream without a word")?;
         let destination = message::destination(&first).map(str::to_owned);
         let destination = destination.ok_or_else(|| format!("no destination in the first reply: {first:?}"))?;
         let mut left = bytes;
         loop {
-            let reply = self.hear().await?.ok_or("the server ended the stream in the middle of the request")?;
+            let reply = self.receive().await?.ok_or("the server ended the stream in the middle of the request")?;
             let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the body: {reply:?}"))?;
             left = left.checked_sub(piece.body.len()).ok_or("the request came back longer than it was")?;
             match (piece.end_of_stream, left) {
@@ -102,10 +102,10 @@ impl Talk {
 
     /// Shows the answer chunk by chunk, unless the server left.
     async fn answer(mut self, plan: &Plan, served: &str) -> Result<(), Failure> {
-        if !self.say(message::response_headers(plan.streamed, served)).await {
+        if !self.publish(message::response_headers(plan.streamed, served)).await {
             return self.ended().await;
         }
-        match self.hear().await? {
+        match self.receive().await? {
             Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => {}
             Some(other) => return Err(format!("no answer to the response's headers: {other:?}")),
             None => return Ok(()),
@@ -115,11 +115,11 @@ impl Talk {
             while sent < count && sent < heard + plan.window {
                 let chunk = message::response_body(&plan.answer[sent], sent + 1 == count);
                 sent += 1;
-                if !self.say(chunk).await {
+                if !self.publish(chunk).await {
                     return Err("the server left in the middle of an answer".to_owned());
                 }
             }
-            let reply = self.hear().await?.ok_or("the server ended the stream in the middle of an answer")?;
+            let reply = self.receive().await?.ok_or("the server ended the stream in the middle of an answer")?;
             let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the answer: {reply:?}"))?;
             if piece.body.len() != plan.answer[heard].len() {
                 return Err(format!("a chunk of the answer came back with {} bytes", piece.body.len()));
@@ -132,18 +132,18 @@ impl Talk {
     async fn ended(mut self) -> Result<(), Failure> {
         let (nothing, _) = mpsc::channel(1);
         self.outbound = nothing;
-        match self.hear().await? {
+        match self.receive().await? {
             None => Ok(()),
             Some(more) => Err(format!("a reply too many: {more:?}")),
         }
     }
 
     /// Whether the stream still takes messages.
-    async fn say(&self, message: ProcessingRequest) -> bool {
+    async fn publish(&self, message: ProcessingRequest) -> bool {
         self.outbound.send(message).await.is_ok()
     }
 
-    async fn hear(&mut self) -> Result<Option<ProcessingResponse>, Failure> {
+    async fn receive(&mut self) -> Result<Option<ProcessingResponse>, Failure> {
         let reply = timeout(PATIENCE, self.inbound.message()).await;
         let reply = reply.map_err(|_| format!("the server said nothing for {PATIENCE:?}"))?;
         reply.map_err(|status| format!("the stream broke: {status}"))

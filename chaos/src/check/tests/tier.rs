@@ -70,7 +70,7 @@ impl Tier {
         let direct = listen(&mut tasks, &state, Way::Direct).await;
         let replica = listen(&mut tasks, &state, Way::Admin).await;
         let target =
-            Target { public, direct, model: "tiny".to_owned(), engines: 4, replicas: vec![replica], flock: None };
+            Target { public, direct, model: "tiny".to_owned(), engines: 4, replicas: vec![replica], replication: None };
         Self { target, _tasks: tasks }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use murmuration_actors::world::{Door, Wire};
+use murmuration_actors::environment::{Connection, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -24,16 +24,16 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 const GOES_ON: Duration = Duration::from_millis(20);
 
 /// Serves whoever comes.
-pub(super) async fn serve(mut door: Door, engine: Engine) {
+pub(super) async fn serve(mut listener: Listener, engine: Engine) {
     let mut visitors = JoinSet::new();
-    while let Some(Ok(wire)) = door.next().await {
+    while let Some(Ok(wire)) = listener.next().await {
         let engine = engine.clone();
         visitors.spawn(async move { drop(visit(wire, engine).await) });
         while visitors.try_join_next().is_some() {}
     }
 }
 
-async fn visit(mut wire: Wire, engine: Engine) -> io::Result<()> {
+async fn visit(mut wire: Connection, engine: Engine) -> io::Result<()> {
     let mut head = Vec::new();
     loop {
         while !head.ends_with(HEAD_END) {
@@ -49,7 +49,7 @@ async fn visit(mut wire: Wire, engine: Engine) -> io::Result<()> {
     }
 }
 
-async fn endless(wire: &mut Wire) -> io::Result<()> {
+async fn endless(wire: &mut Connection) -> io::Result<()> {
     wire.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
     loop {
         wire.write_all(b"c\r\n# and so on\n\r\n").await?;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use murmuration::chance::Chance;
-use murmuration_actors::world::{Datagrams, Door, Entrance, Network, Wire};
+use murmuration_actors::environment::{Connection, Datagrams, Entrance, Listener, Network};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::sleep;
 
@@ -39,7 +39,7 @@ struct State {
     places: Places,
     links: Links,
     chance: Chance,
-    doors: BTreeMap<SocketAddr, UnboundedSender<(Wire, SocketAddr)>>,
+    listeners: BTreeMap<SocketAddr, UnboundedSender<(Connection, SocketAddr)>>,
     pipes: Pipes,
     mail: Mail,
     next_port: u16,
@@ -56,7 +56,7 @@ pub(in crate::sim) struct Socketry {
 /// Callers at one address, as they come.
 struct Callers {
     address: SocketAddr,
-    calls: UnboundedReceiver<(Wire, SocketAddr)>,
+    calls: UnboundedReceiver<(Connection, SocketAddr)>,
 }
 
 // === impl Net ===
@@ -69,7 +69,7 @@ impl Net {
             places,
             links: Links::new(places.count()),
             chance: Chance::from_seed(seed),
-            doors: BTreeMap::new(),
+            listeners: BTreeMap::new(),
             pipes: Pipes::default(),
             mail: Mail::default(),
             next_port: 20_000,
@@ -131,19 +131,19 @@ impl State {
 // === impl Socketry ===
 
 impl Socketry {
-    /// Opens a door at `port`; whoever had it before is not called any more.
-    pub(in crate::sim) fn listen(&self, port: u16) -> Door {
+    /// Opens a listener at `port`; whoever had it before is not called any more.
+    pub(in crate::sim) fn listen(&self, port: u16) -> Listener {
         let ip = self.net.state().places.ip(self.node);
         self.listen_at(SocketAddr::new(ip, port))
     }
 
-    /// Opens a door at an address of its own; whoever had it before is not called any more.
-    pub(in crate::sim) fn listen_at(&self, address: SocketAddr) -> Door {
+    /// Opens a listener at an address of its own; whoever had it before is not called any more.
+    pub(in crate::sim) fn listen_at(&self, address: SocketAddr) -> Listener {
         let mut state = self.net.state();
         let (sender, calls) = mpsc::unbounded_channel();
-        state.doors.insert(address, sender);
+        state.listeners.insert(address, sender);
         drop(state);
-        Door::new(Callers { address, calls })
+        Listener::new(Callers { address, calls })
     }
 
     /// How long there and back takes; `None` when either is lost.
@@ -156,7 +156,7 @@ impl Socketry {
 
 #[async_trait]
 impl Network for Socketry {
-    async fn connect(&self, to: SocketAddr) -> io::Result<Wire> {
+    async fn connect(&self, to: SocketAddr) -> io::Result<Connection> {
         let unknown = || io::Error::new(io::ErrorKind::NetworkUnreachable, format!("nobody lives at {to}"));
         let node = self.net.state().node(to).ok_or_else(unknown)?;
         let mut again = CALL_AGAIN;
@@ -173,10 +173,10 @@ impl Network for Socketry {
         state.next_port = state.next_port.checked_add(1).unwrap_or(20_000);
         let (here, there) = state.pipes.connect(self.node, node);
         let (here, there) = (Stream::new(self.net.clone(), here), Stream::new(self.net.clone(), there));
-        let door = state.doors.get(&to).cloned();
+        let listener = state.listeners.get(&to).cloned();
         drop(state);
-        match door.map(|door| door.send((Wire::new(there), from))) {
-            Some(Ok(())) => Ok(Wire::new(here)),
+        match listener.map(|listener| listener.send((Connection::new(there), from))) {
+            Some(Ok(())) => Ok(Connection::new(here)),
             _ => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens at {to}"))),
         }
     }
@@ -196,7 +196,7 @@ impl std::fmt::Debug for Socketry {
 // === impl Callers ===
 
 impl Entrance for Callers {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Wire, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         // The net holds the other end until somebody else listens here; then nobody calls here any more.
         match self.calls.poll_recv(cx) {
             Poll::Ready(Some(call)) => Poll::Ready(Ok(call)),

@@ -40,10 +40,10 @@ impl Bench {
 
     /// Place 1 writes down what it hears, and when; place 0 says `words`, one each 10 ms.
     fn talk(&self, words: &'static [&'static str]) {
-        let mut door = self.net.at(1).listen(80);
+        let mut listener = self.net.at(1).listen(80);
         let (to, caller, net, heard) = (self.address(1, 80), self.net.at(0), self.net.clone(), self.heard.clone());
         self.host.spawn(async move {
-            let mut wire = door.next().await.unwrap().unwrap();
+            let mut wire = listener.next().await.unwrap().unwrap();
             let mut buffer = [0; 64];
             loop {
                 let read = wire.read(&mut buffer).await.unwrap();

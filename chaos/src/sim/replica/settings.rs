@@ -8,12 +8,12 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
-use murmuration::share::codec;
+use murmuration::replication::codec;
 use murmuration_actors::ext_proc::{self, Limits, TrustedSpelling};
-use murmuration_actors::flock::FlockSettings;
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::PeerTls;
 use murmuration_actors::replica::{PromptSalt, ReplicaSettings, Tls};
+use murmuration_actors::replication::ReplicationSettings;
 
 use crate::plan::{ResponsePath, Town};
 use crate::sim::net::Places;
@@ -45,7 +45,7 @@ pub(super) fn settings(
 ) -> ReplicaSettings {
     let at = |replica: usize, port| SocketAddr::new(places.ip(places.replica(replica)), port);
     let others = (0..town.replicas).filter(|other| *other != number);
-    let flock = FlockSettings {
+    let replication = ReplicationSettings {
         me: ReplicaId(format!("replica-{number}")),
         incarnation,
         zone: format!("zone-{}", town.zone_of_replica(number)),
@@ -80,7 +80,7 @@ pub(super) fn settings(
         drain_timeout: DRAIN,
         salt: PromptSalt::Given(0),
         tenant_header: None,
-        flock: Some(flock),
+        replication: Some(replication),
     }
 }
 

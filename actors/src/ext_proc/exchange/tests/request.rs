@@ -196,5 +196,5 @@ fn an_id_that_is_too_long_is_known_by_its_beginning_and_goes_on_as_it_is() {
 
 #[test]
 fn a_stream_on_which_nothing_came_has_no_last_words() {
-    assert!(Talk::new(settings()).exchange.farewell(true, Timestamp::ZERO).is_none());
+    assert!(Talk::new(settings()).exchange.finish(true, Timestamp::ZERO).is_none());
 }

@@ -132,7 +132,7 @@ fn an_answer_goes_on_chunk_by_chunk_and_its_usage_is_read_over_a_split() {
     assert_eq!(finished.usage, Some(Usage { prompt_tokens: 7, completion_tokens: 3, cached_tokens: None }));
     assert_eq!((finished.outcome, finished.status, finished.streaming), (Outcome::Completed, Some(200), true));
     assert_eq!(finished.first_token_after.unwrap().as_millis(), 5, "the comment is no token");
-    assert!((finished.promised_share - 0.5).abs() < 1e-9);
+    assert!((finished.predicted_share - 0.5).abs() < 1e-9);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_stream_cut_in_the_answer_is_abandoned() {
     talk.answer_head(&[(":status", "200")], false);
     talk.answer(b"half", false);
     assert_eq!(talk.end().closing, Closing::Finish(Outcome::Abandoned, None));
-    assert!(talk.exchange.farewell(true, Timestamp::ZERO).is_none(), "last words are said once");
+    assert!(talk.exchange.finish(true, Timestamp::ZERO).is_none(), "last words are said once");
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn leaving_ends_the_stream_after_the_last_piece_and_keeps_the_ticket_open() {
     assert_eq!(talk.end().closing, Closing::Leave);
 
     let (mut cut, _) = Talk::sent_on(leave, &[], CHAT);
-    let farewell = cut.exchange.farewell(false, Timestamp::ZERO).unwrap();
-    assert_eq!(farewell.closing, Closing::Finish(Outcome::Abandoned, None), "Envoy did not take everything");
+    let finish = cut.exchange.finish(false, Timestamp::ZERO).unwrap();
+    assert_eq!(finish.closing, Closing::Finish(Outcome::Abandoned, None), "Envoy did not take everything");
 }
 
 #[test]
@@ -265,9 +265,9 @@ fn a_local_reply_on_a_stream_that_saw_no_request_goes_through_untouched_and_is_t
         assert_eq!(said.len(), 1 + usize::from(body_comes));
         assert!(said.iter().all(is_untouched), "{said:?}");
         assert!(talk.exchange.trace_context().is_none() && talk.exchange.news().is_none());
-        let farewell = talk.end();
-        assert_eq!(farewell.event, Event::LocalReply { status: status.parse().ok() });
-        assert_eq!(farewell.closing, Closing::Finish(Outcome::Abandoned, None));
+        let finish = talk.end();
+        assert_eq!(finish.event, Event::LocalReply { status: status.parse().ok() });
+        assert_eq!(finish.closing, Closing::Finish(Outcome::Abandoned, None));
     }
 }
 

@@ -1,0 +1,198 @@
+//! The flags of the replication, made into settings; what has to be said and was not is an error.
+//!
+//! Must not know what the replication does with them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use murmuration::id::ReplicaId;
+use murmuration::replication::codec;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::args::{Keepers, ReplicationArgs, ServeArgs};
+use crate::gossip::Seal;
+use crate::peers::{PeerNames, PeerTls};
+use crate::replica::PromptSalt;
+use crate::replication::{ReplicationSettings, incarnation_now};
+
+/// The settings of a replica that serves ext-proc and peer streams on these sockets; `None` for one without peers.
+///
+/// # Errors
+/// One sentence with the cure.
+pub(super) fn settings(
+    args: &ServeArgs,
+    ext_proc: SocketAddr,
+    streams: Option<SocketAddr>,
+) -> Result<Option<ReplicationSettings>, String> {
+    let replication = &args.replication;
+    if replication.peers.is_empty() {
+        return Ok(None);
+    }
+    let reached = reached(args)?;
+    let streams = match streams {
+        Some(at) => Some((SocketAddr::new(reached, at.port()), peer_tls(replication)?)),
+        None => None,
+    };
+    Ok(Some(ReplicationSettings {
+        me: ReplicaId(name(replication)),
+        incarnation: incarnation_now(),
+        zone: replication.zone.clone(),
+        tier: args.pool_name.clone(),
+        gossip: SocketAddr::new(args.bind, replication.gossip_port),
+        advertise: SocketAddr::new(reached, replication.gossip_port),
+        ext_proc: SocketAddr::new(reached, ext_proc.port()),
+        seeds: replication.peers.clone(),
+        interval: replication.gossip_interval,
+        seal: seal(replication)?,
+        accept_gossip_version_one: replication.gossip_accept_v1,
+        streams,
+        one_keeper: replication.keepers == Keepers::One,
+        wire_version_max: codec::VERSION,
+    }))
+}
+
+/// The key under which prompts are hashed: from the file, for each pool another; or a random one, for a tier that has none.
+///
+/// # Errors
+/// One sentence with the cure.
+pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
+    let Some(path) = &args.replication.prompt_salt_file else {
+        let mut drawn = [0; 16];
+        let failed = |_| "the system gives no random bytes for a prompt salt; is /dev/urandom there?".to_owned();
+        SystemRandom::new().fill(&mut drawn).map_err(failed)?;
+        return Ok(PromptSalt::Agreed(u128::from_le_bytes(drawn)));
+    };
+    let secret = std::fs::read(path).map_err(|why| format!("--prompt-salt-file {}: {why}", path.display()))?;
+    match secret.trim_ascii() {
+        [] => Err(format!(
+            "--prompt-salt-file {}: it is empty; head -c 32 /dev/urandom | base64 makes one",
+            path.display()
+        )),
+        secret => {
+            let pool = args.pool_name.as_bytes();
+            let about = [&(pool.len() as u64).to_le_bytes(), pool, secret].concat();
+            let salt = digest(&SHA256, &about).as_ref().first_chunk().copied().unwrap_or_default();
+            Ok(PromptSalt::Given(u128::from_le_bytes(salt)))
+        }
+    }
+}
+
+/// The address that others reach this replica by.
+fn reached(args: &ServeArgs) -> Result<IpAddr, String> {
+    let bound = Some(args.bind).filter(|bound| !bound.is_unspecified());
+    let said = args.replication.advertise.or(bound);
+    said.ok_or_else(|| {
+        "--peer is given, and nothing says where others reach this replica; add --advertise IP (in \
+        Kubernetes the pod's, as POD_IP)"
+            .to_owned()
+    })
+}
+
+fn seal(replication: &ReplicationArgs) -> Result<Seal, String> {
+    match &replication.gossip_key_file {
+        Some(path) => Ok(Seal::KeyFile(path.clone())),
+        None if replication.insecure_gossip => Ok(Seal::Insecure),
+        None => Err("--peer is given without a key for gossip; add --gossip-key-file FILE (head -c 32 /dev/urandom | \
+            base64 makes one), or say --insecure-gossip"
+            .to_owned()),
+    }
+}
+
+fn peer_tls(replication: &ReplicationArgs) -> Result<PeerTls, String> {
+    match &replication.peer_cert_path {
+        Some(folder) => {
+            let names = if replication.allow_shared_peer_certificate { PeerNames::Shared } else { PeerNames::Own };
+            if names == PeerNames::Shared {
+                tracing::warn!(
+                    "--allow-shared-peer-certificate: whoever holds a peer certificate can claim the name of every member"
+                );
+            }
+            let tls = PeerTls::Mutual { folder: folder.clone(), names };
+            tls.check(&ReplicaId(name(replication))).map_err(|why| format!("--peer-cert-path: {why}"))?;
+            Ok(tls)
+        }
+        None if replication.insecure_peer_streams => Ok(PeerTls::Plain),
+        None => Err("--peer is given without certificates for peer streams; add --peer-cert-path DIR, say \
+            --insecure-peer-streams, or go without them: --peer-streams=false"
+            .to_owned()),
+    }
+}
+
+/// The replica's name: as it is said, or the host's with the port that tells replicas of one host apart.
+fn name(replication: &ReplicationArgs) -> String {
+    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "replica".to_owned());
+    replication.replica_name.clone().unwrap_or_else(|| format!("{}:{}", host().trim(), replication.gossip_port))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Command, Verb};
+
+    fn of(flags: &str) -> Result<Option<ReplicationSettings>, String> {
+        let flags = format!("murmuration serve {flags}");
+        let Verb::Serve(args) = Command::try_parse_from(flags.split_whitespace()).unwrap().verb else { unreachable!() };
+        let streams = args.replication.peer_streams.then(|| "127.0.0.1:9005".parse().unwrap());
+        settings(&args, "127.0.0.1:9002".parse().unwrap(), streams)
+    }
+
+    #[test]
+    fn without_a_peer_there_is_no_replication() {
+        assert!(of("").unwrap().is_none());
+    }
+
+    #[test]
+    fn going_in_the_clear_has_to_be_said() {
+        let cures = [
+            ("--peer a:1", "--advertise"),
+            ("--peer a:1 --bind 127.0.0.1 --insecure-peer-streams", "--insecure-gossip"),
+            ("--peer a:1 --bind 127.0.0.1 --insecure-gossip", "--insecure-peer-streams"),
+            ("--peer a:1 --bind 127.0.0.1 --insecure-gossip --peer-cert-path /nowhere", "ca.crt"),
+        ];
+        for (flags, cure) in cures {
+            assert!(of(flags).unwrap_err().contains(cure), "{flags}");
+        }
+        let said =
+            of("--peer a:1 --peer b:2 --bind 127.0.0.1 --insecure-gossip --insecure-peer-streams --replica-name me");
+        let said = said.unwrap().unwrap();
+        assert_eq!((said.me.0.as_str(), said.seeds.len(), said.one_keeper), ("me", 2, true));
+        assert_eq!(said.streams.unwrap(), ("127.0.0.1:9005".parse().unwrap(), PeerTls::Plain));
+    }
+
+    fn salt(flags: &str) -> Result<PromptSalt, String> {
+        let flags = format!("murmuration serve {flags}");
+        let Verb::Serve(args) = Command::try_parse_from(flags.split_whitespace()).unwrap().verb else { unreachable!() };
+        prompt_salt(&args)
+    }
+
+    #[test]
+    fn a_salt_file_counts_for_a_replica_without_peers_too_and_each_pool_has_its_own_salt() {
+        let file = std::env::temp_dir().join(format!("murmuration-salt-{}", std::process::id()));
+        std::fs::write(&file, "secret\n").unwrap();
+        let of = |flags: &str| salt(&format!("--prompt-salt-file {} {flags}", file.display())).unwrap();
+        assert!(matches!(of(""), PromptSalt::Given(_)));
+        assert_eq!(of("--pool-name a"), of("--pool-name a --peer b:1 --bind 127.0.0.1"));
+        assert!(of("--pool-name a") != of("--pool-name b"));
+        std::fs::write(&file, " \n").unwrap();
+        assert!(salt(&format!("--prompt-salt-file {}", file.display())).unwrap_err().contains("empty"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(salt(&format!("--prompt-salt-file {}", file.display())).unwrap_err().contains("--prompt-salt-file"));
+    }
+
+    #[test]
+    fn without_a_file_the_salt_is_random_and_never_shown() {
+        let (one, other) = (salt("").unwrap(), salt("").unwrap());
+        assert!(matches!(one, PromptSalt::Agreed(_)) && one != other);
+        assert_eq!(format!("{one:?}"), "Agreed");
+    }
+
+    #[test]
+    fn without_streams_no_certificates_are_asked_for() {
+        let flags = "--peer a:1 --bind 127.0.0.1 --insecure-gossip --peer-streams=false --keepers all";
+        let said = of(flags).unwrap().unwrap();
+        assert_eq!((said.streams, said.one_keeper), (None, false));
+    }
+}

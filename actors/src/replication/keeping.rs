@@ -1,0 +1,70 @@
+//! Which endpoints this replica watches: told by the members, asked by each endpoint's actor.
+//!
+//! Must not know the rule; [`Keepers`] has it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::id::{EndpointKey, ReplicaId};
+use murmuration::replication::Keepers;
+use tokio::sync::watch;
+
+/// Endpoints of which nothing was heard, and for how long.
+pub(crate) type Silent = Arc<BTreeMap<EndpointKey, Duration>>;
+
+/// What keeping hangs on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    me: ReplicaId,
+    keepers: Arc<watch::Sender<Keepers>>,
+    silent: Arc<watch::Sender<Silent>>,
+}
+
+// === impl Keeping ===
+
+impl Keeping {
+    /// A replica that keeps everything until it hears of others.
+    pub fn new(me: ReplicaId) -> Self {
+        let (keepers, silent) = (watch::channel(Keepers::default()).0, watch::channel(Silent::default()).0);
+        Self { me, keepers: Arc::new(keepers), silent: Arc::new(silent) }
+    }
+
+    /// Who lives and may keep.
+    pub fn set_keepers(&self, keepers: Keepers) {
+        self.keepers.send_if_modified(|held| std::mem::replace(held, keepers.clone()) != keepers);
+    }
+
+    /// Of whom nothing was heard.
+    pub fn set_silent(&self, silent: BTreeMap<EndpointKey, Duration>) {
+        // Nobody is woken while all are heard of.
+        self.silent.send_if_modified(|held| {
+            let matters = !(held.is_empty() && silent.is_empty());
+            if matters {
+                *held = Arc::new(silent);
+            }
+            matters
+        });
+    }
+
+    /// Whether this replica is the endpoint's keeper.
+    pub fn keeps(&self, endpoint: EndpointKey, zone: &str) -> bool {
+        self.keepers.borrow().rank(&self.me, endpoint, zone) == 0
+    }
+
+    /// Whether this replica must scrape the endpoint now, where each is scraped once each `interval`.
+    pub fn must_watch(&self, endpoint: EndpointKey, zone: &str, interval: Duration) -> bool {
+        let silence = self.silent.borrow().get(&endpoint).copied().unwrap_or_default();
+        self.keepers.borrow().must_watch(&self.me, endpoint, zone, silence, interval)
+    }
+
+    /// Changes of who keeps.
+    pub fn changes(&self) -> watch::Receiver<Keepers> {
+        self.keepers.subscribe()
+    }
+
+    /// The endpoints of which nothing was heard, and changes of that.
+    pub(crate) fn silent(&self) -> watch::Receiver<Silent> {
+        self.silent.subscribe()
+    }
+}

@@ -1,0 +1,50 @@
+//! The members of those who live, and what follows from its changes: who keeps which endpoint, and whose work is void.
+//!
+//! Must not know how liveness is found out.
+
+use std::collections::BTreeMap;
+
+use murmuration::event::Event;
+use murmuration::id::ReplicaId;
+use murmuration::replication::{Keeper, Keepers, Member};
+use tokio::sync::watch;
+
+use super::{Keeping, Receiver};
+
+/// The other replicas that live, ordered by name.
+pub type Members = Vec<Member>;
+
+/// Follows the members until its sender is gone: tells who came and who went, voids the work of the dead, and computes the
+/// keepers anew.
+pub async fn follow_members(
+    mut members: watch::Receiver<Members>,
+    me: Keeper,
+    receiver: Receiver,
+    keeping: Option<Keeping>,
+) {
+    let mut known: BTreeMap<ReplicaId, Member> = BTreeMap::new();
+    loop {
+        let living: BTreeMap<ReplicaId, Member> =
+            members.borrow_and_update().iter().map(|member| (member.replica.clone(), member.clone())).collect();
+        for (replica, member) in &known {
+            if living.get(replica).is_none_or(|now| now.incarnation != member.incarnation) {
+                receiver.lost(member);
+                receiver.emit(&Event::PeerLost { peer: replica.clone(), incarnation: member.incarnation });
+            }
+        }
+        for (replica, member) in &living {
+            if known.get(replica).is_none_or(|before| before.incarnation != member.incarnation) {
+                receiver.emit(&Event::PeerJoined { peer: replica.clone(), incarnation: member.incarnation });
+            }
+        }
+        if let Some(keeping) = &keeping {
+            let of = |member: &Member| Keeper { replica: member.replica.clone(), zone: member.card.zone.clone() };
+            let staying = living.values().filter(|member| !member.card.draining).map(of);
+            keeping.set_keepers(Keepers::new(staying.chain([me.clone()]).collect()));
+        }
+        known = living;
+        if members.changed().await.is_err() {
+            return;
+        }
+    }
+}

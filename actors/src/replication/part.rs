@@ -1,0 +1,292 @@
+//! This replica's part in the replication: the lanes, started together and left together.
+//!
+//! Must not know what is said over them, nor how a replica is put together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::id::Incarnation;
+use murmuration::replication::{Keeper, ReplicaCard};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::salt::Agreement;
+use super::{Keeping, Members, Publisher, Receiver, ReplicationSettings, follow_members};
+use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::environment::{Listener, Network, SharedListener};
+use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
+use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
+use crate::scheduler::SchedulerHandle;
+use crate::supervise::{Ended, Supervisor};
+
+/// The part that is the gossip lane.
+const GOSSIP: &str = "gossip";
+/// How long a replica that starts waits for the first word of anybody else.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+/// How long gossip takes to bring the pages of those who live.
+const PAGES_COME: Duration = Duration::from_millis(500);
+
+/// Why a replica can't take part.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    /// Gossip can't start.
+    #[error(transparent)]
+    Gossip(#[from] GossipError),
+    /// The certificates of peer streams can't be used.
+    #[error(transparent)]
+    Tls(#[from] PeerTlsError),
+    /// The socket of gossip can't be bound.
+    #[error("can't receive gossip on {0} (--gossip-port): {1}; is the port taken?")]
+    Bind(SocketAddr, std::io::Error),
+}
+
+/// What a part is made of.
+#[derive(Clone, Debug)]
+pub struct Links {
+    /// What this replica says.
+    pub publisher: Publisher,
+    /// What it hears with.
+    pub receiver: Receiver,
+    /// What it watches; `None` where everybody watches everything.
+    pub keeping: Option<Keeping>,
+    /// The replica's clock.
+    pub clock: Clock,
+    /// Who carries what is said.
+    pub network: Arc<dyn Network>,
+    /// Whose rebirths make all be heard anew.
+    pub scheduler: SchedulerHandle,
+    /// Where lanes are parts.
+    pub supervisor: Supervisor,
+    /// A salt that was drawn for a tier that has none, and where the agreed one goes; `None` where it was given.
+    pub salt: Option<(u128, watch::Sender<u128>)>,
+    /// Held back until the snapshots of all peers were heard.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+}
+
+/// What the admin page reads.
+#[derive(Clone, Debug)]
+pub struct ReplicationView {
+    /// Those who live.
+    pub members: watch::Receiver<Members>,
+    /// The incarnation that this replica has now.
+    pub incarnation: watch::Receiver<Incarnation>,
+    /// The streams to them; `None` where facts go by gossip alone.
+    pub streams: Option<watch::Receiver<Streams>>,
+}
+
+/// The part. Dropped, this replica is silent at once, as if killed.
+#[derive(Debug)]
+pub struct Replication {
+    gossip: Gossip,
+    following: Option<Following>,
+    members: watch::Receiver<Members>,
+    closing: watch::Sender<bool>,
+    server: Option<Ended>,
+    supervisor: Supervisor,
+}
+
+// === impl Replication ===
+
+impl Replication {
+    /// Starts the lanes. `streams` is the socket that others follow this replica on.
+    ///
+    /// # Errors
+    /// See [`ReplicationError`].
+    pub async fn start(
+        settings: ReplicationSettings,
+        streams: Option<Listener>,
+        links: Links,
+    ) -> Result<Self, ReplicationError> {
+        let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
+        let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
+        let lane = gossip_settings(&settings, &*links.network).await?;
+        let gossip = Gossip::start(lane, links.publisher.clone(), links.receiver.clone()).await?;
+        let (members, (rehear, reheard)) = (gossip.members(), watch::channel(0));
+        let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
+        let joins = Arc::new(Joining::begins());
+        let supervisor = links.supervisor.clone();
+        let following = tls.clone().map(|tls| {
+            let (me, members, receiver) = (settings.me.clone(), members.clone(), links.receiver.clone());
+            let (clock, network) = (links.clock, links.network.clone());
+            let (rehear, rotated, joins, supervisor) = (reheard, rotates, joins.clone(), supervisor.clone());
+            peers::follow(Listening { me, members, network, tls, receiver, rehear, rotated, clock, joins, supervisor })
+        });
+        let (publisher, receiver) = (links.publisher.clone(), links.receiver.clone());
+        let serving = Serving { publisher, receiver, members: members.clone(), rotated };
+        let server = streams.zip(tls).map(|(listener, tls)| serve(&supervisor, listener, tls, serving, closed));
+        let (health, ready) = (gossip.health(), links.readiness.clone());
+        supervisor.vital(GOSSIP, move || lane_fails(health.clone(), ready.clone()));
+        let (heard, receiver, keeping) = (members.clone(), links.receiver.clone(), links.keeping.clone());
+        supervisor.vital("members", move || {
+            let (members, me, receiver, keeping) = (heard.clone(), me.clone(), receiver.clone(), keeping.clone());
+            async move {
+                follow_members(members, me, receiver, keeping).await;
+                Ok(())
+            }
+        });
+        rehear_after_restarts(&supervisor, &links.scheduler, gossip.rehearing(), rehear, joins);
+        let (settled, settles) = watch::channel(links.salt.is_none());
+        if let Some((drawn, apply)) = links.salt {
+            let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
+            let agreement = Agreement { own, heard, told, apply, settled, receiver: links.receiver.clone() };
+            supervisor.vital("salt", move || {
+                let agreement = agreement.clone();
+                async move {
+                    agreement.run().await;
+                    Ok(())
+                }
+            });
+        }
+        let (met, streams, ready) = (members.clone(), following.as_ref().map(Following::states), links.readiness);
+        supervisor.vital("join", move || join(settles.clone(), met.clone(), streams.clone(), ready.clone()));
+        Ok(Self { gossip, following, members, closing, server, supervisor })
+    }
+
+    /// What the admin page reads.
+    pub fn view(&self) -> ReplicationView {
+        let incarnation = self.gossip.incarnation();
+        ReplicationView {
+            members: self.members.clone(),
+            incarnation,
+            streams: self.following.as_ref().map(Following::states),
+        }
+    }
+
+    /// Tells the others that this replica leaves: it keeps no endpoint from now on.
+    pub fn drain(&self) {
+        self.gossip.update_card(|card| card.draining = true);
+    }
+
+    /// Changes what this replica says of itself.
+    pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
+        self.gossip.update_card(change);
+    }
+
+    /// Bytes of each gossip value that this replica publishes, by key.
+    pub fn gossip_sizes(&self) -> impl Future<Output = BTreeMap<String, usize>> + Send + use<> {
+        self.gossip.sizes()
+    }
+
+    /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.
+    pub async fn leave(mut self) {
+        self.closing.send_replace(true);
+        if let Some(server) = self.server.take() {
+            server.wait().await;
+        }
+        // Its end is meant from here on.
+        [GOSSIP, "members", "rehear", "salt", "join"].into_iter().for_each(|part| self.supervisor.stop(part));
+        self.gossip.leave().await;
+    }
+}
+
+async fn gossip_settings(
+    settings: &ReplicationSettings,
+    network: &dyn Network,
+) -> Result<GossipSettings, ReplicationError> {
+    let failed = |why| ReplicationError::Bind(settings.gossip, why);
+    let socket = network.bind(settings.gossip).await.map_err(failed)?;
+    let mut advertise = settings.advertise;
+    if advertise.port() == 0 {
+        advertise.set_port(socket.local_addr().map_err(failed)?.port());
+    }
+    let peer = settings.streams.as_ref().map(|(address, _)| *address);
+    Ok(GossipSettings {
+        me: settings.me.clone(),
+        incarnation: settings.incarnation,
+        socket,
+        advertise,
+        seeds: settings.seeds.clone(),
+        tier: settings.tier.clone(),
+        interval: settings.interval,
+        seal: settings.seal.clone(),
+        accept_version_one: settings.accept_gossip_version_one,
+        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()).upto(settings.wire_version_max),
+    })
+}
+
+/// Fails when the lane fails again and again, and says so meanwhile; one that starts again by itself is no failure.
+async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sender<Readiness>>) -> Result<(), String> {
+    loop {
+        let isolated = health.borrow_and_update().is_failing();
+        ready.send_if_modified(|readiness| std::mem::replace(&mut readiness.isolated, isolated) != isolated);
+        if isolated {
+            return Err("the gossip lane fails again and again".to_owned());
+        }
+        // The task that keeps the lane up is its sender.
+        if health.changed().await.is_err() {
+            return Err("the gossip lane ended".to_owned());
+        }
+    }
+}
+
+/// Serves peer streams until `closed` says so.
+fn serve(
+    supervisor: &Supervisor,
+    listener: Listener,
+    tls: PeerTls,
+    serving: Serving,
+    closed: watch::Receiver<bool>,
+) -> Ended {
+    let listener = SharedListener::new(listener);
+    supervisor.vital("peer-server", move || {
+        let (mut closes, is_closed) = (closed.clone(), closed.clone());
+        let closed = async move { drop(closes.wait_for(|closed| *closed).await) };
+        let served = peers::serve(listener.listener(), tls.clone(), serving.clone(), closed);
+        async move {
+            served.await.map_err(|error| error.to_string())?;
+            if *is_closed.borrow() { Ok(()) } else { Err("its socket takes no more connections".to_owned()) }
+        }
+    })
+}
+
+/// A scheduler that was started again has heard nothing: both lanes tell it all.
+fn rehear_after_restarts(
+    supervisor: &Supervisor,
+    scheduler: &SchedulerHandle,
+    gossip: impl Fn() + Clone + Send + 'static,
+    rehear: watch::Sender<u64>,
+    joins: Arc<Joining>,
+) {
+    let (scheduler, rehear) = (scheduler.clone(), Arc::new(rehear));
+    supervisor.vital("rehear", move || {
+        let (mut lives, gossip) = (scheduler.lives(), gossip.clone());
+        let (rehear, joins) = (rehear.clone(), joins.clone());
+        async move {
+            while lives.next().await {
+                gossip();
+                joins.again();
+                rehear.send_modify(|lives| *lives += 1);
+            }
+            Ok(())
+        }
+    });
+}
+
+/// Ready once every peer that is there has told all it knows, or when that takes too long.
+async fn join(
+    mut settled: watch::Receiver<bool>,
+    mut members: watch::Receiver<Members>,
+    streams: Option<watch::Receiver<Streams>>,
+    ready: Arc<watch::Sender<Readiness>>,
+) -> Result<(), String> {
+    let met = timeout(FIRST_WORD, members.wait_for(|members| !members.is_empty())).await.is_ok();
+    let heard = match streams {
+        Some(streams) => peers::caught_up(members, streams).await,
+        // Gossip has no snapshots to wait for: its pages come with the next rounds.
+        None if met => {
+            sleep(PAGES_COME).await;
+            true
+        }
+        None => true,
+    };
+    // The sender ends only with this replica.
+    let _ = settled.wait_for(|settled| *settled).await;
+    if !heard {
+        tracing::warn!("not all peers told what they know in time; this replica starts with what it heard");
+    }
+    ready.send_modify(|readiness| readiness.joining = false);
+    Ok(())
+}

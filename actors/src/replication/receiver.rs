@@ -1,0 +1,112 @@
+//! The replica's receiver: whatever comes by a lane is decoded, counted, and given to the scheduler.
+//!
+//! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a loud peer is
+//! slowed down instead of piling up batches.
+
+use std::time::Duration;
+
+use murmuration::event::Event;
+use murmuration::id::ReplicaId;
+use murmuration::replication::codec::{self, CodecError};
+use murmuration::replication::{Fact, Record};
+
+use crate::scheduler::SchedulerHandle;
+use crate::telemetry::Telemetry;
+
+/// How facts come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A peer stream.
+    Stream,
+    /// chitchat.
+    Gossip,
+}
+
+/// The receiver. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    me: ReplicaId,
+    scheduler: SchedulerHandle,
+    telemetry: Telemetry,
+    version: u8,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Its spelling in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Gossip => "gossip",
+        }
+    }
+}
+
+// === impl Receiver ===
+
+impl Receiver {
+    /// The receiver of `me`.
+    pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
+        Self { me, scheduler, telemetry, version: codec::VERSION }
+    }
+
+    /// The receiver of a replica that understands no later wire version than `version`.
+    #[must_use]
+    pub fn upto(self, version: u8) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The highest wire version that it understands.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Takes in what `from` brought by `lane`; `from` is whom the lane knows to be at its other end, and a batch of another
+    /// origin is not believed. Gives the number that the batch goes up to; `None` when it was not taken in.
+    pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
+        let decoded = match codec::decode_as(self.version, bytes) {
+            Ok(decoded) => decoded,
+            Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
+            Err(_) => return self.ignore(from, "malformed"),
+        };
+        if decoded.skipped > 0 {
+            self.ignore(from, "unknown-kind");
+        }
+        let batch = decoded.batch;
+        if batch.origin != *from || batch.origin == self.me {
+            return self.ignore(from, "not-the-origin");
+        }
+        let age = batch.facts.iter().filter(|fact| fact.seq != Fact::HISTORY).map(|fact| fact.age).min();
+        let (facts, upto) = (batch.facts.len(), batch.upto);
+        let peer = from.clone();
+        self.telemetry.record(&Event::BatchReceived { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
+        self.scheduler.received(batch).await.then_some(upto)
+    }
+
+    /// Where prefixes are believed to be, and sessions bound, for one that joins; at most `most` of each.
+    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
+        self.scheduler.history(most).await
+    }
+
+    /// Counts what could not even be read as a batch of somebody.
+    pub fn ignore(&self, from: &ReplicaId, why: &'static str) -> Option<u64> {
+        self.telemetry.record(&Event::PeerIgnored { peer: from.clone(), why });
+        None
+    }
+
+    /// Counts what was sent.
+    pub fn count_sent(&self, lane: Lane, bytes: usize) {
+        self.telemetry.record(&Event::BatchSent { lane: lane.as_str(), bytes });
+    }
+
+    /// Tells a fact about the replication itself.
+    pub fn emit(&self, event: &Event) {
+        self.telemetry.record(event);
+    }
+
+    /// Says that a peer is gone.
+    pub fn lost(&self, member: &murmuration::replication::Member) {
+        self.scheduler.peer_lost(member.replica.clone(), member.incarnation);
+    }
+}

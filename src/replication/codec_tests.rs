@@ -1,0 +1,307 @@
+//! What the codec promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
+
+fn records() -> impl Strategy<Value = Record> {
+    let key = any::<u64>().prop_map(EndpointKey);
+    let anchors = proptest::collection::vec((0u64..1 << 40).prop_map(BlockHash), 0..50);
+    let names = || proptest::collection::vec("[a-z]{1,12}", 0..4);
+    let adapters = proptest::option::of((any::<u32>(), names(), names()))
+        .prop_map(|some| some.map(|(max, running, waiting)| Adapters { max, running, waiting }));
+    let cache = proptest::option::of((any::<u32>(), any::<u64>()))
+        .prop_map(|some| some.map(|(block_tokens, blocks)| CacheGeometry { block_tokens, blocks }));
+    let gauges = (
+        proptest::option::weighted(0.9, any::<u32>()),
+        proptest::option::weighted(0.9, any::<u32>()),
+        proptest::option::weighted(0.9, 0.0..=1.0f64),
+    );
+    let report = (gauges, adapters, cache, any::<bool>());
+    let report = report.prop_map(|((waiting, running, kv_usage), adapters, cache, awake)| LoadReport {
+        waiting: waiting.unwrap_or(0),
+        running: running.unwrap_or(0),
+        kv_usage: kv_usage.unwrap_or(0.0),
+        missing: Missing { waiting: waiting.is_none(), running: running.is_none(), kv_usage: kv_usage.is_none() },
+        adapters,
+        cache,
+        awake,
+        process: Process::default(),
+    });
+    prop_oneof![
+        (key, any::<u32>(), any::<u64>(), prop_oneof![Just(0), any::<u64>()]).prop_map(
+            |(endpoint, requests, prefill_tokens, decode_tokens)| Record::InFlight(InFlightReport {
+                endpoint,
+                requests,
+                prefill_tokens,
+                decode_tokens
+            })
+        ),
+        (any::<u64>().prop_map(EndpointKey), anchors)
+            .prop_map(|(endpoint, anchors)| Record::Placement(Placement { endpoint, anchors })),
+        (any::<u64>().prop_map(EndpointKey), report)
+            .prop_map(|(endpoint, report)| Record::Load(EndpointLoad { endpoint, report })),
+        (
+            any::<u64>().prop_map(EndpointKey),
+            proptest::collection::vec((0u64..1 << 40).prop_map(BlockHash), 0..9),
+            any::<u16>()
+        )
+            .prop_map(|(endpoint, anchors, kept)| Record::PlacementRevoked(PlacementRevoked {
+                endpoint,
+                anchors,
+                kept
+            })),
+        any::<u64>().prop_map(|key| Record::Unreachable(EndpointKey(key))),
+        (any::<u64>(), any::<u64>()).prop_map(|(session, endpoint)| Record::Bound(Binding {
+            session: SessionKey(session),
+            endpoint: EndpointKey(endpoint)
+        })),
+        (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(endpoint, started_ms, lost)| Record::CacheCleared(
+            CacheCleared { endpoint: EndpointKey(endpoint), started_ms, lost }
+        )),
+        (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(endpoint, a, b)| Record::Failing(Failing {
+            endpoint: EndpointKey(endpoint),
+            counts: FailureCounts { failures: a.min(b), answers: a.max(b) }
+        })),
+    ]
+}
+
+fn batches() -> impl Strategy<Value = Batch> {
+    let facts = proptest::collection::vec((1u64..1000, 0u64..100_000, records()), 0..20);
+    ("[a-z0-9-]{1,40}", any::<u64>(), any::<u64>(), facts).prop_map(|(origin, incarnation, after, facts)| {
+        let mut seq = 0;
+        let facts: Vec<Fact> = facts
+            .into_iter()
+            .map(|(step, age, record)| {
+                seq += step;
+                Fact { seq, age: AGE_UNIT * age as u32, record }
+            })
+            .collect();
+        Batch { origin: ReplicaId(origin), incarnation: Incarnation(incarnation), after, upto: seq, facts }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_said_is_what_is_heard(batch in batches()) {
+        let bytes = encode(&batch).unwrap();
+        let estimate = batch.facts.iter().map(|f| Encoded::of(&f.record).unwrap().size()).sum::<usize>() + size_of_empty(&batch.origin);
+        prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
+        prop_assert_eq!(decode(&bytes).unwrap(), Decoded { batch, skipped: 0 });
+    }
+
+    #[test]
+    fn whatever_comes_in_it_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(&bytes);
+        let mut versioned = vec![FORMAT];
+        versioned.extend(bytes);
+        if let Ok(decoded) = decode(&versioned) {
+            prop_assert!(decoded.batch.facts.len() <= versioned.len());
+        }
+    }
+
+    #[test]
+    fn a_bit_that_fell_over_is_an_error_or_another_batch_but_never_a_panic(
+        batch in batches(), at in any::<prop::sample::Index>(), bit in 0u8..8,
+    ) {
+        let mut bytes = encode(&batch).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let _ = decode(&bytes);
+        let _ = decode(&bytes[..at]);
+    }
+}
+
+fn golden() -> Batch {
+    let fact = |seq, record| Fact { seq, age: Duration::from_millis(2), record };
+    let endpoint = EndpointKey(0x0102_0304_0506_0708);
+    let report = LoadReport { waiting: 3, running: 4, kv_usage: 0.5, awake: true, ..LoadReport::default() };
+    Batch {
+        origin: ReplicaId("r1".into()),
+        incarnation: Incarnation(7),
+        after: 10,
+        upto: 15,
+        facts: vec![
+            fact(11, Record::InFlight(InFlightReport { endpoint, requests: 2, prefill_tokens: 300, decode_tokens: 0 })),
+            fact(12, Record::Placement(Placement { endpoint, anchors: vec![BlockHash(0x0a_0b0c_0d0e)] })),
+            fact(14, Record::Load(EndpointLoad { endpoint, report })),
+            fact(15, Record::Unreachable(endpoint)),
+        ],
+    }
+}
+
+/// The bytes of version 1, as its release wrote them. They never change: replicas of other releases write and read them.
+const GOLDEN: &str = "01027231070a0f040b14010c080706050403020102fb2c010114020d08070605040302010e0d0c0b0a021403150807060504030201\
+    0304000000000000e03f010000011404080807060504030201";
+
+#[test]
+fn the_bytes_of_version_one_never_change() {
+    let hex: String = encode(&golden()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN);
+}
+
+#[test]
+fn a_kind_that_is_not_known_is_skipped_and_counted() {
+    let mut bytes = encode(&golden()).unwrap();
+    // The kind of the last fact.
+    let at = bytes.len() - 10;
+    assert_eq!(bytes[at], UNREACHABLE);
+    bytes[at] = 200;
+    let decoded = decode(&bytes).unwrap();
+    assert_eq!((decoded.skipped, decoded.batch.facts.len(), decoded.batch.upto), (1, 3, 15));
+}
+
+#[test]
+fn a_later_format_is_told_apart_from_garbage() {
+    let mut bytes = encode(&golden()).unwrap();
+    bytes[0] = FORMAT + 1;
+    assert_eq!(decode(&bytes), Err(CodecError::TooNew(2)));
+    assert_eq!(decode(&[]), Err(CodecError::Empty));
+    assert!(matches!(decode(&[FORMAT, 255, 255]), Err(CodecError::Malformed(_))));
+    assert_eq!(decode(&vec![FORMAT; BATCH_BYTES_MAX + 1]), Err(CodecError::TooLarge(BATCH_BYTES_MAX + 1)));
+}
+
+#[test]
+fn a_fact_beyond_its_batch_is_a_lie() {
+    let mut batch = golden();
+    batch.upto = 14;
+    assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
+}
+
+/// The golden batch with what version 2 added.
+fn golden_of_version_two() -> Batch {
+    let mut batch = golden();
+    let Record::InFlight(share) = &mut batch.facts[0].record else { unreachable!() };
+    share.decode_tokens = 450;
+    let binding = Binding { session: SessionKey(0x1112_1314_1516_1718), endpoint: share.endpoint };
+    batch.facts.insert(2, Fact { seq: 13, age: Duration::from_millis(2), record: Record::Bound(binding) });
+    batch
+}
+
+/// The bytes of version 2.
+const GOLDEN_2: &str = "01027231070a0f060b14010c080706050403020102fb2c0100000603fbc2010114\
+    020d08070605040302010e0d0c0b0a01140710080706050403020118171615141312110114031508070605040302010304000000000000e0\
+    3f010000011404080807060504030201";
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn the_bytes_of_version_two_never_change() {
+    let hex: String = encode(&golden_of_version_two()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_2);
+}
+
+#[test]
+fn what_version_one_wrote_is_understood_whole() {
+    assert_eq!(decode(&bytes_of(GOLDEN)).unwrap(), Decoded { batch: golden(), skipped: 0 });
+}
+
+#[test]
+fn version_one_skips_what_version_two_added_and_hears_the_rest() {
+    assert_eq!(decode_as(1, &bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden(), skipped: 2 });
+    assert_eq!(decode(&bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden_of_version_two(), skipped: 0 });
+}
+
+#[test]
+fn a_replica_held_to_version_one_writes_its_bytes() {
+    let mut batch = golden_of_version_two();
+    batch.facts.retain(|fact| within(1, fact.record.clone()).is_some());
+    for fact in &mut batch.facts {
+        fact.record = within(1, fact.record.clone()).unwrap();
+    }
+    assert_eq!(encode(&batch).unwrap(), bytes_of(GOLDEN));
+}
+
+#[test]
+fn decode_tokens_without_a_share_are_a_lie() {
+    let mut bytes = bytes_of(GOLDEN_2);
+    // The kind of the first fact.
+    assert_eq!(bytes[10], IN_FLIGHT);
+    bytes[10] = 200;
+    assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
+}
+
+/// The batch of version 2 with what version 3 added.
+fn golden_of_version_three() -> Batch {
+    let mut batch = golden_of_version_two();
+    let endpoint = EndpointKey(0x0102_0304_0506_0708);
+    let counts = FailureCounts { failures: 12_000, answers: 14_000 };
+    let missing = Missing { kv_usage: true, ..Missing::default() };
+    let report = LoadReport { waiting: 50, running: 4, missing, awake: true, ..LoadReport::default() };
+    let records = [
+        Record::CacheCleared(CacheCleared { endpoint, started_ms: 1_795_343_778_900, lost: true }),
+        Record::Failing(Failing { endpoint, counts }),
+        Record::Load(EndpointLoad { endpoint, report }),
+    ];
+    let age = Duration::from_millis(2);
+    batch.facts.extend((16..).zip(records).map(|(seq, record)| Fact { seq, age, record }));
+    batch.upto = 18;
+    batch
+}
+
+/// The bytes of version 3.
+const GOLDEN_3: &str = "01027231070a12090b14010c080706050403020102fb2c0100000603fbc2010114020d08070605040302010e0d0c0b0a01140710080706\
+    050403020118171615141312110114031508070605040302010304000000000000e03f0100000114040808070605040302010114091208070605\
+    04030201fd5404d402a20100000101140a0e0807060504030201fbe02efbb03601140b1008070605040302010132010400010000";
+
+#[test]
+fn the_bytes_of_version_three_never_change() {
+    let hex: String = encode(&golden_of_version_three()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_3);
+}
+
+#[test]
+fn earlier_versions_skip_what_version_three_added_and_hear_the_rest() {
+    let bytes = bytes_of(GOLDEN_3);
+    let Decoded { batch, skipped } = decode_as(2, &bytes).unwrap();
+    assert_eq!((batch.facts, skipped), (golden_of_version_two().facts, 3));
+    let Decoded { batch, skipped } = decode_as(1, &bytes).unwrap();
+    assert_eq!((batch.facts, skipped), (golden().facts, 5));
+    assert_eq!(decode(&bytes).unwrap(), Decoded { batch: golden_of_version_three(), skipped: 0 });
+}
+
+#[test]
+fn more_failures_than_answers_are_a_lie() {
+    let mut batch = golden_of_version_three();
+    let Record::Failing(failing) = &mut batch.facts[6].record else { unreachable!() };
+    failing.counts.answers = 11_999;
+    assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_newest_says_earlier_versions_hear_what_they_know(batch in batches()) {
+        let bytes = encode(&batch).unwrap();
+        for version in [1, 2, 3] {
+            let heard = decode_as(version, &bytes).unwrap().batch;
+            let known = batch.facts.iter().filter_map(|fact| {
+                within(version, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })
+            });
+            prop_assert_eq!(heard.facts, known.collect::<Vec<_>>());
+            prop_assert_eq!(heard.upto, batch.upto);
+        }
+    }
+}
+
+/// Anchors stand for growing beginnings of one prompt, so none can occur twice.
+#[test]
+fn anchors_that_repeat_are_a_lie() {
+    let anchors = |numbers: &[u64]| numbers.iter().copied().map(BlockHash).collect::<Vec<_>>();
+    let endpoint = EndpointKey(1);
+    let sent = |record| {
+        let facts = vec![Fact { seq: 1, age: Duration::ZERO, record }];
+        decode(&encode(&Batch { after: 0, upto: 1, facts, ..golden() }).unwrap()).map(|decoded| decoded.skipped)
+    };
+    for repeated in [&[7, 7][..], &[1, 2, 1], &[1, 2, 3, 4, 5, 4]] {
+        let placement = Record::Placement(Placement { endpoint, anchors: anchors(repeated) });
+        assert!(matches!(sent(placement), Err(CodecError::Malformed(why)) if why.contains("repeat")), "{repeated:?}");
+        let revoked = Record::PlacementRevoked(PlacementRevoked { endpoint, anchors: anchors(repeated), kept: 0 });
+        assert!(matches!(sent(revoked), Err(CodecError::Malformed(_))), "{repeated:?}");
+    }
+    assert_eq!(sent(Record::Placement(Placement { endpoint, anchors: anchors(&[1, 2, 3]) })), Ok(0));
+}

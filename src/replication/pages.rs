@@ -1,0 +1,222 @@
+//! How this replica's facts are laid out as keys and values of gossip: few keys, each small, all within a budget.
+//!
+//! Must not know chitchat. A gossip value that does not fit a datagram blocks every later key of its node, so size is a
+//! matter of construction: pages are packed by the records' own upper bounds, and what does not fit the budget is left
+//! to the streams, and counted.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::chance::mix;
+use crate::fleet::trust::EXACT_AGE_MAX;
+use crate::replication::codec;
+use crate::replication::encoded::EncodedFact;
+use crate::replication::fact_log::FactLog;
+use crate::replication::record::{Record, Subject};
+use crate::replication::snapshot::{NewestFact, Snapshot};
+use crate::time::Timestamp;
+
+/// Bytes of a page at most. As text (four characters for three bytes) it stays below 16 KiB.
+pub const PAGE_BYTES_MAX: usize = 12_000;
+/// Pages of open work, and of load newest_facts, beside the one with what is new.
+pub const PAGES_OF_A_KIND_MAX: usize = 4;
+/// Bytes of news of a kind, after which all of the kind is written.
+const NEWS_BYTES: usize = 1_024;
+/// For how long a page says what was seen of failures. A lasting one is said again with each answer.
+const FAILING_AGE_MAX: Duration = Duration::from_secs(1);
+/// Segments of the ring of placements.
+pub const SEGMENTS: u64 = 72;
+/// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
+const SEGMENT_BYTES: usize = 1_024;
+
+/// Keys of one replica at most: two groups, the ring, the card and the head.
+pub const KEYS_MAX: usize = 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize + 2;
+
+/// A value to set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The key.
+    pub key: String,
+    /// The value: an encoded [`crate::replication::Batch`].
+    pub bytes: Vec<u8>,
+}
+
+/// What was set so far.
+#[derive(Debug, Default)]
+pub struct Pages {
+    in_flight: PageGroup,
+    load: PageGroup,
+    segment: Segment,
+    left_out: u64,
+}
+
+/// The pages of one kind, by what was in them when they were set. The first has what is new since the others were written,
+/// and is written again with each change; when it is full all is written into the others, and it begins anew. So a change
+/// costs what changed of late, and not everything of its kind.
+///
+/// What the others say may be out of date meanwhile: a hearer goes by the facts' numbers.
+#[derive(Debug, Default)]
+struct PageGroup {
+    contents: Vec<u64>,
+    /// The highest fact when the others were written.
+    settled: u64,
+    /// What the others speak of.
+    told: BTreeSet<Subject>,
+}
+
+/// The open segment of the ring.
+#[derive(Debug, Default)]
+struct Segment {
+    number: u64,
+    /// The number of the first placement that belongs into it.
+    from: u64,
+    /// The highest fact that was looked at.
+    seen: u64,
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// The pages that changed since the last call.
+    pub fn write(&mut self, fact_log: &FactLog, now: Timestamp) -> Vec<Page> {
+        self.update(&fact_log.snapshot(self.placements_from(), now))
+    }
+
+    /// The number from which on a snapshot must have the placements.
+    pub fn placements_from(&self) -> u64 {
+        self.segment.from
+    }
+
+    /// The pages that changed since the last call, of a younger snapshot.
+    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<Page> {
+        let mut pages = Vec::new();
+        let shares = |removed| move |newest: &&NewestFact| is_in_flight(newest) && newest.removed == removed;
+        // Those that are gone come last, so that they are left out first.
+        let (live, gone) =
+            (snapshot.newest_facts.iter().filter(shares(false)), snapshot.newest_facts.iter().filter(shares(true)));
+        self.left_out += self.in_flight.write('f', snapshot, live.chain(gone).collect(), &mut pages);
+        let loads = snapshot.newest_facts.iter().filter(|newest| !is_in_flight(newest) && counts(newest));
+        self.left_out += self.load.write('l', snapshot, loads.collect(), &mut pages);
+        self.placements(snapshot, &mut pages);
+        pages
+    }
+
+    /// Facts that found no room, each time they did not.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    fn placements(&mut self, snapshot: &Snapshot, pages: &mut Vec<Page>) {
+        let news = snapshot.placements.last().is_some_and(|last| last.seq > self.segment.seen);
+        self.segment.seen = snapshot.head;
+        if !news {
+            return;
+        }
+        loop {
+            let (mut room, mut next, mut facts) = (SEGMENT_BYTES, None, Vec::new());
+            for fact in snapshot.placements.iter().filter(|fact| fact.seq >= self.segment.from) {
+                if room == 0 {
+                    next = Some(fact.seq);
+                    break;
+                }
+                room = room.saturating_sub(fact.encoded.size());
+                facts.push(fact.clone());
+            }
+            push(format!("p{}", self.segment.number % SEGMENTS), snapshot, &facts, pages);
+            let Some(next) = next else { return };
+            self.segment.number += 1;
+            self.segment.from = next;
+        }
+    }
+}
+
+// === impl PageGroup ===
+
+impl PageGroup {
+    fn write(&mut self, prefix: char, snapshot: &Snapshot, all: Vec<&NewestFact>, pages: &mut Vec<Page>) -> u64 {
+        let is_new = |newest: &&&NewestFact| newest.fact.seq > self.settled;
+        let news: usize = all.iter().filter(is_new).map(|newest| newest.fact.encoded.size()).sum();
+        let subjects: BTreeSet<Subject> = all.iter().map(|newest| newest.subject).collect();
+        let silent = self.told.iter().any(|subject| !subjects.contains(subject));
+        if news <= NEWS_BYTES && !silent {
+            let facts: Vec<_> = all.iter().filter(is_new).map(|newest| newest.fact.clone()).collect();
+            self.set(prefix, 0, snapshot, &facts, pages);
+            return 0;
+        }
+        (self.settled, self.told) = (snapshot.head, subjects);
+        let (packed, left_out) = pack(&all, codec::size_of_empty(&snapshot.origin));
+        let mut packed = packed.into_iter();
+        // The others first: whoever hears only the beginning must not take the news back.
+        for number in 1..self.contents.len().max(packed.len() + 1) {
+            let facts = packed.next().unwrap_or_default();
+            self.set(prefix, number, snapshot, &facts, pages);
+        }
+        self.set(prefix, 0, snapshot, &[], pages);
+        left_out
+    }
+
+    /// Sets a page if it is not what it was.
+    fn set(&mut self, prefix: char, number: usize, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
+        let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
+        if self.contents.len() <= number {
+            // A page that was never set is as good as an empty one.
+            self.contents.resize(number + 1, mix(1));
+        }
+        if self.contents[number] != content {
+            self.contents[number] = content;
+            push(format!("{prefix}{number}"), snapshot, facts, pages);
+        }
+    }
+}
+
+fn is_in_flight(newest: &NewestFact) -> bool {
+    matches!(newest.subject, Subject::InFlight(_))
+}
+
+/// The age up to which `record` is worth a place in a page.
+pub(super) fn counts_for(record: &Record) -> Duration {
+    match record {
+        Record::Load(_) => EXACT_AGE_MAX,
+        Record::Failing(_) => FAILING_AGE_MAX,
+        _ => Duration::MAX,
+    }
+}
+
+/// Whether a fact is worth a place. How long a page lies with others is told by nobody, so a reading that is no longer exact is taken out:
+/// whoever finds it much later would take it for as young as it was when it was written.
+fn counts(newest: &NewestFact) -> bool {
+    newest.fact.age <= newest.counts_for
+}
+
+/// Facts in as few pages as hold them, and how many found no room.
+fn pack(newest_facts: &[&NewestFact], overhead: usize) -> (Vec<Vec<EncodedFact>>, u64) {
+    let mut packed: Vec<Vec<EncodedFact>> = Vec::new();
+    let (mut room, mut left_out) = (0, 0);
+    for fact in newest_facts.iter().map(|newest| &newest.fact) {
+        let size = fact.encoded.size();
+        if size > room {
+            if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
+                left_out += 1;
+                continue;
+            }
+            packed.push(Vec::new());
+            room = PAGE_BYTES_MAX - overhead;
+        }
+        room -= size;
+        if let Some(page) = packed.last_mut() {
+            page.push(fact.clone());
+        }
+    }
+    (packed, left_out)
+}
+
+fn push(key: String, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
+    // A page is far smaller than what the codec refuses.
+    if let Ok(bytes) = snapshot.fragment(facts) {
+        pages.push(Page { key, bytes });
+    }
+}
+
+#[cfg(test)]
+#[path = "pages_tests.rs"]
+mod tests;

@@ -1,0 +1,82 @@
+//! What a lane takes from the log of facts at one moment: encoded facts, cheap to take and written without the log.
+//!
+//! Must not know lanes. Taking one clones references only, so whoever guards the log is held up for microseconds, however
+//! long the writing takes.
+
+use std::time::Duration;
+
+use crate::id::{Incarnation, ReplicaId};
+use crate::replication::codec::CodecError;
+use crate::replication::encoded::{self, EncodedFact, Header};
+use crate::replication::record::{Batch, Subject};
+
+/// Facts that continue what a follower heard.
+#[derive(Clone, Debug)]
+pub struct FactBatch {
+    pub(super) origin: ReplicaId,
+    pub(super) incarnation: Incarnation,
+    /// They continue what was heard up to this number.
+    pub after: u64,
+    /// The highest number they speak for.
+    pub upto: u64,
+    pub(super) facts: Vec<EncodedFact>,
+}
+
+/// All that gossip tells: the newest newest on each subject, and placements.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(super) origin: ReplicaId,
+    pub(super) incarnation: Incarnation,
+    pub(super) head: u64,
+    /// The newest newest_facts, ordered by subject.
+    pub(super) newest_facts: Vec<NewestFact>,
+    /// Placements and bindings, oldest first.
+    pub(super) placements: Vec<EncodedFact>,
+}
+
+/// The newest newest on a subject.
+#[derive(Clone, Debug)]
+pub(super) struct NewestFact {
+    pub(super) subject: Subject,
+    /// The age up to which it is worth a place in a page.
+    pub(super) counts_for: Duration,
+    /// Whether its endpoint is gone.
+    pub(super) removed: bool,
+    pub(super) fact: EncodedFact,
+}
+
+// === impl FactBatch ===
+
+impl FactBatch {
+    /// The bytes of the batch.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLarge`] when there are too many.
+    pub fn bytes(&self) -> Result<Vec<u8>, CodecError> {
+        let Self { origin, incarnation, after, upto, facts } = self;
+        encoded::write(Header { origin, incarnation: *incarnation, after: *after, upto: *upto }, facts)
+    }
+
+    /// How many facts there are.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether there are none: what was said since counts no more.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The bytes of a fragment with these facts.
+    ///
+    /// # Errors
+    /// [`CodecError::TooLarge`] when there are too many.
+    pub(super) fn fragment(&self, facts: &[EncodedFact]) -> Result<Vec<u8>, CodecError> {
+        let (origin, incarnation) = (&self.origin, self.incarnation);
+        encoded::write(Header { origin, incarnation, after: Batch::FRAGMENT, upto: self.head }, facts)
+    }
+}

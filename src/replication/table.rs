@@ -1,0 +1,337 @@
+//! What each peer said of each endpoint: the numbers of its newest facts, and its open work there.
+//!
+//! Must not know batches, lanes or names of peers. Rows of endpoints that discovery knows are bounded by the pool itself.
+//! Discovery is not simultaneous, so peers may speak of others: those rows have a bound of their own for each peer, and
+//! go some time after the last fact. They never take room from an endpoint that is in the pool.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::fleet::{ENDPOINTS_MAX, Failures, InFlight, Unseen};
+use crate::id::EndpointKey;
+use crate::replication::record::Subject;
+use crate::time::Timestamp;
+
+/// How long the numbers of an endpoint that is not in the pool are kept after its last fact, unless there is open work on
+/// it: longer than a relayed page of gossip can be late.
+pub(super) const LATE_MAX: Duration = Duration::from_secs(60);
+/// Endpoints outside of the pool that are kept for each peer. A whole pool of them: a replica that starts may hear its
+/// peers before its own discovery.
+pub(super) const OUTSIDE_MAX: usize = ENDPOINTS_MAX;
+
+/// Rows that are looked at for room when a peer has too many.
+const LOOKS_FOR_ROOM: usize = 8;
+
+/// A peer within this table.
+pub(super) type PeerNumber = u32;
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: BTreeMap<EndpointKey, Row>,
+    /// One item for each row outside of the pool, about in the order in which they may go.
+    outside: VecDeque<(Timestamp, EndpointKey)>,
+    /// Entries in rows outside of the pool, by peer.
+    counts: BTreeMap<PeerNumber, usize>,
+}
+
+/// One endpoint.
+#[derive(Debug, Default)]
+struct Row {
+    in_pool: bool,
+    /// Whether `outside` has an item of it.
+    queued: bool,
+    entries: Vec<Entry>,
+}
+
+/// What one peer said of one endpoint.
+#[derive(Debug)]
+struct Entry {
+    peer: PeerNumber,
+    /// The number of its newest word on its open work; `0` before the first.
+    share: u64,
+    /// Of its newest reading.
+    load: u64,
+    /// Of its newest word on failures.
+    failing: u64,
+    /// When the last fact came.
+    heard_at: Timestamp,
+    /// A snapshot that should have confirmed the open work did not.
+    doubted: bool,
+    in_flight: InFlight,
+    unseen: Unseen,
+    /// What it saw of answers, if it saw failures.
+    failures: Option<Failures>,
+}
+
+/// What becomes of a fact's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is the newest.
+    News,
+    /// A newer one is known.
+    Old,
+    /// There is no room for another endpoint outside of the pool.
+    Full,
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Discovery knows `endpoint` from now on.
+    pub(super) fn enters(&mut self, endpoint: EndpointKey) {
+        let row = self.rows.entry(endpoint).or_default();
+        if !std::mem::replace(&mut row.in_pool, true) {
+            row.entries.iter().for_each(|entry| uncount(&mut self.counts, entry.peer));
+        }
+    }
+
+    /// Discovery does not know `endpoint` any more.
+    pub(super) fn leaves(&mut self, endpoint: EndpointKey, now: Timestamp) {
+        let Some(row) = self.rows.get_mut(&endpoint) else { return };
+        if !std::mem::replace(&mut row.in_pool, false) {
+            return;
+        }
+        row.entries.iter().for_each(|entry| *self.counts.entry(entry.peer).or_default() += 1);
+        if row.entries.is_empty() && !row.queued {
+            self.rows.remove(&endpoint);
+        } else if !std::mem::replace(&mut row.queued, true) {
+            self.outside.push_back((now, endpoint));
+        }
+    }
+
+    /// Notes that `peer` said the fact numbered `seq` on `subject`; with it the open work, when it is about that.
+    pub(super) fn note(
+        &mut self,
+        peer: PeerNumber,
+        subject: Subject,
+        seq: u64,
+        open: Option<InFlight>,
+        now: Timestamp,
+    ) -> Noted {
+        let Some(entry) = self.entry(peer, subject.endpoint(), now) else { return Noted::Full };
+        entry.heard_at = now;
+        let newest = match subject {
+            Subject::InFlight(_) => &mut entry.share,
+            Subject::Load(_) => &mut entry.load,
+            Subject::Failing(_) => &mut entry.failing,
+        };
+        if *newest >= seq {
+            return Noted::Old;
+        }
+        *newest = seq;
+        if let Some(in_flight) = open {
+            (entry.in_flight, entry.doubted) = (in_flight, false);
+        }
+        Noted::News
+    }
+
+    /// The open work of `peer` on an endpoint was said after all that it dispatched up to now: no more of that is unseen than
+    /// is open.
+    pub(super) fn settle(&mut self, peer: PeerNumber, endpoint: EndpointKey) {
+        let Some(row) = self.rows.get_mut(&endpoint) else { return };
+        if let Some(entry) = row.entries.iter_mut().find(|entry| entry.peer == peer) {
+            entry.unseen.at_most(entry.in_flight.requests);
+        }
+    }
+
+    /// Notes what `peer` saw of an endpoint's answers.
+    pub(super) fn set_failures(&mut self, peer: PeerNumber, endpoint: EndpointKey, failures: Failures) {
+        let Some(row) = self.rows.get_mut(&endpoint) else { return };
+        if let Some(entry) = row.entries.iter_mut().find(|entry| entry.peer == peer) {
+            entry.failures = Some(failures);
+        }
+    }
+
+    /// What peers saw of an endpoint's answers, where they saw failures.
+    pub(super) fn failures(&self, endpoint: EndpointKey) -> Vec<Failures> {
+        let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
+        entries.iter().filter_map(|entry| entry.failures).collect()
+    }
+
+    /// Notes that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`; `false`
+    /// when there is no room.
+    pub(super) fn dispatched(
+        &mut self,
+        peer: PeerNumber,
+        endpoint: EndpointKey,
+        at: Timestamp,
+        measured: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(entry) = self.entry(peer, endpoint, now) else { return false };
+        entry.unseen.dispatched(at, measured);
+        true
+    }
+
+    /// Notes that the endpoint's report made at `measured` came; `false` when no peer dispatched anything that it is news of.
+    pub(super) fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) -> bool {
+        let Some(row) = self.rows.get_mut(&endpoint) else { return false };
+        let mut any = false;
+        for unseen in row.entries.iter_mut().map(|entry| &mut entry.unseen).filter(|unseen| !unseen.is_empty()) {
+            unseen.reported(measured);
+            any = true;
+        }
+        any
+    }
+
+    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't know.
+    pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
+        let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
+        entries.iter().fold((InFlight::default(), 0), |(sum, unseen), entry| {
+            // A dispatch is told before the count that includes it.
+            let more = entry.unseen.len().min(entry.in_flight.requests as usize);
+            (sum.and(entry.in_flight), unseen + more)
+        })
+    }
+
+    /// The open work of each peer over all endpoints, and of how many endpoints it spoke.
+    pub(super) fn sums(&self) -> BTreeMap<PeerNumber, (InFlight, usize)> {
+        let mut sums = BTreeMap::<_, (InFlight, usize)>::new();
+        for entry in self.rows.values().flat_map(|row| &row.entries) {
+            let sum = sums.entry(entry.peer).or_default();
+            *sum = (sum.0.and(entry.in_flight), sum.1 + 1);
+        }
+        sums
+    }
+
+    /// Endpoints outside of the pool that `peer` spoke of.
+    pub(super) fn outside(&self, peer: PeerNumber) -> usize {
+        self.counts.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// A snapshot of `peer` speaks for the numbers above `after` and up to `upto`, and has `said` among them. Open work that
+    /// was heard under another of these numbers was said anew since, or is over.
+    pub(super) fn doubt(&mut self, peer: PeerNumber, (after, upto): (u64, u64), said: &[u64]) -> bool {
+        let mut any = false;
+        for entry in self.rows.values_mut().flat_map(|row| &mut row.entries).filter(|entry| entry.peer == peer) {
+            if entry.share > after && entry.share <= upto {
+                entry.doubted = said.binary_search(&entry.share).is_err();
+                any |= entry.doubted;
+            }
+        }
+        any
+    }
+
+    /// Voids the open work of `peer` that is still in doubt; gives the endpoints.
+    pub(super) fn void_doubted(&mut self, peer: PeerNumber, voided: &mut Vec<EndpointKey>) {
+        for (endpoint, row) in &mut self.rows {
+            for entry in row.entries.iter_mut().filter(|entry| entry.peer == peer && entry.doubted) {
+                (entry.doubted, entry.in_flight, entry.unseen) = (false, InFlight::default(), Unseen::default());
+                voided.push(*endpoint);
+            }
+        }
+    }
+
+    /// Drops all that `peer` said; gives the endpoints that it had work on or saw fail.
+    pub(super) fn forget(&mut self, peer: PeerNumber) -> Vec<EndpointKey> {
+        let mut released = Vec::new();
+        for (endpoint, row) in &mut self.rows {
+            row.entries.retain(|entry| {
+                if entry.peer == peer && (!entry.is_idle() || entry.failures.is_some()) {
+                    released.push(*endpoint);
+                }
+                entry.peer != peer
+            });
+        }
+        self.counts.remove(&peer);
+        self.rows.retain(|_, row| row.in_pool || row.queued || !row.entries.is_empty());
+        released
+    }
+
+    /// Drops what was said of endpoints outside of the pool and can't matter any more.
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        while let Some(&(since, _)) = self.outside.front()
+            && now.since(since) >= LATE_MAX
+        {
+            self.look(now, LATE_MAX);
+        }
+    }
+
+    /// Entries that are held: for tests and figures.
+    pub(super) fn len(&self) -> usize {
+        self.rows.values().map(|row| row.entries.len()).sum()
+    }
+
+    /// The entry of `peer`, new where there is none; `None` when there is no room for a new one.
+    fn entry(&mut self, peer: PeerNumber, endpoint: EndpointKey, now: Timestamp) -> Option<&mut Entry> {
+        let row = self.rows.get(&endpoint);
+        let known = row.and_then(|row| row.entries.iter().position(|entry| entry.peer == peer));
+        if known.is_none() && !row.is_some_and(|row| row.in_pool) {
+            self.make_room(peer, now);
+            let count = self.counts.entry(peer).or_default();
+            if *count >= OUTSIDE_MAX {
+                return None;
+            }
+            *count += 1;
+        }
+        let row = self.rows.entry(endpoint).or_default();
+        if !row.in_pool && !std::mem::replace(&mut row.queued, true) {
+            self.outside.push_back((now, endpoint));
+        }
+        let at = known.unwrap_or_else(|| {
+            row.entries.push(Entry::new(peer, now));
+            row.entries.len() - 1
+        });
+        row.entries.get_mut(at)
+    }
+
+    /// Drops idle entries outside of the pool, the oldest first, when `peer` has as many as it may.
+    fn make_room(&mut self, peer: PeerNumber, now: Timestamp) {
+        for _ in 0..LOOKS_FOR_ROOM {
+            if self.outside(peer) < OUTSIDE_MAX {
+                return;
+            }
+            self.look(now, Duration::ZERO);
+        }
+    }
+
+    /// Looks at the row that is first in line: drops its idle entries of which nothing was heard for `quiet`, and the row with
+    /// the last one.
+    fn look(&mut self, now: Timestamp, quiet: Duration) {
+        let Some((_, endpoint)) = self.outside.pop_front() else { return };
+        let Some(row) = self.rows.get_mut(&endpoint) else { return };
+        row.queued = false;
+        if row.in_pool {
+            return;
+        }
+        let counts = &mut self.counts;
+        row.entries.retain(|entry| {
+            let stays = !entry.is_idle() || now.since(entry.heard_at) < quiet;
+            if !stays {
+                uncount(counts, entry.peer);
+            }
+            stays
+        });
+        if row.entries.is_empty() {
+            self.rows.remove(&endpoint);
+        } else {
+            row.queued = true;
+            self.outside.push_back((now, endpoint));
+        }
+    }
+}
+
+fn uncount(counts: &mut BTreeMap<PeerNumber, usize>, peer: PeerNumber) {
+    if let Some(count) = counts.get_mut(&peer) {
+        *count = count.saturating_sub(1);
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(peer: PeerNumber, now: Timestamp) -> Self {
+        let (in_flight, unseen) = (InFlight::default(), Unseen::default());
+        Self { peer, share: 0, load: 0, failing: 0, heard_at: now, doubted: false, in_flight, unseen, failures: None }
+    }
+
+    /// Whether the peer has no work there.
+    fn is_idle(&self) -> bool {
+        self.in_flight == InFlight::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
