@@ -1,9 +1,9 @@
-//! Chance without dice: a stream of numbers that follows from a seed.
+//! A deterministic pseudo-random generator, seeded by the caller.
 //!
-//! Must not know entropy. Whatever a decision needs of randomness is drawn from the hash of the request's content, so
-//! the same request meets the same chance on every replica and a decision can be replayed.
+//! Must not use entropy. Decisions seed it with the hash of the request's content. So every replica draws the same
+//! numbers for the same request, and a decision can be replayed.
 
-/// A small, fast generator (splitmix64); two with one seed give the same numbers for ever.
+/// A small, fast generator (splitmix64). Two generators with the same seed give the same sequence.
 #[derive(Clone, Debug)]
 pub struct Chance {
     state: u64,
@@ -12,7 +12,7 @@ pub struct Chance {
 // === impl Chance ===
 
 impl Chance {
-    /// The chance that belongs to `seed`.
+    /// A generator that starts from `seed`.
     pub const fn from_seed(seed: u64) -> Self {
         Self { state: seed }
     }
@@ -28,7 +28,7 @@ impl Chance {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// A number in `0..n`, without bias worth measuring; `0` when `n` is `0`.
+    /// A number in `0..n` with negligible bias; `0` when `n` is `0`.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }

@@ -1,7 +1,7 @@
-//! Every fact worth telling, one variant each.
+//! Everything that happens in a replica and is worth reporting, one variant each.
 //!
-//! Must not know logs, metrics or spans. Facts are pushed by those who see them happen; `actors/src/telemetry` counts
-//! and prints them, the simulator judges them.
+//! Must not know logs, metrics or spans. The code that observes an event emits it. `actors/src/telemetry` counts and
+//! logs events, and the simulator checks them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
 use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
-/// A fact.
+/// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Discovery announced an endpoint, or changed its facts.
+    /// Discovery announced an endpoint, or changed its address or labels.
     EndpointJoined(EndpointId),
     /// Discovery withdrew an endpoint.
     EndpointLeft(EndpointId),
@@ -25,188 +25,188 @@ pub enum Event {
     },
     /// The trust in an endpoint's load changed.
     TrustChanged {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// From.
+        /// Trust before.
         from: Trust,
-        /// To.
+        /// Trust now.
         to: Trust,
     },
-    /// A metrics page came whole.
+    /// A complete metrics page was read.
     Scraped {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// From the sending of the request to the report.
+        /// Time from sending the request to the report.
         took: Duration,
         /// The page's size in bytes.
         bytes: usize,
     },
-    /// A metrics page did not come, or was torn, endless or foreign. The belief stays as it was and ages.
+    /// A scrape failed: no page, or a page that is torn, endless or foreign. The last report stays in use and ages.
     ScrapeFailed {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// A stable word: `connect`, `timeout`, `status`, `too-large`, `broken`, `path`, `torn`, `foreign`; or
-        /// `own-resources`, which is no fault of the engine.
+        /// A stable label: `connect`, `timeout`, `status`, `too-large`, `broken`, `path`, `torn` or `foreign`.
+        /// `own-resources` is no fault of the engine.
         kind: &'static str,
-        /// What exactly, for people.
+        /// The details, for people.
         why: String,
     },
-    /// An engine's page lacks gauges that it told before, or tells some again. What it does not tell is unknown.
+    /// An engine's page lacks gauges that it had before, or has some again. A gauge that is missing is unknown.
     GaugesMissing {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
         /// What is missing now.
         missing: Missing,
     },
-    /// An engine lost its cache: what was placed there before is no longer believed.
+    /// An engine lost its cache: earlier placements there no longer count.
     CacheCleared {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// How it was noticed.
+        /// How it was detected.
         loss: CacheLoss,
     },
-    /// An engine began to fail most of what it is asked, or no longer does.
+    /// An engine began to fail most of its requests, or no longer does.
     EndpointFailing {
-        /// Whose.
+        /// The endpoint.
         endpoint: EndpointId,
-        /// Whether it does now.
+        /// Whether it fails now.
         failing: bool,
-        /// What was seen of its last answers.
+        /// The counts of its recent answers.
         counts: FailureCounts,
     },
     /// A request got its endpoints, and they were reserved.
     Decided(Box<Decided>),
-    /// A request was refused, by the scheduler or before it; its stream tells so once.
+    /// A request was refused, by the scheduler or before it. The stream emits this once.
     Refused {
         /// `x-request-id`.
         request_id: String,
-        /// The model asked for, as far as it was read.
+        /// The requested model, if it was read.
         model: String,
         /// The stable reason.
         code: RefusalCode,
         /// The public sentence.
         sentence: String,
     },
-    /// Envoy used another endpoint than the first of the list; the books were moved.
+    /// Envoy used another endpoint than the first of the list. Its load follows if the endpoint is known.
     ServedElsewhere {
-        /// Whose request.
+        /// The request's ticket.
         ticket: Ticket,
-        /// Who was decided.
+        /// The endpoint that was chosen.
         decided: EndpointId,
-        /// Who served; `None` when the address is nobody's.
+        /// The endpoint that served; `None` when no endpoint has the address.
         served: Option<EndpointId>,
     },
     /// A ticket was closed.
     TicketClosed {
-        /// Which.
+        /// The ticket.
         ticket: Ticket,
         /// How it ended.
         outcome: Outcome,
     },
-    /// The proxy answered a client by itself, before it showed the request here (CORS, RBAC, JWT, rate limits and the like).
+    /// The proxy answered a client itself, before this replica saw the request (CORS, RBAC, JWT, rate limits and such).
     LocalReply {
-        /// HTTP status of the answer; `None` where it was not shown.
+        /// HTTP status of the answer; `None` if this replica did not see it.
         status: Option<u16>,
     },
-    /// A request's life as its stream saw it, told once when the stream ends.
+    /// The record of a request as its stream saw it, emitted once when the stream ends.
     RequestFinished(Box<RequestFinished>),
-    /// A peer was seen to live, in this life of it.
+    /// A peer was seen alive in this incarnation.
     PeerJoined {
-        /// Who.
+        /// The peer.
         peer: ReplicaId,
-        /// In which life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
-    /// A peer is gone: dead, or said goodbye.
+    /// A peer is gone: it died, or announced that it is leaving.
     PeerLost {
-        /// Who.
+        /// The peer.
         peer: ReplicaId,
-        /// In which life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
-    /// A peer's facts came.
+    /// A batch of facts from a peer was received.
     BatchReceived {
-        /// Whose.
+        /// The peer.
         peer: ReplicaId,
         /// `stream` or `gossip`.
         lane: &'static str,
-        /// How many.
+        /// Number of facts.
         facts: usize,
-        /// Bytes that they took on the lane.
+        /// Bytes of the batch on the lane.
         bytes: usize,
-        /// The age of the youngest one when its origin handed it to the lane; `None` for what has none (history).
+        /// Age of the youngest fact when its origin handed it to the lane; `None` for facts without an age (history).
         age: Option<Duration>,
     },
-    /// What a peer said was not taken in: `past-life`, `too-many-peers`, `malformed`, `too-new`;
-    /// of a gossip datagram: `unsealed`, `old-envelope`, `stale`, `replayed`, `reflected`, `too-large`, `impossible`; of a
-    /// stream: `certificate`, `not-its-name`, `not-a-member`.
+    /// A message of a peer was ignored: `stale-incarnation`, `too-many-peers`, `malformed`, `too-new`.
+    /// For a gossip datagram also: `unsealed`, `old-envelope`, `stale`, `replayed`, `reflected`, `too-large`,
+    /// `impossible`. For a stream also: `certificate`, `not-its-name`, `not-a-member`.
     PeerIgnored {
-        /// Who, as far as it is known.
+        /// The peer, as far as it is known.
         peer: ReplicaId,
-        /// A stable word.
+        /// A stable label.
         why: &'static str,
     },
-    /// Facts of a peer found no room: it speaks of more endpoints that are not in this replica's pool than are kept.
+    /// Facts of a peer were dropped: they concern more endpoints outside this replica's pool than it keeps.
     PeerFactsRefused {
-        /// Whose.
+        /// The peer.
         peer: ReplicaId,
-        /// How many.
+        /// Number of facts.
         facts: usize,
     },
-    /// Facts of this replica found no room in gossip; only peer streams bring them.
+    /// Facts of this replica did not fit into gossip; only peer streams carry them.
     GossipLeftOut {
-        /// How many.
+        /// Number of facts.
         facts: u64,
     },
-    /// Facts were said to a peer or to all.
+    /// Facts were sent to one peer or to all.
     BatchSent {
         /// `stream` or `gossip`.
         lane: &'static str,
         /// Bytes.
         bytes: usize,
     },
-    /// What a peer said did not continue what was heard of it, and a snapshot was asked for.
+    /// A peer's facts did not continue those received before, and a snapshot was requested.
     GapRepaired {
-        /// Whose.
+        /// The peer.
         peer: ReplicaId,
     },
-    /// Endpoints that this replica watches now, of all.
+    /// How many endpoints this replica keeps now.
     Keeping {
-        /// As keeper.
+        /// Endpoints whose keeper it is.
         kept: usize,
-        /// In the pool.
+        /// Endpoints in the pool.
         of: usize,
     },
-    /// A connection was not let in, or was ended, by this replica.
+    /// This replica refused or closed a connection.
     ConnectionClosed {
         /// Which port: `ext-proc`, `health`, `admin` or `peers`.
         port: &'static str,
-        /// A stable word: `full`, `address-full` (no place left), `handshake`, `handshake-timeout`, `handshake-displaced`,
-        /// `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages).
+        /// A stable label: `full`, `address-full` (no slot left), `handshake`, `handshake-timeout`,
+        /// `handshake-displaced`, `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages).
         why: &'static str,
     },
-    /// The authority of a request was none that an HTTP library takes, and was repaired before one saw it.
+    /// The authority of a request was not one that an HTTP library accepts. It was repaired before the library saw it.
     AuthorityRepaired {
         /// Which port.
         port: &'static str,
     },
-    /// A client asked for a server name in TLS that is no DNS name, and was refused for it.
+    /// A client was refused because its TLS server name is no DNS name.
     ServerNameRefused {
         /// Which port.
         port: &'static str,
         /// The name, as far as it is text; 256 bytes at most.
         name: String,
     },
-    /// Configuration or discovery was reloaded; the text says what from.
+    /// Configuration or discovery was reloaded; the text names the source.
     Reloaded(String),
-    /// A reload failed and what was known stays in force.
+    /// A reload failed; the previous state stays in force.
     ReloadFailed(String),
-    /// Prompts are hashed under another salt from now on: what is known of prefixes matches nothing any more.
+    /// Prompts are hashed with another salt from now on, so known prefixes no longer match.
     PromptSaltChanged {
         /// The incarnation of the replica that drew it.
         drawn_by: Incarnation,
     },
-    /// The gossip lane ended, and starts again as the next incarnation of this replica.
+    /// The gossip lane ended and restarts as the next incarnation of this replica.
     GossipRestarted {
         /// The incarnation that ended.
         was: Incarnation,
@@ -215,32 +215,32 @@ pub enum Event {
         /// Why, for people.
         why: String,
     },
-    /// An actor or task failed and is started again.
+    /// An actor or task failed and is restarted.
     ActorRestarted {
-        /// Which, for people; its first word is its kind.
+        /// The actor, for people; the first word is its kind.
         actor: String,
         /// Why it failed.
         why: String,
     },
-    /// A part that the replica can't do without failed too often: the replica ends.
-    PartGivenUp {
-        /// Which, for people.
+    /// A part that the replica can't run without failed too often: the replica ends.
+    PartFailed {
+        /// The part, for people.
         part: String,
         /// How often in a row it failed.
         attempts: u32,
         /// Why it failed last.
         why: String,
     },
-    /// Something in this process panicked, whoever catches it: a part, or the task of one connection.
+    /// Code in this process panicked, wherever the panic is caught: in a part, or in the task of one connection.
     Panicked {
         /// File and line.
         place: String,
-        /// What it said.
+        /// The panic message.
         why: String,
     },
 }
 
-/// The fact of a decision.
+/// The record of a decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
     /// The stream's ticket.
@@ -259,15 +259,15 @@ pub struct Decided {
     pub endpoint: EndpointId,
     /// Its port, for `scheduler_attempts_total`.
     pub port: u16,
-    /// Blocks of the prompt that it was believed to hold, and blocks in all.
+    /// Blocks of the prompt that the endpoint was believed to hold, and the prompt's blocks in total.
     pub matched: crate::prefix::PrefixMatch,
     /// Tokens of a block.
     pub block_tokens: u32,
-    /// Candidates before filters.
+    /// Number of candidates before filters.
     pub candidates: usize,
 }
 
-/// A request's life.
+/// The record of a finished request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestFinished {
     /// `x-request-id`.
@@ -286,18 +286,18 @@ pub struct RequestFinished {
     pub status: Option<u16>,
     /// Whether the answer was streamed.
     pub streaming: bool,
-    /// From the request's first byte to the end.
+    /// Time from the request's first byte to the end.
     pub duration: Duration,
-    /// From the request's first byte to the decision's answer.
+    /// Time from the request's first byte to the decision's answer.
     pub decided_after: Option<Duration>,
-    /// From the request's first byte to the first token (streamed) or first body byte.
+    /// Time from the request's first byte to the first token (streamed) or first body byte.
     pub first_token_after: Option<Duration>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
-    /// What the engine counted.
+    /// Token counts reported by the engine.
     pub usage: Option<Usage>,
-    /// Cached share that the index promised, `0..=1`.
+    /// Share of the prompt that the index predicted as cached, `0..=1`.
     pub predicted_share: f64,
 }

@@ -1,6 +1,6 @@
-//! The names of things, each a type of its own so that one can't be passed for another.
+//! Identifiers, each with its own type so that one can't be passed for another.
 //!
-//! Must not know where a name comes from: Kubernetes, a file, a header or a test.
+//! Must not know where an identifier comes from: Kubernetes, a file, a header or a test.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -12,50 +12,50 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// One serving address of the pool: `namespace/name`, unique in the pool and the same on every replica.
 ///
-/// Data-parallel ranks are endpoints of their own (`namespace/pod-rank-1`).
+/// Each data-parallel rank is a separate endpoint (`namespace/pod-rank-1`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EndpointId(String);
 
-/// One replica of the tier, by a name that is its own (in Kubernetes the pod's).
+/// One replica of the tier, by its unique name (in Kubernetes the pod's).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplicaId(pub String);
 
-/// One life of a replica: higher in each later life. What an older self said never overwrites what a newer one says.
+/// One start of a replica: higher with each later start. Facts of an older incarnation never overwrite newer ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
-/// An endpoint as replicas tell each other of it: [`EndpointId::key`].
+/// An endpoint's identifier in messages between replicas: [`EndpointId::key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EndpointKey(pub u64);
 
-/// One open request of this replica. Ours alone: never derived from a header, so two requests that carry the same
-/// `x-request-id` are still two.
+/// One open request of this replica. It is never derived from a header, so two requests with the same `x-request-id`
+/// have two tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// One client's session: a salted hash of what the client calls it. Its upper 16 bits stand for the client's tenant, so
-/// that every replica sees whose it is.
+/// One client's session: a salted hash of the client's name for it. The upper 16 bits identify the client's tenant, so
+/// every replica can attribute the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub u64);
 
-/// Bits of a session's key that stand for its tenant.
+/// Bits of a session's key that identify its tenant.
 const TENANT_BITS: u32 = 16;
 
-/// One block of a prompt, chained: it stands for the block's content *and everything before it*.
+/// Hash of one block of a prompt, chained: it covers the block's content *and everything before it*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash(pub u64);
 
-/// The place of an endpoint in this replica's columns. Dense, reused after the endpoint is gone, and meaningless to
-/// any other replica: never sent, never printed, never an order.
+/// The index of an endpoint in this replica's columns. Dense, reused after the endpoint is gone, and meaningless to
+/// other replicas: never send it, print it or sort by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u16);
 
-/// The one spelling of an address: an IPv4 address that is written as IPv6 (`::ffff:10.0.0.1`) is the IPv4 address.
-/// Addresses are compared all over, so whatever comes from outside passes through here.
+/// The canonical form of an address: an IPv4 address written as IPv6 (`::ffff:10.0.0.1`) becomes the IPv4 address.
+/// Addresses are compared in many places, so every address from outside must pass through here.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -83,8 +83,8 @@ impl EndpointId {
         self.0.split_once('/').map_or(self.0.as_str(), |(_, name)| name)
     }
 
-    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing, and the endpoint's name between
-    /// replicas.
+    /// A 64-bit key that every replica derives the same way. It is the input of rendezvous hashing and the endpoint's
+    /// identifier between replicas.
     pub fn key(&self) -> EndpointKey {
         EndpointKey(xxh3_64(self.0.as_bytes()))
     }
@@ -97,7 +97,7 @@ impl fmt::Display for EndpointId {
 }
 
 impl ReplicaId {
-    /// A 64-bit key that every replica derives alike; the ground of rendezvous hashing.
+    /// A 64-bit key that every replica derives the same way: the input of rendezvous hashing.
     pub fn key(&self) -> u64 {
         xxh3_64(self.0.as_bytes())
     }
@@ -128,12 +128,12 @@ impl fmt::Display for BlockHash {
 }
 
 impl SessionKey {
-    /// The key of the session that `tenant` calls `name`, in a tier with this salt; every replica of the tier derives it
-    /// alike. Two tenants that use one name have two sessions.
+    /// The key of the session that `tenant` calls `name`, in a tier with this salt. Every replica of the tier derives
+    /// the same key. The same name used by two tenants gives two sessions.
     pub fn of(tenant: &str, name: &str, tier_salt: u128) -> Self {
         let keyed = |purpose: u8, parts: &[&[u8]]| {
             let mut hasher = SipHasher13::new_with_keys(tier_salt as u64, (tier_salt >> 64) as u64);
-            // What is hashed for another purpose begins with another byte.
+            // The first byte separates hashes made for different purposes.
             hasher.write(&[purpose]);
             parts.iter().for_each(|part| hasher.write(part));
             hasher.finish()
@@ -143,7 +143,7 @@ impl SessionKey {
         Self(group & !(u64::MAX >> TENANT_BITS) | name >> TENANT_BITS)
     }
 
-    /// The group of tenants that the session's tenant is in. Few tenants share one.
+    /// The 16-bit hash of the session's tenant. Few tenants share a value.
     pub fn tenant(self) -> u16 {
         (self.0 >> (u64::BITS - TENANT_BITS)) as u16
     }
@@ -161,14 +161,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_gives_back_its_parts() {
+    fn an_id_returns_its_parts() {
         let id = EndpointId::new("prod", "vllm-0-rank-1");
         assert_eq!((id.namespace(), id.name()), ("prod", "vllm-0-rank-1"));
         assert_eq!(id.to_string(), "prod/vllm-0-rank-1");
     }
 
     #[test]
-    fn a_sessions_key_names_its_tenant_and_no_other_tenant_has_it() {
+    fn a_session_key_carries_its_tenant_and_differs_between_tenants() {
         let (one, two) = (SessionKey::of("a", "s1", 7), SessionKey::of("a", "s2", 7));
         assert!(one != two && one.tenant() == two.tenant());
         let others = SessionKey::of("b", "s1", 7);
@@ -177,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_one_spelling() {
+    fn an_address_has_one_canonical_form() {
         let one = |text: &str| text.parse().map(canonical).map(|address| address.to_string());
         assert_eq!(one("[::ffff:10.0.0.1]:80"), Ok("10.0.0.1:80".to_owned()));
         assert_eq!(one("[fd00::1]:80"), Ok("[fd00::1]:80".to_owned()));
     }
 
     #[test]
-    fn keys_of_two_ids_differ_and_never_change() {
+    fn keys_of_two_ids_differ_and_are_stable() {
         assert_ne!(EndpointId::new("a", "b").key(), EndpointId::new("a", "c").key());
-        // Written down because replicas of two versions must agree on it.
+        // Pinned because replicas of two versions must agree on it.
         assert_eq!(EndpointId::new("default", "vllm-0").key().0, xxh3_64(b"default/vllm-0"));
     }
 }

@@ -1,8 +1,8 @@
 //! The scheduler of one Endpoint Picker replica.
 //!
-//! Everything in this crate decides and never waits: no sockets, no clock, no dice, no log, no threads. Time arrives as
-//! an argument, chance is drawn from the request's own content, and every fact worth telling leaves as an [`event::Event`].
-//! Two schedulers that were told the same things give the same answers, which is what lets a tier of replicas route as one.
+//! This crate decides and never waits: no sockets, no clock, no entropy, no log, no threads. Time is an argument,
+//! randomness is seeded by the request's content, and everything worth reporting leaves as an [`event::Event`].
+//! Two schedulers with the same input give the same output. This lets a tier of replicas route as one.
 //!
 //! It must not know how facts arrive or how answers leave: that is `murmuration-actors`.
 

@@ -1,28 +1,28 @@
-//! Time as a value: a moment is passed in, never asked for.
+//! Time as a value: the caller passes it in.
 //!
-//! Must not know a clock. A [`Timestamp`] counts microseconds since the epoch of *this* replica, so two timestamps of
-//! different replicas are never compared: between replicas only ages travel.
+//! Must not read a clock. A [`Timestamp`] counts microseconds since *this* replica started. Timestamps of different
+//! replicas must not be compared: replicas exchange only ages.
 
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment in the life of one replica, in microseconds since it started.
+/// A point in time of one replica, in microseconds since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 // === impl Timestamp ===
 
 impl Timestamp {
-    /// The moment the replica started.
+    /// The start of the replica.
     pub const ZERO: Self = Self(0);
 
-    /// The moment `micros` microseconds after the replica's start.
+    /// `micros` microseconds after the replica's start.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// The moment `millis` milliseconds after the replica's start.
+    /// `millis` milliseconds after the replica's start.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis * 1_000)
     }
@@ -32,7 +32,7 @@ impl Timestamp {
         self.0
     }
 
-    /// How long ago `earlier` was; zero when it lies in the future, so an age is never negative.
+    /// Time elapsed since `earlier`; zero when `earlier` is in the future, so an age is never negative.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

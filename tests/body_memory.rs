@@ -1,14 +1,15 @@
-//! What reading a body costs beside the body itself: nothing that grows with it. A test binary of its own, because it looks
-//! at the memory of the whole process.
+//! Reading a body needs no memory that grows with the body, beside the body itself.
+//!
+//! A test program of its own, because it measures the memory of the whole process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use murmuration::dialect::openai::{Api, RequestBody, read_prompt};
 use murmuration::prefix::BlockSpec;
 
-const CUT: BlockSpec = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 2048, tier_salt: 0 };
+const SPEC: BlockSpec = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 2048, tier_salt: 0 };
 
-/// The most memory that the process ever held, in KiB.
+/// The peak resident memory of the process, in KiB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -30,7 +31,7 @@ fn a_body_of_a_million_tiny_values_needs_no_memory_of_its_own() {
     let before = peak();
     for (api, body) in &bodies {
         let read = RequestBody::read(*api, body.as_bytes()).unwrap();
-        read_prompt(body.as_bytes(), &read, "m", CUT).unwrap();
+        read_prompt(body.as_bytes(), &read, "m", SPEC).unwrap();
     }
     let grown = peak() - before;
     assert!(grown < 2 * 1024, "reading bodies of 2 MiB took {grown} KiB");

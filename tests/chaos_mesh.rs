@@ -1,6 +1,7 @@
-//! Every plan that ships has its manifest for Chaos Mesh, and the two agree on what happens and for how long.
+//! Every shipped plan has a manifest for Chaos Mesh, and the two agree on the faults and their durations.
 //!
-//! What can't be said there is in `deploy/chaos-mesh/README.md`. What Chaos Mesh would refuse is in `chaos_mesh/rules.rs`.
+//! `deploy/chaos-mesh/README.md` lists what a manifest can't express. `chaos_mesh/rules.rs` has what Chaos Mesh
+//! refuses.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Which kinds of Chaos Mesh do a fault of ours; none where the load has to make it, or pods have to come and go.
+/// The kinds of Chaos Mesh that inject a fault of ours; none where the load makes it, or pods are added and deleted.
 const KINDS: [(&str, &[&str]); 13] = [
     ("kill", &["PodChaos"]),
     ("drain", &["PodChaos"]),
@@ -29,7 +30,7 @@ const KINDS: [(&str, &[&str]); 13] = [
     ("hot-prefix", &[]),
     ("vanish", &[]),
 ];
-/// Faults whose duration a manifest does not say: a killed pod comes back by its deployment, and a drained one by itself.
+/// Faults whose manifest has no duration: its deployment restarts a killed pod, and a drained one restarts by itself.
 const WITHOUT_DURATION: [&str; 2] = ["drain", "kill"];
 
 fn root() -> PathBuf {
@@ -46,7 +47,7 @@ fn names(folder: &str) -> BTreeSet<String> {
     plans.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
-/// All kinds and durations of a manifest, however deep.
+/// Collects all kinds and durations of a manifest, at any depth.
 fn collect(value: &Value, kinds: &mut BTreeSet<String>, spans: &mut BTreeSet<String>) {
     if let Value::Object(fields) = value {
         for (name, field) in fields {
@@ -86,21 +87,21 @@ fn a_manifest_has_the_kinds_and_durations_of_its_plan() {
         );
         let (mut kinds, mut spans) = (BTreeSet::new(), BTreeSet::new());
         collect(&manifest, &mut kinds, &mut spans);
-        let strikes = plan["faults"].as_array().unwrap();
-        for strike in strikes {
-            let fault = strike["fault"].as_str().unwrap();
+        let faults = plan["faults"].as_array().unwrap();
+        for planned in faults {
+            let fault = planned["fault"].as_str().unwrap();
             let Some((_, wanted)) = KINDS.iter().find(|(one, _)| *one == fault) else { continue };
             assert!(wanted.iter().all(|kind| kinds.contains(*kind)), "{name}: {fault} needs {wanted:?}, has {kinds:?}");
             if !wanted.is_empty() && !WITHOUT_DURATION.contains(&fault) {
-                let lasting = strike["for"].as_str().unwrap();
-                assert!(spans.contains(lasting), "{name}: {fault} lasts {lasting}, the manifest says {spans:?}");
+                let duration = planned["for"].as_str().unwrap();
+                assert!(spans.contains(duration), "{name}: {fault} lasts {duration}, the manifest says {spans:?}");
             }
         }
     }
 }
 
 #[test]
-fn chaos_mesh_takes_every_manifest() {
+fn chaos_mesh_accepts_every_manifest() {
     for name in names("deploy/chaos-mesh") {
         let manifest = yaml(&root().join(format!("deploy/chaos-mesh/{name}.yaml")));
         assert_eq!(rules::problems(&manifest), Vec::<String>::new(), "{name}");
@@ -108,15 +109,15 @@ fn chaos_mesh_takes_every_manifest() {
 }
 
 #[test]
-fn a_kill_is_a_kill() {
+fn no_manifest_uses_pod_failure_as_a_kill() {
     for name in names("deploy/chaos-mesh") {
         let text = fs::read_to_string(root().join(format!("deploy/chaos-mesh/{name}.yaml"))).unwrap();
-        // It swaps the container's image, so that the process is told to end and may drain; and its pod stays away for as long as that lasts.
-        assert!(!text.contains("pod-failure"), "{name}: pod-failure is no SIGKILL; container-kill is");
+        // pod-failure swaps the container's image: the process is asked to end, may drain, and stays away as long.
+        assert!(!text.contains("pod-failure"), "{name}: pod-failure sends no SIGKILL; use container-kill");
     }
 }
 
-/// A manifest of one fault with these fields of its specification; who is meant need not be said.
+/// A manifest of one fault with these fields of its specification. Mode and selector have defaults.
 fn fault(kind: &str, fields: &str) -> Value {
     let mut spec: Value = serde_saphyr::from_str(&format!("{{ {fields} }}")).unwrap();
     let own = spec.as_object_mut().unwrap();
@@ -126,8 +127,8 @@ fn fault(kind: &str, fields: &str) -> Value {
 }
 
 #[test]
-fn what_chaos_mesh_refuses_is_told_with_its_place() {
-    for (kind, fields, told) in [
+fn what_chaos_mesh_refuses_is_reported_with_its_path() {
+    for (kind, fields, expected) in [
         ("NetworkChaos", "action: loss, direction: both, loss: { loss: '100' }", "spec.target: is required for loss"),
         ("NetworkChaos", "action: delay, direction: to, delay: { jitter: 1ms }", "spec.delay.latency: is required"),
         ("NetworkChaos", "action: loss, loss: { loss: 5 }", "spec.loss.loss: must be a percentage in quotes, not 5"),
@@ -151,6 +152,6 @@ fn what_chaos_mesh_refuses_is_told_with_its_place() {
         ("IOChaos", "volumePath: /", "is a kind that this test does not know"),
     ] {
         let problems = rules::problems(&fault(kind, fields));
-        assert!(problems.len() == 1 && problems[0].contains(told), "{kind} {fields}: {problems:?}");
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{kind} {fields}: {problems:?}");
     }
 }

@@ -1,18 +1,18 @@
-//! Configurations that people start from load; configurations that people get wrong say what to do.
+//! The sample configurations load, and broken configurations give errors that name a cure.
 //!
-//! The broken ones and what they are told stand in `tests/golden/config`: a text that changed is written beside the
-//! golden one as `.txt.new`, to be read by a person and renamed over it.
+//! `tests/golden/config` has the broken ones and their errors. A text that changed is written beside the golden one as
+//! `.txt.new`. Read it, and rename it over the golden one if it is right.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use murmuration::config::error::Blame;
+use murmuration::config::error::ErrorCause;
 use murmuration::config::{self, Blueprint, Catalog, ConfigErrors, endpoints_file};
 
-/// llm-d's own samples, which are not ours to commit; they are read where they lie beside the repository.
-const RIVAL_SAMPLES: &str = "../shared/llm-d-configs";
+/// llm-d's own samples, which this repository can't include. They are read from a folder beside the repository.
+const LLM_D_SAMPLES: &str = "../shared/llm-d-configs";
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -36,7 +36,7 @@ fn read(file: &Path) -> Result<Blueprint, ConfigErrors> {
 }
 
 #[test]
-fn every_sample_loads_and_its_effective_form_means_the_same() {
+fn every_sample_loads_and_its_effective_form_reads_back_to_itself() {
     let samples = files(&folder("deploy/config"), "yaml");
     let samples: Vec<_> = samples.iter().filter(|file| name(file) != "endpoints.yaml").collect();
     assert!(samples.len() >= 5, "{samples:?}");
@@ -49,7 +49,7 @@ fn every_sample_loads_and_its_effective_form_means_the_same() {
 }
 
 #[test]
-fn every_sample_is_told_of_in_the_readme() {
+fn every_sample_is_listed_in_the_readme() {
     let readme = fs::read_to_string(folder("deploy/config/README.md")).unwrap();
     for file in files(&folder("deploy/config"), "yaml") {
         assert!(readme.contains(&format!("| `{}` |", name(&file))), "{}", file.display());
@@ -57,7 +57,7 @@ fn every_sample_is_told_of_in_the_readme() {
 }
 
 #[test]
-fn the_default_sample_is_what_counts_without_a_file() {
+fn the_default_sample_equals_the_built_in_default() {
     let sample = read(&folder("deploy/config/default.yaml")).unwrap();
     let default = config::read(config::default_text(), "default", &Catalog::builtin()).unwrap();
     assert_eq!(sample.effective, default.effective);
@@ -75,23 +75,23 @@ fn the_sample_of_file_discovery_reads_the_sample_of_an_endpoints_file() {
 }
 
 #[test]
-fn a_broken_configuration_is_told_all_that_is_wrong_with_it() {
+fn a_broken_configuration_gives_all_its_errors() {
     let broken = files(&folder("tests/golden/config"), "yaml");
     assert!(broken.len() >= 10, "{broken:?}");
     let mut differing = Vec::new();
     for file in broken {
         let golden = file.with_extension("txt");
-        let told = match read(&file) {
+        let text = match read(&file) {
             Err(errors) => format!("{errors}\n"),
             Ok(blueprint) => panic!("{} loads, as\n{}", file.display(), blueprint.effective),
         };
-        if fs::read_to_string(&golden).unwrap_or_default() != told {
+        if fs::read_to_string(&golden).unwrap_or_default() != text {
             let new = golden.with_extension("txt.new");
-            fs::write(&new, &told).unwrap();
-            differing.push(format!("{}\n{told}", new.display()));
+            fs::write(&new, &text).unwrap();
+            differing.push(format!("{}\n{text}", new.display()));
         }
     }
-    let cure = "where that is meant, rename the new files over the golden ones";
+    let cure = "if they are right, rename the new files over the golden ones";
     assert!(differing.is_empty(), "{} texts differ; {cure}:\n{}", differing.len(), differing.join("\n"));
 }
 
@@ -103,23 +103,23 @@ fn every_golden_text_belongs_to_a_broken_configuration() {
 }
 
 #[test]
-fn llm_ds_own_samples_load_or_lack_only_what_is_not_here_yet() {
-    let samples = folder(RIVAL_SAMPLES);
+fn llm_ds_own_samples_load_or_lack_only_what_is_not_supported_yet() {
+    let samples = folder(LLM_D_SAMPLES);
     if !samples.is_dir() {
-        println!("skipped: {RIVAL_SAMPLES} is not here");
+        println!("skipped: {LLM_D_SAMPLES} is missing");
         return;
     }
-    // Files of Helm values hold no document of ours; the others each are one.
+    // Files of Helm values are no configurations; each other file is one.
     let configs = files(&samples, "yaml").into_iter().filter(|file| !name(file).starts_with("values-"));
     let (mut loaded, mut waiting, mut wrong) = (0, 0, Vec::new());
     for file in configs {
         match read(&file) {
             Ok(_) => loaded += 1,
-            Err(errors) if errors.errors().iter().all(|one| one.blame == Blame::NotHereYet) => waiting += 1,
+            Err(errors) if errors.errors().iter().all(|one| one.blame == ErrorCause::NotHereYet) => waiting += 1,
             Err(errors) => wrong.push(errors.to_string()),
         }
     }
-    println!("of llm-d's own samples {loaded} load and {waiting} ask for what is not here yet");
-    assert!(wrong.is_empty(), "llm-d reads these, and we call them wrong:\n{}", wrong.join("\n"));
+    println!("of llm-d's own samples {loaded} load and {waiting} need what is not supported yet");
+    assert!(wrong.is_empty(), "llm-d reads these, and we refuse them:\n{}", wrong.join("\n"));
     assert!(loaded > 0 && loaded + waiting >= 10, "{loaded} load, {waiting} wait");
 }

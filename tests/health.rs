@@ -1,13 +1,13 @@
-//! What a replica says of its health, by gRPC and by HTTP, through its whole life.
+//! The health that a replica reports over gRPC and HTTP, from its start to the end of its drain.
 //!
 //! | rule | test |
 //! |---|---|
-//! | P7: `liveness` is the process, the other known names readiness | `a_replica_lives_before_it_is_ready`, `every_known_name_but_liveness_tells_readiness` |
-//! | a name that nobody serves is a mistake | `a_name_that_nobody_serves_is_not_found` |
-//! | not serving before discovery | `a_replica_lives_before_it_is_ready` |
-//! | not serving once a drain began, and serving who still comes | `a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began` |
-//! | Watch is there, so a proxy need not ask again | `a_watcher_hears_of_each_change` |
-//! | defect 14: the ext-proc port tells no health of its own | `the_ext_proc_port_claims_no_health` |
+//! | P7: `liveness` is the process, the other known names readiness | `a_replica_is_alive_before_it_is_ready`, `every_known_name_but_liveness_reports_readiness` |
+//! | an unknown service name is an error | `an_unknown_name_is_not_found` |
+//! | not serving before discovery | `a_replica_is_alive_before_it_is_ready` |
+//! | not serving once a drain began, but new requests are still served | `a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began` |
+//! | `Watch` is served, so a proxy need not poll | `a_watch_reports_each_change` |
+//! | defect 14: the ext-proc port serves no health | `the_ext_proc_port_serves_no_health` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -27,12 +27,12 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 const POOL: [&str; 1] = ["127.0.0.1:7"];
-/// Names that tell readiness: the written ones, and the one that charts ask for.
+/// Names that report readiness: those of the protocol, and the one that Helm charts use.
 const READINESS: [&str; 4] = ["readiness", "", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
-/// A test that waits longer has failed; none passes by waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A test that waits longer fails; no test passes by waiting.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One who asks for health.
+/// A client of all health interfaces of a replica.
 struct Prober {
     client: HealthClient<Channel>,
     admin: SocketAddr,
@@ -49,7 +49,7 @@ impl Prober {
         self.client.check(request).await.unwrap().into_inner().status()
     }
 
-    /// Asserts what all names of readiness and `/readyz` say, and that the replica is alive by both ways.
+    /// Asserts the answers of all readiness names and of `/readyz`, and that the replica is alive over gRPC and HTTP.
     async fn assert_alive_and(&mut self, ready: ServingStatus, page: (u16, &str)) {
         for name in READINESS {
             assert_eq!(self.check(name).await, ready, "{name:?}");
@@ -68,13 +68,13 @@ impl Prober {
 
 /// The next status on a watch; `None` at its end.
 async fn next(watch: &mut Streaming<HealthCheckResponse>) -> Option<ServingStatus> {
-    let message = timeout(PATIENCE, watch.message()).await.expect("a word in time");
+    let message = timeout(TIMEOUT, watch.message()).await.expect("a message in time");
     message.ok().flatten().map(|message| message.status())
 }
 
 #[tokio::test]
-async fn a_replica_lives_before_it_is_ready() {
-    let mut replica = Replica::born(Config::default()).await;
+async fn a_replica_is_alive_before_it_is_ready() {
+    let mut replica = Replica::start_without_endpoints(Config::default()).await;
     let mut prober = Prober::of(&replica).await;
     prober.assert_alive_and(ServingStatus::NotServing, (503, "endpoints not known yet")).await;
     replica.announce(&POOL);
@@ -83,13 +83,13 @@ async fn a_replica_lives_before_it_is_ready() {
 }
 
 #[tokio::test]
-async fn every_known_name_but_liveness_tells_readiness() {
+async fn every_known_name_but_liveness_reports_readiness() {
     let replica = Replica::start(Config::default(), &POOL).await;
     Prober::of(&replica).await.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_serves_is_not_found() {
+async fn an_unknown_name_is_not_found() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let mut prober = Prober::of(&replica).await;
     for name in ["READINESS", "liveness-probe", "envoy.service.ext_proc.v3"] {
@@ -100,15 +100,15 @@ async fn a_name_that_nobody_serves_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_pool_without_endpoints_is_ready_to_say_so() {
-    // llm-d's too: readiness is whether the pool is known. A replica that hid here would leave Envoy without its 503.
+async fn a_replica_with_an_empty_pool_is_ready() {
+    // As in llm-d: readiness means that the pool is known. Without a ready replica Envoy would not get the 503.
     let replica = Replica::start(Config::default(), &[]).await;
     Prober::of(&replica).await.assert_alive_and(ServingStatus::Serving, (200, "ready")).await;
 }
 
 #[tokio::test]
-async fn a_watcher_hears_of_each_change() {
-    let mut replica = Replica::born(Config::default()).await;
+async fn a_watch_reports_each_change() {
+    let mut replica = Replica::start_without_endpoints(Config::default()).await;
     let mut prober = Prober::of(&replica).await;
     let (mut readiness, mut liveness) = (prober.watch("readiness").await, prober.watch("liveness").await);
     assert_eq!(next(&mut readiness).await, Some(ServingStatus::NotServing));
@@ -118,8 +118,8 @@ async fn a_watcher_hears_of_each_change() {
     replica.ready().await;
     let draining = tokio::spawn(replica.drain());
     assert_eq!(next(&mut readiness).await, Some(ServingStatus::NotServing));
-    timeout(PATIENCE, draining).await.expect("a drain ends").unwrap();
-    assert_eq!(next(&mut readiness).await, None, "a replica that left says nothing more");
+    timeout(TIMEOUT, draining).await.expect("a drain ends").unwrap();
+    assert_eq!(next(&mut readiness).await, None, "a replica that stopped sends no more");
     while let Some(status) = next(&mut liveness).await {
         assert_eq!(status, ServingStatus::Serving, "a drain is no reason to restart");
     }
@@ -127,13 +127,13 @@ async fn a_watcher_hears_of_each_change() {
 
 #[tokio::test]
 async fn a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began() {
-    // The notice for the proxy is a quarter of this; the rest is for the open stream, which ends by the test's word.
+    // A quarter of this is the notice for the proxy. The rest is for the open stream, which the test ends.
     let config = Config { drain_timeout: Duration::from_secs(8), ..Config::default() };
     let replica = Replica::start(config, &POOL).await;
     let mut prober = Prober::of(&replica).await;
     let mut watch = prober.watch("").await;
     assert_eq!(next(&mut watch).await, Some(ServingStatus::Serving));
-    let (mut early, mut late) = (replica.talk(), replica.talk());
+    let (mut early, mut late) = (replica.open_stream(), replica.open_stream());
     early.ask(post(&[]), COMPLETION).await;
 
     let draining = tokio::spawn(replica.drain());
@@ -141,21 +141,21 @@ async fn a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began() 
     prober.assert_alive_and(ServingStatus::NotServing, (503, "draining")).await;
     late.send(post(&[])).await;
     late.send(request_body(COMPLETION, true)).await;
-    assert_eq!(destination(&late.answer().await), POOL[0], "a proxy that did not notice yet is served");
+    assert_eq!(destination(&late.answer().await), POOL[0], "a proxy that has not noticed yet is served");
     assert!(!draining.is_finished());
-    for talk in [&mut early, &mut late] {
-        talk.send(response_headers(&[(":status", "200")], true)).await;
-        talk.close();
-        while talk.receive().await.is_some() {}
+    for stream in [&mut early, &mut late] {
+        stream.send(response_headers(&[(":status", "200")], true)).await;
+        stream.close();
+        while stream.receive().await.is_some() {}
     }
-    timeout(PATIENCE, draining).await.expect("a drain ends").unwrap();
+    timeout(TIMEOUT, draining).await.expect("a drain ends").unwrap();
     assert_eq!(next(&mut watch).await, None);
 }
 
 #[tokio::test]
-async fn the_ext_proc_port_claims_no_health() {
-    let replica = Replica::born(Config::default()).await;
+async fn the_ext_proc_port_serves_no_health() {
+    let replica = Replica::start_without_endpoints(Config::default()).await;
     let mut client = HealthClient::new(channel(replica.addresses().ext_proc).await);
-    let told = client.check(HealthCheckRequest { service: String::new() }).await;
-    assert_eq!(told.unwrap_err().code(), Code::Unimplemented, "only the health port knows, so only it answers");
+    let answer = client.check(HealthCheckRequest { service: String::new() }).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unimplemented, "only the health port serves health");
 }

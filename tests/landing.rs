@@ -1,4 +1,5 @@
-//! `tests/run` says what passed, what failed, and what could not run here. Its steps are stubs here: what is tested is how it counts.
+//! `tests/run` counts what passed, what failed, and what could not run here. Its steps are stubs, because only the
+//! counting is tested.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A `cargo` whose steps all succeed, that has no subcommand `deny`, and whose tests end with these closing lines.
+/// A `cargo` whose steps all succeed. It has no subcommand `deny`, and its tests end with these closing lines.
 const CARGO: &str = r#"#!/bin/sh
 case "$1" in
   deny) exit 101 ;;
@@ -39,11 +40,11 @@ impl Machine {
         machine.program("bin/python3", "#!/bin/sh\n");
         machine.program("bin/cargo", CARGO);
         machine.program("target/checked/chaos", "#!/bin/sh\n");
-        machine.program("target/checked/town", "#!/bin/sh\n");
+        machine.program("target/checked/testbed", "#!/bin/sh\n");
         machine
     }
 
-    /// Puts a program there.
+    /// Writes an executable program at `path`.
     fn program(&self, path: &str, text: &str) -> &Self {
         let path = self.folder.join(path);
         fs::write(&path, text).unwrap();
@@ -51,60 +52,60 @@ impl Machine {
         self
     }
 
-    /// Runs `tests/run`; gives its exit code, what it printed, and its last line.
+    /// Runs `tests/run`. Returns its exit code, its output, and the last line of it.
     fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
         let mut command = Command::new(self.folder.join("bin/bash"));
         command.arg(script).args(flags).env("PATH", self.folder.join("bin"));
         let ended = command.env("CARGO_TARGET_DIR", self.folder.join("target")).output().unwrap();
-        let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-        let last = said.lines().last().unwrap_or_default().to_owned();
-        (ended.status.code(), said, last)
+        let output = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let last = output.lines().last().unwrap_or_default().to_owned();
+        (ended.status.code(), output, last)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // A folder that is left over is no wrong result.
+        // A folder that stays behind does not change the result.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 #[test]
-fn what_cannot_run_here_is_skipped_and_judges_nothing() {
+fn a_step_that_cannot_run_here_is_skipped_and_is_no_failure() {
     let machine = Machine::new("skips");
     let storm = "#!/bin/sh\ncase \"$2\" in *lossy-links.yaml) echo no nft; exit 77 ;; esac\n";
-    let (code, said, last) = machine.program("target/checked/town", storm).run(&[]);
+    let (code, output, last) = machine.program("target/checked/testbed", storm).run(&[]);
     let storms = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("chaos/plans")).unwrap();
     let storms = storms.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
-    // Six tests; format, lints, documentation, programs, sweep, meta, check; all storms but one.
+    // Six tests; format, lints, documentation, programs, sweep, check-determinism, check; all storms but one.
     let passed = 6 + 7 + storms - 1;
-    // Two tests that are ignored, the check of dependencies, one storm.
-    assert_eq!((code, last.as_str()), (Some(0), format!("{passed} passed, 0 failed, 4 skipped").as_str()), "{said}");
-    assert!(said.contains("SKIPPED: a storm on it: chaos/plans/lossy-links.yaml"), "{said}");
-    assert!(said.contains("cure (some minutes): cargo install --locked cargo-deny"), "{said}");
-    assert!(said.contains("nft is missing; storms of the network will be skipped"), "{said}");
+    // Two ignored tests, the check of dependencies, one storm.
+    assert_eq!((code, last.as_str()), (Some(0), format!("{passed} passed, 0 failed, 4 skipped").as_str()), "{output}");
+    assert!(output.contains("SKIPPED: a storm on it: chaos/plans/lossy-links.yaml"), "{output}");
+    assert!(output.contains("cure (some minutes): cargo install --locked cargo-deny"), "{output}");
+    assert!(output.contains("nft is missing; storms of the network will be skipped"), "{output}");
 }
 
 #[test]
-fn what_fails_is_counted_and_the_rest_goes_on() {
+fn a_failure_is_counted_and_the_other_steps_still_run() {
     let machine = Machine::new("fails");
     machine.program("bin/cargo", &CARGO.replace("5 passed; 0 failed", "4 passed; 1 failed"));
-    let (code, said, last) = machine.program("target/checked/chaos", "#!/bin/sh\nexit 3\n").run(&[]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(last.contains(" passed, 3 failed, 3 skipped"), "{said}");
+    let (code, output, last) = machine.program("target/checked/chaos", "#!/bin/sh\nexit 3\n").run(&[]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(last.contains(" passed, 3 failed, 3 skipped"), "{output}");
 }
 
 #[test]
 fn a_program_that_every_step_needs_is_named_with_its_cure() {
     let machine = Machine::new("lacks");
     fs::remove_file(machine.folder.join("bin/cc")).unwrap();
-    let (code, said, _) = machine.run(&["--quick"]);
-    assert!(code == Some(2) && said.contains("apt-get install gcc libc6-dev"), "{code:?} {said}");
+    let (code, output, _) = machine.run(&["--quick"]);
+    assert!(code == Some(2) && output.contains("apt-get install gcc libc6-dev"), "{code:?} {output}");
 }
 
 #[test]
-fn where_it_may_it_installs_what_is_missing_and_says_so_once() {
+fn as_root_it_installs_missing_programs_and_reports_it_once() {
     let machine = Machine::new("installs");
     let bin = machine.folder.join("bin");
     machine.program("bin/id", "#!/bin/sh\necho 0\n");
@@ -112,10 +113,10 @@ fn where_it_may_it_installs_what_is_missing_and_says_so_once() {
         "#!/bin/sh\necho \"$*\" >>{0}/asked\n[ \"$1\" = update ] || for p in nft ip tc; do echo '#!/bin/sh' >{0}/$p; /bin/chmod +x {0}/$p; done\n",
         bin.display()
     );
-    let (code, said, _) = machine.program("bin/apt-get", &apt).run(&[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert_eq!(said.matches("tests/run: installing iproute2 (apt-get)").count(), 1, "{said}");
+    let (code, output, _) = machine.program("bin/apt-get", &apt).run(&[]);
+    assert_eq!(code, Some(0), "{output}");
+    assert_eq!(output.matches("tests/run: installing iproute2 (apt-get)").count(), 1, "{output}");
     let asked = fs::read_to_string(bin.join("asked")).unwrap();
     assert_eq!(asked.lines().filter(|line| line.starts_with("update")).count(), 1, "{asked}");
-    assert!(!said.contains("is missing"), "{said}");
+    assert!(!output.contains("is missing"), "{output}");
 }

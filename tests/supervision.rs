@@ -1,5 +1,5 @@
-//! Parts of a real replica are killed under load: requests are answered, knowledge comes back, and who can't be saved ends
-//! the replica with a reason.
+//! Parts of a real replica are killed under load: requests are answered and knowledge comes back. A part that fails for
+//! good ends the replica with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -10,7 +10,7 @@ use murmuration::fleet::Trust;
 use murmuration::request::InferenceRequest;
 use support::engine::page;
 use support::envoy::{COMPLETION, destination, post};
-use support::{Config, Engine, Manner, Replica};
+use support::{Config, Engine, MetricsBehavior, Replica};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
@@ -23,13 +23,13 @@ async fn watching(engines: &[Engine]) -> Replica {
 async fn engines(count: usize) -> Vec<Engine> {
     let mut engines = Vec::new();
     for _ in 0..count {
-        engines.push(Engine::start(Manner::Whole(page(3, 2))).await);
+        engines.push(Engine::start(MetricsBehavior::Whole(page(3, 2))).await);
     }
     engines
 }
 
-/// Waits until every endpoint's load is known exactly; gives how long that took.
-async fn known(replica: &Replica, engines: &[Engine]) -> Duration {
+/// Waits until every endpoint's load is known exactly. Returns how long that took.
+async fn until_all_known(replica: &Replica, engines: &[Engine]) -> Duration {
     let began = Instant::now();
     for engine in engines {
         replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact && e.report.is_some()).await;
@@ -38,26 +38,26 @@ async fn known(replica: &Replica, engines: &[Engine]) -> Duration {
 }
 
 #[tokio::test]
-async fn a_scheduler_that_is_killed_under_load_fails_no_request_and_hears_every_endpoint_again() {
+async fn a_scheduler_that_is_killed_under_load_fails_no_request_and_learns_every_endpoint_again() {
     let engines = engines(8).await;
     let replica = watching(&engines).await;
-    known(&replica, &engines).await;
-    let mut asks = JoinSet::new();
-    let mut beat = interval(Duration::from_millis(5));
+    until_all_known(&replica, &engines).await;
+    let mut requests = JoinSet::new();
+    let mut pace = interval(Duration::from_millis(5));
     for n in 0..400 {
-        beat.tick().await;
+        pace.tick().await;
         if n % 100 == 50 {
             assert!(replica.kill_part("scheduler"), "it runs");
         }
         let scheduler = replica.scheduler();
-        asks.spawn(async move {
-            let request = InferenceRequest { attended: true, ..InferenceRequest::default() };
-            murmuration_actors::scheduler::Asking::ask(&scheduler, request).await.map(|_| ())
+        requests.spawn(async move {
+            let request = InferenceRequest { sees_response: true, ..InferenceRequest::default() };
+            murmuration_actors::scheduler::Decider::ask(&scheduler, request).await.map(|_| ())
         });
     }
-    let answers = asks.join_all().await;
+    let answers = requests.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 0, "of {} requests", answers.len());
-    assert!(known(&replica, &engines).await < Duration::from_secs(20), "every endpoint reported again");
+    assert!(until_all_known(&replica, &engines).await < Duration::from_secs(20), "every endpoint reported again");
     assert_eq!(replica.metric("murmuration_actor_restarts_total{kind=\"scheduler\"}"), 4);
     assert_eq!(replica.open_tickets().await, 0);
 }
@@ -76,9 +76,9 @@ async fn every_part_that_is_killed_comes_back_and_the_replica_serves_on() {
         sleep(Duration::from_millis(50)).await;
         replica.ready().await;
     }
-    assert_eq!(replica.parts(), parts, "nobody is there twice, and nobody is missing");
-    known(&replica, &engines).await;
-    let (head, _) = replica.talk().ask(post(&[]), COMPLETION).await;
+    assert_eq!(replica.parts(), parts, "no part is duplicated, and none is missing");
+    until_all_known(&replica, &engines).await;
+    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
     assert!(engines.iter().any(|engine| engine.name() == destination(&head)));
 }
 
@@ -86,22 +86,22 @@ async fn every_part_that_is_killed_comes_back_and_the_replica_serves_on() {
 async fn a_pool_that_is_killed_leaves_one_watcher_for_each_endpoint() {
     let engines = engines(1).await;
     let replica = watching(&engines).await;
-    known(&replica, &engines).await;
+    until_all_known(&replica, &engines).await;
     for _ in 0..5 {
         replica.kill_part("pool");
         sleep(Duration::from_millis(100)).await;
     }
-    // The endpoint is announced elsewhere: nobody may go on to scrape where it was.
-    let elsewhere = Engine::start(Manner::Whole(page(1, 1))).await;
-    replica.announce(&[&elsewhere.name()]);
-    while replica.fleet().await.endpoints.iter().all(|e| e.endpoint.address != elsewhere.address) {
+    // The endpoint is announced at another address: the old one must not be scraped any more.
+    let moved = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
+    replica.announce(&[&moved.name()]);
+    while replica.fleet().await.endpoints.iter().all(|e| e.endpoint.address != moved.address) {
         sleep(Duration::from_millis(20)).await;
     }
-    replica.until_endpoint(elsewhere.address, |e| e.trust == Trust::Exact).await;
+    replica.until_endpoint(moved.address, |e| e.trust == Trust::Exact).await;
     sleep(Duration::from_millis(200)).await;
     let before = engines[0].pages();
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(engines[0].pages(), before, "no watcher is left behind");
+    assert_eq!(engines[0].pages(), before, "the old address has no watcher");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_part_that_can_not_run_ends_the_replica_with_a_reason() {
     let replica = watching(&engines).await;
     let failed = replica.failed();
     let killer = async {
-        // Each pause is longer; whenever it runs again it is killed again.
+        // Each pause before a restart is longer. The part is killed again after each restart.
         loop {
             replica.kill_part("scheduler");
             sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,7 @@
-//! Three real replicas on loopback: they see each other, share what they know, and survive one's death. Emulated engines
-//! would prove more of routing; here the endpoints are small servers of one metrics page, and every answer is asked for
-//! over gRPC.
+//! Three real replicas on loopback: they find each other, share what they know, and survive the death of one.
+//!
+//! The endpoints are small servers of one metrics page, and every request is made over gRPC. Emulated engines would
+//! test more of the routing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

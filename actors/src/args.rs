@@ -1,6 +1,6 @@
 //! The command line. Nothing else reads flags or the environment.
 //!
-//! Must not know what a flag does. Names and defaults are llm-d's where llm-d has the flag.
+//! Must not know what a flag does. Where llm-d has the same flag, its name and default are used.
 
 mod replication;
 
@@ -16,23 +16,23 @@ pub use replication::{Keepers, ReplicationArgs};
 #[derive(Debug, Parser)]
 #[command(name = "murmuration", version, max_term_width = 110)]
 pub struct Command {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// What the program can do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run one replica of the tier.
     Serve(Box<ServeArgs>),
-    /// Read a configuration and print what it means, every default written out, or all of its errors.
+    /// Validate a configuration: print it with every default written out, or list all of its errors.
     Check(CheckArgs),
-    /// Tell why a request went where it went.
+    /// Show why a request was routed to its endpoint.
     Explain(ExplainArgs),
-    /// Show the pool as one replica believes it to be.
+    /// Show the endpoints of the pool as one replica sees them.
     Fleet(AdminArgs),
-    /// Show the other replicas as one of them sees them.
+    /// Show the other replicas as one replica sees them.
     Peers(AdminArgs),
 }
 
@@ -58,12 +58,12 @@ pub struct CheckArgs {
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The request's x-request-id; without it, the last decisions are listed.
+    /// The x-request-id of the request. Without it, the last decisions are listed.
     pub request_id: Option<String>,
-    /// The admin address of the replica that decided.
+    /// The admin address of the replica that made the decision.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
-    /// A file with the token for its debug pages, for a replica on another machine.
+    /// A file with the token for the debug pages; needed for a replica on another machine.
     #[arg(long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
 }
@@ -74,60 +74,60 @@ pub struct AdminArgs {
     /// The admin address of the replica.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
-    /// A file with the token for its debug pages, for a replica on another machine.
+    /// A file with the token for the debug pages; needed for a replica on another machine.
     #[arg(long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For machines: one JSON object a line.
+    /// One JSON object per line, for machines.
     Json,
-    /// For people.
+    /// Text, for people.
     Text,
 }
 
-/// Whether a replica sees the answers of the requests it routed.
+/// Whether a replica sees the responses to the requests that it routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ResponsePath {
-    /// It sees them: usage and latency are measured, and a request's end is known at once.
+    /// Stay on the stream: usage and latency are measured, and the end of a request is known at once.
     Stay,
-    /// It leaves once the request is routed: far cheaper, and its own end can't cut a running answer; the end of a
-    /// request is learned from the engine's reports.
+    /// Leave once the request is routed: far cheaper, and a replica that stops can't cut a running response. The end of
+    /// a request is inferred from the engine's load reports.
     Leave,
 }
 
 /// Who may read the debug pages without a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DebugPages {
-    /// Whoever asks from this machine; in a pod, by kubectl exec or port-forward.
+    /// Callers on this machine; in a pod, by kubectl exec or port-forward.
     Local,
-    /// Everybody who reaches the metrics port.
+    /// Everybody who can reach the metrics port.
     Anyone,
     /// Nobody, not even with the token.
     Nobody,
 }
 
-/// Which spelling of the headers that steer a decision counts.
+/// Which spelling of the headers that steer a decision is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TrustedHeaders {
-    /// Both.
+    /// Both spellings.
     Any,
-    /// Those that begin with x-gateway-; the gateway must strip them from what clients send.
+    /// Headers that begin with x-gateway-; the gateway must strip them from client requests.
     XGateway,
-    /// Those that begin with x-llm-d-; the gateway must strip them from what clients send.
+    /// Headers that begin with x-llm-d-; the gateway must strip them from client requests.
     XLlmD,
-    /// None: they are all taken off and none is read.
+    /// Neither: all of these headers are removed and none is read.
     None,
 }
 
 // Headings of `serve --help`, in its order.
-const LISTENING: &str = "Where it listens";
+const LISTENING: &str = "Listeners";
 const SECURITY: &str = "Transport security";
-const POOL: &str = "The pool";
-const REQUESTS: &str = "Requests and their bounds";
-const TELLING: &str = "What it tells";
+const POOL: &str = "Pool";
+const REQUESTS: &str = "Requests and limits";
+const OBSERVABILITY: &str = "Logs and traces";
 
 /// Flags of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -136,7 +136,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
-    /// The address that all servers bind.
+    /// The IP address that all servers bind to.
     #[arg(help_heading = LISTENING, long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED), value_name = "IP")]
     pub bind: IpAddr,
     /// Port of the ext-proc service.
@@ -152,14 +152,14 @@ pub struct ServeArgs {
     /// Serve ext-proc over TLS.
     #[arg(help_heading = SECURITY, long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub secure_serving: bool,
-    /// A folder with tls.crt and tls.key; without it, a self-signed certificate is made.
+    /// A directory with tls.crt and tls.key. Without it, a self-signed certificate is generated.
     #[arg(help_heading = SECURITY, long, value_name = "DIR")]
     pub cert_path: Option<PathBuf>,
-    /// Who may read the debug pages of the metrics port. They tell models, request ids and where requests went.
+    /// Who may read the debug pages of the metrics port. They show models, request ids and where requests went.
     #[arg(help_heading = SECURITY, long, value_enum, default_value_t = DebugPages::Local, value_name = "WHO")]
     pub debug_pages: DebugPages,
-    /// A file with a token; whoever sends it (Authorization: Bearer) may read the debug pages from elsewhere. Read for each
-    /// question.
+    /// A file with a token. A request that carries it (Authorization: Bearer) may read the debug pages from another
+    /// machine. The file is read for each request.
     #[arg(help_heading = SECURITY, long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
 
@@ -170,76 +170,76 @@ pub struct ServeArgs {
     /// The InferencePool's name, the `name` label of pool metrics.
     #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]
     pub pool_name: String,
-    /// From one scrape of an engine to the next; 50ms at least.
+    /// Interval between two scrapes of an engine; at least 50ms.
     #[arg(help_heading = POOL, long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
     pub refresh_metrics_interval: Duration,
-    /// From one refresh of the pool's gauges to the next.
+    /// Interval between two refreshes of the pool's gauges.
     #[arg(help_heading = POOL, long, default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub refresh_prometheus_metrics_interval: Duration,
 
-    /// After SIGTERM: not ready at once, and gone after this long at most.
+    /// Longest time from SIGTERM to exit. The replica stops being ready as soon as the signal arrives.
     #[arg(help_heading = REQUESTS, long, default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub drain_timeout: Duration,
-    /// Whether answers pass through this replica.
+    /// Whether responses pass through this replica.
     #[arg(help_heading = REQUESTS, long, value_enum, default_value_t = ResponsePath::Stay, value_name = "WAY")]
     pub response_path: ResponsePath,
-    /// The longest body; longer ones are refused with 413.
+    /// Largest request body; larger ones are refused with 413.
     #[arg(help_heading = REQUESTS, long, default_value = "64MiB", value_parser = bytes, value_name = "SIZE")]
     pub max_body_size: usize,
-    /// Streams open at once; further ones are refused with 503.
+    /// Most streams open at once; further ones are refused with 503.
     #[arg(help_heading = REQUESTS, long, default_value_t = 10_000, value_name = "N")]
     pub max_streams: usize,
-    /// Bytes of the bodies of all requests at once; further ones wait for --decision-timeout, then they are refused with
-    /// 503. Not less than --max-body-size.
+    /// Most bytes that the bodies of all requests take at once. Further requests wait for --decision-timeout, then they
+    /// are refused with 503. Must not be less than --max-body-size.
     #[arg(help_heading = REQUESTS, long, default_value = "256MiB", value_parser = bytes, value_name = "SIZE")]
     pub max_body_memory: usize,
-    /// Requests of one connection that may be arriving at once; half of --max-streams where it is not given.
+    /// Most requests that one connection may have arriving at once, half of --max-streams by default.
     #[arg(help_heading = REQUESTS, long, value_name = "N")]
     pub max_arriving_per_connection: Option<usize>,
     /// How long a request waits for the scheduler.
     #[arg(help_heading = REQUESTS, long, default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub decision_timeout: Duration,
-    /// How long a request may go without its next piece.
+    /// Longest pause between two pieces of an arriving request.
     #[arg(help_heading = REQUESTS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub request_idle_timeout: Duration,
-    /// How long a request may take until it is whole; slower ones are refused with 408.
+    /// Longest time until a request has arrived in full; slower ones are refused with 408.
     #[arg(help_heading = REQUESTS, long, default_value = "120s", value_parser = duration, value_name = "DURATION")]
     pub request_arrival_timeout: Duration,
-    /// Bytes of a body that must come in a second on average, after the first ten seconds; slower ones are refused with
-    /// 408. 0B asks for none.
+    /// Lowest average rate of an arriving body, in bytes per second, after the first ten seconds. Slower ones are
+    /// refused with 408. 0B means no minimum.
     #[arg(help_heading = REQUESTS, long, default_value = "1KiB", value_parser = rate, value_name = "SIZE")]
     pub request_min_rate: u64,
-    /// Whose headers steer decisions (objective, fairness id, model rewrite). Where both spellings count and differ, the
-    /// request is refused. See docs/headers.md.
+    /// Which headers steer decisions (objective, fairness id, model rewrite). Where both spellings are trusted and
+    /// differ, the request is refused. See docs/headers.md.
     #[arg(help_heading = REQUESTS, long, value_enum, default_value_t = TrustedHeaders::Any, value_name = "SPELLING")]
     pub trusted_headers: TrustedHeaders,
-    /// How long a request may count as in flight without news of its end.
+    /// Longest time that a request counts as in flight while its end is unknown.
     #[arg(help_heading = REQUESTS, long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub ticket_lease: Duration,
-    /// Memory of the prefix index.
+    /// Memory limit of the prefix index.
     #[arg(help_heading = REQUESTS, long, default_value = "256MiB", value_parser = bytes, value_name = "SIZE")]
     pub prefix_index_size: usize,
 
-    /// Export traces over OTLP; where to is said by OTEL_EXPORTER_OTLP_ENDPOINT.
-    #[arg(help_heading = TELLING, long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
+    /// Export traces over OTLP to --otlp-endpoint.
+    #[arg(help_heading = OBSERVABILITY, long, default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub tracing: bool,
-    /// Where traces go.
-    #[arg(help_heading = TELLING, long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317", value_name = "URL")]
+    /// Endpoint that receives the traces.
+    #[arg(help_heading = OBSERVABILITY, long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://localhost:4317", value_name = "URL")]
     pub otlp_endpoint: String,
-    /// Share of requests that are traced when their caller did not say.
-    #[arg(help_heading = TELLING, long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 0.1, value_name = "SHARE")]
+    /// Fraction of requests that are traced when the caller makes no sampling decision.
+    #[arg(help_heading = OBSERVABILITY, long, env = "OTEL_TRACES_SAMPLER_ARG", default_value_t = 0.1, value_name = "SHARE")]
     pub trace_share: f64,
-    /// The service's name in traces.
-    #[arg(help_heading = TELLING, long, env = "OTEL_SERVICE_NAME", default_value = "murmuration/epp", value_name = "NAME")]
+    /// Service name in traces.
+    #[arg(help_heading = OBSERVABILITY, long, env = "OTEL_SERVICE_NAME", default_value = "murmuration/epp", value_name = "NAME")]
     pub service_name: String,
-    /// How log lines look.
-    #[arg(help_heading = TELLING, long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
+    /// Format of log lines.
+    #[arg(help_heading = OBSERVABILITY, long, value_enum, default_value_t = LogFormat::Json, value_name = "FORMAT")]
     pub log_format: LogFormat,
-    /// What is logged: 2 (life of the replica), 4 (each request), or a filter such as info,murmuration=debug.
-    #[arg(help_heading = TELLING, short, long = "verbosity", default_value = "2", value_name = "LEVEL")]
+    /// What is logged: 2 (events of the replica), 4 (each request), or a filter such as info,murmuration=debug.
+    #[arg(help_heading = OBSERVABILITY, short, long = "verbosity", default_value = "2", value_name = "LEVEL")]
     pub verbosity: String,
 
-    /// Stop when standard input ends: for a parent that must not leave orphans.
+    /// Stop when standard input ends, so that a parent process leaves no orphans.
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
 }
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn llm_ds_spelling_of_flags_is_understood() {
+    fn llm_ds_spelling_of_flags_is_accepted() {
         let flags = "murmuration serve --grpc-port 1 --secure-serving=false --refresh-metrics-interval=100ms -v 4";
         let Verb::Serve(args) = Command::try_parse_from(flags.split(' ')).unwrap().verb else { panic!("serve") };
         assert!(!args.secure_serving);

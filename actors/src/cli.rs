@@ -1,4 +1,4 @@
-//! The program: reads the command line, does what it says, and tells how it went by its exit code.
+//! The program: runs the subcommand of the command line and reports the result by its exit code.
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
@@ -31,12 +31,12 @@ use crate::replica::{Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
 
-/// `EX_USAGE`: what was asked can't be done as it is written.
+/// `EX_USAGE`: the command line or the configuration is wrong.
 const USAGE: u8 = 64;
-/// Panics that wait to be told.
-const PANICS_UNTOLD_MAX: usize = 64;
+/// Panics that may wait to be reported.
+const PANICS_QUEUED_MAX: usize = 64;
 
-/// Why the program ends without having done what it should.
+/// Why the program failed, and its exit code.
 struct Failure {
     code: u8,
     why: String,
@@ -47,14 +47,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => {
-            // Help and version are errors to clap; they print to standard output and are none to us.
+            // clap treats help and version as errors. They print to standard output and are successes here.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::new(1, format!("no runtime: {error}")).tell(),
+        Err(error) => return Failure::new(1, format!("no runtime: {error}")).report(),
     };
     let done = runtime.block_on(async {
         match command.verb {
@@ -65,9 +65,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Peers(args) => table(&args, "/debug/peers", tables::peers).await,
         }
     });
-    // Reading standard input (--exit-with-stdin) can't be called off: a drained replica would wait for it.
+    // Reading standard input (--exit-with-stdin) can't be cancelled: a drained replica would wait for it.
     runtime.shutdown_background();
-    done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
+    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
@@ -88,17 +88,17 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints what a replica's debug page says.
+/// Prints a replica's debug page as a table.
 async fn table(args: &AdminArgs, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
     print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), path).await?));
     Ok(())
 }
 
-/// What a replica's debug page says. What it says against that is shown as text that can't steer a terminal.
+/// The JSON of a replica's debug page. An error that the replica returns is made harmless for a terminal.
 async fn page(admin: SocketAddr, token: Option<&Path>, path: &str) -> Result<serde_json::Value, Failure> {
     let token = token.map(|file| {
-        let told = |why| Failure::new(USAGE, format!("--debug-token-file {}: {why}", file.display()));
-        std::fs::read_to_string(file).map(|token| token.trim().to_owned()).map_err(told)
+        let failure = |why| Failure::new(USAGE, format!("--debug-token-file {}: {why}", file.display()));
+        std::fs::read_to_string(file).map(|token| token.trim().to_owned()).map_err(failure)
     });
     let fetched = client::fetch_as(admin, path, token.transpose()?.as_deref()).await;
     let (status, text) = fetched.map_err(|why| Failure::new(1, why))?;
@@ -110,7 +110,7 @@ async fn page(admin: SocketAddr, token: Option<&Path>, path: &str) -> Result<ser
     Ok(value)
 }
 
-/// A request id as one piece of a path: all but what stands for itself is written in hexadecimal.
+/// A request id as one segment of a path: every byte that is not unreserved is percent-encoded.
 fn escaped(id: &str) -> String {
     let piece = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
@@ -138,7 +138,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     }
     let tracer = tracer(&args)?;
     let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
-    let _telling = tell_panics(telemetry.clone());
+    let _panic_reporter = report_panics(telemetry.clone());
     let listeners = Listeners {
         ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
@@ -159,17 +159,17 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         .map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
-    let served = live(replica, exit_with_stdin).await;
+    let served = run_until_stopped(replica, exit_with_stdin).await;
     // The exporter waits for its collector, which must not hold a thread of the runtime.
     let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
     served
 }
 
-/// Serves until told to stop. The first SIGTERM or SIGINT drains; the second one ends it at once.
-async fn live(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
+/// Serves until a signal stops it. The first SIGTERM or SIGINT starts the drain; the second one ends it at once.
+async fn run_until_stopped(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
     let mut failed = std::pin::pin!(replica.failed());
-    let hear = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't hear signals: {why}")));
-    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    let listen = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't listen for signals: {why}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {
         biased;
         _ = terminate.recv() => {}
@@ -189,24 +189,24 @@ async fn live(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has every panic of the process told, also of tasks that nobody waits for. It is printed by whoever was told before, too.
-fn tell_panics(telemetry: Telemetry) -> JoinSet<()> {
-    let (sender, mut panics) = mpsc::channel(PANICS_UNTOLD_MAX);
+/// Reports every panic of the process as an event, also in tasks that are never joined. The previous hook still runs.
+fn report_panics(telemetry: Telemetry) -> JoinSet<()> {
+    let (sender, mut panics) = mpsc::channel(PANICS_QUEUED_MAX);
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let why = panic.payload_as_str().unwrap_or("without a message").to_owned();
-        // Told by another task: whatever panics may hold a lock of telemetry. Those too many are still printed.
+        // Another task records it: this one may hold a lock of telemetry. A full queue drops it; it is still printed.
         let _ = sender.try_send(Event::Panicked { place, why });
         before(panic);
     }));
-    let mut telling = JoinSet::new();
-    telling.spawn(async move {
+    let mut reporter = JoinSet::new();
+    reporter.spawn(async move {
         while let Some(event) = panics.recv().await {
             telemetry.record(&event);
         }
     });
-    telling
+    reporter
 }
 
 async fn stdin_ends() {
@@ -226,15 +226,15 @@ fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
 
 async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
     let address = SocketAddr::new(args.bind, port);
-    let told = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
-    TcpListener::bind(address).await.map(Listener::from).map_err(told)
+    let failure = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
+    TcpListener::bind(address).await.map(Listener::from).map_err(failure)
 }
 
 fn settings(args: ServeArgs, config_text: String, config_name: String, salt: PromptSalt) -> ReplicaSettings {
     let limits = Limits {
         streams_max: args.max_streams,
         body_bytes: args.max_body_size as u64,
-        decision_patience: args.decision_timeout,
+        decision_timeout: args.decision_timeout,
         body_idle: args.request_idle_timeout,
         arrival_max: args.request_arrival_timeout,
         body_rate_min: args.request_min_rate,
@@ -302,14 +302,14 @@ impl Failure {
         Self { code, why: why.to_string() }
     }
 
-    /// One line that says how many, then each with its place at the line's head, where editors look for it.
+    /// One line with their number, then one line per error that begins with its position, where editors look for it.
     fn config(errors: &ConfigErrors) -> Self {
         let count = errors.errors().len();
         let plural = if count == 1 { "error" } else { "errors" };
         Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
     }
 
-    fn tell(self) -> ExitCode {
+    fn report(self) -> ExitCode {
         eprintln!("murmuration: {}", self.why);
         ExitCode::from(self.code)
     }

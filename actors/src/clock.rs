@@ -1,13 +1,13 @@
-//! The one place where a replica looks at a clock.
+//! The only place where a replica reads a clock.
 //!
-//! Must not know what time is used for. Built on tokio's clock, so a paused or simulated runtime is obeyed.
+//! Must not know what time is used for. Built on tokio's clock, so a paused or simulated runtime sets the time.
 
 use std::fmt;
 
 use murmuration::time::Timestamp;
 use tokio::time::Instant;
 
-/// How a clock that is not right reads an instant. SchedulerStarts as long as the program: a few bytes for each clock.
+/// Maps an instant to a timestamp, for a clock that is wrong. It lives as long as the program: a few bytes per clock.
 pub type Dial = &'static (dyn Fn(Instant) -> Timestamp + Send + Sync);
 
 /// Turns tokio's instants into the replica's own timestamps.
@@ -25,7 +25,7 @@ impl Clock {
         Self { epoch: Instant::now(), dial: None }
     }
 
-    /// A clock that is read by `dial`, which never goes back.
+    /// A clock that reads time through `dial`, which must never go back.
     pub fn read_by(dial: Dial) -> Self {
         Self { epoch: Instant::now(), dial: Some(dial) }
     }
@@ -35,7 +35,7 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// `instant` as a timestamp; the epoch when it lies before it.
+    /// `instant` as a timestamp; zero when it is before the epoch.
     pub fn at(&self, instant: Instant) -> Timestamp {
         match self.dial {
             None => Timestamp::ZERO + instant.saturating_duration_since(self.epoch),

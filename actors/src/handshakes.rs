@@ -1,6 +1,6 @@
-//! Connections of a listener whose TLS handshake is done. A slow or foreign handshake holds up nobody else.
+//! Connections of a listener whose TLS handshake is done. A slow or foreign handshake delays no other one.
 //!
-//! Must not know certificates or who is let in: it is told how hands are shaken.
+//! Must not know certificates or who is admitted: the caller provides the handshake.
 
 use std::future::Future;
 use std::io;
@@ -15,16 +15,16 @@ use tokio_stream::Stream;
 use crate::connection::{Arrivals, caller};
 use crate::environment::Connection;
 
-/// The share of all handshakes that one address may have under way: one part of so many.
-const SHARE: usize = 4;
+/// One address may have this fraction of all handshakes under way: one in so many.
+const ADDRESS_DIVISOR: usize = 4;
 
-/// The connections.
+/// The stream of connections whose handshake is done.
 pub(crate) struct Handshakes<S> {
     arrivals: Arrivals,
-    shake: S,
-    most: usize,
+    handshake: S,
+    limit: usize,
     under_way: JoinSet<Option<TlsStream<Connection>>>,
-    /// Who they are with, the oldest first.
+    /// Address and task of each handshake under way, the oldest first.
     callers: Vec<(IpAddr, AbortHandle)>,
 }
 
@@ -35,28 +35,28 @@ where
     S: Fn(Connection, SocketAddr) -> F,
     F: Future<Output = Option<TlsStream<Connection>>> + Send + 'static,
 {
-    /// Connections of `arrivals`, at most `most` handshakes under way at once, and a quarter of that with one address. A
-    /// handshake too many does not wait: it takes the place of the oldest one of its own address, or of the address that has
-    /// most. `shake` gives `None` for whoever is not let in, and must not take for ever.
-    pub(crate) fn new(arrivals: Arrivals, most: usize, shake: S) -> Self {
-        Self { arrivals, shake, most, under_way: JoinSet::new(), callers: Vec::new() }
+    /// Connections of `arrivals`, with at limit `limit` handshakes under way, and a quarter of that from one address. A
+    /// handshake beyond a limit does not wait: it displaces the oldest one of its own address, or of the address that
+    /// has most. `handshake` returns `None` for a client that is not admitted, and must end in bounded time.
+    pub(crate) fn new(arrivals: Arrivals, limit: usize, handshake: S) -> Self {
+        Self { arrivals, handshake, limit, under_way: JoinSet::new(), callers: Vec::new() }
     }
 
-    fn begin(&mut self, wire: Connection, from: SocketAddr) {
+    fn begin(&mut self, connection: Connection, from: SocketAddr) {
         let address = caller(from.ip());
         let of_one = |one: IpAddr| self.callers.iter().filter(|(caller, _)| *caller == one).count();
-        let crowded = if of_one(address) >= (self.most / SHARE).max(1) {
+        let over_limit = if of_one(address) >= (self.limit / ADDRESS_DIVISOR).max(1) {
             Some(address)
-        } else if self.callers.len() >= self.most {
+        } else if self.callers.len() >= self.limit {
             self.callers.iter().map(|(caller, _)| *caller).max_by_key(|caller| of_one(*caller))
         } else {
             None
         };
-        if let Some(at) = self.callers.iter().position(|(caller, _)| Some(*caller) == crowded) {
+        if let Some(at) = self.callers.iter().position(|(caller, _)| Some(*caller) == over_limit) {
             self.callers.remove(at).1.abort();
             self.arrivals.event_sink().closed("handshake-displaced");
         }
-        let task = self.under_way.spawn((self.shake)(wire, from));
+        let task = self.under_way.spawn((self.handshake)(connection, from));
         self.callers.push((address, task));
     }
 }
@@ -82,7 +82,7 @@ where
                 }
             }
             match this.arrivals.poll_accept(cx) {
-                Poll::Ready((wire, from)) => this.begin(wire, from),
+                Poll::Ready((connection, from)) => this.begin(connection, from),
                 Poll::Pending => return Poll::Pending,
             }
         }

@@ -1,8 +1,8 @@
-//! The newest value of one writer, for a reader that is told once that there is something to read.
+//! The newest value of one writer, for a reader that gets one notice while there is something to read.
 //!
-//! Mailboxes have no bound of their own, so each writer keeps one notice under way at most, and a newer value replaces one
-//! that was not read. Must not know what the value is. It survives its reader: a notice that is lost, because the mailbox
-//! that held it is gone or could not take it, counts as delivered nowhere, and the next value is noticed again.
+//! Mailboxes have no bound of their own. So each writer keeps at most one notice under way, and a newer value replaces
+//! an unread one. The value survives its reader: when a mailbox is gone or refuses the notice, the next value gets a
+//! new notice. Must not know what the value is.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ pub struct LatestValue<T> {
     cell: Arc<Mutex<Cell<T>>>,
 }
 
-/// Says that there is a value to read. Dropped unread, it lets the next value be noticed.
+/// A notice that there is a value to read. When it is dropped unread, the next value gets a new notice.
 #[derive(Debug)]
 pub struct Notice<T> {
     cell: Arc<Mutex<Cell<T>>>,
@@ -34,8 +34,8 @@ impl<T> LatestValue<T> {
         Self { cell: Arc::new(Mutex::new(Cell { value: None, noticed: false })) }
     }
 
-    /// Replaces the value. `Some` is a notice to be sent to the reader; `None` says that one is still under way and will
-    /// give the newer value.
+    /// Replaces the value. `Some` is a notice to send to the reader. `None` means that a notice is still under way and
+    /// will return the newer value.
     pub fn put(&self, value: T) -> Option<Notice<T>> {
         let mut cell = lock(&self.cell);
         cell.value = Some(value);
@@ -56,7 +56,7 @@ impl<T> Notice<T> {
     /// Takes the newest value.
     pub fn take(mut self) -> Option<T> {
         self.read = true;
-        // In one step: a value that is put from now on has a notice of its own.
+        // In one step under the lock: a value that is put after this gets a notice of its own.
         let mut cell = lock(&self.cell);
         cell.noticed = false;
         cell.value.take()
@@ -65,14 +65,14 @@ impl<T> Notice<T> {
 
 impl<T> Drop for Notice<T> {
     fn drop(&mut self) {
-        // After it was read, another notice may be under way.
+        // After a read, another notice may be under way.
         if !self.read {
             lock(&self.cell).noticed = false;
         }
     }
 }
 
-/// Every change of a cell is whole before anything in it can panic.
+/// Ignores poisoning: every change of a cell is complete before anything can panic.
 fn lock<T>(cell: &Mutex<Cell<T>>) -> MutexGuard<'_, Cell<T>> {
     cell.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! The body of one Endpoint Picker replica.
+//! The runtime of one Endpoint Picker replica.
 //!
-//! Everything here waits, listens, delivers, and never decides: rules live in the crate `murmuration`. Each actor is a
-//! folder of its letters, its handle and its actor, where each arm translates, calls the mind, and delivers.
+//! Everything here waits, receives and sends, and never decides: rules live in the crate `murmuration`. Each actor is a
+//! folder with its messages, its handle and the actor, where each arm translates, calls the core, and delivers.
 
 pub mod admin;
 pub mod args;

@@ -1,6 +1,4 @@
-//! `murmuration`: one replica of a leaderless tier of Endpoint Pickers.
-//!
-//! Must not know anything: see `cli`.
+//! `murmuration`: one replica of a leaderless tier of Endpoint Pickers. The program itself is in `cli`.
 
 use std::process::ExitCode;
 

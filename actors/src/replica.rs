@@ -1,7 +1,6 @@
-//! The composition root: who is born, in what order, under whom; and how a replica leaves.
+//! The composition root: which parts a replica has, in what order they start, and how it leaves.
 //!
-//! Must not know flags, signals or the process: a replica is started the same way by `murmuration serve`, by tests and
-//! by the simulator.
+//! Must not know flags, signals or the process: `murmuration serve`, tests and the simulator start a replica alike.
 
 mod parts;
 
@@ -34,43 +33,43 @@ use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
 
-/// How long a draining replica keeps taking new streams, so that the proxy's health checks can notice.
+/// How long a draining replica still takes new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 
-/// What a replica is made of.
+/// The settings of a replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
     /// The EndpointPickerConfig, valid.
     pub config_text: String,
-    /// What errors in it are told under.
+    /// The name under which errors in it are reported.
     pub config_name: String,
-    /// The shelf of plugins.
+    /// The catalog of plugins.
     pub catalog: fn() -> Catalog,
-    /// From one scrape of an engine to the next, where the configuration does not say.
+    /// Interval between two scrapes of an engine, where the configuration does not set it.
     pub interval: Duration,
-    /// From one setting of the pool's gauges to the next.
+    /// Interval between two updates of the pool's gauges.
     pub gauges_interval: Duration,
     /// Bounds of the ext-proc service.
     pub limits: Limits,
     /// Who may set the headers that steer a decision.
     pub trusted: TrustedSpelling,
-    /// Whether answers pass through.
+    /// Whether responses pass through.
     pub response_path: ResponsePath,
-    /// Memory of the prefix index.
+    /// Memory limit of the prefix index.
     pub index_bytes_max: usize,
-    /// How long a ticket may stay open without news.
+    /// How long a ticket may stay open while its end is unknown.
     pub lease: Duration,
     /// TLS of the ext-proc service: none, self-signed, or from a folder.
     pub tls: Tls,
     /// Who may read the debug pages.
     pub debug: DebugAccess,
-    /// How long leaving may take.
+    /// How long a drain may take.
     pub drain_timeout: Duration,
     /// The key under which prompts are hashed.
     pub salt: PromptSalt,
-    /// The header whose value is mixed into it, for pools that several tenants share.
+    /// The header whose value is mixed into the key, for pools that several tenants share.
     pub tenant_header: Option<String>,
-    /// The part in the replication; `None` for a replica that is alone.
+    /// Replication; `None` for a replica without peers.
     pub replication: Option<ReplicationSettings>,
 }
 
@@ -79,13 +78,13 @@ pub struct ReplicaSettings {
 pub enum Tls {
     /// None.
     Plain,
-    /// A certificate made at start.
+    /// A certificate generated at start.
     SelfSigned,
-    /// `tls.crt` and `tls.key` in this folder, followed as they change.
+    /// `tls.crt` and `tls.key` in this directory; changes are followed.
     Folder(PathBuf),
 }
 
-/// The listeners that a replica serves at.
+/// The listeners of a replica.
 #[derive(Debug)]
 pub struct Listeners {
     /// ext-proc.
@@ -110,12 +109,12 @@ pub enum StartError {
     /// The replication can't be joined.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
-    /// A socket is gone.
+    /// A socket is closed.
     #[error("a listener has no address: {0}")]
     Listener(#[from] std::io::Error),
 }
 
-/// A living replica. Dropped, it is gone at once, as if killed.
+/// A running replica. Dropping it stops all parts at once, as a kill would.
 #[derive(Debug)]
 pub struct Replica {
     addresses: Addresses,
@@ -167,12 +166,12 @@ impl Listeners {
 // === impl Replica ===
 
 impl Replica {
-    /// Starts a replica in `world` on `listeners`. It is ready once discovery has announced the pool.
+    /// Starts a replica in `environment` on `listeners`. It is ready once discovery has announced the pool.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
-        world: Environment,
+        environment: Environment,
         settings: ReplicaSettings,
         listeners: Listeners,
         telemetry: Telemetry,
@@ -180,8 +179,8 @@ impl Replica {
         let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
         let tls = settings.tls.server()?;
         let addresses = listeners.addresses()?;
-        let clock = world.clock.unwrap_or_else(Clock::start);
-        let (living, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_patience);
+        let clock = environment.clock.unwrap_or_else(Clock::start);
+        let (actor, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_timeout);
         let joining = settings.replication.is_some();
         let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
@@ -190,7 +189,7 @@ impl Replica {
         let (announced, known) = watch::channel(None);
         let announced = Arc::new(announced);
         let ((closing, closed), (salted, salt)) = (watch::channel(false), watch::channel(settings.salt.first()));
-        // From here on, whatever fails drops the replica, which stops every part.
+        // From here on, an early return drops the replica, which stops every part.
         let mut replica = Self {
             addresses,
             supervisor,
@@ -212,36 +211,25 @@ impl Replica {
             keeping: keeping.clone(),
             first_ticket: 0,
         };
-        parts::scheduler(&replica.supervisor, arguments, living);
+        parts::scheduler(&replica.supervisor, arguments, actor);
         let scrape = parts::Scrape {
             interval: blueprint.scrape.interval.unwrap_or(settings.interval),
             scrape: blueprint.scrape,
             engines: blueprint.engines,
-            network: world.network.clone(),
+            network: environment.network.clone(),
         };
         replica.watch(known, keeping.clone(), clock, scrape);
         parts::discovery(&replica.supervisor, blueprint.discovery, announced.clone(), &replica.telemetry);
-        parts::feed(&replica.supervisor, world.feed, announced);
+        parts::feed(&replica.supervisor, environment.feed, announced);
         let me = settings.replication.as_ref().map(|replication| (replication.me.clone(), replication.incarnation));
         if let (Some(replication), Some(publisher)) = (settings.replication, publisher) {
-            let links = replica.links(
-                replication.me.clone(),
-                publisher,
-                keeping,
-                (clock, world.network),
-                (settings.salt, salted),
-            );
+            let (name, outside) = (replication.me.clone(), (clock, environment.network));
+            let links = replica.links(name, publisher, keeping, outside, (settings.salt, salted));
             replica.replication = Some(Replication::start(replication, listeners.peers, links).await?);
         }
         replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
-        let replication = replica.replication.as_ref().map(Replication::view);
-        parts::gauges(
-            &replica.supervisor,
-            settings.gauges_interval,
-            &replica.scheduler,
-            replication,
-            &replica.telemetry,
-        );
+        let view = replica.replication.as_ref().map(Replication::view);
+        parts::gauges(&replica.supervisor, settings.gauges_interval, &replica.scheduler, view, &replica.telemetry);
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
         let gate = replica.gate(gate_settings, tls, clock, salt);
         replica.gate = Some(parts::ext_proc(&replica.supervisor, gate, listeners.ext_proc, closed));
@@ -253,23 +241,23 @@ impl Replica {
         self.addresses
     }
 
-    /// Its scheduler's verbs.
+    /// The handle of its scheduler.
     pub fn scheduler(&self) -> &SchedulerHandle {
         &self.scheduler
     }
 
-    /// Whether it wants requests, and changes of that.
+    /// Whether it should receive requests, and changes of that.
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
         self.readiness.subscribe()
     }
 
-    /// What it hears of the replication; `None` for one that is alone.
+    /// Its replication; `None` for a replica without peers.
     pub fn replication(&self) -> Option<&Replication> {
         self.replication.as_ref()
     }
 
-    /// Resolves when a part that the replica can't do without failed too often. It serves on as far as it can, but says that
-    /// it is not ready; whoever embeds it should end it.
+    /// Resolves when a vital part failed too often. The replica keeps serving as far as it can, but is not ready; the
+    /// embedding program should stop it.
     pub fn failed(&self) -> impl Future<Output = Failed> + Send + use<> {
         self.supervisor.failed()
     }
@@ -279,13 +267,13 @@ impl Replica {
         self.supervisor.names()
     }
 
-    /// Kills one of its parts as it runs now, as a failure would. For tests and simulations; `false` when it does not run.
+    /// Kills a part that runs, as a failure would; `false` when it does not run. For tests and simulations.
     pub fn kill_part(&self, name: &str) -> bool {
         self.supervisor.kill(name)
     }
 
-    /// Leaves in order: not ready at once; after a notice for the proxy no new streams; gone when the open ones ended, or
-    /// when the drain's time is over.
+    /// Drains: not ready at once, and no new streams after a notice period for the proxy. Returns when the open streams
+    /// ended, or when the drain timeout is over.
     pub async fn drain(mut self) {
         self.readiness.send_modify(|readiness| readiness.draining = true);
         if let Some(replication) = &self.replication {
@@ -318,7 +306,7 @@ impl Replica {
         parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt }
     }
 
-    /// Watches who is announced.
+    /// Starts the part that watches the announced endpoints.
     fn watch(&self, announced: Known, keeping: Option<Keeping>, clock: Clock, scrape: parts::Scrape) {
         let parts::Scrape { interval, scrape, engines, network } = scrape;
         let watched = PoolArguments {
@@ -370,7 +358,7 @@ impl Replica {
         parts::admin(&self.supervisor, admin, pages, self.event_sink("admin"));
     }
 
-    /// Who is told of the connections of `port`.
+    /// The sink for events of the connections on `port`.
     fn event_sink(&self, port: &'static str) -> EventSink {
         let telemetry = self.telemetry.clone();
         EventSink::new(port, move |event| telemetry.record(event))
@@ -391,7 +379,7 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     Settings { limits, response_path, parsers, prefix, tier_salt, tenant_header, trusted, sessions }
 }
 
-/// Builds a scheduler's parts for each of its lives: plugins are not shared between them.
+/// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.
 fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
     let settings = settings.clone();
     Arc::new(move || {

@@ -1,16 +1,16 @@
-//! Whether this replica stood still: the machine was frozen, or gave it no time for long.
+//! Detects that this replica stood still: the machine was frozen, or gave the process no CPU time for long.
 //!
-//! Must not know what follows from it. Ages travel with words, and nobody counts how long they lay in a socket: whoever
-//! stood still must not take what waited there for young.
+//! Must not know what follows from a stall. Messages carry ages, but a frozen replica cannot tell how long a message
+//! waited in its socket buffer. After a stall, it must not take what waited there for recent.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// A beat that is this late is a sign that the replica stood still; a crowded machine is late by less.
-const MISSED: Duration = Duration::from_secs(1);
+/// A tick that is later than this is a stall. On an overloaded machine ticks are late by less.
+const STALL_MIN: Duration = Duration::from_secs(1);
 
-/// A stall_detector of one task.
+/// The stall detector of one task.
 #[derive(Debug)]
 pub(crate) struct StallDetector {
     each: Duration,
@@ -20,13 +20,13 @@ pub(crate) struct StallDetector {
 // === impl StallDetector ===
 
 impl StallDetector {
-    /// One that beats as often, from now on.
+    /// A detector that ticks at this interval, from now on.
     pub(crate) fn each(each: Duration) -> Self {
         Self { each, next: Instant::now() + each }
     }
 
-    /// Waits for the next beat; says whether it came so late that the replica stood still. Nothing is lost when it is not
-    /// waited for to the end.
+    /// Waits for the next tick. Returns whether it came so late that the replica stood still. Dropping the future early
+    /// loses nothing.
     pub(crate) async fn beat(&mut self) -> bool {
         sleep_until(self.next).await;
         let missed = self.missed();
@@ -34,12 +34,12 @@ impl StallDetector {
         missed
     }
 
-    /// Whether the next beat is overdue by so much.
+    /// Whether the next tick is overdue by more than a second.
     pub(crate) fn missed(&self) -> bool {
-        Instant::now() > self.next + MISSED
+        Instant::now() > self.next + STALL_MIN
     }
 
-    /// Begins to count anew: after work that may take long, of which it is no sign.
+    /// Restarts the interval: after work that may take long and is no stall.
     pub(crate) fn rest(&mut self) {
         self.next = Instant::now() + self.each;
     }
@@ -51,23 +51,23 @@ mod tests {
 
     use super::*;
 
-    const BEAT: Duration = Duration::from_millis(200);
+    const INTERVAL: Duration = Duration::from_millis(200);
 
     #[tokio::test(start_paused = true)]
-    async fn a_late_beat_is_no_sign_and_a_very_late_one_is() {
-        let mut stall_detector = StallDetector::each(BEAT);
+    async fn a_late_tick_is_no_stall_and_a_very_late_one_is() {
+        let mut stall_detector = StallDetector::each(INTERVAL);
         assert!(!stall_detector.beat().await);
-        advance(BEAT + MISSED).await;
+        advance(INTERVAL + STALL_MIN).await;
         assert!(!stall_detector.missed() && !stall_detector.beat().await);
-        advance(BEAT + MISSED + Duration::from_millis(1)).await;
+        advance(INTERVAL + STALL_MIN + Duration::from_millis(1)).await;
         assert!(stall_detector.missed() && stall_detector.beat().await);
         assert!(!stall_detector.missed() && !stall_detector.beat().await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn long_work_is_no_sign() {
-        let mut stall_detector = StallDetector::each(BEAT);
-        advance(BEAT + MISSED * 2).await;
+    async fn long_work_is_no_stall() {
+        let mut stall_detector = StallDetector::each(INTERVAL);
+        advance(INTERVAL + STALL_MIN * 2).await;
         stall_detector.rest();
         assert!(!stall_detector.missed() && !stall_detector.beat().await);
     }

@@ -1,11 +1,12 @@
-//! What the replica tells the world: facts become counters, log lines and spans here and nowhere else.
+//! Telemetry of a replica: turns events into counters, log lines and spans, here and nowhere else.
 //!
-//! Must not know how facts come about. The only place with names of metrics.
+//! Must not know how events come about. The only place with names of metrics.
 
 mod buckets;
 mod connection_metrics;
 mod engine_metrics;
 mod families;
+mod legacy_names;
 pub mod log;
 mod log_writer;
 mod metrics;
@@ -13,7 +14,6 @@ mod pool_gauges;
 mod replication_metrics;
 mod request_metrics;
 mod request_series;
-mod rival_names;
 mod series;
 mod served_names;
 pub mod span;
@@ -26,53 +26,53 @@ use murmuration::event::Event;
 use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
 
-use log::Logbook;
+use log::EventLog;
 use metrics::Metrics;
 use span::Tracer;
 
-/// The replica's publisher. Cheap to clone.
+/// The telemetry of a replica. Cheap to clone.
 #[derive(Clone)]
 pub struct Telemetry {
     inner: Arc<Inner>,
-    witness: Option<EventObserver>,
+    observer: Option<EventObserver>,
 }
 
-/// Sees every fact, as it is recorded, on whichever task records it; must be quick.
+/// Receives every event on the task that records it; must be quick.
 pub type EventObserver = Arc<dyn Fn(&Event) + Send + Sync>;
 
 struct Inner {
     metrics: Metrics,
-    logbook: Logbook,
+    logbook: EventLog,
     tracer: Tracer,
 }
 
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// A publisher for the pool called `pool`, with its own registry: two in one process don't mix.
+    /// Telemetry for the pool called `pool`, with its own registry: two in one process don't mix.
     ///
     /// # Errors
     /// When two metrics have one name, which is a mistake in this folder.
     pub fn new(pool: &str, tracer: Tracer) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(pool)?;
-        Ok(Self { inner: Arc::new(Inner { metrics, logbook: Logbook::default(), tracer }), witness: None })
+        Ok(Self { inner: Arc::new(Inner { metrics, logbook: EventLog::default(), tracer }), observer: None })
     }
 
-    /// The same publisher, heard by `witness` too.
-    pub fn with_observer(self, witness: EventObserver) -> Self {
-        Self { witness: Some(witness), ..self }
+    /// The same telemetry, which also passes each event to `observer`.
+    pub fn with_observer(self, observer: EventObserver) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
-    /// Counts a fact, and tells it where it is worth a line.
+    /// Counts an event, and logs it where it is worth a line.
     pub fn record(&self, event: &Event) {
         self.inner.metrics.record(event);
         self.inner.logbook.record(event);
-        if let Some(witness) = &self.witness {
-            witness(event);
+        if let Some(observer) = &self.observer {
+            observer(event);
         }
     }
 
-    /// Notes how long the scheduler took for one answer, its queue included.
+    /// Records how long the scheduler took for one decision, time in its queue included.
     pub fn decision_took(&self, span: Duration) {
         self.inner.metrics.decision_took(span);
     }

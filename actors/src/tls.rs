@@ -1,7 +1,7 @@
 //! The server's certificate: self-signed by default, or from a directory whose changes are followed.
 //!
-//! Must not know what is served behind it. Data planes do not verify an endpoint picker's certificate by default, so a
-//! self-signed one encrypts and proves nothing; a directory with `tls.crt` and `tls.key` does both.
+//! Must not know what is served behind it. Data planes do not verify an endpoint picker's certificate by default. So a
+//! self-signed one encrypts without proving identity; a directory with `tls.crt` and `tls.key` does both.
 
 use std::fmt;
 use std::io;
@@ -25,14 +25,14 @@ use crate::connection::{Arrivals, EventSink, observed, server_name};
 use crate::environment::Connection;
 use crate::handshakes::Handshakes;
 
-/// How long a proxy may take to shake hands.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes under way at once.
 const HANDSHAKES_MAX: usize = 256;
-/// Bytes of a refused server name that are told.
+/// Bytes of a refused server name that are reported.
 const NAME_MAX: usize = 256;
-/// How often the files are looked at. They are small, and a mounted secret changes by a swap of links that leaves no
-/// useful time of modification, so their bytes are compared.
+/// How often the files are read. They are small, and a mounted secret changes by a swap of links that leaves no useful
+/// modification time, so their bytes are compared.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why there is no certificate.
@@ -41,17 +41,17 @@ pub enum TlsError {
     /// A file can't be read.
     #[error("can't read {}; --cert-path names a directory with tls.crt and tls.key", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file holds no PEM of its kind.
     #[error("{} holds no {what} in PEM", path.display())]
     Pem {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// What was expected.
         what: &'static str,
     },
     /// The certificate can't be made, or does not belong to its key.
@@ -62,7 +62,7 @@ pub enum TlsError {
     SelfSigned(#[source] rcgen::Error),
 }
 
-/// A server's side of TLS, HTTP/2 only.
+/// The server side of TLS, HTTP/2 only.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
@@ -95,9 +95,9 @@ impl ServerTls {
         Self::with(Files::read(directory)?.certified(directory)?)
     }
 
-    /// Follows changes of the files in `directory`, for ever. New connections get the new certificate; files that can't
-    /// be used are told once and what was in force stays.
-    pub async fn follow(self, directory: PathBuf, tell: impl Fn(Event)) {
+    /// Follows changes of the files in `directory`, for ever. New connections get the new certificate. Files that can't
+    /// be used are reported once, and the certificate in force stays.
+    pub async fn follow(self, directory: PathBuf, emit: impl Fn(Event)) {
         let mut known = Files::read(&directory).ok();
         let mut reported = None;
         loop {
@@ -112,12 +112,12 @@ impl ServerTls {
                 Ok((certificate, files)) => {
                     self.current.replace(certificate);
                     (known, reported) = (Some(files), None);
-                    tell(Event::Reloaded(format!("the certificate in {}", directory.display())));
+                    emit(Event::Reloaded(format!("the certificate in {}", directory.display())));
                 }
                 Err(error) => {
-                    let why = explained(&error);
+                    let why = with_cause(&error);
                     if reported.as_ref() != Some(&why) {
-                        tell(Event::ReloadFailed(why.clone()));
+                        emit(Event::ReloadFailed(why.clone()));
                         reported = Some(why);
                     }
                 }
@@ -183,27 +183,21 @@ impl Files {
 /// Connections of `arrivals`, handshake done.
 pub(crate) fn incoming(arrivals: Arrivals, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream<Connection>>> {
     let (acceptor, event_sink) = (TlsAcceptor::from(tls.config), arrivals.event_sink().clone());
-    Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, _| {
-        shake_hands(acceptor.clone(), socket, event_sink.clone())
-    })
+    Handshakes::new(arrivals, HANDSHAKES_MAX, move |socket, _| handshake(acceptor.clone(), socket, event_sink.clone()))
 }
 
-/// `None` for a peer that does not speak TLS, or not in time.
-async fn shake_hands(
-    acceptor: TlsAcceptor,
-    socket: Connection,
-    event_sink: EventSink,
-) -> Option<TlsStream<Connection>> {
+/// `None` for a client whose handshake fails or takes too long.
+async fn handshake(acceptor: TlsAcceptor, socket: Connection, event_sink: EventSink) -> Option<TlsStream<Connection>> {
     let (socket, listening) = observed(socket);
-    match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await {
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(error)) if is_about_the_name(&error) => {
+        Ok(Err(error)) if is_server_name_error(&error) => {
             let name = server_name(&listening.heard()).unwrap_or_default();
             let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]).into_owned();
             event_sink.emit(&Event::ServerNameRefused { port: event_sink.port(), name });
             event_sink.closed("server-name");
         }
-        // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
+        // What TLS refuses is `InvalidData`; other errors are connections that broke, such as a prober's.
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => event_sink.closed("handshake"),
         Ok(Err(_)) => {}
         Err(_) => event_sink.closed("handshake-timeout"),
@@ -211,9 +205,9 @@ async fn shake_hands(
     None
 }
 
-/// Whether the handshake was refused because the client asked for a server name that is no DNS name. Nothing can be done
-/// about it here: both ends hash the bytes of the ClientHello, so they can't be repaired on the way.
-fn is_about_the_name(error: &io::Error) -> bool {
+/// Whether the handshake failed because the client asked for a server name that is no DNS name. It can't be repaired
+/// here: both ends hash the bytes of the ClientHello.
+fn is_server_name_error(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(rustls::Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName)))
 }
@@ -223,7 +217,7 @@ fn certified(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -
     CertifiedKey::from_der(chain, key, &provider).map_err(TlsError::Certificate)
 }
 
-fn explained(error: &TlsError) -> String {
+fn with_cause(error: &TlsError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
 }

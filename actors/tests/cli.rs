@@ -1,6 +1,6 @@
-//! The program as people meet it at a terminal: its words, and the exit codes that scripts rely on.
+//! The command line: its output, and the exit codes that scripts rely on.
 //!
-//! 0 done, 1 failed, 64 the configuration or the command line is wrong.
+//! 0: done. 1: failed. 64: the configuration or the command line is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ fn check_exits_64_and_lists_all_errors_of_a_broken_file() {
 }
 
 #[test]
-fn errors_of_a_text_are_told_under_its_flag() {
+fn errors_of_a_text_name_its_flag() {
     let (code, _, errors) = ran(&["check", "--config-text", "kind: EndpointPickerConfig"]);
     assert_eq!(code, 64);
     assert!(errors.ends_with("\n--config-text:1:1: `apiVersion` is missing\n"), "{errors}");
@@ -118,10 +118,10 @@ fn help_fits_a_terminal_and_leaves_no_flag_unexplained() {
             let mut lines = help.lines().peekable();
             while let Some(line) = lines.next() {
                 let Some(named) = line.trim_start().strip_prefix("--") else { continue };
-                // The words stand on the flag's own line or on the next one.
+                // The description is on the flag's own line or on the next one.
                 let beside = named.trim_end().contains("  ");
                 let below = lines.peek().is_some_and(|next| next.starts_with("        ") && !next.trim().is_empty());
-                assert!(beside || below, "{verb} {flag}: --{named} says nothing of itself");
+                assert!(beside || below, "{verb} {flag}: --{named} has no description");
             }
         }
     }
@@ -134,15 +134,15 @@ fn serve_help_groups_its_flags() {
     let expected = [
         "Options:",
         "Configuration:",
-        "Where it listens:",
+        "Listeners:",
         "Transport security:",
-        "The other replicas:",
-        "The pool:",
-        "Requests and their bounds:",
-        "What it tells:",
+        "Replication:",
+        "Pool:",
+        "Requests and limits:",
+        "Logs and traces:",
     ];
     assert_eq!(headings, expected, "{help}");
-    assert!(!help.contains("exit-with-stdin"), "a flag for parents is not for people");
+    assert!(!help.contains("exit-with-stdin"), "a flag for parent processes is hidden");
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn serve_with_a_broken_configuration_is_64_too() {
 }
 
 #[test]
-fn explain_says_where_it_looked_when_nobody_is_there() {
-    // Port 1 of loopback: nothing of ours, and nobody else's on a sane machine.
+fn explain_names_the_address_when_nothing_listens_there() {
+    // Port 1 of loopback: nothing listens there on a normal machine.
     let (code, printed, errors) = ran(&["explain", "--admin", "127.0.0.1:1"]);
     assert_eq!((code, printed.as_str()), (1, ""));
     assert!(errors.contains("can't read http://127.0.0.1:1/debug/decisions"), "{errors}");

@@ -1,4 +1,4 @@
-//! A replica as a process of its own: it starts, tells where it listens, decides, explains itself, and leaves.
+//! A replica as its own process: it starts, logs where it listens, decides, explains its decisions, and exits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
@@ -14,17 +14,17 @@ use murmuration_actors::admin::client;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use murmuration_proto::names;
 use support::envoy::{answered, destination, post, response_headers};
-use support::talk::Talk;
+use support::ext_proc_stream::ExtProcStream;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-/// A test that waits longer has failed; none passes by waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for anything; a test that waits longer fails.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const POOL: &str = "127.0.0.1:7";
 
-/// A running `murmuration serve` on ports that the system chose; it is killed when dropped.
+/// A running `murmuration serve` on ports that the system chose. Killed when dropped.
 struct Process {
     child: Child,
     log: mpsc::UnboundedReceiver<String>,
@@ -34,7 +34,7 @@ struct Process {
     folder: Folder,
 }
 
-/// A folder with a configuration and an endpoints file; it is gone when dropped.
+/// A folder with a configuration and an endpoints file. Deleted when dropped.
 struct Folder {
     path: PathBuf,
 }
@@ -48,7 +48,7 @@ fn program() -> Command {
 /// Runs a verb to its end.
 async fn ran(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } =
-        timeout(PATIENCE, program().args(arguments).output()).await.unwrap().unwrap();
+        timeout(TIMEOUT, program().args(arguments).output()).await.unwrap().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
@@ -92,7 +92,7 @@ impl Drop for Folder {
 // === impl Process ===
 
 impl Process {
-    /// Starts a replica and waits until it tells that it knows its pool.
+    /// Starts a replica and waits until it is ready.
     async fn start(more: &[&str]) -> Self {
         let folder = Folder::new();
         let ports = ["--grpc-port=0", "--grpc-health-port=0", "--metrics-port=0", "--secure-serving=false"];
@@ -109,15 +109,15 @@ impl Process {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, ready).await.expect("a ready replica");
+        timeout(TIMEOUT, ready).await.expect("a ready replica");
         Self { child, log, reading, ext_proc, admin, folder }
     }
 
-    async fn talk(&self) -> Talk {
-        Talk::open(ExternalProcessorClient::connect(format!("http://{}", self.ext_proc)).await.unwrap())
+    async fn open_stream(&self) -> ExtProcStream {
+        ExtProcStream::open(ExternalProcessorClient::connect(format!("http://{}", self.ext_proc)).await.unwrap())
     }
 
-    /// What is left of the log, and the exit code.
+    /// The rest of the log, and the exit code.
     async fn end(mut self) -> (String, Option<i32>) {
         let reading = async {
             let mut rest = String::new();
@@ -127,14 +127,14 @@ impl Process {
             }
             rest
         };
-        let rest = timeout(PATIENCE, reading).await.expect("the log's end");
-        let status = timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        let rest = timeout(TIMEOUT, reading).await.expect("the log's end");
+        let status = timeout(TIMEOUT, self.child.wait()).await.unwrap().unwrap();
         drop(self.folder);
         (rest, status.code())
     }
 }
 
-/// The lines of a log, read as they come while `reading` says so.
+/// The lines of a log, read as they arrive while `reading` is true.
 fn follow(log: ChildStderr, mut reading: watch::Receiver<bool>) -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -158,7 +158,7 @@ async fn line(log: &mut mpsc::UnboundedReceiver<String>, message: &str) -> serde
             }
         }
     };
-    timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {message:?} in time"))
+    timeout(TIMEOUT, reading).await.unwrap_or_else(|_| panic!("no {message:?} in time"))
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_decision_is_explained_at_a_terminal() {
     assert_eq!((code, errors.as_str(), list.lines().count()), (0, "", 1), "only the table's head: {list}");
 
     let body = br#"{"model":"base","prompt":"hello"}"#;
-    let (head, _) = process.talk().await.ask(post(&[(names::REQUEST_ID, "my request/1")]), body).await;
+    let (head, _) = process.open_stream().await.ask(post(&[(names::REQUEST_ID, "my request/1")]), body).await;
     assert_eq!(destination(&head), POOL);
 
     let (code, list, _) = ran(&["explain", "--admin", &admin]).await;
@@ -179,9 +179,12 @@ async fn a_decision_is_explained_at_a_terminal() {
 
     let (code, page, errors) = ran(&["explain", "my request/1", "--admin", &admin]).await;
     assert_eq!((code, errors.as_str()), (0, ""));
-    for part in
-        ["request   my request/1", "model     base", "decode    default/e0 at 127.0.0.1:7", "prefix-cache-scorer x 1"]
-    {
+    for part in [
+        "request     my request/1",
+        "model       base",
+        "decode      default/e0 at 127.0.0.1:7",
+        "prefix-cache-scorer x 1",
+    ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
     let (code, page, errors) = ran(&["explain", "another", "--admin", &admin]).await;
@@ -192,14 +195,14 @@ async fn a_decision_is_explained_at_a_terminal() {
 #[tokio::test]
 async fn a_terminated_process_finishes_its_streams_and_exits_with_0() {
     let mut process = Process::start(&["--drain-timeout=20s"]).await;
-    let mut talk = process.talk().await;
-    talk.ask(post(&[]), br#"{"model":"base","prompt":"hello"}"#).await;
+    let mut stream = process.open_stream().await;
+    stream.ask(post(&[]), br#"{"model":"base","prompt":"hello"}"#).await;
     signal(&process.child, "TERM").await;
     line(&mut process.log, "draining").await;
-    talk.send(response_headers(&[(":status", "200")], true)).await;
-    answered(&talk.answer().await);
-    talk.close();
-    assert!(talk.receive().await.is_none(), "the stream ends in order");
+    stream.send(response_headers(&[(":status", "200")], true)).await;
+    answered(&stream.answer().await);
+    stream.close();
+    assert!(stream.receive().await.is_none(), "the stream ends in order");
     let (log, code) = process.end().await;
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("\"drained\"") && !log.contains("still open"), "{log}");
@@ -208,8 +211,8 @@ async fn a_terminated_process_finishes_its_streams_and_exits_with_0() {
 #[tokio::test]
 async fn a_second_signal_ends_a_drain_at_once() {
     let mut process = Process::start(&["--drain-timeout=1h"]).await;
-    let mut talk = process.talk().await;
-    talk.ask(post(&[]), br#"{"model":"base","prompt":"hello"}"#).await;
+    let mut stream = process.open_stream().await;
+    stream.ask(post(&[]), br#"{"model":"base","prompt":"hello"}"#).await;
     signal(&process.child, "INT").await;
     line(&mut process.log, "draining").await;
     signal(&process.child, "TERM").await;
@@ -219,7 +222,7 @@ async fn a_second_signal_ends_a_drain_at_once() {
 }
 
 #[tokio::test]
-async fn a_process_leaves_when_the_parent_that_asked_for_it_is_gone() {
+async fn a_process_exits_when_the_parent_that_asked_for_it_is_gone() {
     let mut process = Process::start(&["--exit-with-stdin"]).await;
     drop(process.child.stdin.take());
     assert_eq!(process.end().await.1, Some(0));
@@ -233,19 +236,19 @@ async fn a_taken_port_is_named_with_its_flag() {
     let ports = ["--grpc-port=0", "--grpc-health-port=0", "--metrics-port", &port, "--bind=127.0.0.1"];
     let (code, _, errors) = ran(&[&["serve", "--config-file", &folder.config()][..], &ports].concat()).await;
     assert_eq!(code, 1);
-    let told = errors.lines().last().unwrap_or_default();
-    assert!(told.starts_with(&format!("murmuration: can't listen on 127.0.0.1:{port} (--metrics-port): ")), "{told}");
-    assert!(told.ends_with("; is it taken?"), "{told}");
+    let last = errors.lines().last().unwrap_or_default();
+    assert!(last.starts_with(&format!("murmuration: can't listen on 127.0.0.1:{port} (--metrics-port): ")), "{last}");
+    assert!(last.ends_with("; is it taken?"), "{last}");
 }
 
-/// A collector that hangs leaves the pipe full, and whoever writes into it would hang too.
+/// A log collector that hangs leaves the pipe full, and a blocking write to it would hang too.
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_up_no_request() {
+async fn an_unread_log_delays_no_request() {
     let process = Process::start(&["-v", "trace", "--drain-timeout=1s"]).await;
     process.reading.send_replace(false);
     let body = br#"{"model":"base","prompt":"hello"}"#;
     for _ in 0..200 {
-        let (head, _) = process.talk().await.ask(post(&[]), body).await;
+        let (head, _) = process.open_stream().await.ask(post(&[]), body).await;
         assert_eq!(destination(&head), POOL);
     }
     process.reading.send_replace(true);
@@ -261,14 +264,14 @@ async fn no_prompt_and_no_header_is_logged_at_any_level_of_ours() {
     let secret = "a-secret-that-nobody-may-read";
     let body = format!("{{\"model\":\"base\",\"prompt\":\"{secret}\"}}");
     let head = post(&[("authorization", secret), (names::REQUEST_ID, "seen")]);
-    let (head, _) = process.talk().await.ask(head, body.as_bytes()).await;
+    let (head, _) = process.open_stream().await.ask(head, body.as_bytes()).await;
     assert_eq!(destination(&head), POOL);
     let broken = format!("{{\"model\": {secret}");
-    let mut talk = process.talk().await;
-    talk.send(post(&[])).await;
-    talk.send(support::envoy::request_body(broken.as_bytes(), true)).await;
-    assert_eq!(support::envoy::refusal(&talk.answer().await).0, 400);
-    // In order, so that every line is written.
+    let mut stream = process.open_stream().await;
+    stream.send(post(&[])).await;
+    stream.send(support::envoy::request_body(broken.as_bytes(), true)).await;
+    assert_eq!(support::envoy::refusal(&stream.answer().await).0, 400);
+    // A regular shutdown, so that every line is written.
     signal(&process.child, "TERM").await;
     let (log, _) = process.end().await;
     assert!(log.contains("\"seen\""), "the request itself is logged");

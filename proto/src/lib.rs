@@ -1,6 +1,6 @@
-//! The tongue of a replica: the messages it speaks, and the names that both sides of a wire agreed on.
+//! The protocols of a replica: their messages, and the names of headers and metadata keys.
 //!
-//! Must not know what is said with them: no rule, no type of the core.
+//! Must not know rules or types of the core.
 
 pub mod names;
 pub mod peer;

@@ -4,7 +4,7 @@
 
 /// The decision: `ip:port[,ip:port...]`, as a request header and under [`LB_NAMESPACE`].
 pub const DESTINATION: &str = "x-gateway-destination-endpoint";
-/// Which endpoint served, told by the proxy under [`LB_NAMESPACE`] with the response.
+/// The endpoint that served, reported by the proxy under [`LB_NAMESPACE`] with the response.
 pub const DESTINATION_SERVED: &str = "x-gateway-destination-endpoint-served";
 /// Scores of all candidates, under [`LB_NAMESPACE`], only on request.
 pub const DESTINATION_SCORES: &str = "x-gateway-destination-endpoint-scores";
@@ -14,19 +14,19 @@ pub const LB_NAMESPACE: &str = "envoy.lb";
 pub const SUBSET_NAMESPACE: &str = "envoy.lb.subset_hint";
 /// The subset hint: a list of `ip:port`.
 pub const SUBSET: &str = "x-gateway-destination-endpoint-subset";
-/// A request's name, made when absent.
+/// The id of a request; generated when absent.
 pub const REQUEST_ID: &str = "x-request-id";
-/// Flow of a request, newest spelling first.
+/// Fairness flow of a request, newest spelling first.
 pub const FAIRNESS_ID: [&str; 2] = ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"];
 /// Name of the request's `InferenceObjective`, newest spelling first.
 pub const OBJECTIVE: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
-/// The model that the engine shall be asked for, newest spelling first.
+/// The model to request from the engine, newest spelling first.
 pub const MODEL_REWRITE: [&str; 2] = ["x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"];
-/// Time to first token asked for, in ms, newest spelling first.
+/// Requested time to first token, in ms, newest spelling first.
 pub const SLO_TTFT_MS: [&str; 2] = ["x-llm-d-slo-ttft-ms", "x-slo-ttft-ms"];
-/// Time for each output token asked for, in ms, newest spelling first.
+/// Requested time per output token, in ms, newest spelling first.
 pub const SLO_TPOT_MS: [&str; 2] = ["x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"];
-/// What a video costs.
+/// The cost of a video: frame rate, duration, resolution.
 pub const VIDEO: [&str; 3] = ["x-llm-d-video-fps", "x-llm-d-video-duration-seconds", "x-llm-d-video-resolution"];
 /// Why a request was refused.
 pub const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
@@ -38,7 +38,7 @@ pub const ENCODERS: &str = "x-encoder-hosts-ports";
 pub const DATA_PARALLEL: &str = "x-data-parallel-host-port";
 /// Where the sidecar may pull KV blocks from.
 pub const KV_SOURCE: &str = "x-kv-cache-source-host-port";
-/// Says that the answer passed an endpoint picker.
+/// Marks a response that passed an endpoint picker.
 pub const WENT_INTO_RESPONSE: &str = "x-went-into-resp-headers";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";

@@ -1,7 +1,7 @@
-//! The peer stream, `murmuration.peer.v1.Flock`: the messages, the service and its client, as `peer.proto` writes them.
+//! The peer stream, `murmuration.peer.v1.Flock`: messages, service and client, as `peer.proto` defines them.
 //!
-//! Must not know what a batch holds, nor who may follow whom. Written by hand in the shape of tonic's generator, so that
-//! a build needs no protoc.
+//! Must not know what a batch holds, nor who may follow whom. Written by hand in the form of tonic's generated code, so
+//! that a build needs no protoc.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tonic_prost::ProstCodec;
 const NAME: &str = "murmuration.peer.v1.Flock";
 const FOLLOW: &str = "/murmuration.peer.v1.Flock/Follow";
 
-/// Asks a replica for all that it says.
+/// Asks a replica for all facts that it publishes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FollowRequest {
     /// The follower's name. One stream per name: the newest wins.
@@ -27,16 +27,16 @@ pub struct FollowRequest {
     /// The lowest version of the batches' format that the follower reads.
     #[prost(uint32, tag = "2")]
     pub wire_version_min: u32,
-    /// The highest.
+    /// The highest version.
     #[prost(uint32, tag = "3")]
     pub wire_version_max: u32,
-    /// The life of the called replica that `after` belongs to. When it is another life, the stream begins at 0.
+    /// The incarnation of the called replica that `after` belongs to. For another incarnation, the stream begins at 0.
     #[prost(uint64, tag = "4")]
     pub incarnation: u64,
-    /// The number up to which the follower has heard all; 0 asks for the whole state.
+    /// The number up to which the follower has received all facts; 0 asks for the whole state.
     #[prost(uint64, tag = "5")]
     pub after: u64,
-    /// Whether the follower joins and wants to be told where prefixes are, whoever placed them.
+    /// Whether the follower joins and wants the placements of prefixes, whichever replica made them.
     #[prost(bool, tag = "6")]
     pub history: bool,
 }
@@ -44,7 +44,7 @@ pub struct FollowRequest {
 /// A greeting first, then batches.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FollowReply {
-    /// In the greeting: the life that speaks.
+    /// In the greeting: the incarnation of the called replica.
     #[prost(uint64, tag = "1")]
     pub incarnation: u64,
     /// In the greeting: the number of its last fact when the stream was opened.
@@ -58,13 +58,13 @@ pub struct FollowReply {
     pub history: Bytes,
 }
 
-/// One replica, as the others listen to it.
+/// One replica, as its followers call it.
 #[async_trait]
 pub trait Replication: Send + Sync + 'static {
     /// What a follower gets.
     type FollowStream: Stream<Item = Result<FollowReply, Status>> + Send + 'static;
 
-    /// Streams everything that this replica says, until one of the two goes away.
+    /// Streams all facts that this replica publishes, until one side goes away.
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status>;
 }
 
@@ -86,7 +86,7 @@ struct Follow<T>(Arc<T>);
 // === impl ReplicationServer ===
 
 impl<T> ReplicationServer<T> {
-    /// A server that reads no request of more than `request_bytes_max` bytes.
+    /// A server that reads requests of at most `request_bytes_max` bytes.
     pub fn new(inner: T, request_bytes_max: usize) -> Self {
         Self { inner: Arc::new(inner), request_bytes_max }
     }
@@ -147,7 +147,7 @@ where
     T::ResponseBody: Body<Data = Bytes> + Send + 'static,
     <T::ResponseBody as Body>::Error: Into<StdError> + Send,
 {
-    /// A client that reads no reply of more than `reply_bytes_max` bytes.
+    /// A client that reads replies of at most `reply_bytes_max` bytes.
     pub fn new(channel: T, reply_bytes_max: usize) -> Self {
         Self { inner: Caller::new(channel).max_decoding_message_size(reply_bytes_max) }
     }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_a_later_release_is_passed_over() {
+    fn a_field_of_a_later_release_is_skipped() {
         let bytes = [0x08, 7, 0x7a, 1, 0xff];
         assert_eq!(FollowReply::decode(bytes.as_slice()).map(|reply| reply.incarnation), Ok(7));
     }

@@ -1,4 +1,4 @@
-//! What a valid configuration builds. Nothing here is optional that the code would have to interpret.
+//! The result of a valid configuration. Defaults are resolved, so the code that uses it has nothing to interpret.
 //!
 //! Must not know YAML.
 
@@ -7,24 +7,24 @@ use std::time::Duration;
 use crate::dialect::engine::EngineSpec;
 use crate::schedule::Profiles;
 
-/// A pool's parts, ready to run.
+/// The parts of a pool, ready to run.
 #[derive(Debug)]
 pub struct Blueprint {
     /// Profiles and their handler.
     pub profiles: Profiles,
-    /// How prompts become chains, and what the index may hold.
+    /// How prompts become chains, and the index's capacity.
     pub prefix: PrefixSettings,
-    /// What in-flight load counts.
+    /// What counts as in-flight load.
     pub in_flight: InFlightSettings,
     /// When a pool counts as saturated.
     pub saturation: SaturationSettings,
     /// Parsers by path, in the configuration's order.
     pub parsers: Vec<Parser>,
-    /// Where engines are scraped.
+    /// How engines are scraped.
     pub scrape: ScrapeSettings,
     /// The engines' metric names.
     pub engines: EngineSettings,
-    /// `file-discovery`, where the configuration names it.
+    /// `file-discovery`, if the configuration names it.
     pub discovery: Option<FileDiscovery>,
     /// The configuration with every default written out, as YAML, for people and for `murmuration check`.
     pub effective: String,
@@ -33,15 +33,15 @@ pub struct Blueprint {
 /// `approx-prefix-cache-producer`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrefixSettings {
-    /// Whether chains are needed at all (some plugin reads matches).
+    /// Whether chains are needed: a plugin reads matches, or the producer is declared.
     pub enabled: bool,
-    /// Tokens of a block, at least 64 unless `minBlockSizeTokens` says less.
+    /// Tokens of a block, at least 64 unless `minBlockSizeTokens` is lower.
     pub block_tokens: u32,
-    /// Blocks of a prompt that are looked at.
+    /// Maximum number of blocks of a prompt that are looked at.
     pub blocks_max: usize,
-    /// Blocks an endpoint is believed to hold while it has not told its cache's size.
+    /// Assumed cache capacity of an endpoint, in blocks, until its engine reports one.
     pub capacity_blocks: u64,
-    /// Whether the engine's own geometry sets the capacity.
+    /// Whether the engine's reported cache geometry sets the capacity.
     pub auto_tune: bool,
     /// Bytes that stand for one token in the estimate.
     pub bytes_per_token: u32,
@@ -50,7 +50,7 @@ pub struct PrefixSettings {
 /// `inflight-load-producer`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InFlightSettings {
-    /// Whether the estimated answer counts too.
+    /// Whether estimated answer tokens count too.
     pub add_estimated_output_tokens: bool,
     /// Answer tokens for each prompt token, in that estimate.
     pub output_ratio: f64,
@@ -83,18 +83,18 @@ pub struct ScrapeSettings {
     pub https: bool,
     /// The page's path.
     pub path: String,
-    /// The page's port where it is not the endpoint's own.
+    /// The page's port, if it differs from the endpoint's.
     pub port: Option<u16>,
-    /// The interval where the configuration sets one.
+    /// The interval, if the configuration sets one.
     pub interval: Option<Duration>,
-    /// Whether any certificate will do.
+    /// Whether certificates are accepted without verification.
     pub insecure_skip_verify: bool,
 }
 
 /// `core-metrics-extractor`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineSettings {
-    /// The endpoint label that names the engine's kind.
+    /// The endpoint label that holds the engine's kind.
     pub label_key: String,
     /// The kind of endpoints without that label.
     pub default_engine: String,
@@ -107,14 +107,14 @@ pub struct EngineSettings {
 pub struct FileDiscovery {
     /// The endpoints file.
     pub path: String,
-    /// Whether changes are followed.
+    /// Whether changes of the file are followed.
     pub watch: bool,
 }
 
 // === impl EngineSettings ===
 
 impl EngineSettings {
-    /// The metric names of an endpoint with these labels; an unknown kind speaks like the default one.
+    /// The metric names of an endpoint with these labels; an unknown kind uses those of the default engine.
     pub fn spec_for(&self, labels: &std::collections::BTreeMap<String, String>) -> Option<&EngineSpec> {
         let legacy = crate::fleet::endpoint::ENGINE_LABEL_LEGACY;
         let kind = labels.get(&self.label_key).or_else(|| labels.get(legacy)).unwrap_or(&self.default_engine);

@@ -1,4 +1,4 @@
-//! The plugins that a configuration declares or needs, each built once to see that it can be.
+//! The plugins that a configuration declares or needs. Each is built once to check its parameters.
 //!
 //! Must not know profiles or other sections.
 
@@ -15,7 +15,7 @@ use crate::plugin::contract::Produced;
 use crate::plugin::parameters::{Fault, Step};
 use crate::plugin::unsupported::{self, NOT_HERE_YET};
 
-/// All of them, in the file's order; those that nobody declared come last.
+/// All plugins, in the file's order; those added by default come last.
 #[derive(Debug)]
 pub(super) struct DeclaredPlugins<'c> {
     catalog: &'c Catalog,
@@ -32,12 +32,12 @@ pub(super) struct Declared {
     pub(super) parameters: Value,
     /// What it reads beside the engines' reports.
     pub(super) reads: &'static [Produced],
-    /// Where its name stands, and its path.
+    /// Position and path of its name.
     pub(super) place: Place,
     pub(super) path: String,
 }
 
-/// What a plugin is.
+/// The kind of a plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PluginRole {
     Filter,
@@ -45,14 +45,14 @@ pub(super) enum PluginRole {
     Picker,
     ProfileHandler,
     Part(Part),
-    /// Something was wrong with it and has been told; who refers to it is not to blame.
+    /// It has an error that is already reported; references to it are not reported again.
     Broken,
 }
 
-/// A plugin that could be built: what it is, its parameters with all defaults, and what it reads.
+/// A built plugin: its role, its parameters with all defaults, and what it reads.
 type Made = (PluginRole, Value, &'static [Produced]);
 
-/// Faults of one plugin's parameters that are looked for: each is found by leaving the last one's field out.
+/// Maximum number of faults searched in one plugin's parameters. Removing the faulty field reveals the next fault.
 const FAULTS_MAX: usize = 32;
 
 // === impl DeclaredPlugins ===
@@ -63,8 +63,8 @@ impl<'c> DeclaredPlugins<'c> {
         let mut declared = Self { catalog, plugins: Vec::new() };
         for plugin in raw {
             if declared.find(&plugin.name).is_some() {
-                let said = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
-                errors.add(plugin.name_place, &plugin.path, said);
+                let message = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
+                errors.add(plugin.name_place, &plugin.path, message);
             }
             let (role, parameters, reads) = declared.declared(plugin, errors);
             declared.plugins.push(Declared {
@@ -92,18 +92,18 @@ impl<'c> DeclaredPlugins<'c> {
         self.plugins.iter().any(|plugin| plugin.role == PluginRole::Broken)
     }
 
-    /// The plugin that `reference` names; complains where there is none.
+    /// The plugin that `reference` names; reports an error if there is none.
     pub(super) fn resolve(&self, reference: &Reference, errors: &mut ErrorCollector) -> Option<&Declared> {
         let found = self.find(&reference.name);
         if found.is_none() {
-            let said = format!("no plugin is called `{}`; {}", reference.name, self.cure(&reference.name));
-            errors.add(reference.place, &reference.path, said);
+            let message = format!("no plugin is called `{}`; {}", reference.name, self.hint(&reference.name));
+            errors.add(reference.place, &reference.path, message);
         }
         found
     }
 
-    /// What to do about a name that no plugin has: a declared name may be meant, or a type that is to be declared first.
-    fn cure(&self, name: &str) -> String {
+    /// How to fix a reference to an undeclared name: suggests a declared name, or a type to declare first.
+    fn hint(&self, name: &str) -> String {
         let types = || self.types().chain(unsupported::types());
         let declared = suggestion::did_you_mean(name, self.plugins.iter().map(|plugin| plugin.name.as_str()));
         if types().any(|kind| kind == name) {
@@ -113,12 +113,12 @@ impl<'c> DeclaredPlugins<'c> {
         near.unwrap_or_else(|| "declare it under `plugins`".to_owned())
     }
 
-    /// The types that are here.
+    /// The types that Murmuration supports.
     fn types(&self) -> impl Iterator<Item = &'static str> {
         self.catalog.types().chain(parts::TYPES)
     }
 
-    /// The name of the first plugin of the type `kind`, which is added with its defaults where there is none.
+    /// The name of the first plugin of the type `kind`. Adds one with default parameters if there is none.
     pub(super) fn ensure(&mut self, kind: &str) -> String {
         if let Some(plugin) = self.of_kind(kind).next() {
             return plugin.name.clone();
@@ -149,11 +149,11 @@ impl<'c> DeclaredPlugins<'c> {
                 Some(Ok(built)) if nth == 0 => return built,
                 Some(Err(fault)) => {
                     let fault = fault.at_its_field(&given);
-                    // A whole that does not fit once a field was left out may be our own doing.
+                    // Once a field was removed, a fault of the whole may be caused by the removal.
                     if nth > 0 && fault.steps.is_empty() {
                         break;
                     }
-                    tell(&fault, plugin, errors);
+                    report(&fault, plugin, errors);
                     let Some(Step::Key(key)) = fault.steps.first() else { break };
                     given.as_object_mut().and_then(|fields| fields.remove(key));
                 }
@@ -169,13 +169,13 @@ impl<'c> DeclaredPlugins<'c> {
         if !here().any(|kind| kind == plugin.kind) {
             let path = format!("{}.type", plugin.path);
             match unsupported::sentence(&plugin.kind) {
-                Some(said) => errors.not_here_yet(plugin.kind_place, path, said),
+                Some(message) => errors.not_here_yet(plugin.kind_place, path, message),
                 None => {
                     let near = suggestion::did_you_mean(&plugin.kind, here().chain(unsupported::types()));
-                    let cure = near
+                    let hint = near
                         .unwrap_or_else(|| format!("there are {}", suggestion::listed(&alike(&plugin.kind, here()))));
-                    let said = format!("no plugin type is called `{}`; {cure}", plugin.kind);
-                    errors.add(plugin.kind_place, path, said);
+                    let message = format!("no plugin type is called `{}`; {hint}", plugin.kind);
+                    errors.add(plugin.kind_place, path, message);
                 }
             }
             return None;
@@ -206,15 +206,15 @@ impl<'c> DeclaredPlugins<'c> {
     }
 }
 
-/// The `known` types of the same kind, which the last word tells (`...-scorer`); all of them where none is.
+/// The `known` types with the same last word as `kind` (`...-scorer`); all `known` types if there are none.
 fn alike<'a>(kind: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let word = kind.rsplit('-').next();
     let (same, others): (Vec<&str>, Vec<&str>) = known.partition(|known| known.rsplit('-').next() == word);
     if same.is_empty() { others } else { same }
 }
 
-/// Complains about a fault at its own line.
-fn tell(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
+/// Reports a fault at the position of its field.
+fn report(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
     let root: Option<&Node> = plugin.parameters.as_ref().map(|field| field.node);
     let place = root.map_or(plugin.kind_place, |node| node.place_of(&fault.steps, fault.unknown.is_some()));
     let mut path = format!("{}.parameters", plugin.path);
@@ -236,8 +236,8 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
         Some((field, known)) => {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
             let near = suggestion::did_you_mean(field, known.iter().copied());
-            let cure = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&known)));
-            format!("no parameter is called `{field}`; {cure}")
+            let hint = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&known)));
+            format!("no parameter is called `{field}`; {hint}")
         }
     };
     let sentence = moved.map_or(sentence, str::to_owned);
@@ -251,7 +251,7 @@ fn tell(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
 // === impl PluginRole ===
 
 impl PluginRole {
-    /// What it is, for a sentence.
+    /// The role's name in error messages.
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::Filter => "a filter",

@@ -1,16 +1,16 @@
-//! Durations as Go writes them: `1s`, `500ms`, `1m30s`.
+//! Durations in Go's notation: `1s`, `500ms`, `1m30s`.
 //!
 //! Must not know which field it reads.
 
 use std::time::Duration;
 
-/// Units of Go's notation in nanoseconds, longest name first where one begins another.
+/// Units of Go's notation, in nanoseconds.
 const UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
-/// No duration in a configuration is longer than this: a year.
+/// Maximum duration in a configuration: a year.
 const SECONDS_MAX: f64 = 366.0 * 24.0 * 3600.0;
 
-/// Reads a duration that is not negative.
+/// Parses a duration that is not negative.
 ///
 /// # Errors
 /// One sentence with an example.

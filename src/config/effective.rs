@@ -1,6 +1,6 @@
-//! The effective configuration: the file as it would be with every default written out.
+//! The effective configuration: the file with every default written out.
 //!
-//! Must not know defaults; it writes what it is given. What it writes reads back to the same.
+//! Must not know defaults; it writes what it is given. Reading its output gives the same configuration.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::profiles::Plan;
 use super::raw::{API_VERSION, KIND};
 use super::sections::Sections;
 
-/// The text.
+/// The effective configuration as YAML.
 pub(super) fn text(declared: &DeclaredPlugins<'_>, plan: &Plan, sections: &Sections) -> String {
     let mut out = Yaml { text: String::new() };
     out.line(0, "apiVersion", &scalar_text(API_VERSION));
@@ -57,12 +57,12 @@ pub(super) fn text(declared: &DeclaredPlugins<'_>, plan: &Plan, sections: &Secti
     out.text
 }
 
-/// YAML in the block style that people write: lists are not indented below their key.
+/// Writes YAML in block style; lists are not indented below their key.
 struct Yaml {
     text: String,
 }
 
-/// Words that YAML readers take for something else than text.
+/// Words that YAML parsers do not read as text.
 const WORDS: [&str; 10] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"];
 
 fn scalar(value: &Value) -> String {
@@ -72,7 +72,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Text, bare where it can't be mistaken; else quoted as in JSON, which YAML reads alike.
+/// A text scalar: unquoted where it is unambiguous, otherwise quoted as in JSON, which is valid YAML.
 fn scalar_text(text: &str) -> String {
     let bare = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte));
     let begins = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
@@ -106,7 +106,7 @@ impl Yaml {
         self.put(indent, format_args!("{key}: {value}"));
     }
 
-    /// The first line of a list's item.
+    /// The first line of a list item.
     fn item(&mut self, indent: usize, key: &str, value: &str) {
         self.put(indent, format_args!("- {key}: {value}"));
     }
@@ -126,7 +126,7 @@ impl Yaml {
         }
     }
 
-    /// A list's item: mappings in block style, everything else on one line, in JSON where it is nested.
+    /// A list item: mappings in block style, everything else on one line, as JSON if it is nested.
     fn element(&mut self, indent: usize, item: &Value) {
         if !(item.is_object() && is_nested(item)) {
             let text = if is_nested(item) { item.to_string() } else { scalar(item) };
@@ -134,7 +134,7 @@ impl Yaml {
         }
         let from = self.text.len();
         self.mapping(indent + 1, item);
-        // The first line of the mapping stands beside the dash.
+        // The first line of the mapping follows the dash.
         let dash = from + 2 * indent;
         self.text.replace_range(dash..dash + 2, "- ");
     }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_quoted_only_where_it_could_be_mistaken() {
+    fn text_is_quoted_only_where_it_is_ambiguous() {
         for text in ["queue-scorer", "llm-d.ai/v1alpha1", "/metrics", "a_b"] {
             assert_eq!(scalar_text(text), text);
         }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_values_are_written_as_people_write_them() {
+    fn nested_values_are_written_in_block_style() {
         let value = serde_json::json!({
             "empty": {},
             "list": [1, "a b", {"key": "zone", "values": ["x", "y"]}],

@@ -1,6 +1,6 @@
-//! The endpoints file of `file-discovery`: llm-d's shape, and `objectives` as ours.
+//! The endpoints file of `file-discovery`: llm-d's format, plus `objectives`, which is Murmuration's own.
 //!
-//! Must not know files or DNS: the text is passed in and host names stay names.
+//! Must not know files or DNS: the text is passed in and host names are not resolved.
 //!
 //! ```yaml
 //! endpoints:
@@ -16,7 +16,7 @@ use super::error::{ConfigErrors, ErrorCollector};
 use super::tree;
 use super::walk::{Field, Fields};
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointsFile {
     /// Endpoints in the file's order; no two share namespace and name.
@@ -28,7 +28,7 @@ pub struct EndpointsFile {
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointEntry {
-    /// Its name in the namespace.
+    /// Its name, unique in the namespace.
     pub name: String,
     /// Its namespace.
     pub namespace: String,
@@ -36,17 +36,17 @@ pub struct EndpointEntry {
     pub host: String,
     /// The port of the engine, never zero.
     pub port: u16,
-    /// Labels that filters look at.
+    /// Labels for filters.
     pub labels: BTreeMap<String, String>,
 }
 
-/// The namespace of entries that name none.
+/// The namespace of entries without one.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Reads the text of `file`, whose name serves the errors alone.
+/// Reads the text of `file`; the name is used only in errors.
 ///
 /// # Errors
-/// All that is wrong with the file; then none of it counts.
+/// All errors of the file. None of its content is used then.
 pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
     let mut errors = ErrorCollector::default();
     let read = tree::parse(text, &mut errors).and_then(|node| document(&Field::document(&node), &mut errors));
@@ -54,7 +54,7 @@ pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
 }
 
 fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsFile> {
-    // A file that is being written begins empty, and that must not empty the pool.
+    // A file that is being written is empty at first. This must not empty the pool.
     if matches!(field.node.value, tree::Value::Null) {
         field.complain(errors, "the file says nothing; `endpoints: []` is a pool without endpoints");
         return None;
@@ -70,8 +70,9 @@ fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsF
             continue;
         };
         if !names.insert((entry.namespace.clone(), entry.name.clone())) {
-            let said = format!("the endpoint `{}/{}` is there already; names must differ", entry.namespace, entry.name);
-            item.complain(errors, said);
+            let message =
+                format!("the endpoint `{}/{}` is there already; names must differ", entry.namespace, entry.name);
+            item.complain(errors, message);
         }
         file.endpoints.push(entry);
     }
@@ -134,8 +135,8 @@ fn host(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<String> {
         return Some(bare.unwrap_or(text).to_owned());
     }
     let with_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let cure = if with_port { "; the port stands in `port`" } else { "" };
-    field.complain(errors, format!("{text:?} is no IPv4 or IPv6 address and no host name{cure}"));
+    let hint = if with_port { "; the port stands in `port`" } else { "" };
+    field.complain(errors, format!("{text:?} is no IPv4 or IPv6 address and no host name{hint}"));
     None
 }
 
@@ -159,7 +160,8 @@ fn labels(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<BTreeMap<Str
     labels.into_iter().collect()
 }
 
-/// Letters, digits, `-` and `_` in parts of at most 63, parted by dots, and no bare number: `10.0.0.256` is a mistake.
+/// Whether `text` is a host name: parts of at most 63 letters, digits, `-` and `_`, separated by dots. The last part
+/// must not be a number, so `10.0.0.256` is refused.
 fn is_host_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let part = |part: &str| {

@@ -1,4 +1,4 @@
-//! What the reader of endpoints files promises.
+//! Tests of the endpoints file reader.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -44,19 +44,19 @@ fn an_empty_pool_is_a_valid_file() {
     assert_eq!(read("endpoints:\n", "e.yaml").unwrap(), EndpointsFile::default());
 }
 
-/// A file that is being written begins empty; it must not empty the pool.
+/// A file that is being written is empty at first; it must not empty the pool.
 #[test]
-fn a_file_with_nothing_in_it_is_no_empty_pool() {
+fn an_empty_file_is_an_error_not_an_empty_pool() {
     for text in ["", " \n", "# endpoints follow\n", "---\n"] {
-        let said = read(text, "e.yaml").unwrap_err().to_string();
-        assert!(said.ends_with(": the file says nothing; `endpoints: []` is a pool without endpoints"), "{said}");
+        let message = read(text, "e.yaml").unwrap_err().to_string();
+        assert!(message.ends_with(": the file says nothing; `endpoints: []` is a pool without endpoints"), "{message}");
     }
-    let said = read("objectives: []\n", "e.yaml").unwrap_err().to_string();
-    assert!(said.starts_with("e.yaml:1:1: `endpoints` is missing"), "{said}");
+    let message = read("objectives: []\n", "e.yaml").unwrap_err().to_string();
+    assert!(message.starts_with("e.yaml:1:1: `endpoints` is missing"), "{message}");
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_place() {
+fn all_errors_are_reported_at_once_with_their_places() {
     let text = "
 endpoints:
 - name: a
@@ -86,7 +86,7 @@ e.yaml:16:1: pools: no field is called `pools`; known are `endpoints` and `objec
 }
 
 #[test]
-fn words_that_an_older_yaml_takes_for_booleans_are_text() {
+fn words_that_yaml_1_1_reads_as_booleans_are_text() {
     let text =
         "endpoints:\n- {name: y, namespace: on, address: off, port: 80, labels: {a: y, b: no, c: on, d: Yes, n: N}}\n";
     let file = read(text, "e.yaml").unwrap();
@@ -111,9 +111,9 @@ fn two_endpoints_of_one_name_are_an_error_but_not_in_two_namespaces() {
 
 #[test]
 fn an_address_is_a_host_alone() {
-    let cure = "the port stands in `port`";
-    assert!(error_about("10.0.0.1:80").contains(cure));
-    assert!(error_about("[fd00::1]:80").contains(cure));
+    let hint = "the port stands in `port`";
+    assert!(error_about("10.0.0.1:80").contains(hint));
+    assert!(error_about("[fd00::1]:80").contains(hint));
     assert!(error_about("http://engine").contains("no host name"));
     assert!(error_about("[10.0.0.1]").contains("no host name"));
     assert!(error_about("-engine").contains("no host name"));
@@ -121,20 +121,20 @@ fn an_address_is_a_host_alone() {
 }
 
 #[test]
-fn text_that_is_not_yaml_is_one_complaint_with_its_place() {
-    let said = read("endpoints:\n- {name: a\n", "e.yaml").unwrap_err();
-    assert_eq!(said.errors().len(), 1, "{said}");
-    assert!(said.to_string().starts_with("e.yaml:"), "{said}");
-    let said = read("endpoints: []\nendpoints: []\n", "e.yaml").unwrap_err().to_string();
-    assert!(said.starts_with("e.yaml:2:1: "), "{said}");
+fn text_that_is_not_yaml_is_one_error_with_its_place() {
+    let message = read("endpoints:\n- {name: a\n", "e.yaml").unwrap_err();
+    assert_eq!(message.errors().len(), 1, "{message}");
+    assert!(message.to_string().starts_with("e.yaml:"), "{message}");
+    let message = read("endpoints: []\nendpoints: []\n", "e.yaml").unwrap_err().to_string();
+    assert!(message.starts_with("e.yaml:2:1: "), "{message}");
 }
 
 #[test]
-fn endless_complaints_are_counted_and_not_printed() {
+fn errors_beyond_the_limit_are_counted_and_not_printed() {
     let text = format!("endpoints:\n{}", "- {}\n".repeat(1000));
-    let said = read(&text, "e.yaml").unwrap_err().to_string();
-    assert_eq!(said.lines().count(), 65);
-    assert!(said.ends_with("e.yaml: and 2936 more errors"), "{said}");
+    let message = read(&text, "e.yaml").unwrap_err().to_string();
+    assert_eq!(message.lines().count(), 65);
+    assert!(message.ends_with("e.yaml: and 2936 more errors"), "{message}");
 }
 
 proptest! {
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_host_is_taken_can_be_an_authority(host in "[a-z0-9.:%/@\\[\\]-]{0,40}") {
+    fn every_accepted_host_can_be_an_authority(host in "[a-z0-9.:%/@\\[\\]-]{0,40}") {
         let text = format!("endpoints:\n- {{name: a, address: '{host}', port: 80}}\n");
         if let Ok(file) = read(&text, "e.yaml") {
             let host = &file.endpoints[0].host;

@@ -1,10 +1,10 @@
-//! What is wrong with a file: every error with its place, its path and, where there is one, a cure.
+//! Errors of a configuration file: each with its position, its path and, where known, how to fix it.
 //!
 //! Must not know what any field means.
 
 use std::fmt;
 
-/// ErrorCollector that are printed; the rest are counted.
+/// Maximum number of errors that are printed; the rest are counted.
 const SHOWN_MAX: usize = 64;
 
 /// Line and column, both from 1.
@@ -16,36 +16,36 @@ pub struct Place {
     pub column: u64,
 }
 
-/// Whether a person made a mistake or we are not far enough.
+/// Whether the file is wrong or Murmuration lacks a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Blame {
+pub enum ErrorCause {
     /// The file is wrong.
     File,
-    /// The file is right, and asks for something of llm-d's that Murmuration does not have yet.
+    /// The file is valid for llm-d, but uses a feature that Murmuration does not have yet.
     NotHereYet,
 }
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {
-    /// Where.
+    /// Its position.
     pub place: Place,
     /// The field, such as `plugins[0].parameters.threshold`; empty for the file as a whole.
     pub path: String,
-    /// What, in one sentence.
+    /// The message, in one sentence.
     pub sentence: String,
-    /// Whose fault.
-    pub blame: Blame,
+    /// Whether the file or Murmuration is to blame.
+    pub blame: ErrorCause,
 }
 
-/// Everything that is wrong with one file, in the file's order. Never empty.
+/// All errors of one file, in the file's order. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     file: String,
     errors: Vec<ConfigError>,
 }
 
-/// Errors while they are collected.
+/// Collects errors while a file is read.
 #[derive(Debug, Default)]
 pub(super) struct ErrorCollector {
     list: Vec<ConfigError>,
@@ -86,18 +86,18 @@ impl std::error::Error for ConfigErrors {}
 
 impl ErrorCollector {
     pub(super) fn add(&mut self, place: Place, path: impl Into<String>, sentence: impl Into<String>) {
-        self.push(place, path.into(), sentence.into(), Blame::File);
+        self.push(place, path.into(), sentence.into(), ErrorCause::File);
     }
 
     pub(super) fn not_here_yet(&mut self, place: Place, path: impl Into<String>, sentence: impl Into<String>) {
-        self.push(place, path.into(), sentence.into(), Blame::NotHereYet);
+        self.push(place, path.into(), sentence.into(), ErrorCause::NotHereYet);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// `value`, unless there was a error.
+    /// `value`, unless there was an error.
     pub(super) fn or<T>(self, file: &str, value: Option<T>) -> Result<T, ConfigErrors> {
         match value {
             Some(value) if self.list.is_empty() => Ok(value),
@@ -111,7 +111,7 @@ impl ErrorCollector {
         ConfigErrors { file: file.to_owned(), errors: self.list }
     }
 
-    fn push(&mut self, place: Place, path: String, sentence: String, blame: Blame) {
+    fn push(&mut self, place: Place, path: String, sentence: String, blame: ErrorCause) {
         self.list.push(ConfigError { place, path, sentence, blame });
     }
 }

@@ -1,4 +1,4 @@
-//! `featureGates`: switches by name.
+//! `featureGates`: named switches.
 //!
 //! Must not know what a gate changes elsewhere.
 
@@ -7,7 +7,8 @@ use super::suggestion;
 use super::walk::Field;
 
 const FLOW_CONTROL: &str = "flowControl";
-/// In llm-d it fills the data of replicas that do not lead. Here every replica serves, so it is always so.
+/// In llm-d it fills the data of replicas that are not the leader. Here every replica serves and has
+/// its data, so the gate has no effect.
 const POPULATE_NON_LEADER: &str = "haPopulateNonLeaderDatastore";
 const KNOWN: [&str; 2] = [FLOW_CONTROL, POPULATE_NON_LEADER];
 
@@ -29,8 +30,8 @@ pub(super) fn read(list: &Field<'_>, errors: &mut ErrorCollector) {
             let known = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&KNOWN)));
             item.complain(errors, format!("no feature gate is called `{name}`; {known}"));
         } else if name == FLOW_CONTROL && on {
-            let said = "flow control is known to llm-d and not here yet; leave the gate out";
-            errors.not_here_yet(item.place(), &item.path, said);
+            let message = "flow control is known to llm-d and not here yet; leave the gate out";
+            errors.not_here_yet(item.place(), &item.path, message);
         }
     }
 }

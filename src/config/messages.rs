@@ -1,10 +1,10 @@
-//! serde's sentences about a value that does not fit, in the words of the rest of a configuration's errors.
+//! Rewrites serde's error messages about wrong values in the style of the other configuration errors.
 //!
-//! Must not know which field it is about. A sentence of another form stays as it is.
+//! Must not know which field it is about. Messages of another form are not changed.
 
 use super::suggestion;
 
-/// The sentence for a person; `got` is what stands in the file.
+/// The rewritten message; `got` describes the value in the file.
 pub(super) fn of_misfit(sentence: &str, got: &str) -> String {
     if let Some(expected) = ["invalid type: ", "invalid value: "].iter().find_map(|head| sentence.strip_prefix(head)) {
         let expected = expected.rsplit_once(", expected ").map_or(expected, |(_, expected)| expected);
@@ -24,7 +24,7 @@ pub(super) fn of_misfit(sentence: &str, got: &str) -> String {
     }
 }
 
-/// What a type of Rust's is to a person.
+/// Describes a Rust type for people.
 fn wanted(expected: &str) -> String {
     let range = |least: i64, most: u64| format!("a whole number from {least} to {most}");
     match expected {
@@ -48,9 +48,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_is_told_as_people_call_it() {
+    fn a_rust_type_is_described_in_plain_words() {
         let got = "the text \"three\"";
-        for (expected, said) in [
+        for (expected, message) in [
             ("i64", "a whole number"),
             ("u16", "a whole number from 0 to 65535"),
             ("f64", "a number (without quotes)"),
@@ -58,12 +58,12 @@ mod tests {
             ("struct Parameters", "a mapping of parameters"),
         ] {
             let sentence = format!("invalid type: string \"three, expected\", expected {expected}");
-            assert_eq!(of_misfit(&sentence, got), format!("expected {said}, got {got}"));
+            assert_eq!(of_misfit(&sentence, got), format!("expected {message}, got {got}"));
         }
     }
 
     #[test]
-    fn a_word_out_of_a_few_is_told_which_ones_there_are() {
+    fn an_unknown_variant_lists_the_known_ones() {
         let sentence = |word: &str| format!("unknown variant `{word}`, expected one of `In`, `NotIn`, `Exists`");
         assert_eq!(
             of_misfit(&sentence("in"), "the text \"in\""),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sentences_stay_as_they_are() {
+    fn other_messages_are_not_changed() {
         assert_eq!(of_misfit("missing field `key`", "a mapping"), "`key` is missing");
         assert_eq!(of_misfit("queueDepthThreshold must be above 0", "5"), "queueDepthThreshold must be above 0");
     }

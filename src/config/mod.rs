@@ -1,4 +1,4 @@
-//! `EndpointPickerConfig`: text in, a valid [`Blueprint`] or all of its errors out.
+//! Reads an `EndpointPickerConfig` text into a valid [`Blueprint`], or returns all of its errors.
 //!
 //! Must not know files or flags; the text is passed in.
 

@@ -9,14 +9,14 @@ use crate::plugin::catalog::Plugin;
 use crate::schedule::Profiles;
 use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
 
-/// llm-d's names of what is added.
+/// llm-d's names of what is added by default.
 const DEFAULT_PROFILE: &str = "default";
 const SINGLE_PROFILE_HANDLER: &str = "single-profile-handler";
 const MAX_SCORE_PICKER: &str = "max-score-picker";
-/// The weight of a scorer that is given none.
+/// The weight of a scorer without one.
 const DEFAULT_WEIGHT: f64 = 1.0;
 
-/// Which plugins each profile has, by name.
+/// The plugins of each profile, by name.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) handler: String,
@@ -27,17 +27,17 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct PlannedProfile {
     pub(super) name: String,
-    /// Names in order; scorers with their weight.
+    /// Plugin names in order; scorers with their weight.
     pub(super) plugins: Vec<(String, Option<f64>)>,
 }
 
-/// Checks and completes the profiles; what is missing is added to `declared`.
+/// Checks and completes the profiles; adds missing plugins to `declared`.
 pub(super) fn plan(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> Plan {
     let mut profiles = Vec::new();
     for profile in raw {
         if profiles.iter().any(|known: &PlannedProfile| known.name == profile.name) {
-            let said = format!("a profile is called `{}` already; names must differ", profile.name);
-            errors.add(profile.place, format!("{}.name", profile.path), said);
+            let message = format!("a profile is called `{}` already; names must differ", profile.name);
+            errors.add(profile.place, format!("{}.name", profile.path), message);
         }
         profiles.push(planned(profile, declared, errors));
     }
@@ -48,7 +48,7 @@ pub(super) fn plan(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, error
     Plan { handler, profiles }
 }
 
-/// Makes the plan's plugins. Call it only while nobody complained; then each reference is what it was found to be.
+/// Builds the plan's plugins. Call it only if there are no errors; then each reference has the role [`plan`] found.
 pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profiles> {
     let mut built = Vec::new();
     for profile in &plan.profiles {
@@ -74,7 +74,7 @@ fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mu
     let mut plugins = Vec::new();
     let mut picker: Option<&Reference> = None;
     for (reference, weight) in &profile.plugins {
-        // llm-d adds its default picker before it looks references up, so the name may stand without a declaration.
+        // llm-d adds its default picker before it resolves references, so the name needs no declaration.
         if reference.name == MAX_SCORE_PICKER
             && !declared.plugins.iter().any(|plugin| plugin.role == PluginRole::Picker)
         {
@@ -86,16 +86,16 @@ fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mu
             PluginRole::Scorer => plugins.push((reference.name.clone(), Some(weight.unwrap_or(DEFAULT_WEIGHT)))),
             PluginRole::Picker => {
                 if let Some(first) = picker {
-                    let said = format!("the profile has the picker `{}` already; it takes one", first.name);
-                    errors.add(reference.place, &reference.path, said);
+                    let message = format!("the profile has the picker `{}` already; it takes one", first.name);
+                    errors.add(reference.place, &reference.path, message);
                 }
                 picker = Some(reference);
                 plugins.push((reference.name.clone(), None));
             }
             PluginRole::ProfileHandler | PluginRole::Part(_) => {
-                let said =
+                let message =
                     format!("`{}` is {}; profiles take filters, scorers and pickers", plugin.name, plugin.role.noun());
-                errors.add(reference.place, &reference.path, said);
+                errors.add(reference.place, &reference.path, message);
             }
         }
     }
@@ -105,7 +105,7 @@ fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mu
     PlannedProfile { name: profile.name.clone(), plugins }
 }
 
-/// Every filter, scorer and picker that is declared, in the file's order (llm-d's is that of a Go map).
+/// Every declared filter, scorer and picker, in the file's order (llm-d uses the order of a Go map).
 fn everything(declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> PlannedProfile {
     let mut plugins = Vec::new();
     let mut picker = None;
@@ -114,8 +114,9 @@ fn everything(declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -
             PluginRole::Filter => plugins.push((plugin.name.clone(), None)),
             PluginRole::Scorer => plugins.push((plugin.name.clone(), Some(DEFAULT_WEIGHT))),
             PluginRole::Picker if picker.is_some() => {
-                let said = "without `schedulingProfiles` there can be one picker; write the profile out to have more";
-                errors.add(plugin.place, &plugin.path, said);
+                let message =
+                    "without `schedulingProfiles` there can be one picker; write the profile out to have more";
+                errors.add(plugin.place, &plugin.path, message);
             }
             PluginRole::Picker => {
                 picker = Some(());
@@ -130,7 +131,7 @@ fn everything(declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -
     PlannedProfile { name: DEFAULT_PROFILE.to_owned(), plugins }
 }
 
-/// A declared `max-score-picker`, else whichever picker is declared first, else a new `max-score-picker`.
+/// A declared `max-score-picker`, else the first declared picker, else a new `max-score-picker`.
 fn default_picker(declared: &mut DeclaredPlugins<'_>) -> String {
     let is_picker = |plugin: &&super::declared::Declared| plugin.role == PluginRole::Picker;
     let best = declared.of_kind(MAX_SCORE_PICKER).find(is_picker);
@@ -144,15 +145,15 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
     let mut handlers = declared.plugins.iter().filter(|plugin| plugin.role == PluginRole::ProfileHandler);
     let first = handlers.next();
     if let (Some(first), Some(second)) = (first, handlers.next()) {
-        let said = format!("`{}` is a profile handler already; there can be one", first.name);
-        errors.add(second.place, &second.path, said);
+        let message = format!("`{}` is a profile handler already; there can be one", first.name);
+        errors.add(second.place, &second.path, message);
     }
     match (first, raw.get(1)) {
         (Some(first), Some(profile)) if first.kind == SINGLE_PROFILE_HANDLER => {
-            let said = format!("`{SINGLE_PROFILE_HANDLER}` runs one profile, and this is the second");
-            errors.add(profile.place, &profile.path, said);
+            let message = format!("`{SINGLE_PROFILE_HANDLER}` runs one profile, and this is the second");
+            errors.add(profile.place, &profile.path, message);
         }
-        // A broken plugin may be the handler that is missed.
+        // A broken plugin may be the missing handler.
         (None, Some(profile)) if !declared.any_broken() => {
             errors.add(profile.place, &profile.path, "several profiles need a profile handler under `plugins`");
         }

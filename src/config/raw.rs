@@ -1,6 +1,6 @@
-//! The document as it was written: every section that we have, read by kind, and errors about all others.
+//! The document as written: every known section with typed fields, and errors about all others.
 //!
-//! Must not know plugin types, nor resolve references.
+//! Must not know plugin types or resolve references.
 
 use super::error::{ErrorCollector, Place};
 use super::gates;
@@ -69,8 +69,9 @@ pub(super) struct RawSource {
 /// Reads the whole document.
 pub(super) fn read<'n>(document: &Field<'n>, errors: &mut ErrorCollector) -> Option<Raw<'n>> {
     if !matches!(document.node.value, Value::Map(_)) {
-        let said = format!("a configuration begins with `apiVersion` and `kind`, and this is {}", document.node.kind());
-        document.complain(errors, said);
+        let message =
+            format!("a configuration begins with `apiVersion` and `kind`, and this is {}", document.node.kind());
+        document.complain(errors, message);
         return None;
     }
     let mut fields = document.fields(errors)?;
@@ -88,7 +89,7 @@ pub(super) fn read<'n>(document: &Field<'n>, errors: &mut ErrorCollector) -> Opt
     if let Some(field) = fields.take("dataLayer") {
         raw.data_layer = data_layer(&field, errors).unwrap_or_default();
     }
-    // Where the old and the new spelling are both there the new one counts, as in llm-d.
+    // If both the old and the new spelling are present, the new one counts, as in llm-d.
     let saturation = fields.take("saturationDetector").and_then(|field| optional_reference(&field, errors));
     let flow = fields.take("flowControl").and_then(|field| flow_control(&field, errors));
     raw.saturation = flow.or(saturation);
@@ -177,7 +178,7 @@ fn data_layer(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<RawDataL
     Some(RawDataLayer { place: field.place(), inject_defaults: inject, sources, discovery })
 }
 
-/// All of flow control but its detector, which admission uses without it too.
+/// Reads flow control's detector, which admission uses even without flow control. Other fields are not supported yet.
 fn flow_control(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
     let mut fields = field.fields(errors)?;
     let detector = fields.take("saturationDetector").and_then(|field| optional_reference(&field, errors));
@@ -197,7 +198,7 @@ fn flow_control(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Refere
     detector
 }
 
-/// Complains about fields whose effect is missing; `false`, `0` and "" ask for none.
+/// Reports fields that are not supported yet; `false`, `0` and "" have no effect and are accepted.
 fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut ErrorCollector) {
     for name in names {
         let Some(field) = fields.take(name) else { continue };
@@ -208,8 +209,8 @@ fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut Er
             _ => false,
         };
         if !asks_for_nothing {
-            let said = format!("`{name}` is known to llm-d and not here yet; leave it out");
-            errors.not_here_yet(field.place(), &field.path, said);
+            let message = format!("`{name}` is known to llm-d and not here yet; leave it out");
+            errors.not_here_yet(field.place(), &field.path, message);
         }
     }
 }
@@ -219,7 +220,7 @@ fn references(list: Option<Field<'_>>, errors: &mut ErrorCollector) -> Vec<Refer
     items.iter().filter_map(|item| reference(item, errors)).collect()
 }
 
-/// A mapping with a `pluginRef` alone.
+/// A mapping with only a `pluginRef`.
 fn reference(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
     let mut fields = field.fields(errors)?;
     let reference = plugin_ref(&mut fields, errors);
@@ -227,7 +228,7 @@ fn reference(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference
     reference
 }
 
-/// The same where the reference may be left out or empty.
+/// Like `reference`, but the `pluginRef` may be absent or empty.
 fn optional_reference(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Reference> {
     let mut fields = field.fields(errors)?;
     let field = fields.take("pluginRef");

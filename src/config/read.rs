@@ -1,6 +1,6 @@
-//! Text to blueprint, in three steps: what was written, what it refers to, what it builds.
+//! Reads text into a blueprint in three steps: parse the document, resolve its references, build the parts.
 //!
-//! Must not know single plugins.
+//! Must not know individual plugins.
 
 use super::blueprint::{
     Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
@@ -16,7 +16,7 @@ use super::walk::Field;
 use super::{effective, tree};
 use crate::plugin::Catalog;
 
-/// The configuration that counts when none is given: llm-d's.
+/// The default configuration, used when none is given: llm-d's.
 pub fn default_text() -> &'static str {
     "apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -43,16 +43,16 @@ dataLayer:
 "
 }
 
-/// Reads a configuration. `file` serves the errors alone.
+/// Reads a configuration. `file` is used only in errors.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All errors of the configuration.
 pub fn read(text: &str, file: &str, catalog: &Catalog) -> Result<Blueprint, ConfigErrors> {
     let mut errors = ErrorCollector::default();
     let Some(document) = tree::parse(text, &mut errors) else { return Err(errors.into_errors(file)) };
     if matches!(document.value, tree::Value::Null) {
-        let said = "the configuration says nothing; without one the default configuration counts";
-        Field::document(&document).complain(&mut errors, said);
+        let message = "the configuration says nothing; without one the default configuration counts";
+        Field::document(&document).complain(&mut errors, message);
         return Err(errors.into_errors(file));
     }
     let raw = raw::read(&Field::document(&document), &mut errors);
@@ -90,13 +90,13 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
     })
 }
 
-/// Names of all plugins that a request meets.
+/// Names of all plugins that run for a request.
 fn used(plan: &Plan) -> Vec<String> {
     let of_profiles = plan.profiles.iter().flat_map(|profile| profile.plugins.iter().map(|(name, _)| name.clone()));
     of_profiles.chain([plan.handler.clone()]).collect()
 }
 
-/// Takes settings off the declared by the names they were found under.
+/// Reads settings from the declared plugins by name.
 struct Settings<'s, 'c> {
     declared: &'s DeclaredPlugins<'c>,
 }
@@ -111,7 +111,7 @@ impl Settings<'_, '_> {
         }
     }
 
-    /// The part of a producer, which nobody refers to by name; its defaults where it is not there.
+    /// The part of a producer, found by type because it is not referenced by name; its defaults if it is not declared.
     fn producer(&self, kind: &str) -> Option<Part> {
         match self.declared.of_kind(kind).next() {
             Some(plugin) => self.part(&plugin.name),

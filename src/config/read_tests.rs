@@ -1,4 +1,4 @@
-//! llm-d's defaulting rules: what a file need not say, and what is then done.
+//! Tests of llm-d's defaulting rules: what a file may omit, and what is then used.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,7 +22,7 @@ fn section<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 }
 
 #[test]
-fn a_configuration_that_says_nothing_is_refused_however_it_does() {
+fn every_form_of_an_empty_configuration_is_refused() {
     for text in ["", " \n", "# to be written\n", "---\n", "null\n"] {
         let error = read(text, "test", &Catalog::builtin()).unwrap_err().to_string();
         assert!(error.contains("the configuration says nothing"), "{text:?}: {error}");
@@ -32,7 +32,7 @@ fn a_configuration_that_says_nothing_is_refused_however_it_does() {
 }
 
 #[test]
-fn an_interval_below_the_shortest_is_shown_as_it_counts() {
+fn an_interval_below_the_minimum_is_raised_and_shown_as_raised() {
     let source = |interval: &str| {
         let rest = format!(
             "plugins:\n- type: queue-scorer\n- {{type: metrics-data-source, parameters: {{interval: {interval}}}}}\n"
@@ -49,22 +49,22 @@ fn an_interval_below_the_shortest_is_shown_as_it_counts() {
 }
 
 #[test]
-fn a_parameter_that_moved_is_told_with_its_new_home() {
-    let told = |kind: &str, parameter: &str| {
+fn a_moved_parameter_is_reported_with_its_new_location() {
+    let error_for = |kind: &str, parameter: &str| {
         error(&format!("plugins:\n- {{type: {kind}, parameters: {{{parameter}: 64}}}}\n"))
     };
     for parameter in ["hashBlockSize", "maxPrefixBlocksToMatch", "lruCapacityPerServer"] {
-        let error = told("prefix-cache-scorer", parameter);
+        let error = error_for("prefix-cache-scorer", parameter);
         assert!(error.contains("approx-prefix-cache-producer"), "{error}");
     }
     for kind in ["prefix-cache-scorer", "approx-prefix-cache-producer"] {
-        let error = told(kind, "hashBlockSize");
+        let error = error_for(kind, "hashBlockSize");
         assert!(error.contains("blockSizeTokens") && error.contains("tokens"), "{error}");
     }
 }
 
 #[test]
-fn without_profiles_there_is_one_of_everything_declared_in_the_files_order() {
+fn without_profiles_one_profile_has_every_declared_plugin_in_file_order() {
     let text = effective("plugins:\n- type: queue-scorer\n- type: decode-filter\n- type: lora-affinity-scorer\n");
     let profile = section(&text, "schedulingProfiles").join(" ");
     assert_eq!(
@@ -75,15 +75,15 @@ fn without_profiles_there_is_one_of_everything_declared_in_the_files_order() {
 }
 
 #[test]
-fn a_profile_without_a_picker_takes_the_declared_one_before_a_new_one() {
-    let rest = "plugins:\n- type: queue-scorer\n- {type: random-picker, name: dice}\nschedulingProfiles:\n- name: p\n  plugins: [{pluginRef: queue-scorer}]\n";
+fn a_profile_without_a_picker_prefers_a_declared_one_to_a_new_one() {
+    let rest = "plugins:\n- type: queue-scorer\n- {type: random-picker, name: any}\nschedulingProfiles:\n- name: p\n  plugins: [{pluginRef: queue-scorer}]\n";
     let text = effective(rest);
-    assert!(section(&text, "schedulingProfiles").contains(&"- pluginRef: dice"), "{text}");
+    assert!(section(&text, "schedulingProfiles").contains(&"- pluginRef: any"), "{text}");
     assert!(!text.contains("max-score-picker"), "{text}");
 }
 
 #[test]
-fn producers_are_added_for_who_reads_them_and_not_otherwise() {
+fn producers_are_added_only_if_a_plugin_reads_them() {
     let text = effective("plugins:\n- type: prefix-cache-scorer\n- type: active-request-scorer\n");
     for kind in ["approx-prefix-cache-producer", "inflight-load-producer", "token-producer"] {
         assert!(text.contains(&format!("type: {kind}\n")), "{kind}\n{text}");
@@ -93,7 +93,7 @@ fn producers_are_added_for_who_reads_them_and_not_otherwise() {
 }
 
 #[test]
-fn sections_that_are_left_out_are_there_with_their_defaults() {
+fn omitted_sections_have_their_defaults() {
     let text = effective("plugins:\n- type: queue-scorer\n");
     assert!(section(&text, "dataLayer").contains(&"- pluginRef: metrics-data-source"));
     assert_eq!(section(&text, "flowControl"), ["saturationDetector:", "pluginRef: utilization-detector"]);
@@ -113,35 +113,35 @@ fn both_spellings_of_the_version_are_read() {
 }
 
 #[test]
-fn the_new_spelling_of_the_detector_goes_before_the_deprecated_one() {
+fn the_new_spelling_of_the_detector_overrides_the_deprecated_one() {
     let plugins = "plugins:\n- type: queue-scorer\n- {type: utilization-detector, name: a}\n- {type: utilization-detector, name: b, parameters: {queueDepthThreshold: 9}}\n";
     let both = format!(
         "{plugins}saturationDetector: {{pluginRef: a}}\nflowControl: {{saturationDetector: {{pluginRef: b}}}}\n"
     );
-    let told = |rest: &str| {
+    let threshold = |rest: &str| {
         read(&format!("{HEAD}{rest}"), "test", &Catalog::builtin()).unwrap().saturation.queue_depth_threshold
     };
-    assert_eq!(told(&both), 9.0);
-    assert_eq!(told(&format!("{plugins}saturationDetector: {{pluginRef: a}}\n")), 5.0);
+    assert_eq!(threshold(&both), 9.0);
+    assert_eq!(threshold(&format!("{plugins}saturationDetector: {{pluginRef: a}}\n")), 5.0);
 }
 
 #[test]
-fn a_number_that_json_lacks_is_told_at_its_path_beside_the_others() {
-    let said = error(
+fn a_non_finite_number_is_reported_at_its_path_beside_other_errors() {
+    let message = error(
         "plugins:\n- type: queue-scorer\n- type: active-request-scorer\n  parameters: {maxBusyScore: .inf}\n\
          schedulingProfiles:\n- name: p\n  plugins: [{pluginRef: queue-scorer, weight: .nan}]\n",
     );
     assert_eq!(
-        said,
+        message,
         "test:6:30: plugins[1].parameters.maxBusyScore: expected a finite number\n\
          test:9:47: schedulingProfiles[0].plugins[0].weight: expected a finite number, got a number without a value"
     );
 }
 
 #[test]
-fn a_file_that_asks_for_ever_more_is_told_a_bounded_number_of_complaints() {
-    let many: String = (0..100).map(|i| format!("- type: nobody-{i}\n")).collect();
-    let said = error(&format!("plugins:\n{many}"));
-    assert_eq!(said.lines().count(), 65);
-    assert!(said.ends_with("test: and 36 more errors"), "{said}");
+fn the_number_of_printed_errors_is_bounded() {
+    let many: String = (0..100).map(|i| format!("- type: unknown-{i}\n")).collect();
+    let message = error(&format!("plugins:\n{many}"));
+    assert_eq!(message.lines().count(), 65);
+    assert!(message.ends_with("test: and 36 more errors"), "{message}");
 }

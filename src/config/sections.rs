@@ -1,4 +1,4 @@
-//! The sections beside scheduling: data layer, parsers, detector, producers; each with llm-d's defaults.
+//! The sections other than scheduling: data layer, parsers, detector, producers; each with llm-d's defaults.
 //!
 //! Must not know profiles.
 
@@ -21,10 +21,10 @@ pub(super) struct Sections {
     pub(super) saturation: String,
 }
 
-/// Parsers that are used where none is named. llm-d's own list has others between these two, which are not here yet.
+/// Parsers that are used if none is named. llm-d's list has others between these two, which are not supported yet.
 const DEFAULT_PARSERS: [&str; 2] = [parts::OPENAI_PARSER, parts::PASSTHROUGH_PARSER];
 
-/// Resolves a reference to a part that `fits`; `what` says what was looked for.
+/// Resolves a reference to a part that `fits`; `what` names the expected kind in the error.
 fn part(
     reference: &Reference,
     declared: &DeclaredPlugins<'_>,
@@ -37,8 +37,8 @@ fn part(
         PluginRole::Part(part) if fits(part) => Some(plugin.name.clone()),
         PluginRole::Broken => None,
         other => {
-            let said = format!("`{}` is {}, and {what} is needed here", plugin.name, other.noun());
-            errors.add(reference.place, &reference.path, said);
+            let message = format!("`{}` is {}, and {what} is needed here", plugin.name, other.noun());
+            errors.add(reference.place, &reference.path, message);
             None
         }
     }
@@ -55,22 +55,22 @@ pub(super) fn data_layer(
         let is_source = |part: &Part| matches!(part, Part::Scrape(_));
         let found = part(&raw.source, declared, "a data source", is_source, errors);
         if found.is_some() && source.is_some() {
-            let said = "a second metrics source is known to llm-d and not here yet; leave it out";
-            errors.not_here_yet(raw.source.place, &raw.source.path, said);
+            let message = "a second metrics source is known to llm-d and not here yet; leave it out";
+            errors.not_here_yet(raw.source.place, &raw.source.path, message);
         }
         let is_extractor = |part: &Part| matches!(part, Part::Engines(_));
         for reference in &raw.extractors {
             extractor = part(reference, declared, "an extractor", is_extractor, errors).or(extractor);
         }
         if found.is_some() && raw.extractors.is_empty() {
-            let said = format!("`{}` has no `extractors`; name a `core-metrics-extractor`", raw.source.name);
-            errors.add(raw.source.place, &raw.source.path, said);
+            let message = format!("`{}` has no `extractors`; name a `core-metrics-extractor`", raw.source.name);
+            errors.add(raw.source.place, &raw.source.path, message);
         }
         source = source.or(found);
     }
     if source.is_none() && !raw.inject_defaults {
-        let said = "running without a metrics source is known to llm-d and not here yet; name one under `sources`";
-        errors.not_here_yet(raw.place, "dataLayer.injectDefaults", said);
+        let message = "running without a metrics source is known to llm-d and not here yet; name one under `sources`";
+        errors.not_here_yet(raw.place, "dataLayer.injectDefaults", message);
     }
     let is_discovery = |part: &Part| matches!(part, Part::Discovery(_));
     let discovery = raw.discovery.as_ref();
@@ -93,9 +93,9 @@ pub(super) fn parsers(
     for reference in raw {
         undeclared(reference, &DEFAULT_PARSERS, declared);
         if declared.find(&reference.name).is_none()
-            && let Some(said) = unsupported::sentence(&reference.name)
+            && let Some(message) = unsupported::sentence(&reference.name)
         {
-            errors.not_here_yet(reference.place, &reference.path, said);
+            errors.not_here_yet(reference.place, &reference.path, message);
             continue;
         }
         let is_parser = |part: &Part| matches!(part, Part::Parser(_));
@@ -108,7 +108,7 @@ pub(super) fn parsers(
     names
 }
 
-/// `flowControl.saturationDetector`, by default the plugin that is called like its type.
+/// `flowControl.saturationDetector`; by default the plugin named like its type.
 pub(super) fn saturation(
     raw: Option<&Reference>,
     declared: &mut DeclaredPlugins<'_>,
@@ -120,14 +120,15 @@ pub(super) fn saturation(
     part(reference, declared, "a saturation detector", is_detector, errors).unwrap_or_default()
 }
 
-/// Adds what llm-d adds by itself before it looks a reference up.
+/// Adds the plugin that llm-d adds by default before it resolves the reference.
 fn undeclared(reference: &Reference, kinds: &[&str], declared: &mut DeclaredPlugins<'_>) {
     if kinds.contains(&reference.name.as_str()) && declared.find(&reference.name).is_none() {
         declared.ensure(&reference.name);
     }
 }
 
-/// Adds the producers of what `used` plugins read; says whether anybody reads matches.
+/// Adds the producers of what `used` plugins read. Returns whether chains are needed: a plugin reads matches, or the
+/// producer is declared.
 pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
     let reads = |what| used.iter().filter_map(|name| declared.find(name)).any(|plugin| plugin.reads.contains(&what));
     let (matches, load) = (reads(Produced::PrefixMatch), reads(Produced::InFlightLoad));
@@ -141,14 +142,14 @@ pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, err
     }
     for kind in [parts::APPROX_PREFIX_CACHE_PRODUCER, parts::INFLIGHT_LOAD_PRODUCER, parts::TOKEN_PRODUCER] {
         if let Some(second) = declared.of_kind(kind).nth(1) {
-            let said = format!("a second `{kind}` is known to llm-d and not here yet; leave it out");
-            errors.not_here_yet(second.place, &second.path, said);
+            let message = format!("a second `{kind}` is known to llm-d and not here yet; leave it out");
+            errors.not_here_yet(second.place, &second.path, message);
         }
     }
     matches || produced
 }
 
-/// Checks that parameters called `...ProducerName` name producers that are there.
+/// Checks that parameters called `...ProducerName` name declared producers.
 pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'_>, errors: &mut ErrorCollector) {
     for parameters in raw.iter().filter_map(|plugin| plugin.parameters.as_ref()) {
         let mut aside = ErrorCollector::default();
@@ -169,12 +170,12 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'
                 }
                 None if name == kind || name.is_empty() => {}
                 None => match unsupported::sentence(name) {
-                    Some(said) => errors.not_here_yet(field.place(), &field.path, said),
+                    Some(message) => errors.not_here_yet(field.place(), &field.path, message),
                     None => {
                         let producers = declared.of_kind(kind).map(|plugin| plugin.name.as_str());
                         let near = suggestion::did_you_mean(name, producers.chain([kind]));
-                        let cure = near.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
-                        field.complain(errors, format!("no producer is called `{name}`; {cure}"));
+                        let hint = near.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
+                        field.complain(errors, format!("no producer is called `{name}`; {hint}"));
                     }
                 },
             }

@@ -1,12 +1,12 @@
-//! Near names, for "did you mean".
+//! Similar names, for "did you mean".
 //!
-//! Must not know what the names name.
+//! Must not know what the names refer to.
 
-/// A name may differ from a near one by a third of its length, and by this many letters at most.
+/// Maximum edits between a name and a suggestion; a third of the name's length is the other limit.
 const DISTANCE_MAX: usize = 4;
-/// Suggestions in one sentence.
+/// Maximum number of suggestions in one message.
 const SUGGESTIONS_MAX: usize = 3;
-/// Names longer than this are not compared: a distance costs the product of both lengths.
+/// Longer names are not compared, because the cost of a distance is the product of both lengths.
 const COMPARED_CHARS_MAX: usize = 128;
 
 /// "did you mean `a` or `b`?", nearest first; `None` when nothing is near.
@@ -83,16 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn only_near_names_are_suggested_and_the_nearest_comes_first() {
+    fn only_similar_names_are_suggested_nearest_first() {
         let known = ["queue-scorer", "token-load-scorer", "queue-score"];
-        let said = did_you_mean("queue-scorrer", known);
-        assert_eq!(said.as_deref(), Some("did you mean `queue-scorer` or `queue-score`?"));
+        let message = did_you_mean("queue-scorrer", known);
+        assert_eq!(message.as_deref(), Some("did you mean `queue-scorer` or `queue-score`?"));
         assert_eq!(did_you_mean("zebra", known), None);
         assert_eq!(did_you_mean(&"q".repeat(10_000), known), None);
     }
 
     #[test]
-    fn names_are_listed_as_people_do() {
+    fn names_are_joined_with_commas_and_a_word() {
         assert_eq!(listed(&["a", "b", "c"]), "`a`, `b` and `c`");
         assert_eq!(either(&["a"]), "`a`");
         assert_eq!(listed(&[]), "none");

@@ -1,7 +1,7 @@
-//! YAML as a tree in which every value knows its line and column.
+//! YAML as a tree of values, each with its line and column.
 //!
-//! Must not know any schema. The tree is what lets all errors of a file be told at once: a typed deserializer stops at
-//! the first.
+//! With the tree, all errors of a file can be reported at once; a typed deserializer stops at the first. Must not know
+//! any schema.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 use super::error::{ErrorCollector, Place};
 use crate::plugin::parameters::Step;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
 }
 
-/// JSON's values, and the numbers that JSON lacks.
+/// JSON's values, and the non-finite numbers that JSON lacks.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
@@ -32,20 +32,20 @@ pub(super) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
-/// A key and where it stands.
+/// A key and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) place: Place,
     pub(super) text: String,
 }
 
-/// Up to here every whole number has a float of its own.
+/// Up to this value, floats represent every whole number exactly.
 const EXACT_MAX: f64 = (1u64 << 53) as f64;
 
-/// Reads one document; `None` after a error.
+/// Reads one document; `None` after an error.
 pub(super) fn parse(text: &str, errors: &mut ErrorCollector) -> Option<Node> {
-    // `.nan` is let through, so that whoever reads the number complains, at its path and beside all other errors.
-    // `y`, `no` and `on` are text, as in YAML 1.2; a field that wants `true` says so.
+    // `.nan` passes here, so that the reader of the field reports it at its path, together with all other errors.
+    // `y`, `no` and `on` are text, as in YAML 1.2; a boolean field reports them.
     let options = serde_saphyr::options! {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
@@ -60,8 +60,7 @@ pub(super) fn parse(text: &str, errors: &mut ErrorCollector) -> Option<Node> {
     }
 }
 
-/// What is wrong, where a person can mend it by these words alone; else the parser's own, without the place that stands
-/// at the line's head already.
+/// A message of our own for common errors; otherwise the parser's, without the position, which the error already has.
 fn sentence(error: &serde_saphyr::Error) -> String {
     match error {
         serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
@@ -74,10 +73,10 @@ fn sentence(error: &serde_saphyr::Error) -> String {
     }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    let said = first.split(" at line ").next().unwrap_or_default();
-    let said = said.trim_start_matches("error: ").trim_end_matches('.');
-    let cure = if said.contains("tab") { "; YAML is indented by spaces" } else { "" };
-    format!("not YAML that can be read: {said}{cure}")
+    let message = first.split(" at line ").next().unwrap_or_default();
+    let message = message.trim_start_matches("error: ").trim_end_matches('.');
+    let hint = if message.contains("tab") { "; YAML is indented by spaces" } else { "" };
+    format!("not YAML that can be read: {message}{hint}")
 }
 
 fn place(location: serde_saphyr::Location) -> Place {
@@ -87,7 +86,7 @@ fn place(location: serde_saphyr::Location) -> Place {
 // === impl Node ===
 
 impl Node {
-    /// The value as JSON; numbers that JSON lacks become null and must have been complained about before.
+    /// The value as JSON. Non-finite numbers become null; the caller must have reported them before.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null | Value::NotFinite => serde_json::Value::Null,
@@ -99,8 +98,8 @@ impl Node {
         }
     }
 
-    /// Where `steps` lead; to the key of the last step where `key` is asked for, else to its value. Steps that lead
-    /// nowhere end where they leave the tree.
+    /// The position at the end of `steps`: of the last step's key if `key` is set, else of its value. If the steps
+    /// leave the tree, the position of the last node on their way.
     pub(super) fn place_of(&self, steps: &[Step], key: bool) -> Place {
         let Some((step, rest)) = steps.split_first() else { return self.place };
         let next = match (&self.value, step) {
@@ -117,7 +116,7 @@ impl Node {
         }
     }
 
-    /// Where `steps` lead; they end where they leave the tree.
+    /// The node at the end of `steps`; if they leave the tree, the last node on their way.
     pub(super) fn at(&self, steps: &[Step]) -> &Self {
         let Some((step, rest)) = steps.split_first() else { return self };
         let next = match (&self.value, step) {
@@ -128,7 +127,7 @@ impl Node {
         next.map_or(self, |node| node.at(rest))
     }
 
-    /// Adds the places and paths of all numbers that JSON lacks; this node's path is `path`.
+    /// Adds the positions and paths of all non-finite numbers to `found`; `path` is this node's path.
     pub(super) fn not_finite(&self, path: &str, found: &mut Vec<(Place, String)>) {
         match &self.value {
             Value::NotFinite => found.push((self.place, path.to_owned())),
@@ -142,7 +141,7 @@ impl Node {
         }
     }
 
-    /// What kind of value this is, for a sentence.
+    /// Describes the value in error messages.
     pub(super) fn kind(&self) -> String {
         match &self.value {
             Value::Null => "nothing".to_owned(),
@@ -156,7 +155,7 @@ impl Node {
     }
 }
 
-/// At most 64 characters, so that a sentence stays one.
+/// At most 64 characters, which keeps messages short.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(64) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -207,7 +206,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // `5.0` is the whole number 5, as it is on llm-d's way from YAML to JSON.
+        // `5.0` is the whole number 5, as in llm-d's conversion from YAML to JSON.
         if value.fract() == 0.0 && value.abs() <= EXACT_MAX {
             return Ok(Value::Number((value as i64).into()));
         }

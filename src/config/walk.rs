@@ -1,6 +1,6 @@
-//! Walking a tree by a schema: fields are taken by name and kind, what nobody took is unknown.
+//! Reads a tree field by field: callers take fields by name and kind, and fields that are not taken are unknown.
 //!
-//! Must not know which fields there are. ErrorCollector are collected, so one bad field does not hide the next.
+//! Must not know which fields exist. Errors are collected, so one bad field does not hide the next.
 
 use super::error::{ErrorCollector, Place};
 use super::suggestion;
@@ -41,7 +41,7 @@ impl<'n> Field<'n> {
         self.node.place
     }
 
-    /// Complains about this field.
+    /// Reports an error at this field.
     pub(super) fn complain(&self, errors: &mut ErrorCollector, sentence: impl Into<String>) {
         errors.add(self.place(), &self.path, sentence);
     }
@@ -76,7 +76,7 @@ impl<'n> Field<'n> {
         value.or_else(|| self.expected(errors, range))
     }
 
-    /// The items of a list; nothing at all is an empty list.
+    /// The items of a list; null is an empty list.
     pub(super) fn list(&self, errors: &mut ErrorCollector) -> Vec<Self> {
         let item = |(index, node): (usize, &'n Node)| Self { path: format!("{}[{index}]", self.path), node };
         match &self.node.value {
@@ -86,7 +86,7 @@ impl<'n> Field<'n> {
         }
     }
 
-    /// The fields of a mapping; nothing at all is an empty mapping.
+    /// The fields of a mapping; null is an empty mapping.
     pub(super) fn fields(&self, errors: &mut ErrorCollector) -> Option<Fields<'n>> {
         let entries = match &self.node.value {
             Value::Map(entries) => entries.as_slice(),
@@ -107,7 +107,7 @@ impl<'n> Field<'n> {
 // === impl Fields ===
 
 impl<'n> Fields<'n> {
-    /// The field called `key`; a field that is null counts as absent, as it does in JSON for llm-d.
+    /// Takes the field called `key`. A null field counts as absent, as in llm-d.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'n>> {
         self.asked.push(key);
         let entry =
@@ -116,12 +116,12 @@ impl<'n> Fields<'n> {
         present.then(|| Field { path: self.below(key), node: entry.node })
     }
 
-    /// Whether a field called `key` is left, even as null.
+    /// Whether a field called `key` is left, even if it is null.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.iter().flatten().any(|entry| entry.key == key)
     }
 
-    /// [`Self::take`], complaining when it is absent.
+    /// Like [`Self::take`], but reports an absent field.
     pub(super) fn require(&mut self, key: &'static str, errors: &mut ErrorCollector) -> Option<Field<'n>> {
         let field = self.take(key);
         if field.is_none() {
@@ -130,13 +130,13 @@ impl<'n> Fields<'n> {
         field
     }
 
-    /// Takes everything that is left, as fields.
+    /// Takes all fields that are left.
     pub(super) fn rest(mut self) -> Vec<(&'n str, Field<'n>)> {
         let entries: Vec<Entry<'n>> = self.entries.iter_mut().filter_map(Option::take).collect();
         entries.into_iter().map(|entry| (entry.key, Field { path: self.below(entry.key), node: entry.node })).collect()
     }
 
-    /// Complains about every field that nobody took.
+    /// Reports every field that was not taken as unknown.
     pub(super) fn finish(self, errors: &mut ErrorCollector) {
         for entry in self.entries.iter().flatten() {
             let near = suggestion::did_you_mean(entry.key, self.asked.iter().copied());

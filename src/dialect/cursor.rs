@@ -1,7 +1,7 @@
-//! A cursor over JSON text: finds keys, values and their spans without building anything.
+//! A cursor over JSON text: finds keys, values and their spans without building a tree.
 //!
-//! It takes what Python's `json` takes, because engines read bodies with it: `NaN`, `Infinity`, lone surrogates, repeated
-//! keys. Memory is constant, whatever is read; nesting is bounded by [`DEPTH_MAX`].
+//! It accepts what Python's `json` accepts, because engines read bodies with it: `NaN`, `Infinity`, lone surrogates,
+//! repeated keys. Memory is constant, whatever is read; nesting is bounded by [`DEPTH_MAX`].
 //!
 //! Must not know what any key means.
 
@@ -22,7 +22,7 @@ pub const DEPTH_MAX: usize = 1024;
 pub struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
-    /// The text was read before, so its escapes are known to be right.
+    /// The text was read before, so its escapes are known to be valid.
     known: bool,
 }
 
@@ -82,8 +82,8 @@ impl<'a> Cursor<'a> {
         Self { text, at: at.min(text.len()), known: false }
     }
 
-    /// A cursor at `span.start` that ends at `span.end`, where some value was found before; it does not check escapes again.
-    /// A span outside of the text is empty.
+    /// A cursor at `span.start` that ends at `span.end`, where a value was found before; it does not check escapes
+    /// again. A span outside of the text is empty.
     pub fn within(text: &'a [u8], span: &Range<usize>) -> Self {
         let text = text.get(..span.end).unwrap_or_default();
         Self { text, at: span.start.min(text.len()), known: true }
@@ -140,7 +140,8 @@ impl<'a> Cursor<'a> {
         Ok(Some(key))
     }
 
-    /// Whether another item of the array that is open comes next; its end is taken. `first` is true until the first call.
+    /// Whether another item of the array that is open comes next; its end is taken. `first` is true until the first
+    /// call.
     ///
     /// # Errors
     /// [`Misread`] where neither comes next.
@@ -190,7 +191,7 @@ impl<'a> Cursor<'a> {
         Err(self.wrong("a string without end"))
     }
 
-    /// Passes over one value and returns its span.
+    /// Skips one value and returns its span.
     ///
     /// # Errors
     /// [`Misread`] where the text is not JSON.
@@ -198,14 +199,14 @@ impl<'a> Cursor<'a> {
         self.walk(|_| {})
     }
 
-    /// Passes over one value, shows each of its tokens to `see`, and returns its span.
+    /// Skips one value, passes each of its tokens to `see`, and returns its span.
     ///
     /// # Errors
     /// [`Misread`] where the text is not JSON.
     pub fn walk(&mut self, mut see: impl FnMut(Token<'a>)) -> Read<Range<usize>> {
         let kind = self.kind()?;
         let start = self.at;
-        // Most values are no lists and no objects, and these need no account of brackets.
+        // Most values are neither arrays nor objects, and need no account of brackets.
         match kind {
             Kind::String => see(Token::String(self.string()?)),
             Kind::Number | Kind::Boolean | Kind::Null => see(Token::Scalar(self.scalar()?)),
@@ -218,7 +219,7 @@ impl<'a> Cursor<'a> {
         let mut open = Brackets::default();
         let mut first = true;
         loop {
-            // Within brackets: a comma, a key where one is due, or the end of them.
+            // Within brackets: a comma, a key in an object, or the closing bracket.
             while let Some(object) = open.last() {
                 let close = if object { b'}' } else { b']' };
                 if self.more(close, &mut first)? {
@@ -251,10 +252,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Nothing but blanks comes any more.
+    /// Checks that only blanks follow.
     ///
     /// # Errors
-    /// [`Misread`] where something does.
+    /// [`Misread`] where something else does.
     pub fn end(&mut self) -> Read<()> {
         match self.peek() {
             None => Ok(()),

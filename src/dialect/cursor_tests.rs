@@ -1,4 +1,4 @@
-//! What the cursor promises: it takes all JSON and what Python adds to it, and nothing else.
+//! Tests of the cursor: it accepts all JSON and what Python adds to it, and nothing else.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -35,7 +35,7 @@ pub(in crate::dialect) fn any_value() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn what_python_adds_to_json_is_taken() {
+fn what_python_adds_to_json_is_accepted() {
     for text in [r#"{"a":NaN,"b":[Infinity,-Infinity]}"#, r#""\ud800""#, r#"{"a":1,"a":2}"#, "1E+9", " [ ] ", "-0.0e0"]
     {
         assert_eq!(skipped(text.as_bytes()).map(|span| span.end), Ok(text.trim_end().len()), "{text}");
@@ -43,7 +43,7 @@ fn what_python_adds_to_json_is_taken() {
 }
 
 #[test]
-fn what_is_no_json_is_told_with_its_place() {
+fn invalid_json_is_reported_with_its_position() {
     let cases = [
         ("", "EOF while parsing at byte 0"),
         ("{", "EOF while parsing at byte 1"),
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn what_serde_json_takes_is_taken(text in "[\\[\\]{}\",:0-9a-z\\\\ .eE+-]{0,16}") {
+    fn what_serde_json_accepts_is_accepted(text in "[\\[\\]{}\",:0-9a-z\\\\ .eE+-]{0,16}") {
         if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
             prop_assert!(skipped(text.as_bytes()).is_ok(), "{}", text);
         }

@@ -1,6 +1,6 @@
-//! What the gauges of each kind of engine are called.
+//! The metric names of each kind of engine.
 //!
-//! Must not know how a page is read (`metrics_page`) nor how a configuration spells this (`config`).
+//! Must not know how a page is read (`metrics_page`) nor how a configuration spells the names (`config`).
 
 /// One metric: a family name and labels that must be equal, llm-d's grammar `name` or `name{label=value,...}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,11 +9,11 @@ pub struct MetricSpec {
     pub family: String,
     /// Labels that a series must carry.
     pub labels: Vec<(String, String)>,
-    /// What earlier releases of the engine call the family; read where the family itself is not on the page.
+    /// Names of the family in earlier releases of the engine; read where the current name is not on the page.
     pub older: &'static [&'static str],
 }
 
-/// Families that an engine renamed, and what they were called before.
+/// Families that an engine renamed, with their earlier names.
 const RENAMED: [(&str, &[&str]); 1] = [("vllm:kv_cache_usage_perc", &["vllm:gpu_cache_usage_perc"])];
 
 /// The names that one kind of engine uses.
@@ -27,7 +27,8 @@ pub struct EngineSpec {
     pub running: Option<MetricSpec>,
     /// KV use, `0..=1`.
     pub kv_usage: Option<MetricSpec>,
-    /// LoRA series, labels `max_lora`, `running_lora_adapters`, `waiting_lora_adapters`; its value is a time, newest wins.
+    /// LoRA series, labels `max_lora`, `running_lora_adapters`, `waiting_lora_adapters`; its value is a time, newest
+    /// wins.
     pub lora: Option<MetricSpec>,
     /// Info series whose labels hold the cache's geometry.
     pub cache_info: Option<MetricSpec>,

@@ -1,6 +1,6 @@
-//! A JSON document of an answer, of any size, scanned as it goes by: only its `usage`, and whether it is an error, is kept.
+//! Scans a JSON document of a response, of any size, as it arrives. Keeps only its `usage` and whether it is an error.
 //!
-//! Both stand at the top, or within the `response` or `message` that an event of a stream carries. Memory is bounded by
+//! Both are at the top level, or in the `response` or `message` of a stream event. Memory is bounded by
 //! [`CAPTURE_BYTES_MAX`], however long the document is.
 //!
 //! Must not know where the pieces come from.
@@ -10,18 +10,18 @@ use memchr::memchr2;
 use crate::dialect::usage::Counts;
 use crate::request::Usage;
 
-/// The longest value that is looked at; of a longer one its head counts.
+/// The longest value that is captured; of a longer one only the head counts.
 pub const CAPTURE_BYTES_MAX: usize = 8 * 1024;
-/// The longest key that is told from others.
+/// Bytes that are kept of a key; known keys are shorter.
 const KEY_BYTES_MAX: usize = 16;
 
-/// What a document has shown so far.
+/// The state of the scan of one document.
 #[derive(Debug, Default)]
 pub struct JsonReader {
     depth: u32,
     in_string: bool,
     escaped: bool,
-    /// After a `{` or `,` of an object that is looked into: the next string is a key.
+    /// After a `{` or `,` of an inspected object: the next string is a key.
     expects_key: bool,
     /// The object at depth two belongs to `response` or `message`.
     inside: bool,
@@ -33,13 +33,13 @@ pub struct JsonReader {
     error: bool,
 }
 
-/// The values that are looked at.
+/// The values that are captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Usage,
     Error,
-    /// `type`, `object` and `status` tell of errors too.
-    Word,
+    /// `type`, `object` and `status` can mark an error too.
+    Marker,
 }
 
 // === impl JsonReader ===
@@ -54,7 +54,8 @@ impl JsonReader {
     pub fn push(&mut self, piece: &[u8]) {
         let mut at = 0;
         while at < piece.len() {
-            // Inside of an uninteresting string, which is where nearly all of an answer's bytes are, jump to its end.
+            // Nearly all bytes of a response are inside strings that are not captured: jump to the end of such a
+            // string.
             if self.in_string && !self.escaped && !self.in_key && self.capturing.is_none() {
                 match memchr2(b'"', b'\\', &piece[at..]) {
                     Some(skip) => at += skip,
@@ -66,17 +67,17 @@ impl JsonReader {
         }
     }
 
-    /// The answer's usage, once it has gone by.
+    /// The usage, once it was read.
     pub fn usage(&self) -> Option<Usage> {
         self.counts.usage()
     }
 
-    /// What was counted so far.
+    /// The counts that were read so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Whether the document is an error: it has an `error` that says something, or its type, object or status is one.
+    /// Whether the document is an error: it has an `error` that is not empty, or its type, object or status marks one.
     pub fn error(&self) -> bool {
         self.error
     }
@@ -90,7 +91,7 @@ impl JsonReader {
         match byte {
             b'"' => {
                 self.in_string = true;
-                self.in_key = self.expects_key && self.is_looked_into();
+                self.in_key = self.expects_key && self.is_inspected();
                 if self.in_key {
                     self.key.clear();
                 }
@@ -111,17 +112,17 @@ impl JsonReader {
                 self.inside &= self.depth >= 2;
                 self.capture(byte);
             }
-            b',' if self.is_looked_into() => {
+            b',' if self.is_inspected() => {
                 self.end_value();
                 self.expects_key = true;
             }
-            b':' if self.is_looked_into() && self.capturing.is_none() => self.begin_value(),
+            b':' if self.is_inspected() && self.capturing.is_none() => self.begin_value(),
             _ => self.capture(byte),
         }
     }
 
     /// Whether keys at the current depth matter.
-    fn is_looked_into(&self) -> bool {
+    fn is_inspected(&self) -> bool {
         self.capturing.is_none_or(|(_, depth)| depth == self.depth)
             && (self.depth == 1 || self.depth == 2 && self.inside)
     }
@@ -138,7 +139,7 @@ impl JsonReader {
             }
             _ => {}
         }
-        // A key with an escape is none of those that are known, so its backslash stays.
+        // No known key has an escape, so a backslash is kept as it is.
         if self.in_key && self.key.len() < KEY_BYTES_MAX {
             self.key.push(byte);
         }
@@ -148,21 +149,21 @@ impl JsonReader {
         let wanted = match self.key.as_slice() {
             b"usage" => Some(Wanted::Usage),
             b"error" => Some(Wanted::Error),
-            b"type" | b"object" | b"status" => Some(Wanted::Word),
+            b"type" | b"object" | b"status" => Some(Wanted::Marker),
             _ => None,
         };
         self.capturing = wanted.map(|wanted| (wanted, self.depth));
         self.captured.clear();
     }
 
-    /// A value ends, and with it what is captured, if that began at this depth.
+    /// Ends a value, and the capture if it began at this depth.
     fn end_value(&mut self) {
         let Some((wanted, _)) = self.capturing.take_if(|(_, depth)| *depth == self.depth) else { return };
         let captured = self.captured.trim_ascii();
         match wanted {
             Wanted::Usage => self.counts.take(Counts::read(captured)),
-            Wanted::Error => self.error |= says_something(captured),
-            Wanted::Word => {
+            Wanted::Error => self.error |= is_error(captured),
+            Wanted::Marker => {
                 self.error |= matches!(captured, b"\"error\"" | b"\"response.failed\"" | b"\"failed\"");
             }
         }
@@ -176,8 +177,8 @@ impl JsonReader {
     }
 }
 
-/// Whether the value of an `error` is one: null, false, and what is empty is none.
-fn says_something(value: &[u8]) -> bool {
+/// Whether the value of an `error` key is an error; null, false and empty values are not.
+fn is_error(value: &[u8]) -> bool {
     match value {
         b"" | b"null" | b"false" | b"\"\"" => false,
         [b'{' | b'[', inside @ .., b'}' | b']'] => !inside.trim_ascii().is_empty(),

@@ -1,4 +1,4 @@
-//! What reading a whole answer promises.
+//! Tests of reading a whole response.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,7 @@ fn only_the_top_level_counts_and_the_response_or_message_of_an_event() {
 }
 
 #[test]
-fn an_error_is_what_says_so() {
+fn errors_are_recognized_and_empty_ones_are_none() {
     for error in [
         r#"{"object":"error","message":"no","code":503}"#,
         r#"{"error":{"message":"no","code":503}}"#,

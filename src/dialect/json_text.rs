@@ -1,13 +1,13 @@
-//! The inside of a JSON string: its escapes decoded.
+//! Decodes the escapes inside a JSON string.
 //!
-//! Must not know where the string stands.
+//! Must not know where the string is.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// Shows `raw`, the inside of a string, with its escapes decoded, in pieces. A lone surrogate becomes three bytes as
-/// UTF-8 would write it; so two strings give the same bytes exactly when they are the same text.
+/// Passes `raw`, the inside of a string, to `see` in pieces, with its escapes decoded. A lone surrogate becomes the
+/// three bytes that UTF-8 would use. So two strings give the same bytes exactly when they are the same text.
 pub fn decode(mut raw: &[u8], mut see: impl FnMut(&[u8])) {
     while let Some(at) = memchr(b'\\', raw) {
         if at > 0 {
@@ -16,7 +16,7 @@ pub fn decode(mut raw: &[u8], mut see: impl FnMut(&[u8])) {
         let (code, used) = escape(&raw[at + 1..]);
         let mut buffer = [0; 4];
         match char::from_u32(code) {
-            Some(letter) => see(letter.encode_utf8(&mut buffer).as_bytes()),
+            Some(character) => see(character.encode_utf8(&mut buffer).as_bytes()),
             None => see(&[0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]),
         }
         raw = raw.get(at + 1 + used..).unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn decode(mut raw: &[u8], mut see: impl FnMut(&[u8])) {
     }
 }
 
-/// A key as it is compared: its escapes decoded, where it has any.
+/// A key with its escapes decoded, for comparison.
 pub fn plain(raw: &[u8]) -> Cow<'_, [u8]> {
     match memchr(b'\\', raw) {
         None => Cow::Borrowed(raw),
@@ -44,7 +44,7 @@ pub fn decoded(raw: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The code point of an escape, behind its backslash, and its length.
+/// The code point of the escape behind a backslash, and the length of the escape.
 fn escape(raw: &[u8]) -> (u32, usize) {
     let unit = |at: usize| {
         let digits = raw.get(at..at + 4)?;

@@ -1,7 +1,7 @@
-//! An engine's metrics page (Prometheus text), read in one pass for the few families that matter.
+//! Reads an engine's metrics page (Prometheus text), in one pass, for the few families that matter.
 //!
-//! Must not know how the page came. A torn or foreign page is an error, never a report with made-up zeros. A whole page
-//! counts for what it tells: a gauge that is not on it, or has a value that can't be, is unknown.
+//! Must not know how the page was fetched. A torn or foreign page is an error, never a report with made-up zeros. Of a
+//! whole page each gauge counts by itself: a gauge that is missing or has an impossible value is unknown.
 
 mod gauge;
 mod line;
@@ -13,11 +13,11 @@ use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
 use gauge::Gauge;
 use line::Sample;
 
-/// The family with which vLLM tells that it sleeps.
+/// The family in which vLLM reports whether it sleeps.
 const SLEEP_FAMILY: &str = "vllm:engine_sleep_state";
-/// The family with which a process tells when it started.
+/// The family in which a process reports its start time.
 const START_FAMILY: &str = "process_start_time_seconds";
-/// Counters of work that engines keep; each engine has one of them. One that goes back belongs to a new process.
+/// Counters of work that engines keep; each engine has one of them. A counter that goes back belongs to a new process.
 const WORK_FAMILIES: [&str; 4] = [
     "vllm:prompt_tokens_total",
     "sglang:prompt_tokens_total",
@@ -28,7 +28,7 @@ const WORK_FAMILIES: [&str; 4] = [
 /// Why a page gives no report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// Nothing of what this kind of engine says is on the page.
+    /// The page has none of the gauges of this kind of engine.
     #[error("the page has no {family}: it is not a page of {engine}; is the label llm-d.ai/engine-type right?")]
     Foreign {
         /// The family that was looked for first.
@@ -36,10 +36,10 @@ pub enum PageError {
         /// The kind of engine that was expected.
         engine: String,
     },
-    /// The page ends in mid-line, or has a line that is none.
+    /// The page ends in mid-line, or has a line that can't be read.
     #[error("the page is torn: {0}")]
     Torn(String),
-    /// A value is no number; or no gauge has one that can be.
+    /// A value is no number, or no gauge has a possible value.
     #[error("{family} has the value {text:?}, which can't be")]
     BadNumber {
         /// The family.
@@ -75,7 +75,7 @@ struct Reading {
 /// an engine keeps every label set it ever had.
 ///
 /// # Errors
-/// [`PageError`], when the page is torn or foreign, or when no gauge on it has a value that can be.
+/// [`PageError`], when the page is torn or foreign, or when no gauge on it has a possible value.
 pub fn read_page(page: &[u8], spec: &EngineSpec) -> Result<LoadReport, PageError> {
     if page.last() != Some(&b'\n') {
         return Err(PageError::Torn("it does not end with a line's end".to_owned()));
@@ -122,11 +122,11 @@ impl Reading {
         self.process(family, line)
     }
 
-    /// Which process it is. A sign that can't be read is none, and no reason to discard what the page says of load.
+    /// Reads signs of which process it is. A sign that can't be read is ignored; the load on the page still counts.
     fn process(&mut self, family: &[u8], line: &[u8]) -> Result<(), PageError> {
         if family == START_FAMILY.as_bytes() {
             let seconds = Sample::read(line)?.value()?;
-            // A start that is no time of this or the next centuries is none. The cast keeps the milliseconds.
+            // A start time that is not in this or the next centuries is ignored. The cast keeps the milliseconds.
             let sane = (0.0..1e11).contains(&seconds);
             self.process.started_ms = self.process.started_ms.max(sane.then_some((seconds * 1_000.0) as u64));
         } else if WORK_FAMILIES.iter().any(|work| work.as_bytes() == family)
@@ -138,7 +138,7 @@ impl Reading {
     }
 
     fn lora(&mut self, sample: &Sample<'_>) {
-        // A series without a time says nothing of now.
+        // A series whose value is no time can't be the newest.
         let Some(when) = sample.value().ok().filter(|when| when.is_finite()) else { return };
         if self.lora.as_ref().is_some_and(|(newest, _)| *newest >= when) {
             return;
@@ -165,7 +165,7 @@ impl Reading {
         let [waiting, running, kv_usage] = [self.waiting, self.running, self.kv_usage].map(Named::choose);
         let (queue, batch, cache_use) = (waiting.sum(), running.sum(), kv_usage.mean());
         if queue.is_none() && batch.is_none() && cache_use.is_none() {
-            return Err(nothing_told([waiting, running, kv_usage], spec));
+            return Err(no_gauge_known([waiting, running, kv_usage], spec));
         }
         let cache = self.block_size.filter(|&size| size > 0 && self.blocks > 0);
         Ok(LoadReport {
@@ -181,8 +181,8 @@ impl Reading {
     }
 }
 
-/// Why a page on which no gauge is known gives no report.
-fn nothing_told(gauges: [Gauge; 3], spec: &EngineSpec) -> PageError {
+/// The error for a page on which no gauge is known.
+fn no_gauge_known(gauges: [Gauge; 3], spec: &EngineSpec) -> PageError {
     let foreign = || {
         let wanted = [&spec.waiting, &spec.running, &spec.kv_usage].into_iter().flatten().next();
         let family = wanted.map_or_else(String::new, |wanted| wanted.family.clone());
@@ -191,7 +191,7 @@ fn nothing_told(gauges: [Gauge; 3], spec: &EngineSpec) -> PageError {
     gauges.into_iter().find_map(Gauge::into_error).unwrap_or_else(foreign)
 }
 
-/// A gauge of requests as a number of them; what is beyond `u32` is as good as its maximum.
+/// A gauge of requests as a whole number; values beyond `u32` become its maximum.
 fn count(total: Option<f64>) -> u32 {
     total.unwrap_or(0.0).round().clamp(0.0, f64::from(u32::MAX)) as u32
 }
@@ -222,7 +222,7 @@ impl Named {
 // === impl PageError ===
 
 impl PageError {
-    /// The stable word for metrics.
+    /// The stable label for metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Foreign { .. } => "foreign",

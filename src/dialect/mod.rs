@@ -1,6 +1,6 @@
-//! Bytes of the outside world, read into our nouns by total functions: no input panics, none is trusted.
+//! Parsers of external bytes into the core's types. They are total functions: no input panics, none is trusted.
 //!
-//! Must not know sockets, ext-proc or what is done with what was read.
+//! Must not know sockets, ext-proc or what the results are used for.
 
 pub mod cursor;
 pub mod engine;

@@ -1,9 +1,10 @@
-//! JSON request bodies of OpenAI's, Anthropic's and vLLM's own APIs: model, options and prompt, without building a tree.
+//! JSON request bodies of OpenAI's, Anthropic's and vLLM's own APIs: model, options and prompt, without building a
+//! tree.
 //!
-//! One pass checks the text and notes where the top-level fields stand; a second one hashes the prompt from there. A body is
-//! never written again: what goes on to the engine is byte for byte what came, but for a model name that is spliced in.
+//! One pass checks the text and notes where the top-level fields are; a second one hashes the prompt from there. A body
+//! is never rewritten: the engine gets it byte for byte, except for a model name that is spliced in.
 //!
-//! Must not know who asks or what is decided.
+//! Must not know callers or decisions.
 
 mod api;
 mod content;
@@ -21,30 +22,30 @@ use crate::dialect::cursor::{Cursor, Kind};
 use crate::dialect::json_text::decoded;
 use fields::{Fields, Key, Span, Unreadable};
 
-/// The longest model name that is taken, in bytes.
+/// The longest model name that is accepted, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 
 /// Bytes of the longest spelling of a name of [`MODEL_BYTES_MAX`] bytes: each is escaped as `\u00xx`, within quotes.
 const MODEL_RAW_MAX: usize = 6 * MODEL_BYTES_MAX + 2;
 
-/// The mark that some clients put before UTF-8.
+/// The byte order mark that some clients put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where the model is named.
+/// The model field of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelField {
     /// The name, unescaped; empty where there is none, which asks for the engine's only model.
     pub name: String,
-    /// The value in the body, quotes included; empty, at the place for the field, where the field is missing.
+    /// The value in the body, quotes included. Where the field is missing, an empty span at the place for it.
     pub span: Range<usize>,
 }
 
-/// What was read of a body.
+/// What was read from a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestBody {
     /// The model.
     pub model: ModelField,
-    /// Whether the body has the field `model`, be it null.
+    /// Whether the body has the field `model`, even if it is null.
     pub names_model: bool,
     /// `stream`
     pub stream: bool,
@@ -94,8 +95,8 @@ impl RequestBody {
         })
     }
 
-    /// What takes the place of [`ModelField::span`] when the engine shall be asked for `model`. A body without the field
-    /// gets it as its first one.
+    /// What replaces [`ModelField::span`] to request `model` from the engine. A body without the field gets it as its
+    /// first one.
     pub fn model_splice(&self, model: &str) -> (Range<usize>, Vec<u8>) {
         let quoted = serde_json::Value::from(model).to_string();
         let text = match (self.names_model, self.fields.empty) {
@@ -111,7 +112,7 @@ fn slice<'a>(body: &'a [u8], span: &Span) -> &'a [u8] {
     body.get(span.clone()).unwrap_or_default()
 }
 
-/// The model's name, which null, an empty text and a missing field leave to the engine, as vLLM's API allows.
+/// The model's name. Null, an empty string and a missing field leave it to the engine, as vLLM's API allows.
 fn model(body: &[u8], fields: &Fields) -> Result<ModelField, BodyError> {
     let Some(span) = fields.get(Key::Model) else {
         return Ok(ModelField { name: String::new(), span: fields.inside..fields.inside });
@@ -146,9 +147,9 @@ fn whole_number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// The sentence for bytes that are no UTF-8: compression and UTF-16 are what it usually is.
+/// The error for bytes that are not UTF-8, usually because of compression or UTF-16.
 fn not_text(body: &[u8], at: usize) -> BodyError {
-    let cure = match body {
+    let fix = match body {
         [0x1f, 0x8b, ..] => "; it looks like gzip: declare it with content-encoding, or send it uncompressed",
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             "; it looks like zstd: declare it with content-encoding, or send it uncompressed"
@@ -156,7 +157,7 @@ fn not_text(body: &[u8], at: usize) -> BodyError {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "; it looks like UTF-16: send UTF-8",
         _ => "; JSON is sent as UTF-8",
     };
-    BodyError::no_json(format!("the body is not UTF-8 at byte {at}{cure}"))
+    BodyError::no_json(format!("the body is not UTF-8 at byte {at}{fix}"))
 }
 
 // === impl BodyError ===

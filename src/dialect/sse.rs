@@ -1,6 +1,6 @@
-//! Streamed answers (server-sent events), read as they go by, in whatever pieces they come.
+//! Reads streamed responses (server-sent events) as they arrive, in pieces of any size.
 //!
-//! Memory is bounded: of a line longer than [`LINE_BYTES_MAX`] only usage and errors are looked for, as it goes by.
+//! Memory is bounded: a line longer than [`LINE_BYTES_MAX`] is not kept, only scanned for usage and errors.
 //!
 //! Must not know where the pieces come from.
 
@@ -10,17 +10,17 @@ use crate::dialect::json_answer::JsonReader;
 use crate::dialect::usage::Counts;
 use crate::request::Usage;
 
-/// The longest line that is looked at as a whole.
+/// The longest line that is read as a whole.
 pub const LINE_BYTES_MAX: usize = 256 * 1024;
 
 const DATA: &[u8] = b"data:";
 
-/// What a streamed answer has shown so far.
+/// The state of reading one streamed response.
 #[derive(Debug, Default)]
 pub struct SseReader {
     /// The unfinished last line.
     partial: Vec<u8>,
-    /// The unfinished last line, where it is too long to be kept.
+    /// The unfinished last line, if it is too long to be kept.
     long: Option<LongLine>,
     first_token: bool,
     error: bool,
@@ -29,14 +29,14 @@ pub struct SseReader {
     long_lines: u64,
 }
 
-/// A line that is read as it goes by; without a reader it is no data.
+/// A line that is scanned as it arrives; it has no reader if it is not a `data:` line.
 #[derive(Debug)]
 struct LongLine(Option<JsonReader>);
 
 // === impl SseReader ===
 
 impl SseReader {
-    /// A reader at the start of an answer.
+    /// A reader at the start of a response.
     pub fn new() -> Self {
         Self::default()
     }
@@ -66,27 +66,27 @@ impl SseReader {
         }
     }
 
-    /// Whether a token was seen: an event with content, which a comment, a role or a usage is not.
+    /// Whether a token was seen: an event with content. A comment, a role or a usage is none.
     pub fn first_token(&self) -> bool {
         self.first_token
     }
 
-    /// Whether the engine said that the request failed. Real engines say so inside of a stream that began with 200.
+    /// Whether the engine reported that the request failed. Real engines do so inside a stream that began with 200.
     pub fn error(&self) -> bool {
         self.error
     }
 
-    /// Whether the stream came to its own end (`[DONE]`).
+    /// Whether the stream reached its regular end (`[DONE]`).
     pub fn done(&self) -> bool {
         self.done
     }
 
-    /// The usage that was told, be it in one event or in several: of each count the last one.
+    /// The usage, reported in one event or in several: of each count the last one.
     pub fn usage(&self) -> Option<Usage> {
         self.counts.usage()
     }
 
-    /// Lines that were too long to be looked at for tokens.
+    /// Lines that were too long to be searched for tokens.
     pub fn long_lines(&self) -> u64 {
         self.long_lines
     }
@@ -132,7 +132,7 @@ impl SseReader {
             self.done = true;
             return;
         }
-        // Nearly all events have none of these words, and looking for them is cheaper than reading.
+        // Nearly all events have none of these words, and searching for them is cheaper than parsing.
         const WORDS: [&[u8]; 3] = [b"\"usage\"", b"\"error\"", b"failed\""];
         if WORDS.iter().any(|word| memmem::find(data, word).is_some()) {
             let mut reader = JsonReader::new();
@@ -149,7 +149,7 @@ impl SseReader {
     }
 }
 
-/// Whether an event carries output: text that is not empty, in any of the places where the APIs put it.
+/// Whether an event carries output: a non-empty text in any of the fields that the APIs use for it.
 fn has_token(data: &[u8]) -> bool {
     const KEYS: [&[u8]; 6] =
         [b"\"content\":", b"\"text\":", b"\"reasoning\":", b"\"reasoning_content\":", b"\"arguments\":", b"\"delta\":"];

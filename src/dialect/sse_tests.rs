@@ -1,4 +1,4 @@
-//! What reading a streamed answer promises, on answers that a real vLLM gave.
+//! Tests of reading a streamed response, on responses of a real vLLM.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,7 +14,7 @@ const RESPONSES: &[u8] = include_bytes!("../../tests/fixtures/vllm/responses-str
 const BUSY: &str = "data: {\"error\": {\"message\": \"The engine is currently busy and cannot accept new requests.\", \
                     \"type\": \"Service Unavailable\", \"param\": null, \"code\": 503}}\n\ndata: [DONE]\n\n";
 
-/// The body of a captured answer: its chunks without the chunked coding's sizes.
+/// The body of a captured response: its chunks without the sizes of the chunked coding.
 fn body(raw: &[u8]) -> Vec<u8> {
     let mut rest = &raw[memmem::find(raw, b"\r\n\r\n").unwrap() + 4..];
     let mut body = Vec::new();
@@ -72,13 +72,13 @@ fn keep_alives_roles_and_empty_texts_are_no_tokens() {
 }
 
 #[test]
-fn the_word_error_in_somebodys_text_is_no_error() {
-    let said = br#"data: {"choices":[{"delta":{"content":"{\"error\":{}}"}}],"error":null}"#;
-    assert!(!read(&[said, b"\n\n"]).error());
+fn the_word_error_in_generated_text_is_no_error() {
+    let event = br#"data: {"choices":[{"delta":{"content":"{\"error\":{}}"}}],"error":null}"#;
+    assert!(!read(&[event, b"\n\n"]).error());
 }
 
 #[test]
-fn a_line_without_end_is_passed_over_and_what_follows_is_read() {
+fn an_endless_line_is_skipped_and_what_follows_is_read() {
     let mut reader = SseReader::new();
     reader.push(b"data: {\"x\":\"");
     (0..1000).for_each(|_| reader.push(&[b'a'; 1000]));
@@ -89,7 +89,7 @@ fn a_line_without_end_is_passed_over_and_what_follows_is_read() {
 }
 
 #[test]
-fn a_long_event_tells_its_usage_and_its_error_however_it_is_cut() {
+fn a_long_event_gives_its_usage_and_its_error_however_it_is_cut() {
     let text = "a".repeat(LINE_BYTES_MAX);
     let completed = format!(
         r#"data: {{"type":"response.completed","response":{{"status":"completed","error":null,"instructions":"{text}","usage":{{"input_tokens":9,"output_tokens":4}}}}}}"#
@@ -107,7 +107,7 @@ fn a_long_event_tells_its_usage_and_its_error_however_it_is_cut() {
 }
 
 #[test]
-fn usage_that_is_told_in_two_events_is_one() {
+fn usage_in_two_events_is_merged() {
     let events = [
         r#"data: {"type":"message_start","message":{"usage":{"input_tokens":11,"cache_read_input_tokens":4,"output_tokens":0}}}"#,
         r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":3}}"#,

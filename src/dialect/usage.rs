@@ -1,14 +1,14 @@
-//! What an engine counted, as its answers tell it, field by field: of each count the last one that is a number counts.
+//! Token counts that an engine reports in its responses, field by field. Of each count the last number is kept.
 //!
 //! Knows the names of OpenAI's chat, completions, embeddings and responses APIs and of Anthropic's messages. A field of
-//! another type than it should have is passed over and costs no other field.
+//! the wrong type is skipped and does not affect other fields.
 //!
-//! Must not know how an answer is framed; `json_answer` finds the piece of JSON that is read here.
+//! Must not know how a response is framed; `json_answer` finds the piece of JSON that is read here.
 
 use crate::dialect::cursor::{Cursor, Kind, Misread};
 use crate::request::Usage;
 
-/// Counts as far as they were told; an answer may tell them in several events.
+/// The counts that were reported; a response may spread them over several events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     prompt: Option<u64>,
@@ -19,22 +19,22 @@ pub struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    /// The counts in a value of a `usage` key. What stands before an end that is missing counts.
+    /// The counts in the value of a `usage` key. If the value is cut off, the fields before the cut count.
     pub fn read(json: &[u8]) -> Self {
         let mut counts = Self::default();
-        // A value that is cut off or is no object tells what it tells.
+        // An error ends the reading; what was read before it counts.
         let _ = counts.fields(&mut Cursor::new(json));
         counts
     }
 
-    /// Takes what `newer` tells.
+    /// Takes over the counts that `newer` has.
     pub fn take(&mut self, newer: Self) {
         self.prompt = newer.prompt.or(self.prompt);
         self.completion = newer.completion.or(self.completion);
         self.cached = newer.cached.or(self.cached);
     }
 
-    /// The usage, once the prompt or the answer was counted.
+    /// The usage, once the count of the prompt or of the completion is known.
     pub fn usage(&self) -> Option<Usage> {
         self.prompt.or(self.completion)?;
         Some(Usage {
@@ -78,7 +78,7 @@ impl Counts {
     }
 }
 
-/// Reads a count, where the value is one.
+/// Reads a count; a value that is no number is skipped.
 fn put(count: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), Misread> {
     match cursor.kind()? {
         Kind::Number => *count = whole(cursor.scalar()?).or(*count),
@@ -91,7 +91,7 @@ fn put(count: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), Misread> 
 
 /// A number of tokens; some engines write it as a float.
 fn whole(text: &[u8]) -> Option<u64> {
-    /// Above this no float is exact, and no prompt is as long.
+    /// Above this, floats can't hold every whole number; no prompt is as long.
     const MAX: f64 = (1u64 << 53) as f64;
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(number) = text.parse() {

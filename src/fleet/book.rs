@@ -1,6 +1,6 @@
-//! The book of the pool's endpoints: dense columns by slot, walked in the order of their names.
+//! The pool's endpoints: dense columns by slot, iterated in the order of their names.
 //!
-//! Must not know tickets' lives, plugins or the prefix index; it holds what is believed of each endpoint, and how old it is.
+//! Must not know tickets, plugins or the prefix index. It holds what is believed of each endpoint, and how old that is.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use crate::fleet::{Endpoint, Failures, InFlight, LoadReport, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot};
 use crate::time::Timestamp;
 
-/// Endpoints that one pool may have; more are refused, and told.
+/// Endpoints that one pool may have; more are refused, with an event.
 pub const ENDPOINTS_MAX: usize = 4096;
 
-/// A slot at one time of its use: a slot that was given to another endpoint since is not the same tenancy.
+/// The use of a slot by one endpoint. A slot that another endpoint took over is another tenancy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenancy {
     /// The slot.
     pub slot: Slot,
-    pub(super) born: u64,
+    pub(super) generation: u64,
 }
 
 /// All endpoints of the pool.
@@ -31,20 +31,20 @@ pub struct Fleet {
     by_id: BTreeMap<EndpointId, Slot>,
     by_address: BTreeMap<SocketAddr, Slot>,
     by_key: BTreeMap<EndpointKey, Slot>,
-    births: u64,
+    tenancies: u64,
     ages: TrustAges,
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    /// An empty fleet whose reports are trusted by these ages.
+    /// An empty fleet with these ages of trust.
     pub fn new(ages: TrustAges) -> Self {
         Self { ages, ..Self::default() }
     }
 
-    /// Takes an endpoint in, or takes its new facts over. An endpoint whose address changed is another engine: all that
-    /// was believed of the old one is dropped, and `Some(slot)` says which slot to forget.
+    /// Adds or updates an endpoint. An endpoint whose address changed is another engine: all that was believed of the
+    /// old one is dropped, and `Some(slot)` is the slot to forget.
     pub fn upsert(&mut self, endpoint: Endpoint, events: &mut Vec<Event>) -> Option<Slot> {
         let mut forgotten = None;
         if let Some(&slot) = self.by_id.get(&endpoint.id) {
@@ -70,16 +70,16 @@ impl Fleet {
         }
         // ENDPOINTS_MAX is far below u16::MAX, so the cast keeps its value.
         let slot = Slot(index as u16);
-        self.births += 1;
+        self.tenancies += 1;
         events.push(Event::EndpointJoined(endpoint.id.clone()));
         self.by_id.insert(endpoint.id.clone(), slot);
         self.by_address.insert(endpoint.address, slot);
         self.by_key.insert(endpoint.id.key(), slot);
-        self.columns[index] = Some(Entry::new(endpoint, self.ages, self.births));
+        self.columns[index] = Some(Entry::new(endpoint, self.ages, self.tenancies));
         forgotten
     }
 
-    /// Drops an endpoint; gives back its slot, now free.
+    /// Removes an endpoint; returns its slot, now free.
     pub fn remove(&mut self, id: &EndpointId, events: &mut Vec<Event>) -> Option<Slot> {
         let slot = self.by_id.remove(id)?;
         self.by_key.remove(&id.key());
@@ -92,20 +92,20 @@ impl Fleet {
         Some(slot)
     }
 
-    /// Takes an engine's own report in, unless a younger one is already held.
+    /// Takes in an engine's own report, unless a younger one is already held.
     pub fn observe(&mut self, id: &EndpointId, observation: Observation, now: Timestamp) -> Option<Slot> {
         let slot = self.slot(id)?;
         self.observe_at(slot, observation, now).then_some(slot)
     }
 
-    /// The same of the endpoint in `slot`; `false` when the reading is older than what is believed, or nobody is there.
+    /// The same for the endpoint in `slot`; `false` if the reading is older than the one held, or the slot is free.
     pub fn observe_at(&mut self, slot: Slot, observation: Observation, now: Timestamp) -> bool {
         let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return false };
         let measured = now - observation.age;
         if entry.belief.as_ref().is_some_and(|belief| belief.measured > measured) {
             return false;
         }
-        // Not before the age is known: a peer's old reading that comes late says nothing of a listener that died since.
+        // Only after the age check: a peer's late, old reading says nothing about a listener that failed since.
         (entry.failed_connects, entry.own_failed_connects) = (0, 0);
         entry.process.follow(observation.report.process);
         entry.unseen.reported(measured);
@@ -121,20 +121,20 @@ impl Fleet {
         }
     }
 
-    /// Notes that an endpoint's keeper can't reach its listener: a settled word, not one failed attempt.
+    /// Notes that an endpoint's keeper can't reach its listener: a confirmed state, not one failed attempt.
     pub fn lost(&mut self, slot: Slot) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
             entry.failed_connects = entry.failed_connects.max(UNREACHABLE_AFTER);
         }
     }
 
-    /// Why the engine's cache can't hold any more what was placed before this own reading of it; `None` where it can.
+    /// Why the engine's cache lost what was placed before this own reading of it; `None` if it did not.
     pub fn cache_loss(&self, slot: Slot, report: &LoadReport) -> Option<CacheLoss> {
         self.get(slot).and_then(|entry| entry.cache_loss(report))
     }
 
-    /// A peer says when the engine's process started; gives whether that is a newer process than the one known here.
-    pub fn heard_start(&mut self, slot: Slot, started_ms: u64) -> bool {
+    /// Takes in the start of an engine's process from a peer; returns whether that process is newer than the known one.
+    pub fn receive_start(&mut self, slot: Slot, started_ms: u64) -> bool {
         let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return false };
         let newer = Process { started_ms: Some(started_ms), work: None };
         let is_newer = entry.process.is_before(newer);
@@ -142,34 +142,34 @@ impl Fleet {
         is_newer
     }
 
-    /// Counts an answer of the endpoint of a tenancy.
+    /// Counts an answer of a tenancy's endpoint.
     pub fn answered(&mut self, tenancy: Tenancy, failed: bool, now: Timestamp) {
         if let Some(entry) = self.tenant(tenancy) {
             entry.failures.add(failed, now);
         }
     }
 
-    /// Sets what peers saw of the endpoint's answers.
+    /// Sets the peers' failure counts of an endpoint.
     pub fn set_foreign_failures(&mut self, slot: Slot, failures: Vec<Failures>) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
             entry.foreign_failures = failures;
         }
     }
 
-    /// Sets the open work of all peers on an endpoint, and how much of it the report can't know yet.
+    /// Sets the open work of all peers on an endpoint, and how many of its requests the report can't include yet.
     pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
             (entry.foreign, entry.foreign_unseen) = (foreign, unseen);
         }
     }
 
-    /// Books a dispatched request: `prefill` tokens until its first token, `decode` tokens until its end.
+    /// Reserves a dispatched request: `prefill` tokens until its first token, `decode` tokens until its end.
     pub fn reserve(&mut self, slot: Slot, prefill: u64, decode: u64, now: Timestamp) -> Option<Tenancy> {
         let entry = self.columns.get_mut(slot.index())?.as_mut()?;
         let request = InFlight { requests: 1, prefill_tokens: prefill, decode_tokens: decode };
         entry.in_flight = entry.in_flight.and(request);
         entry.unseen.dispatched(now, None);
-        Some(Tenancy { slot, born: entry.born })
+        Some(Tenancy { slot, generation: entry.generation })
     }
 
     /// The request's prompt is computed: its tokens are no longer in flight.
@@ -179,7 +179,7 @@ impl Fleet {
         }
     }
 
-    /// The request is over, and with it the `decode` tokens it was booked with.
+    /// The request ended, and its `decode` tokens with it.
     pub fn release_request(&mut self, tenancy: Tenancy, decode: u64) {
         if let Some(entry) = self.tenant(tenancy) {
             entry.in_flight.decode_tokens = entry.in_flight.decode_tokens.saturating_sub(decode);
@@ -188,8 +188,8 @@ impl Fleet {
         }
     }
 
-    /// Tells every endpoint whose trust is no longer what was told last.
-    pub fn tell_trust(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+    /// Adds an event for each endpoint whose trust changed since its last event.
+    pub fn report_trust(&mut self, now: Timestamp, events: &mut Vec<Event>) {
         for slot in self.by_id.values() {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
             let (from, to) = (entry.trust_told, entry.trust(now));
@@ -200,8 +200,8 @@ impl Fleet {
         }
     }
 
-    /// Tells every endpoint that began to fail or ended it since it was told last.
-    pub fn tell_failing(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+    /// Adds an event for each endpoint that began or stopped failing since its last event.
+    pub fn report_failing(&mut self, now: Timestamp, events: &mut Vec<Event>) {
         for slot in self.by_id.values() {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
             entry.foreign_failures.retain(|failures| failures.at(now).failures > 0);
@@ -214,8 +214,8 @@ impl Fleet {
         }
     }
 
-    /// Tells which gauges an endpoint's last report lacks, where they are not those told last.
-    pub fn tell_missing(&mut self, slot: Slot, events: &mut Vec<Event>) {
+    /// Adds an event if the gauges that an endpoint's last report lacks changed since its last event.
+    pub fn report_missing(&mut self, slot: Slot, events: &mut Vec<Event>) {
         let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return };
         let missing = entry.report().map(|report| report.missing).unwrap_or_default();
         if missing != entry.missing_told {
@@ -229,7 +229,7 @@ impl Fleet {
         self.by_id.values().filter_map(|&slot| self.columns[slot.index()].as_ref().map(|entry| (slot, entry)))
     }
 
-    /// The endpoints whose names come after `name`, ordered by name; all of them after `None`.
+    /// The endpoints whose names come after `name`, ordered by name; all of them for `None`.
     pub fn after(&self, name: Option<&EndpointId>) -> impl Iterator<Item = (Slot, &Entry)> {
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         let slots = self.by_id.range::<EndpointId, _>((from, Bound::Unbounded)).map(|(_, slot)| *slot);
@@ -246,7 +246,7 @@ impl Fleet {
         self.by_address.iter()
     }
 
-    /// The slot of the endpoint that replicas call `key`.
+    /// The slot of the endpoint with this key.
     pub fn named(&self, key: EndpointKey) -> Option<Slot> {
         self.by_key.get(&key).copied()
     }
@@ -261,14 +261,14 @@ impl Fleet {
         self.columns.get(slot.index())?.as_ref()
     }
 
-    /// The tenancy of whoever is in `slot` now.
+    /// The current tenancy of `slot`.
     pub fn tenancy(&self, slot: Slot) -> Option<Tenancy> {
-        self.get(slot).map(|entry| Tenancy { slot, born: entry.born })
+        self.get(slot).map(|entry| Tenancy { slot, generation: entry.generation })
     }
 
     /// The endpoint of a tenancy, unless the slot has another tenant by now.
     pub fn tenant_of(&self, tenancy: Tenancy) -> Option<&Entry> {
-        self.get(tenancy.slot).filter(|entry| entry.born == tenancy.born)
+        self.get(tenancy.slot).filter(|entry| entry.generation == tenancy.generation)
     }
 
     /// How many slots there are, free ones included: the length of every column.
@@ -287,7 +287,7 @@ impl Fleet {
     }
 
     fn tenant(&mut self, tenancy: Tenancy) -> Option<&mut Entry> {
-        self.columns.get_mut(tenancy.slot.index())?.as_mut().filter(|entry| entry.born == tenancy.born)
+        self.columns.get_mut(tenancy.slot.index())?.as_mut().filter(|entry| entry.generation == tenancy.generation)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the book of endpoints promises.
+//! Tests of the fleet.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +21,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 #[test]
-fn endpoints_are_walked_by_name_whatever_order_they_came_in() {
+fn endpoints_are_iterated_by_name_whatever_order_they_came_in() {
     let mut fleet = Fleet::default();
     for (name, port) in [("c", 3), ("a", 1), ("b", 2)] {
         fleet.upsert(endpoint(name, port), &mut Vec::new());
@@ -84,20 +84,20 @@ fn an_older_report_never_replaces_a_younger_one() {
 }
 
 #[test]
-fn trust_is_told_once_for_each_change() {
+fn each_change_of_trust_causes_one_event() {
     let (mut fleet, id) = (Fleet::default(), EndpointId::new("default", "a"));
     fleet.upsert(endpoint("a", 1), &mut Vec::new());
     fleet.observe(&id, observation(0, 0), at(0));
-    let mut told = |now: u64| {
+    let mut events_at = |now: u64| {
         let mut events = Vec::new();
-        fleet.tell_trust(at(now), &mut events);
+        fleet.report_trust(at(now), &mut events);
         events
     };
     let changed = |from, to| vec![Event::TrustChanged { endpoint: id.clone(), from, to }];
-    assert_eq!(told(1), changed(Trust::Fallback, Trust::Exact));
-    assert_eq!(told(300), []);
-    assert_eq!(told(301), changed(Trust::Exact, Trust::Degraded));
-    assert_eq!(told(10_001), changed(Trust::Degraded, Trust::Fallback));
+    assert_eq!(events_at(1), changed(Trust::Fallback, Trust::Exact));
+    assert_eq!(events_at(300), []);
+    assert_eq!(events_at(301), changed(Trust::Exact, Trust::Degraded));
+    assert_eq!(events_at(10_001), changed(Trust::Degraded, Trust::Fallback));
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn trust_follows_the_interval_that_the_fleet_was_made_for() {
     fleet.upsert(endpoint("a", 1), &mut Vec::new());
     let slot = fleet.observe(&id, observation(0, 0), at(0)).unwrap();
     let trust = |millis| fleet.get(slot).unwrap().trust(at(millis));
-    assert_eq!([trust(14_999), trust(30_000)], [Trust::Exact; 2], "no FALLBACK between two looks");
+    assert_eq!([trust(14_999), trust(30_000)], [Trust::Exact; 2], "no FALLBACK between two scrapes");
     assert_eq!([trust(31_000), trust(90_001)], [Trust::Degraded, Trust::Fallback]);
 }
 
 #[test]
-fn two_failed_connects_make_an_endpoint_unreachable_and_one_report_takes_it_back() {
+fn two_failed_connects_make_an_endpoint_unreachable_and_one_report_makes_it_reachable() {
     let (mut fleet, id) = (Fleet::default(), EndpointId::new("default", "a"));
     fleet.upsert(endpoint("a", 1), &mut Vec::new());
     fleet.unreachable(&id);
@@ -124,7 +124,7 @@ fn two_failed_connects_make_an_endpoint_unreachable_and_one_report_takes_it_back
 }
 
 #[test]
-fn an_old_report_that_is_heard_late_does_not_bring_a_lost_endpoint_back() {
+fn an_old_report_that_arrives_late_does_not_make_a_lost_endpoint_reachable() {
     let (mut fleet, id) = (Fleet::default(), EndpointId::new("default", "a"));
     fleet.upsert(endpoint("a", 1), &mut Vec::new());
     let slot = fleet.observe(&id, observation(1, 0), at(100)).unwrap();
@@ -134,7 +134,7 @@ fn an_old_report_that_is_heard_late_does_not_bring_a_lost_endpoint_back() {
 }
 
 #[test]
-fn the_pool_has_a_size_and_says_so() {
+fn endpoints_beyond_the_maximum_are_refused_with_an_event() {
     let (mut fleet, mut events) = (Fleet::default(), Vec::new());
     for i in 0..=ENDPOINTS_MAX {
         fleet.upsert(endpoint(&format!("e{i}"), i as u16), &mut events);

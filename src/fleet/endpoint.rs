@@ -11,7 +11,7 @@ use crate::id::EndpointId;
 
 /// The label that says which stages an endpoint serves.
 pub const ROLE_LABEL: &str = "llm-d.ai/role";
-/// The label that says which engine speaks behind an endpoint.
+/// The label that says which engine runs behind an endpoint.
 pub const ENGINE_LABEL: &str = "llm-d.ai/engine-type";
 /// The older spelling of [`ENGINE_LABEL`], still read.
 pub const ENGINE_LABEL_LEGACY: &str = "inference.networking.k8s.io/engine-type";
@@ -27,10 +27,10 @@ pub struct Endpoint {
     pub labels: BTreeMap<String, String>,
 }
 
-/// What discovery says.
+/// A change that discovery announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointChange {
-    /// The endpoint is there, new or with new facts.
+    /// The endpoint is new, or its facts changed.
     Upsert(Endpoint),
     /// The endpoint is gone.
     Remove(EndpointId),

@@ -1,4 +1,4 @@
-//! What is held of one endpoint: what discovery and the engine said, what was dispatched to it, and how it answered.
+//! The state of one endpoint: what discovery and the engine reported, what was dispatched to it, and how it answered.
 //!
 //! Must not know other endpoints, nor where a fact came from.
 
@@ -12,46 +12,46 @@ use crate::time::Timestamp;
 /// backlog; two, one interval apart, are a dead listener.
 pub(super) const UNREACHABLE_AFTER: u32 = 2;
 
-/// What is held of one endpoint.
+/// The state of one endpoint.
 #[derive(Debug)]
 pub struct Entry {
-    /// What discovery said.
+    /// The endpoint as discovery announced it.
     pub endpoint: Endpoint,
     /// Open work dispatched from here.
     pub in_flight: InFlight,
     /// Open work dispatched by all peers.
     pub foreign: InFlight,
     pub(super) belief: Option<Belief>,
-    /// When this replica dispatched what the report can't know yet, oldest first.
+    /// This replica's dispatches that the report can't include yet.
     pub(super) unseen: Unseen,
-    /// Requests dispatched by peers that the report can't know yet.
+    /// Number of peers' dispatches that the report can't include yet.
     pub(super) foreign_unseen: usize,
     pub(super) failed_connects: u32,
-    /// Of those, how many this replica tried itself.
+    /// Of those, this replica's own attempts.
     pub(super) own_failed_connects: u32,
     /// The newest process of the engine that is known.
     pub(super) process: Process,
-    /// What of the engine's answers was seen here.
+    /// Failure counts of the answers that this replica saw.
     pub(super) failures: Failures,
-    /// What of them peers saw; those who saw no failure are not among them.
+    /// Failure counts of the answers that peers saw; peers that saw no failure are left out.
     pub(super) foreign_failures: Vec<Failures>,
     pub(super) failing_told: bool,
     pub(super) missing_told: Missing,
     ages: TrustAges,
     pub(super) trust_told: Trust,
-    pub(super) born: u64,
+    pub(super) generation: u64,
 }
 
-/// Why what was placed on an engine before is no longer in its cache.
+/// Why an engine's earlier placements are no longer in its cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheLoss {
     /// Its process is another one.
     Restarted,
     /// It fell asleep.
     Asleep,
-    /// Nobody listened there, and now it answers.
+    /// Its listener was unreachable, and now it answers.
     Back,
-    /// A peer says so.
+    /// A peer published the loss.
     Told,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Belief {
 // === impl Entry ===
 
 impl Entry {
-    pub(super) fn new(endpoint: Endpoint, ages: TrustAges, born: u64) -> Self {
+    pub(super) fn new(endpoint: Endpoint, ages: TrustAges, generation: u64) -> Self {
         Self {
             endpoint,
             in_flight: InFlight::default(),
@@ -81,7 +81,7 @@ impl Entry {
             missing_told: Missing::default(),
             ages,
             trust_told: Trust::Fallback,
-            born,
+            generation,
         }
     }
 
@@ -110,29 +110,29 @@ impl Entry {
         self.ages.worth(self.age(now))
     }
 
-    /// Whether its listener can be thought to answer.
+    /// Whether its listener is believed to answer.
     pub fn is_reachable(&self) -> bool {
         self.failed_connects < UNREACHABLE_AFTER
     }
 
-    /// What of the engine's last answers was seen, by anybody who saw a failure among them.
+    /// Failure counts of the engine's last answers, summed over all replicas that saw a failure.
     pub fn failure_counts(&self, now: Timestamp) -> FailureCounts {
-        // The usual case, asked for each endpoint in each decision.
+        // The usual case. This runs for each endpoint in each decision.
         if self.failures.counts().failures == 0 && self.foreign_failures.is_empty() {
             return FailureCounts::default();
         }
-        // What is told to nobody counts nowhere, or replicas would judge otherwise: an origin tells while it knows of failures.
+        // Counts without failures are not published, so they must not count here: replicas would decide differently.
         let all = std::iter::once(&self.failures).chain(&self.foreign_failures).map(|failures| failures.at(now));
         all.filter(|counts| counts.failures > 0).fold(FailureCounts::default(), FailureCounts::and)
     }
 
-    /// When anybody last saw an answer of an engine that fails; [`Timestamp::ZERO`] where nobody did.
+    /// When any replica last saw an answer of a failing engine; [`Timestamp::ZERO`] if none did.
     pub fn failures_seen(&self) -> Timestamp {
         let foreign = self.foreign_failures.iter().map(Failures::seen).max().unwrap_or_default();
         foreign.max(self.failures.seen())
     }
 
-    /// What this replica itself saw of the engine's answers.
+    /// Failure counts of the answers that this replica saw itself.
     pub fn own_failures(&self) -> &Failures {
         &self.failures
     }
@@ -147,7 +147,7 @@ impl Entry {
         if self.process.is_before(report.process) {
             Some(CacheLoss::Restarted)
         } else if self.own_failed_connects >= UNREACHABLE_AFTER || !self.is_reachable() && !same_process {
-            // Where only a peer could not connect, the peer's way may have been closed: the same process is proof of it.
+            // If only a peer could not connect, only its own path may have failed. An unchanged process proves that.
             Some(CacheLoss::Back)
         } else {
             // A sleeping engine keeps no KV cache, at any level of sleep.
@@ -155,17 +155,17 @@ impl Entry {
         }
     }
 
-    /// Whether the engine would take a request up: a sleeping one lets it hang.
+    /// Whether the engine accepts requests. On a sleeping engine they hang.
     pub fn is_awake(&self) -> bool {
         self.report().is_none_or(|report| report.awake)
     }
 
-    /// Requests dispatched, by anybody, that the last report can't know.
+    /// Requests dispatched by any replica that the last report can't include.
     pub fn unseen(&self) -> usize {
         self.unseen.len() + self.foreign_unseen
     }
 
-    /// Open work dispatched by anybody.
+    /// Open work dispatched by any replica.
     pub fn open_work(&self) -> InFlight {
         self.in_flight.and(self.foreign)
     }
@@ -174,7 +174,7 @@ impl Entry {
 // === impl CacheLoss ===
 
 impl CacheLoss {
-    /// The stable word for metrics and logs.
+    /// The stable name for metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restarted => "restarted",

@@ -1,7 +1,7 @@
-//! How many of an endpoint's last answers were failures, as seen by one replica: counts that fade.
+//! How many of an endpoint's last answers were failures, as seen by one replica. The counts decay.
 //!
-//! Must not know what makes an answer a failure, nor whose counts these are: one's own and those heard of fade by the
-//! same rule, so that two replicas which were told the same judge the same.
+//! Must not know what makes an answer a failure, nor whose counts these are. Own and received counts decay by the same
+//! rule, so replicas with the same facts decide the same.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use serde::{Serialize, Serializer};
 
 use crate::time::Timestamp;
 
-/// How long an answer counts. It counts less, in a straight line to nothing.
+/// How long an answer counts. Its weight falls linearly to zero.
 pub const WINDOW: Duration = Duration::from_secs(10);
 /// One answer in the unit of counts.
 const ONE: u32 = 1_000;
-/// Answers within so long count as given at one moment. Without it, counts that fade by less than their unit never end.
-const MOMENT: Duration = Duration::from_millis(100);
-/// Less than this is nothing.
-const LEAST: u32 = ONE / 10;
-/// Fewer failures are an accident. Two that follow each other within some seconds are more.
+/// Answers within this time count as simultaneous. Without it, counts that decay by less than their unit never end.
+const MERGE_WINDOW: Duration = Duration::from_millis(100);
+/// Smaller counts are zero.
+const COUNT_MIN: u32 = ONE / 10;
+/// Fewer failures are ignored. Two within some seconds are more than this.
 const FAILURES_MIN: u32 = ONE + ONE / 2;
 
 /// Answers of one endpoint in the last seconds.
@@ -30,7 +30,7 @@ pub struct FailureCounts {
     pub answers: u32,
 }
 
-/// What one replica saw, and when it last saw something.
+/// Failure counts of one replica, and when they were last updated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failures {
     counts: FailureCounts,
@@ -40,14 +40,14 @@ pub struct Failures {
 // === impl Failures ===
 
 impl Failures {
-    /// What was seen up to `at`.
+    /// The counts as of `at`.
     pub fn new(counts: FailureCounts, at: Timestamp) -> Self {
         Self { counts, at }
     }
 
     /// Counts an answer that came at `now`.
     pub fn add(&mut self, failed: bool, now: Timestamp) {
-        if now.since(self.at) >= MOMENT {
+        if now.since(self.at) >= MERGE_WINDOW {
             *self = Self { counts: self.at(now), at: now };
         }
         self.counts.answers = self.counts.answers.saturating_add(ONE);
@@ -56,14 +56,14 @@ impl Failures {
         }
     }
 
-    /// What still counts at `now`.
+    /// The counts after their decay until `now`.
     pub fn at(&self, now: Timestamp) -> FailureCounts {
         let age = now.since(self.at).min(WINDOW);
         let left = (WINDOW - age).as_micros() as u64;
         // The quotient is at most the count, so the cast keeps its value.
-        let faded = |count: u32| (u64::from(count) * left / WINDOW.as_micros() as u64) as u32;
-        let faded = |count: u32| Some(faded(count)).filter(|count| *count >= LEAST).unwrap_or(0);
-        FailureCounts { failures: faded(self.counts.failures), answers: faded(self.counts.answers) }
+        let decayed = |count: u32| (u64::from(count) * left / WINDOW.as_micros() as u64) as u32;
+        let decayed = |count: u32| Some(decayed(count)).filter(|count| *count >= COUNT_MIN).unwrap_or(0);
+        FailureCounts { failures: decayed(self.counts.failures), answers: decayed(self.counts.answers) }
     }
 
     /// The counts as they were at [`Failures::seen`].
@@ -71,7 +71,7 @@ impl Failures {
         self.counts
     }
 
-    /// When something was last seen.
+    /// When an answer was last seen, to within 100 ms.
     pub fn seen(&self) -> Timestamp {
         self.at
     }
@@ -80,7 +80,7 @@ impl Failures {
 // === impl FailureCounts ===
 
 impl FailureCounts {
-    /// Both together.
+    /// The sum of both.
     pub fn and(self, other: Self) -> Self {
         Self {
             failures: self.failures.saturating_add(other.failures),
@@ -88,7 +88,7 @@ impl FailureCounts {
         }
     }
 
-    /// Whether so many of the answers are failures that others should be asked instead.
+    /// Whether so many answers are failures that other endpoints should be preferred.
     pub fn are_failing(self) -> bool {
         self.failures >= FAILURES_MIN && self.failures >= self.answers / 2
     }
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_is_an_accident_and_two_in_a_row_are_not() {
+    fn one_failure_is_ignored_and_two_in_a_row_are_not() {
         assert!(!seen(&[(1_000, true)]).at(at(1_000)).are_failing());
         assert!(seen(&[(1_000, true), (3_000, true)]).at(at(3_000)).are_failing());
         assert!(!seen(&[(1_000, true), (9_000, true)]).at(at(9_000)).are_failing(), "too far apart");
     }
 
     #[test]
-    fn failures_among_many_good_answers_are_borne() {
+    fn failures_among_many_good_answers_are_tolerated() {
         let mut answers: Vec<(u64, bool)> = (0..10).map(|n| (1_000 + n, false)).collect();
         answers.extend((0..5).map(|n| (1_020 + n, true)));
         assert!(!seen(&answers).at(at(1_030)).are_failing());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_fades_and_ends() {
+    fn counts_decay_to_zero() {
         let failures = seen(&[(0, true); 4]);
         assert_eq!(failures.at(at(5_000)), FailureCounts { failures: 2_000, answers: 2_000 });
         assert!(failures.at(at(6_000)).are_failing() && !failures.at(at(6_300)).are_failing());
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn old_failures_end_however_many_good_answers_follow() {
+    fn old_failures_expire_however_many_good_answers_follow() {
         let mut failures = seen(&[(0, true), (1, true)]);
         (1..60_000).for_each(|millis| failures.add(false, at(millis)));
         assert_eq!(failures.at(at(60_000)).failures, 0);

@@ -1,6 +1,6 @@
-//! What was dispatched to an endpoint and not seen to end.
+//! Open work: what was dispatched to an endpoint and is not known to have ended.
 //!
-//! Must not know tickets or leases; the ledger keeps those and tells the sums here.
+//! Must not know tickets or leases; the ledger keeps those and reports the sums here.
 
 use serde::Serialize;
 
@@ -9,8 +9,8 @@ use serde::Serialize;
 pub struct InFlight {
     /// Requests dispatched and not finished.
     pub requests: u32,
-    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token; with them the answers' estimated
-    /// tokens where the configuration counts those as load.
+    /// Prompt tokens that are dispatched, not believed cached, and without a first token yet. They include the
+    /// estimated tokens of the answers if the configuration counts those as load.
     pub prefill_tokens: u64,
     /// Estimated tokens of the answers of all open requests, each until its request ends.
     pub decode_tokens: u64,
@@ -19,7 +19,7 @@ pub struct InFlight {
 // === impl InFlight ===
 
 impl InFlight {
-    /// Both together.
+    /// The sum of both.
     pub fn and(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),

@@ -1,6 +1,6 @@
-//! What an engine said of itself on its metrics page.
+//! An engine's load, as reported on its metrics page.
 //!
-//! Must not know Prometheus text (that is `dialect/metrics_page`), nor what a scorer makes of it.
+//! Must not know Prometheus text (that is `dialect/metrics_page`), nor how scorers use it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// One reading of an engine's own gauges. Only ever built from a whole page: a torn page gives no report, never zeros.
 ///
-/// A gauge that the page does not tell is [`Missing`]; its number here is zero and means nothing.
+/// A gauge that the page lacks is [`Missing`]; its number here is zero and means nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(into = "Shown")]
 pub struct LoadReport {
@@ -19,19 +19,19 @@ pub struct LoadReport {
     pub running: u32,
     /// Share of KV-cache blocks held by live requests, `0..=1`, the mean over engines.
     pub kv_usage: f64,
-    /// Which of the three gauges above the page did not tell.
+    /// Which of the three gauges above the page lacks.
     pub missing: Missing,
     /// LoRA adapters; `None` where the engine reports none.
     pub adapters: Option<Adapters>,
-    /// The engine's KV-cache geometry; `None` where it doesn't tell.
+    /// The engine's KV-cache geometry; `None` where the engine reports none.
     pub cache: Option<CacheGeometry>,
     /// `false` while the engine says it is asleep: its `/health` still answers 200 and its requests hang.
     pub awake: bool,
-    /// What tells one run of the engine's process from the next. Never sent to peers.
+    /// What distinguishes one run of the engine's process from the next. Never sent to peers.
     pub process: Process,
 }
 
-/// Gauges that a page did not tell: unknown, which is not zero.
+/// Gauges that a page lacks: unknown, which is not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Requests in the queue.
@@ -45,9 +45,9 @@ pub struct Missing {
 /// Signs of an engine's process. Compared only with earlier ones of the same endpoint, never with a clock of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// When the process started, in milliseconds of its own clock; `None` where the page does not tell.
+    /// When the process started, in milliseconds of its own clock; `None` where the page lacks it.
     pub started_ms: Option<u64>,
-    /// Work done since the process started, from a counter that only grows; `None` where the page does not tell.
+    /// Work done since the process started, from a counter that only grows; `None` where the page lacks it.
     pub work: Option<u64>,
 }
 
@@ -82,35 +82,35 @@ pub struct CacheGeometry {
     pub blocks: u64,
 }
 
-/// A report together with the time its scrape took; the age on arrival.
+/// A report and its age on arrival, which is the time that its scrape took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// What the engine said.
+    /// The report.
     pub report: LoadReport,
-    /// How old the report already is: from the sending of the scrape to its handing over. Every request dispatched in
-    /// that span may be missing from it.
+    /// The age of the report: from sending the scrape to handing the report over. Every request dispatched in that time
+    /// may be missing from it.
     pub age: Duration,
 }
 
 // === impl LoadReport ===
 
 impl LoadReport {
-    /// Requests in the queue, where the page tells.
+    /// Requests in the queue, if the page has them.
     pub fn waiting(&self) -> Option<u32> {
         (!self.missing.waiting).then_some(self.waiting)
     }
 
-    /// Requests in the batch, where the page tells.
+    /// Requests in the batch, if the page has them.
     pub fn running(&self) -> Option<u32> {
         (!self.missing.running).then_some(self.running)
     }
 
-    /// KV use, where the page tells.
+    /// KV use, if the page has it.
     pub fn kv_usage(&self) -> Option<f64> {
         (!self.missing.kv_usage).then_some(self.kv_usage)
     }
 
-    /// Requests that the engine has not finished; `None` where the page does not tell both parts.
+    /// Requests that the engine has not finished; `None` where the page lacks either part.
     pub fn unfinished(&self) -> Option<u32> {
         Some(self.waiting()?.saturating_add(self.running()?))
     }
@@ -132,7 +132,7 @@ impl From<LoadReport> for Shown {
 // === impl Missing ===
 
 impl Missing {
-    /// Whether the page told all gauges.
+    /// Whether the page has all gauges.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
@@ -147,8 +147,8 @@ impl Missing {
 // === impl Process ===
 
 impl Process {
-    /// Whether `other` is of a later process than this one. A start decides where both tell one: several processes behind
-    /// one page may alternate, and only one that is newer than all before is news. Else a counter that went back does.
+    /// Whether `other` is of a later process than this one. The start decides where both have one. Several processes
+    /// behind one page may alternate; only one newer than all before is news. Else a counter that went back decides.
     pub fn is_before(self, other: Self) -> bool {
         match (self.started_ms, other.started_ms) {
             (Some(known), Some(started)) => started > known,
@@ -156,7 +156,7 @@ impl Process {
         }
     }
 
-    /// Goes on to what `newer` tells; what it does not tell stays.
+    /// Updates to what `newer` has; what it lacks stays.
     pub fn follow(&mut self, newer: Self) {
         self.started_ms = self.started_ms.max(newer.started_ms);
         self.work = newer.work.or(self.work);

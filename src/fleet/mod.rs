@@ -1,6 +1,6 @@
-//! The endpoints of the pool, and what this replica holds of each.
+//! The endpoints of the pool, and this replica's state of each.
 //!
-//! Must not know sockets, scrapes or gossip: facts arrive as values, already read.
+//! Must not know sockets, scrapes or gossip: facts arrive as parsed values.
 
 pub mod endpoint;
 pub mod failures;

@@ -10,24 +10,24 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Trust {
-    /// Reports come as they should.
+    /// Reports arrive on time.
     Exact,
     /// The last report is old: it counts less, the older it is.
     Degraded,
-    /// No report, or one too old to mean anything: only what was dispatched from here counts.
+    /// No report, or one too old to use: the pool's typical values and the dispatches since then count.
     Fallback,
 }
 
-/// Up to this age a report is taken at its word, where engines are looked at as often as by default.
+/// Up to this age a report is exact, at the default scrape interval.
 pub const EXACT_AGE_MAX: Duration = Duration::from_millis(300);
-/// Beyond this age a report is no longer used, where engines are looked at as often as by default.
+/// Beyond this age a report is no longer used, at the default scrape interval.
 pub const DEGRADED_AGE_MAX: Duration = Duration::from_secs(10);
-/// How much older than two intervals an exact report may be: a look and its way may take so long.
-const LOOK: Duration = Duration::from_millis(200);
-/// Intervals after which a report means nothing any more.
+/// How much older than two intervals an exact report may be: time for a scrape and its transit.
+const SCRAPE_ALLOWANCE: Duration = Duration::from_millis(200);
+/// Intervals after which a report is no longer used.
 const INTERVALS_MAX: u32 = 6;
 
-/// The ages at which trust changes. They follow the interval of looks: a report is not old before the next one is due.
+/// The ages at which trust changes. They follow the scrape interval: a report is not old before the next one is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustAges {
     /// Up to this age a report is [`Trust::Exact`].
@@ -39,10 +39,10 @@ pub struct TrustAges {
 // === impl TrustAges ===
 
 impl TrustAges {
-    /// The ages where each engine is looked at once each `interval`. Two looks may fail before a report is degraded.
+    /// The ages for one scrape of each engine per `interval`. Two scrapes may fail before a report is degraded.
     pub fn of_interval(interval: Duration) -> Self {
         Self {
-            exact: EXACT_AGE_MAX.max(interval.saturating_mul(2).saturating_add(LOOK)),
+            exact: EXACT_AGE_MAX.max(interval.saturating_mul(2).saturating_add(SCRAPE_ALLOWANCE)),
             degraded: DEGRADED_AGE_MAX.max(interval.saturating_mul(INTERVALS_MAX)),
         }
     }
@@ -56,7 +56,7 @@ impl TrustAges {
         }
     }
 
-    /// What a report of this age is worth, `0..=1`: all of it while exact, then less in a straight line to nothing.
+    /// What a report of this age is worth, `0..=1`: all of it while exact, then linearly less until nothing.
     pub fn worth(self, age: Option<Duration>) -> f64 {
         let Some(age) = age else { return 0.0 };
         if age <= self.exact {
@@ -76,7 +76,7 @@ impl Default for TrustAges {
 // === impl Trust ===
 
 impl Trust {
-    /// The trust that an age earns where engines are looked at as often as by default.
+    /// The trust that an age earns at the default scrape interval.
     pub fn of_age(age: Option<Duration>) -> Self {
         TrustAges::default().trust(age)
     }
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trust_follows_the_interval_of_looks_and_the_usual_one_has_the_usual_ages() {
+    fn trust_follows_the_scrape_interval_and_the_default_one_has_the_default_ages() {
         let of = |millis| TrustAges::of_interval(Duration::from_millis(millis));
         assert_eq!([of(0), of(10), of(50)], [TrustAges::default(); 3]);
         for millis in [50, 100, 1_000, 1_700, 15_000, 3_600_000, u64::MAX] {
             let (ages, interval) = (of(millis), Duration::from_millis(millis));
             assert!(ages.exact < ages.degraded || millis == u64::MAX, "{ages:?}");
             assert_eq!(ages.trust(Some(interval)), Trust::Exact, "the next report is not due before {interval:?}");
-            assert_eq!(ages.trust(Some(interval.saturating_mul(2))), Trust::Exact, "one look may fail");
+            assert_eq!(ages.trust(Some(interval.saturating_mul(2))), Trust::Exact, "one scrape may fail");
         }
         assert_eq!(of(15_000).trust(Some(Duration::from_secs(91))), Trust::Fallback);
     }

@@ -1,22 +1,22 @@
-//! Dispatches that an engine's report can't know yet.
+//! Dispatches that an engine's report can't include yet.
 //!
-//! Must not know tickets or whose dispatches they are: the same rule serves one's own and those heard of, so that two
-//! replicas count the same.
+//! Must not know tickets or whose dispatches they are. The same rule applies to own and received dispatches, so that
+//! two replicas count the same.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// How long after its dispatch a request may still be missing from an engine's gauges: the way there, and the engine
+/// How long after its dispatch a request may still be missing from an engine's gauges: the transit, and the engine
 /// step that first counts it (gauges come from step statistics, so a burst shows up a step late).
 const SETTLE: Duration = Duration::from_millis(20);
 /// Dispatches that are remembered; more than any engine takes between two reports.
 const UNSEEN_MAX: usize = 4096;
 
-/// Moments of dispatch, oldest first.
+/// Times of dispatch, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unseen {
-    moments: Vec<Timestamp>,
+    times: Vec<Timestamp>,
 }
 
 // === impl Unseen ===
@@ -25,31 +25,31 @@ impl Unseen {
     /// A request was dispatched at `at`; the engine's last report was made at `measured`.
     pub fn dispatched(&mut self, at: Timestamp, measured: Option<Timestamp>) {
         let known = measured.is_some_and(|measured| at + SETTLE <= measured);
-        if !known && self.moments.len() < UNSEEN_MAX {
-            let place = self.moments.partition_point(|moment| *moment <= at);
-            self.moments.insert(place, at);
+        if !known && self.times.len() < UNSEEN_MAX {
+            let place = self.times.partition_point(|earlier| *earlier <= at);
+            self.times.insert(place, at);
         }
     }
 
     /// The engine made a report at `measured`.
     pub fn reported(&mut self, measured: Timestamp) {
-        self.moments.retain(|&dispatched| dispatched + SETTLE > measured);
+        self.times.retain(|&dispatched| dispatched + SETTLE > measured);
     }
 
-    /// Only so many requests are open: the oldest beyond them are over, seen or not.
+    /// Keeps `open` dispatches at most: no more requests are open, so the oldest ones are over, seen or not.
     pub fn at_most(&mut self, open: u32) {
-        let over = self.moments.len().saturating_sub(open as usize);
-        self.moments.drain(..over);
+        let over = self.times.len().saturating_sub(open as usize);
+        self.times.drain(..over);
     }
 
-    /// How many.
+    /// Number of unseen dispatches.
     pub fn len(&self) -> usize {
-        self.moments.len()
+        self.times.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.moments.is_empty()
+        self.times.is_empty()
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_knows_what_had_time_to_settle() {
+    fn a_report_covers_dispatches_that_had_time_to_settle() {
         let mut unseen = Unseen::default();
         for at in [100, 110, 121] {
             unseen.dispatched(Timestamp::from_millis(at), None);
@@ -66,7 +66,7 @@ mod tests {
         unseen.reported(Timestamp::from_millis(130));
         assert_eq!(unseen.len(), 1);
         unseen.dispatched(Timestamp::from_millis(105), Some(Timestamp::from_millis(130)));
-        assert_eq!(unseen.len(), 1, "heard late, and known by then");
+        assert_eq!(unseen.len(), 1, "received late, and covered by then");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The shelf of plugins: which types there are and how each is built from its parameters.
+//! The catalog of plugins: which types exist and how each is built from its parameters.
 //!
-//! Must not know files or profiles. A shelf is filled explicitly, so that what is on it can be read where it is filled:
+//! Must not know files or profiles. Types are added explicitly, so that the source shows what a catalog contains:
 //!
 //! ```ignore
 //! let catalog = Catalog::builtin().scorer::<MyScorer>();
@@ -27,7 +27,7 @@ use super::scorer::{
 /// Plugin types by name.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    shelf: BTreeMap<&'static str, Entry>,
+    entries: BTreeMap<&'static str, Entry>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ struct Entry {
     build: fn(&Value) -> Result<Built, Fault>,
 }
 
-/// A plugin, and its parameters with all defaults.
+/// A plugin, its parameters with all defaults, and what it reads.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) plugin: Plugin,
@@ -43,7 +43,7 @@ pub(crate) struct Built {
     pub(crate) reads: &'static [Produced],
 }
 
-/// A plugin of whichever kind.
+/// A plugin of any kind.
 #[derive(Debug)]
 pub(crate) enum Plugin {
     Filter(Box<dyn Filter>),
@@ -55,12 +55,12 @@ pub(crate) enum Plugin {
 // === impl Catalog ===
 
 impl Catalog {
-    /// A shelf with nothing on it.
+    /// A catalog without types.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Everything that comes with Murmuration.
+    /// All plugin types that come with Murmuration.
     pub fn builtin() -> Self {
         Self::empty()
             .filter::<LabelSelectorFilter>()
@@ -114,18 +114,18 @@ impl Catalog {
         })
     }
 
-    /// The types on the shelf, in alphabetical order.
+    /// The types in the catalog, in alphabetical order.
     pub fn types(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.shelf.keys().copied()
+        self.entries.keys().copied()
     }
 
-    /// Builds a plugin of the type `kind`; `None` where the shelf has none.
+    /// Builds a plugin of the type `kind`; `None` if the catalog has no such type.
     pub(crate) fn build(&self, kind: &str, parameters: &Value) -> Option<Result<Built, Fault>> {
-        self.shelf.get(kind).map(|entry| (entry.build)(parameters))
+        self.entries.get(kind).map(|entry| (entry.build)(parameters))
     }
 
     fn with(mut self, kind: &'static str, build: fn(&Value) -> Result<Built, Fault>) -> Self {
-        self.shelf.insert(kind, Entry { build });
+        self.entries.insert(kind, Entry { build });
         self
     }
 }
@@ -151,7 +151,7 @@ mod tests {
     use crate::plugin::contract::Invalid;
     use crate::schedule::{Ask, Candidate};
 
-    /// A user's own.
+    /// A user-defined scorer.
     #[derive(Debug)]
     struct Fixed(f64);
 
@@ -177,18 +177,18 @@ mod tests {
     }
 
     #[test]
-    fn a_user_adds_a_scorer_of_his_own() {
+    fn a_user_can_add_a_scorer() {
         let catalog = Catalog::builtin().scorer::<Fixed>();
         let built = catalog.build("fixed-scorer", &serde_json::json!({"value": 0.5})).unwrap().unwrap();
         assert!(matches!(built.plugin, Plugin::Scorer(_)));
-        assert_eq!(built.reads, Produced::ALL, "a plugin that does not say reads everything");
+        assert_eq!(built.reads, Produced::ALL, "a plugin without `READS` reads everything");
         let fault = catalog.build("fixed-scorer", &serde_json::json!({"value": 2})).unwrap().unwrap_err();
         assert_eq!(fault, Fault::whole("value must be at most 1".to_owned()));
         assert!(Catalog::builtin().build("fixed-scorer", &Value::Null).is_none());
     }
 
     #[test]
-    fn everything_on_the_shelf_is_built_by_its_defaults_and_again_by_what_it_writes() {
+    fn every_type_builds_from_its_defaults_and_from_its_own_output() {
         let catalog = Catalog::builtin();
         for kind in catalog.types() {
             let built = catalog.build(kind, &Value::Null).unwrap().unwrap();

@@ -1,6 +1,6 @@
-//! Typed parameters out of a configuration's values, with the path of whatever does not fit.
+//! Reads typed parameters from a configuration's values; a fault carries the path of the wrong value.
 //!
-//! Must not know files: a path is steps into the value, and whoever has the text knows the line.
+//! Must not know files: a path is a list of steps into the value. The caller has the text and finds the line.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,11 +10,11 @@ use serde_path_to_error::Segment;
 /// What is wrong with the parameters of one plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
-    /// Where, from the parameters' root; empty for the whole.
+    /// The path from the parameters' root; empty for the parameters as a whole.
     pub(crate) steps: Vec<Step>,
-    /// What.
+    /// The message.
     pub(crate) sentence: String,
-    /// A field of this name is not known; these are.
+    /// For an unknown field: its name, and the known fields.
     pub(crate) unknown: Option<(String, Vec<String>)>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-/// Reads parameters; nothing at all is the default.
+/// Reads parameters; null gives the defaults.
 pub(crate) fn read<P: DeserializeOwned + Default>(value: &Value) -> Result<P, Fault> {
     if value.is_null() {
         return Ok(P::default());
@@ -40,9 +40,9 @@ pub(crate) fn read<P: DeserializeOwned + Default>(value: &Value) -> Result<P, Fa
     })
 }
 
-/// Parameters as values again, defaults included.
+/// Parameters as a value, with all defaults.
 pub(crate) fn write<P: Serialize>(parameters: &P) -> Value {
-    // Parameters are structs of plain data; what serde can't write is left out of the effective configuration.
+    // Parameters are plain structs; if serde can't write them, the effective configuration omits them.
     serde_json::to_value(parameters).unwrap_or(Value::Null)
 }
 
@@ -54,7 +54,7 @@ fn step(segment: &Segment) -> Option<Step> {
     }
 }
 
-/// Takes serde's "unknown field `x`, expected `a` or `b`" apart.
+/// Parses serde's "unknown field `x`, expected `a` or `b`".
 fn unknown_field(sentence: &str) -> Option<(String, Vec<String>)> {
     let rest = sentence.strip_prefix("unknown field `")?;
     let (field, expected) = rest.split_once('`')?;
@@ -70,8 +70,8 @@ impl Fault {
         Self { steps: Vec::new(), sentence, unknown: None }
     }
 
-    /// A fault of the whole whose sentence begins with one of the `given` fields (`port must be ...`, `port: ...`) is a
-    /// fault of that field.
+    /// Turns a fault of the whole into a fault of one field, if its sentence begins with a field of `given`
+    /// (`port must be ...`, `port: ...`).
     pub(crate) fn at_its_field(mut self, given: &Value) -> Self {
         let end = self.sentence.find([' ', ':']).unwrap_or(self.sentence.len());
         let (field, rest) = self.sentence.split_at(end);
@@ -91,7 +91,7 @@ mod tests {
     use crate::plugin::picker::PickerParameters;
 
     #[test]
-    fn a_fault_knows_its_way_into_the_value() {
+    fn a_fault_has_the_path_into_the_value() {
         let value = serde_json::json!({"matchExpressions": [{"key": "a", "operator": "Exists"}, {"key": 1}]});
         let fault = read::<LabelSelector>(&value).unwrap_err();
         let steps = [Step::Key("matchExpressions".into()), Step::Index(1), Step::Key("key".into())];
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_named_beside_the_known_ones() {
+    fn an_unknown_field_is_reported_with_the_known_ones() {
         let fault = read::<PickerParameters>(&serde_json::json!({"maxNumOfEndpoint": 1})).unwrap_err();
         assert_eq!(fault.steps, [Step::Key("maxNumOfEndpoint".into())]);
         assert_eq!(fault.unknown.unwrap(), ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into()]));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_the_default() {
+    fn null_gives_the_defaults() {
         assert_eq!(read::<PickerParameters>(&Value::Null).unwrap().max_num_of_endpoints, 1);
         assert_eq!(write(&PickerParameters::default()), serde_json::json!({"maxNumOfEndpoints": 1}));
     }

@@ -1,6 +1,6 @@
-//! What `session-affinity-filter` and `session-affinity-scorer` share: their parameters, and who is bound.
+//! The parameters of `session-affinity-filter` and `session-affinity-scorer`, and their test for a bound endpoint.
 //!
-//! Must not know how headers are read or where bindings are kept: a row says whether it is bound.
+//! Must not know how headers are read or where bindings are kept: each row states whether it is bound.
 
 use std::time::Duration;
 
@@ -13,45 +13,46 @@ use crate::schedule::Candidate;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SessionAffinityParameters {
-    /// How a session is known.
+    /// How a session is identified.
     pub strategy: Strategy,
-    /// For `encoded_endpoint_header`.
+    /// Settings of `encoded_endpoint_header`.
     pub encoded_endpoint_header_config: EncodedEndpointHeader,
-    /// For `session_id`.
+    /// Settings of `session_id`.
     pub session_id_config: SessionId,
-    /// The profile whose endpoint a session is bound to. Read and without effect: it is the one the request is sent to.
+    /// The profile whose endpoint a session is bound to. Accepted and ignored: it is the profile that
+    /// the request is sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_name: Option<String>,
 }
 
-/// How a session is known.
+/// How a session is identified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The answer tells the client its endpoint, encoded, and the client says it again.
+    /// The answer carries the encoded endpoint in a header, and the client sends it back.
     #[default]
     EncodedEndpointHeader,
     /// The client names its session, and the tier remembers its endpoint.
     SessionId,
 }
 
-/// Where the encoded endpoint travels.
+/// The header for the encoded endpoint.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct EncodedEndpointHeader {
-    /// The header's name, of requests and of answers.
+    /// The header's name, in requests and in answers.
     pub header: String,
 }
 
-/// Where a session's name comes from, and how long its binding lives.
+/// Where a session's name comes from, and how long its binding is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SessionId {
-    /// Looked at in order; the first that says anything counts.
+    /// Tried in order; the first usable one counts.
     pub sources: Vec<Source>,
-    /// Seconds that a binding lives after its last use.
+    /// Seconds that a binding is kept after its last use.
     pub eviction_ttl_seconds: u64,
-    /// Read and without effect: what is over is forgotten at once.
+    /// Accepted and ignored: expired bindings are removed at once.
     pub eviction_sweep_seconds: u64,
 }
 
@@ -62,15 +63,15 @@ pub struct Source {
     /// A header.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub header: String,
-    /// An attribute that a producer found.
+    /// An attribute set by a producer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// That producer.
+    /// The producer of the attribute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<String>,
 }
 
-/// The rule, as both plugins have it.
+/// The rule that both plugins use.
 #[derive(Clone, Debug)]
 pub(super) struct SessionAffinity {
     pub(super) source: SessionSource,
@@ -109,9 +110,9 @@ impl SessionAffinity {
             return Err(format!("sessionIdConfig: evictionTtlSeconds must be within 1 and 604800, got {ttl}"));
         }
         if sources.iter().any(|source| source.attribute.is_some() || source.producer.is_some()) {
-            let said =
+            let message =
                 "sessionIdConfig: sources that are attributes are known to llm-d and not here yet; name a `header`";
-            return Err(said.to_owned());
+            return Err(message.to_owned());
         }
         if sources.iter().any(|source| source.header.is_empty()) {
             return Err("sessionIdConfig: each of `sources` must name a header".to_owned());
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused_by_name() {
+    fn invalid_parameters_are_refused_by_name() {
         assert!(build(|p| p.encoded_endpoint_header_config.header.clear()).unwrap_err().contains("`header`"));
         assert!(build(|p| p.session_id_config.sources.clear()).unwrap_err().contains("`sources`"));
         assert!(build(|p| p.session_id_config.eviction_ttl_seconds = 0).unwrap_err().contains("evictionTtlSeconds"));

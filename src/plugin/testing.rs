@@ -1,4 +1,4 @@
-//! Rows and requests for the tests of plugins.
+//! Candidates and requests for plugin tests.
 //!
 //! Must not know any plugin.
 
@@ -28,7 +28,7 @@ pub(crate) fn endpoints(count: usize) -> Vec<Endpoint> {
     (0..count).map(|i| endpoint(&format!("e{i}"), &[])).collect()
 }
 
-/// An idle, fresh row for each endpoint.
+/// A row with a fresh, idle report for each endpoint.
 pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
     let row = |(i, endpoint)| Candidate {
         slot: Slot(u16::try_from(i).unwrap_or(u16::MAX)),
@@ -47,7 +47,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
     endpoints.iter().enumerate().map(row).collect()
 }
 
-/// A request of `blocks` blocks of 64 tokens; its chain follows from `seed`.
+/// A request of `blocks` blocks of 64 tokens; `seed` determines its chain.
 pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
     let mut request = InferenceRequest { content_hash: seed, ..InferenceRequest::default() };
     let hashes = (0..blocks as u64).map(|i| BlockHash(mix(seed.wrapping_add(i)))).collect();
@@ -56,7 +56,7 @@ pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
     request
 }
 
-/// Names of the rows that a filter keeps.
+/// Names of the endpoints that a filter keeps.
 pub(crate) fn kept(filter: &impl Filter, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<String> {
     let mut keep = vec![true; rows.len()];
     filter.filter(&Ask::sure(request), rows, &mut keep);
@@ -64,14 +64,14 @@ pub(crate) fn kept(filter: &impl Filter, request: &InferenceRequest, rows: &[Can
     names.map(|(row, _)| row.endpoint.id.name().to_owned()).collect()
 }
 
-/// What a scorer gives.
+/// The scores that a scorer gives.
 pub(crate) fn scores(scorer: &impl Scorer, request: &InferenceRequest, rows: &[Candidate<'_>]) -> Vec<f64> {
     let mut scores = vec![0.0; rows.len()];
     scorer.score(&Ask::sure(request), rows, &mut scores);
     scores
 }
 
-/// What a picker picks, with the request's own chance.
+/// The rows that a picker picks, with random numbers seeded by the request's content.
 pub(crate) fn picked(
     picker: &impl Picker,
     request: &InferenceRequest,

@@ -1,11 +1,11 @@
-//! llm-d's plugin types that are not here yet, so that a moved file is told "not here yet" and not "unknown".
+//! llm-d's plugin types that are not supported yet, so that errors say "not here yet" instead of "unknown".
 //!
-//! Must not know what they do. A type leaves this list in the change that brings it.
+//! Must not know what they do. The change that adds a type removes it from this list.
 
-/// Marks the sentences that blame us and not the file.
+/// Marks sentences about a missing feature of Murmuration rather than a wrong file.
 pub(crate) const NOT_HERE_YET: &str = "not here yet";
 
-/// What a person should know about a type of llm-d's that is not here; `None` for types that llm-d does not have.
+/// The message for a type of llm-d that is not supported; `None` for types that llm-d does not have.
 pub(crate) fn sentence(kind: &str) -> Option<String> {
     if let Some((_, successor)) = DEPRECATED.iter().find(|(old, _)| *old == kind) {
         let here = if TYPES.contains(successor) { ", which is not here yet either" } else { "" };
@@ -16,13 +16,13 @@ pub(crate) fn sentence(kind: &str) -> Option<String> {
     TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}; leave it out"))
 }
 
-/// What became of a parameter that a plugin had in earlier releases of llm-d; `None` where nothing is known of it.
+/// The message for a parameter that a plugin had in earlier releases of llm-d; `None` for all others.
 pub(crate) fn moved(kind: &str, parameter: &str) -> Option<&'static str> {
     let of = |known: &&(&[&str], &str, &str)| known.0.contains(&kind) && known.1 == parameter;
-    MOVED.iter().find(of).map(|(_, _, said)| *said)
+    MOVED.iter().find(of).map(|(_, _, message)| *message)
 }
 
-/// Plugin types, the parameter that they had, and the sentence about it.
+/// Plugin types, a parameter that they had, and the message about it.
 const MOVED: &[(&[&str], &str, &str)] = &[
     (
         &["prefix-cache-scorer", "approx-prefix-cache-producer"],
@@ -41,7 +41,7 @@ const MOVED: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// Types that llm-d means to remove, and what replaces them.
+/// Types that llm-d has deprecated, and their replacements.
 const DEPRECATED: [(&str, &str); 8] = [
     ("by-label", "label-selector-filter"),
     ("by-label-selector", "label-selector-filter"),
@@ -53,7 +53,7 @@ const DEPRECATED: [(&str, &str); 8] = [
     ("tokenizer", "token-producer"),
 ];
 
-/// The others.
+/// The other unsupported types.
 const TYPES: &[&str] = &[
     "agent-identity",
     "always-disagg-multimodal-decider",
@@ -121,7 +121,7 @@ const TYPES: &[&str] = &[
     "vllmhttp-parser",
 ];
 
-/// Every type of llm-d's that is not here.
+/// Every type of llm-d that is not supported.
 pub(crate) fn types() -> impl Iterator<Item = &'static str> {
     TYPES.iter().copied().chain(DEPRECATED.iter().map(|(old, _)| *old))
 }
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn a_deprecated_type_names_its_successor() {
-        let said = "`by-label` is deprecated in llm-d and not here yet; its successor is `label-selector-filter`";
-        assert_eq!(sentence("by-label").as_deref(), Some(said));
-        assert!(sentence("pd-profile-handler").is_some_and(|said| said.ends_with("which is not here yet either")));
+        let message = "`by-label` is deprecated in llm-d and not here yet; its successor is `label-selector-filter`";
+        assert_eq!(sentence("by-label").as_deref(), Some(message));
+        assert!(sentence("pd-profile-handler").is_some_and(|text| text.ends_with("which is not here yet either")));
     }
 
     #[test]
-    fn nothing_is_both_here_and_not_here() {
+    fn no_type_is_both_supported_and_unsupported() {
         let catalog = Catalog::builtin();
         for kind in types() {
             assert!(!catalog.types().any(|here| here == kind), "{kind} is here");

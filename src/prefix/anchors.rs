@@ -1,20 +1,20 @@
 //! Anchors: the few blocks of a chain that stand for all of it, the same on every replica.
 //!
 //! Must not know who holds what. A chained hash stands for everything before it, so a chain can be thinned and still be
-//! walked: the first [`DENSE`] blocks are all anchors, and each doubling of the length after that has [`AN_OCTAVE`] more.
-//! A prompt of 100,000 tokens (6,250 blocks of 16) is 47 anchors. A placement made of them fits a gossip record, costs a
-//! peer as little memory as its own, and is walked in the same steps by everybody.
+//! walked. The first [`DENSE`] blocks are all anchors, and each doubling of the length after that has [`ANCHORS_PER_OCTAVE`]
+//! more. A prompt of 100,000 tokens (6,250 blocks of 16) has 47 anchors. A placement made of them fits a gossip record,
+//! costs a peer as little memory as its own placements, and is walked in the same steps by every replica.
 //!
-//! The price is resolution: a match is known to the last anchor, so up to a fifth of its length (a tenth on average) may
-//! be missing from it. All replicas miss the same part.
+//! The price is resolution: a match is known to the last anchor, so up to a fifth of its length (a tenth on average)
+//! may be missing. All replicas miss the same part.
 
 use crate::id::BlockHash;
 
 /// Blocks at the head that are all anchors.
 pub const DENSE: u32 = 8;
 /// Anchors in each doubling of the length after the head.
-pub const AN_OCTAVE: u32 = 4;
-/// Bits of a hash that an anchor keeps. At a million anchors known, a false match has odds of one in a million.
+pub const ANCHORS_PER_OCTAVE: u32 = 4;
+/// Bits of a hash that an anchor keeps. At a million known anchors, the odds of a false match are one in a million.
 pub const BITS: u32 = 40;
 
 /// Blocks that the first `count` anchors stand for: the position of the last one, counted from 1.
@@ -23,9 +23,9 @@ pub fn blocks(count: u32) -> u32 {
         return count;
     }
     let beyond = count - DENSE;
-    let (octave, step) = (beyond / AN_OCTAVE, beyond % AN_OCTAVE);
+    let (octave, step) = (beyond / ANCHORS_PER_OCTAVE, beyond % ANCHORS_PER_OCTAVE);
     let base = DENSE.checked_shl(octave).filter(|base| base >> octave == DENSE);
-    base.and_then(|base| base.checked_add(step.checked_mul(base / AN_OCTAVE)?)).unwrap_or(u32::MAX)
+    base.and_then(|base| base.checked_add(step.checked_mul(base / ANCHORS_PER_OCTAVE)?)).unwrap_or(u32::MAX)
 }
 
 /// Anchors that a chain of `blocks` blocks has: those at or before its end.
@@ -35,21 +35,21 @@ pub fn count(blocks: u32) -> u32 {
     }
     let octave = blocks.ilog2() - DENSE.ilog2();
     let base = DENSE << octave;
-    DENSE + octave * AN_OCTAVE + (blocks - base) / (base / AN_OCTAVE)
+    DENSE + octave * ANCHORS_PER_OCTAVE + (blocks - base) / (base / ANCHORS_PER_OCTAVE)
 }
 
-/// The anchors of `chain`, each cut to [`BITS`] bits. No anchor occurs twice: where a cut hash happens to repeat, the anchors
-/// end before it.
+/// The anchors of `chain`, each truncated to [`BITS`] bits. No anchor occurs twice: where a truncated hash happens to
+/// repeat, the anchors end before it.
 pub fn of(chain: &[BlockHash]) -> Vec<BlockHash> {
     let most = count(u32::try_from(chain.len()).unwrap_or(u32::MAX));
-    let anchors = (1..=most).filter_map(|n| chain.get(blocks(n) as usize - 1)).map(|&hash| cut(hash));
+    let anchors = (1..=most).filter_map(|n| chain.get(blocks(n) as usize - 1)).map(|&hash| truncated(hash));
     let mut anchors: Vec<BlockHash> = anchors.collect();
     anchors.truncate(distinct(&anchors));
     anchors
 }
 
-/// How many of `anchors` come before the first one that repeats. Anchors stand for growing beginnings of one prompt, so an
-/// honest list has no repetition.
+/// How many of `anchors` come before the first one that repeats. Anchors stand for growing beginnings of one prompt, so
+/// a valid list has no repetition.
 pub fn distinct(anchors: &[BlockHash]) -> usize {
     let mut sorted = anchors.to_vec();
     sorted.sort_unstable();
@@ -59,7 +59,7 @@ pub fn distinct(anchors: &[BlockHash]) -> usize {
     (1..anchors.len()).find(|&at| anchors[..at].contains(&anchors[at])).unwrap_or(anchors.len())
 }
 
-fn cut(hash: BlockHash) -> BlockHash {
+fn truncated(hash: BlockHash) -> BlockHash {
     BlockHash(hash.0 >> (u64::BITS - BITS))
 }
 
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn counting_and_placing_are_each_others_inverse() {
+    fn count_and_blocks_are_inverse() {
         for n in 1..100 {
             assert_eq!(count(blocks(n)), n);
             assert_eq!(count(blocks(n) - 1), n - 1);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_anchor_that_repeats_ends_them() {
+    fn a_repeated_anchor_ends_the_list() {
         let chain = [1u64, 2, 3, 2, 4].map(|hash| BlockHash(hash << (u64::BITS - BITS)));
         assert_eq!(of(&chain), [1, 2, 3].map(BlockHash), "peers refuse anchors that repeat");
     }

@@ -1,6 +1,6 @@
 //! A prompt as chained block hashes.
 //!
-//! Must not know tokenizers: it is fed bytes, at an agreed number of bytes for a token.
+//! Must not know tokenizers: its input is bytes, at an agreed number of bytes for a token.
 
 use std::hash::Hasher;
 
@@ -8,7 +8,7 @@ use crate::id::BlockHash;
 use crate::prefix::anchors;
 use crate::prefix::salt::keyed;
 
-/// First bytes of what is hashed: a hash made for one purpose never equals one made for another.
+/// Purpose bytes in what is hashed: a hash made for one purpose never equals one made for another.
 const BEGINNING: u8 = 0;
 const BLOCK: u8 = 1;
 const END: u8 = 2;
@@ -29,17 +29,17 @@ pub struct BlockSpec {
     pub block_tokens: u32,
     /// Bytes that stand for one token; at least 1.
     pub bytes_per_token: u32,
-    /// Blocks of a prompt that are kept; what comes after them is only hashed into the content.
+    /// Blocks of a prompt that are kept; later ones are only hashed into the content.
     pub blocks_max: usize,
-    /// The tier's own salt: whoever does not know it can neither tell from a hash which prompt was seen, nor build two
-    /// prompts with one hash.
+    /// The tier's own salt. Without it, a hash does not reveal which prompt was seen, and two prompts with one hash
+    /// can't be built.
     pub tier_salt: u128,
 }
 
 /// Cuts a stream of bytes into chained blocks, without copying more than one block of it.
 #[derive(Debug)]
 pub struct ChainBuilder {
-    cut: BlockSpec,
+    spec: BlockSpec,
     block_bytes: usize,
     last: u64,
     partial: Vec<u8>,
@@ -65,12 +65,12 @@ impl PrefixChain {
         &self.blocks
     }
 
-    /// What is left of the chain when its blocks are no longer needed: [`Self::anchors`].
+    /// The chain's [`Self::anchors`], once its blocks are no longer needed.
     pub fn into_anchors(self) -> Vec<BlockHash> {
         self.anchors
     }
 
-    /// The blocks among them that the index knows and peers are told of (see [`anchors`]).
+    /// The blocks that the index knows and peers receive (see [`anchors`]).
     pub fn anchors(&self) -> &[BlockHash] {
         &self.anchors
     }
@@ -80,16 +80,16 @@ impl PrefixChain {
 
 impl ChainBuilder {
     /// A builder whose chain belongs to `model` and `salt`: equal text for another model shares nothing.
-    pub fn new(cut: BlockSpec, model: &str, salt: Option<&str>) -> Self {
-        let block_bytes = (cut.block_tokens.max(1) as usize).saturating_mul(cut.bytes_per_token.max(1) as usize);
-        let mut hasher = keyed(cut.tier_salt);
+    pub fn new(spec: BlockSpec, model: &str, salt: Option<&str>) -> Self {
+        let block_bytes = (spec.block_tokens.max(1) as usize).saturating_mul(spec.bytes_per_token.max(1) as usize);
+        let mut hasher = keyed(spec.tier_salt);
         hasher.write(&[BEGINNING]);
         hasher.write(&(model.len() as u64).to_le_bytes());
         hasher.write(model.as_bytes());
         hasher.write(&[u8::from(salt.is_some())]);
         hasher.write(salt.unwrap_or_default().as_bytes());
         let last = hasher.finish();
-        Self { cut, block_bytes, last, partial: Vec::new(), blocks: Vec::new() }
+        Self { spec, block_bytes, last, partial: Vec::new(), blocks: Vec::new() }
     }
 
     /// Adds the prompt's next bytes.
@@ -117,12 +117,12 @@ impl ChainBuilder {
     /// The chain of all full blocks, and a hash of everything that was pushed.
     pub fn finish(self) -> (PrefixChain, u64) {
         let content = self.hash(END, &self.partial);
-        (PrefixChain::from_blocks(self.cut.block_tokens, self.blocks), content)
+        (PrefixChain::from_blocks(self.spec.block_tokens, self.blocks), content)
     }
 
     /// The hash of `bytes` and of everything before them.
     fn hash(&self, purpose: u8, bytes: &[u8]) -> u64 {
-        let mut hasher = keyed(self.cut.tier_salt);
+        let mut hasher = keyed(self.spec.tier_salt);
         hasher.write(&self.last.to_le_bytes());
         hasher.write(bytes);
         hasher.write(&[purpose]);
@@ -131,7 +131,7 @@ impl ChainBuilder {
 
     fn block(&mut self, bytes: &[u8]) {
         self.last = self.hash(BLOCK, bytes);
-        if self.blocks.len() < self.cut.blocks_max {
+        if self.blocks.len() < self.spec.blocks_max {
             self.blocks.push(BlockHash(self.last));
         }
     }
@@ -143,10 +143,10 @@ mod tests {
 
     use super::*;
 
-    const CUT: BlockSpec = BlockSpec { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000, tier_salt: 0 };
+    const SPEC: BlockSpec = BlockSpec { block_tokens: 4, bytes_per_token: 4, blocks_max: 1000, tier_salt: 0 };
 
     fn chain(model: &str, salt: Option<&str>, pieces: &[&[u8]]) -> (PrefixChain, u64) {
-        let mut builder = ChainBuilder::new(CUT, model, salt);
+        let mut builder = ChainBuilder::new(SPEC, model, salt);
         pieces.iter().for_each(|piece| builder.push(piece));
         builder.finish()
     }
@@ -170,18 +170,18 @@ mod tests {
 
     #[test]
     fn tiers_share_nothing() {
-        let other = ChainBuilder::new(BlockSpec { tier_salt: 1, ..CUT }, "m", None);
+        let other = ChainBuilder::new(BlockSpec { tier_salt: 1, ..SPEC }, "m", None);
         let of = |mut builder: ChainBuilder| {
             builder.push(&[7; 64]);
             builder.finish().0.blocks()[0]
         };
-        assert_ne!(of(other), of(ChainBuilder::new(CUT, "m", None)));
+        assert_ne!(of(other), of(ChainBuilder::new(SPEC, "m", None)));
     }
 
     #[test]
     fn a_long_prompt_keeps_its_head() {
-        let cut = BlockSpec { blocks_max: 3, ..CUT };
-        let mut builder = ChainBuilder::new(cut, "m", None);
+        let spec = BlockSpec { blocks_max: 3, ..SPEC };
+        let mut builder = ChainBuilder::new(spec, "m", None);
         builder.push(&[7; 1000]);
         assert_eq!(builder.finish().0.blocks(), &chain("m", None, &[&[7; 1000]]).0.blocks()[..3]);
     }

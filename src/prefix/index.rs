@@ -1,13 +1,12 @@
 //! Which endpoint holds how much of which chain: the approximate prefix index of a pool.
 //!
-//! Must not know endpoints' names: it thinks in slots. Nor engines: it is told what was sent where.
+//! Must not know endpoints' names, only slots; nor engines, only what was sent where.
 //!
-//! It is told anchors ([`anchors`]), and counts the blocks that they stand for. A chained hash stands for all content
-//! before it too, so chains form a forest, and who holds an anchor holds all before it. A `Run` is a stretch of
-//! anchors without a branch, kept once for all holders; a `Hold` says how
-//! much of one run one slot has. Each slot's holds form a list by recency in which a run's descendants are always older
-//! than the run itself, so evicting the oldest takes tails before heads, as vLLM does: a head without its tail is
-//! useful, a tail without its head is not.
+//! Its input is anchors ([`anchors`]), and it counts the blocks that they stand for. A chained hash stands for all
+//! content before it too. So chains form a forest, and a slot that holds an anchor holds all before it. A `Run` is a
+//! stretch of anchors without a branch, kept once for all holders. A `Hold` is how much of one run one slot has. Each
+//! slot's holds form a list by recency, in which a run's descendants are older than the run. So evicting the oldest
+//! takes tails before heads, as vLLM does: a head without its tail is useful, a tail without its head is not.
 
 mod holds;
 mod runs;
@@ -18,8 +17,8 @@ use crate::prefix::{PlacedAt, anchors};
 use holds::{Holds, NONE};
 use runs::Runs;
 
-/// Share of a slot's blocks that is evicted at once when the index as a whole is full, so that the search for the
-/// largest slot pays for many blocks.
+/// The fraction of a slot's blocks (one in so many) that is evicted at once when the index as a whole is full. So one
+/// search for the largest slot frees many blocks.
 const EVICTED_AT_ONCE: u64 = 64;
 
 /// The approximate prefix index of a pool.
@@ -29,10 +28,10 @@ pub struct PrefixIndex {
     holds: Holds,
     bytes_max: usize,
     evicted: u64,
-    /// Blocks that the first so many anchors of a chain stand for.
+    /// The blocks that a number of anchors stand for, counted from the head of a chain.
     weigh: fn(u32) -> u32,
     /// Scratch: the path of the chain that is being inserted or shortened.
-    path: Vec<Step>,
+    path: Vec<PathStep>,
 }
 
 /// The end of a chain that some slot holds.
@@ -41,7 +40,7 @@ pub(crate) struct Tip(u32);
 
 /// One step along a chain: a run, where it begins in the chain, and how much of it the chain shares.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct PathStep {
     run: u32,
     start: usize,
     shared: usize,
@@ -50,8 +49,8 @@ struct Step {
 // === impl PrefixIndex ===
 
 impl PrefixIndex {
-    /// An empty index that takes at most about `bytes_max` bytes, all slots together. When full, the slot that holds the
-    /// most gives up its oldest tails.
+    /// An empty index that takes at most about `bytes_max` bytes, all slots together. When full, the slot that holds
+    /// most loses its oldest tails.
     pub fn new(bytes_max: usize) -> Self {
         Self::weighing(bytes_max, anchors::blocks)
     }
@@ -66,8 +65,8 @@ impl PrefixIndex {
         self.fit(slot);
     }
 
-    /// Notes that `slot` was sent a prompt with these anchors at `placed`: all of it is now the most recently used, its head
-    /// newest. A slot whose capacity was never set holds nothing.
+    /// Records that `slot` was sent a prompt with these anchors at `placed`: all of it is now the most recently used,
+    /// its head newest. A slot whose capacity was never set holds nothing.
     pub fn insert_at(&mut self, slot: Slot, chain: &[BlockHash], placed: PlacedAt) {
         self.find_path(chain, true);
         let path = std::mem::take(&mut self.path);
@@ -86,13 +85,12 @@ impl PrefixIndex {
         self.fit_bytes();
     }
 
-    /// Notes that `slot` was sent a prompt with these anchors, nobody knows when.
+    /// Records that `slot` was sent a prompt with these anchors at an unknown time.
     pub fn insert(&mut self, slot: Slot, chain: &[BlockHash]) {
-        self.insert_at(slot, chain, PlacedAt::EVER);
+        self.insert_at(slot, chain, PlacedAt::UNKNOWN);
     }
 
-    /// Notes that `slot` turned out to hold only the first `held` anchors of `chain`. Anchors that other chains of the slot
-    /// build upon stay.
+    /// Records that `slot` holds only the first `held` anchors of `chain`, and those that its other chains build upon.
     pub fn shorten(&mut self, slot: Slot, chain: &[BlockHash], held: usize) {
         self.find_path(chain, false);
         let path = std::mem::take(&mut self.path);
@@ -101,7 +99,7 @@ impl PrefixIndex {
                 continue;
             };
             let (children, len) = (self.holds.get(hold).children, self.holds.get(hold).len as usize);
-            // More than the chain's own share: another, longer chain needs it all.
+            // More than this chain covers: another, longer chain needs all of it.
             if children > 0 || len > step.shared {
                 break;
             }
@@ -110,7 +108,7 @@ impl PrefixIndex {
         self.path = path;
     }
 
-    /// Forgets all of `slot`, its capacity too.
+    /// Forgets all of `slot`, including its capacity.
     pub fn clear(&mut self, slot: Slot) {
         while let Some(oldest) = self.holds.oldest(slot) {
             self.trim(oldest, 0);
@@ -125,8 +123,8 @@ impl PrefixIndex {
         }
     }
 
-    /// For each slot that holds some of `chain`: `matches[slot]` becomes the number of its anchors held from the head
-    /// without a gap. `matches` arrives all zero. One walk serves all slots.
+    /// For each slot that holds some of `chain`, sets `matches[slot]` to the number of its anchors held from the head
+    /// without a gap. `matches` must be all zero. One walk serves all slots.
     pub fn walk(&self, chain: &[BlockHash], matches: &mut [u32]) {
         let mut start = 0;
         while let Some(run) = chain.get(start).and_then(|&first| self.found_at(first, start)) {
@@ -148,8 +146,8 @@ impl PrefixIndex {
         }
     }
 
-    /// The longest chains that `slot` holds and when it was last sent each, at most `most`, the most recently used last:
-    /// inserted in this order into an empty index, they make what this one believes of the slot.
+    /// The longest chains that `slot` holds and when it was last sent each, at most `most`, the most recently used
+    /// last. Inserting them in this order into an empty index restores what this one believes of the slot.
     pub fn chains(&self, slot: Slot, most: usize) -> Vec<(Vec<BlockHash>, PlacedAt)> {
         self.tips(slot, most).into_iter().filter_map(|tip| self.chain_of(slot, tip)).collect()
     }
@@ -162,9 +160,9 @@ impl PrefixIndex {
         tips
     }
 
-    /// The chain that ends in `tip`, and when the slot was last sent it; `None` when `slot` holds nothing there any more.
+    /// The chain that ends in `tip`, and when the slot was last sent it; `None` when `slot` holds nothing there now.
     pub(crate) fn chain_of(&self, slot: Slot, tip: Tip) -> Option<(Vec<BlockHash>, PlacedAt)> {
-        // A hold that was removed covers nothing, and one that took its number is as good an end of a chain.
+        // A removed hold covers nothing, and one that reuses its number is an equally good end of a chain.
         let hold = self.holds.get(tip.0);
         (hold.slot == slot && hold.len > 0).then(|| (self.chain(tip.0), hold.placed))
     }
@@ -182,8 +180,8 @@ impl PrefixIndex {
         runs.into_iter().rev().flatten().copied().collect()
     }
 
-    /// A number that is equal for two slots, of whatever index, that are believed to hold the same. It is kept as the index
-    /// changes, so that reading it costs nothing.
+    /// A number that is equal for two slots, of any index, that are believed to hold the same. It is updated as the
+    /// index changes, so that reading it costs nothing.
     pub fn fingerprint(&self, slot: Slot) -> u64 {
         self.holds.fingerprint(slot)
     }
@@ -203,13 +201,13 @@ impl PrefixIndex {
         self.holds.blocks_in_all()
     }
 
-    /// Blocks evicted so far for want of room.
+    /// Blocks evicted so far for lack of room.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Finds the runs along `chain`. With `make`, a run that the chain leaves or ends in is split there (what lies
-    /// beyond was not used now, and must not count as used), and what is not known yet becomes a run of its own, so that the path covers the whole chain.
+    /// Finds the runs along `chain`. With `make`, it splits a run that the chain leaves or ends in: what lies beyond
+    /// was not used now, and must not count as used. Unknown anchors become a new run, to cover the whole chain.
     fn find_path(&mut self, chain: &[BlockHash], make: bool) {
         self.path.clear();
         let mut start = 0;
@@ -220,7 +218,7 @@ impl PrefixIndex {
                     && self.runs.find(rest[0]).is_none()
                     && let Some(run) = self.runs.add(rest, start as u32)
                 {
-                    self.path.push(Step { run, start, shared: rest.len() });
+                    self.path.push(PathStep { run, start, shared: rest.len() });
                 }
                 return;
             };
@@ -229,7 +227,7 @@ impl PrefixIndex {
             if make && shared < known && !self.split(run, shared) {
                 return;
             }
-            self.path.push(Step { run, start, shared });
+            self.path.push(PathStep { run, start, shared });
             if shared < known && !make {
                 return;
             }
@@ -237,13 +235,13 @@ impl PrefixIndex {
         }
     }
 
-    /// The run that begins with `first` after `start` anchors. An anchor stands for everything before it, so it has one place
-    /// in all chains; one that is found in another place is a collision or a lie, and ends the path.
+    /// The run that begins with `first` after `start` anchors. An anchor stands for everything before it, so it has one
+    /// place in all chains. One in another place is a collision or invalid, and ends the path.
     fn found_at(&self, first: BlockHash, start: usize) -> Option<u32> {
         self.runs.find(first).filter(|&run| self.runs.start(run) as usize == start)
     }
 
-    /// Splits `run` so that its first `at` blocks keep its name; `false` when there is no room for another run.
+    /// Splits `run` so that its first `at` blocks keep its number; `false` when there is no room for another run.
     fn split(&mut self, run: u32, at: usize) -> bool {
         let Some(lower) = self.runs.split(run, at) else {
             return false;
@@ -253,7 +251,7 @@ impl PrefixIndex {
         while hold != NONE {
             let next = self.holds.get(hold).next_on_run;
             if self.holds.get(hold).len as usize > at {
-                // The old hold goes on as the lower one: whoever builds upon it keeps its parent.
+                // The old hold becomes the lower one, so holds that build upon it keep their parent.
                 let upper = self.holds.split_above(hold, run, at as u32);
                 self.holds.get_mut(hold).run = lower;
                 self.link(lower, hold);
@@ -285,7 +283,7 @@ impl PrefixIndex {
         u64::from((self.weigh)(start + to).saturating_sub((self.weigh)(start + from)))
     }
 
-    /// The sum of the anchors `from..to` of `run`. An anchor stands for its whole chain, so their order does not count.
+    /// The sum of the anchors `from..to` of `run`: an anchor stands for its whole chain, so their order is irrelevant.
     fn sum(&self, run: u32, from: u32, to: u32) -> u64 {
         let anchors = &self.runs.blocks(run)[from as usize..to as usize];
         anchors.iter().fold(0, |sum, anchor| sum.wrapping_add(anchor.0))
@@ -312,7 +310,7 @@ impl PrefixIndex {
         }
     }
 
-    /// Leaves only the first `len` anchors to `hold`; a hold, and then a run, that nothing is left of goes.
+    /// Leaves only the first `len` anchors to `hold`; removes the hold, and then the run, when nothing is left.
     fn trim(&mut self, hold: u32, len: u32) {
         let run = self.holds.get(hold).run;
         let had = self.holds.get(hold).len;
@@ -377,8 +375,8 @@ impl PrefixIndex {
     }
 }
 
-/// How many blocks two chains share that share their first. Equal at one place means equal before it, so the end is
-/// tried first and then halves.
+/// How many blocks two chains share that share their first. Blocks equal at one place are equal before it, so the end
+/// is tried first, then bisection.
 fn shared(run: &[BlockHash], chain: &[BlockHash]) -> usize {
     let most = run.len().min(chain.len());
     if most == 0 || run[most - 1] == chain[most - 1] {

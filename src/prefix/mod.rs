@@ -1,4 +1,4 @@
-//! What of a prompt each endpoint is believed to hold in its KV cache.
+//! How much of a prompt each endpoint is believed to hold in its KV cache.
 //!
 //! Must not know requests, endpoints' addresses or how text becomes tokens.
 
@@ -24,16 +24,16 @@ pub struct PrefixMatch {
     pub of: u32,
 }
 
-/// When a prompt was sent to an endpoint. Unlike a [`Timestamp`] it may lie before this replica's start: two moments before
-/// it must not become one.
+/// When a prompt was sent to an endpoint. Unlike a [`Timestamp`] it may lie before this replica's start, so two earlier
+/// moments stay distinct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PlacedAt(i64);
 
 // === impl PlacedAt ===
 
 impl PlacedAt {
-    /// Nobody knows when: before all other moments.
-    pub const EVER: Self = Self(i64::MIN);
+    /// An unknown moment: before all others.
+    pub const UNKNOWN: Self = Self(i64::MIN);
 
     /// The moment `age` before `now`.
     pub fn new(now: Timestamp, age: Duration) -> Self {
@@ -51,7 +51,7 @@ impl PlacedAt {
 // === impl PrefixMatch ===
 
 impl PrefixMatch {
-    /// The matched share, `0..=1`; an empty chain matches nothing.
+    /// The matched fraction, `0..=1`; an empty chain matches nothing.
     pub fn ratio(self) -> f64 {
         if self.of == 0 { 0.0 } else { f64::from(self.blocks) / f64::from(self.of) }
     }

@@ -1,8 +1,8 @@
 //! The salt of a tier: the key under which all hashes of prompts are made.
 //!
-//! Must not know where it comes from. Whoever does not know it can neither test a guessed prompt against a hash nor build
-//! two prompts with one hash: SipHash-1-3 is a keyed function made for that. It costs 21 ns for a block of 64 bytes, where
-//! xxh3 costs 6 ns and keyed BLAKE3 167 ns (one core of the reference machine).
+//! Must not know where the salt comes from. Without it, a guessed prompt can't be tested against a hash, and two
+//! prompts with one hash can't be built: SipHash-1-3 is a keyed function made for that. It costs 21 ns for a block of
+//! 64 bytes, where xxh3 costs 6 ns and keyed BLAKE3 167 ns (one core of the reference machine).
 
 use std::hash::Hasher;
 
@@ -19,14 +19,14 @@ pub(crate) fn keyed(salt: u128) -> SipHasher13 {
 pub fn of_tenant(salt: u128, tenant: &str) -> u128 {
     let (low, high) = halves(salt);
     let mut hasher = WideHasher::new_with_keys(low, high);
-    // What is hashed for another purpose begins with another byte.
+    // Hashes for another purpose begin with another byte.
     hasher.write(b"t");
     hasher.write(tenant.as_bytes());
     hasher.finish128().as_u128()
 }
 
 fn halves(salt: u128) -> (u64, u64) {
-    // Both halves count.
+    // The first cast drops the high half, which is the second key.
     (salt as u64, (salt >> 64) as u64)
 }
 
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
     }
 
-    /// Written down because replicas of two releases must agree on it.
+    /// Fixed values, because replicas of two releases must agree on them.
     #[test]
     fn hashes_never_change() {
         let mut hasher = keyed(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100);

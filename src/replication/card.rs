@@ -1,4 +1,4 @@
-//! Who a replica says it is.
+//! How a replica describes itself to its peers.
 //!
 //! Must not know how the card travels.
 
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Incarnation, ReplicaId};
 use crate::replication::codec;
 
-/// The card that a replica shows to all. Fields that a later release adds are ignored by this one.
+/// A replica's description of itself for all peers. Fields that a later release adds are ignored by this one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaCard {
-    /// Where it serves peer streams; `None` where it serves none.
+    /// Its address for peer streams; `None` when it serves none.
     pub peer: Option<SocketAddr>,
-    /// Where it serves ext-proc.
+    /// Its address for ext-proc.
     pub ext_proc: SocketAddr,
-    /// Its zone; empty where it is not told.
+    /// Its zone; empty when it is not set.
     #[serde(default)]
     pub zone: String,
     /// Its release.
@@ -24,21 +24,21 @@ pub struct ReplicaCard {
     pub version: String,
     /// The lowest and highest version of the wire format that it reads.
     pub wire: (u8, u8),
-    /// Whether it is leaving: it keeps no endpoints any more.
+    /// Whether it is leaving: it no longer keeps endpoints.
     #[serde(default)]
     pub draining: bool,
 }
 
-/// A replica that lives, as its peers see it.
+/// A live replica, as its peers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Who.
+    /// The replica.
     pub replica: ReplicaId,
-    /// In which life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// What it says of itself.
+    /// Its card.
     pub card: ReplicaCard,
-    /// The number of the last fact that it said.
+    /// The number of the last fact that it published.
     pub head: u64,
 }
 
@@ -51,14 +51,14 @@ impl ReplicaCard {
         Self { peer, ext_proc, zone, version, wire: (codec::VERSION_MIN, codec::VERSION), draining: false }
     }
 
-    /// The card of a replica that knows the wire format up to `version` only.
+    /// The card of a replica that knows the wire format only up to `version`.
     #[must_use]
     pub fn upto(self, version: u8) -> Self {
         Self { wire: (codec::VERSION_MIN, version), ..self }
     }
 
-    /// Whether it reads what this release writes, and writes what this release reads: kinds that are too new are skipped, so
-    /// one common version is enough.
+    /// Whether it reads what this release writes, and writes what this release reads. Kinds that are too new are
+    /// skipped, so one common version is enough.
     pub fn is_understood(&self) -> bool {
         codec::in_common(self.wire.0.into(), self.wire.1.into(), codec::VERSION)
     }

@@ -1,8 +1,8 @@
-//! Batches as bytes: a version byte, then bincode. The only place that knows how a record looks on the wire.
+//! Batches as bytes: a format byte, then bincode. Only the codec knows the wire layout of a record.
 //!
-//! Must not know lanes. Decoding is total: whatever comes in, out comes a batch or a [`CodecError`], and what a newer
-//! version says in a kind that is not known here is skipped and counted, so two releases can share a tier. A version adds
-//! kinds; the layout of a batch, and of a kind that was ever written, stays.
+//! Must not know lanes. Decoding is total: any input yields a batch or a [`CodecError`]. Kinds of a newer version are
+//! skipped and counted, so two releases can share a tier. A version adds kinds; the layout of a batch, and of every
+//! kind that was ever written, stays.
 
 mod load;
 
@@ -19,44 +19,44 @@ use crate::replication::record::{
 };
 use load::{WireLoad, WirePartialLoad};
 
-/// The first byte of every batch: how the batch itself is laid out.
+/// The first byte of every batch: the layout of the batch itself.
 pub const FORMAT: u8 = 1;
-/// The version written here, and the highest that is read whole: 1 knows the kinds up to `UNPLACED`, 2 those up to `BOUND`,
-/// 3 all.
+/// The version written here, and the highest that is read completely: 1 knows the kinds up to `PLACEMENT_REVOKED`, 2
+/// those up to `BOUND`, 3 all.
 pub const VERSION: u8 = 3;
 /// The lowest version that is still understood.
 pub const VERSION_MIN: u8 = 1;
-/// Bytes of a batch at most; nobody sends more, and more is not read.
+/// Bytes of a batch at most: no replica sends more, and more is not read.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes of a replica's name at most.
 pub const NAME_BYTES_MAX: usize = 256;
-/// Adapter names that a load word carries of each kind.
+/// Adapter names of each kind in a load report, at most.
 pub const ADAPTERS_MAX: usize = 64;
 /// Bytes that an anchor takes.
 const ANCHOR_BYTES: usize = anchors::BITS as usize / 8;
 
-/// What was read.
+/// A decoded batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// The batch.
     pub batch: Batch,
-    /// Facts of kinds that are not known here.
+    /// Facts that were skipped, as their kinds are not known here.
     pub skipped: usize,
 }
 
-/// Why bytes are no batch.
+/// Why bytes are not a batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// There is nothing.
+    /// There are no bytes.
     #[error("an empty message")]
     Empty,
-    /// A later release speaks.
+    /// The format of a later release.
     #[error("format {0} of a batch, and this replica reads up to {FORMAT}; it will once it is upgraded too")]
     TooNew(u8),
-    /// More than anybody sends.
+    /// More than any replica sends.
     #[error("{0} bytes, and a batch has at most {BATCH_BYTES_MAX}")]
     TooLarge(usize),
-    /// Not what it should be.
+    /// The layout or a value is invalid.
     #[error("not a batch: {0}")]
     Malformed(String),
 }
@@ -73,12 +73,12 @@ struct WireBatch<'a> {
 
 #[derive(Deserialize)]
 struct WireFact<'a> {
-    /// Less the number of the fact before.
+    /// The difference to the number of the fact before.
     seq: u64,
     /// In units of 100 us.
     age: u64,
     kind: u8,
-    /// By itself, so that an unknown kind can be skipped; where it came, for there are many.
+    /// A slice of its own, so that an unknown kind can be skipped; borrowed, as there are many.
     body: &'a [u8],
 }
 
@@ -86,8 +86,8 @@ const IN_FLIGHT: u8 = 1;
 const PLACEMENT: u8 = 2;
 const LOAD: u8 = 3;
 const UNREACHABLE: u8 = 4;
-const UNPLACED: u8 = 5;
-/// Not a fact but the rest of the [`IN_FLIGHT`] before it, whose body can't grow: version 1 reads it to its last byte.
+const PLACEMENT_REVOKED: u8 = 5;
+/// Not a fact but the rest of the preceding [`IN_FLIGHT`], whose body can't grow: version 1 reads it to its last byte.
 const DECODE_TOKENS: u8 = 6;
 const BOUND: u8 = 7;
 const CACHE_CLEARED: u8 = 9;
@@ -104,10 +104,10 @@ fn config() -> bincode::config::Configuration<
     bincode::config::standard().with_limit::<BATCH_BYTES_MAX>()
 }
 
-/// `record` as the wire version `version` can say it; `None` where it can't.
+/// `record` as wire version `version` can carry it; `None` when it can't.
 pub fn within(version: u8, record: Record) -> Option<Record> {
     match record {
-        Record::InFlight(share) if version < 2 => Some(Record::InFlight(InFlightReport { decode_tokens: 0, ..share })),
+        Record::InFlight(open) if version < 2 => Some(Record::InFlight(InFlightReport { decode_tokens: 0, ..open })),
         Record::Bound(_) if version < 2 => None,
         Record::CacheCleared(_) | Record::Failing(_) if version < 3 => None,
         Record::Load(EndpointLoad { report, .. }) if version < 3 && !report.missing.is_none() => None,
@@ -115,7 +115,7 @@ pub fn within(version: u8, record: Record) -> Option<Record> {
     }
 }
 
-/// Whether a replica that knows the wire format from `lowest` to `highest` and one that knows it up to `version` have a
+/// Whether a replica that reads the wire format from `lowest` to `highest` and one that reads it up to `version` have a
 /// version in common.
 pub fn in_common(lowest: u32, highest: u32, version: u8) -> bool {
     lowest <= u32::from(version) && u32::from(VERSION_MIN) <= highest
@@ -140,7 +140,7 @@ pub(super) fn age_units(age: Duration) -> u64 {
     age.as_secs().saturating_mul(10_000).saturating_add(u64::from(age.subsec_micros() / AGE_UNIT.subsec_micros()))
 }
 
-/// The kinds and bodies of the wire's facts that say `record`: one, and the rest of a share that version 1 can't say.
+/// The kinds and bodies of the wire facts for `record`: one, and the decode tokens that version 1 can't carry.
 pub(super) fn parts_of(record: &Record) -> Result<Vec<(u8, Vec<u8>)>, CodecError> {
     let mut parts = vec![body_of(record)?];
     if let Some(tokens) = decode_tokens_of(record) {
@@ -157,7 +157,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, CodecError> {
     decode_as(VERSION, bytes)
 }
 
-/// The batch in `bytes` as a replica of the wire version `version` reads it.
+/// The batch in `bytes` as a replica of wire version `version` reads it.
 ///
 /// # Errors
 /// See [`CodecError`].
@@ -207,10 +207,10 @@ pub fn size_of_empty(origin: &ReplicaId) -> usize {
     origin.0.len() + 64
 }
 
-/// The version that a kind came with; `None` for one that is not known here.
+/// The version that introduced a kind; `None` for an unknown kind.
 fn since(kind: u8) -> Option<u8> {
     match kind {
-        IN_FLIGHT..=UNPLACED => Some(1),
+        IN_FLIGHT..=PLACEMENT_REVOKED => Some(1),
         DECODE_TOKENS | BOUND => Some(2),
         CACHE_CLEARED | FAILING | PARTIAL_LOAD => Some(3),
         _ => None,
@@ -219,17 +219,17 @@ fn since(kind: u8) -> Option<u8> {
 
 fn decode_tokens_of(record: &Record) -> Option<u64> {
     match record {
-        Record::InFlight(share) if share.decode_tokens > 0 => Some(share.decode_tokens),
+        Record::InFlight(report) if report.decode_tokens > 0 => Some(report.decode_tokens),
         _ => None,
     }
 }
 
-/// Gives the share before it its decode tokens.
+/// Adds decode tokens to the in-flight report before them.
 fn complete(last: Option<&mut Fact>, body: &[u8]) -> Result<(), CodecError> {
-    let Some(Fact { record: Record::InFlight(share), .. }) = last else {
-        return Err(CodecError::Malformed("decode tokens that follow no share".into()));
+    let Some(Fact { record: Record::InFlight(report), .. }) = last else {
+        return Err(CodecError::Malformed("decode tokens that follow no in-flight report".into()));
     };
-    share.decode_tokens = read(body)?;
+    report.decode_tokens = read(body)?;
     Ok(())
 }
 
@@ -248,7 +248,7 @@ fn body_of(record: &Record) -> Result<(u8, Vec<u8>), CodecError> {
             let mut body = endpoint.0.to_le_bytes().to_vec();
             body.extend_from_slice(&kept.to_le_bytes());
             push_anchors(&mut body, anchors);
-            (UNPLACED, body)
+            (PLACEMENT_REVOKED, body)
         }
         Record::Load(EndpointLoad { endpoint, report }) if !report.missing.is_none() => {
             (PARTIAL_LOAD, write(&(endpoint.0.to_le_bytes(), WirePartialLoad::of(report)))?)
@@ -281,7 +281,7 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
             let anchors = anchors_in(rest, "a placement")?;
             Record::Placement(Placement { endpoint: key(*endpoint), anchors })
         }
-        UNPLACED => {
+        PLACEMENT_REVOKED => {
             let (endpoint, rest) = body.split_first_chunk::<8>().ok_or_else(|| torn("a withdrawn placement"))?;
             let (kept, rest) = rest.split_first_chunk::<2>().ok_or_else(|| torn("a withdrawn placement"))?;
             let anchors = anchors_in(rest, "a withdrawn placement")?;
@@ -293,7 +293,7 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         }
         LOAD => {
             let (endpoint, load): ([u8; 8], WireLoad) = read(body)?;
-            let report = load.report().ok_or_else(|| torn("a load word with impossible numbers"))?;
+            let report = load.report().ok_or_else(|| torn("a load report with impossible numbers"))?;
             Record::Load(EndpointLoad { endpoint: key(endpoint), report })
         }
         UNREACHABLE => {
@@ -318,7 +318,7 @@ fn record_of(kind: u8, body: &[u8]) -> Result<Option<Record>, CodecError> {
         }
         PARTIAL_LOAD => {
             let (endpoint, load): ([u8; 8], WirePartialLoad) = read(body)?;
-            let report = load.report().ok_or_else(|| torn("a partial load word with impossible numbers"))?;
+            let report = load.report().ok_or_else(|| torn("a partial load report with impossible numbers"))?;
             Record::Load(EndpointLoad { endpoint: key(endpoint), report })
         }
         _ => return Ok(None),
@@ -333,7 +333,7 @@ fn push_anchors(body: &mut Vec<u8>, anchors: &[BlockHash]) {
     anchors.iter().for_each(|anchor| body.extend_from_slice(&anchor.0.to_le_bytes()[..ANCHOR_BYTES]));
 }
 
-/// The anchors of `what`. No prompt has one anchor twice: whoever says so would make a run of the index its own parent.
+/// The anchors of `what`. No prompt has one anchor twice: a repeated one would make a run of the index its own parent.
 fn anchors_in(bytes: &[u8], what: &str) -> Result<Vec<BlockHash>, CodecError> {
     if !bytes.len().is_multiple_of(ANCHOR_BYTES) {
         return Err(CodecError::Malformed(format!("{what} with anchors of {} bytes", bytes.len())));

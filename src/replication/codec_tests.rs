@@ -1,4 +1,4 @@
-//! What the codec promises.
+//! Tests of the codec.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -86,7 +86,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 
 proptest! {
     #[test]
-    fn what_was_said_is_what_is_heard(batch in batches()) {
+    fn decoding_returns_what_was_encoded(batch in batches()) {
         let bytes = encode(&batch).unwrap();
         let estimate = batch.facts.iter().map(|f| Encoded::of(&f.record).unwrap().size()).sum::<usize>() + size_of_empty(&batch.origin);
         prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_in_it_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_input_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode(&bytes);
         let mut versioned = vec![FORMAT];
         versioned.extend(bytes);
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn a_bit_that_fell_over_is_an_error_or_another_batch_but_never_a_panic(
+    fn a_flipped_bit_is_an_error_or_another_batch_but_never_a_panic(
         batch in batches(), at in any::<prop::sample::Index>(), bit in 0u8..8,
     ) {
         let mut bytes = encode(&batch).unwrap();
@@ -133,7 +133,7 @@ fn golden() -> Batch {
     }
 }
 
-/// The bytes of version 1, as its release wrote them. They never change: replicas of other releases write and read them.
+/// The bytes of version 1, as its release wrote them. They never change: other releases write and read them.
 const GOLDEN: &str = "01027231070a0f040b14010c080706050403020102fb2c010114020d08070605040302010e0d0c0b0a021403150807060504030201\
     0304000000000000e03f010000011404080807060504030201";
 
@@ -144,7 +144,7 @@ fn the_bytes_of_version_one_never_change() {
 }
 
 #[test]
-fn a_kind_that_is_not_known_is_skipped_and_counted() {
+fn an_unknown_kind_is_skipped_and_counted() {
     let mut bytes = encode(&golden()).unwrap();
     // The kind of the last fact.
     let at = bytes.len() - 10;
@@ -155,7 +155,7 @@ fn a_kind_that_is_not_known_is_skipped_and_counted() {
 }
 
 #[test]
-fn a_later_format_is_told_apart_from_garbage() {
+fn a_later_format_is_distinguished_from_garbage() {
     let mut bytes = encode(&golden()).unwrap();
     bytes[0] = FORMAT + 1;
     assert_eq!(decode(&bytes), Err(CodecError::TooNew(2)));
@@ -165,7 +165,7 @@ fn a_later_format_is_told_apart_from_garbage() {
 }
 
 #[test]
-fn a_fact_beyond_its_batch_is_a_lie() {
+fn a_fact_beyond_its_batch_is_malformed() {
     let mut batch = golden();
     batch.upto = 14;
     assert!(matches!(decode(&encode(&batch).unwrap()), Err(CodecError::Malformed(_))));
@@ -174,9 +174,9 @@ fn a_fact_beyond_its_batch_is_a_lie() {
 /// The golden batch with what version 2 added.
 fn golden_of_version_two() -> Batch {
     let mut batch = golden();
-    let Record::InFlight(share) = &mut batch.facts[0].record else { unreachable!() };
-    share.decode_tokens = 450;
-    let binding = Binding { session: SessionKey(0x1112_1314_1516_1718), endpoint: share.endpoint };
+    let Record::InFlight(report) = &mut batch.facts[0].record else { unreachable!() };
+    report.decode_tokens = 450;
+    let binding = Binding { session: SessionKey(0x1112_1314_1516_1718), endpoint: report.endpoint };
     batch.facts.insert(2, Fact { seq: 13, age: Duration::from_millis(2), record: Record::Bound(binding) });
     batch
 }
@@ -197,12 +197,12 @@ fn the_bytes_of_version_two_never_change() {
 }
 
 #[test]
-fn what_version_one_wrote_is_understood_whole() {
+fn a_batch_of_version_one_is_read_completely() {
     assert_eq!(decode(&bytes_of(GOLDEN)).unwrap(), Decoded { batch: golden(), skipped: 0 });
 }
 
 #[test]
-fn version_one_skips_what_version_two_added_and_hears_the_rest() {
+fn version_one_skips_what_version_two_added_and_reads_the_rest() {
     assert_eq!(decode_as(1, &bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden(), skipped: 2 });
     assert_eq!(decode(&bytes_of(GOLDEN_2)).unwrap(), Decoded { batch: golden_of_version_two(), skipped: 0 });
 }
@@ -218,7 +218,7 @@ fn a_replica_held_to_version_one_writes_its_bytes() {
 }
 
 #[test]
-fn decode_tokens_without_a_share_are_a_lie() {
+fn decode_tokens_without_an_in_flight_report_are_malformed() {
     let mut bytes = bytes_of(GOLDEN_2);
     // The kind of the first fact.
     assert_eq!(bytes[10], IN_FLIGHT);
@@ -256,7 +256,7 @@ fn the_bytes_of_version_three_never_change() {
 }
 
 #[test]
-fn earlier_versions_skip_what_version_three_added_and_hear_the_rest() {
+fn earlier_versions_skip_what_version_three_added_and_read_the_rest() {
     let bytes = bytes_of(GOLDEN_3);
     let Decoded { batch, skipped } = decode_as(2, &bytes).unwrap();
     assert_eq!((batch.facts, skipped), (golden_of_version_two().facts, 3));
@@ -266,7 +266,7 @@ fn earlier_versions_skip_what_version_three_added_and_hear_the_rest() {
 }
 
 #[test]
-fn more_failures_than_answers_are_a_lie() {
+fn more_failures_than_answers_are_malformed() {
     let mut batch = golden_of_version_three();
     let Record::Failing(failing) = &mut batch.facts[6].record else { unreachable!() };
     failing.counts.answers = 11_999;
@@ -275,22 +275,22 @@ fn more_failures_than_answers_are_a_lie() {
 
 proptest! {
     #[test]
-    fn whatever_the_newest_says_earlier_versions_hear_what_they_know(batch in batches()) {
+    fn earlier_versions_read_the_kinds_they_know(batch in batches()) {
         let bytes = encode(&batch).unwrap();
         for version in [1, 2, 3] {
-            let heard = decode_as(version, &bytes).unwrap().batch;
+            let decoded = decode_as(version, &bytes).unwrap().batch;
             let known = batch.facts.iter().filter_map(|fact| {
                 within(version, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })
             });
-            prop_assert_eq!(heard.facts, known.collect::<Vec<_>>());
-            prop_assert_eq!(heard.upto, batch.upto);
+            prop_assert_eq!(decoded.facts, known.collect::<Vec<_>>());
+            prop_assert_eq!(decoded.upto, batch.upto);
         }
     }
 }
 
 /// Anchors stand for growing beginnings of one prompt, so none can occur twice.
 #[test]
-fn anchors_that_repeat_are_a_lie() {
+fn repeated_anchors_are_malformed() {
     let anchors = |numbers: &[u64]| numbers.iter().copied().map(BlockHash).collect::<Vec<_>>();
     let endpoint = EndpointKey(1);
     let sent = |record| {

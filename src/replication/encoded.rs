@@ -1,7 +1,7 @@
-//! A record as bytes, made once and shared by every batch and page that carries it.
+//! A record as bytes, encoded once and shared by every batch and page that carries it.
 //!
-//! Must not know what a record means. A fact is its number, its age, and then bytes that are the same for every receiver;
-//! only the first two are written anew.
+//! Must not know what a record means. A fact is its number, its age, and bytes that are the same for every receiver.
+//! Only the first two are written for each message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 18;
 #[derive(Clone, Debug)]
 pub struct Encoded {
     bytes: Arc<[u8]>,
-    /// Facts of the wire that it takes.
+    /// The number of wire facts that it consists of.
     parts: u8,
 }
 
@@ -28,11 +28,11 @@ pub struct EncodedFact {
     pub seq: u64,
     /// How old it is now.
     pub age: Duration,
-    /// What is said.
+    /// Its record.
     pub encoded: Encoded,
 }
 
-/// What a batch says of itself.
+/// The header of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Header<'a> {
     /// See [`crate::replication::Batch::origin`].

@@ -1,7 +1,8 @@
-//! What this replica has to say: its facts, numbered, the newest of each kind, and the last placements and bindings.
+//! The fact log: this replica's own facts, numbered. It keeps the newest on each subject, and the last placements and
+//! bindings.
 //!
-//! Must not know lanes or peers. A lane keeps the number up to which it has spoken and asks for what came after; one that
-//! falls behind skips what no longer counts, so nothing queues up for a slow peer.
+//! Must not know lanes or peers. A lane keeps the number of the last fact that it sent, and asks for those after it. A
+//! slow lane skips facts that no longer count, so nothing queues up for a slow peer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,15 +15,17 @@ use crate::replication::record::{Batch, Fact, Record, Subject};
 use crate::replication::snapshot::{FactBatch, NewestFact, Snapshot};
 use crate::time::Timestamp;
 
-/// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors each this is 6 MiB.
+/// Placements and bindings that are kept for peers that join or fall behind; older ones are forgotten. At 32 anchors
+/// each this is 6 MiB.
 pub const PLACEMENTS_MAX: usize = 16_384;
 
-/// How long a removed endpoint's last word is kept for peers that were away. One that was away for longer hears all anew.
+/// How long a removed endpoint's last fact is kept for peers that were away. A peer that was away for longer receives
+/// all facts anew.
 pub const REMOVED_KEPT: Duration = Duration::from_secs(60);
-/// Removed endpoints whose last word is kept.
+/// Removed endpoints whose last fact is kept, at most.
 pub const REMOVED_MAX: usize = crate::fleet::ENDPOINTS_MAX;
 
-/// The least age that placements of history are told with: where blocks are, and no longer what load there is.
+/// The minimum age of placements sent as history: they show where blocks are, and no longer what load there is.
 pub const HISTORY_AGE: Duration = Duration::from_secs(2);
 
 /// The facts of one replica.
@@ -35,14 +38,13 @@ pub struct FactLog {
     facts: BTreeMap<u64, Entry>,
     newest: BTreeMap<Subject, u64>,
     placements: VecDeque<u64>,
-    /// Removed endpoints, when and under which number their last word was said.
+    /// Removed endpoints: when they were removed, and the number of their last fact.
     removed: VecDeque<(Timestamp, EndpointKey, u64)>,
-    /// The highest number of a word on a removed endpoint that is kept no more: whoever heard less can't be told what it
-    /// missed.
+    /// The highest number of a forgotten removal. A peer that received less can't be sent what it missed.
     floor: u64,
 }
 
-/// A fact as it was said.
+/// A published fact.
 #[derive(Debug)]
 struct Entry {
     at: Timestamp,
@@ -56,38 +58,38 @@ type Numbered<'a> = (&'a u64, &'a Entry);
 // === impl FactLog ===
 
 impl FactLog {
-    /// A replica that has said nothing yet.
+    /// A log without facts.
     pub fn new(me: ReplicaId, incarnation: Incarnation) -> Self {
         let (facts, newest, placements, removed) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new(), VecDeque::new());
         Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements, removed, floor: 0 }
     }
 
-    /// Goes on as `incarnation`: peers forget what they heard before, and hear all that still counts anew.
+    /// Continues as `incarnation`: peers forget what they received before, and receive all that still counts anew.
     pub fn begin(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
     }
 
-    /// Says nothing that the wire version `version` does not know.
+    /// Publishes nothing that wire version `version` does not know.
     pub fn limit(&mut self, version: u8) {
         self.version = version;
     }
 
-    /// Notes what was true at `at`.
+    /// Records what was true at `at`.
     pub fn publish(&mut self, record: Record, at: Timestamp) {
         if let Some((record, encoded)) = Self::encode(self.version, record) {
             self.append(record, encoded, at);
         }
     }
 
-    /// `record` as the wire version `version` can say it, and its bytes; `None` where it can't.
+    /// `record` as wire version `version` can carry it, and its bytes; `None` when it can't.
     pub fn encode(version: u8, record: Record) -> Option<(Record, Encoded)> {
         let record = codec::within(version, record)?;
-        // Only more than a whole batch can't be encoded, and no record is so large.
+        // Only a record larger than a whole batch can't be encoded, and none is that large.
         let encoded = Encoded::of(&record).ok()?;
         Some((record, encoded))
     }
 
-    /// Notes what was true at `at`, and is encoded already.
+    /// Records what was true at `at`, already encoded.
     pub fn append(&mut self, record: Record, encoded: Encoded, at: Timestamp) {
         self.forget(at);
         self.head += 1;
@@ -122,7 +124,7 @@ impl FactLog {
         {
             self.removed.pop_front();
             let subject = Subject::InFlight(endpoint);
-            // An endpoint that came back has said more since.
+            // An endpoint that came back has a newer fact.
             if self.newest.get(&subject) == Some(&seq) {
                 self.newest.remove(&subject);
                 self.facts.remove(&seq);
@@ -131,26 +133,26 @@ impl FactLog {
         }
     }
 
-    /// Takes back all that was said of endpoints: whoever held their work is gone, and whoever comes after says anew what
-    /// endpoints there are.
+    /// Withdraws all that was published about endpoints. Their work is gone with its scheduler, and its successor
+    /// publishes anew which endpoints there are.
     pub fn withdraw(&mut self, at: Timestamp) {
-        let is_gone = |seq: &u64| self.facts.get(seq).is_some_and(|said| matches!(said.record, Record::Removed(_)));
-        let told = self.newest.iter().filter(|(_, seq)| !is_gone(seq));
-        let endpoints: BTreeSet<EndpointKey> = told.map(|(subject, _)| subject.endpoint()).collect();
+        let is_gone = |seq: &u64| self.facts.get(seq).is_some_and(|entry| matches!(entry.record, Record::Removed(_)));
+        let published = self.newest.iter().filter(|(_, seq)| !is_gone(seq));
+        let endpoints: BTreeSet<EndpointKey> = published.map(|(subject, _)| subject.endpoint()).collect();
         endpoints.into_iter().for_each(|endpoint| self.publish(Record::Removed(endpoint), at));
     }
 
-    /// Who speaks.
+    /// The replica that publishes.
     pub fn me(&self) -> &ReplicaId {
         &self.me
     }
 
-    /// In which life.
+    /// Its incarnation.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// The highest wire version that it speaks.
+    /// The highest wire version that it writes.
     pub fn version(&self) -> u8 {
         self.version
     }
@@ -160,38 +162,41 @@ impl FactLog {
         self.head
     }
 
-    /// Subjects that something is held of: at most two for each endpoint of the pool, and one for each that was removed of late.
+    /// Subjects with a fact: at most three for each endpoint of the pool, and one for each that was removed recently.
     pub fn subjects(&self) -> usize {
         self.newest.len()
     }
 
-    /// Whether a peer that heard all up to `after` can be told what it missed. If not, it must hear all anew.
+    /// Whether a peer that received all up to `after` can be sent what it missed. If not, it must receive all facts
+    /// anew.
     pub fn continues(&self, after: u64) -> bool {
         after == 0 || after >= self.floor && after <= self.head
     }
 
-    /// What was said after `after`, at most `most` facts, oldest first; `None` when there is nothing. `after == 0` is the
-    /// whole state, and is what is told where [`FactLog::continues`] is false. The next batch continues at this one's `upto`.
+    /// At most `most` facts that were published after `after`, oldest first; `None` when there are none. `after == 0`
+    /// gives the whole state, which is also the answer when [`FactLog::continues`] is false. The next batch continues
+    /// at this one's `upto`.
     pub fn since(&self, after: u64, most: usize, now: Timestamp) -> Option<Batch> {
-        let (after, upto, said) = self.after(after, most)?;
-        let facts = said.into_iter().map(|said| told(said, now)).collect();
+        let (after, upto, entries) = self.after(after, most)?;
+        let facts = entries.into_iter().map(|entry| to_fact(entry, now)).collect();
         Some(self.batch(after, upto, facts))
     }
 
-    /// What [`FactLog::since`] gives, encoded.
+    /// The result of [`FactLog::since`], encoded.
     pub fn batch_after(&self, after: u64, most: usize, now: Timestamp) -> Option<FactBatch> {
-        let (after, upto, said) = self.after(after, most)?;
-        let facts = said.into_iter().map(|said| encoded(said, now)).collect();
+        let (after, upto, entries) = self.after(after, most)?;
+        let facts = entries.into_iter().map(|entry| to_encoded(entry, now)).collect();
         Some(FactBatch { origin: self.me.clone(), incarnation: self.incarnation, after, upto, facts })
     }
 
-    /// All that gossip tells: the newest newest_facts, and the placements numbered `placements_from` and later.
+    /// All that gossip publishes: the newest fact on each subject, and the placements numbered `placements_from` and
+    /// later.
     pub fn snapshot(&self, placements_from: u64, now: Timestamp) -> Snapshot {
-        let word = |(subject, seq): (&Subject, &u64)| {
-            let (seq, said) = self.facts.get_key_value(seq)?;
-            let counts_for = pages::counts_for(&said.record);
-            let removed = matches!(said.record, Record::Removed(_));
-            Some(NewestFact { subject: *subject, counts_for, removed, fact: encoded((seq, said), now) })
+        let newest = |(subject, seq): (&Subject, &u64)| {
+            let (seq, entry) = self.facts.get_key_value(seq)?;
+            let counts_for = pages::counts_for(&entry.record);
+            let removed = matches!(entry.record, Record::Removed(_));
+            Some(NewestFact { subject: *subject, counts_for, removed, fact: to_encoded((seq, entry), now) })
         };
         let first = self.placements.partition_point(|seq| *seq < placements_from);
         let placements = self.placements.range(first..).filter_map(|seq| self.facts.get_key_value(seq));
@@ -199,46 +204,47 @@ impl FactLog {
             origin: self.me.clone(),
             incarnation: self.incarnation,
             head: self.head,
-            newest_facts: self.newest.iter().filter_map(word).collect(),
-            placements: placements.map(|said| encoded(said, now)).collect(),
+            newest_facts: self.newest.iter().filter_map(newest).collect(),
+            placements: placements.map(|entry| to_encoded(entry, now)).collect(),
         }
     }
 
-    /// What was said after `after`, or from the beginning where that can't be continued: at most `most` facts, from where to
-    /// where they speak, and themselves.
+    /// At most `most` facts after `after`, or from the beginning when that can't be continued. Returns the number that
+    /// they continue from, the highest that they cover, and the facts.
     fn after(&self, after: u64, most: usize) -> Option<(u64, u64, Vec<Numbered<'_>>)> {
         let after = if self.continues(after) { after } else { 0 };
         let from = after.checked_add(1)?;
-        let said: Vec<_> = self.facts.range(from..).take(most.max(1)).collect();
-        let whole = said.len() < most.max(1);
-        let upto = if whole { self.head } else { said.last().map_or(self.head, |(seq, _)| **seq) };
-        (upto > after).then_some((after, upto, said))
+        let entries: Vec<_> = self.facts.range(from..).take(most.max(1)).collect();
+        let whole = entries.len() < most.max(1);
+        let upto = if whole { self.head } else { entries.last().map_or(self.head, |(seq, _)| **seq) };
+        (upto > after).then_some((after, upto, entries))
     }
 
-    /// The newest word on each subject that `chosen` wants, ordered by subject, as a fragment.
+    /// The newest fact on each subject that `chosen` selects, ordered by subject, as a fragment.
     pub fn newest_facts(&self, chosen: impl Fn(Subject) -> bool, now: Timestamp) -> Batch {
         let numbers = self.newest.iter().filter(|(subject, _)| chosen(**subject)).map(|(_, seq)| *seq);
         self.fragment(numbers, now)
     }
 
-    /// The placements with these numbers, as a fragment.
+    /// The facts with these numbers, as a fragment.
     pub fn fragment(&self, numbers: impl Iterator<Item = u64>, now: Timestamp) -> Batch {
-        let facts = numbers.filter_map(|seq| self.facts.get_key_value(&seq)).map(|fact| told(fact, now));
+        let facts = numbers.filter_map(|seq| self.facts.get_key_value(&seq)).map(|entry| to_fact(entry, now));
         self.batch(Batch::FRAGMENT, self.head, facts.collect())
     }
 
-    /// Placements and bindings that somebody made, each so long ago, as a fragment: they have no number ([`Fact::HISTORY`]).
-    pub fn history(&self, told: Vec<(Record, Duration)>) -> Batch {
+    /// Placements and bindings of any replica, each with its age, as a fragment. They have no number
+    /// ([`Fact::HISTORY`]).
+    pub fn history(&self, records: Vec<(Record, Duration)>) -> Batch {
         let fact =
             |(record, age)| codec::within(self.version, record).map(|record| Fact { seq: Fact::HISTORY, age, record });
-        let facts = told.into_iter().filter_map(fact).collect();
+        let facts = records.into_iter().filter_map(fact).collect();
         Batch { upto: 0, ..self.batch(Batch::FRAGMENT, 0, facts) }
     }
 
     /// The placements numbered `from` and later.
     pub fn placements_from(&self, from: u64) -> impl Iterator<Item = (u64, &Record)> {
         let first = self.placements.partition_point(|seq| *seq < from);
-        self.placements.range(first..).filter_map(|seq| self.facts.get(seq).map(|said| (*seq, &said.record)))
+        self.placements.range(first..).filter_map(|seq| self.facts.get(seq).map(|entry| (*seq, &entry.record)))
     }
 
     fn batch(&self, after: u64, upto: u64, facts: Vec<Fact>) -> Batch {
@@ -246,12 +252,12 @@ impl FactLog {
     }
 }
 
-fn told((seq, said): (&u64, &Entry), now: Timestamp) -> Fact {
-    Fact { seq: *seq, age: now.since(said.at), record: said.record.clone() }
+fn to_fact((seq, entry): (&u64, &Entry), now: Timestamp) -> Fact {
+    Fact { seq: *seq, age: now.since(entry.at), record: entry.record.clone() }
 }
 
-fn encoded((seq, said): (&u64, &Entry), now: Timestamp) -> EncodedFact {
-    EncodedFact { seq: *seq, age: now.since(said.at), encoded: said.encoded.clone() }
+fn to_encoded((seq, entry): (&u64, &Entry), now: Timestamp) -> EncodedFact {
+    EncodedFact { seq: *seq, age: now.since(entry.at), encoded: entry.encoded.clone() }
 }
 
 #[cfg(test)]
@@ -264,7 +270,7 @@ mod tests {
         FactLog::new(ReplicaId("r0".into()), Incarnation(1))
     }
 
-    fn share(endpoint: u64, requests: u32) -> Record {
+    fn in_flight(endpoint: u64, requests: u32) -> Record {
         Record::InFlight(InFlightReport { requests, ..InFlightReport::none(EndpointKey(endpoint)) })
     }
 
@@ -273,23 +279,23 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_word_on_the_same_thing_replaces_the_older() {
+    fn a_newer_fact_on_the_same_subject_replaces_the_older() {
         let mut fact_log = fact_log();
         for n in 1..=5 {
-            fact_log.publish(share(7, n), Timestamp::from_millis(n.into()));
+            fact_log.publish(in_flight(7, n), Timestamp::from_millis(n.into()));
         }
-        fact_log.publish(share(8, 1), Timestamp::from_millis(6));
+        fact_log.publish(in_flight(8, 1), Timestamp::from_millis(6));
         let batch = fact_log.since(0, 100, Timestamp::from_millis(10)).unwrap();
         assert_eq!((batch.after, batch.upto), (0, 6));
-        let said: Vec<_> = batch.facts.iter().map(|fact| (fact.seq, fact.age.as_millis())).collect();
-        assert_eq!(said, [(5, 5), (6, 4)]);
+        let published: Vec<_> = batch.facts.iter().map(|fact| (fact.seq, fact.age.as_millis())).collect();
+        assert_eq!(published, [(5, 5), (6, 4)]);
         assert_eq!(fact_log.since(6, 100, Timestamp::ZERO), None);
     }
 
     #[test]
     fn batches_continue_each_other_without_a_gap() {
         let mut fact_log = fact_log();
-        (0..10).for_each(|n| fact_log.publish(share(n, 1), Timestamp::ZERO));
+        (0..10).for_each(|n| fact_log.publish(in_flight(n, 1), Timestamp::ZERO));
         let (mut after, mut seen) = (0, Vec::new());
         while let Some(batch) = fact_log.since(after, 3, Timestamp::ZERO) {
             assert_eq!(batch.after, after);
@@ -302,7 +308,7 @@ mod tests {
     #[test]
     fn placements_beyond_the_bound_are_forgotten_and_the_rest_stays() {
         let mut fact_log = fact_log();
-        fact_log.publish(share(1, 1), Timestamp::ZERO);
+        fact_log.publish(in_flight(1, 1), Timestamp::ZERO);
         (0..PLACEMENTS_MAX + 10).for_each(|_| fact_log.publish(placement(), Timestamp::ZERO));
         let batch = fact_log.since(0, usize::MAX, Timestamp::ZERO).unwrap();
         assert_eq!(batch.facts.len(), PLACEMENTS_MAX + 1);
@@ -312,24 +318,24 @@ mod tests {
     }
 
     #[test]
-    fn of_a_removed_endpoint_one_word_stays_for_a_while_and_then_nothing() {
+    fn a_removed_endpoint_keeps_one_fact_for_a_while_and_then_none() {
         let (mut fact_log, later) = (fact_log(), Timestamp::ZERO + REMOVED_KEPT);
-        fact_log.publish(share(7, 3), Timestamp::ZERO);
+        fact_log.publish(in_flight(7, 3), Timestamp::ZERO);
         fact_log.publish(Record::Unreachable(EndpointKey(7)), Timestamp::ZERO);
         fact_log.publish(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
         assert_eq!(fact_log.subjects(), 1);
-        let told = fact_log.since(2, 9, Timestamp::ZERO).unwrap();
-        assert_eq!((told.after, told.facts.len()), (2, 1));
-        fact_log.publish(share(8, 1), later);
+        let batch = fact_log.since(2, 9, Timestamp::ZERO).unwrap();
+        assert_eq!((batch.after, batch.facts.len()), (2, 1));
+        fact_log.publish(in_flight(8, 1), later);
         assert_eq!((fact_log.subjects(), fact_log.since(0, 9, later).unwrap().facts.len()), (1, 1));
     }
 
     #[test]
-    fn whoever_missed_a_removal_that_is_forgotten_hears_all_anew() {
+    fn a_peer_that_missed_a_forgotten_removal_receives_all_facts_anew() {
         let (mut fact_log, later) = (fact_log(), Timestamp::ZERO + REMOVED_KEPT);
-        fact_log.publish(share(7, 3), Timestamp::ZERO);
+        fact_log.publish(in_flight(7, 3), Timestamp::ZERO);
         fact_log.publish(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
-        fact_log.publish(share(8, 1), later);
+        fact_log.publish(in_flight(8, 1), later);
         assert_eq!([0, 1, 2, 3, 4].map(|after| fact_log.continues(after)), [true, false, true, true, false]);
         let batch = fact_log.since(1, 9, later).unwrap();
         assert_eq!((batch.after, batch.upto), (0, 3));
@@ -339,8 +345,8 @@ mod tests {
     fn an_endpoint_that_comes_back_is_not_forgotten_with_its_removal() {
         let (mut fact_log, later) = (fact_log(), Timestamp::ZERO + REMOVED_KEPT);
         fact_log.publish(Record::Removed(EndpointKey(7)), Timestamp::ZERO);
-        fact_log.publish(share(7, 0), Timestamp::ZERO);
-        fact_log.publish(share(8, 1), later);
+        fact_log.publish(in_flight(7, 0), Timestamp::ZERO);
+        fact_log.publish(in_flight(8, 1), later);
         assert_eq!((fact_log.subjects(), fact_log.continues(1)), (2, true));
     }
 
@@ -355,15 +361,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scheduler_said_that_died_is_taken_back_once_and_then_forgotten() {
+    fn facts_of_a_dead_scheduler_are_withdrawn_once_and_then_forgotten() {
         let (mut fact_log, later) = (fact_log(), Timestamp::ZERO + REMOVED_KEPT);
-        fact_log.publish(share(7, 3), Timestamp::ZERO);
+        fact_log.publish(in_flight(7, 3), Timestamp::ZERO);
         fact_log.publish(Record::Unreachable(EndpointKey(8)), Timestamp::ZERO);
         fact_log.withdraw(Timestamp::ZERO);
         assert_eq!((fact_log.head(), fact_log.subjects()), (4, 2));
         fact_log.withdraw(Timestamp::ZERO);
-        assert_eq!(fact_log.head(), 4, "there is nothing left to take back");
-        fact_log.publish(share(9, 1), later);
+        assert_eq!(fact_log.head(), 4, "there is nothing left to withdraw");
+        fact_log.publish(in_flight(9, 1), later);
         assert_eq!(fact_log.subjects(), 1);
     }
 }

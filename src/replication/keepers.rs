@@ -1,27 +1,29 @@
-//! Who watches which endpoint closely: rendezvous hashing over the live replicas, those of the endpoint's zone first.
+//! Which replica watches which endpoint: rendezvous hashing over the live replicas, those of the endpoint's zone first.
 //!
-//! Must not know leaders: everybody computes the same answer from the same members, and no one has to be asked. Nor how
-//! it is found out who lives.
+//! There is no leader: every replica computes the same answer from the same members, without asking. Must not know how
+//! liveness is determined.
 
 use std::time::Duration;
 
 use crate::chance::mix;
 use crate::id::{EndpointKey, ReplicaId};
 
-/// The silence of a keeper after which its successor takes over by itself; the successor's successor after twice as long, and so on.
-pub const HEIR_WAITS: Duration = Duration::from_secs(1);
+/// The silence of a keeper after which its successor takes over by itself. The next successor waits twice as long, and
+/// so on.
+pub const SUCCESSOR_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// The silence after which an successor takes over, where engines are looked at once each `interval`: two looks may fail.
+/// The silence after which a successor takes over, where engines are scraped once each `interval`: two scrapes may
+/// fail.
 pub fn successor_waits(interval: Duration) -> Duration {
-    HEIR_WAITS.max(interval.saturating_mul(2))
+    SUCCESSOR_WAIT_MIN.max(interval.saturating_mul(2))
 }
 
 /// A live replica as a candidate for keeping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keeper {
-    /// Who.
+    /// The replica.
     pub replica: ReplicaId,
-    /// Its zone; empty where it is not told.
+    /// Its zone; empty when it is not set.
     pub zone: String,
 }
 
@@ -39,16 +41,16 @@ impl Keepers {
         Self { live }
     }
 
-    /// The place of `replica` in the row of those who keep `endpoint`: `0` keeps it, `1` is the successor. A replica that is not
-    /// among the living keeps everything: it is on its own.
+    /// The rank of `replica` among the keepers of `endpoint`: `0` keeps it, `1` is the successor. A replica that is not
+    /// among the live ones keeps everything: it is on its own.
     pub fn rank(&self, replica: &ReplicaId, endpoint: EndpointKey, zone: &str) -> usize {
         let Some(own) = self.live.iter().find(|keeper| keeper.replica == *replica) else { return 0 };
         let own = claim(own, endpoint, zone);
         self.live.iter().filter(|other| claim(other, endpoint, zone) > own).count()
     }
 
-    /// Whether `replica` must watch `endpoint` now: as its keeper, or because nothing was heard of the endpoint for `silence`
-    /// and everybody before it in the row has had the time to speak, who looks once each `interval`.
+    /// Whether `replica` must watch `endpoint` now: as its keeper, or because nothing was received about the endpoint
+    /// for `silence`. By then every replica ranked before it, scraping once each `interval`, has had time to publish.
     pub fn must_watch(
         &self,
         replica: &ReplicaId,
@@ -61,12 +63,12 @@ impl Keepers {
         rank == 0 || silence > successor_waits(interval).saturating_mul(u32::try_from(rank).unwrap_or(u32::MAX))
     }
 
-    /// How many live.
+    /// How many replicas are live.
     pub fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// Whether nobody else is known to live.
+    /// Whether no live replica is known.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty()
     }
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn when_one_dies_only_its_endpoints_move_and_to_their_heirs() {
+    fn when_one_dies_only_its_endpoints_move_and_to_their_successors() {
         let (all, left) = (keepers(&[("a", ""), ("b", ""), ("c", "")]), keepers(&[("a", ""), ("c", "")]));
         for endpoint in (0..500).map(mix) {
             let (before, after) = (keeper_of(&all, endpoint, ""), keeper_of(&left, endpoint, ""));
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn heirs_take_over_one_after_the_other_when_nothing_is_heard() {
+    fn successors_take_over_one_after_the_other_when_nothing_is_received() {
         let keepers = keepers(&[("a", ""), ("b", ""), ("c", "")]);
         let watching = |silence, interval| {
             let watches = |k: &&Keeper| keepers.must_watch(&k.replica, EndpointKey(1), "", silence, interval);
@@ -129,13 +131,17 @@ mod tests {
         };
         let watchers = |silence| watching(silence, Duration::from_millis(50));
         let tick = Duration::from_micros(1);
-        assert_eq!([Duration::ZERO, HEIR_WAITS, HEIR_WAITS + tick, HEIR_WAITS * 2 + tick].map(watchers), [1, 1, 2, 3]);
+        assert_eq!(
+            [Duration::ZERO, SUCCESSOR_WAIT_MIN, SUCCESSOR_WAIT_MIN + tick, SUCCESSOR_WAIT_MIN * 2 + tick]
+                .map(watchers),
+            [1, 1, 2, 3]
+        );
         let seldom = |seconds| watching(Duration::from_secs(seconds), Duration::from_secs(15));
-        assert_eq!([14, 30, 31, 61].map(seldom), [1, 1, 2, 3], "silence between two looks is no silence");
+        assert_eq!([14, 30, 31, 61].map(seldom), [1, 1, 2, 3], "silence between two scrapes does not count");
     }
 
     #[test]
-    fn who_is_not_among_the_living_keeps_everything() {
+    fn a_replica_that_is_not_among_the_live_ones_keeps_everything() {
         assert_eq!(keepers(&[("a", "")]).rank(&ReplicaId("me".into()), EndpointKey(1), ""), 0);
         assert_eq!(Keepers::default().rank(&ReplicaId("me".into()), EndpointKey(1), ""), 0);
     }

@@ -1,9 +1,11 @@
-//! What replicas tell each other, and what each makes of it: one replication, no leader.
+//! Replication: what replicas publish to each other, and what each keeps of the others. There is no leader.
 //!
 //! Every replica is the only writer of the facts that it observed itself. A fact is absolute (never "one more", always
-//! "now seven"), numbered by its origin, and carries its age; so loss, repetition and reordering are harmless, and the
-//! same fact may come by either lane. Nothing here knows sockets, chitchat, tonic or who is alive: lanes ask a
-//! [`FactLog`] for batches and hand what they receive to the scheduler, which keeps [`Peers`].
+//! "now seven"), carries its age, and is numbered by its origin. So loss, repetition and reordering are harmless, and
+//! the same fact may arrive by either lane.
+//!
+//! Must not know sockets, chitchat, tonic or liveness: lanes take batches from a [`FactLog`] and hand received ones to
+//! the scheduler, which keeps [`Peers`].
 
 pub mod card;
 pub mod codec;
@@ -28,5 +30,5 @@ pub use peers::{News, PeerSummary, Peers, Received};
 pub use record::{
     Batch, Binding, CacheCleared, EndpointLoad, Fact, Failing, InFlightReport, Placement, PlacementRevoked, Record,
 };
-pub use salt::{NoClaim, SaltClaim};
+pub use salt::{InvalidSaltClaim, SaltClaim};
 pub use snapshot::{FactBatch, Snapshot};

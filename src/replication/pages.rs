@@ -1,8 +1,8 @@
-//! How this replica's facts are laid out as keys and values of gossip: few keys, each small, all within a budget.
+//! The layout of this replica's facts as keys and values of gossip: few keys, each small, all within a budget.
 //!
-//! Must not know chitchat. A gossip value that does not fit a datagram blocks every later key of its node, so size is a
-//! matter of construction: pages are packed by the records' own upper bounds, and what does not fit the budget is left
-//! to the streams, and counted.
+//! Must not know chitchat. A gossip value that does not fit a datagram blocks every later key of its node, so sizes are
+//! bounded by construction. Pages are packed by the records' own upper bounds. What does not fit the budget is left to
+//! the streams, and counted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,19 +18,20 @@ use crate::time::Timestamp;
 
 /// Bytes of a page at most. As text (four characters for three bytes) it stays below 16 KiB.
 pub const PAGE_BYTES_MAX: usize = 12_000;
-/// Pages of open work, and of load newest_facts, beside the one with what is new.
-pub const PAGES_OF_A_KIND_MAX: usize = 4;
-/// Bytes of news of a kind, after which all of the kind is written.
+/// Pages of open work, and of load, at most, beside each kind's page of new facts.
+pub const PAGES_PER_KIND_MAX: usize = 4;
+/// Bytes of new facts of a kind, beyond which all facts of the kind are written.
 const NEWS_BYTES: usize = 1_024;
-/// For how long a page says what was seen of failures. A lasting one is said again with each answer.
+/// How long a page carries failure counts. A lasting failure is published again with each answer.
 const FAILING_AGE_MAX: Duration = Duration::from_secs(1);
 /// Segments of the ring of placements.
 pub const SEGMENTS: u64 = 72;
-/// Bytes after which a segment is closed and the next begins. Small, for the open one is sent again with each placement.
+/// Bytes after which a segment is closed and the next begins. Small, because the open one is sent again with each
+/// placement.
 const SEGMENT_BYTES: usize = 1_024;
 
 /// Keys of one replica at most: two groups, the ring, the card and the head.
-pub const KEYS_MAX: usize = 2 * (PAGES_OF_A_KIND_MAX + 1) + SEGMENTS as usize + 2;
+pub const KEYS_MAX: usize = 2 * (PAGES_PER_KIND_MAX + 1) + SEGMENTS as usize + 2;
 
 /// A value to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct Page {
     pub bytes: Vec<u8>,
 }
 
-/// What was set so far.
+/// What has been set so far.
 #[derive(Debug, Default)]
 pub struct Pages {
     in_flight: PageGroup,
@@ -50,27 +51,29 @@ pub struct Pages {
     left_out: u64,
 }
 
-/// The pages of one kind, by what was in them when they were set. The first has what is new since the others were written,
-/// and is written again with each change; when it is full all is written into the others, and it begins anew. So a change
-/// costs what changed of late, and not everything of its kind.
+/// The pages of one kind, by their content when they were set.
 ///
-/// What the others say may be out of date meanwhile: a hearer goes by the facts' numbers.
+/// The first page has the facts that are newer than the other pages, and is written again with each change. When it is
+/// full, all facts are written into the other pages, and it starts empty. So a change costs what changed recently, and
+/// not everything of its kind.
+///
+/// The other pages may be out of date meanwhile: a receiver goes by the facts' numbers.
 #[derive(Debug, Default)]
 struct PageGroup {
     contents: Vec<u64>,
-    /// The highest fact when the others were written.
+    /// The number of the last fact when the other pages were written.
     settled: u64,
-    /// What the others speak of.
-    told: BTreeSet<Subject>,
+    /// The subjects of the other pages.
+    subjects: BTreeSet<Subject>,
 }
 
 /// The open segment of the ring.
 #[derive(Debug, Default)]
 struct Segment {
     number: u64,
-    /// The number of the first placement that belongs into it.
+    /// The number of the first placement that belongs in it.
     from: u64,
-    /// The highest fact that was looked at.
+    /// The number of the last fact that was examined.
     seen: u64,
 }
 
@@ -82,26 +85,26 @@ impl Pages {
         self.update(&fact_log.snapshot(self.placements_from(), now))
     }
 
-    /// The number from which on a snapshot must have the placements.
+    /// The number from which on a snapshot must contain the placements.
     pub fn placements_from(&self) -> u64 {
         self.segment.from
     }
 
-    /// The pages that changed since the last call, of a younger snapshot.
+    /// The pages that changed since the last call, from a newer snapshot.
     pub fn update(&mut self, snapshot: &Snapshot) -> Vec<Page> {
         let mut pages = Vec::new();
-        let shares = |removed| move |newest: &&NewestFact| is_in_flight(newest) && newest.removed == removed;
-        // Those that are gone come last, so that they are left out first.
+        let open = |removed| move |newest: &&NewestFact| is_in_flight(newest) && newest.removed == removed;
+        // Removed endpoints come last, so that they are left out first.
         let (live, gone) =
-            (snapshot.newest_facts.iter().filter(shares(false)), snapshot.newest_facts.iter().filter(shares(true)));
+            (snapshot.newest_facts.iter().filter(open(false)), snapshot.newest_facts.iter().filter(open(true)));
         self.left_out += self.in_flight.write('f', snapshot, live.chain(gone).collect(), &mut pages);
-        let loads = snapshot.newest_facts.iter().filter(|newest| !is_in_flight(newest) && counts(newest));
+        let loads = snapshot.newest_facts.iter().filter(|newest| !is_in_flight(newest) && is_worth_a_place(newest));
         self.left_out += self.load.write('l', snapshot, loads.collect(), &mut pages);
         self.placements(snapshot, &mut pages);
         pages
     }
 
-    /// Facts that found no room, each time they did not.
+    /// Facts that found no room, counted each time.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -137,16 +140,16 @@ impl PageGroup {
         let is_new = |newest: &&&NewestFact| newest.fact.seq > self.settled;
         let news: usize = all.iter().filter(is_new).map(|newest| newest.fact.encoded.size()).sum();
         let subjects: BTreeSet<Subject> = all.iter().map(|newest| newest.subject).collect();
-        let silent = self.told.iter().any(|subject| !subjects.contains(subject));
-        if news <= NEWS_BYTES && !silent {
+        let omitted = self.subjects.iter().any(|subject| !subjects.contains(subject));
+        if news <= NEWS_BYTES && !omitted {
             let facts: Vec<_> = all.iter().filter(is_new).map(|newest| newest.fact.clone()).collect();
             self.set(prefix, 0, snapshot, &facts, pages);
             return 0;
         }
-        (self.settled, self.told) = (snapshot.head, subjects);
+        (self.settled, self.subjects) = (snapshot.head, subjects);
         let (packed, left_out) = pack(&all, codec::size_of_empty(&snapshot.origin));
         let mut packed = packed.into_iter();
-        // The others first: whoever hears only the beginning must not take the news back.
+        // The other pages first: a peer that receives only the beginning must not lose the new facts.
         for number in 1..self.contents.len().max(packed.len() + 1) {
             let facts = packed.next().unwrap_or_default();
             self.set(prefix, number, snapshot, &facts, pages);
@@ -155,11 +158,11 @@ impl PageGroup {
         left_out
     }
 
-    /// Sets a page if it is not what it was.
+    /// Sets a page if its content changed.
     fn set(&mut self, prefix: char, number: usize, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
         let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
         if self.contents.len() <= number {
-            // A page that was never set is as good as an empty one.
+            // A page that was never set counts as an empty one.
             self.contents.resize(number + 1, mix(1));
         }
         if self.contents[number] != content {
@@ -182,20 +185,20 @@ pub(super) fn counts_for(record: &Record) -> Duration {
     }
 }
 
-/// Whether a fact is worth a place. How long a page lies with others is told by nobody, so a reading that is no longer exact is taken out:
-/// whoever finds it much later would take it for as young as it was when it was written.
-fn counts(newest: &NewestFact) -> bool {
+/// Whether a fact is worth a place in a page. A gossip page carries no receive time, so its age is unknown. A reading
+/// that is no longer exact is taken out: a late receiver would consider it as young as when it was written.
+fn is_worth_a_place(newest: &NewestFact) -> bool {
     newest.fact.age <= newest.counts_for
 }
 
-/// Facts in as few pages as hold them, and how many found no room.
+/// Packs facts into as few pages as hold them; also returns how many found no room.
 fn pack(newest_facts: &[&NewestFact], overhead: usize) -> (Vec<Vec<EncodedFact>>, u64) {
     let mut packed: Vec<Vec<EncodedFact>> = Vec::new();
     let (mut room, mut left_out) = (0, 0);
     for fact in newest_facts.iter().map(|newest| &newest.fact) {
         let size = fact.encoded.size();
         if size > room {
-            if packed.len() == PAGES_OF_A_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
+            if packed.len() == PAGES_PER_KIND_MAX || size > PAGE_BYTES_MAX / 2 {
                 left_out += 1;
                 continue;
             }

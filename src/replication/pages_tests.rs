@@ -1,4 +1,4 @@
-//! What the layout promises.
+//! Tests of the page layout.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ fn fact_log() -> FactLog {
     FactLog::new(ReplicaId("replica-0".into()), Incarnation(1))
 }
 
-fn share(endpoint: u64) -> Record {
+fn in_flight(endpoint: u64) -> Record {
     let (endpoint, most) = (EndpointKey(mix(endpoint)), u64::MAX);
     Record::InFlight(InFlightReport { endpoint, requests: u32::MAX, prefill_tokens: most, decode_tokens: most })
 }
@@ -40,25 +40,25 @@ fn keys(pages: &[Page]) -> Vec<&str> {
 #[test]
 fn only_what_changed_is_set_again() {
     let (mut fact_log, mut pages) = (fact_log(), Pages::default());
-    fact_log.publish(share(1), Timestamp::ZERO);
+    fact_log.publish(in_flight(1), Timestamp::ZERO);
     fact_log.publish(load(1, 0), Timestamp::ZERO);
     fact_log.publish(placement(1, 20), Timestamp::ZERO);
     assert_eq!(keys(&pages.write(&fact_log, Timestamp::ZERO)), ["f0", "l0", "p0"]);
     assert!(pages.write(&fact_log, Timestamp::ZERO).is_empty());
-    fact_log.publish(share(1), Timestamp::ZERO);
+    fact_log.publish(in_flight(1), Timestamp::ZERO);
     assert_eq!(keys(&pages.write(&fact_log, Timestamp::ZERO)), ["f0"]);
     fact_log.publish(placement(2, 20), Timestamp::ZERO);
     assert_eq!(keys(&pages.write(&fact_log, Timestamp::ZERO)), ["p0"]);
 }
 
 #[test]
-fn a_reading_that_nobody_repeats_does_not_stay_young_for_those_who_come_later() {
+fn a_reading_that_is_not_repeated_does_not_look_young_to_late_receivers() {
     let (mut fact_log, mut pages, mut state) = (fact_log(), Pages::default(), BTreeMap::new());
     let mut write = |fact_log: &FactLog, now| {
         state.extend(pages.write(fact_log, now).into_iter().map(|page| (page.key, page.bytes)));
         state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts).map(|fact| fact.seq).collect()
     };
-    // So many that they fill more than the page of news.
+    // So many that they fill more than the page of new facts.
     (0..40).for_each(|n| fact_log.publish(load(n, 4), Timestamp::ZERO));
     fact_log.publish(Record::Unreachable(EndpointKey(9)), Timestamp::ZERO);
     let all: Vec<u64> = write(&fact_log, Timestamp::ZERO);
@@ -68,7 +68,7 @@ fn a_reading_that_nobody_repeats_does_not_stay_young_for_those_who_come_later() 
     assert!(write(&fact_log, edge).len() >= 41);
     let mut left = write(&fact_log, edge + std::time::Duration::from_millis(1));
     left.sort_unstable();
-    assert_eq!(left, [41, 42], "who can't be reached stays so, and the one that was repeated is young");
+    assert_eq!(left, [41, 42], "an unreachable endpoint stays so, and the repeated reading is young");
 }
 
 #[test]
@@ -81,63 +81,63 @@ fn placements_fill_one_segment_after_the_other_and_none_is_missing() {
         }
     }
     state.extend(pages.write(&fact_log, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
-    let mut said: Vec<u64> =
+    let mut published: Vec<u64> =
         state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts).map(|fact| fact.seq).collect();
-    said.sort_unstable();
-    assert_eq!(said, (1..=200).collect::<Vec<_>>());
+    published.sort_unstable();
+    assert_eq!(published, (1..=200).collect::<Vec<_>>());
     assert!(state.len() > 5);
 }
 
 #[test]
 fn what_finds_no_room_is_left_out_and_counted() {
     let (mut fact_log, mut pages) = (fact_log(), Pages::default());
-    (0..4000).for_each(|n| fact_log.publish(share(n), Timestamp::ZERO));
-    assert_eq!(pages.write(&fact_log, Timestamp::ZERO).len(), PAGES_OF_A_KIND_MAX);
+    (0..4000).for_each(|n| fact_log.publish(in_flight(n), Timestamp::ZERO));
+    assert_eq!(pages.write(&fact_log, Timestamp::ZERO).len(), PAGES_PER_KIND_MAX);
     assert!(pages.left_out() > 0);
 }
 
 #[test]
-fn a_change_is_set_with_what_changed_of_late_and_not_with_all_of_its_kind() {
+fn a_change_is_set_with_recent_changes_and_not_with_all_of_its_kind() {
     let (mut fact_log, mut pages) = (fact_log(), Pages::default());
-    (0..150).for_each(|n| fact_log.publish(share(n), Timestamp::ZERO));
+    (0..150).for_each(|n| fact_log.publish(in_flight(n), Timestamp::ZERO));
     assert_eq!(keys(&pages.write(&fact_log, Timestamp::ZERO)), ["f1"]);
-    fact_log.publish(share(7), Timestamp::ZERO);
+    fact_log.publish(in_flight(7), Timestamp::ZERO);
     let news = pages.write(&fact_log, Timestamp::ZERO);
     assert_eq!(keys(&news), ["f0"]);
     assert_eq!(codec::decode(&news[0].bytes).unwrap().batch.facts.len(), 1);
-    (0..100).for_each(|n| fact_log.publish(share(n), Timestamp::ZERO));
+    (0..100).for_each(|n| fact_log.publish(in_flight(n), Timestamp::ZERO));
     assert_eq!(
         keys(&pages.write(&fact_log, Timestamp::ZERO)),
         ["f1", "f0"],
-        "too much news: all anew, and the news last"
+        "too many new facts: all are written anew, and the page of new facts last"
     );
 }
 
 proptest! {
-    /// Whoever holds the last value of each key knows the newest word on each subject, however often was written.
+    /// The last values of all keys contain the newest fact on each subject, however often pages were written.
     #[test]
-    fn the_newest_word_on_each_subject_is_in_some_page(
+    fn the_newest_fact_on_each_subject_is_in_some_page(
         rounds in proptest::collection::vec(proptest::collection::vec(0u64..120, 0..60), 1..20),
     ) {
         let (mut fact_log, mut pages, mut state) = (fact_log(), Pages::default(), BTreeMap::new());
         for round in rounds {
-            round.into_iter().for_each(|endpoint| fact_log.publish(share(endpoint), Timestamp::ZERO));
+            round.into_iter().for_each(|endpoint| fact_log.publish(in_flight(endpoint), Timestamp::ZERO));
             state.extend(pages.write(&fact_log, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
             let mut held: BTreeMap<Option<Subject>, u64> = BTreeMap::new();
             for fact in state.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts) {
                 let newest = held.entry(fact.record.subject()).or_default();
                 *newest = fact.seq.max(*newest);
             }
-            let said = fact_log.newest_facts(|_| true, Timestamp::ZERO).facts;
-            let said: BTreeMap<_, _> = said.into_iter().map(|fact| (fact.record.subject(), fact.seq)).collect();
-            prop_assert_eq!(held, said);
+            let logged = fact_log.newest_facts(|_| true, Timestamp::ZERO).facts;
+            let logged: BTreeMap<_, _> = logged.into_iter().map(|fact| (fact.record.subject(), fact.seq)).collect();
+            prop_assert_eq!(held, logged);
         }
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Whatever is said: each value fits a datagram, and all of them together the budget of 256 KiB.
+    /// Whatever is published: each value fits a datagram, and all of them together the budget of 256 KiB.
     #[test]
     fn gossip_stays_within_its_budget(
         steps in proptest::collection::vec((0u8..3, any::<u16>(), 0usize..64, 1usize..100), 1..30),
@@ -147,7 +147,7 @@ proptest! {
             for n in 0..times as u64 {
                 let seed = u64::from(seed) + n * 7;
                 fact_log.publish(match what {
-                    0 => share(seed),
+                    0 => in_flight(seed),
                     1 => load(seed, size),
                     _ => placement(seed, size as u64),
                 }, Timestamp::ZERO);

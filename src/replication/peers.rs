@@ -1,6 +1,8 @@
-//! What this replica has heard of the others: per origin its life, its numbers, and its open work on each endpoint.
+//! What this replica has received from its peers: per origin the incarnation, the numbers, and the open work on each
+//! endpoint.
 //!
-//! Must not know lanes or liveness: who is lost is said to it. It says what a batch changes; the scheduler changes it.
+//! Must not know lanes or liveness: its caller names the peers that are lost. It returns what a batch changes; the
+//! scheduler applies it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,51 +16,52 @@ use crate::replication::sequence_window::SequenceWindow;
 use crate::replication::table::{Noted, PeerNumber, Table};
 use crate::time::Timestamp;
 
-/// Peers that one replica listens to; more are refused, and counted.
+/// Peers that one replica accepts; more are refused, and counted.
 pub const PEERS_MAX: usize = 256;
-/// How long open work that a snapshot did not confirm still counts: it may have been said anew, and come with the next batch.
-const DOUBT_LASTS: Duration = Duration::from_secs(2);
+/// How long open work that a snapshot did not confirm still counts: a newer report on it may come with the next batch.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(2);
 
-/// What became of a batch.
+/// The result of receiving a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
-    /// What is news of it.
+    /// Its new facts.
     News(News),
-    /// It comes from a life that is over.
+    /// It comes from an incarnation that has ended.
     StaleIncarnation,
     /// There are too many peers already.
     TooManyPeers,
 }
 
-/// What is news of a batch.
+/// The new facts of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct News {
-    /// Who said it: a number of this replica's own, for as long as the peer is not lost.
+    /// The origin: a number that is local to this replica, and valid until the peer is lost.
     pub peer: u32,
-    /// Those facts that were not known.
+    /// The facts that were not known.
     pub facts: Vec<Fact>,
-    /// Facts that found no room: the peer speaks of too many endpoints that are not in the pool.
+    /// Facts that found no room: the peer publishes about too many endpoints that are not in the pool.
     pub refused: usize,
 }
 
 /// One peer at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PeerSummary {
-    /// Who.
+    /// The peer.
     pub replica: ReplicaId,
-    /// In which life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Since its last batch.
+    /// The time since its last batch.
     pub quiet: Duration,
-    /// The number up to which all was heard.
+    /// The number up to which all facts were received.
     pub upto: u64,
-    /// Batches that did not continue what was heard.
+    /// Batches that did not continue the facts received before.
     pub gaps: u64,
-    /// Facts that were news.
+    /// Facts that were new.
     pub facts: u64,
-    /// Facts that found no room; `0` unless the peer speaks of thousands of endpoints that this replica does not discover.
+    /// Facts that found no room; `0` unless the peer publishes about thousands of endpoints that this replica does not
+    /// discover.
     pub refused: u64,
-    /// Endpoints that it spoke of.
+    /// Endpoints that it published about.
     pub endpoints: usize,
     /// Those of them that are not in this replica's pool.
     pub outside: usize,
@@ -71,25 +74,25 @@ pub struct PeerSummary {
 pub struct Peers {
     peers: BTreeMap<ReplicaId, Peer>,
     table: Table,
-    /// The numbers of those that are not lost: facts of one that was lost may still be on their way to be taken in.
+    /// The numbers of peers that are not lost. Facts of a lost peer may still be waiting to be applied.
     numbers: BTreeSet<PeerNumber>,
-    /// How many were met: the next one's number.
-    met: PeerNumber,
-    /// Peers whose open work is in doubt since a moment, in that order.
-    doubts: VecDeque<(Timestamp, PeerNumber)>,
+    /// The number given to the newest peer.
+    last_number: PeerNumber,
+    /// Peers with unconfirmed open work, and since when, oldest first.
+    unconfirmed: VecDeque<(Timestamp, PeerNumber)>,
 }
 
 #[derive(Debug)]
 struct Peer {
     number: PeerNumber,
     incarnation: Incarnation,
-    met_at: Timestamp,
-    heard_at: Timestamp,
+    known_since: Timestamp,
+    received_at: Timestamp,
     upto: u64,
     gaps: u64,
     facts: u64,
     refused: u64,
-    /// The highest number of a word on open work.
+    /// The highest number of a fact on open work.
     newest_in_flight: u64,
     placements: SequenceWindow,
 }
@@ -97,18 +100,19 @@ struct Peer {
 // === impl Peers ===
 
 impl Peers {
-    /// Discovery knows `endpoint` from now on.
+    /// Discovery has added `endpoint`.
     pub fn enters(&mut self, endpoint: EndpointKey) {
         self.table.enters(endpoint);
     }
 
-    /// Discovery does not know `endpoint` any more: what peers say of it goes once it can't matter.
+    /// Discovery has removed `endpoint`: what peers published about it is dropped once it can't matter.
     pub fn leaves(&mut self, endpoint: EndpointKey, now: Timestamp) {
         self.table.leaves(endpoint, now);
     }
 
-    /// Takes a batch in at `now`. Facts that are not news (older than what is held, or heard by the other lane) are left
-    /// out. A newer life of the origin starts from nothing: what the older one had in flight is in `released`.
+    /// Takes a batch in at `now`. Facts that are not new (older than the known one, or received by the other lane) are
+    /// left out. A newer incarnation of the origin starts from nothing: `released` gets the endpoints where the older
+    /// one had open work.
     pub fn receive(&mut self, batch: Batch, now: Timestamp, released: &mut Vec<EndpointKey>) -> Received {
         let known = self.peers.get(&batch.origin).map(|peer| peer.incarnation);
         match known {
@@ -117,25 +121,25 @@ impl Peers {
             None if self.peers.len() >= PEERS_MAX => return Received::TooManyPeers,
             _ => {}
         }
-        let (met, numbers, table) = (&mut self.met, &mut self.numbers, &mut self.table);
+        let (last_number, numbers, table) = (&mut self.last_number, &mut self.numbers, &mut self.table);
         let peer = self.peers.entry(batch.origin).or_insert_with(|| {
-            *met = met.wrapping_add(1);
-            numbers.insert(*met);
-            Peer::met(*met, batch.incarnation, now)
+            *last_number = last_number.wrapping_add(1);
+            numbers.insert(*last_number);
+            Peer::new(*last_number, batch.incarnation, now)
         });
-        peer.heard_at = now;
-        let heard = peer.upto;
-        if batch.after <= heard {
-            peer.upto = heard.max(batch.upto);
+        peer.received_at = now;
+        let received_upto = peer.upto;
+        if batch.after <= received_upto {
+            peer.upto = received_upto.max(batch.upto);
             let range = (batch.after, batch.upto);
-            if batch.after < peer.newest_in_flight && is_doubtful(table, peer.number, range, &batch.facts) {
-                self.doubts.push_back((now, peer.number));
+            if batch.after < peer.newest_in_flight && omits_open_work(table, peer.number, range, &batch.facts) {
+                self.unconfirmed.push_back((now, peer.number));
             }
         } else if batch.after != Batch::FRAGMENT {
             peer.gaps += 1;
         }
         let (mut facts, mut refused) = (batch.facts, 0);
-        facts.retain(|fact| match peer.judge(fact, heard, table, now) {
+        facts.retain(|fact| match peer.classify(fact, received_upto, table, now) {
             Noted::News => true,
             Noted::Old => false,
             Noted::Full => {
@@ -148,22 +152,22 @@ impl Peers {
         Received::News(News { peer: peer.number, facts, refused })
     }
 
-    /// A fact on the open work of `peer` on `endpoint` is taken in, after all dispatches that were told before it.
+    /// A fact on the open work of `peer` on `endpoint` is applied, after all dispatches that were published before it.
     pub fn settle(&mut self, peer: u32, endpoint: EndpointKey) {
         self.table.settle(peer, endpoint);
     }
 
-    /// Notes what `peer` saw of an endpoint's answers.
+    /// Records the counts of an endpoint's answers that `peer` published.
     pub fn set_failures(&mut self, peer: u32, endpoint: EndpointKey, failures: Failures) {
         self.table.set_failures(peer, endpoint, failures);
     }
 
-    /// What peers saw of an endpoint's answers, where they saw failures.
+    /// Peers' counts of an endpoint's answers, where they saw failures.
     pub fn failures(&self, endpoint: EndpointKey) -> Vec<Failures> {
         self.table.failures(endpoint)
     }
 
-    /// Notes that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`.
+    /// Records that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`.
     pub fn dispatched(
         &mut self,
         peer: u32,
@@ -177,30 +181,30 @@ impl Peers {
         }
     }
 
-    /// Notes that the endpoint's report made at `measured` came; `false` when that changes nothing of what peers
-    /// dispatched.
+    /// Records that the endpoint's report made at `measured` arrived; `false` when it changes nothing about peers'
+    /// dispatches.
     pub fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) -> bool {
         self.table.reported(endpoint, measured)
     }
 
-    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't know.
+    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't include.
     pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
         self.table.open_work(endpoint)
     }
 
-    /// Time passed: drops what can't matter any more. Open work that a snapshot did not confirm is void; its endpoints are
-    /// in `released`.
+    /// Drops what can't matter any more at `now`. Open work that a snapshot did not confirm is void; `released` gets
+    /// its endpoints.
     pub fn expire(&mut self, now: Timestamp, released: &mut Vec<EndpointKey>) {
         self.table.expire(now);
-        while let Some(&(since, peer)) = self.doubts.front()
-            && now.since(since) >= DOUBT_LASTS
+        while let Some(&(since, peer)) = self.unconfirmed.front()
+            && now.since(since) >= UNCONFIRMED_MAX
         {
-            self.doubts.pop_front();
-            self.table.void_doubted(peer, released);
+            self.unconfirmed.pop_front();
+            self.table.void_unconfirmed(peer, released);
         }
     }
 
-    /// Drops a peer that was lost in this life or an earlier one; gives the endpoints it had work on.
+    /// Drops a lost peer, unless it is known in a later incarnation than this; returns the endpoints it had work on.
     pub fn lose(&mut self, replica: &ReplicaId, incarnation: Incarnation) -> Vec<EndpointKey> {
         match self.peers.get(replica) {
             Some(peer) if peer.incarnation <= incarnation => self.forget(replica),
@@ -208,22 +212,22 @@ impl Peers {
         }
     }
 
-    /// The number up to which all was heard of `replica` in this life.
+    /// The number up to which all facts of `replica` in this incarnation were received.
     pub fn upto(&self, replica: &ReplicaId, incarnation: Incarnation) -> u64 {
         self.peers.get(replica).filter(|peer| peer.incarnation == incarnation).map_or(0, |peer| peer.upto)
     }
 
-    /// For how long `replica` has been heard in this life, without having been lost.
-    pub fn acquaintance(&self, replica: &ReplicaId, now: Timestamp) -> Duration {
-        self.peers.get(replica).map_or(Duration::ZERO, |peer| now.since(peer.met_at))
+    /// How long `replica` has been known in its current incarnation, without having been lost.
+    pub fn known_for(&self, replica: &ReplicaId, now: Timestamp) -> Duration {
+        self.peers.get(replica).map_or(Duration::ZERO, |peer| now.since(peer.known_since))
     }
 
-    /// How many are known.
+    /// How many peers are known.
     pub fn len(&self) -> usize {
         self.peers.len()
     }
 
-    /// Whether nobody was heard, or all are lost.
+    /// Whether no peer is known: none was received from, or all are lost.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
     }
@@ -241,7 +245,7 @@ impl Peers {
             PeerSummary {
                 replica: replica.clone(),
                 incarnation: peer.incarnation,
-                quiet: now.since(peer.heard_at),
+                quiet: now.since(peer.received_at),
                 upto: peer.upto,
                 gaps: peer.gaps,
                 facts: peer.facts,
@@ -257,28 +261,29 @@ impl Peers {
     fn forget(&mut self, replica: &ReplicaId) -> Vec<EndpointKey> {
         let Some(peer) = self.peers.remove(replica) else { return Vec::new() };
         self.numbers.remove(&peer.number);
-        self.doubts.retain(|(_, number)| *number != peer.number);
+        self.unconfirmed.retain(|(_, number)| *number != peer.number);
         self.table.forget(peer.number)
     }
 }
 
-/// Whether the facts of a batch leave out open work that was heard before under a number in the `range` that it speaks for.
-fn is_doubtful(table: &mut Table, peer: PeerNumber, range: (u64, u64), facts: &[Fact]) -> bool {
-    let shares = facts.iter().filter(|fact| fact.record.open_work().is_some());
-    let mut said: Vec<u64> = shares.map(|fact| fact.seq).collect();
-    said.sort_unstable();
-    table.doubt(peer, range, &said)
+/// Whether the facts of a batch omit open work that was received before under a number in the `range` that the batch
+/// covers. Marks that work as unconfirmed.
+fn omits_open_work(table: &mut Table, peer: PeerNumber, range: (u64, u64), facts: &[Fact]) -> bool {
+    let in_flight = facts.iter().filter(|fact| fact.record.open_work().is_some());
+    let mut published: Vec<u64> = in_flight.map(|fact| fact.seq).collect();
+    published.sort_unstable();
+    table.mark_unconfirmed(peer, range, &published)
 }
 
 // === impl Peer ===
 
 impl Peer {
-    fn met(number: PeerNumber, incarnation: Incarnation, met_at: Timestamp) -> Self {
+    fn new(number: PeerNumber, incarnation: Incarnation, known_since: Timestamp) -> Self {
         Self {
             number,
             incarnation,
-            met_at,
-            heard_at: Timestamp::ZERO,
+            known_since,
+            received_at: Timestamp::ZERO,
             upto: 0,
             gaps: 0,
             facts: 0,
@@ -288,14 +293,15 @@ impl Peer {
         }
     }
 
-    /// Whether `fact` is news; `heard` is the number up to which all was heard before its batch.
-    fn judge(&mut self, fact: &Fact, heard: u64, table: &mut Table, now: Timestamp) -> Noted {
+    /// Whether `fact` is new; `received_upto` is the number up to which all facts were received before its batch.
+    fn classify(&mut self, fact: &Fact, received_upto: u64, table: &mut Table, now: Timestamp) -> Noted {
         let Some(subject) = fact.record.subject() else {
             let news = fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq);
             return if news { Noted::News } else { Noted::Old };
         };
-        // All that counted up to there was heard. What was not is out of date, even if nothing of it is remembered.
-        if fact.seq <= heard {
+        // All facts that count up to there were received. Another one is out of date, even if nothing of it is
+        // remembered.
+        if fact.seq <= received_upto {
             return Noted::Old;
         }
         let open = fact.record.open_work();

@@ -1,4 +1,4 @@
-//! What must hold of hearing.
+//! Tests of receiving from peers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,17 +16,17 @@ fn origin() -> ReplicaId {
     ReplicaId("r1".into())
 }
 
-fn share(endpoint: u64, requests: u32) -> Record {
+fn in_flight(endpoint: u64, requests: u32) -> Record {
     let (endpoint, tokens) = (EndpointKey(endpoint), u64::from(requests));
     Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens: 10 * tokens, decode_tokens: 20 * tokens })
 }
 
-/// Hears a batch as the scheduler does.
+/// Receives a batch as the scheduler does.
 fn receive(peers: &mut Peers, batch: Batch) -> usize {
-    hear_at(peers, batch, NOW)
+    receive_at(peers, batch, NOW)
 }
 
-fn hear_at(peers: &mut Peers, batch: Batch, now: Timestamp) -> usize {
+fn receive_at(peers: &mut Peers, batch: Batch, now: Timestamp) -> usize {
     let Received::News(news) = peers.receive(batch, now, &mut Vec::new()) else { return 0 };
     news.facts.len()
 }
@@ -36,21 +36,21 @@ fn fact_log(incarnation: u64) -> FactLog {
 }
 
 #[test]
-fn an_older_self_never_overwrites_a_newer_one() {
+fn an_older_incarnation_never_overwrites_a_newer_one() {
     let (mut peers, mut old, mut new) = (Peers::default(), fact_log(1), fact_log(2));
-    old.publish(share(7, 5), NOW);
-    new.publish(share(8, 1), NOW);
+    old.publish(in_flight(7, 5), NOW);
+    new.publish(in_flight(8, 1), NOW);
     assert_eq!(receive(&mut peers, old.since(0, 9, NOW).unwrap()), 1);
     assert_eq!(receive(&mut peers, new.since(0, 9, NOW).unwrap()), 1);
-    assert_eq!(peers.open_work(EndpointKey(7)).0.requests, 0, "the old life's work ended with it");
+    assert_eq!(peers.open_work(EndpointKey(7)).0.requests, 0, "the old incarnation's work ended with it");
     assert_eq!(receive(&mut peers, old.since(0, 9, NOW).unwrap()), 0);
     assert_eq!(peers.open_work(EndpointKey(8)).0.requests, 1);
 }
 
 #[test]
-fn a_lost_peers_share_goes_at_once_and_its_next_life_is_not_touched_by_old_news_of_its_death() {
+fn open_work_of_a_lost_peer_goes_at_once_and_a_late_loss_does_not_affect_its_next_incarnation() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(3));
-    fact_log.publish(share(7, 5), NOW);
+    fact_log.publish(in_flight(7, 5), NOW);
     receive(&mut peers, fact_log.since(0, 9, NOW).unwrap());
     assert!(peers.lose(&origin(), Incarnation(2)).is_empty());
     assert_eq!(peers.open_work(EndpointKey(7)).0.requests, 5);
@@ -61,13 +61,13 @@ fn a_lost_peers_share_goes_at_once_and_its_next_life_is_not_touched_by_old_news_
 #[test]
 fn a_gap_is_seen_and_a_snapshot_closes_it() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(1));
-    (0..6).for_each(|n| fact_log.publish(share(n, 1), NOW));
+    (0..6).for_each(|n| fact_log.publish(in_flight(n, 1), NOW));
     receive(&mut peers, fact_log.since(0, 2, NOW).unwrap());
     receive(&mut peers, fact_log.since(4, 2, NOW).unwrap());
     assert_eq!((peers.upto(&origin(), Incarnation(1)), peers.summary(NOW)[0].gaps), (2, 1));
     receive(&mut peers, fact_log.since(2, 9, NOW).unwrap());
     assert_eq!(peers.upto(&origin(), Incarnation(1)), 6);
-    assert_eq!(peers.upto(&origin(), Incarnation(2)), 0, "of another life nothing was heard");
+    assert_eq!(peers.upto(&origin(), Incarnation(2)), 0, "nothing was received from another incarnation");
 }
 
 #[test]
@@ -80,9 +80,9 @@ fn a_placement_counts_once_whichever_lane_brings_it() {
 }
 
 #[test]
-fn history_may_be_told_by_many_and_moves_no_number() {
+fn history_may_be_repeated_and_moves_no_number() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(1));
-    fact_log.publish(share(7, 5), NOW);
+    fact_log.publish(in_flight(7, 5), NOW);
     let placement = Record::Placement(Placement { endpoint: EndpointKey(1), anchors: Vec::new() });
     let placement = (placement, Duration::from_secs(3600));
     let history = fact_log.history(vec![placement.clone(), placement]);
@@ -110,34 +110,34 @@ fn there_are_only_so_many_peers() {
 #[test]
 fn open_work_that_a_snapshot_leaves_out_is_void_after_a_moment() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(1));
-    fact_log.publish(share(7, 5), NOW);
-    fact_log.publish(share(8, 1), NOW);
+    fact_log.publish(in_flight(7, 5), NOW);
+    fact_log.publish(in_flight(8, 1), NOW);
     receive(&mut peers, fact_log.since(0, 9, NOW).unwrap());
-    // While this replica was away, the removal was said and forgotten.
+    // While this replica was away, the removal was published and forgotten.
     let later = NOW + Duration::from_secs(300);
     fact_log.publish(Record::Removed(EndpointKey(7)), NOW);
-    fact_log.publish(share(9, 1), later);
+    fact_log.publish(in_flight(9, 1), later);
     let snapshot = fact_log.since(2, 9, later).unwrap();
     assert_eq!(snapshot.after, 0);
-    hear_at(&mut peers, snapshot, later);
+    receive_at(&mut peers, snapshot, later);
     let mut voided = Vec::new();
-    peers.expire(later + DOUBT_LASTS, &mut voided);
+    peers.expire(later + UNCONFIRMED_MAX, &mut voided);
     assert_eq!(voided, [EndpointKey(7)]);
     let work = [7, 8, 9].map(|endpoint| peers.open_work(EndpointKey(endpoint)).0.requests);
     assert_eq!(work, [0, 1, 1]);
 }
 
 #[test]
-fn a_snapshot_in_two_batches_voids_nothing_that_was_only_said_anew() {
+fn a_snapshot_in_two_batches_voids_nothing_that_was_only_published_anew() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(1));
-    (0..4).for_each(|n| fact_log.publish(share(n, 1), NOW));
+    (0..4).for_each(|n| fact_log.publish(in_flight(n, 1), NOW));
     receive(&mut peers, fact_log.since(0, 9, NOW).unwrap());
-    fact_log.publish(share(0, 2), NOW);
+    fact_log.publish(in_flight(0, 2), NOW);
     receive(&mut peers, fact_log.since(0, 2, NOW).unwrap());
     assert_eq!(peers.open_work(EndpointKey(0)).0.requests, 1, "it counts until the next batch comes");
     receive(&mut peers, fact_log.since(3, 9, NOW).unwrap());
     let mut voided = Vec::new();
-    peers.expire(NOW + DOUBT_LASTS, &mut voided);
+    peers.expire(NOW + UNCONFIRMED_MAX, &mut voided);
     assert!(voided.is_empty());
     assert_eq!([0, 1, 2, 3].map(|endpoint| peers.open_work(EndpointKey(endpoint)).0.requests), [2, 1, 1, 1]);
 }
@@ -147,7 +147,7 @@ fn facts_that_find_no_room_are_counted_and_shown() {
     let (mut peers, mut fact_log) = (Peers::default(), fact_log(1));
     peers.enters(EndpointKey(1));
     for endpoint in 0..10_000 {
-        fact_log.publish(share(endpoint, 1), NOW);
+        fact_log.publish(in_flight(endpoint, 1), NOW);
     }
     let batch = fact_log.since(0, usize::MAX, NOW).unwrap();
     let Received::News(news) = peers.receive(batch, NOW, &mut Vec::new()) else { unreachable!() };
@@ -157,26 +157,26 @@ fn facts_that_find_no_room_are_counted_and_shown() {
     assert!(summary.outside <= crate::fleet::ENDPOINTS_MAX);
 }
 
-/// What may happen to an origin and to one who hears it.
+/// What may happen to an origin and to a receiver of its facts.
 #[derive(Clone, Debug)]
 enum Step {
-    Says(u64, u32),
+    Publishes(u64, u32),
     Removes(u64),
-    /// The hearer's own discovery, which is not simultaneous.
+    /// The receiver's own discovery, which is not simultaneous.
     Enters(u64),
     Leaves(u64),
     /// So many seconds pass.
     Passes(u64),
-    /// Any batch that was ever cut comes, however late and however often.
+    /// Any batch that was ever made arrives, however late and however often.
     Streams(usize),
-    /// So many pages of gossip come: of a key never an older value after a newer one.
+    /// So many gossip pages arrive: of a key never an older value after a newer one.
     Gossips(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let endpoint = 0u64..5;
     let step = prop_oneof![
-        4 => (endpoint.clone(), 0u32..4).prop_map(|(endpoint, requests)| Step::Says(endpoint, requests)),
+        4 => (endpoint.clone(), 0u32..4).prop_map(|(endpoint, requests)| Step::Publishes(endpoint, requests)),
         2 => endpoint.clone().prop_map(Step::Removes),
         1 => endpoint.clone().prop_map(Step::Enters),
         1 => endpoint.prop_map(Step::Leaves),
@@ -188,8 +188,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Batches and pages come in any order, late and more than once, endpoints go and come back, and discoveries differ:
-    /// after one whole snapshot the hearer counts what the origin has, and it remembers only what is alive.
+    /// Batches and pages arrive in any order, late and more than once, endpoints go and come back, and discoveries
+    /// differ. After one whole snapshot the receiver counts what the origin has, and remembers only live endpoints.
     #[test]
     fn removals_and_returns_end_in_the_same_view_over_both_lanes(steps in steps()) {
         let (mut peers, mut fact_log, mut pages, mut now) = (Peers::default(), fact_log(1), Pages::default(), NOW);
@@ -198,9 +198,9 @@ proptest! {
         for step in steps {
             let before = fact_log.head();
             match step {
-                Step::Says(endpoint, requests) => {
+                Step::Publishes(endpoint, requests) => {
                     truth.insert(endpoint, requests);
-                    fact_log.publish(share(endpoint, requests), now);
+                    fact_log.publish(in_flight(endpoint, requests), now);
                 }
                 Step::Removes(endpoint) => {
                     if truth.remove(&endpoint).is_some() {
@@ -211,12 +211,12 @@ proptest! {
                 Step::Leaves(endpoint) => peers.leaves(EndpointKey(endpoint), now),
                 Step::Passes(seconds) => now = now + Duration::from_secs(seconds),
                 Step::Streams(at) if !batches.is_empty() => {
-                    hear_at(&mut peers, batches[at % batches.len()].clone(), now);
+                    receive_at(&mut peers, batches[at % batches.len()].clone(), now);
                 }
                 Step::Streams(_) => {}
                 Step::Gossips(count) => {
                     for page in gossip.iter().skip(gossiped).take(count) {
-                        hear_at(&mut peers, page.clone(), now);
+                        receive_at(&mut peers, page.clone(), now);
                     }
                     gossiped = gossip.len().min(gossiped + count);
                 }
@@ -230,17 +230,17 @@ proptest! {
         }
         (0..5).for_each(|endpoint| peers.enters(EndpointKey(endpoint)));
         if let Some(snapshot) = fact_log.since(0, usize::MAX, now) {
-            hear_at(&mut peers, snapshot, now);
+            receive_at(&mut peers, snapshot, now);
         }
         let counts = |peers: &Peers| (0..5).map(|n| peers.open_work(EndpointKey(n)).0.requests).collect::<Vec<_>>();
         let expected: Vec<u32> = (0..5).map(|n| truth.get(&n).copied().unwrap_or_default()).collect();
-        now = now + DOUBT_LASTS;
+        now = now + UNCONFIRMED_MAX;
         peers.expire(now, &mut Vec::new());
         prop_assert_eq!(counts(&peers), expected.clone());
         for batch in batches.into_iter().chain(gossip) {
-            hear_at(&mut peers, batch, now);
+            receive_at(&mut peers, batch, now);
         }
-        peers.expire(now + DOUBT_LASTS, &mut Vec::new());
+        peers.expire(now + UNCONFIRMED_MAX, &mut Vec::new());
         prop_assert_eq!(counts(&peers), expected, "what comes late changes nothing");
         (0..5).filter(|n| !truth.contains_key(n)).for_each(|n| peers.leaves(EndpointKey(n), now));
         peers.expire(now + Duration::from_secs(60), &mut Vec::new());
@@ -249,16 +249,16 @@ proptest! {
 }
 
 proptest! {
-    /// Whatever order batches come in, however often, and whatever is lost before a snapshot: the sums are the origin's.
+    /// For any order, repetition and loss of batches before a snapshot, the sums are the origin's.
     #[test]
     fn loss_repetition_and_reordering_are_harmless(
-        words in proptest::collection::vec((0u64..5, 0u32..9), 1..40),
+        facts in proptest::collection::vec((0u64..5, 0u32..9), 1..40),
         order in proptest::collection::vec(0usize..40, 0..60),
     ) {
         let (mut peers, mut fact_log, mut batches) = (Peers::default(), fact_log(1), Vec::new());
-        for &(endpoint, requests) in &words {
+        for &(endpoint, requests) in &facts {
             let before = fact_log.head();
-            fact_log.publish(share(endpoint, requests), NOW);
+            fact_log.publish(in_flight(endpoint, requests), NOW);
             batches.extend(fact_log.since(before, 9, NOW));
         }
         for at in order {
@@ -266,7 +266,7 @@ proptest! {
         }
         receive(&mut peers, fact_log.since(0, usize::MAX, NOW).unwrap());
         for endpoint in 0..5 {
-            let last = words.iter().rev().find(|word| word.0 == endpoint).map_or(0, |word| word.1);
+            let last = facts.iter().rev().find(|fact| fact.0 == endpoint).map_or(0, |fact| fact.1);
             prop_assert_eq!(peers.open_work(EndpointKey(endpoint)).0.requests, last);
         }
         prop_assert_eq!(peers.upto(&origin(), Incarnation(1)), fact_log.head());

@@ -1,6 +1,6 @@
-//! The vocabulary of the replication: what one replica can tell another.
+//! The vocabulary of replication: what one replica can publish to another.
 //!
-//! Must not know bytes (the codec does), lanes, or what a hearer does with it.
+//! Must not know bytes (the codec does), lanes, or what a receiver does with a record.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
 /// Facts of one origin, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Who observed them.
+    /// The replica that observed them.
     pub origin: ReplicaId,
-    /// In which of its lives.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// The batch continues what the origin said up to this number; of what lies between `after` and `upto` it holds all
-    /// that still counts. [`Batch::FRAGMENT`] when it continues nothing.
+    /// The batch continues the origin's facts up to this number. Between `after` and `upto` it holds every fact that
+    /// still counts. [`Batch::FRAGMENT`] when it continues nothing.
     pub after: u64,
-    /// The highest number it speaks for.
+    /// The highest number that it covers.
     pub upto: u64,
     /// The facts.
     pub facts: Vec<Fact>,
@@ -26,15 +26,15 @@ pub struct Batch {
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
-    /// Its number among all facts of its origin's life, from 1.
+    /// Its number among all facts of its origin's incarnation, from 1.
     pub seq: u64,
-    /// How old it was when it was handed to the lane.
+    /// Its age when it was handed to the lane.
     pub age: Duration,
-    /// What is said.
+    /// What it states.
     pub record: Record,
 }
 
-/// What can be said.
+/// What a fact can state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// The origin's open work on an endpoint.
@@ -43,47 +43,48 @@ pub enum Record {
     Placement(Placement),
     /// A request that was dispatched ended before its prompt was computed.
     PlacementRevoked(PlacementRevoked),
-    /// What an endpoint, kept by the origin, said of itself.
+    /// The load report of an endpoint that the origin keeps.
     Load(EndpointLoad),
     /// An endpoint's listener could not be reached by its keeper.
     Unreachable(EndpointKey),
     /// A session is served by an endpoint.
     Bound(Binding),
-    /// An engine's cache was cleared, or which of its processes it is of.
+    /// An engine's cache was cleared, or to which of its processes the cache belongs.
     CacheCleared(CacheCleared),
-    /// What the origin saw of an endpoint's last answers, while there are failures among them.
+    /// The origin's counts of an endpoint's last answers, while there are failures among them.
     Failing(Failing),
-    /// An endpoint is no longer in the origin's pool: all that the origin said of it is void. On the wire this is a share of
-    /// nothing, which every version knows; the rest is for the origin's own log, which forgets the endpoint.
+    /// An endpoint is no longer in the origin's pool: all that the origin published about it is void. On the wire this
+    /// is an empty in-flight report, which every version knows. The distinction is for the origin's own log, which
+    /// forgets the endpoint.
     Removed(EndpointKey),
 }
 
 /// The origin's open work on one endpoint: absolute, all zero when there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightReport {
-    /// On whom.
+    /// The endpoint.
     pub endpoint: EndpointKey,
     /// Requests dispatched and not finished.
     pub requests: u32,
-    /// Prompt tokens dispatched, not thought cached, and not yet answered by a first token.
+    /// Prompt tokens dispatched, not believed cached, and not yet answered by a first token.
     pub prefill_tokens: u64,
-    /// Estimated tokens of the answers of those requests. Connection version 1 can't say them, and is heard as none.
+    /// Estimated answer tokens of those requests. Wire version 1 can't carry them, and they are received as zero.
     pub decode_tokens: u64,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// To whom.
+    /// The endpoint.
     pub endpoint: EndpointKey,
     /// The prompt's anchors, from the head (see [`crate::prefix::anchors`]).
     pub anchors: Vec<BlockHash>,
 }
 
-/// A placement that did not come true: of the prompt's anchors the endpoint holds only the first `kept`.
+/// A placement that did not happen: of the prompt's anchors the endpoint holds only the first `kept`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRevoked {
-    /// Who.
+    /// The endpoint.
     pub endpoint: EndpointKey,
     /// The prompt's anchors.
     pub anchors: Vec<BlockHash>,
@@ -91,55 +92,56 @@ pub struct PlacementRevoked {
     pub kept: u16,
 }
 
-/// A session was sent to an endpoint: its next request shall go there too.
+/// A session was sent to an endpoint: its next request should go there too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// Whose session.
+    /// The session.
     pub session: SessionKey,
-    /// To whom.
+    /// The endpoint.
     pub endpoint: EndpointKey,
 }
 
-/// What a keeper knows of its endpoint's cache: nothing that was placed there before the fact's own time is in it. It may
-/// be told by several and repeated: what was placed later stays.
+/// A keeper's knowledge of its endpoint's cache: it contains nothing that was placed there before the fact's own time.
+/// Several replicas may publish it, and repeat it: what was placed later stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheCleared {
-    /// Whose cache.
+    /// The endpoint.
     pub endpoint: EndpointKey,
-    /// When the engine's process started, in milliseconds of the engine's own clock; zero where it does not tell.
+    /// When the engine's process started, in milliseconds of the engine's own clock; zero when the engine does not
+    /// report it.
     pub started_ms: u64,
-    /// `false` where the keeper saw this process first and saw no loss: whoever knows of an earlier one knows that there was
+    /// `false` when the keeper saw this process first and saw no loss. A receiver that knows an earlier process infers
     /// a loss.
     pub lost: bool,
 }
 
-/// What the origin saw of one endpoint's last answers: absolute, and fading by the age of the fact.
+/// The origin's counts of one endpoint's last answers: absolute, and fading by the age of the fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Whose answers.
+    /// The endpoint.
     pub endpoint: EndpointKey,
-    /// How many.
+    /// The counts.
     pub counts: FailureCounts,
 }
 
 /// A keeper's reading of its endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointLoad {
-    /// Whose.
+    /// The endpoint.
     pub endpoint: EndpointKey,
-    /// What it said.
+    /// Its load report.
     pub report: LoadReport,
 }
 
-/// What makes a record replace an older one: the same kind of absolute fact about the same endpoint. Placements replace
-/// nothing.
+/// The key by which a record replaces an older one: the same kind of absolute fact about the same endpoint. Placements
+/// replace nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// Open work on the endpoint.
     InFlight(EndpointKey),
-    /// The endpoint's own word, or that its listener is gone.
+    /// The endpoint's load report, or that its listener is unreachable.
     Load(EndpointKey),
-    /// What was seen of the endpoint's answers.
+    /// Counts of the endpoint's answers.
     Failing(EndpointKey),
 }
 
@@ -167,14 +169,14 @@ impl InFlightReport {
 // === impl Batch ===
 
 impl Batch {
-    /// As `after`: the batch continues nothing, so it can't show a gap and fills none.
+    /// The value of `after` in a batch that continues nothing, so it can't show a gap and fills none.
     pub const FRAGMENT: u64 = u64::MAX;
 }
 
 // === impl Fact ===
 
 impl Fact {
-    /// As `seq`: the fact is history, told to one that joins; it may be told by many and repeated.
+    /// The value of `seq` in history, which a joining replica receives. Many replicas may send it, and repeat it.
     pub const HISTORY: u64 = 0;
 }
 
@@ -194,24 +196,24 @@ impl Record {
     /// The origin's open work on an endpoint, when it is about that.
     pub fn open_work(&self) -> Option<InFlight> {
         match self {
-            Self::InFlight(share) => Some(share.open()),
+            Self::InFlight(report) => Some(report.open()),
             Self::Removed(_) => Some(InFlight::default()),
             _ => None,
         }
     }
 
-    /// Whether peers decide worse for each millisecond that it comes later: others dispatch to the same endpoint meanwhile, or
-    /// to one that is gone. Readings and ends of requests may wait a little for something to go with.
+    /// Whether each millisecond of delay makes peers decide worse: they dispatch to the same endpoint meanwhile, or to
+    /// one that is gone. Readings and ends of requests may wait a little to share a message with other facts.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Self::Placement(_) | Self::Unreachable(_))
     }
 
-    /// What it replaces; `None` for what is told of one prompt or session, which replaces nothing on its way: there are too
-    /// many of them to keep a place for each.
+    /// The subject under which it replaces older records. `None` for records about one prompt or session, which are too
+    /// many to keep a place for each, and for cleared caches: these replace nothing.
     pub fn subject(&self) -> Option<Subject> {
         match self {
-            Self::InFlight(share) => Some(Subject::InFlight(share.endpoint)),
-            Self::Load(word) => Some(Subject::Load(word.endpoint)),
+            Self::InFlight(report) => Some(Subject::InFlight(report.endpoint)),
+            Self::Load(load) => Some(Subject::Load(load.endpoint)),
             Self::Unreachable(endpoint) => Some(Subject::Load(*endpoint)),
             Self::Failing(failing) => Some(Subject::Failing(failing.endpoint)),
             Self::Removed(endpoint) => Some(Subject::InFlight(*endpoint)),

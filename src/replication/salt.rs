@@ -1,14 +1,14 @@
-//! Which salt a tier hashes prompts under, where nobody gave it one.
+//! The salt under which a tier hashes prompts when none is configured.
 //!
-//! Must not know how claims travel, nor what a salt is used for. The oldest claim wins, by the incarnation of the replica
-//! that drew it: numbers of two clocks are compared here, but any order that all share would do.
+//! Must not know how claims travel, nor what a salt is used for. The oldest claim wins, by the incarnation of the
+//! replica that drew it. This compares numbers of two clocks, but any order that all replicas share would do.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::id::Incarnation;
 
-/// The salt that a replica uses, and who drew it. The least of those that are known is the tier's.
+/// A salt and the replica that drew it. The lowest known claim has the tier's salt.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SaltClaim {
     /// The incarnation of the replica that drew it.
@@ -17,21 +17,21 @@ pub struct SaltClaim {
     pub salt: u128,
 }
 
-/// A text is no claim.
+/// The text is not a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a salt's claim is an incarnation, a colon and 32 hexadecimal digits")]
-pub struct NoClaim;
+pub struct InvalidSaltClaim;
 
 // === impl SaltClaim ===
 
 impl SaltClaim {
-    /// The claim of all who use `self` once they know `others`.
+    /// The claim to use once `others` are known: the lowest of them and `self`.
     pub fn agreed(self, others: impl IntoIterator<Item = Self>) -> Self {
         others.into_iter().fold(self, Self::min)
     }
 }
 
-/// As it travels.
+/// The text form that peers exchange.
 impl fmt::Display for SaltClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{:032x}", self.drawn_by, self.salt)
@@ -39,19 +39,19 @@ impl fmt::Display for SaltClaim {
 }
 
 impl FromStr for SaltClaim {
-    type Err = NoClaim;
+    type Err = InvalidSaltClaim;
 
-    fn from_str(text: &str) -> Result<Self, NoClaim> {
-        let (drawn_by, salt) = text.split_once(':').ok_or(NoClaim)?;
+    fn from_str(text: &str) -> Result<Self, InvalidSaltClaim> {
+        let (drawn_by, salt) = text.split_once(':').ok_or(InvalidSaltClaim)?;
         if salt.len() != 32 || !salt.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NoClaim);
+            return Err(InvalidSaltClaim);
         }
-        let drawn_by = Incarnation(drawn_by.parse().map_err(|_| NoClaim)?);
-        u128::from_str_radix(salt, 16).map(|salt| Self { drawn_by, salt }).map_err(|_| NoClaim)
+        let drawn_by = Incarnation(drawn_by.parse().map_err(|_| InvalidSaltClaim)?);
+        u128::from_str_radix(salt, 16).map(|salt| Self { drawn_by, salt }).map_err(|_| InvalidSaltClaim)
     }
 }
 
-/// A salt is a secret, so it is not shown.
+/// A salt is secret, so it is not shown.
 impl fmt::Debug for SaltClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SaltClaim").field("drawn_by", &self.drawn_by).finish_non_exhaustive()
@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_hears_whom_first_all_agree(claims in proptest::collection::vec(claims(), 1..8), turn in 0usize..8) {
+        fn claims_agree_in_any_order(claims in proptest::collection::vec(claims(), 1..8), turn in 0usize..8) {
             let mut turned = claims.clone();
             turned.rotate_left(turn % claims.len());
             let agreed = |claims: &[SaltClaim]| claims[0].agreed(claims[1..].iter().copied());
@@ -79,13 +79,13 @@ mod tests {
         }
 
         #[test]
-        fn a_claim_travels_whole(drawn_by in any::<u64>(), salt in any::<u128>()) {
+        fn a_claim_survives_text_and_back(drawn_by in any::<u64>(), salt in any::<u128>()) {
             let claim = SaltClaim { drawn_by: Incarnation(drawn_by), salt };
             prop_assert_eq!(claim.to_string().parse(), Ok(claim));
         }
 
         #[test]
-        fn what_is_no_claim_is_refused(text in ".{0,60}") {
+        fn text_that_is_no_claim_is_refused(text in ".{0,60}") {
             if let Ok(claim) = text.parse::<SaltClaim>() {
                 prop_assert_eq!(claim.to_string().parse(), Ok(claim));
             }
@@ -99,7 +99,7 @@ mod tests {
         for text in
             ["", "1", "1:", "1:feed", "x:0000000000000000000000000000feed", "1:+000000000000000000000000000feed"]
         {
-            assert_eq!(text.parse::<SaltClaim>(), Err(NoClaim), "{text:?}");
+            assert_eq!(text.parse::<SaltClaim>(), Err(InvalidSaltClaim), "{text:?}");
         }
     }
 }

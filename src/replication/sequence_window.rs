@@ -1,8 +1,8 @@
-//! Which of an origin's numbers were heard already: a sliding window.
+//! Which of an origin's numbers were received already: a sliding window.
 //!
 //! Must not know what the numbers stand for.
 
-/// Numbers that the window covers, below the highest one heard.
+/// Numbers that the window covers, below the highest one received.
 const WINDOW: u64 = 32_768;
 
 /// A window over the last numbers.
@@ -19,7 +19,7 @@ impl SequenceWindow {
         Self { bits: vec![0; (WINDOW / 64) as usize].into(), highest: 0 }
     }
 
-    /// Notes `seq`; `false` when it was heard before, or is too old to tell.
+    /// Records `seq`; `false` when it was received before, or is too old to tell.
     pub(super) fn first_time(&mut self, seq: u64) -> bool {
         if seq > self.highest {
             let skipped = (seq - self.highest).min(WINDOW);
@@ -37,10 +37,10 @@ impl SequenceWindow {
         self.bits[(at / 64) as usize] >> (at % 64) & 1 == 1
     }
 
-    fn set(&mut self, seq: u64, heard: bool) {
+    fn set(&mut self, seq: u64, received: bool) {
         let at = seq % WINDOW;
         let word = &mut self.bits[(at / 64) as usize];
-        *word = *word & !(1 << (at % 64)) | u64::from(heard) << (at % 64);
+        *word = *word & !(1 << (at % 64)) | u64::from(received) << (at % 64);
     }
 }
 
@@ -53,19 +53,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lies_behind_the_window_counts_as_heard() {
-        let mut heard = SequenceWindow::new();
-        assert!(heard.first_time(1) && heard.first_time(WINDOW));
-        assert!(heard.first_time(2) && !heard.first_time(2));
-        assert!(heard.first_time(WINDOW * 5) && !heard.first_time(3));
+    fn numbers_behind_the_window_count_as_received() {
+        let mut window = SequenceWindow::new();
+        assert!(window.first_time(1) && window.first_time(WINDOW));
+        assert!(window.first_time(2) && !window.first_time(2));
+        assert!(window.first_time(WINDOW * 5) && !window.first_time(3));
     }
 
     proptest! {
         #[test]
         fn each_number_is_new_once(steps in proptest::collection::vec(1u64..500, 1..300)) {
-            let (mut heard, mut seen) = (SequenceWindow::new(), BTreeSet::new());
+            let (mut window, mut seen) = (SequenceWindow::new(), BTreeSet::new());
             for seq in steps {
-                prop_assert_eq!(heard.first_time(seq), seen.insert(seq));
+                prop_assert_eq!(window.first_time(seq), seen.insert(seq));
             }
         }
     }

@@ -1,7 +1,7 @@
-//! What a lane takes from the log of facts at one moment: encoded facts, cheap to take and written without the log.
+//! What a lane takes from the fact log at one moment: encoded facts, cheap to take and written without the log.
 //!
-//! Must not know lanes. Taking one clones references only, so whoever guards the log is held up for microseconds, however
-//! long the writing takes.
+//! Must not know lanes. Taking one clones references only, so the log is blocked for microseconds, however long the
+//! writing takes.
 
 use std::time::Duration;
 
@@ -10,37 +10,37 @@ use crate::replication::codec::CodecError;
 use crate::replication::encoded::{self, EncodedFact, Header};
 use crate::replication::record::{Batch, Subject};
 
-/// Facts that continue what a follower heard.
+/// Facts that continue what a follower received.
 #[derive(Clone, Debug)]
 pub struct FactBatch {
     pub(super) origin: ReplicaId,
     pub(super) incarnation: Incarnation,
-    /// They continue what was heard up to this number.
+    /// They continue the facts up to this number.
     pub after: u64,
-    /// The highest number they speak for.
+    /// The highest number that they cover.
     pub upto: u64,
     pub(super) facts: Vec<EncodedFact>,
 }
 
-/// All that gossip tells: the newest newest on each subject, and placements.
+/// All that gossip publishes: the newest fact on each subject, and placements.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) origin: ReplicaId,
     pub(super) incarnation: Incarnation,
     pub(super) head: u64,
-    /// The newest newest_facts, ordered by subject.
+    /// The newest facts, ordered by subject.
     pub(super) newest_facts: Vec<NewestFact>,
     /// Placements and bindings, oldest first.
     pub(super) placements: Vec<EncodedFact>,
 }
 
-/// The newest newest on a subject.
+/// The newest fact on a subject.
 #[derive(Clone, Debug)]
 pub(super) struct NewestFact {
     pub(super) subject: Subject,
     /// The age up to which it is worth a place in a page.
     pub(super) counts_for: Duration,
-    /// Whether its endpoint is gone.
+    /// Whether its endpoint was removed.
     pub(super) removed: bool,
     pub(super) fact: EncodedFact,
 }
@@ -62,7 +62,7 @@ impl FactBatch {
         self.facts.len()
     }
 
-    /// Whether there are none: what was said since counts no more.
+    /// Whether there are none: what was published since no longer counts.
     pub fn is_empty(&self) -> bool {
         self.facts.is_empty()
     }

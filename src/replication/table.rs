@@ -1,8 +1,8 @@
-//! What each peer said of each endpoint: the numbers of its newest facts, and its open work there.
+//! What each peer published about each endpoint: the numbers of its newest facts, and its open work there.
 //!
-//! Must not know batches, lanes or names of peers. Rows of endpoints that discovery knows are bounded by the pool itself.
-//! Discovery is not simultaneous, so peers may speak of others: those rows have a bound of their own for each peer, and
-//! go some time after the last fact. They never take room from an endpoint that is in the pool.
+//! Must not know batches, lanes or names of peers. Rows of endpoints that discovery knows are bounded by the pool
+//! itself. Discovery is not simultaneous, so peers may publish about others. Those rows have a bound of their own for
+//! each peer, and go some time after the last fact. They never take room from an endpoint that is in the pool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,24 +12,24 @@ use crate::id::EndpointKey;
 use crate::replication::record::Subject;
 use crate::time::Timestamp;
 
-/// How long the numbers of an endpoint that is not in the pool are kept after its last fact, unless there is open work on
-/// it: longer than a relayed page of gossip can be late.
+/// How long the numbers of an endpoint outside of the pool are kept after its last fact, unless there is open work on
+/// it. It is longer than a relayed gossip page can be late.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(60);
-/// Endpoints outside of the pool that are kept for each peer. A whole pool of them: a replica that starts may hear its
-/// peers before its own discovery.
+/// Endpoints outside of the pool that are kept for each peer. It is a whole pool: a replica that starts may receive
+/// from peers before its own discovery.
 pub(super) const OUTSIDE_MAX: usize = ENDPOINTS_MAX;
 
-/// Rows that are looked at for room when a peer has too many.
-const LOOKS_FOR_ROOM: usize = 8;
+/// Rows that are examined for room when a peer has too many.
+const SWEEPS_FOR_ROOM: usize = 8;
 
-/// A peer within this table.
+/// A peer's number within this table.
 pub(super) type PeerNumber = u32;
 
-/// The table.
+/// What peers published, by endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: BTreeMap<EndpointKey, Row>,
-    /// One item for each row outside of the pool, about in the order in which they may go.
+    /// One item for each row outside of the pool, roughly in the order in which they may go.
     outside: VecDeque<(Timestamp, EndpointKey)>,
     /// Entries in rows outside of the pool, by peer.
     counts: BTreeMap<PeerNumber, usize>,
@@ -39,32 +39,32 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Row {
     in_pool: bool,
-    /// Whether `outside` has an item of it.
+    /// Whether `outside` has an item for it.
     queued: bool,
     entries: Vec<Entry>,
 }
 
-/// What one peer said of one endpoint.
+/// What one peer published about one endpoint.
 #[derive(Debug)]
 struct Entry {
     peer: PeerNumber,
-    /// The number of its newest word on its open work; `0` before the first.
-    share: u64,
-    /// Of its newest reading.
-    load: u64,
-    /// Of its newest word on failures.
-    failing: u64,
-    /// When the last fact came.
-    heard_at: Timestamp,
+    /// The number of its newest fact on its open work; `0` before the first.
+    in_flight_seq: u64,
+    /// The number of its newest reading.
+    load_seq: u64,
+    /// The number of its newest fact on failures.
+    failing_seq: u64,
+    /// When the last fact arrived.
+    received_at: Timestamp,
     /// A snapshot that should have confirmed the open work did not.
-    doubted: bool,
+    unconfirmed: bool,
     in_flight: InFlight,
     unseen: Unseen,
-    /// What it saw of answers, if it saw failures.
+    /// Its counts of answers, if it saw failures.
     failures: Option<Failures>,
 }
 
-/// What becomes of a fact's number.
+/// The result of recording a fact's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Noted {
     /// It is the newest.
@@ -78,7 +78,7 @@ pub(super) enum Noted {
 // === impl Table ===
 
 impl Table {
-    /// Discovery knows `endpoint` from now on.
+    /// Discovery has added `endpoint`.
     pub(super) fn enters(&mut self, endpoint: EndpointKey) {
         let row = self.rows.entry(endpoint).or_default();
         if !std::mem::replace(&mut row.in_pool, true) {
@@ -86,7 +86,7 @@ impl Table {
         }
     }
 
-    /// Discovery does not know `endpoint` any more.
+    /// Discovery has removed `endpoint`.
     pub(super) fn leaves(&mut self, endpoint: EndpointKey, now: Timestamp) {
         let Some(row) = self.rows.get_mut(&endpoint) else { return };
         if !std::mem::replace(&mut row.in_pool, false) {
@@ -100,7 +100,7 @@ impl Table {
         }
     }
 
-    /// Notes that `peer` said the fact numbered `seq` on `subject`; with it the open work, when it is about that.
+    /// Records that `peer` published the fact numbered `seq` on `subject`, and the open work, when it is about that.
     pub(super) fn note(
         &mut self,
         peer: PeerNumber,
@@ -110,24 +110,24 @@ impl Table {
         now: Timestamp,
     ) -> Noted {
         let Some(entry) = self.entry(peer, subject.endpoint(), now) else { return Noted::Full };
-        entry.heard_at = now;
+        entry.received_at = now;
         let newest = match subject {
-            Subject::InFlight(_) => &mut entry.share,
-            Subject::Load(_) => &mut entry.load,
-            Subject::Failing(_) => &mut entry.failing,
+            Subject::InFlight(_) => &mut entry.in_flight_seq,
+            Subject::Load(_) => &mut entry.load_seq,
+            Subject::Failing(_) => &mut entry.failing_seq,
         };
         if *newest >= seq {
             return Noted::Old;
         }
         *newest = seq;
         if let Some(in_flight) = open {
-            (entry.in_flight, entry.doubted) = (in_flight, false);
+            (entry.in_flight, entry.unconfirmed) = (in_flight, false);
         }
         Noted::News
     }
 
-    /// The open work of `peer` on an endpoint was said after all that it dispatched up to now: no more of that is unseen than
-    /// is open.
+    /// The open work of `peer` on an endpoint was published after all its dispatches up to now: at most that many of
+    /// them are unseen.
     pub(super) fn settle(&mut self, peer: PeerNumber, endpoint: EndpointKey) {
         let Some(row) = self.rows.get_mut(&endpoint) else { return };
         if let Some(entry) = row.entries.iter_mut().find(|entry| entry.peer == peer) {
@@ -135,7 +135,7 @@ impl Table {
         }
     }
 
-    /// Notes what `peer` saw of an endpoint's answers.
+    /// Records the counts of an endpoint's answers that `peer` published.
     pub(super) fn set_failures(&mut self, peer: PeerNumber, endpoint: EndpointKey, failures: Failures) {
         let Some(row) = self.rows.get_mut(&endpoint) else { return };
         if let Some(entry) = row.entries.iter_mut().find(|entry| entry.peer == peer) {
@@ -143,14 +143,14 @@ impl Table {
         }
     }
 
-    /// What peers saw of an endpoint's answers, where they saw failures.
+    /// Peers' counts of an endpoint's answers, where they saw failures.
     pub(super) fn failures(&self, endpoint: EndpointKey) -> Vec<Failures> {
         let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
         entries.iter().filter_map(|entry| entry.failures).collect()
     }
 
-    /// Notes that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`; `false`
-    /// when there is no room.
+    /// Records that `peer` dispatched a request at `at` to an endpoint whose last report was made at `measured`;
+    /// `false` when there is no room.
     pub(super) fn dispatched(
         &mut self,
         peer: PeerNumber,
@@ -164,7 +164,7 @@ impl Table {
         true
     }
 
-    /// Notes that the endpoint's report made at `measured` came; `false` when no peer dispatched anything that it is news of.
+    /// Records that the endpoint's report made at `measured` arrived; `false` when no peer has unseen dispatches there.
     pub(super) fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) -> bool {
         let Some(row) = self.rows.get_mut(&endpoint) else { return false };
         let mut any = false;
@@ -175,17 +175,17 @@ impl Table {
         any
     }
 
-    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't know.
+    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't include.
     pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
         let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
         entries.iter().fold((InFlight::default(), 0), |(sum, unseen), entry| {
-            // A dispatch is told before the count that includes it.
+            // A dispatch is published before the count that includes it.
             let more = entry.unseen.len().min(entry.in_flight.requests as usize);
             (sum.and(entry.in_flight), unseen + more)
         })
     }
 
-    /// The open work of each peer over all endpoints, and of how many endpoints it spoke.
+    /// The open work of each peer over all endpoints, and the number of endpoints that it published about.
     pub(super) fn sums(&self) -> BTreeMap<PeerNumber, (InFlight, usize)> {
         let mut sums = BTreeMap::<_, (InFlight, usize)>::new();
         for entry in self.rows.values().flat_map(|row| &row.entries) {
@@ -195,35 +195,36 @@ impl Table {
         sums
     }
 
-    /// Endpoints outside of the pool that `peer` spoke of.
+    /// Endpoints outside of the pool that `peer` published about.
     pub(super) fn outside(&self, peer: PeerNumber) -> usize {
         self.counts.get(&peer).copied().unwrap_or_default()
     }
 
-    /// A snapshot of `peer` speaks for the numbers above `after` and up to `upto`, and has `said` among them. Open work that
-    /// was heard under another of these numbers was said anew since, or is over.
-    pub(super) fn doubt(&mut self, peer: PeerNumber, (after, upto): (u64, u64), said: &[u64]) -> bool {
+    /// Marks open work that a snapshot of `peer` omits as unconfirmed; `true` when there is any. The snapshot covers
+    /// the numbers above `after` and up to `upto`, and `published` has those that it contains. Open work under another
+    /// of these numbers was published anew since, or is over.
+    pub(super) fn mark_unconfirmed(&mut self, peer: PeerNumber, (after, upto): (u64, u64), published: &[u64]) -> bool {
         let mut any = false;
         for entry in self.rows.values_mut().flat_map(|row| &mut row.entries).filter(|entry| entry.peer == peer) {
-            if entry.share > after && entry.share <= upto {
-                entry.doubted = said.binary_search(&entry.share).is_err();
-                any |= entry.doubted;
+            if entry.in_flight_seq > after && entry.in_flight_seq <= upto {
+                entry.unconfirmed = published.binary_search(&entry.in_flight_seq).is_err();
+                any |= entry.unconfirmed;
             }
         }
         any
     }
 
-    /// Voids the open work of `peer` that is still in doubt; gives the endpoints.
-    pub(super) fn void_doubted(&mut self, peer: PeerNumber, voided: &mut Vec<EndpointKey>) {
+    /// Voids the open work of `peer` that is still unconfirmed; adds its endpoints to `voided`.
+    pub(super) fn void_unconfirmed(&mut self, peer: PeerNumber, voided: &mut Vec<EndpointKey>) {
         for (endpoint, row) in &mut self.rows {
-            for entry in row.entries.iter_mut().filter(|entry| entry.peer == peer && entry.doubted) {
-                (entry.doubted, entry.in_flight, entry.unseen) = (false, InFlight::default(), Unseen::default());
+            for entry in row.entries.iter_mut().filter(|entry| entry.peer == peer && entry.unconfirmed) {
+                (entry.unconfirmed, entry.in_flight, entry.unseen) = (false, InFlight::default(), Unseen::default());
                 voided.push(*endpoint);
             }
         }
     }
 
-    /// Drops all that `peer` said; gives the endpoints that it had work on or saw fail.
+    /// Drops all that `peer` published; returns the endpoints that it had work on or saw fail.
     pub(super) fn forget(&mut self, peer: PeerNumber) -> Vec<EndpointKey> {
         let mut released = Vec::new();
         for (endpoint, row) in &mut self.rows {
@@ -239,21 +240,21 @@ impl Table {
         released
     }
 
-    /// Drops what was said of endpoints outside of the pool and can't matter any more.
+    /// Drops facts about endpoints outside of the pool that can't matter any more.
     pub(super) fn expire(&mut self, now: Timestamp) {
         while let Some(&(since, _)) = self.outside.front()
             && now.since(since) >= LATE_MAX
         {
-            self.look(now, LATE_MAX);
+            self.sweep_next(now, LATE_MAX);
         }
     }
 
-    /// Entries that are held: for tests and figures.
+    /// The number of entries: for tests and figures.
     pub(super) fn len(&self) -> usize {
         self.rows.values().map(|row| row.entries.len()).sum()
     }
 
-    /// The entry of `peer`, new where there is none; `None` when there is no room for a new one.
+    /// The entry of `peer`, new if there is none; `None` when there is no room for a new one.
     fn entry(&mut self, peer: PeerNumber, endpoint: EndpointKey, now: Timestamp) -> Option<&mut Entry> {
         let row = self.rows.get(&endpoint);
         let known = row.and_then(|row| row.entries.iter().position(|entry| entry.peer == peer));
@@ -278,17 +279,17 @@ impl Table {
 
     /// Drops idle entries outside of the pool, the oldest first, when `peer` has as many as it may.
     fn make_room(&mut self, peer: PeerNumber, now: Timestamp) {
-        for _ in 0..LOOKS_FOR_ROOM {
+        for _ in 0..SWEEPS_FOR_ROOM {
             if self.outside(peer) < OUTSIDE_MAX {
                 return;
             }
-            self.look(now, Duration::ZERO);
+            self.sweep_next(now, Duration::ZERO);
         }
     }
 
-    /// Looks at the row that is first in line: drops its idle entries of which nothing was heard for `quiet`, and the row with
+    /// Examines the first row in the queue: drops its idle entries that received no fact for `quiet`, and the row with
     /// the last one.
-    fn look(&mut self, now: Timestamp, quiet: Duration) {
+    fn sweep_next(&mut self, now: Timestamp, quiet: Duration) {
         let Some((_, endpoint)) = self.outside.pop_front() else { return };
         let Some(row) = self.rows.get_mut(&endpoint) else { return };
         row.queued = false;
@@ -297,7 +298,7 @@ impl Table {
         }
         let counts = &mut self.counts;
         row.entries.retain(|entry| {
-            let stays = !entry.is_idle() || now.since(entry.heard_at) < quiet;
+            let stays = !entry.is_idle() || now.since(entry.received_at) < quiet;
             if !stays {
                 uncount(counts, entry.peer);
             }
@@ -323,10 +324,20 @@ fn uncount(counts: &mut BTreeMap<PeerNumber, usize>, peer: PeerNumber) {
 impl Entry {
     fn new(peer: PeerNumber, now: Timestamp) -> Self {
         let (in_flight, unseen) = (InFlight::default(), Unseen::default());
-        Self { peer, share: 0, load: 0, failing: 0, heard_at: now, doubted: false, in_flight, unseen, failures: None }
+        Self {
+            peer,
+            in_flight_seq: 0,
+            load_seq: 0,
+            failing_seq: 0,
+            received_at: now,
+            unconfirmed: false,
+            in_flight,
+            unseen,
+            failures: None,
+        }
     }
 
-    /// Whether the peer has no work there.
+    /// Whether the peer has no open work there.
     fn is_idle(&self) -> bool {
         self.in_flight == InFlight::default()
     }

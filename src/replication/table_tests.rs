@@ -1,4 +1,4 @@
-//! What the table promises.
+//! Tests of the table.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
-/// A word of `peer` on its open work.
+/// A fact of `peer` on its open work.
 fn publish(table: &mut Table, peer: PeerNumber, endpoint: u64, seq: u64, requests: u32, now: Timestamp) -> Noted {
     table.note(peer, Subject::InFlight(EndpointKey(endpoint)), seq, Some(busy(requests)), now)
 }
@@ -41,7 +41,7 @@ fn idle_endpoints_outside_of_the_pool_make_room_for_new_ones() {
 }
 
 #[test]
-fn what_was_said_of_an_endpoint_that_left_goes_after_a_while_unless_there_is_open_work() {
+fn facts_about_an_endpoint_that_left_go_after_a_while_unless_there_is_open_work() {
     let mut table = Table::default();
     for endpoint in [1, 2] {
         table.enters(EndpointKey(endpoint));
@@ -69,11 +69,11 @@ fn endpoints_that_come_and_go_often_are_queued_once() {
     assert_eq!((table.outside.len(), table.outside(1), table.len()), (1, 1, 1));
     table.enters(EndpointKey(8));
     table.leaves(EndpointKey(8), NOW);
-    assert_eq!(table.rows.len(), 1, "nobody said anything of it");
+    assert_eq!(table.rows.len(), 1, "no peer published anything about it");
 }
 
 #[test]
-fn a_peer_that_is_forgotten_leaves_nothing() {
+fn a_forgotten_peer_leaves_nothing() {
     let mut table = Table::default();
     table.enters(EndpointKey(1));
     for peer in [1, 2] {

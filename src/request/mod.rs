@@ -1,6 +1,6 @@
-//! One inference request as the scheduler sees it: nothing of HTTP, Envoy or JSON is left.
+//! One inference request as the scheduler sees it, without HTTP, Envoy or JSON.
 //!
-//! Must not know headers, streams or bodies; `actors/src/ext_proc` writes it, the [`crate::scheduler`] reads it.
+//! Must not know headers, streams or bodies; `actors/src/ext_proc` builds it, the [`crate::scheduler`] reads it.
 
 pub mod prompt;
 pub mod refusal;
@@ -14,16 +14,16 @@ pub use subset::Subset;
 
 use crate::id::Ticket;
 
-/// Everything a decision may depend on, and what its telling needs.
+/// Everything a decision may depend on, and what its report needs.
 #[derive(Clone, Debug, Default)]
 pub struct InferenceRequest {
-    /// `x-request-id`: the client's or a generated one. A label for people, never a key.
+    /// `x-request-id`: the client's or a generated one. A label for people; never use it as a key.
     pub id: String,
-    /// The model as the client wrote it; empty where no parser read one.
+    /// The model as the client wrote it; empty if no parser read one.
     pub incoming_model: String,
     /// The model (or LoRA adapter) the engine will be asked for, after rewriting.
     pub target_model: String,
-    /// What the request asks the model to read.
+    /// The prompt's size and chain of blocks.
     pub prompt: Prompt,
     /// Hash of the request's content (model and prompt): the seed of its [`crate::chance::Chance`].
     pub content_hash: u64,
@@ -33,36 +33,36 @@ pub struct InferenceRequest {
     pub max_output_tokens: Option<u64>,
     /// Body size in bytes, zero for requests made of headers only.
     pub body_bytes: u64,
-    /// Name of the `InferenceObjective`, where one was named.
+    /// Name of the `InferenceObjective`, if the request names one.
     pub objective: Option<String>,
-    /// Higher goes first; below zero may be shed.
+    /// Higher goes first; requests below zero may be shed.
     pub priority: i32,
-    /// Whose share of the pool this is; `default-flow` when nobody said.
+    /// The flow that this request counts towards; `default-flow` if the request names none.
     pub fairness_id: String,
-    /// The gateway's subset hint: `Some` is a wall, and an empty wall admits nobody.
+    /// The gateway's subset hint: `Some` restricts the candidates, and an empty subset admits none.
     pub subset: Option<Subset>,
-    /// What the client says of its session, where some plugin asks.
+    /// The request's session, read only if some plugin uses sessions.
     pub session: Session,
-    /// Whether the replica will see the answer. When not, completion is learned from the engine's own reports.
-    pub attended: bool,
+    /// Whether the replica will see the answer. If not, it infers completion from the engine's own reports.
+    pub sees_response: bool,
 }
 
 /// How a request ended, as far as this replica saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The answer ended in order.
+    /// The answer ended normally.
     Completed,
-    /// The client or Envoy went away, or the stream broke.
+    /// The client or Envoy disconnected, or the stream broke.
     Abandoned,
-    /// The engine failed: it answered with a status of 500 or more, or with an error event, or could not be reached.
+    /// The engine failed: it answered with a status of 500 or more (except 501 and 505) or an error event, or could not
+    /// be reached.
     EngineError,
-    /// The engine answered that the request can't be served: a status from 400 to 499, or one that says that what was asked for
-    /// is not there.
+    /// The engine answered that the request can't be served: a status from 400 to 499, 501 or 505. The engine is well.
     Rejected,
-    /// Nothing was heard for a whole lease; the last net against leaks.
+    /// No update arrived for a whole lease. This is the last safeguard against leaked tickets.
     LeaseExpired,
-    /// The replica left the response path on purpose and the engine's reports say the request is done, or the endpoint was withdrawn
-    /// and will not report any more.
+    /// The replica left the response path on purpose, and the engine's reports show that the request is done. Also if
+    /// the endpoint was withdrawn and will not report any more.
     Inferred,
 }
 
@@ -73,15 +73,15 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub completion_tokens: u64,
-    /// Prompt tokens that came from the engine's prefix cache; `None` where the engine does not tell.
+    /// Prompt tokens that came from the engine's prefix cache; `None` if the engine does not report them.
     pub cached_tokens: Option<u64>,
 }
 
-/// A request together with the ticket its stream was given.
+/// A request together with its stream's ticket.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The stream's ticket.
     pub ticket: Ticket,
-    /// What is asked.
+    /// The request.
     pub request: InferenceRequest,
 }

@@ -1,13 +1,13 @@
-//! What a request asks the model to read: its size, and its chain of blocks.
+//! The prompt of a request: its size and its chain of blocks.
 //!
-//! Must not know how text becomes tokens; the parsers and the token producer do.
+//! Must not know how text becomes tokens; that belongs to the parsers and the token producer.
 
 use crate::prefix::PrefixChain;
 
-/// The prompt, reduced to what routing needs. No text leaves the process, so none is kept.
+/// The prompt, reduced to what routing needs. No text is kept, so none can leave the process.
 #[derive(Clone, Debug, Default)]
 pub struct Prompt {
-    /// Length in tokens (estimated, at about four bytes a token, unless a tokenizer counted).
+    /// Length in tokens; without a tokenizer an estimate of about four bytes a token.
     pub tokens: u64,
     /// Chained block hashes; the chain knows its block size.
     pub chain: PrefixChain,

@@ -1,15 +1,16 @@
-//! Why a client gets no endpoint: a status, a stable code, one public sentence.
+//! Why a request gets no endpoint: a status, a stable code and one public sentence.
 //!
-//! Must not know gRPC or how the answer is put on the wire. Every code has a page in `deploy/runbook/`.
+//! Must not know gRPC or how the answer is encoded. Every code has a page in `deploy/runbook/`.
 
 use std::fmt;
 
-/// The stable reason, the key of the runbook. Values that llm-d has keep llm-d's spelling (`x-llm-d-request-dropped-reason`).
+/// The stable reason, which names the runbook page. Reasons that llm-d has keep its spelling
+/// (`x-llm-d-request-dropped-reason`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalCode {
-    /// The body could not be read as what its path promises.
+    /// The body can't be read as the API of its path requires.
     BadRequest,
-    /// The body is larger than this replica takes.
+    /// The body is larger than this replica accepts.
     BodyTooLarge,
     /// No endpoint of the pool (or of the subset) can take the request.
     NoEndpoints,
@@ -17,7 +18,7 @@ pub enum RefusalCode {
     Saturated,
     /// This replica holds as many streams as it may.
     TooManyStreams,
-    /// The request came too slowly, or gave way to others while it was still arriving.
+    /// The request arrived too slowly, or was dropped in favour of others while it was still arriving.
     RequestTooSlow,
     /// This replica holds as many bytes of requests as it may.
     TooManyBytes,
@@ -27,19 +28,19 @@ pub enum RefusalCode {
     ShuttingDown,
 }
 
-/// A request that is answered by the replica itself.
+/// The replica's own answer to a request that it refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The stable reason.
     pub code: RefusalCode,
-    /// One sentence for the client: what is wrong and, where known, the cure. No internals.
+    /// One sentence for the client: what is wrong and, where known, how to fix it. No internals.
     pub sentence: String,
 }
 
 // === impl RefusalCode ===
 
 impl RefusalCode {
-    /// All codes, in the order of their declaration.
+    /// All codes, in declaration order.
     pub const ALL: [Self; 9] = [
         Self::BadRequest,
         Self::BodyTooLarge,

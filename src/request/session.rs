@@ -1,14 +1,14 @@
-//! Whose turn of which conversation a request is, as far as its headers say.
+//! The session that a request belongs to, as far as its headers tell.
 //!
-//! Must not know headers' names, nor who is bound to whom.
+//! Must not know header names or session bindings.
 
 use crate::id::{EndpointId, SessionKey};
 
-/// What a request says of its session. Both are wishes: an endpoint is only chosen among those that discovery announced.
+/// A request's session. Both fields are preferences: only endpoints that discovery announced can be chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// The endpoint that the client was told to name again.
+    /// The endpoint named by the token that an earlier answer gave the client.
     pub token: Option<EndpointId>,
-    /// The session's own name, hashed.
+    /// The session's name, hashed.
     pub id: Option<SessionKey>,
 }

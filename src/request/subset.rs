@@ -1,10 +1,10 @@
 //! The gateway's subset hint: the addresses that a request may go to.
 //!
-//! Sorted once, where the request is read, so that a decision pays one walk over both lists and no search for each pair.
+//! Sorted once, when the request is read, so that a decision walks both lists once instead of searching for each pair.
 
 use std::net::SocketAddr;
 
-/// The addresses, sorted, each once. An empty subset admits nobody.
+/// The addresses, sorted and without duplicates. An empty subset admits no endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subset(Vec<SocketAddr>);
 

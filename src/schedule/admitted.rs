@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_subset_all_are_admitted_and_an_empty_one_admits_nobody() {
+    fn without_a_subset_all_are_admitted_and_an_empty_one_admits_none() {
         let fleet = fleet(&[1, 2]);
         let none = Subset::default();
         let (all, nobody) = (Admitted::new(&fleet, None), Admitted::new(&fleet, Some(&none)));

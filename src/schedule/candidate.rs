@@ -1,4 +1,4 @@
-//! What plugins are shown: the request, and one row for each endpoint.
+//! The input of plugins: the request, and one row for each endpoint.
 //!
 //! Must not know plugins. Rows are plain borrowed facts: no maps, no `any`, nothing that a plugin could change.
 
@@ -10,14 +10,14 @@ use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
 use crate::schedule::uncertainty::{Uncertainty, first_key};
 
-/// The question put to the plugins.
+/// The question that plugins answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// The request.
     pub request: &'a InferenceRequest,
-    /// What decides among equals.
+    /// The key that breaks ties.
     pub key: u64,
-    /// How far the rows may be off.
+    /// How incomplete the rows may be.
     pub uncertainty: Uncertainty,
 }
 
@@ -25,9 +25,9 @@ pub struct Ask<'a> {
 /// same on every replica that believes the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    /// Its place in the columns.
+    /// Its slot in the fleet's columns.
     pub slot: Slot,
-    /// What discovery said.
+    /// The endpoint as discovery announced it.
     pub endpoint: &'a Endpoint,
     /// Requests waiting: the report's, and those dispatched since it was made.
     pub waiting: f64,
@@ -37,7 +37,7 @@ pub struct Candidate<'a> {
     pub kv_usage: f64,
     /// LoRA adapters by the report; `None` where the engine reports none.
     pub adapters: Option<&'a Adapters>,
-    /// Open work that was dispatched here and not seen to end.
+    /// Open work that any replica dispatched to it and that is not known to have ended.
     pub in_flight: InFlight,
     /// How much of the request's prompt it is believed to hold.
     pub matched: PrefixMatch,
@@ -47,24 +47,24 @@ pub struct Candidate<'a> {
     pub trust: Trust,
     /// The report's age; `None` where there is none.
     pub age: Option<Duration>,
-    /// What was seen of its last answers, where most of them were failures and this request shall not try it: others go
-    /// first, as long as the filters leave any.
+    /// Failure counts of its last answers, if most of them were failures and this request must not probe it. Other
+    /// endpoints go first, as long as the filters leave any.
     pub failing: Option<FailureCounts>,
 }
 
-/// Whether a request's session is bound to an endpoint, by either way of knowing sessions.
+/// Whether a request's session is bound to an endpoint, by token or by the session's name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionMatch {
-    /// The client named the endpoint, as an earlier answer told it to.
+    /// The client named the endpoint by the token of an earlier answer.
     pub token: bool,
-    /// The client named its session, and the tier remembers the endpoint.
+    /// The client named its session, and the tier has bound it to the endpoint.
     pub id: bool,
 }
 
 // === impl Ask ===
 
 impl<'a> Ask<'a> {
-    /// The question where all is known that others did, and nobody holds anything yet.
+    /// A question without uncertainty, where no endpoint holds any of the prompt.
     pub fn sure(request: &'a InferenceRequest) -> Self {
         Self { request, key: first_key(request), uncertainty: Uncertainty::None }
     }

@@ -1,4 +1,4 @@
-//! The scheduling cycle: the profile handler names stages, each stage's profile runs, the results become one decision.
+//! The scheduling cycle: the profile handler names stages, each stage's profile runs, the results form one decision.
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
@@ -19,14 +19,14 @@ pub struct Profiles {
     names: Vec<String>,
 }
 
-/// How the plugins of a pool know sessions, all together. Header names are in lower case.
+/// How all plugins of a pool together identify sessions. Header names are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionRules {
-    /// Where the client says its endpoint again; answers tell it there.
+    /// The header in which answers name the endpoint, and in which the client returns it.
     pub token_header: Option<String>,
-    /// Where the client names its session, in the order in which they are looked at.
+    /// Headers in which the client names its session, in the order in which they are read.
     pub id_headers: Vec<String>,
-    /// How long a binding is remembered, the longest that anybody asks for; `None` where nobody does.
+    /// How long a binding is kept: the longest time that a plugin asks for; `None` if none does.
     pub ttl: Option<Duration>,
 }
 
@@ -39,7 +39,7 @@ impl Profiles {
         Self { handler, profiles, names }
     }
 
-    /// How the plugins know sessions.
+    /// How the plugins identify sessions.
     pub fn sessions(&self) -> SessionRules {
         let filters = self.profiles.iter().flat_map(|profile| &profile.filters);
         let scorers = self.profiles.iter().flat_map(|profile| &profile.scorers);
@@ -61,7 +61,7 @@ impl Profiles {
         rules
     }
 
-    /// Decides among `candidates`; what each profile did is added to `explanation`, also when nobody was found.
+    /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
     ///
     /// # Errors
     /// The explanation, when a stage's filters left no candidate.

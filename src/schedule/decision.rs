@@ -13,7 +13,7 @@ use crate::id::EndpointId;
 use crate::prefix::PrefixMatch;
 use crate::schedule::Uncertainty;
 
-/// Which part of a request's life an endpoint is chosen for.
+/// The stage of a request that an endpoint is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -28,9 +28,9 @@ pub enum Stage {
 /// One endpoint that was chosen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Target {
-    /// Who.
+    /// The endpoint.
     pub endpoint: EndpointId,
-    /// Where.
+    /// Its address.
     pub address: SocketAddr,
     /// How much of the prompt it was believed to hold.
     pub matched: PrefixMatch,
@@ -41,7 +41,7 @@ pub struct Target {
 /// The endpoints chosen for one stage: the first serves, the others are its fallbacks, in order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Leg {
-    /// For what.
+    /// The stage.
     pub stage: Stage,
     /// Never empty.
     pub targets: Vec<Target>,
@@ -52,11 +52,11 @@ pub struct Leg {
 pub struct Decision {
     /// Never empty; the first leg is the one the request is sent to.
     pub legs: Vec<Leg>,
-    /// Why; shared with the memory of recent decisions.
+    /// The reasons; shared with the ring of recent decisions.
     pub explanation: Arc<Explanation>,
 }
 
-/// Why each candidate fell or stood. Kept for the last requests and shown by `murmuration explain`.
+/// Why each candidate was removed or chosen. Kept for the last requests and shown by `murmuration explain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Explanation {
     /// `x-request-id` of the request.
@@ -73,22 +73,22 @@ pub struct Explanation {
     pub asleep: usize,
     /// Endpoints left out because their listener does not answer.
     pub unreachable: usize,
-    /// Endpoints that others go before, because most of their last answers were failures; at most [`REMOVED_MAX`].
+    /// Endpoints that are avoided because most of their last answers were failures; at most [`REMOVED_MAX`].
     pub failing: Vec<FailingExplanation>,
     /// Saturation of the candidates; `1.0` and more is full.
     pub saturation: f64,
-    /// How far the view may have been off.
+    /// How incomplete the view may have been.
     pub uncertainty: Uncertainty,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
 }
 
-/// An endpoint that fails most of what it is asked.
+/// An endpoint that fails most of its requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailingExplanation {
-    /// Who.
+    /// The endpoint.
     pub endpoint: EndpointId,
-    /// What was seen, such as `12 of 14 in 10 s`.
+    /// Its failure counts, such as `12 of 14 in 10 s`.
     pub failures: FailureCounts,
 }
 
@@ -97,13 +97,13 @@ pub struct FailingExplanation {
 pub struct ProfileExplanation {
     /// The profile's name.
     pub profile: String,
-    /// Each filter in order, with whom it removed.
+    /// Each filter in order, with the endpoints that it removed.
     pub filters: Vec<FilterExplanation>,
     /// Names of the scorers, the columns of every row's `scores`.
     pub scorers: Vec<ScorerName>,
     /// The best rows, best first, at most [`ROWS_MAX`].
     pub rows: Vec<RowExplanation>,
-    /// Who was picked, the serving endpoint first.
+    /// Picked endpoints, the serving one first.
     pub picked: Vec<EndpointId>,
     /// Score of the serving endpoint less that of the best other row.
     pub margin: f64,
@@ -127,7 +127,7 @@ pub struct FilterExplanation {
     pub removed: Vec<EndpointId>,
 }
 
-/// A scorer and what its word weighs.
+/// A scorer and its weight.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScorerName {
     /// The scorer's name.
@@ -139,13 +139,13 @@ pub struct ScorerName {
 /// One candidate's row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RowExplanation {
-    /// Who.
+    /// The endpoint.
     pub endpoint: EndpointId,
     /// The weighted sum.
     pub total: f64,
     /// One score for each scorer, `0..=1`, unweighted.
     pub scores: Vec<f64>,
-    /// What it was believed to hold of the prompt.
+    /// How much of the prompt it was believed to hold.
     pub matched: PrefixMatch,
     /// Requests waiting, as scored.
     pub waiting: f64,

@@ -1,4 +1,4 @@
-//! One scheduling profile: filters thin the rows, scorers weigh them, the picker chooses.
+//! One scheduling profile: filters remove rows, scorers rate the rest, the picker chooses.
 //!
 //! Must not know what any plugin does, nor other profiles.
 
@@ -9,7 +9,7 @@ use crate::schedule::decision::{
 };
 use crate::schedule::{Ask, Candidate};
 
-/// A plugin and the name the configuration gave it.
+/// A plugin and its name in the configuration.
 #[derive(Debug)]
 pub struct Named<P: ?Sized> {
     /// The name, by default the plugin's type.
@@ -27,7 +27,7 @@ pub struct Weighted {
     pub scorer: Named<dyn Scorer>,
 }
 
-/// A profile as the configuration wrote it, plugins in their order.
+/// A profile with its plugins, in the configuration's order.
 #[derive(Debug)]
 pub struct SchedulingProfile {
     /// The profile's name.
@@ -40,12 +40,12 @@ pub struct SchedulingProfile {
     pub picker: Named<dyn Picker>,
 }
 
-/// What a profile made of the candidates.
+/// The result of a profile's run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProfileRun {
     /// Chosen endpoints, the serving one first; empty when no candidate was left.
     pub targets: Vec<Target>,
-    /// Why.
+    /// The reasons.
     pub explanation: ProfileExplanation,
 }
 
@@ -56,7 +56,7 @@ impl SchedulingProfile {
     pub fn run(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], chance: &mut Chance) -> ProfileRun {
         let (rows, filters) = self.narrowed(ask, candidates);
 
-        // One column after another: `sheet[s * rows + i]` is what scorer `s` gave row `i`.
+        // Column by column: `sheet[s * rows + i]` is the score of row `i` by scorer `s`.
         let mut sheet = vec![0.0; self.scorers.len() * rows.len()];
         let mut totals = vec![0.0; rows.len()];
         if !rows.is_empty() {
@@ -78,8 +78,8 @@ impl SchedulingProfile {
         ProfileRun { targets, explanation }
     }
 
-    /// The candidates that the filters leave. Those that fail are candidates only where the filters leave nobody else: so
-    /// a failing endpoint gives way to others that may serve the request, and serves where there are none.
+    /// The candidates that the filters leave. Failing endpoints are candidates only if the filters leave no other: they
+    /// give way to endpoints that may serve the request, and serve where there are none.
     fn narrowed<'a>(
         &self,
         ask: &Ask<'_>,
@@ -89,9 +89,9 @@ impl SchedulingProfile {
             let filters = self.filters.iter().map(|filter| apply(filter, ask, &mut rows)).collect::<Vec<_>>();
             (rows, filters)
         };
-        let sound: Vec<_> = candidates.iter().filter(|row| row.failing.is_none()).copied().collect();
-        let some_fail = sound.len() < candidates.len();
-        let (rows, filters) = filtered(sound);
+        let healthy: Vec<_> = candidates.iter().filter(|row| row.failing.is_none()).copied().collect();
+        let some_fail = healthy.len() < candidates.len();
+        let (rows, filters) = filtered(healthy);
         if rows.is_empty() && some_fail { filtered(candidates.to_vec()) } else { (rows, filters) }
     }
 
@@ -129,7 +129,7 @@ impl SchedulingProfile {
     }
 }
 
-/// Runs one filter and removes what it refused, keeping the order.
+/// Runs one filter and removes the rows that it rejects, keeping the order.
 fn apply(filter: &Named<dyn Filter>, ask: &Ask<'_>, rows: &mut Vec<Candidate<'_>>) -> FilterExplanation {
     let before = rows.len();
     let mut keep = vec![true; before];

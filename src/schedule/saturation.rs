@@ -3,13 +3,13 @@
 //! Must not know queues or objectives; a priority arrives as a number.
 //!
 //! llm-d's formula: the mean over endpoints of `max(waiting / queueDepthThreshold, kvUsage / kvCacheUtilThreshold)`; an
-//! endpoint that nothing is known of counts as full.
+//! endpoint with `FALLBACK` trust counts as full.
 
 use crate::config::blueprint::SaturationSettings;
 use crate::fleet::Trust;
 use crate::schedule::Candidate;
 
-/// Saturation of these rows; `1.0` and more is full. No rows are full.
+/// Saturation of these rows; `1.0` and more is full. An empty slice counts as full.
 pub fn saturation(rows: &[Candidate<'_>], settings: &SaturationSettings) -> f64 {
     if rows.is_empty() {
         return 1.0;
@@ -24,7 +24,7 @@ pub fn saturation(rows: &[Candidate<'_>], settings: &SaturationSettings) -> f64 
     rows.iter().map(full).sum::<f64>() / rows.len() as f64
 }
 
-/// llm-d's legacy admission: only what has a priority below zero is shed, and only while the pool is full.
+/// llm-d's legacy admission: only a request with a priority below zero is shed, and only while the pool is full.
 pub fn sheds(priority: i32, saturation: f64) -> bool {
     priority < 0 && saturation >= 1.0
 }
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_as_full_as_everybody() {
+    fn no_rows_count_as_full() {
         let settings = SaturationSettings { queue_depth_threshold: 5.0, kv_cache_util_threshold: 0.8 };
         assert_eq!(saturation(&[], &settings), 1.0);
     }

@@ -1,34 +1,35 @@
-//! What a view may have missed, and what decides where that matters.
+//! How incomplete a view may be, and the key that breaks ties.
 //!
-//! Must not know peers or lanes; the scheduler says how far its view may be off.
+//! Must not know peers or lanes; the scheduler says how incomplete its view may be.
 
 use serde::Serialize;
 
 use crate::request::InferenceRequest;
 
-/// How far the view of one decision may be off.
+/// How incomplete the view of one decision may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Uncertainty {
-    /// All that others did is known: the best row is the best.
+    /// All that other replicas did is known: the best row wins.
     #[default]
     None,
-    /// Others decide at this moment, on the same view: up to so many of the best rows are as good as each other, for by
-    /// now somebody chose the best one.
+    /// Other replicas decide at the same time on the same view. Up to this many of the best rows are equally good,
+    /// because others may have chosen the best one by now.
     Concurrent(usize),
-    /// Others decide and nothing is heard of them: only what is the same everywhere can be agreed on, the request itself.
+    /// Other replicas decide, but no facts of theirs arrive. Only the request is the same everywhere, so only it can
+    /// serve to agree on an endpoint.
     Isolated,
 }
 
-/// What decides among equals where nobody is known to hold anything: how the prompt begins, or all of the content where
-/// there is no chain.
+/// The tie-break key where no endpoint is known to hold any of the prompt: its first anchor, or the hash of the content
+/// where there is no chain.
 pub fn first_key(request: &InferenceRequest) -> u64 {
     request.prompt.chain.anchors().first().map_or(request.content_hash, |anchor| anchor.0)
 }
 
-/// What decides among equals: where the prompt becomes its own. `held` are the anchors of its chain that each endpoint
-/// holds. What two endpoints hold is common, like the system prompt of all users, and says nothing of whose request it
-/// is; the first anchor after that does, and it stays the same while a conversation grows.
+/// The tie-break key: the first anchor that is not common. `held` is how many anchors of the chain each endpoint holds.
+/// Anchors that two endpoints hold are common, like the system prompt of all users, and do not identify a conversation.
+/// The first anchor after them does, and it stays the same while the conversation grows.
 pub fn own_key(request: &InferenceRequest, held: &[u32]) -> u64 {
     let (mut most, mut second) = (0, 0);
     for &held in held {

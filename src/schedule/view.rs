@@ -1,4 +1,4 @@
-//! The view of the fleet that one decision is made on: rows of what is believed, each discounted by its age.
+//! The view of the fleet for one decision: one row per endpoint, with its beliefs discounted by their age.
 //!
 //! Must not know plugins, nor keep anything between two requests.
 
@@ -15,7 +15,7 @@ use crate::schedule::admitted::Admitted;
 use crate::schedule::{Candidate, SessionMatch};
 use crate::time::Timestamp;
 
-/// The rows of one decision, and who is missing from them.
+/// The rows of one decision, and counts of the endpoints left out.
 #[derive(Debug)]
 pub struct View<'a> {
     /// Ordered by endpoint name.
@@ -28,7 +28,7 @@ pub struct View<'a> {
     pub unreachable: usize,
 }
 
-/// What the pool's best trusted reports say; stands in for what an endpoint itself did not say, or said too long ago.
+/// Gauges in the pool's most trusted reports. They replace what an endpoint did not report, or reported too long ago.
 #[derive(Clone, Copy, Debug, Default)]
 struct Typical {
     waiting: Option<Spread>,
@@ -36,18 +36,18 @@ struct Typical {
     kv_usage: Option<Spread>,
 }
 
-/// Of one gauge.
+/// Median and maximum of one gauge.
 #[derive(Clone, Copy, Debug)]
 struct Spread {
-    middle: f64,
+    median: f64,
     worst: f64,
 }
 
-/// One request in so many may try an endpoint that fails.
+/// One request in this many may probe a failing endpoint.
 const PROBE_SHARE: u64 = 8;
-/// How long after its last answer an endpoint that fails may be tried again.
+/// How long after its last answer a failing endpoint may be probed again.
 const PROBE_AFTER: Duration = Duration::from_millis(250);
-/// Parts the choice of probes from other uses of the same numbers.
+/// Separates the choice of probes from other uses of the same hashes.
 const PROBE_SALT: u64 = 0x7072_6f62_6500_0000;
 
 // === impl View ===
@@ -71,7 +71,7 @@ impl<'a> View<'a> {
             } else {
                 let blocks = matches.get(slot.index()).copied().unwrap_or(0).min(of);
                 let failing = Some(entry.failure_counts(now)).filter(|counts| counts.are_failing());
-                let failing = failing.filter(|_| !probes(request, entry, now));
+                let failing = failing.filter(|_| !may_probe(request, entry, now));
                 view.rows.push(Candidate { failing, ..row(slot, entry, PrefixMatch { blocks, of }, &typical, now) });
             }
         }
@@ -94,21 +94,21 @@ impl View<'_> {
     }
 }
 
-/// Whether this request may try the endpoint although it fails: a few may, one at a time and not too soon, so that an
-/// endpoint that recovered is found out. All that decides is the request and what all replicas believe.
-fn probes(request: &InferenceRequest, entry: &Entry, now: Timestamp) -> bool {
+/// Whether this request may probe a failing endpoint. A few may, one at a time and not too soon, so that a recovery is
+/// noticed. The result depends only on the request and on what all replicas believe.
+fn may_probe(request: &InferenceRequest, entry: &Entry, now: Timestamp) -> bool {
     let content = xxh3_64_with_seed(request.id.as_bytes(), request.content_hash ^ PROBE_SALT);
     mix(content ^ entry.endpoint.id.key().0).is_multiple_of(PROBE_SHARE)
         && entry.open_work().requests == 0
         && now.since(entry.failures_seen()) >= PROBE_AFTER
 }
 
-/// One row: what the endpoint said, less of it the older it is, and what was dispatched to it since.
+/// One row: the endpoint's report, discounted by its age, and what was dispatched to it since.
 fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical, now: Timestamp) -> Candidate<'a> {
     let (age, trust, worth) = (entry.age(now), entry.trust(now), entry.worth(now));
-    let said = entry.report();
+    let report = entry.report();
     let believed = |gauge: fn(&LoadReport) -> Option<f64>, typical: Option<Spread>, behind: f64| {
-        believed(said.and_then(gauge), worth, typical, behind)
+        believed(report.and_then(gauge), worth, typical, behind)
     };
     Candidate {
         slot,
@@ -116,7 +116,7 @@ fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical
         waiting: believed(waiting, typical.waiting, 1.0) + entry.unseen() as f64,
         running: believed(running, typical.running, 1.0),
         kv_usage: believed(LoadReport::kv_usage, typical.kv_usage, 0.0),
-        adapters: said.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
+        adapters: report.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
         in_flight: entry.open_work(),
         matched,
         session: SessionMatch::default(),
@@ -134,30 +134,31 @@ fn running(report: &LoadReport) -> Option<f64> {
     report.running().map(f64::from)
 }
 
-/// What a gauge is believed to be that was last said to be `said`, which is worth so much by now.
+/// The believed value of a gauge that was last reported as `reported`, a report that is now worth `worth`.
 ///
-/// What was never said is the pool's middle. What was said long ago ends there too if it was less: unknown is not idle.
-/// If it was more it ends `behind` the worst that is known, or where it was: nobody becomes the best by silence.
-fn believed(said: Option<f64>, worth: f64, typical: Option<Spread>, behind: f64) -> f64 {
-    match (said, typical) {
-        (Some(said), _) if worth >= 1.0 => said,
-        (Some(said), Some(Spread { middle, worst })) => {
-            let end = said.min(worst + behind).max(middle);
-            worth * said + (1.0 - worth) * end
+/// A gauge that was never reported takes the pool's median. An old value below the median ends there too: unknown is
+/// not idle. An old value above it ends `behind` the worst known one, or where it was: no endpoint becomes the best by
+/// silence.
+fn believed(reported: Option<f64>, worth: f64, typical: Option<Spread>, behind: f64) -> f64 {
+    match (reported, typical) {
+        (Some(reported), _) if worth >= 1.0 => reported,
+        (Some(reported), Some(Spread { median, worst })) => {
+            let end = reported.min(worst + behind).max(median);
+            worth * reported + (1.0 - worth) * end
         }
-        (Some(said), None) => said,
-        (None, typical) => typical.map_or(0.0, |typical| typical.middle),
+        (Some(reported), None) => reported,
+        (None, typical) => typical.map_or(0.0, |typical| typical.median),
     }
 }
 
 // === impl Typical ===
 
 impl Typical {
-    /// Over the exact reports; where there are none, over those that still count, and else over the last ones of all.
-    /// Computed only where some endpoint needs it, which in a healthy pool is never.
+    /// Computed over the exact reports; without any, over the degraded ones; otherwise over the last reports of all.
+    /// Computed only if some endpoint needs it, which is never in a healthy pool.
     fn of(fleet: &Fleet, now: Timestamp) -> Self {
-        let whole = |entry: &Entry| entry.report().is_some_and(|report| report.missing.is_none());
-        if fleet.iter().all(|(_, entry)| entry.trust(now) == Trust::Exact && whole(entry)) {
+        let complete = |entry: &Entry| entry.report().is_some_and(|report| report.missing.is_none());
+        if fleet.iter().all(|(_, entry)| entry.trust(now) == Trust::Exact && complete(entry)) {
             return Self::default();
         }
         let reporting = || fleet.iter().filter_map(|(_, entry)| Some((entry.trust(now), entry.report()?)));
@@ -167,7 +168,7 @@ impl Typical {
         let spread = |gauge: fn(&LoadReport) -> Option<f64>| {
             let mut values: Vec<f64> = known.iter().filter_map(|report| gauge(report)).collect();
             values.sort_unstable_by(f64::total_cmp);
-            Some(Spread { middle: *values.get(values.len() / 2)?, worst: *values.last()? })
+            Some(Spread { median: *values.get(values.len() / 2)?, worst: *values.last()? })
         };
         Self { waiting: spread(waiting), running: spread(running), kv_usage: spread(LoadReport::kv_usage) }
     }

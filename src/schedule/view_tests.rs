@@ -1,4 +1,4 @@
-//! What a view shows, and what it leaves out.
+//! Tests of what a view shows, and what it leaves out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -26,17 +26,17 @@ fn waiting_of(fleet: &Fleet, now_ms: u64) -> Vec<f64> {
 }
 
 #[test]
-fn an_old_word_of_a_full_engine_fades_and_ends_behind_the_worst_that_is_known() {
-    // `a` spoke at 0 ms; `b` and `c` speak just before each look.
+fn an_old_report_of_a_full_engine_decays_and_ends_behind_the_worst_known_one() {
+    // `a` reports at 0 ms; `b` and `c` report just before each look.
     let look = |now: u64| waiting_of(&fleet_of(&[("a", 100, 0), ("b", 4, now), ("c", 4, now)]), now)[0];
     assert_eq!(look(300), 100.0);
     let (sooner, later) = (look(2_000), look(6_000));
     assert!(4.0 < later && later < sooner && sooner < 100.0, "{sooner} {later}");
-    assert_eq!(look(20_000), 5.0, "one more than the worst that is known");
+    assert_eq!(look(20_000), 5.0, "one more than the worst known value");
 }
 
 #[test]
-fn an_old_word_of_an_idle_engine_ends_at_the_pools_middle() {
+fn an_old_report_of_an_idle_engine_ends_at_the_pools_median() {
     let look = |now: u64| waiting_of(&fleet_of(&[("a", 0, 0), ("b", 4, now), ("c", 6, now), ("d", 8, now)]), now)[0];
     assert_eq!((look(300), look(20_000)), (0.0, 6.0));
     assert!(look(5_000) > 0.0 && look(5_000) < 6.0);
@@ -54,7 +54,7 @@ fn an_engine_last_seen_full_is_never_the_best_because_its_report_expired() {
 }
 
 #[test]
-fn what_a_page_does_not_tell_is_what_is_typical_and_what_it_tells_counts() {
+fn a_gauge_that_a_page_lacks_is_typical_and_those_it_has_count() {
     let mut fleet = fleet_of(&[("a", 0, 0), ("b", 2, 0), ("c", 4, 0), ("d", 6, 0)]);
     let missing = Missing { kv_usage: true, running: true, waiting: false };
     let report = LoadReport { waiting: 50, missing, awake: true, ..LoadReport::default() };
@@ -81,7 +81,7 @@ fn what_was_dispatched_since_the_report_counts_at_once() {
 }
 
 #[test]
-fn a_subset_is_exact_to_the_port_and_an_empty_one_admits_nobody() {
+fn a_subset_is_exact_to_the_port_and_an_empty_one_admits_none() {
     let fleet = fleet_of(&[("a", 0, 0), ("b", 0, 0)]);
     let mut request =
         InferenceRequest { subset: Some(vec!["10.0.0.1:8001".parse().unwrap()].into()), ..Default::default() };
@@ -93,7 +93,7 @@ fn a_subset_is_exact_to_the_port_and_an_empty_one_admits_nobody() {
 }
 
 #[test]
-fn sleepers_are_left_out_and_unreachable_ones_only_while_another_answers() {
+fn sleeping_engines_are_left_out_and_unreachable_ones_only_while_another_answers() {
     let mut fleet = fleet_of(&[("a", 0, 0), ("b", 0, 0), ("c", 0, 0)]);
     let id = |name| EndpointId::new("default", name);
     let asleep = Observation { report: LoadReport::default(), age: Duration::ZERO };
@@ -110,6 +110,6 @@ fn sleepers_are_left_out_and_unreachable_ones_only_while_another_answers() {
     for _ in 0..2 {
         fleet.unreachable(&id("c"));
     }
-    // Nobody answers: a guess is better than a refusal, and Envoy's own retries decide.
+    // No listener answers: a guess is better than a refusal, and Envoy's own retries decide.
     assert_eq!(names(&fleet), ["b", "c"]);
 }

@@ -1,6 +1,6 @@
-//! Which endpoint a request's session is bound to, and binding it.
+//! Looks up and makes session bindings.
 //!
-//! Must not know how plugins use it.
+//! Must not know how plugins use a binding.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ impl Scheduler {
         self.fleet.named(self.sessions.find(request.session.id?, now)?)
     }
 
-    /// The session of `ticket` is served by the ticket's endpoint from now on. Not before the first token: a request that
-    /// fails or is given up says nothing of where its session's blocks are.
+    /// Binds the session of `ticket` to the ticket's endpoint. Not before the first token: a failed or abandoned
+    /// request says nothing about where its session's blocks are.
     pub(super) fn bind_session_of(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
         let (Some(session), Some(hold)) = (open.session, open.holds.first()) else { return };
@@ -30,7 +30,7 @@ impl Scheduler {
         }
     }
 
-    /// From now on `session` is served by the endpoint in `slot`.
+    /// Binds `session` to the endpoint in `slot`.
     fn bind(&mut self, session: SessionKey, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
         if self.sessions.bind(session, endpoint, now) && self.settings.sharing {
@@ -38,7 +38,7 @@ impl Scheduler {
         }
     }
 
-    /// A peer bound a session so long ago.
+    /// Takes in a binding that a peer made `age` ago.
     pub(super) fn heard_binding(&mut self, binding: Binding, age: Duration, now: Timestamp) {
         self.sessions.heard(binding.session, binding.endpoint, age, now);
     }

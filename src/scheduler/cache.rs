@@ -1,7 +1,7 @@
-//! Which engines lost their cache, and what is believed of it then: nothing that was placed there before.
+//! Cache losses of engines. A loss voids every earlier placement on that engine.
 //!
-//! Must not know pages or lanes. A loss is a moment, and a placement has one too, so it does not matter in what order a
-//! replica learns of them, nor how often.
+//! Must not know metrics pages or lanes. A loss and a placement each have a time, so a replica may learn of them in any
+//! order and any number of times.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::replication::{CacheCleared, Record};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::time::Timestamp;
 
-/// Losses that are older are not told to newcomers: ages on the wire end at five days, and no placement is as old.
-const TOLD_AGE_MAX: Duration = Duration::from_secs(100 * 3600);
+/// Older losses are not sent to joiners: ages on the wire end at five days, and no placement is as old.
+const HISTORY_LOSS_AGE_MAX: Duration = Duration::from_secs(100 * 3600);
 
-/// When each endpoint's cache was last lost. As many as there are endpoints that lost one.
+/// When each endpoint's cache was last lost. Only endpoints that lost one are in it.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     last: BTreeMap<EndpointKey, PlacedAt>,
 }
 
-/// What an own reading says of the engine's cache and process, beside what was known before.
+/// What an own reading newly shows of the engine's cache and process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CacheSigns {
     loss: Option<CacheLoss>,
@@ -33,20 +33,20 @@ pub(super) struct CacheSigns {
 // === impl Losses ===
 
 impl Losses {
-    /// Notes a loss; `false` when a later one is known.
+    /// Records a loss; `false` unless it is later than the last known one.
     fn note(&mut self, endpoint: EndpointKey, at: PlacedAt) -> bool {
-        let last = self.last.entry(endpoint).or_insert(PlacedAt::EVER);
+        let last = self.last.entry(endpoint).or_insert(PlacedAt::UNKNOWN);
         let later = at > *last;
         *last = at.max(*last);
         later
     }
 
-    /// Whether what was placed at `placed` is still there, as far as losses tell.
-    fn spared(&self, endpoint: EndpointKey, placed: PlacedAt) -> bool {
+    /// Whether a placement at `placed` is later than the last known loss.
+    fn survives(&self, endpoint: EndpointKey, placed: PlacedAt) -> bool {
         self.last.get(&endpoint).is_none_or(|last| placed > *last)
     }
 
-    /// The endpoint is gone, or another engine.
+    /// Drops the loss of an endpoint that is gone, or is another engine now.
     pub(super) fn forget(&mut self, endpoint: EndpointKey) {
         self.last.remove(&endpoint);
     }
@@ -55,53 +55,53 @@ impl Losses {
 // === impl Scheduler: caches ===
 
 impl Scheduler {
-    /// Notes that the endpoint in `slot` was sent a prompt, unless it lost its cache since.
+    /// Records a placement on the endpoint in `slot`, unless it lost its cache since.
     pub(super) fn place(&mut self, slot: Slot, anchors: &[BlockHash], placed: PlacedAt) {
         let Some(key) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
-        if self.settings.prefix.enabled && self.losses.spared(key, placed) {
+        if self.settings.prefix.enabled && self.losses.survives(key, placed) {
             self.index.insert_at(slot, anchors, placed);
         }
     }
 
-    /// What an own reading says that was not known before it; to be asked before the fleet takes it in.
+    /// What an own reading newly shows. Call it before the fleet takes the reading in.
     pub(super) fn cache_signs(&self, slot: Slot, report: &LoadReport) -> CacheSigns {
         let knows_start = self.fleet.get(slot).is_some_and(|entry| entry.started_ms().is_some());
         let first_start = !knows_start && report.process.started_ms.is_some();
         CacheSigns { loss: self.fleet.cache_loss(slot, report), first_start }
     }
 
-    /// Acts on what an own reading said, and tells peers. A process that is seen first is told too: a peer may have known
-    /// an earlier one, whose keeper died with it.
-    pub(super) fn take_cache_signs(&mut self, slot: Slot, signs: CacheSigns, measured: Timestamp, out: &mut Outbox) {
+    /// Acts on what an own reading shows, and publishes it. The first process that is seen is published too: a peer may
+    /// know an earlier one, whose keeper is lost.
+    pub(super) fn apply_cache_signs(&mut self, slot: Slot, signs: CacheSigns, measured: Timestamp, out: &mut Outbox) {
         if let Some(loss) = signs.loss {
             self.cache_lost(slot, loss, PlacedAt::new(measured, Duration::ZERO), out);
         }
         if signs.loss.is_some() || signs.first_start {
-            self.say_cache(slot, signs.loss.is_some(), measured, out);
+            self.publish_cache(slot, signs.loss.is_some(), measured, out);
         }
     }
 
-    /// A peer told of an engine's cache. `dated` says whether the age of what it told is true.
+    /// Takes in a peer's record of an engine's cache. `dated` says whether its age is reliable.
     pub(super) fn heard_cache(
         &mut self,
-        word: CacheCleared,
+        cleared: CacheCleared,
         age: Duration,
         dated: bool,
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let Some(slot) = self.fleet.named(word.endpoint) else { return };
-        let newer = word.started_ms > 0 && self.fleet.heard_start(slot, word.started_ms);
-        if newer || word.lost && dated {
+        let Some(slot) = self.fleet.named(cleared.endpoint) else { return };
+        let newer = cleared.started_ms > 0 && self.fleet.receive_start(slot, cleared.started_ms);
+        if newer || cleared.lost && dated {
             self.cache_lost(slot, CacheLoss::Told, PlacedAt::new(now, age), out);
         }
-        if newer && !word.lost {
-            // Its teller knew of no earlier process; others may hear of this one as their first.
-            self.say_cache(slot, true, now - age, out);
+        if newer && !cleared.lost {
+            // The sender knew no earlier process; other replicas may receive this one as their first.
+            self.publish_cache(slot, true, now - age, out);
         }
     }
 
-    /// What the engine in `slot` was sent at `at` or before is no longer believed to be there.
+    /// Voids what was placed on the engine in `slot` at `at` or before.
     pub(super) fn cache_lost(&mut self, slot: Slot, loss: CacheLoss, at: PlacedAt, out: &mut Outbox) {
         let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.clone()) else { return };
         if self.losses.note(endpoint.key(), at) {
@@ -110,19 +110,19 @@ impl Scheduler {
         }
     }
 
-    /// What a newcomer is told of processes and losses, each with its age.
+    /// Processes and losses as records for a joiner, each with its age.
     pub(super) fn cache_history(&self, now: Timestamp) -> impl Iterator<Item = (Record, Duration)> + '_ {
         self.fleet.iter().filter_map(move |(_, entry)| {
             let endpoint = entry.endpoint.id.key();
-            let lost = self.losses.last.get(&endpoint).map(|at| at.age(now)).filter(|age| *age < TOLD_AGE_MAX);
+            let lost = self.losses.last.get(&endpoint).map(|at| at.age(now)).filter(|age| *age < HISTORY_LOSS_AGE_MAX);
             let started_ms = entry.started_ms().unwrap_or(0);
-            let worth_it = lost.is_some() || started_ms > 0;
-            let word = CacheCleared { endpoint, started_ms, lost: lost.is_some() };
-            worth_it.then(|| (Record::CacheCleared(word), lost.unwrap_or_default()))
+            let is_known = lost.is_some() || started_ms > 0;
+            let cleared = CacheCleared { endpoint, started_ms, lost: lost.is_some() };
+            is_known.then(|| (Record::CacheCleared(cleared), lost.unwrap_or_default()))
         })
     }
 
-    fn say_cache(&self, slot: Slot, lost: bool, at: Timestamp, out: &mut Outbox) {
+    fn publish_cache(&self, slot: Slot, lost: bool, at: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.settings.sharing) else { return };
         let (endpoint, started_ms) = (entry.endpoint.id.key(), entry.started_ms().unwrap_or(0));
         out.publish.push((Record::CacheCleared(CacheCleared { endpoint, started_ms, lost }), at));

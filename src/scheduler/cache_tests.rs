@@ -1,4 +1,4 @@
-//! What schedulers promise of engines that lose their cache.
+//! Tests of engines that lose their cache.
 
 use super::*;
 use crate::fleet::{Missing, Process};
@@ -17,7 +17,7 @@ fn worked(n: u16, work: u64) -> Input {
     page_of(n, Process { started_ms: None, work: Some(work) }, true)
 }
 
-/// Two replicas that believe of a prompt that engine 0 holds it; the first keeps the engine and has seen `first` of it.
+/// Two replicas that believe that engine 0 holds a prompt. The first keeps the engine and has read `first` from it.
 fn warm(first: Input) -> [Replica; 2] {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     a.handle(first, 10);
@@ -31,7 +31,7 @@ fn blocks(replica: &Replica) -> u64 {
     replica.endpoint(0, 0).index_blocks
 }
 
-/// What both believe once the first was told `inputs`, a millisecond apart from the 50th on.
+/// Blocks that both believe in after the first got `inputs`, a millisecond apart from 50 ms on.
 fn after([a, b]: &mut [Replica; 2], inputs: Vec<Input>) -> [u64; 2] {
     for (at, input) in (50..).zip(inputs) {
         a.handle(input, at);
@@ -49,13 +49,13 @@ fn an_engine_that_restarted_in_place_holds_nothing_on_any_replica() {
     assert_eq!(
         after(&mut warm(started(0, 1_000)), vec![started(0, 999), started(0, 1_000)]),
         [40, 40],
-        "two behind one page"
+        "two processes behind one page"
     );
     let both = |started_ms, work| page_of(0, Process { started_ms: Some(started_ms), work: Some(work) }, true);
     assert_eq!(
         after(&mut warm(both(1_000, 500)), vec![both(1_000, 20)]),
         [40, 40],
-        "the start decides where it is told"
+        "the start decides where it is known"
     );
 }
 
@@ -68,7 +68,7 @@ fn an_engine_that_was_unreachable_and_is_back_holds_nothing() {
 }
 
 #[test]
-fn a_peer_whose_own_way_was_closed_costs_an_engine_nothing_that_is_the_same_process() {
+fn a_peer_that_could_not_connect_clears_no_cache_of_an_unchanged_process() {
     let [mut a, mut b] = warm(started(0, 1_000));
     (50..52).for_each(|at| drop(b.handle(Input::Unreachable(id(0)), at)));
     tell(&mut b, &mut a, 52);
@@ -86,7 +86,7 @@ fn an_engine_that_slept_holds_nothing() {
 }
 
 #[test]
-fn what_is_placed_after_the_loss_stays_whatever_is_heard_again() {
+fn placements_after_a_loss_stay_when_old_facts_arrive_again() {
     let [mut a, mut b] = warm(started(0, 1_000));
     a.handle(started(0, 2_000), 50);
     tell(&mut a, &mut b, 51);
@@ -95,33 +95,33 @@ fn what_is_placed_after_the_loss_stays_whatever_is_heard_again() {
     assert_eq!([blocks(&a), blocks(&b)], [32, 32]);
     let whole = a.publisher.since(0, usize::MAX, Timestamp::from_millis(70)).unwrap();
     b.handle(Input::Batch(Box::new(whole.clone())), 70);
-    // Late, by a page of gossip, after the peer was lost and met again: its ages are not true.
+    // A late gossip page, after the peer was lost and met again: its ages are not reliable.
     b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 71);
     b.handle(Input::Batch(Box::new(Batch { after: Batch::FRAGMENT, ..whole })), 72);
     assert_eq!(blocks(&b), 32, "what is known of the process already clears nothing again");
 }
 
 #[test]
-fn a_loss_that_the_dead_keeper_did_not_see_is_noticed_by_whoever_knows_the_earlier_process() {
+fn a_loss_that_a_lost_keeper_did_not_see_is_noticed_by_replicas_that_know_the_earlier_process() {
     let [a, mut b] = warm(started(0, 1_000));
     drop(a);
-    // It was told of the process by its keeper, and now it keeps the engine itself.
+    // It knows the process from the keeper, and now it keeps the engine itself.
     b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 40);
     b.handle(started(0, 2_000), 50);
     assert_eq!(blocks(&b), 0);
 
-    // A newcomer keeps it and knows no earlier process; a peer that does learns of the new one from it, and tells others.
+    // A joiner keeps it and knows no earlier process. A peer that does learns of the new one, and publishes it.
     let [mut a, mut b] = warm(started(0, 1_000));
-    let mut newcomer = Replica::new("c", 1);
-    newcomer.handle(started(0, 2_000), 50);
-    tell(&mut newcomer, &mut b, 51);
+    let mut joiner = Replica::new("c", 1);
+    joiner.handle(started(0, 2_000), 50);
+    tell(&mut joiner, &mut b, 51);
     assert_eq!(blocks(&b), 0);
     tell(&mut b, &mut a, 52);
     assert_eq!(blocks(&a), 0);
 }
 
 #[test]
-fn a_newcomer_is_told_what_was_lost_and_when() {
+fn a_joiner_receives_losses_with_their_ages() {
     let [mut a, mut b] = warm(started(0, 1_000));
     b.handle(ask(2, 8, 20), 25);
     tell(&mut b, &mut a, 26);
@@ -131,43 +131,43 @@ fn a_newcomer_is_told_what_was_lost_and_when() {
     tell(&mut b, &mut a, 61);
     assert_eq!(blocks(&b), 10);
 
-    // The keeper is gone; the other's log still has what it placed before the loss. The newcomer started after all of it.
-    let mut newcomer = Replica::new("c", 1);
+    // The keeper is gone; the other's log still has what it placed before the loss. The joiner started after all of it.
+    let mut joiner = Replica::new("c", 1);
     let history = b.publisher.history(b.scheduler.history(100, Timestamp::from_millis(9_000)));
     let log = b.publisher.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
-    newcomer.handle(Input::Batch(Box::new(history)), 5);
-    newcomer.handle(Input::Batch(Box::new(log)), 6);
-    assert_eq!(newcomer.endpoint(0, 7).index_blocks, 10);
-    assert_eq!(newcomer.scheduler.digest().prefixes, b.scheduler.digest().prefixes);
+    joiner.handle(Input::Batch(Box::new(history)), 5);
+    joiner.handle(Input::Batch(Box::new(log)), 6);
+    assert_eq!(joiner.endpoint(0, 7).index_blocks, 10);
+    assert_eq!(joiner.scheduler.digest().prefixes, b.scheduler.digest().prefixes);
 }
 
 #[test]
-fn gauges_that_a_page_lacks_are_unknown_on_every_replica_and_told_once() {
+fn gauges_that_a_page_lacks_are_unknown_on_every_replica_and_cause_one_event() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     let missing = Missing { kv_usage: true, ..Missing::default() };
     let page = |waiting| {
         let report = LoadReport { waiting, missing, awake: true, ..LoadReport::default() };
         Input::Observed(id(0), Observation { report, age: Duration::ZERO })
     };
-    let told = |out: &Outbox| out.events.iter().filter(|event| matches!(event, Event::GaugesMissing { .. })).count();
-    assert_eq!([told(&a.handle(page(50), 10)), told(&a.handle(page(51), 20))], [1, 0]);
+    let events = |out: &Outbox| out.events.iter().filter(|event| matches!(event, Event::GaugesMissing { .. })).count();
+    assert_eq!([events(&a.handle(page(50), 10)), events(&a.handle(page(51), 20))], [1, 0]);
     tell(&mut a, &mut b, 21);
-    let heard = b.endpoint(0, 21).report.unwrap();
-    assert_eq!((heard.waiting(), heard.kv_usage()), (Some(51), None));
+    let received = b.endpoint(0, 21).report.unwrap();
+    assert_eq!((received.waiting(), received.kv_usage()), (Some(51), None));
     assert_eq!(a.scheduler.digest().reports, b.scheduler.digest().reports);
-    assert_eq!(told(&a.handle(report(0, 1), 30)), 1, "it tells all again");
+    assert_eq!(events(&a.handle(report(0, 1), 30)), 1, "it has all gauges again");
 }
 
 proptest! {
-    /// Placements and losses, told by two replicas, heard by two others in any order and any number of times.
+    /// Two replicas publish placements and losses. Two others receive them in any order and any number of times.
     #[test]
-    fn in_whatever_order_losses_and_placements_are_heard_the_same_is_believed(
-        told in proptest::collection::vec((0usize..2, 1u64..40, proptest::option::of(0u64..4)), 1..24),
+    fn the_order_in_which_losses_and_placements_arrive_does_not_matter(
+        published in proptest::collection::vec((0usize..2, 1u64..40, proptest::option::of(0u64..4)), 1..24),
         order in proptest::collection::vec(0usize..24, 0..48),
     ) {
-        let mut voices = ["a", "b"].map(|name| FactLog::new(ReplicaId(name.into()), Incarnation(1)));
+        let mut logs = ["a", "b"].map(|name| FactLog::new(ReplicaId(name.into()), Incarnation(1)));
         let (mut facts, mut at) = (Vec::new(), 0);
-        for (who, later, what) in &told {
+        for (origin, later, what) in &published {
             at += later;
             let endpoint = id(0).key();
             let anchors = |prompt: u64| (0..5).map(|n| BlockHash(prompt * 10 + n)).collect();
@@ -175,23 +175,23 @@ proptest! {
                 Some(prompt) => Record::Placement(Placement { endpoint, anchors: anchors(*prompt) }),
                 None => Record::CacheCleared(CacheCleared { endpoint, started_ms: 0, lost: true }),
             };
-            voices[*who].publish(record, Timestamp::from_millis(at));
-            facts.push((*who, voices[*who].head()));
+            logs[*origin].publish(record, Timestamp::from_millis(at));
+            facts.push((*origin, logs[*origin].head()));
         }
-        let mut hearers = [Replica::new("c", 1), Replica::new("d", 1)];
-        let mut receive = |hearer: usize, (who, seq): (usize, u64), at: u64| {
-            let batch = voices[who].since(seq - 1, 1, Timestamp::from_millis(at)).unwrap();
+        let mut receivers = [Replica::new("c", 1), Replica::new("d", 1)];
+        let mut receive = |receiver: usize, (origin, seq): (usize, u64), at: u64| {
+            let batch = logs[origin].since(seq - 1, 1, Timestamp::from_millis(at)).unwrap();
             assert_eq!(batch.facts.iter().map(|fact: &Fact| fact.seq).collect::<Vec<_>>(), [seq]);
-            hearers[hearer].handle(Input::Batch(Box::new(batch)), at);
+            receivers[receiver].handle(Input::Batch(Box::new(batch)), at);
         };
         let inorder = facts.iter().copied();
         let shuffled = order.iter().map(|&n| facts[n % facts.len()]).chain(facts.iter().rev().copied());
         inorder.enumerate().for_each(|(n, fact)| receive(0, fact, 2_000 + n as u64));
         shuffled.enumerate().for_each(|(n, fact)| receive(1, fact, 3_000 + 7 * n as u64));
-        let [one, other] = &hearers;
+        let [one, other] = &receivers;
         prop_assert_eq!(one.scheduler.digest().prefixes, other.scheduler.digest().prefixes);
-        let lost = told.iter().rposition(|(_, _, what)| what.is_none());
-        let left = told.iter().skip(lost.map_or(0, |lost| lost + 1)).any(|(_, _, what)| what.is_some());
+        let lost = published.iter().rposition(|(_, _, what)| what.is_none());
+        let left = published.iter().skip(lost.map_or(0, |lost| lost + 1)).any(|(_, _, what)| what.is_some());
         prop_assert_eq!(blocks(one) > 0, left);
     }
 }

@@ -1,4 +1,4 @@
-//! What replicas promise while endpoints come and go for years: views stay equal, and memory follows what is alive.
+//! Tests of long endpoint churn: views stay equal, and memory depends only on the endpoints that are alive.
 
 use std::collections::VecDeque;
 
@@ -8,14 +8,14 @@ use crate::replication::FactLog;
 
 /// Endpoints that are alive at a time.
 const ALIVE: u64 = 300;
-/// From one replacement to the next.
+/// Time from one replacement to the next.
 const STEP: Duration = Duration::from_millis(500);
 
 struct Replica {
     scheduler: Scheduler,
     log: FactLog,
-    /// How far each other replica has been told.
-    told: [u64; 3],
+    /// Up to which number each other replica was sent facts.
+    sent: [u64; 3],
 }
 
 struct Tier {
@@ -42,7 +42,7 @@ impl Tier {
         let replica = |n: u8| Replica {
             scheduler: scheduler(),
             log: FactLog::new(ReplicaId(format!("r{n}")), Incarnation(1)),
-            told: [0; 3],
+            sent: [0; 3],
         };
         let replicas = (0..3).map(replica).collect();
         Self { replicas, now: Timestamp::from_millis(1), alive: VecDeque::new(), tickets: VecDeque::new() }
@@ -66,7 +66,7 @@ impl Tier {
         }
     }
 
-    /// One replica reads some endpoints, another one dispatches, and all tell each other.
+    /// One replica reads some endpoints, another one dispatches, and all exchange their facts.
     fn work(&mut self, n: u64) {
         let (reader, asked) = ((n % 3) as usize, (n / 3 % 3) as usize);
         for back in [0, 1, 100, 200] {
@@ -82,24 +82,24 @@ impl Tier {
         {
             self.replicas[replica].handle(Input::TicketUpdate(ticket, News::Finished(Outcome::Completed)), self.now);
         }
-        self.tell();
+        self.exchange();
         for replica in &mut self.replicas {
             replica.handle(Input::Tick, self.now);
         }
     }
 
-    fn tell(&mut self) {
+    fn exchange(&mut self) {
         for from in 0..3 {
             for to in (0..3).filter(|to| *to != from) {
-                let after = self.replicas[from].told[to];
+                let after = self.replicas[from].sent[to];
                 let Some(batch) = self.replicas[from].log.since(after, usize::MAX, self.now) else { continue };
-                self.replicas[from].told[to] = batch.upto;
+                self.replicas[from].sent[to] = batch.upto;
                 self.replicas[to].handle(Input::Batch(Box::new(batch)), self.now);
             }
         }
     }
 
-    /// Of all open work the share that every other replica counts, and whether all know the same readings as old as they are.
+    /// The share of all open work that the other replicas count, and whether all hold readings of the same ages.
     fn views(&self) -> (f64, bool) {
         let views: Vec<_> = self.replicas.iter().map(|replica| replica.scheduler.summary(self.now).endpoints).collect();
         let own: u32 = views.iter().flatten().map(|endpoint| endpoint.in_flight.requests).sum();
@@ -124,9 +124,9 @@ fn after_twenty_thousand_endpoint_names_peers_still_know_each_others_work_and_re
         // Those that left within a minute are remembered too.
         let lately = 60_000 / STEP.as_millis() as usize + 1;
         for replica in &tier.replicas {
-            let (said, heard) = (replica.log.subjects(), replica.scheduler.peers.remembered());
-            assert!(said <= 2 * ALIVE as usize + lately, "{said} after {n} names");
-            assert!(heard <= 2 * (ALIVE as usize + lately), "{heard} after {n} names");
+            let (published, received) = (replica.log.subjects(), replica.scheduler.peers.remembered());
+            assert!(published <= 2 * ALIVE as usize + lately, "{published} after {n} names");
+            assert!(received <= 2 * (ALIVE as usize + lately), "{received} after {n} names");
         }
     }
 }

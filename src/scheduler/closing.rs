@@ -14,15 +14,15 @@ use crate::scheduler::ledger::{Hold, Open};
 use crate::scheduler::{News, Outbox, Scheduler};
 use crate::time::Timestamp;
 
-/// An detached request younger than this before a report may not have reached the engine's gauges yet, so the report
-/// says nothing of it.
+/// A detached request that is younger than this at the time of a report may not be in the engine's gauges yet, so the
+/// report says nothing about it.
 const INFER_AFTER: Duration = Duration::from_millis(500);
 
 // === impl Scheduler: endings ===
 
 impl Scheduler {
-    /// News of a ticket. For a ticket that is not open it is legal and changes nothing: news may come twice, or after a
-    /// rebirth.
+    /// Applies news of a ticket. News of a ticket that is not open is legal and changes nothing: it may come twice, or
+    /// after a restart.
     pub(super) fn told(&mut self, ticket: Ticket, news: News, now: Timestamp, out: &mut Outbox) {
         match news {
             News::Served(address) => self.served(ticket, address, now, out),
@@ -39,7 +39,7 @@ impl Scheduler {
         }
     }
 
-    /// Envoy used another endpoint of the list: the load, the placement and a session that is bound move with the request.
+    /// Envoy used another endpoint of the list: the load, the placement and a bound session move with the request.
     fn served(&mut self, ticket: Ticket, address: SocketAddr, now: Timestamp, out: &mut Outbox) {
         let served = self.fleet.at(address);
         let Some(open) = self.ledger.get_mut(ticket) else { return };
@@ -61,30 +61,30 @@ impl Scheduler {
         if bound {
             self.bind_session_of(ticket, now, out);
         }
-        self.unplace(&left, &anchors, now, out);
+        self.revoke_placement(&left, &anchors, now, out);
         self.place(slot, &anchors, PlacedAt::new(now, Duration::ZERO));
-        self.say_placement(slot, &anchors, now, out);
+        self.publish_placement(slot, &anchors, now, out);
         self.publish_in_flight_of(left.tenancy, now, out);
         self.publish_in_flight(slot, now, out);
     }
 
-    /// The prompt is computed: its tokens are no longer in flight, its blocks are really there, and its session is bound to
-    /// where they are.
+    /// The prompt is computed: its tokens are no longer in flight, its blocks are in the cache, and its session is
+    /// bound to the endpoint.
     fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
         open.anchors = Vec::new();
-        let mut lighter = Vec::with_capacity(1);
+        let mut released = Vec::with_capacity(1);
         for hold in open.holds.iter_mut().filter(|hold| hold.tokens > 0) {
             self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
-            lighter.push(hold.tenancy);
+            released.push(hold.tenancy);
         }
-        lighter.into_iter().for_each(|tenancy| self.publish_in_flight_of(tenancy, now, out));
+        released.into_iter().for_each(|tenancy| self.publish_in_flight_of(tenancy, now, out));
         self.bind_session_of(ticket, now, out);
     }
 
-    /// Closes detached tickets that the engine's own report no longer has room for, oldest first. `unfinished` counts
-    /// the engine's waiting and running requests of everybody, so a ticket is never closed too early on its account; at
-    /// worst it stays open until its lease ends.
+    /// Closes detached tickets beyond the `unfinished` requests of the engine's own report, oldest first. `unfinished`
+    /// counts waiting and running requests from all replicas, so no ticket closes too early. At worst it stays open
+    /// until its lease ends.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
         for ticket in self.ledger.detached(tenancy, measured - INFER_AFTER, unfinished as usize) {
@@ -94,7 +94,7 @@ impl Scheduler {
         }
     }
 
-    /// Closes the detached tickets of an endpoint that is no more: no report will ever say that they are over.
+    /// Closes the detached tickets of an endpoint that is gone: no report will ever show that they ended.
     pub(super) fn orphaned(&mut self, gone: Option<Tenancy>, now: Timestamp, out: &mut Outbox) {
         let Some(gone) = gone else { return };
         for ticket in self.ledger.detached(gone, now + Duration::from_micros(1), 0) {
@@ -115,21 +115,21 @@ impl Scheduler {
             self.fleet.release_tokens(hold.tenancy, hold.tokens);
             self.fleet.release_request(hold.tenancy, hold.decode_tokens);
             self.publish_in_flight_of(hold.tenancy, now, out);
-            // Over before its first token: what was noted as placed was never computed.
+            // Ended before its first token: the recorded placement was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError | Outcome::Rejected);
             if unfinished {
-                self.unplace(hold, &open.anchors, now, out);
+                self.revoke_placement(hold, &open.anchors, now, out);
             }
         }
         out.events.push(Event::TicketClosed { ticket, outcome });
     }
 
-    /// A placement that did not come true: the endpoint holds what it held before.
-    fn unplace(&mut self, hold: &Hold, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
+    /// Revokes a placement that was not computed: the endpoint holds only what it held before.
+    fn revoke_placement(&mut self, hold: &Hold, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
         if !anchors.is_empty() && self.fleet.tenant_of(hold.tenancy).is_some() {
             let kept = anchors::count(hold.held_before) as usize;
             self.index.shorten(hold.tenancy.slot, anchors, kept);
-            self.say_unplaced(hold.tenancy.slot, anchors, kept, now, out);
+            self.publish_revocation(hold.tenancy.slot, anchors, kept, now, out);
         }
     }
 }
@@ -137,12 +137,12 @@ impl Scheduler {
 // === impl InFlightSettings ===
 
 impl crate::config::blueprint::InFlightSettings {
-    /// Tokens of the answer that count with the prompt's, where the configuration wants them counted.
+    /// Estimated tokens of the answer that count as load; `0` unless the configuration counts them.
     pub fn counted_output(&self, request: &InferenceRequest) -> u64 {
         if self.add_estimated_output_tokens { self.estimated_output(request) } else { 0 }
     }
 
-    /// Tokens that the answer is thought to have.
+    /// Estimated tokens of the answer.
     pub fn estimated_output(&self, request: &InferenceRequest) -> u64 {
         // The cast saturates, and a negative ratio is refused by the configuration.
         let estimate = (request.prompt.tokens as f64 * self.output_ratio) as u64;

@@ -1,7 +1,7 @@
-//! What a scheduler believes, as four numbers: two replicas that believe the same have the same.
+//! A digest of a scheduler's beliefs, as four numbers. Two replicas with equal beliefs have equal digests.
 //!
-//! Must not know who compares. Ages are left out, and so is what differs by right: which lane brought a fact, in what
-//! order endpoints came, and how old a placement is.
+//! Ages are left out, and so is what may legitimately differ: the lane that brought a fact, the order in which
+//! endpoints came, and the age of a placement.
 
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -10,42 +10,42 @@ use crate::fleet::Entry;
 use crate::id::{EndpointKey, Slot};
 use crate::prefix::PrefixIndex;
 
-/// The numbers. Equal beliefs give equal numbers; different ones give different numbers, but for chance.
+/// The digest. Equal beliefs give equal numbers; different ones give different numbers, except for hash collisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BeliefDigest {
-    /// Which endpoints there are, with address and labels, and which of them are awake and answer.
+    /// Endpoints with address and labels, and whether each is awake and reachable.
     pub endpoints: u64,
-    /// Their last reports, their KV use left out: it is said in steps, and its last step may not have been worth a word.
+    /// Last reports without KV use, which is published in steps: its last change may be too small to publish.
     pub reports: u64,
-    /// Open work at each, by whoever dispatched it.
+    /// Open work on each endpoint, dispatched by any replica.
     pub shares: u64,
-    /// Which beginnings of prompts each holds.
+    /// Prompt prefixes that each endpoint holds.
     pub prefixes: u64,
 }
 
 // === impl BeliefDigest ===
 
 impl BeliefDigest {
-    /// All four as one.
+    /// All four combined into one number.
     pub fn all(&self) -> u64 {
         let Self { endpoints, reports, shares, prefixes } = *self;
         [endpoints, reports, shares, prefixes].into_iter().fold(0, |seed, part| seeded(&part.to_le_bytes(), seed))
     }
 }
 
-/// Adds one endpoint. Sums, so that the order of slots, which is the order in which endpoints came, does not count.
+/// Adds one endpoint. Sums do not depend on the order of slots, which is the order in which endpoints came.
 pub(super) fn add(sum: &mut BeliefDigest, slot: Slot, entry: &Entry, index: &PrefixIndex) {
     let EndpointKey(key) = entry.endpoint.id.key();
     let work = entry.open_work();
     let work = format!("{} {} {}", work.requests, work.prefill_tokens, work.decode_tokens);
     let prefixes = index.fingerprint(slot);
-    sum.endpoints = sum.endpoints.wrapping_add(seeded(standing(entry).as_bytes(), key));
+    sum.endpoints = sum.endpoints.wrapping_add(seeded(endpoint_state(entry).as_bytes(), key));
     sum.reports = sum.reports.wrapping_add(seeded(reported(entry).as_bytes(), key));
     sum.shares = sum.shares.wrapping_add(seeded(work.as_bytes(), key));
     sum.prefixes = sum.prefixes.wrapping_add(seeded(&prefixes.to_le_bytes(), key));
 }
 
-fn standing(entry: &Entry) -> String {
+fn endpoint_state(entry: &Entry) -> String {
     let endpoint = &entry.endpoint;
     format!("{} {:?} {} {}", endpoint.address, endpoint.labels, entry.is_awake(), entry.is_reachable())
 }

@@ -1,4 +1,4 @@
-//! What is seen of engines' answers: counted here, told to peers, and believed of all who tell.
+//! Failures among engines' answers: counted here, published to peers, and summed over all replicas.
 //!
 //! Must not know HTTP: an outcome says whether an answer was a failure of its engine.
 
@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 // === impl Scheduler: failures ===
 
 impl Scheduler {
-    /// A request on the endpoint of `tenancy` ended. Who went away, or was refused for what it asked, says nothing of the
-    /// engine.
+    /// Counts the end of a request on the endpoint of `tenancy`. Only completions and engine errors count; other
+    /// outcomes say nothing about the engine.
     pub(super) fn answered(&mut self, tenancy: Tenancy, outcome: Outcome, now: Timestamp, out: &mut Outbox) {
         let failed = match outcome {
             Outcome::EngineError => true,
@@ -33,14 +33,14 @@ impl Scheduler {
         }
     }
 
-    /// A peer saw this of an endpoint's answers, so long ago.
+    /// Takes in a peer's failure counts of an endpoint, `age` old.
     pub(super) fn heard_failing(&mut self, peer: u32, failing: Failing, age: Duration, now: Timestamp) {
         let failures = Failures::new(failing.counts, now - age);
         self.peers.set_failures(peer, failing.endpoint, failures);
         self.refold_failures(failing.endpoint);
     }
 
-    /// Gathers anew what peers saw of an endpoint's answers.
+    /// Collects the peers' failure counts of an endpoint again.
     pub(super) fn refold_failures(&mut self, endpoint: EndpointKey) {
         if let Some(slot) = self.fleet.named(endpoint) {
             self.fleet.set_foreign_failures(slot, self.peers.failures(endpoint));
@@ -48,7 +48,7 @@ impl Scheduler {
     }
 }
 
-/// The endpoints that others go before, for people.
+/// The failing endpoints, for the explanation.
 pub(super) fn explained(view: &View<'_>) -> Vec<FailingExplanation> {
     let failing = view.rows.iter().filter_map(|row| Some((row.endpoint.id.clone(), row.failing?)));
     failing.take(REMOVED_MAX).map(|(endpoint, failures)| FailingExplanation { endpoint, failures }).collect()

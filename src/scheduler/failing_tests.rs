@@ -1,10 +1,10 @@
-//! What schedulers promise of engines that fail what they are asked.
+//! Tests of engines that fail their requests.
 
 use super::*;
 use crate::plugin::Filter;
 
-/// Asks `n` different prompts, one each `every` milliseconds. What goes to engine 0 ends with `outcome`, and all else well.
-/// Gives how many went there.
+/// Sends `n` different prompts, one each `every` milliseconds. Requests on engine 0 end with `outcome`, all others
+/// complete. Returns how many went to engine 0.
 fn serve(replica: &mut Replica, n: u64, from: u64, every: u64, outcome: Outcome) -> usize {
     let mut went = 0;
     for at in (0..n).map(|i| from + i * every) {
@@ -16,7 +16,7 @@ fn serve(replica: &mut Replica, n: u64, from: u64, every: u64, outcome: Outcome)
     went
 }
 
-/// A replica whose engines all say that they are idle; as long as nothing is known against it, engine 0 is asked.
+/// A replica whose engines all report idle. Engine 0 is chosen unless it is known to fail.
 fn idle(name: &str) -> Replica {
     let mut replica = Replica::new(name, 1);
     (0..4).for_each(|n| drop(replica.handle(report(n, 0), 1)));
@@ -34,19 +34,19 @@ fn fail(replica: &mut Replica, n: u16, at: u64) {
 }
 
 #[test]
-fn an_engine_that_fails_fast_with_an_idle_page_does_not_get_everything() {
+fn an_engine_that_fails_fast_with_an_idle_page_does_not_get_all_requests() {
     assert!((2..=10).contains(&serve(&mut idle("a"), 80, 100, 5, Outcome::EngineError)));
 }
 
 #[test]
-fn what_the_client_did_is_not_held_against_the_engine() {
+fn only_engine_errors_count_as_failures() {
     for outcome in [Outcome::Rejected, Outcome::Abandoned, Outcome::Completed, Outcome::LeaseExpired] {
         assert_eq!(serve(&mut idle("a"), 80, 100, 5, outcome), 80, "{outcome:?}");
     }
 }
 
 #[test]
-fn what_one_saw_fail_others_pass_over_and_an_explanation_says_why() {
+fn all_replicas_avoid_an_engine_that_one_saw_fail_and_explain_it() {
     let (mut a, mut b) = (idle("a"), idle("b"));
     fail(&mut a, 0, 100);
     tell(&mut a, &mut b, 102);
@@ -59,7 +59,7 @@ fn what_one_saw_fail_others_pass_over_and_an_explanation_says_why() {
     }
     assert_eq!(a.endpoint(0, 104).failing, b.endpoint(0, 104).failing);
     b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 105);
-    assert_eq!(b.endpoint(0, 106).failing, None, "nobody who lives saw it fail");
+    assert_eq!(b.endpoint(0, 106).failing, None, "no living replica saw it fail");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn where_all_fail_all_are_tried() {
 #[test]
 fn a_failing_engine_is_tried_now_and_then_and_is_back_once_it_answers() {
     let mut a = idle("a");
-    // Ten seconds of traffic, and all that it is asked fails.
+    // Ten seconds of traffic in which all its requests fail.
     let tried = serve(&mut a, 500, 100, 20, Outcome::EngineError);
     assert!((3..=60).contains(&tried), "{tried} of 500");
     // It recovers: within ten seconds it serves again.
@@ -81,14 +81,14 @@ fn a_failing_engine_is_tried_now_and_then_and_is_back_once_it_answers() {
 }
 
 #[test]
-fn failures_end_without_any_news() {
+fn failures_expire_without_new_answers() {
     let mut a = idle("a");
     fail(&mut a, 0, 100);
     assert_ne!(picked(&a.handle(ask(1, 7, 4), 200)), id(0));
     assert_eq!(picked(&a.handle(ask(2, 8, 4), 9_000)), id(0));
 }
 
-/// Lets nobody serve but engine 0.
+/// Keeps only engine 0.
 #[derive(Debug)]
 struct OnlyZero;
 
@@ -99,7 +99,7 @@ impl Filter for OnlyZero {
 }
 
 #[test]
-fn a_failing_engine_serves_what_nobody_else_may() {
+fn a_failing_engine_serves_what_no_other_engine_may() {
     let profile = SchedulingProfile {
         name: "default".into(),
         filters: vec![Named::new("only-zero", Box::new(OnlyZero))],
@@ -122,7 +122,7 @@ fn a_session_leaves_an_engine_that_fails() {
 }
 
 #[test]
-fn a_replica_of_an_earlier_release_is_told_nothing_that_it_can_not_read() {
+fn failures_are_not_published_at_an_earlier_wire_version() {
     let mut a = idle("a");
     a.publisher.limit(2);
     let before = a.publisher.head();
@@ -131,7 +131,7 @@ fn a_replica_of_an_earlier_release_is_told_nothing_that_it_can_not_read() {
 }
 
 #[test]
-fn a_request_that_failed_or_was_rejected_leaves_no_placement_behind_anywhere() {
+fn a_request_that_failed_or_was_rejected_leaves_no_placement_on_any_replica() {
     for outcome in [Outcome::EngineError, Outcome::Rejected] {
         let (mut a, mut b) = (idle("a"), idle("b"));
         a.handle(ask(1, 7, 40), 10);
@@ -144,12 +144,12 @@ fn a_request_that_failed_or_was_rejected_leaves_no_placement_behind_anywhere() {
 }
 
 #[test]
-fn what_begins_and_ends_is_told_once() {
+fn an_engine_that_begins_or_stops_failing_causes_one_event() {
     let mut a = idle("a");
     fail(&mut a, 0, 100);
-    let mut told = |at| {
+    let mut events_at = |at| {
         let events = a.handle(Input::Tick, at).events;
         events.into_iter().filter(|event| matches!(event, Event::EndpointFailing { .. })).count()
     };
-    assert_eq!([told(200), told(300), told(9_000), told(9_100)], [1, 0, 1, 0]);
+    assert_eq!([events_at(200), events_at(300), events_at(9_000), events_at(9_100)], [1, 0, 1, 0]);
 }

@@ -1,4 +1,4 @@
-//! Everything that can happen to a scheduler, and everything that can come of it.
+//! The inputs of a scheduler, and what it outputs.
 //!
 //! Must not know who sends an input or how an answer is delivered.
 
@@ -14,33 +14,33 @@ use crate::request::{Asked, Outcome, Refusal};
 use crate::schedule::Decision;
 use crate::time::Timestamp;
 
-/// Something that happened.
+/// One input: something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Discovery says which endpoints came, changed or went.
+    /// Endpoints that discovery added, changed or removed.
     Discovered(Vec<EndpointChange>),
-    /// Discovery says which objectives there are, by name, and their priorities. Replaces what was said before.
+    /// All objectives that discovery found, by name, with their priorities. Replaces the earlier set.
     Objectives(BTreeMap<String, i32>),
-    /// An engine's report.
+    /// An engine's report, scraped by this replica.
     Observed(EndpointId, Observation),
     /// An engine's listener could not be reached.
     Unreachable(EndpointId),
-    /// A peer's facts came, by whichever lane.
+    /// A batch of a peer's facts, from either lane.
     Batch(Box<Batch>),
-    /// A peer is gone, in this life of it.
+    /// This incarnation of a peer is lost.
     PeerLost(ReplicaId, Incarnation),
-    /// A stream asks for endpoints.
+    /// A stream requests a decision.
     Asked(Asked),
-    /// A stream tells of its ticket.
+    /// A stream reports on its ticket.
     TicketUpdate(Ticket, News),
-    /// Time passed: leases and trusts are looked at.
+    /// Periodic tick: expires leases, sessions and peers' facts, and reports changes of trust.
     Tick,
 }
 
-/// What a stream tells of its ticket.
+/// What a stream reports on its ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Envoy says which address served.
+    /// The address that served the request, as Envoy reports it.
     Served(SocketAddr),
     /// The answer's first token was seen.
     FirstToken,
@@ -48,13 +48,13 @@ pub enum News {
     Finished(Outcome),
 }
 
-/// What is to be done.
+/// What the caller must do after an input.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// One answer for each request that was asked.
+    /// One answer for each [`Input::Asked`].
     pub answers: Vec<(Ticket, Result<Arc<Decision>, Refusal>)>,
-    /// What peers should know, and since when it is so. Empty where nothing is shared.
+    /// Records for peers, each with the time since when it holds. Empty if nothing is replicated.
     pub publish: Vec<(Record, Timestamp)>,
-    /// What is to be told.
+    /// Events for telemetry.
     pub events: Vec<Event>,
 }

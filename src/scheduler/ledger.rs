@@ -1,6 +1,6 @@
-//! The book of open tickets: what each reserved, on whom, and until when.
+//! The ledger of open tickets: what each reserves, on which endpoint, and until when.
 //!
-//! Must not know HTTP, nor why an endpoint was chosen. Reserved = finished + expired + open, always.
+//! Must not know HTTP, nor why an endpoint was chosen. Invariant: reserved = closed + expired + open.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,13 +16,13 @@ pub struct Open {
     pub holds: Vec<Hold>,
     /// When it was decided.
     pub opened: Timestamp,
-    /// Whether the stream will tell of its end.
-    pub attended: bool,
+    /// Whether the stream reports its end. If not, the ticket is detached.
+    pub sees_response: bool,
     /// The prompt's anchors, kept until the first token shows that the engine has computed it.
     pub anchors: Vec<BlockHash>,
-    /// The session that is bound with its first token.
+    /// The session to bind at the first token.
     pub session: Option<SessionKey>,
-    /// Whether it is bound already, and moves with the request.
+    /// Whether the session is bound already, and moves with the request.
     pub bound: bool,
     lease: Timestamp,
 }
@@ -30,19 +30,19 @@ pub struct Open {
 /// What a ticket holds of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// On whom.
+    /// The endpoint.
     pub endpoint: EndpointId,
-    /// On which tenancy of its slot.
+    /// The tenancy of the endpoint's slot.
     pub tenancy: Tenancy,
     /// Prompt tokens still counted as in flight.
     pub tokens: u64,
     /// Estimated tokens of the answer, counted until the ticket closes.
     pub decode_tokens: u64,
-    /// Blocks of the prompt it was believed to hold before.
+    /// Blocks of the prompt that the endpoint was believed to hold before.
     pub held_before: u32,
 }
 
-/// Sums over the life of the ledger. `reserved == closed + expired + open` at every moment.
+/// Sums over the ledger's lifetime. `reserved == closed + expired + open` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Balance {
     /// Tickets ever opened.
@@ -55,21 +55,21 @@ pub struct Balance {
     pub open: u64,
 }
 
-/// The book.
+/// The ledger.
 #[derive(Debug)]
 pub struct Ledger {
     open: BTreeMap<Ticket, Open>,
     leases: BTreeSet<(Timestamp, Ticket)>,
     lease: Duration,
     balance: Balance,
-    /// Unattended tickets by the tenancy of their first hold, oldest first.
+    /// Detached tickets by the tenancy of their first hold, oldest first.
     detached: BTreeMap<Tenancy, BTreeSet<(Timestamp, Ticket)>>,
 }
 
 // === impl Ledger ===
 
 impl Ledger {
-    /// An empty book whose tickets live for `lease` at most.
+    /// An empty ledger whose tickets stay open for `lease` at most.
     pub fn new(lease: Duration) -> Self {
         Self {
             open: BTreeMap::new(),
@@ -80,13 +80,13 @@ impl Ledger {
         }
     }
 
-    /// Opens `ticket`. `false`, and nothing is changed, when it is open already.
+    /// Opens `ticket`. Returns `false` and changes nothing if it is open already.
     pub fn open(
         &mut self,
         ticket: Ticket,
         holds: Vec<Hold>,
         anchors: Vec<BlockHash>,
-        attended: bool,
+        sees_response: bool,
         now: Timestamp,
     ) -> bool {
         if self.open.contains_key(&ticket) {
@@ -94,7 +94,7 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        let open = Open { holds, opened: now, attended, anchors, session: None, bound: false, lease };
+        let open = Open { holds, opened: now, sees_response, anchors, session: None, bound: false, lease };
         if let Some(tenancy) = open.waits_for_reports_of() {
             self.detached.entry(tenancy).or_default().insert((now, ticket));
         }
@@ -104,24 +104,24 @@ impl Ledger {
         true
     }
 
-    /// An open ticket. Its first hold is moved by [`Ledger::move_first_hold`] only.
+    /// An open ticket. Move its first hold with [`Ledger::move_first_hold`] only.
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Open> {
         self.open.get_mut(&ticket)
     }
 
-    /// The first hold of `ticket` is on another endpoint from now on.
+    /// Moves the first hold of `ticket` to another endpoint.
     pub fn move_first_hold(&mut self, ticket: Ticket, endpoint: EndpointId, tenancy: Tenancy) {
         let Some(open) = self.open.get_mut(&ticket) else { return };
         let (before, key) = (open.waits_for_reports_of(), (open.opened, ticket));
         let Some(hold) = open.holds.first_mut() else { return };
         (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
         if let Some(before) = before {
-            self.leave_order(before, key);
+            self.remove_detached(before, key);
             self.detached.entry(tenancy).or_default().insert(key);
         }
     }
 
-    /// Closes `ticket`; `None` when it is not open (news may come twice, or after a rebirth).
+    /// Closes `ticket`; `None` when it is not open (news may come twice, or after a restart).
     pub fn close(&mut self, ticket: Ticket) -> Option<Open> {
         let open = self.take(ticket)?;
         self.balance.closed += 1;
@@ -144,8 +144,8 @@ impl Ledger {
         self.leases.first().map(|&(lease, _)| lease)
     }
 
-    /// Unattended tickets on the endpoint of `tenancy` that were opened before `before`, oldest first, except the youngest
-    /// `spared` of them. Costs as much as there are tickets opened since `before` or given back, whatever else is open.
+    /// Detached tickets on the endpoint of `tenancy` that were opened before `before`, oldest first, except the
+    /// youngest `spared` of them. The cost depends only on the tickets opened since `before` and those returned.
     pub fn detached(&self, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
         let Some(order) = self.detached.get(&tenancy).filter(|order| order.len() > spared) else { return Vec::new() };
         let younger = order.iter().rev().take_while(|(opened, _)| *opened >= before).count();
@@ -163,12 +163,12 @@ impl Ledger {
         self.leases.remove(&(open.lease, ticket));
         self.balance.open -= 1;
         if let Some(tenancy) = open.waits_for_reports_of() {
-            self.leave_order(tenancy, (open.opened, ticket));
+            self.remove_detached(tenancy, (open.opened, ticket));
         }
         Some(open)
     }
 
-    fn leave_order(&mut self, tenancy: Tenancy, key: (Timestamp, Ticket)) {
+    fn remove_detached(&mut self, tenancy: Tenancy, key: (Timestamp, Ticket)) {
         if let Some(order) = self.detached.get_mut(&tenancy) {
             order.remove(&key);
             if order.is_empty() {
@@ -181,9 +181,9 @@ impl Ledger {
 // === impl Open ===
 
 impl Open {
-    /// The tenancy whose reports say when the ticket is over; `None` where its stream says so.
+    /// The tenancy whose reports show when the ticket ends; `None` if its stream reports the end.
     fn waits_for_reports_of(&self) -> Option<Tenancy> {
-        self.holds.first().filter(|_| !self.attended).map(|hold| hold.tenancy)
+        self.holds.first().filter(|_| !self.sees_response).map(|hold| hold.tenancy)
     }
 }
 

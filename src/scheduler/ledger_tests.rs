@@ -1,4 +1,4 @@
-//! The order of detached tickets, against a plain search through all of them.
+//! Tests the order of detached tickets against a plain search through all tickets.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::fleet::{Endpoint, Fleet};
 
-/// What may happen to a book.
+/// One operation on a ledger.
 #[derive(Clone, Debug)]
 enum Step {
-    Open { ticket: u64, on: usize, attended: bool },
+    Open { ticket: u64, on: usize, sees_response: bool },
     Close(u64),
     Move { ticket: u64, to: usize },
     Expire,
@@ -17,7 +17,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..40_u64, 0..4_usize, any::<bool>()).prop_map(|(ticket, on, attended)| Step::Open { ticket, on, attended }),
+        4 => (0..40_u64, 0..4_usize, any::<bool>())
+            .prop_map(|(ticket, on, sees_response)| Step::Open { ticket, on, sees_response }),
         2 => (0..40_u64).prop_map(Step::Close),
         2 => (0..40_u64, 0..4_usize).prop_map(|(ticket, to)| Step::Move { ticket, to }),
         1 => Just(Step::Expire),
@@ -39,7 +40,7 @@ fn tenancies() -> Vec<(EndpointId, Tenancy)> {
 
 fn searched(ledger: &Ledger, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
     let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
-    let old = |open: &Open| !open.attended && open.opened < before;
+    let old = |open: &Open| !open.sees_response && open.opened < before;
     let mut all: Vec<_> =
         ledger.open.iter().filter(|(_, o)| old(o) && on(o)).map(|(&ticket, open)| (open.opened, ticket)).collect();
     all.sort_unstable();
@@ -56,10 +57,10 @@ proptest! {
         for (i, step) in steps.into_iter().enumerate() {
             let now = Timestamp::from_millis(i as u64);
             match step {
-                Step::Open { ticket, on, attended } => {
+                Step::Open { ticket, on, sees_response } => {
                     let (endpoint, tenancy) = tenancies[on].clone();
                     let hold = Hold { endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 };
-                    ledger.open(Ticket(ticket), vec![hold], Vec::new(), attended, now);
+                    ledger.open(Ticket(ticket), vec![hold], Vec::new(), sees_response, now);
                 }
                 Step::Close(ticket) => drop(ledger.close(Ticket(ticket))),
                 Step::Move { ticket, to } => {

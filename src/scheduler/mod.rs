@@ -1,10 +1,10 @@
 //! The scheduler of one replica for one InferencePool.
 //!
-//! Everything that happens arrives as an [`Input`] together with the time it happened; everything to be done leaves in
-//! the [`Outbox`]. Two schedulers fed the same inputs leave the same outboxes: that is the whole contract. A request is
-//! reserved before it is answered, in one step, so a burst never sees the same stale scores twice.
+//! Everything that happens arrives as an [`Input`] with its time; everything to do leaves in the [`Outbox`]. The
+//! contract: two schedulers with the same inputs produce the same outboxes. A request is reserved before it is
+//! answered, in one step, so a burst never sees the same stale scores twice.
 //!
-//! It must not know mailboxes, sockets, or who sent an input.
+//! Must not know mailboxes, sockets, or who sent an input.
 
 mod binding;
 mod burst;
@@ -47,29 +47,29 @@ use crate::scheduler::burst::BurstEstimator;
 use crate::scheduler::cache::Losses;
 use crate::scheduler::foreign_traffic::ForeignTraffic;
 use crate::scheduler::ledger::Hold;
-use crate::scheduler::publishing::Said;
+use crate::scheduler::publishing::AnnouncedLoads;
 use crate::session::{Sessions, TTL_DEFAULT};
 use crate::time::Timestamp;
 
-/// Decisions that are remembered for explanation.
+/// Decisions that are kept for explanations.
 pub const RECENT_MAX: usize = 1024;
 
-/// What a scheduler is made of besides its profiles.
+/// Settings of a scheduler, apart from its profiles.
 #[derive(Clone, Debug)]
 pub struct SchedulerSettings {
     /// How prompts are matched.
     pub prefix: PrefixSettings,
-    /// What in-flight load counts.
+    /// Which tokens count as in-flight load.
     pub in_flight: InFlightSettings,
-    /// When the pool is full.
+    /// When the pool counts as full.
     pub saturation: SaturationSettings,
-    /// Bytes that the prefix index may take.
+    /// Memory limit of the prefix index, in bytes.
     pub index_bytes_max: usize,
     /// How long a ticket may stay open without news of its end.
     pub lease: Duration,
-    /// Whether there are peers to tell what happens.
+    /// Whether facts are published to peers.
     pub sharing: bool,
-    /// How old reports may be.
+    /// Ages of reports at which trust changes.
     pub trust_ages: TrustAges,
 }
 
@@ -84,7 +84,7 @@ pub struct Scheduler {
     objectives: BTreeMap<String, i32>,
     recent: Recent,
     peers: Peers,
-    said: Said,
+    said: AnnouncedLoads,
     burst: BurstEstimator,
     foreign_traffic: ForeignTraffic,
     sessions: Sessions,
@@ -96,7 +96,7 @@ pub struct Scheduler {
 // === impl Scheduler ===
 
 impl Scheduler {
-    /// A scheduler that knows nobody yet.
+    /// A scheduler without endpoints or peers.
     pub fn new(profiles: Profiles, settings: SchedulerSettings) -> Self {
         Self {
             fleet: Fleet::new(settings.trust_ages),
@@ -105,7 +105,7 @@ impl Scheduler {
             objectives: BTreeMap::new(),
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
-            said: Said::new(settings.sharing),
+            said: AnnouncedLoads::new(settings.sharing),
             burst: BurstEstimator::default(),
             foreign_traffic: ForeignTraffic::new(),
             sessions: Sessions::new(profiles.sessions().ttl.unwrap_or(TTL_DEFAULT)),
@@ -116,7 +116,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what happened at `now`; what is to be done is added to `out`.
+    /// Applies an input that happened at `now`, and adds what must be done to `out`.
     pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Outbox) {
         match input {
             Input::Discovered(changes) => changes.into_iter().for_each(|change| self.discovered(change, now, out)),
@@ -131,7 +131,8 @@ impl Scheduler {
         }
     }
 
-    /// The endpoints of which nothing was heard, by anybody's scrape, for longer than `after`, and since when.
+    /// Endpoints whose last report, from any replica's scrape, is older than `after`, with its age. The age is
+    /// [`Duration::MAX`] where there is none.
     pub fn silent(&self, after: Duration, now: Timestamp) -> BTreeMap<EndpointKey, Duration> {
         let silence = |entry: &Entry| entry.age(now).unwrap_or(Duration::MAX);
         let silent = self.fleet.iter().filter(|(_, entry)| silence(entry) > after);
@@ -188,13 +189,14 @@ impl Scheduler {
         if !self.fleet.observe_at(slot, observation, now) {
             return;
         }
-        self.take_cache_signs(slot, signs, measured, out);
-        self.fleet.tell_missing(slot, &mut out.events);
+        self.apply_cache_signs(slot, signs, measured, out);
+        self.fleet.report_missing(slot, &mut out.events);
         self.learn(slot, geometry, unfinished, measured, out);
         self.reported(endpoint.key(), measured);
     }
 
-    /// What a report, own or heard, says besides the load: the cache's size, and which detached tickets are over.
+    /// Applies what a report, own or a peer's, says besides the load: the cache's size, and which detached tickets
+    /// ended.
     fn learn(
         &mut self,
         slot: Slot,
@@ -227,15 +229,15 @@ impl Scheduler {
                 self.recent.remember(decision.clone());
                 out.answers.push((ticket, Ok(decision)));
             }
-            // Told by the stream, which tells all refusals, its own too.
+            // The stream emits the events of all refusals, including its own.
             Err(refusal) => out.answers.push((ticket, Err(refusal))),
         }
     }
 
-    /// The decision alone: nothing is reserved, and asking twice answers the same.
+    /// Decides without reserving anything. The same question gets the same answer.
     ///
     /// # Errors
-    /// A refusal when nobody may serve the request, or when the pool is full and the request may be shed.
+    /// A refusal when no endpoint may serve the request, or when the pool is full and the request may be shed.
     pub fn decide(&mut self, request: &InferenceRequest, now: Timestamp) -> Result<Decision, Refusal> {
         self.matches.clear();
         self.matches.resize(self.fleet.width(), 0);
@@ -247,7 +249,7 @@ impl Scheduler {
         let mut view = View::new(&self.fleet, request, &self.matches, now);
         view.bind(&request.session, self.bound(request, now));
         if view.rows.is_empty() {
-            return Err(nobody(&self.fleet, &view));
+            return Err(no_candidates(&self.fleet, &view));
         }
         let saturation = saturation(&view.rows, &self.settings.saturation);
         if sheds(request.priority, saturation) {
@@ -272,16 +274,16 @@ impl Scheduler {
             .map_err(|explanation| filtered_out(&explanation))
     }
 
-    /// How far the view may be off at `now`.
+    /// How incomplete the view may be at `now`.
     fn uncertainty(&self, now: Timestamp) -> Uncertainty {
         let peers = self.peers.len() as f64;
         if !self.settings.sharing {
             return Uncertainty::None;
         }
         if self.peers.is_empty() {
-            return if self.foreign_traffic.at_work() { Uncertainty::Isolated } else { Uncertainty::None };
+            return if self.foreign_traffic.is_active() { Uncertainty::Isolated } else { Uncertainty::None };
         }
-        // Of those who come at one moment, the peers' share is not known here. A burst is small, so the cast keeps its value.
+        // The part of a burst that peers dispatch is not known here yet. A burst is small, so the cast keeps its value.
         match (self.burst.others(now) * peers / (peers + 1.0)).round() as usize {
             0 => Uncertainty::None,
             unknown => Uncertainty::Concurrent(unknown + 1),
@@ -306,17 +308,17 @@ impl Scheduler {
         if let Some(target) = decision.primary() {
             out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
         }
-        self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.attended, now);
+        self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.sees_response, now);
         if let Some(open) = self.ledger.get_mut(ticket) {
             open.session = request.session.id;
         }
-        // Nobody will see the first token of an answer that does not pass here.
-        if !request.attended {
+        // The first token of a detached request is never seen here, so its session is bound now.
+        if !request.sees_response {
             self.bind_session_of(ticket, now, out);
         }
     }
 
-    /// Reserves one endpoint for one leg: its load counts, and its placement is known, before the answer leaves.
+    /// Reserves one endpoint for one leg. Its load and its placement count before the answer leaves.
     fn hold(
         &mut self,
         slot: Slot,
@@ -336,18 +338,18 @@ impl Scheduler {
         if self.peers.is_empty() {
             self.foreign_traffic.look(&self.fleet, now);
         }
-        self.say_placement(slot, chain.anchors(), now, out);
+        self.publish_placement(slot, chain.anchors(), now, out);
         self.publish_in_flight(slot, now, out);
         let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
         Some(Hold { endpoint, tenancy, tokens, decode_tokens, held_before: held })
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
-        self.fleet.tell_trust(now, &mut out.events);
-        self.fleet.tell_failing(now, &mut out.events);
+        self.fleet.report_trust(now, &mut out.events);
+        self.fleet.report_failing(now, &mut out.events);
         self.sessions.expire(now);
         self.expire(now, out);
-        self.expire_heard(now);
+        self.expire_peers(now);
     }
 }
 
@@ -368,7 +370,7 @@ fn decided(ticket: Ticket, request: &InferenceRequest, target: &Target, explanat
 }
 
 /// Why there are no candidates, for the client.
-fn nobody(fleet: &Fleet, view: &View<'_>) -> Refusal {
+fn no_candidates(fleet: &Fleet, view: &View<'_>) -> Refusal {
     let sentence = if fleet.is_empty() {
         "the pool has no endpoints".to_owned()
     } else if view.asleep > 0 {
@@ -379,7 +381,7 @@ fn nobody(fleet: &Fleet, view: &View<'_>) -> Refusal {
     Refusal::new(RefusalCode::NoEndpoints, sentence)
 }
 
-/// Which filter left nobody, for the client.
+/// Which filter left no candidate, for the client.
 fn filtered_out(explanation: &Explanation) -> Refusal {
     let filters = explanation.profiles.iter().flat_map(|profile| &profile.filters);
     let sentence = filters.filter(|filter| filter.after == 0).map(|filter| filter.filter.as_str()).next().map_or_else(

@@ -1,6 +1,6 @@
-//! What the scheduler gives its peers to know: its open work, its placements, and the reports of the endpoints it keeps.
+//! What the scheduler publishes to peers: its open work, its placements, and the reports of the endpoints it keeps.
 //!
-//! Must not know lanes or numbers; the fact_log numbers what is said here.
+//! Must not know lanes or sequence numbers; the fact log numbers what is published here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,30 +11,31 @@ use crate::replication::{EndpointLoad, InFlightReport, Placement, PlacementRevok
 use crate::scheduler::{HistoryWalk, Outbox, Scheduler};
 use crate::time::Timestamp;
 
-/// A report that says nothing new is said again after this time. Below the usual interval of scrapes, so that what peers
-/// believe is one interval and one way old at most; engines that are scraped faster are not told of more often for nothing.
+/// An unchanged report is published again after this time. It is below the usual scrape interval, so a peer's belief is
+/// at most one interval and one transit old. Unchanged reports of engines that are scraped faster are not published
+/// more often.
 const REPEAT_AFTER: Duration = Duration::from_millis(40);
-/// KV use that differs by less is nothing new. (Replayed: a hundredth costs a twentieth of TTFT, for it hides which of two
-/// engines has more room, and a thousandth can; half of one decides as the reading itself does in the agents' trace, and still
-/// keeps views equal once load is quiet.)
+/// A smaller change of KV use is not news. (Replayed: a step of a hundredth costs a twentieth of TTFT, because it hides
+/// which of two engines has more room. A thousandth can cost it too. Half a thousandth decides as the reading itself
+/// does in the agents' trace, and still keeps views equal once load is quiet.)
 const KV_QUANTUM: f64 = 0.0005;
 
-/// When each endpoint's load was said last, so that it is not said again for nothing.
+/// When each endpoint's load was last published, to avoid needless repeats.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct AnnouncedLoads {
     sharing: bool,
     loads: BTreeMap<EndpointKey, Timestamp>,
 }
 
-// === impl Said ===
+// === impl AnnouncedLoads ===
 
-impl Said {
+impl AnnouncedLoads {
     pub(super) fn new(sharing: bool) -> Self {
         Self { sharing, loads: BTreeMap::new() }
     }
 
-    /// Holds KV use where it is believed to be until it differs by a quantum, for this replica as for its peers: else each
-    /// reading that is on its way would make two views of one.
+    /// Keeps the believed KV use until a reading differs by a quantum, for this replica as for its peers. Otherwise
+    /// their views would differ while a reading is in transit.
     pub(super) fn steady(&self, entry: &Entry, report: &mut LoadReport) {
         let believed = entry.report().and_then(LoadReport::kv_usage).filter(|_| self.sharing);
         if let (Some(believed), Some(read)) = (believed, report.kv_usage())
@@ -44,8 +45,8 @@ impl Said {
         }
     }
 
-    /// Says an own reading of the endpoint in `entry`, when it differs from what is believed, when it settles dispatches
-    /// that no report knew, or when the last word is old.
+    /// Publishes an own reading of the endpoint in `entry` if it differs from what is believed, if it settles
+    /// dispatches that no report covers, or if the last published one is old.
     pub(super) fn load(
         &mut self,
         entry: &Entry,
@@ -63,12 +64,12 @@ impl Said {
             return;
         }
         self.loads.insert(endpoint, measured);
-        // Of which process it is, is said by itself and once.
+        // The process is published separately, and once.
         let report = LoadReport { process: Process::default(), ..report.clone() };
         publish.push((Record::Load(EndpointLoad { endpoint, report }), measured));
     }
 
-    /// Says that a listener is gone, once.
+    /// Publishes that a listener can't be reached.
     pub(super) fn unreachable(
         &mut self,
         endpoint: EndpointKey,
@@ -81,7 +82,7 @@ impl Said {
         }
     }
 
-    /// An endpoint is no longer in the pool: what was said of it is void.
+    /// Publishes that an endpoint left the pool, which voids what was published about it.
     pub(super) fn withdraw(&mut self, endpoint: EndpointKey, now: Timestamp, publish: &mut Vec<(Record, Timestamp)>) {
         if self.sharing {
             self.loads.remove(&endpoint);
@@ -96,16 +97,16 @@ fn differs(believed: &LoadReport, report: &LoadReport) -> bool {
         || (&believed.adapters, believed.cache) != (&report.adapters, report.cache)
 }
 
-// === impl Scheduler: saying ===
+// === impl Scheduler: publishing ===
 
 impl Scheduler {
-    pub(super) fn say_placement(&self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
+    pub(super) fn publish_placement(&self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
         let endpoint = entry.endpoint.id.key();
         out.publish.push((Record::Placement(Placement { endpoint, anchors: anchors.to_vec() }), now));
     }
 
-    pub(super) fn say_unplaced(
+    pub(super) fn publish_revocation(
         &self,
         slot: Slot,
         anchors: &[BlockHash],
@@ -119,9 +120,9 @@ impl Scheduler {
             .push((Record::PlacementRevoked(PlacementRevoked { endpoint, anchors: anchors.to_vec(), kept }), now));
     }
 
-    /// Where prefixes are believed to be, as placements: what a replica that joins is told first, for what earlier lives and
-    /// lost peers placed nobody says any more. Before them which caches were lost, and when. At most `most`, spread evenly over the endpoints, the newest last. With them
-    /// the newest bindings of sessions, as many again.
+    /// The history that a joiner gets first: cache losses with their ages, then placements, then the newest session
+    /// bindings. Placements by earlier incarnations and lost peers are advertised nowhere else. There are at most
+    /// `most` placements, spread evenly over the endpoints, the newest last, and at most as many bindings.
     pub fn history(&self, most: usize, now: Timestamp) -> Vec<(Record, Duration)> {
         let mut walk = HistoryWalk::new(most);
         let mut history = Vec::new();
@@ -131,8 +132,8 @@ impl Scheduler {
 
     pub(super) fn publish_in_flight(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
-        let share = InFlightReport::of(entry.endpoint.id.key(), entry.in_flight);
-        out.publish.push((Record::InFlight(share), now));
+        let report = InFlightReport::of(entry.endpoint.id.key(), entry.in_flight);
+        out.publish.push((Record::InFlight(report), now));
     }
 
     pub(super) fn publish_in_flight_of(&self, tenancy: Tenancy, now: Timestamp, out: &mut Outbox) {

@@ -1,5 +1,5 @@
-//! What the scheduler makes of its peers' facts: they are folded into the same columns as its own, so that no scorer can tell
-//! whose dispatch or whose reading it looks at.
+//! Takes in peers' facts. They go into the same columns as the scheduler's own, so no scorer can tell which replica
+//! dispatched a request or took a reading.
 //!
 //! Must not know lanes, liveness or bytes.
 
@@ -13,40 +13,41 @@ use crate::replication::{Batch, EndpointLoad, Fact, InFlightReport, News, Receiv
 use crate::scheduler::{Outbox, PendingFacts, Scheduler};
 use crate::time::Timestamp;
 
-/// A placement older than this is in the engine's own gauges by now, or over: it says where blocks are, and no more what
-/// load there is.
-const DISPATCH_COUNTS: Duration = Duration::from_secs(1);
-/// Rounds of gossip after a peer was met in which what it says of engines may have lain with others, or in a replica that
-/// stood still. It says all of it anew with each reading.
-const READING_COUNTS: Duration = Duration::from_millis(100);
+/// A placement older than this no longer counts as load: its request is in the engine's own gauges, or over. It still
+/// says where blocks are.
+const DISPATCH_LOAD_AGE_MAX: Duration = Duration::from_secs(1);
+/// Readings by gossip are ignored until the peer has been known for this long. Earlier ones may have waited at other
+/// peers, or in a stalled replica. The peer publishes them again with each reading.
+const READING_TRUSTED_AFTER: Duration = Duration::from_millis(100);
 
-/// Whether ages are true, of facts that count for so long.
+/// Whether the ages of dispatches and of readings are reliable.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dated {
+pub(super) struct AgesReliable {
     dispatches: bool,
     readings: bool,
 }
 
-// === impl Scheduler: hearing ===
+// === impl Scheduler: receiving ===
 
 impl Scheduler {
-    /// Begins to take a batch in: drops what is not news, and leaves the rest to [`Self::take_in_some`].
+    /// Starts on a batch: drops facts that are known already, and leaves the rest to [`Self::take_in_some`].
     pub fn receive(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) -> PendingFacts {
         let (origin, fragment) = (batch.origin.clone(), batch.after == Batch::FRAGMENT);
         let mut released = Vec::new();
-        let hearing = self.peers.receive(batch, now, &mut released);
+        let received = self.peers.receive(batch, now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold_all(endpoint));
-        // A page of gossip is as young as when it was written; those that are there when a peer is met are older.
-        let acquainted = |for_at_least| !fragment || self.peers.acquaintance(&origin, now) > for_at_least;
-        let dated = Dated { dispatches: acquainted(DISPATCH_COUNTS), readings: acquainted(READING_COUNTS) };
-        let why = match hearing {
+        // Ages on a gossip page are those of its writing. Pages found when a peer is first met are older than that.
+        let known_for = |at_least| !fragment || self.peers.known_for(&origin, now) > at_least;
+        let dated =
+            AgesReliable { dispatches: known_for(DISPATCH_LOAD_AGE_MAX), readings: known_for(READING_TRUSTED_AFTER) };
+        let why = match received {
             Received::News(News { peer, facts, refused }) => {
                 if refused > 0 {
                     out.events.push(Event::PeerFactsRefused { peer: origin, facts: refused });
                 }
                 return PendingFacts { peer, dated, facts: facts.into_iter() };
             }
-            Received::StaleIncarnation => "past-life",
+            Received::StaleIncarnation => "stale-incarnation",
             Received::TooManyPeers => "too-many-peers",
         };
         out.events.push(Event::PeerIgnored { peer: origin, why });
@@ -54,19 +55,19 @@ impl Scheduler {
     }
 
     pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
-        let mut unheard = self.receive(batch, now, out);
-        self.take_in_some(&mut unheard, usize::MAX, now, out);
+        let mut pending = self.receive(batch, now, out);
+        self.take_in_some(&mut pending, usize::MAX, now, out);
     }
 
-    /// Takes at most `most` more facts in; `false` when there are no more.
-    pub fn take_in_some(&mut self, unheard: &mut PendingFacts, most: usize, now: Timestamp, out: &mut Outbox) -> bool {
-        for fact in unheard.facts.by_ref().take(most) {
-            self.take_in(unheard.peer, fact, unheard.dated, now, out);
+    /// Takes in at most `most` more facts; `false` when none are left.
+    pub fn take_in_some(&mut self, pending: &mut PendingFacts, most: usize, now: Timestamp, out: &mut Outbox) -> bool {
+        for fact in pending.facts.by_ref().take(most) {
+            self.apply_fact(pending.peer, fact, pending.dated, now, out);
         }
-        unheard.facts.len() > 0
+        pending.facts.len() > 0
     }
 
-    /// A peer that is gone has nothing in flight that anybody waits for; where it placed prefixes stays known.
+    /// Drops the open work of a lost peer. Its placements stay known.
     pub(super) fn peer_lost(&mut self, replica: &ReplicaId, incarnation: Incarnation) {
         self.peers.lose(replica, incarnation).into_iter().for_each(|endpoint| self.refold_all(endpoint));
     }
@@ -82,7 +83,7 @@ impl Scheduler {
         }
     }
 
-    fn take_in(&mut self, peer: u32, fact: Fact, dated: Dated, now: Timestamp, out: &mut Outbox) {
+    fn apply_fact(&mut self, peer: u32, fact: Fact, dated: AgesReliable, now: Timestamp, out: &mut Outbox) {
         match fact.record {
             Record::InFlight(InFlightReport { endpoint, .. }) | Record::Removed(endpoint) => {
                 self.peers.settle(peer, endpoint);
@@ -91,8 +92,8 @@ impl Scheduler {
             Record::Placement(placement) => {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
                 self.place(slot, &placement.anchors, PlacedAt::new(now, fact.age));
-                if fact.age <= DISPATCH_COUNTS {
-                    // From before this replica's birth it can't be dated, and all such would share one moment.
+                if fact.age <= DISPATCH_LOAD_AGE_MAX {
+                    // A dispatch from before this replica's start can't be dated: all of them would get the same time.
                     if dated.dispatches && fact.age <= now.since(Timestamp::ZERO) {
                         self.burst.dispatched(now - fact.age);
                         self.burst.heard(fact.age);
@@ -107,14 +108,15 @@ impl Scheduler {
                     self.index.shorten(slot, &revoked.anchors, usize::from(revoked.kept));
                 }
             }
-            // Made before this replica was born, it can't be dated: it would seem as young as the replica is.
+            // A reading from before this replica's start can't be dated: its age would be underestimated as this
+            // replica's.
             Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
             Record::Failing(failing) => self.heard_failing(peer, failing, fact.age, now),
-            Record::Load(word) => self.heard_load(word, fact.age, now, out),
-            Record::CacheCleared(word) => {
-                // What a stream tells as history has its own true age.
+            Record::Load(load) => self.receive_load(load, fact.age, now, out),
+            Record::CacheCleared(cleared) => {
+                // History from a stream has reliable ages.
                 let dated = dated.readings || fact.seq == Fact::HISTORY;
-                self.heard_cache(word, fact.age, dated, now, out);
+                self.heard_cache(cleared, fact.age, dated, now, out);
             }
             Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
@@ -125,44 +127,44 @@ impl Scheduler {
         }
     }
 
-    fn heard_load(&mut self, word: EndpointLoad, age: Duration, now: Timestamp, out: &mut Outbox) {
-        let Some(slot) = self.fleet.named(word.endpoint) else { return };
+    fn receive_load(&mut self, load: EndpointLoad, age: Duration, now: Timestamp, out: &mut Outbox) {
+        let Some(slot) = self.fleet.named(load.endpoint) else { return };
         let Some(entry) = self.fleet.get(slot) else { return };
-        let (geometry, unfinished) = (word.report.cache, word.report.unfinished());
-        let falls_asleep = entry.is_awake() && !word.report.awake;
-        if !self.fleet.observe_at(slot, Observation { report: word.report, age }, now) {
+        let (geometry, unfinished) = (load.report.cache, load.report.unfinished());
+        let falls_asleep = entry.is_awake() && !load.report.awake;
+        if !self.fleet.observe_at(slot, Observation { report: load.report, age }, now) {
             return;
         }
         self.learn(slot, geometry, unfinished, now - age, out);
-        self.reported(word.endpoint, now - age);
-        self.fleet.tell_missing(slot, &mut out.events);
-        // A keeper of an earlier release does not say it.
+        self.reported(load.endpoint, now - age);
+        self.fleet.report_missing(slot, &mut out.events);
+        // A keeper of an earlier release does not publish this loss.
         if falls_asleep {
             self.cache_lost(slot, CacheLoss::Asleep, PlacedAt::new(now, age), out);
         }
     }
 
-    /// Time passed for what peers said.
-    pub(super) fn expire_heard(&mut self, now: Timestamp) {
+    /// Expires peers' facts.
+    pub(super) fn expire_peers(&mut self, now: Timestamp) {
         let mut released = Vec::new();
         self.peers.expire(now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold(endpoint));
     }
 
-    /// A report, own or heard, knows of what peers dispatched before it.
+    /// A report, own or a peer's, covers what peers dispatched before it.
     pub(super) fn reported(&mut self, endpoint: EndpointKey, measured: Timestamp) {
         if self.peers.reported(endpoint, measured) {
             self.refold(endpoint);
         }
     }
 
-    /// Gathers all anew that peers said of an endpoint.
+    /// Recomputes all that peers published about an endpoint.
     fn refold_all(&mut self, endpoint: EndpointKey) {
         self.refold(endpoint);
         self.refold_failures(endpoint);
     }
 
-    /// Sums the peers' open work on an endpoint anew.
+    /// Recomputes the sum of the peers' open work on an endpoint.
     pub(super) fn refold(&mut self, endpoint: EndpointKey) {
         if let Some(slot) = self.fleet.named(endpoint) {
             let (foreign, unseen) = self.peers.open_work(endpoint);

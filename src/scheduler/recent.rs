@@ -1,6 +1,4 @@
-//! The last decisions, for those who ask why.
-//!
-//! Must not know who asks.
+//! A ring buffer of the last decisions, for explanations.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +20,7 @@ impl Recent {
         Self { ring: VecDeque::with_capacity(most), most }
     }
 
-    /// Remembers one more, and forgets the oldest when full.
+    /// Adds a decision, and drops the oldest when full.
     pub fn remember(&mut self, decision: Arc<Decision>) {
         if self.ring.len() == self.most {
             self.ring.pop_front();

@@ -1,4 +1,4 @@
-//! What several schedulers promise who tell each other what they do.
+//! Tests of several schedulers that exchange facts.
 
 use super::*;
 use crate::id::{Incarnation, ReplicaId, SessionKey};
@@ -8,7 +8,7 @@ use crate::replication::{Batch, FactLog};
 struct Replica {
     scheduler: Scheduler,
     publisher: FactLog,
-    told: u64,
+    sent: u64,
 }
 
 /// A scheduler with the default configuration's plugins.
@@ -20,13 +20,13 @@ fn real() -> Scheduler {
 }
 
 impl Replica {
-    fn new(name: &str, life: u64) -> Self {
-        Self::with(name, life, scheduler())
+    fn new(name: &str, incarnation: u64) -> Self {
+        Self::with(name, incarnation, scheduler())
     }
 
-    fn with(name: &str, life: u64, scheduler: Scheduler) -> Self {
-        let publisher = FactLog::new(ReplicaId(name.into()), Incarnation(life));
-        let mut replica = Self { scheduler, publisher, told: 0 };
+    fn with(name: &str, incarnation: u64, scheduler: Scheduler) -> Self {
+        let publisher = FactLog::new(ReplicaId(name.into()), Incarnation(incarnation));
+        let mut replica = Self { scheduler, publisher, sent: 0 };
         (0..4).for_each(|n| drop(replica.handle(upsert(n), 0)));
         replica
     }
@@ -38,10 +38,10 @@ impl Replica {
         out
     }
 
-    /// All that was said since the last time.
+    /// All facts published since the last call.
     fn news(&mut self, millis: u64) -> Option<Batch> {
-        let batch = self.publisher.since(self.told, usize::MAX, Timestamp::from_millis(millis))?;
-        self.told = batch.upto;
+        let batch = self.publisher.since(self.sent, usize::MAX, Timestamp::from_millis(millis))?;
+        self.sent = batch.upto;
         Some(batch)
     }
 
@@ -63,32 +63,32 @@ fn picked(out: &Outbox) -> EndpointId {
 }
 
 #[test]
-fn a_newcomer_does_not_take_a_reading_from_before_its_birth_for_as_young_as_itself() {
-    for (newcomer_millis, known) in [(5_000, true), (4_999, false)] {
+fn a_joiner_ignores_readings_from_before_its_own_start() {
+    for (joiner_millis, known) in [(5_000, true), (4_999, false)] {
         let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
         old.handle(report(0, 7), 1_000);
         let batch = old.news(6_000).unwrap();
-        new.handle(Input::Batch(Box::new(batch)), newcomer_millis);
-        let age = new.endpoint(0, newcomer_millis).age;
+        new.handle(Input::Batch(Box::new(batch)), joiner_millis);
+        let age = new.endpoint(0, joiner_millis).age;
         assert_eq!(age, known.then_some(Duration::from_secs(5)));
     }
 }
 
 #[test]
-fn what_one_dispatched_the_other_counts_and_a_prefix_that_one_placed_the_other_finds() {
+fn dispatches_and_placements_of_one_replica_count_on_the_other() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     let first = picked(&a.handle(ask(1, 7, 40), 10));
     tell(&mut a, &mut b, 12);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
-    let (own, heard) = (a.endpoint(n, 12), b.endpoint(n, 12));
-    assert_eq!((heard.foreign, heard.unseen), (own.in_flight, own.unseen));
-    assert_eq!((heard.report, heard.age, heard.index_blocks), (own.report, own.age, own.index_blocks));
-    assert_eq!(picked(&b.handle(ask(1, 7, 40), 13)), first, "a twin asked elsewhere meets its blocks");
+    let (own, received) = (a.endpoint(n, 12), b.endpoint(n, 12));
+    assert_eq!((received.foreign, received.unseen), (own.in_flight, own.unseen));
+    assert_eq!((received.report, received.age, received.index_blocks), (own.report, own.age, own.index_blocks));
+    assert_eq!(picked(&b.handle(ask(1, 7, 40), 13)), first, "an equal prompt on another replica finds its blocks");
 }
 
 #[test]
-fn an_answered_request_is_off_everybodys_books() {
+fn a_finished_request_counts_on_no_replica() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     let first = picked(&a.handle(ask(1, 7, 40), 10));
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 20);
@@ -101,14 +101,14 @@ fn an_answered_request_is_off_everybodys_books() {
     assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());
 }
 
-/// The same question with a session.
+/// The same request with a session.
 fn ask_of(session: u64, ticket: u64, seed: u64) -> Input {
     let Input::Asked(mut asked) = ask(ticket, seed, 40) else { unreachable!() };
     asked.request.session.id = Some(SessionKey(session));
     Input::Asked(asked)
 }
 
-/// Follows its sessions, and else goes where fewest wait.
+/// Follows session bindings, and otherwise picks the shortest queue.
 fn faithful() -> Scheduler {
     let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: queue-scorer\n\
                 - type: session-affinity-filter\n  parameters: {strategy: session_id}\n";
@@ -117,13 +117,13 @@ fn faithful() -> Scheduler {
 }
 
 #[test]
-fn a_session_that_one_bound_all_follow_also_those_who_join_after_its_death() {
+fn all_follow_a_session_that_one_replica_bound_also_those_that_join_after_it_is_lost() {
     let (mut a, mut b) = (Replica::with("a", 1, faithful()), Replica::with("b", 1, faithful()));
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     let first = picked(&a.handle(ask_of(9, 1, 7), 10));
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 10);
     tell(&mut a, &mut b, 11);
-    // Wherever it is fuller now, and whatever is asked.
+    // Although its endpoint is fuller now, and for any prompt.
     (0..4).for_each(|n| drop(b.handle(report(n, if id(n) == first { 4 } else { 0 }), 20)));
     assert_ne!(picked(&b.handle(ask(2, 8, 40), 21)), first);
     assert_eq!(picked(&b.handle(ask_of(9, 3, 8), 22)), first);
@@ -137,7 +137,7 @@ fn a_session_that_one_bound_all_follow_also_those_who_join_after_its_death() {
 }
 
 #[test]
-fn a_session_whose_endpoint_is_gone_is_bound_anew_and_moves_with_a_fallback() {
+fn a_session_whose_endpoint_is_gone_is_bound_again_and_moves_with_a_fallback() {
     let mut a = Replica::with("a", 1, faithful());
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     let first = picked(&a.handle(ask_of(9, 1, 7), 10));
@@ -171,15 +171,15 @@ fn a_session_is_bound_with_its_first_token_and_a_request_that_fails_binds_nothin
     a.handle(Input::TicketUpdate(Ticket(3), News::FirstToken), 22);
     a.handle(Input::TicketUpdate(Ticket(3), News::Finished(Outcome::Completed)), 23);
     assert_eq!((bound(&a, 23), picked(&a.handle(ask_of(9, 4, 8), 24))), (1, id(served)));
-    // Whoever does not see the answer binds at once.
+    // A detached request is bound at once.
     let Input::Asked(mut leaving) = ask_of(10, 5, 9) else { unreachable!() };
-    leaving.request.attended = false;
+    leaving.request.sees_response = false;
     a.handle(Input::Asked(leaving), 30);
     assert_eq!(bound(&a, 30), 2);
 }
 
 #[test]
-fn a_dead_peers_work_is_void_and_where_it_placed_prefixes_stays_known() {
+fn the_open_work_of_a_lost_peer_is_dropped_and_its_placements_stay() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     let first = picked(&a.handle(ask(1, 7, 40), 10));
     tell(&mut a, &mut b, 11);
@@ -190,7 +190,7 @@ fn a_dead_peers_work_is_void_and_where_it_placed_prefixes_stays_known() {
 }
 
 #[test]
-fn a_peers_word_on_an_endpoint_that_is_not_discovered_yet_counts_once_it_is() {
+fn facts_about_an_endpoint_that_is_not_discovered_yet_count_once_it_is() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     let first = picked(&a.handle(ask(1, 7, 40), 10));
     let n = (0..4).find(|&n| id(n) == first).unwrap();
@@ -201,7 +201,7 @@ fn a_peers_word_on_an_endpoint_that_is_not_discovered_yet_counts_once_it_is() {
 }
 
 #[test]
-fn a_keeper_believes_no_finer_than_it_tells() {
+fn a_keeper_believes_kv_use_in_the_steps_that_it_publishes() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     for (millis, kv_usage) in [(10, 0.5), (60, 0.5004), (110, 0.5005)] {
         let report = LoadReport { kv_usage, awake: true, ..LoadReport::default() };
@@ -213,7 +213,7 @@ fn a_keeper_believes_no_finer_than_it_tells() {
 }
 
 #[test]
-fn a_keepers_word_that_a_listener_is_gone_is_believed_until_it_reports_again() {
+fn an_endpoint_is_unreachable_from_when_its_keeper_says_so_until_its_next_report() {
     let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
     (0..4).for_each(|n| drop(a.handle(report(n, 0), 1)));
     (0..2).for_each(|i| drop(a.handle(Input::Unreachable(id(2)), 60 + i)));
@@ -225,10 +225,10 @@ fn a_keepers_word_that_a_listener_is_gone_is_believed_until_it_reports_again() {
 }
 
 #[test]
-fn a_joiner_that_is_told_history_knows_what_the_dead_placed() {
-    let (mut dead, mut survivor, mut joiner) = (Replica::new("a", 1), Replica::new("b", 1), Replica::new("c", 1));
-    let first = picked(&dead.handle(ask(1, 7, 40), 10));
-    tell(&mut dead, &mut survivor, 11);
+fn a_joiner_learns_placements_of_lost_peers_from_history() {
+    let (mut lost, mut survivor, mut joiner) = (Replica::new("a", 1), Replica::new("b", 1), Replica::new("c", 1));
+    let first = picked(&lost.handle(ask(1, 7, 40), 10));
+    tell(&mut lost, &mut survivor, 11);
     survivor.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 12);
     let history = survivor.publisher.history(survivor.scheduler.history(100, Timestamp::ZERO));
     joiner.handle(Input::Batch(Box::new(history)), 20);
@@ -238,14 +238,14 @@ fn a_joiner_that_is_told_history_knows_what_the_dead_placed() {
 }
 
 #[test]
-fn minds_that_hear_nothing_of_each_other_still_send_a_conversation_to_one_endpoint() {
+fn isolated_replicas_still_send_a_conversation_to_one_endpoint() {
     let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
     for (n, waiting) in [(0, 1), (1, 0), (2, 1), (3, 0)] {
         a.handle(report(n, waiting), 1);
         b.handle(report(n, 1 - waiting), 1);
     }
     for prompt in 0..40 {
-        // The second turn comes to the other replica, and its loads look otherwise.
+        // The second turn comes to the other replica, which sees other loads.
         let turns =
             [a.handle(ask(prompt, prompt, 20), 10), b.handle(ask(prompt, prompt, 30), 10)].map(|out| picked(&out));
         assert_eq!(turns[0], turns[1]);
@@ -254,10 +254,10 @@ fn minds_that_hear_nothing_of_each_other_still_send_a_conversation_to_one_endpoi
     }
 }
 
-/// One that was born a moment ago hears at once what others dispatched one after the other in the second before: by stream
-/// with ages that it can't date, by gossip as young as when it was written.
+/// A replica that just started receives all that peers dispatched one by one in the last second. Ages from a stream
+/// predate its start; ages on gossip pages are those of the writing.
 #[test]
-fn what_a_peer_dispatched_before_it_was_met_is_no_crowd() {
+fn dispatches_from_before_a_peer_was_met_are_no_burst() {
     for by_gossip in [false, true] {
         let (mut old, mut new) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
         old.handle(report(0, 0), 9_000);
@@ -269,7 +269,7 @@ fn what_a_peer_dispatched_before_it_was_met_is_no_crowd() {
             batch.after = Batch::FRAGMENT;
             batch.facts.iter_mut().for_each(|fact| fact.age = Duration::from_millis(5));
         }
-        // The newcomer's own time began a moment ago; ages travel, so both need not agree on it.
+        // The joiner's clock just started. Ages travel, so the two clocks need not agree.
         new.handle(Input::Batch(Box::new(batch)), 20);
         let uncertainty = new.handle(ask(20, 3, 20), 21).answers[0].1.as_ref().unwrap().explanation.uncertainty;
         assert_eq!(uncertainty, Uncertainty::None, "by gossip: {by_gossip}");
@@ -277,25 +277,25 @@ fn what_a_peer_dispatched_before_it_was_met_is_no_crowd() {
 }
 
 #[test]
-fn readings_that_gossip_had_when_a_peer_was_met_are_not_taken_for_as_young_as_they_say() {
+fn gossiped_readings_from_before_a_peer_was_met_are_ignored() {
     let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
-    let mut heard = |at: u64, after: Option<u64>| {
+    let mut receive = |at: u64, after: Option<u64>| {
         old.handle(report(0, 3), at - 5);
         let batch = old.news(at).unwrap();
         let after = after.unwrap_or(batch.after);
         new.handle(Input::Batch(Box::new(Batch { after, ..batch })), at);
         new.endpoint(0, at).age
     };
-    assert_eq!(heard(9_000, Some(Batch::FRAGMENT)), None, "for how long did the page lie there?");
-    assert_eq!(heard(9_101, Some(Batch::FRAGMENT)), Some(Duration::from_millis(5)), "it came since");
+    assert_eq!(receive(9_000, Some(Batch::FRAGMENT)), None, "the age of the page is unknown");
+    assert_eq!(receive(9_101, Some(Batch::FRAGMENT)), Some(Duration::from_millis(5)), "the page is newer");
     let (mut old, mut new) = (Replica::new("a", 1), Replica::new("b", 1));
     old.handle(report(0, 3), 8_995);
     tell(&mut old, &mut new, 9_000);
-    assert_eq!(new.endpoint(0, 9_000).age, Some(Duration::from_millis(5)), "a stream's ages are true");
+    assert_eq!(new.endpoint(0, 9_000).age, Some(Duration::from_millis(5)), "ages from a stream are reliable");
 }
 
 #[test]
-fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
+fn a_view_is_uncertain_while_isolated_and_in_a_burst() {
     let (mut a, mut b) = (Replica::with("a", 1, real()), Replica::with("b", 1, real()));
     let uncertainty = |out: &Outbox| out.answers[0].1.as_ref().unwrap().explanation.uncertainty;
     assert_eq!(uncertainty(&a.handle(ask(1, 1, 20), 100)), Uncertainty::Isolated);
@@ -313,26 +313,29 @@ fn a_mind_doubts_its_view_while_it_is_alone_and_in_a_crowd() {
 }
 
 #[test]
-fn the_last_one_left_trusts_its_view_once_engines_have_nothing_that_it_did_not_send() {
+fn the_last_replica_is_certain_once_engines_report_no_foreign_requests() {
     let mut last = Replica::with("a", 1, real());
-    let mut doubts = Vec::new();
+    let mut uncertainties = Vec::new();
     for n in 0..200 {
         (0..4).for_each(|endpoint| drop(last.handle(report(endpoint, 1), n)));
         let out = last.handle(ask(n, n, 20), n);
-        doubts.push(out.answers[0].1.as_ref().unwrap().explanation.uncertainty);
+        uncertainties.push(out.answers[0].1.as_ref().unwrap().explanation.uncertainty);
     }
-    assert_eq!((doubts[0], doubts[199]), (Uncertainty::Isolated, Uncertainty::None));
+    assert_eq!((uncertainties[0], uncertainties[199]), (Uncertainty::Isolated, Uncertainty::None));
 }
 
 proptest! {
-    /// The same of the plugins that decide by default, in crowds too.
+    /// The same with the default plugins, in bursts too.
     #[test]
-    fn equal_views_of_a_crowd_answer_alike(steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60)) {
-        let mut replication = [Replica::with("a", 1, real()), Replica::with("b", 1, real())];
+    fn equal_views_in_a_burst_answer_alike(
+        steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60),
+    ) {
+        let mut tier = [Replica::with("a", 1, real()), Replica::with("b", 1, real())];
         for (step, (what, n, prompt, blocks)) in steps.into_iter().enumerate() {
             let (millis, ticket) = (1 + step as u64, step as u64);
-            let (first, second) = replication.split_at_mut(1);
-            let (one, other) = if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
+            let (first, second) = tier.split_at_mut(1);
+            let (one, other) =
+                if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
             match what {
                 0 => drop(one.handle(report(n, prompt as u32), millis)),
                 _ => drop(one.handle(ask(ticket, prompt, blocks), millis)),
@@ -343,26 +346,29 @@ proptest! {
         let now = Timestamp::from_millis(100);
         for prompt in 0..6 {
             let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
-            let [a, b] = &mut replication;
+            let [a, b] = &mut tier;
             let (one, other) = (a.scheduler.decide(&request, now).unwrap(), b.scheduler.decide(&request, now).unwrap());
-            // Who has dispatched all by itself was never told anything, and thinks that it is alone.
+            // A replica that dispatched everything itself received nothing, and considers itself isolated.
             if one.explanation.uncertainty == other.explanation.uncertainty {
                 prop_assert_eq!(one.legs, other.legs);
             } else {
-                prop_assert!([one.explanation.uncertainty, other.explanation.uncertainty].contains(&Uncertainty::Isolated));
+                prop_assert!(
+                    [one.explanation.uncertainty, other.explanation.uncertainty].contains(&Uncertainty::Isolated)
+                );
             }
         }
     }
 
-    /// Two schedulers that have heard everything of each other answer alike, whoever dispatched and whoever scraped.
+    /// Two schedulers with all facts of each other answer alike, whichever dispatched and whichever scraped.
     #[test]
     fn equal_views_answer_alike(steps in proptest::collection::vec((0u8..5, 0u16..4, 0u64..6, 1u64..60), 1..60)) {
-        let mut replication = [Replica::new("a", 1), Replica::new("b", 1)];
+        let mut tier = [Replica::new("a", 1), Replica::new("b", 1)];
         let mut millis = 1;
         for (step, (what, n, prompt, blocks)) in steps.into_iter().enumerate() {
             millis += 3;
-            let (first, second) = replication.split_at_mut(1);
-            let (one, other) = if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
+            let (first, second) = tier.split_at_mut(1);
+            let (one, other) =
+                if step % 2 == 0 { (&mut first[0], &mut second[0]) } else { (&mut second[0], &mut first[0]) };
             let ticket = step as u64;
             match what {
                 0 => drop(one.handle(report(n, prompt as u32), millis)),
@@ -379,7 +385,7 @@ proptest! {
         let now = Timestamp::from_millis(millis + 1);
         for prompt in 0..6 {
             let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
-            let [a, b] = &mut replication;
+            let [a, b] = &mut tier;
             let (one, other) = (a.scheduler.decide(&request, now).unwrap(), b.scheduler.decide(&request, now).unwrap());
             prop_assert_eq!(one.legs, other.legs);
         }

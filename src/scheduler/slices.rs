@@ -1,7 +1,7 @@
 //! Long work in slices: digests, summaries, histories and large batches, a few units at a time.
 //!
-//! Must not know what is done between two slices. Between them requests are decided, which adds placements and moves
-//! counts but never adds or removes an endpoint.
+//! Must not know what runs between two slices. Requests that are decided there add placements and move counts, but
+//! never add or remove an endpoint.
 
 use std::time::Duration;
 use std::vec::IntoIter;
@@ -10,7 +10,7 @@ use crate::id::{EndpointId, Slot};
 use crate::prefix::Tip;
 use crate::replication::fact_log::HISTORY_AGE;
 use crate::replication::{Binding, Fact, Placement, Record};
-use crate::scheduler::receiving::Dated;
+use crate::scheduler::receiving::AgesReliable;
 use crate::scheduler::summary::{EndpointSummary, endpoint};
 use crate::scheduler::{BeliefDigest, FleetSummary, Scheduler, digest};
 use crate::time::Timestamp;
@@ -24,23 +24,23 @@ pub struct Walk {
     last: Option<EndpointId>,
 }
 
-/// How far the telling of history has come.
+/// How far a walk over the history has come.
 #[derive(Debug)]
 pub struct HistoryWalk {
     most: usize,
     begun: bool,
     walk: Walk,
-    /// Chains of the endpoint that is being told.
+    /// Remaining chains of the current endpoint.
     tips: IntoIter<Tip>,
     of: Option<Slot>,
 }
 
-/// Facts of a batch that are news and still to be taken in.
+/// New facts of a batch that are still to be taken in.
 #[derive(Debug)]
 pub struct PendingFacts {
-    /// Whose they are: the number that [`crate::replication::Peers`] gave.
+    /// The number that [`crate::replication::Peers`] gave their origin.
     pub(super) peer: u32,
-    pub(super) dated: Dated,
+    pub(super) dated: AgesReliable,
     pub(super) facts: IntoIter<Fact>,
 }
 
@@ -56,14 +56,14 @@ impl HistoryWalk {
 // === impl Scheduler: slices ===
 
 impl Scheduler {
-    /// What is believed, as numbers.
+    /// The digest of what is believed.
     pub fn digest(&self) -> BeliefDigest {
         let (mut walk, mut sum) = (Walk::default(), BeliefDigest::default());
         while self.digest_some(&mut walk, &mut sum) {}
         sum
     }
 
-    /// Adds the next endpoints to `sum`; `false` when all are in it.
+    /// Adds the next endpoints to `sum`; `false` when none are left.
     pub fn digest_some(&self, walk: &mut Walk, sum: &mut BeliefDigest) -> bool {
         let mut more = false;
         for (slot, entry) in self.fleet.after(walk.last.clone().as_ref()).take(SLICE) {
@@ -80,7 +80,7 @@ impl Scheduler {
         self.summary_of(endpoints, now)
     }
 
-    /// Adds the next endpoints to `endpoints`; `false` when all are among them.
+    /// Adds the next endpoints to `endpoints`; `false` when none are left.
     pub fn summary_some(&self, walk: &mut Walk, endpoints: &mut Vec<EndpointSummary>, now: Timestamp) -> bool {
         let before = endpoints.len();
         let next = self.fleet.after(walk.last.as_ref()).take(SLICE);
@@ -89,7 +89,7 @@ impl Scheduler {
         endpoints.len() > before
     }
 
-    /// The summary whose endpoints these are.
+    /// The summary with these endpoints.
     pub fn summary_of(&self, endpoints: Vec<EndpointSummary>, now: Timestamp) -> FleetSummary {
         FleetSummary {
             endpoints,
@@ -100,10 +100,10 @@ impl Scheduler {
         }
     }
 
-    /// Adds some more of the history to `history`; `false` when all of it is there. See [`Self::history`].
+    /// Adds the next part of the history to `history`; `false` when none is left. See [`Self::history`].
     pub fn history_some(&self, walk: &mut HistoryWalk, history: &mut Vec<(Record, Duration)>, now: Timestamp) -> bool {
         if !std::mem::replace(&mut walk.begun, true) {
-            // Losses first: what is told after them was placed after them, whatever becomes of ages on the way.
+            // Losses first: placements sent after them were made after them, whatever happens to ages in transit.
             history.extend(self.cache_history(now));
         }
         if walk.tips.len() == 0 {

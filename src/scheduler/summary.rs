@@ -1,6 +1,6 @@
-//! The pool at a glance: for gauges, for `/debug/fleet` and for people.
+//! A summary of the pool, for gauges, for `/debug/fleet` and for people.
 //!
-//! Must not know metrics' names or JSON's shape beyond serde.
+//! Must not know metric names, nor the shape of JSON beyond serde.
 
 use std::time::Duration;
 
@@ -24,20 +24,20 @@ pub struct FleetSummary {
     pub index_bytes: u64,
     /// Sessions that are bound.
     pub sessions: usize,
-    /// What was heard of the other replicas.
+    /// What was received from the other replicas.
     pub peers: Vec<PeerSummary>,
 }
 
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EndpointSummary {
-    /// What discovery said.
+    /// The endpoint as discovery announced it.
     pub endpoint: Endpoint,
-    /// What it last said of itself; `None` before its first report.
+    /// Its last report; `None` before the first.
     pub report: Option<LoadReport>,
-    /// How old that is.
+    /// The report's age.
     pub age: Option<Duration>,
-    /// How far it can be trusted.
+    /// Trust in the report.
     pub trust: Trust,
     /// Whether its listener answers.
     pub reachable: bool,
@@ -45,9 +45,9 @@ pub struct EndpointSummary {
     pub in_flight: InFlight,
     /// Open work dispatched by all peers.
     pub foreign: InFlight,
-    /// Requests dispatched by anybody that the report can't know yet.
+    /// Requests dispatched by any replica that the report can't include yet.
     pub unseen: usize,
-    /// What was seen of its last answers, where most of them were failures; such as `12 of 14 in 10 s`.
+    /// Failure counts of its last answers, if most of them were failures; such as `12 of 14 in 10 s`.
     pub failing: Option<FailureCounts>,
     /// Blocks that the prefix index believes it to hold.
     pub index_blocks: u64,

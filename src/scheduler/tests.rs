@@ -1,4 +1,4 @@
-//! What the scheduler promises, whatever happens to it.
+//! Tests of one scheduler's behaviour and invariants.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,9 +19,9 @@ use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.
 #[derive(Debug)]
-struct Calm;
+struct ShortQueue;
 
-impl Scorer for Calm {
+impl Scorer for ShortQueue {
     fn score(&self, _: &Ask<'_>, rows: &[Candidate<'_>], scores: &mut [f64]) {
         for (row, score) in rows.iter().zip(scores) {
             *score = (1.0 - (row.waiting - 2.0 * row.matched.ratio()) / 100.0) * 0.9;
@@ -74,7 +74,7 @@ fn scheduler() -> Scheduler {
     let profile = SchedulingProfile {
         name: "default".into(),
         filters: Vec::new(),
-        scorers: vec![Weighted { weight: 1.0, scorer: Named::new("calm", Box::new(Calm)) }],
+        scorers: vec![Weighted { weight: 1.0, scorer: Named::new("queue", Box::new(ShortQueue)) }],
         picker: Named::new("best", Box::new(Best)),
     };
     Scheduler::new(Profiles::new(Named::new("single", Box::new(Single)), vec![profile]), settings())
@@ -105,13 +105,13 @@ fn ask(ticket: u64, prompt: u64, blocks: u64) -> Input {
         id: format!("r{ticket}"),
         prompt: Prompt { tokens: blocks * 64, chain },
         content_hash: prompt,
-        attended: true,
+        sees_response: true,
         ..InferenceRequest::default()
     };
     Input::Asked(Asked { ticket: Ticket(ticket), request })
 }
 
-/// Feeds inputs one millisecond apart; gives the answers' endpoints.
+/// Feeds inputs one millisecond apart; returns the answers' endpoints.
 fn feed(scheduler: &mut Scheduler, from_ms: u64, inputs: impl IntoIterator<Item = Input>) -> Vec<Option<EndpointId>> {
     let mut out = Outbox::default();
     for (i, input) in inputs.into_iter().enumerate() {
@@ -134,7 +134,7 @@ fn a_burst_spreads_because_each_request_is_reserved_before_the_next_is_scored() 
 }
 
 #[test]
-fn twins_that_arrive_together_meet_where_the_first_was_placed() {
+fn equal_prompts_that_arrive_together_go_to_the_same_endpoint() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 0)]);
     let answers = feed(&mut scheduler, 50, [ask(1, 7, 40), ask(2, 7, 40)]);
@@ -142,7 +142,7 @@ fn twins_that_arrive_together_meet_where_the_first_was_placed() {
 }
 
 #[test]
-fn a_request_that_dies_before_its_first_token_leaves_no_placement_behind() {
+fn a_request_that_ends_before_its_first_token_leaves_no_placement_behind() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), report(0, 0), ask(1, 7, 40)]);
     assert_eq!(scheduler.summary(Timestamp::ZERO).endpoints[0].index_blocks, 40);
@@ -155,7 +155,7 @@ fn a_request_that_dies_before_its_first_token_leaves_no_placement_behind() {
 }
 
 #[test]
-fn the_books_move_with_the_request_when_envoy_used_a_fallback() {
+fn load_and_placement_move_with_the_request_when_envoy_used_a_fallback() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
     assert_eq!(in_flight(&scheduler)[0], InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 });
@@ -171,11 +171,11 @@ fn the_books_move_with_the_request_when_envoy_used_a_fallback() {
 }
 
 #[test]
-fn an_unattended_request_ends_when_the_engine_has_no_room_for_it_in_its_report() {
+fn a_detached_request_ends_when_the_engine_reports_too_few_unfinished_requests() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), report(0, 0)]);
     let Input::Asked(mut asked) = ask(1, 7, 10) else { unreachable!() };
-    asked.request.attended = false;
+    asked.request.sees_response = false;
     feed(&mut scheduler, 10, [Input::Asked(asked)]);
     // Too early: the request may not have reached the engine's gauges.
     feed(&mut scheduler, 300, [report(0, 0)]);
@@ -187,21 +187,21 @@ fn an_unattended_request_ends_when_the_engine_has_no_room_for_it_in_its_report()
 }
 
 #[test]
-fn an_unattended_request_ends_with_its_endpoint() {
+fn a_detached_request_ends_with_its_endpoint() {
     let mut scheduler = scheduler();
     let Input::Asked(mut asked) = ask(1, 7, 10) else { unreachable!() };
-    asked.request.attended = false;
+    asked.request.sees_response = false;
     feed(&mut scheduler, 0, [upsert(0), report(0, 0), Input::Asked(asked), ask(2, 8, 10)]);
     feed(&mut scheduler, 10, [Input::Discovered(vec![EndpointChange::Remove(id(0))]), upsert(0)]);
     let balance = scheduler.summary(Timestamp::ZERO).tickets;
-    // Whoever is attended is told of by its stream.
+    // The other request's stream reports its end.
     assert_eq!((balance.open, balance.closed), (1, 1));
     feed(&mut scheduler, 20, [Input::TicketUpdate(Ticket(2), News::Finished(Outcome::Completed))]);
     assert_eq!(scheduler.summary(Timestamp::ZERO).tickets.open, 0);
 }
 
 #[test]
-fn a_lease_is_the_last_net() {
+fn an_expired_lease_closes_the_ticket() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), report(0, 0), ask(1, 7, 10)]);
     feed(&mut scheduler, 60_001, [Input::Tick]);
@@ -225,7 +225,7 @@ fn an_objective_below_zero_is_shed_by_a_full_pool_and_others_are_not() {
     assert!(answers[0].is_none() && answers[1].is_some());
 }
 
-/// One thing that may happen, small enough to be shrunk well.
+/// One random input, small enough to shrink well.
 #[derive(Clone, Debug)]
 enum Step {
     Come(u16),
@@ -284,7 +284,7 @@ fn play(steps: &[Step]) -> (Scheduler, Vec<Option<EndpointId>>, u64) {
 
 proptest! {
     #[test]
-    fn books_balance_and_nothing_stays_in_flight_at_rest(steps in steps()) {
+    fn tickets_balance_and_nothing_stays_in_flight_at_rest(steps in steps()) {
         let (mut scheduler, _, now) = play(&steps);
         let open = scheduler.summary(Timestamp::ZERO).tickets.open;
         prop_assert!(in_flight(&scheduler).iter().map(|load| u64::from(load.requests)).sum::<u64>() <= open);
@@ -294,7 +294,7 @@ proptest! {
     }
 
     #[test]
-    fn two_minds_that_were_told_the_same_answer_the_same(steps in steps()) {
+    fn two_schedulers_with_the_same_inputs_answer_the_same(steps in steps()) {
         let ((a, answers_a, _), (b, answers_b, _)) = (play(&steps), play(&steps));
         prop_assert_eq!(answers_a, answers_b);
         let at = Timestamp::from_millis(1);

@@ -1,11 +1,11 @@
-//! Which endpoint serves which session: bindings with a time to live, the newest of each session.
+//! Session bindings: which endpoint serves which session. Each has a time to live, and the newest of a session wins.
 //!
 //! Must not know headers, requests or plugins. A binding is made by the replica whose request got its first token, and
-//! told to all; since the newest wins and equals are ordered, replicas that heard the same hold the same, in whatever order
-//! they heard it.
+//! published to all peers. The newest wins and ties are ordered. So replicas that received the same bindings hold the
+//! same ones, in whatever order they arrived.
 //!
-//! The table is shared by tenants: when it is full, the tenant that holds most gives way with its oldest binding. So a
-//! tenant that makes up sessions without end pushes out its own.
+//! Tenants share the table: when it is full, the tenant that holds most loses its oldest binding. So a tenant that
+//! makes up sessions without end evicts its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,12 +13,13 @@ use std::time::Duration;
 use crate::id::{EndpointKey, SessionKey};
 use crate::time::Timestamp;
 
-/// Bindings that are kept, about 10 MiB; beyond that the oldest of the tenant that has most is forgotten.
+/// Bindings that are kept, about 10 MiB; beyond that the oldest of the largest tenant is forgotten.
 pub const BINDINGS_MAX: usize = 65_536;
-/// How long a binding lives after it was used last, where the configuration does not say.
+/// How long a binding lives after its last use, unless the configuration sets it.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(300);
-/// A binding that is used on is told again when this share of its life is over: what peers hold ends a little early at most.
-const TOLD_AGAIN: u32 = 8;
+/// A used binding is published again once its time to live, divided by this, has passed. So what peers hold expires a
+/// little early at most.
+const REPUBLISH_DIVISOR: u32 = 8;
 
 /// The bindings.
 #[derive(Debug)]
@@ -26,9 +27,9 @@ pub struct Sessions {
     bindings: BTreeMap<SessionKey, Binding>,
     /// Oldest first.
     by_age: BTreeSet<(Moment, SessionKey)>,
-    /// Oldest first, of each tenant.
+    /// Oldest first, for each tenant.
     by_tenant: BTreeMap<u16, BTreeSet<(Moment, SessionKey)>>,
-    /// How many each tenant has, the one that has most last.
+    /// The number of bindings of each tenant, the largest last.
     sizes: BTreeSet<(usize, u16)>,
     ttl: Duration,
 }
@@ -38,52 +39,52 @@ pub struct Sessions {
 struct Binding {
     endpoint: EndpointKey,
     used: Moment,
-    /// When peers were told, or told it.
-    told: Moment,
+    /// When it was last published to peers, or received from one.
+    published: Moment,
 }
 
-/// A [`Timestamp`] in microseconds that may lie before this replica's start: one that joins hears of bindings older than itself.
+/// A [`Timestamp`] in microseconds that may lie before this replica's start: a joining replica receives older bindings.
 type Moment = i64;
 
 // === impl Sessions ===
 
 impl Sessions {
-    /// Nobody is bound. Bindings live for `ttl`.
+    /// No session bindings yet. Bindings live for `ttl`.
     pub fn new(ttl: Duration) -> Self {
         let (bindings, by_tenant) = (BTreeMap::new(), BTreeMap::new());
         Self { bindings, by_age: BTreeSet::new(), by_tenant, sizes: BTreeSet::new(), ttl }
     }
 
-    /// Who serves `session` at `now`.
+    /// The endpoint that serves `session` at `now`.
     pub fn find(&self, session: SessionKey, now: Timestamp) -> Option<EndpointKey> {
-        let over = moment(now, self.ttl);
-        self.bindings.get(&session).filter(|binding| binding.used > over).map(|binding| binding.endpoint)
+        let expired = moment(now, self.ttl);
+        self.bindings.get(&session).filter(|binding| binding.used > expired).map(|binding| binding.endpoint)
     }
 
-    /// `session` is served by `endpoint` from `now` on; `true` when peers should be told.
+    /// Binds `session` to `endpoint` from `now` on; `true` when the binding should be published.
     pub fn bind(&mut self, session: SessionKey, endpoint: EndpointKey, now: Timestamp) -> bool {
         let known = self.bindings.get(&session).filter(|binding| binding.endpoint == endpoint);
-        let (recently, used) = (moment(now, self.ttl / TOLD_AGAIN), moment(now, Duration::ZERO));
-        let told = known.map(|binding| binding.told).filter(|told| *told > recently);
-        self.put(session, Binding { endpoint, used, told: told.unwrap_or(used) });
+        let (recently, used) = (moment(now, self.ttl / REPUBLISH_DIVISOR), moment(now, Duration::ZERO));
+        let published = known.map(|binding| binding.published).filter(|published| *published > recently);
+        self.put(session, Binding { endpoint, used, published: published.unwrap_or(used) });
         self.expire(now);
-        told.is_none()
+        published.is_none()
     }
 
-    /// A peer bound `session` so long ago.
+    /// Records that a peer bound `session` to `endpoint` the time `age` ago.
     pub fn heard(&mut self, session: SessionKey, endpoint: EndpointKey, age: Duration, now: Timestamp) {
         let (known, used) = (self.bindings.get(&session), moment(now, age));
         if known.is_none_or(|known| (known.used, known.endpoint) < (used, endpoint)) {
-            self.put(session, Binding { endpoint, used, told: used });
+            self.put(session, Binding { endpoint, used, published: used });
         }
         self.expire(now);
     }
 
-    /// Forgets what is over.
+    /// Drops expired bindings, and those beyond the bound.
     pub fn expire(&mut self, now: Timestamp) {
-        let over = moment(now, self.ttl);
+        let expired = moment(now, self.ttl);
         while let Some(&(used, session)) = self.by_age.first()
-            && used <= over
+            && used <= expired
         {
             self.remove(used, session);
         }
@@ -94,24 +95,24 @@ impl Sessions {
         }
     }
 
-    /// The newest `most` bindings, oldest first, each with how long ago it was used.
+    /// The newest `most` bindings, oldest first, each with the time since its last use.
     pub fn newest(&self, most: usize, now: Timestamp) -> Vec<(SessionKey, EndpointKey, Duration)> {
         let (newest, now) = (self.by_age.iter().rev().take(most), moment(now, Duration::ZERO));
-        let told = |(used, session): &(Moment, SessionKey)| {
+        let with_age = |(used, session): &(Moment, SessionKey)| {
             let age = Duration::from_micros(now.abs_diff(*used.min(&now)));
             self.bindings.get(session).map(|binding| (*session, binding.endpoint, age))
         };
-        let mut newest: Vec<_> = newest.filter_map(told).collect();
+        let mut newest: Vec<_> = newest.filter_map(with_age).collect();
         newest.reverse();
         newest
     }
 
-    /// How many are bound.
+    /// The number of bindings.
     pub fn len(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Whether nobody is.
+    /// Whether there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
@@ -147,7 +148,7 @@ impl Sessions {
     }
 }
 
-/// So long before `now`.
+/// The moment `ago` before `now`.
 fn moment(now: Timestamp, ago: Duration) -> Moment {
     let micros = |micros: u128| i64::try_from(micros).unwrap_or(i64::MAX);
     micros(now.since(Timestamp::ZERO).as_micros()).saturating_sub(micros(ago.as_micros()))

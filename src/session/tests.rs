@@ -1,4 +1,4 @@
-//! What the bindings promise.
+//! Tests of session bindings.
 
 use proptest::prelude::*;
 
@@ -28,18 +28,18 @@ fn a_binding_lives_as_long_as_it_is_used_and_no_longer_than_its_time() {
 }
 
 #[test]
-fn peers_are_told_what_is_new_and_now_and_then_what_is_used_on() {
+fn new_bindings_are_published_and_used_ones_again_now_and_then() {
     let (mut sessions, one) = (sessions(), SessionKey(1));
     assert!(sessions.bind(one, A, at(0)));
     assert!(!sessions.bind(one, A, at(999)));
-    assert!(sessions.bind(one, A, at(1_000)), "an eighth of its life is over");
+    assert!(sessions.bind(one, A, at(1_000)), "an eighth of its time to live has passed");
     assert!(sessions.bind(one, B, at(1_001)), "it moved");
     sessions.heard(one, A, Duration::from_millis(100), at(1_600));
-    assert!(!sessions.bind(one, A, at(1_700)), "a peer told it just now");
+    assert!(!sessions.bind(one, A, at(1_700)), "a peer published it just now");
 }
 
 #[test]
-fn an_older_word_never_replaces_a_younger_one() {
+fn an_older_binding_never_replaces_a_newer_one() {
     let (mut sessions, one) = (sessions(), SessionKey(1));
     sessions.bind(one, A, at(500));
     sessions.heard(one, B, Duration::from_millis(200), at(600));
@@ -49,13 +49,13 @@ fn an_older_word_never_replaces_a_younger_one() {
 }
 
 #[test]
-fn one_that_was_born_a_moment_ago_tells_old_words_apart() {
+fn a_replica_that_just_started_orders_old_bindings() {
     let (mut sessions, one) = (sessions(), SessionKey(1));
     sessions.heard(one, A, Duration::from_secs(5), at(10));
     sessions.heard(one, B, Duration::from_secs(6), at(10));
     assert_eq!(sessions.find(one, at(10)), Some(A));
     sessions.heard(SessionKey(2), B, Duration::from_secs(9), at(10));
-    assert_eq!(sessions.find(SessionKey(2), at(10)), None, "it was over before");
+    assert_eq!(sessions.find(SessionKey(2), at(10)), None, "it had expired before");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn of(tenant: u64, session: u64) -> SessionKey {
 }
 
 #[test]
-fn a_tenant_that_makes_up_sessions_without_end_pushes_out_its_own() {
+fn a_tenant_that_makes_up_sessions_without_end_evicts_its_own() {
     let mut sessions = sessions();
     (0..1_000).for_each(|n| _ = sessions.bind(of(1, n), A, at(0)));
     (0..100).for_each(|n| _ = sessions.bind(of(2, n), A, at(0)));
@@ -82,13 +82,13 @@ fn a_tenant_that_makes_up_sessions_without_end_pushes_out_its_own() {
     assert_eq!(sessions.len(), BINDINGS_MAX);
     assert!((0..1_000).all(|n| sessions.find(of(1, n), at(200)) == Some(A)));
     assert!((0..100).all(|n| sessions.find(of(2, n), at(200)) == Some(A)));
-    // What peers say of it is no different.
+    // Bindings received from peers count the same.
     (0..BINDINGS_MAX as u64).for_each(|n| sessions.heard(of(3, 1 << 40 | n), B, Duration::ZERO, at(300)));
     assert!((0..1_000).all(|n| sessions.find(of(1, n), at(300)) == Some(A)));
 }
 
 #[test]
-fn nothing_is_left_of_bindings_that_are_over() {
+fn expired_bindings_leave_nothing() {
     let mut sessions = sessions();
     (0..100).for_each(|n| _ = sessions.bind(of(n % 7, n / 2), A, at(n)));
     sessions.expire(at(60_000));
@@ -98,15 +98,15 @@ fn nothing_is_left_of_bindings_that_are_over() {
 
 proptest! {
     #[test]
-    fn the_order_of_hearing_does_not_matter(
-        words in proptest::collection::vec((0u64..6, 0u64..4, 0u64..2_000), 1..60),
+    fn the_order_of_arrival_does_not_matter(
+        bindings in proptest::collection::vec((0u64..6, 0u64..4, 0u64..2_000), 1..60),
         seed in any::<u64>(),
     ) {
-        let mut shuffled = words.clone();
+        let mut shuffled = bindings.clone();
         shuffled.sort_by_key(|&(session, endpoint, used)| crate::chance::mix(seed ^ session ^ endpoint << 8 ^ used << 16));
         let (mut one, mut other) = (sessions(), sessions());
-        for (held, words) in [(&mut one, words), (&mut other, shuffled)] {
-            for (session, endpoint, used) in words {
+        for (held, bindings) in [(&mut one, bindings), (&mut other, shuffled)] {
+            for (session, endpoint, used) in bindings {
                 let age = Duration::from_millis(used);
                 held.heard(SessionKey(session), EndpointKey(endpoint), age, at(1_000));
             }

@@ -1,5 +1,6 @@
-//! A proxy that names no host: Istio's, whose Envoy sends its cluster's name as `:authority`. It writes its frames by hand, for
-//! no client library sends such a name.
+//! A gateway that sends its cluster's name as `:authority`, as Istio's Envoy does.
+//!
+//! The frames are written by hand, because no client library sends such a name.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::support::envoy::get;
-use crate::support::{Config, PATIENCE, Replica};
+use crate::support::{Config, Replica, TIMEOUT};
 
 const AUTHORITY: &[u8] = b"outbound|9002||picker.ns.svc.cluster.local";
 const PROCESS: &[u8] = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process";
@@ -31,7 +32,7 @@ const END_HEADERS: u8 = 4;
 /// The proxy's end of one connection.
 struct Proxy<T> {
     io: T,
-    /// The stream of the next question.
+    /// The stream of the next request.
     stream: u32,
 }
 
@@ -49,8 +50,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Proxy<T> {
         self.io.write_all(&frame).await.unwrap();
     }
 
-    /// Asks `path` with one message, and gives the one message of the answer. The first question writes its headers out, later
-    /// ones refer to the table that it filled: the repaired authority is what they must find there.
+    /// Sends one message to `path`, and returns the one message of the answer. The first request writes its headers in
+    /// full. Later ones refer to the header table that it filled, which must hold the repaired authority.
     async fn ask(&mut self, path: &[u8], message: &[u8]) -> Vec<u8> {
         let string = |text: &[u8]| [&[text.len() as u8], text].concat();
         let block = if self.stream == 1 {
@@ -66,7 +67,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Proxy<T> {
         self.frame(HEADERS, END_HEADERS, stream, &block).await;
         let length = (message.len() as u32).to_be_bytes();
         self.frame(DATA, END_STREAM, stream, &[&[0], &length[..], message].concat()).await;
-        timeout(PATIENCE, self.answer(stream)).await.expect("an answer")
+        timeout(TIMEOUT, self.answer(stream)).await.expect("an answer")
     }
 
     async fn answer(&mut self, stream: u32) -> Vec<u8> {
@@ -87,7 +88,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Proxy<T> {
         }
     }
 
-    /// Whether the replica routes requests of this connection, the first one and later ones.
+    /// Asserts that the replica routes the first and later requests of this connection.
     async fn assert_is_served(&mut self) {
         for _ in 0..3 {
             let answer = self.ask(PROCESS, &get().encode_to_vec()).await;
@@ -97,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Proxy<T> {
     }
 }
 
-/// Believes any certificate, as a gateway does with `insecureSkipVerify`.
+/// Accepts any certificate, as a gateway does with `insecureSkipVerify`.
 #[derive(Debug)]
 struct AnyCertificate(CryptoProvider);
 
@@ -163,7 +164,7 @@ async fn a_gateway_that_sends_its_clusters_name_is_served_over_tls() {
 }
 
 #[tokio::test]
-async fn a_prober_that_sends_its_clusters_name_is_told_of_health() {
+async fn a_prober_that_sends_its_clusters_name_gets_the_health() {
     let replica = Replica::start(Config::default(), &POOL).await;
     let socket = TcpStream::connect(replica.addresses().health).await.unwrap();
     let mut prober = Proxy::connected(socket).await;

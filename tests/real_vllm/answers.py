@@ -1,11 +1,11 @@
-"""Checks of single answers: what comes through the tier is what the engine says.
+"""Checks of single answers: the tier passes on what the engine answers.
 
 Must not know load or failures.
 """
 
 import json
 
-from . import talk
+from . import http_client
 from .prompts import ROUTES, words
 from .report import must
 
@@ -13,42 +13,42 @@ TOKENS = 24
 
 
 def run(report, tier):
-    """All of them."""
+    """Runs all checks of this file."""
     report.check("the list of models passes through, with both adapters", models, tier)
     for route in ROUTES:
-        report.check(f"{route}: whole and streamed say the same, and the same as past the tier", alike, tier, route)
+        report.check(f"{route}: whole and streamed answers equal the one past the tier", same_answer, tier, route)
     for route in ROUTES:
         report.check(f"{route}: the answer of an adapter is that adapter's own", adapter, tier, route)
-    report.check("a long prompt of 3,500 words arrives whole", long_prompt, tier)
-    report.check("vLLM's own errors pass through as they are", engine_errors, tier)
+    report.check("a long prompt of 3,500 words arrives unchanged", long_prompt, tier)
+    report.check("vLLM's own errors pass through unchanged", engine_errors, tier)
     report.check("a body that is no JSON is refused by the tier, and reaches no engine", no_json, tier)
 
 
 def good(answer, tokens):
-    """Demands a whole answer of `tokens` tokens."""
+    """Fails the check unless this is a complete answer of `tokens` tokens. Returns the answer."""
     must(answer.status == 200, f"{answer.status}: {answer.body[:300]!r}")
     must(answer.error is None, f"an error within a 200: {answer.error}")
     if answer.streamed:
         must(answer.done, f"the stream does not end with [DONE], but {answer.body[-100:]!r}")
     must(answer.usage is not None, "no usage")
     must(answer.usage["completion_tokens"] == tokens, f"{tokens} tokens were asked for, usage is {answer.usage}")
-    must(answer.text != "", "the answer says nothing")
+    must(answer.text != "", "the answer has no text")
     return answer
 
 
 def models(tier):
-    """GET, a request without a body."""
-    listed = {one["id"] for one in talk.page(tier.public, "/v1/models")["data"]}
-    must(listed == {"tiny", "lora-a", "lora-b"}, f"listed are {sorted(listed)}")
+    """A GET request without a body."""
+    listed = {one["id"] for one in http_client.page(tier.public, "/v1/models")["data"]}
+    must(listed == {"tiny", "lora-a", "lora-b"}, f"the list has {sorted(listed)}")
 
 
-def alike(tier, route):
-    """One prompt in three ways; temperature 0 has one answer."""
+def same_answer(tier, route):
+    """Sends one prompt in three ways. With temperature 0 there is one answer."""
     path, body = ROUTES[route]
     prompt = words(route, 60)
-    whole = good(talk.ask(tier.public, path, body(prompt, TOKENS)), TOKENS)
-    streamed = good(talk.ask(tier.public, path, body(prompt, TOKENS, streamed=True)), TOKENS)
-    past = good(talk.ask(tier.direct, path, body(prompt, TOKENS)), TOKENS)
+    whole = good(http_client.ask(tier.public, path, body(prompt, TOKENS)), TOKENS)
+    streamed = good(http_client.ask(tier.public, path, body(prompt, TOKENS, streamed=True)), TOKENS)
+    past = good(http_client.ask(tier.direct, path, body(prompt, TOKENS)), TOKENS)
     must(streamed.streamed and not whole.streamed, "the kinds of answers are mixed up")
     must(whole.text == past.text, f"{whole.text!r} through the tier, {past.text!r} past it")
     must(streamed.text == whole.text, f"{streamed.text!r} streamed, {whole.text!r} whole")
@@ -56,31 +56,31 @@ def alike(tier, route):
 
 
 def adapter(tier, route):
-    """The adapters' weights are random: their answers differ from the base model's."""
+    """The adapters' weights are random, so their answers differ from the base model's."""
     path, body = ROUTES[route]
     prompt = words(f"adapter {route}", 60)
-    base = good(talk.ask(tier.public, path, body(prompt, TOKENS)), TOKENS)
+    base = good(http_client.ask(tier.public, path, body(prompt, TOKENS)), TOKENS)
     texts = {base.text}
     for model in ("lora-a", "lora-b"):
-        answer = good(talk.ask(tier.public, path, body(prompt, TOKENS, model=model)), TOKENS)
+        answer = good(http_client.ask(tier.public, path, body(prompt, TOKENS, model=model)), TOKENS)
         must(answer.json["model"] == model, f"{model} was asked, {answer.json['model']} answered")
-        streamed = good(talk.ask(tier.public, path, body(prompt, TOKENS, model=model, streamed=True)), TOKENS)
+        streamed = good(http_client.ask(tier.public, path, body(prompt, TOKENS, model=model, streamed=True)), TOKENS)
         must(streamed.text == answer.text, f"{model}: {streamed.text!r} streamed, {answer.text!r} whole")
         texts.add(answer.text)
     must(len(texts) == 3, "two of three models give the same answer")
 
 
 def long_prompt(tier):
-    """Some 20 KB, and most of the context."""
+    """About 20 KB, most of the context."""
     body = ROUTES["completions"][1](words("long", 3_500), TOKENS)
-    answer = good(talk.ask(tier.public, "/v1/completions", body), TOKENS)
-    past = good(talk.ask(tier.direct, "/v1/completions", body), TOKENS)
-    must(answer.text == past.text, "through the tier it is another answer than past it")
+    answer = good(http_client.ask(tier.public, "/v1/completions", body), TOKENS)
+    past = good(http_client.ask(tier.direct, "/v1/completions", body), TOKENS)
+    must(answer.text == past.text, "the answer through the tier differs from the one past it")
     return f"{answer.usage['prompt_tokens']} tokens"
 
 
 def engine_errors(tier):
-    """Unknown model, a bad parameter, a prompt beyond the context: status and body as past the tier."""
+    """Unknown model, bad parameter, prompt longer than the context: status and body equal those past the tier."""
     body = ROUTES["completions"][1]
     bad = {
         404: body("x", 1, model="nope"),
@@ -88,13 +88,13 @@ def engine_errors(tier):
         "too long": body(words("too long", 9_000), 1),
     }
     for kind, one in bad.items():
-        ours, past = (talk.ask(place, "/v1/completions", one) for place in (tier.public, tier.direct))
+        ours, past = (http_client.ask(place, "/v1/completions", one) for place in (tier.public, tier.direct))
         must(past.status == (400 if kind == "too long" else kind), f"past the tier: {past.status} {past.body[:200]!r}")
         must((ours.status, ours.json) == (past.status, past.json), f"{ours.status} {ours.body!r}, past: {past.body!r}")
 
 
 def no_json(tier):
-    """400 in the error shape that clients of vLLM know, whoever says it."""
-    answer = talk.ask(tier.public, "/v1/completions", b'{"model": "tiny", "prompt": ')
+    """A 400 that does not come from an engine."""
+    answer = http_client.ask(tier.public, "/v1/completions", b'{"model": "tiny", "prompt": ')
     must(answer.status == 400, f"{answer.status}: {answer.body[:200]!r}")
     must("vllm" not in json.dumps(answer.headers) and answer.headers.get("server") != "uvicorn", "an engine answered")

@@ -1,72 +1,72 @@
-"""Checks of an engine's death and return. Must not know how engines are started."""
+"""Checks that an engine may be killed and started again. Must not know how engines are started."""
 
 import http.client
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import talk
+from . import http_client
 from .answers import good
-from .load import REST_MAX, at_rest
+from .load import IDLE_MAX, all_idle
 from .prompts import completion, words
 from .report import must
 
-# Streams that run when the engine dies.
+# Streams that are open when the engine is killed.
 STREAMS, STREAM_TOKENS = 8, 1200
-# Requests, one after the other, that the other engine must answer alone.
-ALONE = 12
-# Until every replica has seen it.
-SEEN_MAX = 30
-# Requests until one goes to the engine that is back.
-RETURN_ASKS = 40
+# Requests, one after the other, that the other engine must answer.
+REQUESTS_TO_OTHER = 12
+# Seconds until every replica has noticed the kill.
+NOTICED_MAX = 30
+# Requests within which one must go to the restarted engine.
+RETURN_REQUESTS = 40
 
 
 def run(report, tier):
-    """All of them, in this order: each leaves the tier as the next one needs it."""
+    """Runs all checks in this order, because each one leaves the tier in the state that the next one needs."""
     victim, other = tier.engines
     with ThreadPoolExecutor(STREAMS) as pool:
         asks = [pool.submit(_stream, tier, number) for number in range(STREAMS)]
         report.check(
-            "an engine is killed under its streams: every replica calls it unreachable, and meanwhile each "
+            "an engine is killed while it streams: every replica finds it unreachable, and meanwhile each "
             "request gets an answer",
             killed,
             tier,
             victim,
         )
         report.check(
-            "the streams of the killed engine end cut, those of the other one whole, and none hangs",
+            "the streams of the killed engine are cut, those of the other one are complete, and none hangs",
             cut,
             tier,
             other,
             asks,
         )
-    report.check("requests go on with the other engine alone", alone, tier, other)
-    report.check("the books balance without it", books, tier)
+    report.check("the other engine serves all requests", other_engine_only, tier, other)
+    report.check("no ticket stays open", no_open_tickets, tier)
     victim.start()
-    if report.check("it is started again, and every replica reads it", returned, tier, victim):
-        report.check("requests go to it again", used_again, tier, victim)
+    if report.check("the engine is started again, and every replica has its load", returned, tier, victim):
+        report.check("requests go to the engine again", used_again, tier, victim)
 
 
 def _stream(tier, number):
     body = completion(words(f"stream {number}", 40), STREAM_TOKENS, streamed=True)
     try:
-        return talk.ask(tier.public, "/v1/completions", body)
-    except (OSError, http.client.HTTPException, talk.Hung) as end:
+        return http_client.ask(tier.public, "/v1/completions", body)
+    except (OSError, http.client.HTTPException, http_client.Hung) as end:
         return end
 
 
 def killed(tier, victim):
-    """A refusal of the proxy is an answer; silence is none."""
+    """Requests meanwhile may get an error of the proxy, but none may go without an answer."""
 
     def both_run():
         return all(engine.gauges()[0] for engine in tier.engines)
 
-    must(talk.eventually(both_run, 60, every=0.02), "the streams never ran on both engines at once")
+    must(http_client.eventually(both_run, 60, every=0.02), "the streams never ran on both engines at once")
     victim.kill()
     begun = time.monotonic()
     asked = lost = 0
     while asked == 0 or any(row["reachable"] for row in tier.rows(victim)):
-        must(time.monotonic() - begun < SEEN_MAX, f"after {SEEN_MAX} s some replica still believes in it")
-        answer = talk.ask(tier.public, "/v1/completions", completion(words(f"noticed {asked}", 30), 2))
+        must(time.monotonic() - begun < NOTICED_MAX, f"after {NOTICED_MAX} s some replica still finds it reachable")
+        answer = http_client.ask(tier.public, "/v1/completions", completion(words(f"noticed {asked}", 30), 2))
         must(answer.status in (200, 502, 503, 504), f"{answer.status}: {answer.body[:200]!r}")
         lost += answer.status != 200
         asked += 1
@@ -74,45 +74,45 @@ def killed(tier, victim):
 
 
 def cut(tier, other, asks):
-    """Which stream ran where, the replicas tell."""
+    """The replicas' decisions show which engine served which stream."""
     ends = [ask.result() for ask in asks]
-    must(not any(isinstance(end, talk.Hung) for end in ends), f"{ends}")
+    must(not any(isinstance(end, http_client.Hung) for end in ends), f"{ends}")
     whole = [end for end in ends if not isinstance(end, Exception) and end.status == 200 and end.error is None]
     for end in whole:
         good(end, STREAM_TOKENS)
     decisions = tier.decisions()
-    must(all(decisions[end.id][1] is other for end in whole), "a stream on the killed engine looks whole")
-    must(0 < len(whole) < STREAMS, f"{len(whole)} of {STREAMS} streams were whole")
-    return f"{len(whole)} whole, {STREAMS - len(whole)} cut"
+    must(all(decisions[end.id][1] is other for end in whole), "a stream on the killed engine looks complete")
+    must(0 < len(whole) < STREAMS, f"{len(whole)} of {STREAMS} streams were complete")
+    return f"{len(whole)} complete, {STREAMS - len(whole)} cut"
 
 
-def alone(tier, other):
-    """Prompts that nobody has seen: nothing but the death decides."""
+def other_engine_only(tier, other):
+    """The prompts are new, so only the kill influences the decisions."""
     answers = []
-    for number in range(ALONE):
+    for number in range(REQUESTS_TO_OTHER):
         body = completion(words(f"alone {number}", 30), 4, streamed=number % 2 == 0)
-        answers.append(good(talk.ask(tier.public, "/v1/completions", body), 4))
+        answers.append(good(http_client.ask(tier.public, "/v1/completions", body), 4))
     decisions = tier.decisions()
-    must(all(decisions[answer.id][1] is other for answer in answers), "one was sent to the dead engine")
+    must(all(decisions[answer.id][1] is other for answer in answers), "a request was sent to the killed engine")
     must(len({decisions[answer.id][0] for answer in answers}) == len(tier.replicas), "not every replica decided")
 
 
-def books(tier):
-    """Tickets of cut streams are closed too."""
-    must(talk.eventually(tier.at_rest, REST_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
+def no_open_tickets(tier):
+    """Tickets of cut streams are closed, too."""
+    must(http_client.eventually(tier.no_open_tickets, IDLE_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
 
 
 def returned(tier, victim):
-    """Its cache is empty and its counters begin anew."""
+    """Its cache is empty and its counters start at zero."""
     victim.wait()
-    at_rest(tier)
+    all_idle(tier)
 
 
 def used_again(tier, victim):
-    """Cold prompts spread over both."""
-    for number in range(RETURN_ASKS):
-        answer = good(talk.ask(tier.public, "/v1/completions", completion(words(f"again {number}", 40), 4)), 4)
+    """Prompts that no engine has cached spread over both engines."""
+    for number in range(RETURN_REQUESTS):
+        answer = good(http_client.ask(tier.public, "/v1/completions", completion(words(f"again {number}", 40), 4)), 4)
         if tier.decisions()[answer.id][1] is victim:
-            must(talk.eventually(victim.finished, REST_MAX), f"{victim.name} had no request")
+            must(http_client.eventually(victim.finished, IDLE_MAX), f"{victim.name} had no request")
             return f"request {number + 1}"
-    must(False, f"none of {RETURN_ASKS} requests did")
+    must(False, f"none of {RETURN_REQUESTS} requests did")

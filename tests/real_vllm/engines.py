@@ -1,6 +1,6 @@
-"""Real vLLM servers as processes: started, asked how they are, killed, and always ended.
+"""Real vLLM servers as processes: starts, probes, kills and stops them.
 
-Must not know the tier. Each listens on loopback alone, and ends by itself even when nobody is left to end it.
+Must not know the tier. Each server listens on loopback only, and ends even if its parent is killed.
 """
 
 import os
@@ -9,13 +9,13 @@ import signal
 import socket
 import subprocess
 
-from . import last_will, talk
+from . import http_client, parent_death
 
-# How long a server may take to load; 30 to 60 s on a quiet machine, a multiple of that on a busy one.
+# The longest time that a server may take to load: 30 to 60 s on an idle machine, several times that on a busy one.
 START_MAX = 420
-# A server whose parent was killed ends after this.
-LIFE_MAX = 3000
-# Requests that are computed at once, and all that a server takes in, waiting or not.
+# A server ends after this at the latest, even if its parent was killed.
+RUN_MAX = 3000
+# The most requests that a server computes at once, and the most that it accepts, waiting ones included.
 BATCH = 8
 QUEUE = 16
 BLOCK = 32
@@ -48,10 +48,10 @@ class Engine:
         self.process = None
 
     def start(self):
-        """Starts it and does not wait."""
+        """Starts it without waiting."""
         models = self.lab / "models"
         port = self.place.rsplit(":", 1)[1]
-        command = ["timeout", "--kill-after=10", str(LIFE_MAX), "nice", "-n", "5"]
+        command = ["timeout", "--kill-after=10", str(RUN_MAX), "nice", "-n", "5"]
         command += [str(self.lab / "venv/bin/vllm"), "serve", str(models / "tiny")]
         command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", port]
         command += ["--enforce-eager", "--dtype", "float32", "--max-model-len", "8192"]
@@ -69,7 +69,7 @@ class Engine:
                 stderr=log,
                 start_new_session=True,
                 cwd=self.lab,
-                preexec_fn=last_will.ends_with_us,
+                preexec_fn=parent_death.end_with_parent,
             )
 
     def wait(self):
@@ -81,19 +81,19 @@ class Engine:
                     f"{self.name} ended ({self.process.returncode}); {self.log} ends with\n{self.tail()}"
                 )
             try:
-                return talk.ask(self.place, "/health", seconds=10).status == 200
-            except (OSError, talk.Hung):
+                return http_client.ask(self.place, "/health", seconds=10).status == 200
+            except (OSError, http_client.Hung):
                 return False
 
-        if not talk.eventually(serves, START_MAX, every=0.5):
+        if not http_client.eventually(serves, START_MAX, every=0.5):
             raise RuntimeError(f"{self.name} does not serve after {START_MAX} s; see {self.log}")
 
     def tail(self):
-        """The log's last lines."""
+        """The last 20 lines of its log."""
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-20:])
 
     def signal_all(self, number):
-        """A signal to the server and all that it started."""
+        """Sends a signal to the server and all its child processes."""
         if self.process is None:
             return
         try:
@@ -102,12 +102,12 @@ class Engine:
             pass
 
     def kill(self):
-        """As a machine that loses power: nothing of it stays."""
+        """Kills the server and all its child processes, as when a machine loses power."""
         self.signal_all(signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self):
-        """Ends it in order, and if need be without."""
+        """Stops it with SIGTERM, and kills what is left after at most 20 s."""
         if self.process is None:
             return
         self.signal_all(signal.SIGTERM)
@@ -118,27 +118,27 @@ class Engine:
         self.signal_all(signal.SIGKILL)
 
     def gauges(self):
-        """What its metrics page says: (running, waiting, share of the KV cache)."""
-        text = talk.ask(self.place, "/metrics", seconds=30).body.decode()
+        """From its metrics page: (running requests, waiting requests, used part of the KV cache)."""
+        text = http_client.ask(self.place, "/metrics", seconds=30).body.decode()
         names = ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc")
         found = [re.search(rf"^vllm:{name}\{{[^}}]*\}} (\S+)$", text, re.M) for name in names]
         if not all(found):
             raise ValueError(f"the metrics page of {self.name} lacks one of {names}")
-        running, waiting, share = (float(one[1]) for one in found)
-        return int(running), int(waiting), share
+        running, waiting, used = (float(one[1]) for one in found)
+        return int(running), int(waiting), used
 
     def finished(self):
-        """Requests that it has answered since it was started."""
-        text = talk.ask(self.place, "/metrics", seconds=30).body.decode()
+        """The number of requests that it has answered since its start."""
+        text = http_client.ask(self.place, "/metrics", seconds=30).body.decode()
         return int(sum(float(one) for one in re.findall(r"^vllm:request_success_total\{[^}]*\} (\S+)$", text, re.M)))
 
     def tokens(self, prompt):
-        """How many tokens the server makes of a prompt."""
-        return talk.ask(self.place, "/tokenize", {"model": "tiny", "prompt": prompt}).json["count"]
+        """The number of tokens that the server makes of a prompt."""
+        return http_client.ask(self.place, "/tokenize", {"model": "tiny", "prompt": prompt}).json["count"]
 
 
 def _free_port():
-    """A port below the range of outgoing connections, so that a killed server finds it free when it comes back."""
+    """A port below the range of outgoing connections, so that a killed server finds it free when it restarts."""
     for port in range(18_000 + os.getpid() % 2_000, 22_000):
         if port in _free_port.given:
             continue

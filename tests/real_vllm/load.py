@@ -1,4 +1,5 @@
-"""Checks under load: prefixes meet, metrics are read right, and what is too much gets the engine's own answer.
+"""Checks under load: shared prefixes go to one engine, metrics are read correctly, and an overload gets the engine's
+own answer.
 
 Must not know failures of processes.
 """
@@ -8,43 +9,43 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from . import engines, talk
+from . import engines, http_client
 from .answers import good
 from .prompts import ROUTES, chat, completion, words
 from .report import must
 
-# Groups with a shared head, and the requests of each: five, so that Envoy, which takes the replicas in turn, brings
-# each group to each replica.
+# Groups of requests with a shared prefix, and the requests of each group. Envoy takes the three replicas in turn, so
+# with five groups each group gets to each replica.
 GROUPS, ROUNDS = 5, 7
 HEAD_WORDS = 900
-# A burst that both engines take in (16 each) but can't compute at once (8 each).
+# A burst that both engines accept (16 each) but can't compute at once (8 each).
 BURST, BURST_TOKENS = 20, 1200
-# A burst far beyond what they take in.
+# A burst far above what they accept.
 FLOOD, FLOOD_TOKENS = 96, 400
-# Slow machines need time to come to rest; a quiet one needs less than a second.
-REST_MAX = 60
+# Seconds until all engines are idle. An idle machine needs less than one; a slow one needs more.
+IDLE_MAX = 60
 
 
 def run(report, tier):
-    """All of them."""
-    report.check("at rest every replica reads both engines: EXACT, nothing running, nothing waiting", at_rest, tier)
-    report.check("each engine's metrics page is read by one replica alone", one_keeper, tier)
-    report.check("shared prefixes meet on one engine, and vLLM finds them in its cache", prefixes, tier)
-    report.check("in a burst every replica reads what vLLM's own metrics say", metrics, tier)
-    report.check("every replica reads which adapters run", adapters, tier)
+    """Runs all checks of this file."""
+    report.check("every replica has EXACT reports of both idle engines: none running, none waiting", all_idle, tier)
+    report.check("each engine's metrics page is read by one replica only", one_keeper, tier)
+    report.check("requests with a shared prefix go to one engine, and vLLM finds it in its cache", prefixes, tier)
+    report.check("in a burst every replica has the values of vLLM's own metrics", metrics, tier)
+    report.check("every replica knows which adapters run", adapters, tier)
     report.check("a burst beyond the queue limit: each request gets an answer or vLLM's own error", flood, tier)
-    report.check("after the bursts all books balance", rest, tier)
+    report.check("after the bursts no ticket is open", no_open_tickets, tier)
 
 
-def at_rest(tier):
-    """The geometry of the cache comes from the page too, so it is no made-up row."""
+def all_idle(tier):
+    """Also checks the geometry of the cache, which proves that the row comes from the metrics page."""
 
-    def quiet():
+    def idle():
         rows = [(engine, row) for engine in tier.engines for row in tier.rows(engine)]
         return all(row["trust"] == "EXACT" and row["reachable"] and _read(row) == (0, 0) for _, row in rows) and rows
 
-    rows = talk.eventually(quiet, REST_MAX)
-    must(rows, f"after {REST_MAX} s: {[tier.rows(engine) for engine in tier.engines]}")
+    rows = http_client.eventually(idle, IDLE_MAX)
+    must(rows, f"after {IDLE_MAX} s: {[tier.rows(engine) for engine in tier.engines]}")
     for engine, row in rows:
         cache = row["report"]["cache"]
         must(cache == {"block_tokens": engines.BLOCK, "blocks": 512}, f"{engine.name}'s cache is read as {cache}")
@@ -57,7 +58,7 @@ def _read(row):
 
 
 def one_keeper(tier):
-    """vLLM's own access log tells: replicas keep their connections, so one connection is one replica."""
+    """Counts connections in vLLM's access log. A replica keeps its connection, so one connection is one replica."""
 
     def readers(engine):
         begun = engine.log.stat().st_size
@@ -73,11 +74,11 @@ def one_keeper(tier):
             found[engine] = readers(engine)
             return len(found[engine]) == 1
 
-        must(talk.eventually(one_reader, REST_MAX), f"{engine.name}'s page is read over {dict(found[engine])}")
+        must(http_client.eventually(one_reader, IDLE_MAX), f"{engine.name}'s page is read over {dict(found[engine])}")
 
 
 def prefixes(tier):
-    """One after the other, round by round, so that each finds what the one before it left."""
+    """Sends the requests one by one, round by round, so that each finds the prefix of earlier ones in the cache."""
     heads = [words(f"head {group}", HEAD_WORDS) for group in range(GROUPS)]
     shared = [tier.engines[0].tokens(head) // engines.BLOCK * engines.BLOCK for head in heads]
     before = [engine.finished() for engine in tier.engines]
@@ -85,29 +86,29 @@ def prefixes(tier):
     for turn in range(ROUNDS):
         for group, head in enumerate(heads):
             prompt = f"{head}\n{words(f'tail {group} {turn}', 20)}"
-            asked.append((group, turn, good(talk.ask(tier.public, "/v1/completions", completion(prompt, 4)), 4)))
+            asked.append((group, turn, good(http_client.ask(tier.public, "/v1/completions", completion(prompt, 4)), 4)))
     decisions = tier.decisions()
     places = [set() for _ in heads]
     for group, turn, answer in asked:
         places[group].add(decisions[answer.id][1].name)
-        # The last block of the head may hold the first token of a tail.
+        # The last block of the shared prefix may contain the first token of what follows.
         least = shared[group] - engines.BLOCK if turn else 0
         must(
             (answer.cached_tokens or 0) >= least,
             f"group {group}, round {turn}: {answer.cached_tokens} tokens cached of {shared[group]} shared",
         )
     must(all(len(one) == 1 for one in places), f"groups went to {places}")
-    must(len(set.union(*places)) == len(tier.engines), f"all groups went to {places[0]}, the other engine had none")
+    must(len(set.union(*places)) == len(tier.engines), f"all groups went to {places[0]}, the other engine got none")
     replicas = Counter(decisions[answer.id][0] for _, _, answer in asked)
     must(len(replicas) == len(tier.replicas), f"only {len(replicas)} replicas decided")
-    # Envoy went where the replicas said.
+    # Envoy sent the requests where the replicas decided.
     sent = Counter(decisions[answer.id][1] for _, _, answer in asked)
 
     def counted():
         return all(engine.finished() - old == sent[engine] for engine, old in zip(tier.engines, before))
 
     must(
-        talk.eventually(counted, REST_MAX),
+        http_client.eventually(counted, IDLE_MAX),
         f"decisions: {[sent[engine] for engine in tier.engines]}, "
         f"vLLM: {[engine.finished() - old for engine, old in zip(tier.engines, before)]}",
     )
@@ -118,7 +119,7 @@ def prefixes(tier):
 
 
 def metrics(tier):
-    """Compares whenever vLLM said the same before and after, and the replica's report is from in between."""
+    """Compares when vLLM's values are equal before and after, and the replica's report is from in between."""
     compared = Counter()
     with ThreadPoolExecutor(BURST + len(tier.engines)) as pool:
         asks = [pool.submit(_burst_one, tier, number) for number in range(BURST)]
@@ -127,7 +128,7 @@ def metrics(tier):
         busiest = [watch.result() for watch in watches]
     for engine in tier.engines:
         for replica in tier.replicas:
-            must(compared[engine.name, replica], f"{engine.name} was never at one load long enough to be compared")
+            must(compared[engine.name, replica], f"{engine.name} never had a steady load for a comparison")
     decisions = tier.decisions()
     sent = Counter(decisions[answer.id][1] for answer in answers)
     each = ", ".join(
@@ -138,11 +139,11 @@ def metrics(tier):
 
 def _burst_one(tier, number):
     body = completion(words(f"burst {number}", 40), BURST_TOKENS, streamed=number % 2 == 0)
-    return talk.ask(tier.public, "/v1/completions", body)
+    return http_client.ask(tier.public, "/v1/completions", body)
 
 
 def _watch(tier, engine, asks, compared):
-    """Compares for as long as the burst lasts; gives the most requests that ran at once."""
+    """Compares while the burst lasts. Returns the most requests that ran at once."""
     most = 0
     while not all(ask.done() for ask in asks):
         most = max(most, _compare(tier, engine, compared))
@@ -150,14 +151,14 @@ def _watch(tier, engine, asks, compared):
 
 
 def _compare(tier, engine, compared):
-    """One comparison, if the engine stands still for it; gives how many requests run."""
+    """One comparison, if the engine's load does not change meanwhile. Returns the number of running requests."""
     first = engine.gauges()
     since = time.monotonic()
     time.sleep(0.4)
     rows = []
     for replica in tier.replicas:
         row = tier.fleet(replica)[0][engine]
-        # The age is at least that much older than the reading of the clock after the page came.
+        # Time since the first page, measured after the row was read: a report older than this predates that page.
         rows.append((replica, row, time.monotonic() - since))
     last = engine.gauges()
     if first[:2] != last[:2] or first[0] == 0:
@@ -176,19 +177,19 @@ def _compare(tier, engine, compared):
 
 
 def adapters(tier):
-    """While requests to both adapters run, some engine's row names each of them."""
+    """While requests to both adapters run, the engines' rows name both of them."""
     seen = {replica: set() for replica in tier.replicas}
     with ThreadPoolExecutor(8) as pool:
         asks = []
         for number in range(8):
             body = chat(words(f"adapters {number}", 30), 400, model=("lora-a", "lora-b")[number % 2])
-            asks.append(pool.submit(talk.ask, tier.public, "/v1/chat/completions", body))
+            asks.append(pool.submit(http_client.ask, tier.public, "/v1/chat/completions", body))
         while not all(ask.done() for ask in asks):
             for replica in tier.replicas:
                 for row in tier.fleet(replica)[0].values():
-                    told = row["report"]["adapters"] or {"running": [], "max": 2}
-                    must(told["max"] == 2, f"{replica} reads {told}")
-                    seen[replica] |= set(told["running"])
+                    reported = row["report"]["adapters"] or {"running": [], "max": 2}
+                    must(reported["max"] == 2, f"{replica} has {reported}")
+                    seen[replica] |= set(reported["running"])
             time.sleep(0.05)
         for ask in asks:
             good(ask.result(), 400)
@@ -197,23 +198,23 @@ def adapters(tier):
 
 
 def flood(tier):
-    """Chat and completions, whole and streamed, all at once."""
+    """Sends chat and completions, whole and streamed, all at once."""
     before = tier.errors()
     with ThreadPoolExecutor(FLOOD) as pool:
         asks = [pool.submit(_flood_one, tier, number) for number in range(FLOOD)]
         kinds = Counter(_kind(ask.result()) for ask in asks)
-    strange = {kind: count for kind, count in kinds.items() if kind not in ("answered", "503", "200 with an error")}
-    must(not strange, f"{strange}")
+    unexpected = {kind: count for kind, count in kinds.items() if kind not in ("answered", "503", "200 with an error")}
+    must(not unexpected, f"{unexpected}")
     must(
         kinds["answered"] >= engines.QUEUE,
-        f"only {kinds['answered']} were answered, one engine alone takes {engines.QUEUE}",
+        f"only {kinds['answered']} were answered, but one engine alone accepts {engines.QUEUE}",
     )
-    must(kinds["answered"] < FLOOD, "nothing was refused: the burst was not beyond the limit")
-    # A 200 whose only event is an error is an error to the replicas too.
-    told = Counter({"503": kinds["503"], "ModelServerError": kinds["200 with an error"]})
+    must(kinds["answered"] < FLOOD, "nothing was refused: the burst was not above the limit")
+    # The replicas count a 200 whose only event is an error as an error, too.
+    seen = Counter({"503": kinds["503"], "ModelServerError": kinds["200 with an error"]})
     must(
-        talk.eventually(lambda: tier.errors() - before == +told, REST_MAX),
-        f"clients saw {dict(told)}, the replicas counted {dict(tier.errors() - before)}",
+        http_client.eventually(lambda: tier.errors() - before == +seen, IDLE_MAX),
+        f"clients saw {dict(seen)}, the replicas counted {dict(tier.errors() - before)}",
     )
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
@@ -221,8 +222,8 @@ def flood(tier):
 def _flood_one(tier, number):
     path, body = list(ROUTES.values())[number % 2]
     try:
-        return talk.ask(tier.public, path, body(words(f"flood {number}", 30), FLOOD_TOKENS, streamed=number % 4 < 2))
-    except Exception as error:  # Which one it was is the finding.
+        return http_client.ask(tier.public, path, body(words(f"flood {number}", 30), FLOOD_TOKENS, streamed=number % 4 < 2))
+    except Exception as error:  # The kind of error is the result.
         return error
 
 
@@ -239,7 +240,7 @@ def _kind(answer):
     return "503" if answer.status == 503 else f"{answer.status} with an error"
 
 
-def rest(tier):
-    """No ticket is open, here or by hearsay; the engines have nothing left."""
-    must(talk.eventually(tier.at_rest, REST_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
-    at_rest(tier)
+def no_open_tickets(tier):
+    """No replica has an open ticket or believes that another one has, and the engines are idle."""
+    must(http_client.eventually(tier.no_open_tickets, IDLE_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
+    all_idle(tier)

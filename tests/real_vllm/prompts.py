@@ -1,4 +1,4 @@
-"""What is asked: the same in every run. Must not know answers."""
+"""The prompts and request bodies, the same in every run. Must not know answers."""
 
 import random
 
@@ -9,7 +9,7 @@ WORDS = (
 
 
 def words(seed, count):
-    """`count` words that only `seed` decides."""
+    """`count` words that depend on `seed` only."""
     chance = random.Random(seed)
     return " ".join(chance.choice(WORDS) for _ in range(count))
 
@@ -32,5 +32,5 @@ def _options(body, tokens, streamed):
     return body
 
 
-# The two routes: path, and what makes a body for it.
+# The two routes: the path, and the function that makes a body for it.
 ROUTES = {"chat": ("/v1/chat/completions", chat), "completions": ("/v1/completions", completion)}

@@ -1,6 +1,6 @@
-//! An engine's HTTP side on loopback that behaves well or badly, as a test says, and counts what it is asked.
+//! The HTTP side of an engine on loopback: it answers as the test configures it, and counts the requests.
 //!
-//! Must not know replicas. It speaks HTTP by hand, because most of what it is for no server library would do.
+//! Must not know replicas. HTTP is written by hand here, because no server library can misbehave in most of these ways.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,56 +13,56 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// A page of a real, idle vLLM.
+/// The metrics page of a real, idle vLLM.
 const IDLE_PAGE: &str = include_str!("../fixtures/vllm/metrics-idle-fresh.txt");
 
 /// How `/metrics` is answered.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Manner {
+pub enum MetricsBehavior {
     /// The whole page.
     Whole(String),
-    /// The whole page, once: a second request on the same connection meets a closed listener, as when an engine gives up an
-    /// idle connection in the moment it is used again.
+    /// The whole page once. A second request on the same connection finds it closed. An engine does the same when it
+    /// closes an idle connection at the moment of its next use.
     Once(String),
-    /// A promise of the whole page, half of it, and a closed connection.
+    /// The length of the whole page, half of the page, and a closed connection.
     Torn(String),
-    /// A page without end, as fast as it is read.
+    /// An endless page, as fast as it is read.
     Endless,
-    /// A page without end, a line at a time.
+    /// An endless page, one line every 20 ms.
     Trickle,
-    /// This status.
+    /// An answer with this status.
     Status(u16),
-    /// Nothing: the request is read and the connection stays.
-    Mute,
+    /// No answer: the request is read and the connection stays open.
+    NoResponse,
 }
 
-/// A running engine; it is gone when dropped.
+/// A running engine. It stops when dropped.
 #[derive(Debug)]
 pub struct Engine {
     /// Where it listens.
     pub address: SocketAddr,
-    manner: watch::Sender<Manner>,
+    behavior: watch::Sender<MetricsBehavior>,
     idle: watch::Sender<Duration>,
-    asked: Arc<Asked>,
+    counts: Arc<RequestCounts>,
     server: JoinHandle<()>,
 }
 
-/// What an engine was asked.
+/// The requests that an engine received.
 #[derive(Debug, Default)]
-struct Asked {
+struct RequestCounts {
     connections: AtomicU64,
     pages: AtomicU64,
     health: AtomicU64,
 }
 
-/// One connection's side.
-struct Host {
-    manner: watch::Receiver<Manner>,
+/// The engine's end of one connection.
+struct Connection {
+    behavior: watch::Receiver<MetricsBehavior>,
     idle: watch::Receiver<Duration>,
-    asked: Arc<Asked>,
+    counts: Arc<RequestCounts>,
 }
 
-/// The page of an engine with so many requests waiting and running.
+/// The page of an engine with this many requests waiting and running.
 pub fn page(waiting: u32, running: u32) -> String {
     let set = |page: String, name: &str, value: u32| {
         let from = format!("{name}{{engine=\"0\",model_name=\"tiny\"}} 0.0\n");
@@ -77,7 +77,7 @@ pub fn page(waiting: u32, running: u32) -> String {
 pub fn restarted() -> String {
     let page =
         IDLE_PAGE.replace("process_start_time_seconds 1.7953437789e+09", "process_start_time_seconds 1.7953437999e+09");
-    assert_ne!(page, IDLE_PAGE, "the page tells when the process started");
+    assert_ne!(page, IDLE_PAGE, "the page has the start time of the process");
     page
 }
 
@@ -88,28 +88,28 @@ pub fn asleep() -> String {
     };
     let page = IDLE_PAGE.replace(&state("awake", true), &state("awake", false));
     let page = page.replace(&state("weights_offloaded", false), &state("weights_offloaded", true));
-    assert_ne!(page, IDLE_PAGE, "the page tells sleep");
+    assert_ne!(page, IDLE_PAGE, "the page has the sleep state");
     page
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// Starts an engine at a port of its own.
-    pub async fn start(manner: Manner) -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), manner).await
+    /// Starts an engine at a free port.
+    pub async fn start(behavior: MetricsBehavior) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), behavior).await
     }
 
-    /// Starts an engine at `address`, where one may have died.
-    pub async fn start_at(address: SocketAddr, manner: Manner) -> Self {
+    /// Starts an engine at `address`, for example where another one was killed.
+    pub async fn start_at(address: SocketAddr, behavior: MetricsBehavior) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (manner, manners) = watch::channel(manner);
-        // vLLM's own.
+        let (behavior, behaviors) = watch::channel(behavior);
+        // The default of vLLM.
         let (idle, idles) = watch::channel(Duration::from_secs(5));
-        let asked = Arc::new(Asked::default());
-        let server = tokio::spawn(serve(listener, manners, idles, asked.clone()));
-        Self { address, manner, idle, asked, server }
+        let counts = Arc::new(RequestCounts::default());
+        let server = tokio::spawn(serve(listener, behaviors, idles, counts.clone()));
+        Self { address, behavior, idle, counts, server }
     }
 
     /// Its name in an endpoints file.
@@ -117,32 +117,32 @@ impl Engine {
         self.address.to_string()
     }
 
-    /// From now on it behaves like this.
-    pub fn behave(&self, manner: Manner) {
-        self.manner.send_replace(manner);
+    /// Sets how `/metrics` is answered from now on.
+    pub fn behave(&self, behavior: MetricsBehavior) {
+        self.behavior.send_replace(behavior);
     }
 
-    /// From now on it closes connections that are idle for so long, without a word.
+    /// From now on it closes connections that were idle for this long, without an answer.
     pub fn close_idle_after(&self, idle: Duration) {
         self.idle.send_replace(idle);
     }
 
-    /// Connections that were made to it.
+    /// Connections that it accepted.
     pub fn connections(&self) -> u64 {
-        self.asked.connections.load(Ordering::Relaxed)
+        self.counts.connections.load(Ordering::Relaxed)
     }
 
-    /// Times that its page was asked for.
+    /// Requests for its metrics page.
     pub fn pages(&self) -> u64 {
-        self.asked.pages.load(Ordering::Relaxed)
+        self.counts.pages.load(Ordering::Relaxed)
     }
 
-    /// Times that its health was asked for.
+    /// Requests for its health.
     pub fn health(&self) -> u64 {
-        self.asked.health.load(Ordering::Relaxed)
+        self.counts.health.load(Ordering::Relaxed)
     }
 
-    /// Dies at once: its connections break, and nobody listens any more when this returns.
+    /// Stops at once: its connections break, and nothing listens at its address any more when this returns.
     pub async fn kill(mut self) -> SocketAddr {
         self.server.abort();
         let _ = (&mut self.server).await;
@@ -158,68 +158,70 @@ impl Drop for Engine {
 
 async fn serve(
     listener: TcpListener,
-    manner: watch::Receiver<Manner>,
+    behavior: watch::Receiver<MetricsBehavior>,
     idle: watch::Receiver<Duration>,
-    asked: Arc<Asked>,
+    counts: Arc<RequestCounts>,
 ) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        asked.connections.fetch_add(1, Ordering::Relaxed);
-        let host = Host { manner: manner.clone(), idle: idle.clone(), asked: asked.clone() };
+        counts.connections.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection { behavior: behavior.clone(), idle: idle.clone(), counts: counts.clone() };
         connections.spawn(async move {
-            // A connection that breaks is the replica's to notice.
-            let _ = host.attend(stream).await;
+            // A broken connection concerns only the replica.
+            let _ = connection.serve(stream).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-// === impl Host ===
+// === impl Connection ===
 
-impl Host {
-    async fn attend(self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut heard = Vec::new();
+impl Connection {
+    async fn serve(self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut received = Vec::new();
         for nth in 0.. {
             let idle = *self.idle.borrow();
-            while !heard.windows(4).any(|end| end == b"\r\n\r\n") {
-                match timeout(idle, stream.read_buf(&mut heard)).await {
+            while !received.windows(4).any(|end| end == b"\r\n\r\n") {
+                match timeout(idle, stream.read_buf(&mut received)).await {
                     Ok(Ok(read)) if read > 0 => {}
                     _ => return Ok(()),
                 }
             }
-            let request = String::from_utf8_lossy(&std::mem::take(&mut heard)).into_owned();
+            let request = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
             match request.split(' ').nth(1) {
                 Some("/metrics") => {
-                    self.asked.pages.fetch_add(1, Ordering::Relaxed);
-                    let manner = self.manner.borrow().clone();
-                    if nth > 0 && matches!(manner, Manner::Once(_)) {
+                    self.counts.pages.fetch_add(1, Ordering::Relaxed);
+                    let behavior = self.behavior.borrow().clone();
+                    if nth > 0 && matches!(behavior, MetricsBehavior::Once(_)) {
                         break;
                     }
-                    answer(&mut stream, manner).await?;
+                    answer(&mut stream, behavior).await?;
                 }
                 Some("/health") => {
-                    self.asked.health.fetch_add(1, Ordering::Relaxed);
-                    stream.write_all(whole(200, "").as_bytes()).await?;
+                    self.counts.health.fetch_add(1, Ordering::Relaxed);
+                    stream.write_all(response(200, "").as_bytes()).await?;
                 }
-                _ => stream.write_all(whole(404, "").as_bytes()).await?,
+                _ => stream.write_all(response(404, "").as_bytes()).await?,
             }
         }
         Ok(())
     }
 }
 
-async fn answer(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
+async fn answer(stream: &mut TcpStream, behavior: MetricsBehavior) -> std::io::Result<()> {
     const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    let cut = || std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
-    match manner {
-        Manner::Whole(page) | Manner::Once(page) => stream.write_all(whole(200, &page).as_bytes()).await,
-        Manner::Status(status) => stream.write_all(whole(status, "something broke\n").as_bytes()).await,
-        Manner::Torn(page) => {
-            let answer = whole(200, &page);
-            stream.write_all(&answer.as_bytes()[..answer.len() / 2]).await?;
-            Err(cut())
+    let aborted = || std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+    match behavior {
+        MetricsBehavior::Whole(page) | MetricsBehavior::Once(page) => {
+            stream.write_all(response(200, &page).as_bytes()).await
         }
-        Manner::Endless => {
+        MetricsBehavior::Status(status) => stream.write_all(response(status, "something broke\n").as_bytes()).await,
+        MetricsBehavior::Torn(page) => {
+            let answer = response(200, &page);
+            stream.write_all(&answer.as_bytes()[..answer.len() / 2]).await?;
+            Err(aborted())
+        }
+        MetricsBehavior::Endless => {
             stream.write_all(ENDLESS).await?;
             let text = "# nothing\n".repeat(6_000);
             let chunk = format!("{:x}\r\n{text}\r\n", text.len());
@@ -227,17 +229,17 @@ async fn answer(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
                 stream.write_all(chunk.as_bytes()).await?;
             }
         }
-        Manner::Trickle => {
+        MetricsBehavior::Trickle => {
             stream.write_all(ENDLESS).await?;
             loop {
                 stream.write_all(b"a\r\n# nothing\n\r\n").await?;
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        Manner::Mute => std::future::pending().await,
+        MetricsBehavior::NoResponse => std::future::pending().await,
     }
 }
 
-fn whole(status: u16, body: &str) -> String {
+fn response(status: u16, body: &str) -> String {
     format!("HTTP/1.1 {status} -\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }

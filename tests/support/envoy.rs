@@ -1,4 +1,6 @@
-//! Envoy's messages, and questions to ours. One word each, so that a test reads like a transcript.
+//! Builders of Envoy's messages, and accessors of the replica's answers.
+//!
+//! Their names are short, so that a test reads like a transcript.
 
 use murmuration_proto::ext_proc::{
     HeaderMap, HeaderValue, HeadersResponse, HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, Kind, ListValue,
@@ -13,7 +15,7 @@ pub fn request_headers(pairs: &[(&str, &str)], end_of_stream: bool) -> Processin
     message(Request::RequestHeaders(headers(pairs, end_of_stream)))
 }
 
-/// `POST /v1/completions` with these headers too.
+/// `POST /v1/completions` with these additional headers.
 pub fn post(pairs: &[(&str, &str)]) -> ProcessingRequest {
     let base = [(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")];
     request_headers(&[&base, pairs].concat(), false)
@@ -61,7 +63,7 @@ pub fn hinted(message: ProcessingRequest, endpoints: &[&str]) -> ProcessingReque
     with_metadata(message, names::SUBSET_NAMESPACE, names::SUBSET, list)
 }
 
-/// The same message with the word of who served.
+/// The same message with the metadata that names the endpoint that served.
 pub fn served(message: ProcessingRequest, endpoint: &str) -> ProcessingRequest {
     with_metadata(message, names::LB_NAMESPACE, names::DESTINATION_SERVED, text(endpoint))
 }
@@ -90,12 +92,12 @@ pub fn removed(response: &ProcessingResponse) -> Vec<String> {
     answered(response).response.as_ref().unwrap().header_mutation.as_ref().unwrap().remove_headers.clone()
 }
 
-/// The destination in the header.
+/// The destination in an answer's header.
 pub fn destination(response: &ProcessingResponse) -> String {
     value(response, names::DESTINATION).expect("a destination")
 }
 
-/// What an answer says under `envoy.lb`.
+/// The text of an answer's metadata under `envoy.lb`.
 pub fn load_balancer(response: &ProcessingResponse, key: &str) -> Option<String> {
     let Some(Kind::StructValue(inner)) = &response.dynamic_metadata.as_ref()?.fields.get(names::LB_NAMESPACE)?.kind
     else {

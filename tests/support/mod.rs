@@ -1,4 +1,4 @@
-//! What the tests of a whole replica share: a replica to talk to, Envoy's side of the talk, and engines.
+//! What the tests of a whole replica share: a replica, Envoy's side of an ext-proc stream, and engines.
 //!
 //! Must not know which test uses it.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test crate uses its own part")]
@@ -6,12 +6,12 @@
 
 pub mod engine;
 pub mod envoy;
-pub mod meeting;
+pub mod ext_proc_stream;
 pub mod parts;
 pub mod replica;
-pub mod talk;
+pub mod tier;
 
-pub use engine::{Engine, Manner};
-pub use meeting::Meeting;
+pub use engine::{Engine, MetricsBehavior};
+pub use ext_proc_stream::{ExtProcStream, TIMEOUT};
 pub use replica::{Config, Replica, SHEDDABLE};
-pub use talk::{PATIENCE, Talk};
+pub use tier::Tier;

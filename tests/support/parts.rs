@@ -1,6 +1,6 @@
-//! The parts of a test's replica: which there are, and what kills one.
+//! Access to the supervised parts of a test's replica: their names, and how to kill one.
 //!
-//! Must not know what parts do.
+//! Must not know what the parts do.
 
 use murmuration_actors::admin::Readiness;
 use murmuration_actors::scheduler::SchedulerHandle;
@@ -9,27 +9,27 @@ use murmuration_actors::supervise::Failed;
 use super::Replica;
 
 impl Replica {
-    /// Its scheduler's verbs.
+    /// A handle to its scheduler.
     pub fn scheduler(&self) -> SchedulerHandle {
         self.inner.scheduler().clone()
     }
 
-    /// Whether it wants requests, as it says now.
+    /// Its readiness now.
     pub fn readiness(&self) -> Readiness {
         *self.inner.readiness().borrow()
     }
 
-    /// Its parts.
+    /// The names of its parts.
     pub fn parts(&self) -> Vec<String> {
         self.inner.parts()
     }
 
-    /// Kills one of its parts.
+    /// Kills one of its parts. Returns whether that part was running.
     pub fn kill_part(&self, name: &str) -> bool {
         self.inner.kill_part(name)
     }
 
-    /// Resolves when it can't go on.
+    /// Resolves when the replica has failed for good.
     pub fn failed(&self) -> impl Future<Output = Failed> + use<> {
         self.inner.failed()
     }

@@ -1,8 +1,7 @@
 //! A whole replica on loopback, as `murmuration serve` starts it, and its figures.
 //!
-//! Its engines don't exist: nothing listens at their addresses, and their metrics are looked for only once an hour, so
-//! what a test sees depends on nothing but what it says. Its picker takes endpoints in the order in which they are given,
-//! by a plugin of its own: this is also how a user adds one.
+//! By default nothing listens at its engines' addresses, and they are scraped once an hour, so only the test's input
+//! counts. A plugin of this file picks endpoints in the given order; a user adds a plugin the same way.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,42 +24,42 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 
-use super::Talk;
+use super::ExtProcStream;
 
 /// The objective whose requests may be shed.
 pub const SHEDDABLE: &str = "sheddable";
 
-/// What a test wants of its replica, beyond the defaults.
+/// The settings of a test's replica.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of a body at most.
+    /// The largest body, in bytes.
     pub body_bytes: u64,
-    /// Streams open at once at most.
+    /// The most streams that may be open at once.
     pub streams_max: usize,
-    /// The other bounds of its ext-proc service.
+    /// The other limits of its ext-proc service.
     pub limits: Limits,
-    /// Whose control headers count.
+    /// Which spelling of the control headers is read.
     pub trusted: TrustedSpelling,
-    /// Whether it stays for the answer.
+    /// Whether it stays in the path of the answer.
     pub response_path: ResponsePath,
-    /// Endpoints in a destination at most.
+    /// The most endpoints in a destination.
     pub destinations: usize,
-    /// How long leaving may take.
+    /// The longest drain.
     pub drain_timeout: Duration,
     pub salt: PromptSalt,
-    /// From one scrape of an engine to the next.
+    /// The time from one scrape of an engine to the next.
     pub interval: Duration,
-    /// Whether it scores as `murmuration serve` does by itself, and does not take endpoints in order.
+    /// Whether it scores with the default configuration. Otherwise it takes endpoints in order.
     pub scores: bool,
-    /// Whether a request that names its session in `x-session-id` stays with its endpoint; only where it scores.
+    /// Whether a request that names its session in `x-session-id` stays with its endpoint. Needs `scores`.
     pub sessions: bool,
-    /// Its part in a replication.
+    /// Its replication settings; without them it has no peers.
     pub replication: Option<ReplicationSettings>,
     /// TLS of the ext-proc service.
     pub tls: Tls,
 }
 
-/// What a replica counts, as its metrics and its debug pages tell.
+/// Some figures of a replica, from its metrics and its scheduler's summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Requests in flight at each endpoint that has any.
@@ -69,7 +68,7 @@ pub struct Figures {
     pub prompt_tokens: u64,
     /// Answer tokens that engines reported.
     pub completion_tokens: u64,
-    /// Requests that engines failed.
+    /// Requests that ended with an engine's error.
     pub engine_errors: u64,
     /// Requests that ended in order.
     pub completed: u64,
@@ -77,7 +76,7 @@ pub struct Figures {
     pub streams: u64,
 }
 
-/// A running replica; it stops when dropped.
+/// A running replica. It stops when dropped.
 pub struct Replica {
     channel: Channel,
     telemetry: Telemetry,
@@ -85,18 +84,18 @@ pub struct Replica {
     endpoints_file: EndpointsFile,
 }
 
-/// A file of its own for each replica, gone with it.
+/// The endpoints file of one replica. Deleted when dropped.
 struct EndpointsFile {
     path: PathBuf,
 }
 
-/// Takes candidates in their order.
+/// Picks candidates in their order.
 #[derive(Debug)]
 struct InOrder {
     most: usize,
 }
 
-/// Its parameters.
+/// The parameters of [`InOrder`].
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct InOrderParameters {
@@ -141,7 +140,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A replica that scores as `murmuration serve` does.
+    /// A replica that scores with the default configuration.
     pub fn scoring() -> Self {
         Self { scores: true, ..Self::default() }
     }
@@ -159,8 +158,8 @@ impl Replica {
         replica
     }
 
-    /// Starts a replica that nobody told yet which endpoints there are.
-    pub async fn born(config: Config) -> Self {
+    /// Starts a replica that has no endpoints file yet.
+    pub async fn start_without_endpoints(config: Config) -> Self {
         Self::with_file(config, EndpointsFile::new()).await
     }
 
@@ -188,7 +187,7 @@ impl Replica {
         Self { channel, telemetry, inner, endpoints_file }
     }
 
-    /// Writes its endpoints file anew; the replica looks once a second.
+    /// Replaces its endpoints file. The replica checks the file once a second.
     pub fn announce(&self, endpoints: &[&str]) {
         self.endpoints_file.write(endpoints);
     }
@@ -203,22 +202,22 @@ impl Replica {
         ExternalProcessorClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
     }
 
-    /// A new stream.
-    pub fn talk(&self) -> Talk {
-        Talk::open(self.client())
+    /// A new ext-proc stream.
+    pub fn open_stream(&self) -> ExtProcStream {
+        ExtProcStream::open(self.client())
     }
 
-    /// Where it serves.
+    /// The addresses that it serves.
     pub fn addresses(&self) -> replica::Addresses {
         self.inner.addresses()
     }
 
-    /// Leaves in order.
+    /// Drains and stops.
     pub async fn drain(self) {
         self.inner.drain().await;
     }
 
-    /// Tickets that are open.
+    /// The number of open tickets.
     pub async fn open_tickets(&self) -> usize {
         let summary = self.inner.scheduler().summary().await.unwrap();
         summary.tickets.open as usize
@@ -235,7 +234,7 @@ impl Replica {
         endpoints.into_iter().find(|one| one.endpoint.address == address).expect("an endpoint of the pool")
     }
 
-    /// The sum of its metrics whose line begins like this.
+    /// The sum of its metrics whose line begins with `wanted`.
     pub fn metric(&self, wanted: &str) -> u64 {
         sum(&self.telemetry.page(), wanted)
     }
@@ -256,13 +255,13 @@ impl Replica {
         }
     }
 
-    /// Waits until its figures are as `wanted`; they follow a stream's end by a moment.
+    /// Waits until `wanted` accepts its figures, which lag a moment behind the end of a stream.
     pub async fn until(&self, wanted: impl Fn(&Figures) -> bool) -> Figures {
         let figures = || self.figures();
         until(figures, wanted).await
     }
 
-    /// Waits until what it believes of the endpoint at `address` is as `wanted`.
+    /// Waits until `wanted` accepts what it believes of the endpoint at `address`.
     pub async fn until_endpoint(
         &self,
         address: SocketAddr,
@@ -271,27 +270,27 @@ impl Replica {
         until(|| self.endpoint(address), wanted).await
     }
 
-    /// Waits until so many sessions are bound.
+    /// Waits until at least this many sessions are bound.
     pub async fn until_sessions(&self, least: usize) {
         until(|| self.fleet(), |fleet| fleet.sessions >= least).await;
     }
 
-    /// Waits until the metrics that begin like this sum up to `least`.
+    /// Waits until the metrics whose line begins with `metric` sum up to at least `least`.
     pub async fn until_metric(&self, metric: &str, least: u64) -> u64 {
         until(async || self.metric(metric), |sum| *sum >= least).await
     }
 }
 
-/// Looks until it sees what is wanted. There is no shorter way to know of what happens beside the test.
-async fn until<T: std::fmt::Debug>(look: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
+/// Reads until `wanted` accepts the value. Events beside the test can be observed in no other way.
+async fn until<T: std::fmt::Debug>(read: impl AsyncFn() -> T, wanted: impl Fn(&T) -> bool) -> T {
     for _ in 0..3_000 {
-        let seen = look().await;
+        let seen = read().await;
         if wanted(&seen) {
             return seen;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never came: {:?}", look().await);
+    panic!("not seen in time: {:?}", read().await);
 }
 
 /// The sum of the series of a metrics page whose line begins with `wanted`.
@@ -300,7 +299,7 @@ fn sum(page: &str, wanted: &str) -> u64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() as u64
 }
 
-/// A channel to a server on loopback. Its windows are wide, so that streams that a test does not read yet hold up no other.
+/// A channel to a server on loopback. Its windows are wide, so that a stream that is not read does not block others.
 pub async fn channel(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
     let endpoint = endpoint.initial_connection_window_size(1 << 30).initial_stream_window_size(16 << 20);
@@ -310,14 +309,14 @@ pub async fn channel(address: SocketAddr) -> Channel {
 // === impl EndpointsFile ===
 
 impl EndpointsFile {
-    /// The file's name; there is no file yet.
+    /// Chooses the file's name. The file does not exist yet.
     fn new() -> Self {
         static FILES: AtomicU64 = AtomicU64::new(0);
         let name = format!("murmuration-{}-{}.yaml", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
         Self { path: std::env::temp_dir().join(name) }
     }
 
-    /// Swaps the file, so that nobody reads half of one.
+    /// Replaces the file by renaming, so that half a file is never read.
     fn write(&self, endpoints: &[&str]) {
         let new = self.path.with_extension("new");
         std::fs::write(&new, endpoints_text(endpoints)).unwrap();

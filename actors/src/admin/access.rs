@@ -1,7 +1,7 @@
-//! Who may read the debug pages: they tell what was asked and where it went.
+//! Access to the debug pages, which show requests and where they went.
 //!
-//! Must not know what is on them. Whoever asks from this machine (in a pod: by `kubectl exec` or `port-forward`) may, unless
-//! nobody may; others need to be let in by flag, or to know the token.
+//! Must not know what is on the pages. Callers on this machine (in a pod: by `kubectl exec` or `port-forward`) may read
+//! them, unless the pages are closed. Other callers need the flag or the token.
 
 use std::path::PathBuf;
 
@@ -20,25 +20,25 @@ const TOKEN_MAX: usize = 4_096;
 /// Who may read the debug pages without a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DebugPages {
-    /// Whoever asks from this machine.
+    /// Callers on this machine.
     #[default]
     Local,
-    /// Everybody who reaches the port.
+    /// Everybody who can reach the port.
     Anyone,
-    /// Nobody, the holder of the token neither.
+    /// Nobody, not even with the token.
     Nobody,
 }
 
 /// The rule for debug pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DebugAccess {
-    /// Who may without a token.
+    /// Who may read them without a token.
     pub pages: DebugPages,
-    /// A file with the token that lets others in; read for each question, so that it can be changed.
+    /// A file with the token that admits other callers; read for each request, so that it can be changed.
     pub token_file: Option<PathBuf>,
 }
 
-/// Answers 403, or 401 where a token would help, instead of `next` for whoever may not.
+/// Runs `next` for callers that are admitted. Others get 403, or 401 where a token would help.
 pub(super) async fn guard(
     State(access): State<DebugAccess>,
     ConnectInfo(caller): ConnectInfo<Caller>,
@@ -52,12 +52,12 @@ pub(super) async fn guard(
     if access.pages == DebugPages::Nobody {
         return error(StatusCode::FORBIDDEN, "the debug pages are closed by --debug-pages=nobody");
     }
-    let cure = "the debug pages are for this machine only; ask from there (kubectl exec or port-forward)";
+    let fix = "the debug pages are for this machine only; ask from there (kubectl exec or port-forward)";
     match access.token_file {
-        Some(_) => error(StatusCode::UNAUTHORIZED, &format!("{cure}, or send the token (--debug-token-file)")),
+        Some(_) => error(StatusCode::UNAUTHORIZED, &format!("{fix}, or send the token (--debug-token-file)")),
         None => error(
             StatusCode::FORBIDDEN,
-            &format!("{cure}, or start the replica with --debug-token-file FILE or --debug-pages=anyone"),
+            &format!("{fix}, or start the replica with --debug-token-file FILE or --debug-pages=anyone"),
         ),
     }
 }
@@ -65,7 +65,7 @@ pub(super) async fn guard(
 // === impl DebugAccess ===
 
 impl DebugAccess {
-    /// Whether `caller` may, who showed `shown` as authorization.
+    /// Whether `caller` is admitted, with `shown` as its authorization header.
     async fn admits(&self, caller: Caller, shown: Option<Vec<u8>>) -> bool {
         match self.pages {
             DebugPages::Nobody => false,
@@ -79,7 +79,7 @@ impl DebugAccess {
         let Some(shown) = shown.strip_prefix(b"Bearer ") else { return false };
         let Ok(token) = tokio::fs::read(file).await else { return false };
         let token = token.trim_ascii();
-        // Digests are compared, so that the time it takes tells nothing of the token.
+        // Digests are compared, so that the time of the comparison reveals nothing of the token.
         (1..=TOKEN_MAX).contains(&token.len()) && digest(&SHA256, token).as_ref() == digest(&SHA256, shown).as_ref()
     }
 }
@@ -89,11 +89,11 @@ impl DebugAccess {
 mod tests {
     use super::*;
 
-    const HERE: Caller = Caller { is_local: true };
-    const ELSEWHERE: Caller = Caller { is_local: false };
+    const LOCAL: Caller = Caller { is_local: true };
+    const REMOTE: Caller = Caller { is_local: false };
 
     #[tokio::test]
-    async fn who_is_elsewhere_needs_the_flag_or_the_token() {
+    async fn a_remote_caller_needs_the_flag_or_the_token() {
         let file = std::env::temp_dir().join(format!("murmuration-debug-token-{}", std::process::id()));
         let rule = |pages, token: bool| DebugAccess { pages, token_file: token.then(|| file.clone()) };
         let shown = |token: &str| Some(format!("Bearer {token}").into_bytes());
@@ -101,19 +101,19 @@ mod tests {
         for (pages, here, elsewhere) in
             [(DebugPages::Local, true, false), (DebugPages::Anyone, true, true), (DebugPages::Nobody, false, false)]
         {
-            assert_eq!(rule(pages, false).admits(HERE, None).await, here, "{pages:?}");
-            assert_eq!(rule(pages, false).admits(ELSEWHERE, shown("secret")).await, elsewhere, "{pages:?}");
+            assert_eq!(rule(pages, false).admits(LOCAL, None).await, here, "{pages:?}");
+            assert_eq!(rule(pages, false).admits(REMOTE, shown("secret")).await, elsewhere, "{pages:?}");
         }
         let local = rule(DebugPages::Local, true);
-        assert!(local.admits(ELSEWHERE, shown("secret")).await);
+        assert!(local.admits(REMOTE, shown("secret")).await);
         for wrong in [None, shown(""), shown("secre"), shown("secret2"), Some(b"secret".to_vec())] {
-            assert!(!local.admits(ELSEWHERE, wrong.clone()).await, "{wrong:?}");
+            assert!(!local.admits(REMOTE, wrong.clone()).await, "{wrong:?}");
         }
         std::fs::write(&file, "changed").unwrap();
-        assert!(!local.admits(ELSEWHERE, shown("secret")).await && local.admits(ELSEWHERE, shown("changed")).await);
+        assert!(!local.admits(REMOTE, shown("secret")).await && local.admits(REMOTE, shown("changed")).await);
         std::fs::write(&file, "\n").unwrap();
-        assert!(!local.admits(ELSEWHERE, shown("")).await, "an empty token opens nothing");
+        assert!(!local.admits(REMOTE, shown("")).await, "an empty token opens nothing");
         std::fs::remove_file(&file).unwrap();
-        assert!(!local.admits(ELSEWHERE, shown("changed")).await);
+        assert!(!local.admits(REMOTE, shown("changed")).await);
     }
 }

@@ -13,8 +13,8 @@ use super::printable::printable;
 pub fn page(decision: &Value) -> String {
     let mut page = String::new();
     let why = &decision["explanation"];
-    line(&mut page, &format!("request   {}", text(&why["request_id"])));
-    line(&mut page, &format!("model     {} ({} prompt tokens)", text(&why["model"]), number(&why["prompt_tokens"])));
+    line(&mut page, &format!("request     {}", text(&why["request_id"])));
+    line(&mut page, &format!("model       {} ({} prompt tokens)", text(&why["model"]), number(&why["prompt_tokens"])));
     let left_out = [("outside_subset", "outside of the subset"), ("asleep", "asleep"), ("unreachable", "unreachable")];
     let left_out: Vec<String> = left_out
         .iter()
@@ -25,16 +25,16 @@ pub fn page(decision: &Value) -> String {
     line(
         &mut page,
         &format!(
-            "chosen    from {} candidates{aside}, saturation {:.2}",
+            "chosen      from {} candidates{aside}, saturation {:.2}",
             number(&why["candidates"]),
             float(&why["saturation"])
         ),
     );
-    line(&mut page, &format!("uncertainty     {}", uncertainty(&why["uncertainty"])));
+    line(&mut page, &format!("uncertainty {}", uncertainty(&why["uncertainty"])));
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
-        line(&mut page, &format!("{:<9} {}", text(&leg["stage"]), targets.join(", then ")));
+        line(&mut page, &format!("{:<11} {}", text(&leg["stage"]), targets.join(", then ")));
     }
     for failing in items(&why["failing"]) {
         line(&mut page, &format!("failing: {} of {}", text(&failing["failures"]), text(&failing["endpoint"])));
@@ -67,7 +67,7 @@ fn profile(page: &mut String, profile: &Value) {
     line(page, &format!("\nprofile {} (margin {margin:.3})", text(&profile["profile"])));
     for filter in items(&profile["filters"]) {
         let removed: Vec<Cow<'_, str>> = items(&filter["removed"]).map(text).collect();
-        let removed = if removed.is_empty() { "nobody".to_owned() } else { removed.join(", ") };
+        let removed = if removed.is_empty() { "none".to_owned() } else { removed.join(", ") };
         line(
             page,
             &format!(
@@ -117,22 +117,23 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// What others wrote, made harmless for a terminal.
+/// Untrusted text, made harmless for a terminal.
 fn text(value: &Value) -> Cow<'_, str> {
     printable(value.as_str().unwrap_or("-"))
 }
 
-/// How far the view may have been off, and what that did to the choice.
+/// How far the view may have been off, and how that changed the choice.
 fn uncertainty(value: &Value) -> String {
-    if let Some(crowd) = value["crowd"].as_u64() {
+    if let Some(burst) = value["concurrent"].as_u64() {
         return format!(
-            "crowd of {crowd}: others decided at this moment, so the prompt drew among the best rows within a twentieth; \
-            the margin may be below zero"
+            "concurrent ({burst}): others decided at this moment, so the prompt drew among the best rows within a \
+            twentieth; the margin may be below zero"
         );
     }
     match value.as_str() {
-        Some("alone") => {
-            "alone: no peer is heard, so the prompt's own beginning decided; the margin may be below zero".to_owned()
+        Some("isolated") => {
+            "isolated: nothing is received from peers, so the prompt's beginning decided; the margin may be below zero"
+                .to_owned()
         }
         Some("none") => "none: the best row wins".to_owned(),
         _ => text(value).into_owned(),
@@ -161,11 +162,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_doubt_is_said_in_words() {
+    fn each_uncertainty_is_explained() {
         for (value, words) in [
             (json!(Uncertainty::None), "none: "),
-            (json!(Uncertainty::Concurrent(2)), "crowd of 2: "),
-            (json!(Uncertainty::Isolated), "alone: "),
+            (json!(Uncertainty::Concurrent(2)), "concurrent (2): "),
+            (json!(Uncertainty::Isolated), "isolated: "),
             (json!(null), "-"),
         ] {
             assert!(uncertainty(&value).starts_with(words), "{value}");
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_does_not_steer_the_terminal() {
+    fn what_a_client_wrote_does_not_control_the_terminal() {
         let bad = "\u{1b}[2J\u{9b}31m\n\u{202e}";
         let row = json!({"endpoint": bad, "trust": bad});
         let profile = json!({"profile": bad, "filters": [{"filter": bad, "removed": [bad]}], "scorers": [{"scorer": bad}], "rows": [row]});
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_sees_who_was_picked_and_why() {
+    fn the_page_shows_the_chosen_endpoint_and_the_reasons() {
         let decision = json!({
             "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
             "explanation": {
@@ -207,11 +208,11 @@ mod tests {
         });
         let page = page(&decision);
         for part in [
-            "decode    default/e1 at 10.0.0.2:8000",
+            "decode      default/e1 at 10.0.0.2:8000",
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",
-            "uncertainty     crowd of 3",
+            "uncertainty concurrent (3)",
             "3/10",
             "42 ms  EXACT",
         ] {

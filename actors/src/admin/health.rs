@@ -2,9 +2,9 @@
 //!
 //! Must not know why a replica is ready or not.
 //!
-//! `liveness` says only that the process answers, as the protocol's text has it (a restart would help nobody who waits
-//! for discovery, and would cut a drain). The names in [`READINESS`] tell readiness. Any other name is a mistake in
-//! somebody's probe and is told as one: `NOT_FOUND` to `Check`, `SERVICE_UNKNOWN` to `Watch`.
+//! `liveness` reports only that the process answers, as the protocol's text has it: a restart would not speed up
+//! discovery, and would cut a drain. The names in [`READINESS`] report readiness. Any other name is a mistake in a
+//! probe and is reported as one: `NOT_FOUND` to `Check`, `SERVICE_UNKNOWN` to `Watch`.
 
 use std::pin::Pin;
 
@@ -18,9 +18,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::Readiness;
 
-/// Tells that the process answers.
+/// The name that reports whether the process answers.
 const LIVENESS: &str = "liveness";
-/// Names that tell readiness: the process as a whole, the protocol's, Envoy's and that of the charts of Gateway API
+/// Names that report readiness: the process as a whole, the protocol's, Envoy's and that of the charts of Gateway API
 /// Inference Extension.
 const READINESS: [&str; 4] = ["", "readiness", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
 
@@ -33,14 +33,14 @@ pub struct HealthService {
 // === impl HealthService ===
 
 impl HealthService {
-    /// A service that tells what `readiness` holds.
+    /// A service that reports what `readiness` holds.
     pub fn new(readiness: watch::Receiver<Readiness>) -> Self {
         Self { readiness }
     }
 }
 
-/// `None` for a name that no probe should ask for.
-fn told(service: &str, readiness: Readiness) -> Option<ServingStatus> {
+/// The status of a service name; `None` for an unknown name.
+fn serving_status(service: &str, readiness: Readiness) -> Option<ServingStatus> {
     let serving = match service {
         LIVENESS => true,
         name if READINESS.contains(&name) => readiness.is_ready(),
@@ -57,7 +57,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 impl Health for HealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
-        let status = told(&service, *self.readiness.borrow());
+        let status = serving_status(&service, *self.readiness.borrow());
         status.map(|status| Response::new(response(status))).ok_or_else(|| {
             let [_, readiness, ext_proc, chart] = READINESS;
             let known = format!("ask for {LIVENESS}, {readiness}, {ext_proc}, {chart} or no name");
@@ -72,7 +72,7 @@ impl Health for HealthService {
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
-        let status = move |readiness| told(&service, readiness).unwrap_or(ServingStatus::ServiceUnknown);
+        let status = move |readiness| serving_status(&service, readiness).unwrap_or(ServingStatus::ServiceUnknown);
         let changes = WatchStream::new(self.readiness.clone()).map(move |readiness| Ok(response(status(readiness))));
         Ok(Response::new(Box::pin(changes)))
     }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn liveness_never_fails_and_the_other_known_names_tell_readiness() {
+    async fn liveness_never_fails_and_the_other_known_names_report_readiness() {
         let (sender, receiver) = watch::channel(Readiness::default());
         let service = HealthService::new(receiver);
         let (yes, no) = (ServingStatus::Serving as i32, ServingStatus::NotServing as i32);
@@ -110,20 +110,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_nobody_serves_is_told_as_unknown_in_either_way() {
+    async fn an_unknown_name_is_reported_by_check_and_by_watch() {
         let service = HealthService::new(watch::channel(Readiness::default()).1);
         for name in ["Readiness", "envoy.service.ext_proc.v3", "grpc.health.v1.Health", "liveness "] {
             let request = || Request::new(HealthCheckRequest { service: name.to_owned() });
-            let told = service.check(request()).await.unwrap_err();
-            assert_eq!(told.code(), tonic::Code::NotFound, "{name}");
-            assert!(told.message().contains("ask for liveness, readiness"), "{told}");
+            let refused = service.check(request()).await.unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::NotFound, "{name}");
+            assert!(refused.message().contains("ask for liveness, readiness"), "{refused}");
             let first = service.watch(request()).await.unwrap().into_inner().next().await.unwrap().unwrap();
             assert_eq!(first.status, ServingStatus::ServiceUnknown as i32, "{name}");
         }
     }
 
     #[tokio::test]
-    async fn a_watcher_hears_of_each_change() {
+    async fn a_watcher_receives_each_change() {
         let (sender, receiver) = watch::channel(Readiness::default());
         let request = Request::new(HealthCheckRequest { service: "readiness".to_owned() });
         let mut stream = HealthService::new(receiver).watch(request).await.unwrap().into_inner();

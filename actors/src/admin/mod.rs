@@ -1,6 +1,6 @@
-//! What operators ask a replica: its metrics, its health, what it believes, and why it decided as it did.
+//! What operators can read of a replica: metrics, health, its view of the pool, and the reasons of its decisions.
 //!
-//! Must not know how to decide or serve; it reads.
+//! Must not know how to decide or serve; it only reads.
 
 mod access;
 pub mod client;

@@ -1,6 +1,7 @@
 //! The pages of the metrics port: `/metrics`, `/healthz`, `/readyz` and `/debug/…`.
 //!
-//! Must not know who may read what, nor how to decide; it asks the scheduler, with patience, and says so when there is no answer.
+//! Must not know who may read what, nor how to decide. It asks the scheduler with a timeout, and reports when there is
+//! no answer.
 
 use axum::Router;
 use axum::body::Body;
@@ -19,7 +20,7 @@ use crate::replication::ReplicationView;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
 
-/// Decisions that the list shows.
+/// Decisions on the list.
 const LISTED_MAX: usize = 100;
 
 /// What the pages read from.
@@ -31,9 +32,9 @@ pub struct Pages {
     pub scheduler: SchedulerHandle,
     /// Readiness.
     pub readiness: watch::Receiver<Readiness>,
-    /// Who this replica is, and in which life.
+    /// This replica's name and incarnation.
     pub me: (ReplicaId, Incarnation),
-    /// The replication; `None` where nothing is shared.
+    /// The replication; `None` for a replica without peers.
     pub replication: Option<ReplicationView>,
 }
 
@@ -48,7 +49,7 @@ struct Listed<'a> {
     margin: f64,
 }
 
-/// The pages; those for debugging are shown to whom `access` lets in.
+/// The router of all pages; `access` guards the debug pages.
 pub fn router(pages: Pages, access: DebugAccess) -> Router {
     let debug = Router::new()
         .route("/debug/fleet", get(fleet))
@@ -78,16 +79,16 @@ async fn readyz(State(pages): State<Pages>) -> Response<Body> {
     match *pages.readiness.borrow() {
         Readiness { draining: true, .. } => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
         Readiness { down: Some(part), .. } => {
-            text(StatusCode::SERVICE_UNAVAILABLE, format!("the part {part} does not run\n"))
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("the part {part} is not running\n"))
         }
         Readiness { synced: false, .. } => {
             text(StatusCode::SERVICE_UNAVAILABLE, "endpoints not known yet\n".to_owned())
         }
         Readiness { joining: true, .. } => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "peers have not told what they know yet\n".to_owned())
+            text(StatusCode::SERVICE_UNAVAILABLE, "peers have not sent their state yet\n".to_owned())
         }
         Readiness { isolated: true, .. } => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "gossip fails again and again; see the log\n".to_owned())
+            text(StatusCode::SERVICE_UNAVAILABLE, "gossip keeps failing; see the log\n".to_owned())
         }
         Readiness { .. } => text(StatusCode::OK, "ready\n".to_owned()),
     }
@@ -101,11 +102,11 @@ async fn fleet(State(pages): State<Pages>) -> Response<Body> {
 }
 
 async fn peers(State(pages): State<Pages>) -> Response<Body> {
-    let heard = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
+    let summaries = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
     let digest = pages.scheduler.digest().await.unwrap_or_default();
     let mut me = pages.me.clone();
     me.1 = pages.replication.as_ref().map_or(me.1, |replication| *replication.incarnation.borrow());
-    json(&replication_page(&me, pages.replication.as_ref(), &heard, digest))
+    json(&replication_page(&me, pages.replication.as_ref(), &summaries, digest))
 }
 
 async fn decisions(State(pages): State<Pages>) -> Response<Body> {

@@ -1,7 +1,7 @@
-//! The socket of metrics and debug pages.
+//! The server of metrics and debug pages.
 //!
-//! Must not know what is on them. A connection ends when nothing is answered on it for a while, so half requests and
-//! answers that nobody takes hold no place for long.
+//! Must not know what is on them. A connection ends when nothing is answered on it for a while. So incomplete requests
+//! and unread responses hold no place for long.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,17 +14,17 @@ use axum::serve::{IncomingStream, Listener};
 use crate::connection::{Arrivals, Bounds, EventSink, Paced};
 use crate::environment::{self, Connection};
 
-/// Connections at once. A scraper opens one.
+/// Most connections at once. A scraper opens one.
 const BOUNDS: Bounds = Bounds { all: 512, of_one: 128 };
 
-/// Who asks.
+/// The caller of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// Whether the caller runs on this machine, or in this pod.
     pub(crate) is_local: bool,
 }
 
-/// Connections for pages.
+/// The accepted connections.
 struct PageConnections(Arrivals);
 
 /// Serves until the future is dropped.
@@ -43,8 +43,8 @@ pub(crate) async fn serve_pages(
 // === impl Caller ===
 
 impl Caller {
-    /// A caller from `from` that came in at `local`. Who comes from the very address it calls is here too: nobody else can
-    /// finish a handshake from it.
+    /// A caller from `from` that connected to `local`. A caller from the very address it connects to is on this
+    /// machine: no other host can finish a handshake from it.
     fn of(from: IpAddr, local: Option<IpAddr>) -> Self {
         let (from, local) = (from.to_canonical(), local.map(|local| local.to_canonical()));
         Self { is_local: from.is_loopback() || local == Some(from) }
@@ -64,8 +64,8 @@ impl Listener for PageConnections {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Paced<Connection>, SocketAddr) {
-        let (wire, from) = poll_fn(|cx| self.0.poll_accept(cx)).await;
-        (Paced::new(wire, self.0.event_sink().clone()), from)
+        let (connection, from) = poll_fn(|cx| self.0.poll_accept(cx)).await;
+        (Paced::new(connection, self.0.event_sink().clone()), from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -86,15 +86,15 @@ mod tests {
 
     use super::*;
     use crate::admin::{DebugAccess, Pages, Readiness, router};
-    use crate::environment::Entrance;
+    use crate::environment::Acceptor;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
     use crate::telemetry::span::Tracer;
 
-    /// A listener that callers of any address come in by.
+    /// A listener whose callers may have any address.
     struct Callers(mpsc::UnboundedReceiver<(Connection, SocketAddr)>);
 
-    impl Entrance for Callers {
+    impl Acceptor for Callers {
         fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
             self.0.poll_recv(cx).map(|call| call.ok_or_else(|| io::ErrorKind::NotConnected.into()))
         }
@@ -107,8 +107,8 @@ mod tests {
     /// The status of `path` for a caller from `from`.
     async fn status(callers: &mpsc::UnboundedSender<(Connection, SocketAddr)>, from: &str, path: &str) -> u16 {
         let (mut here, there) = duplex(1 << 20);
-        let wire = Connection::new(there).at(([10, 0, 0, 7], 9090).into());
-        callers.send((wire, SocketAddr::new(from.parse().unwrap(), 4_000))).unwrap();
+        let connection = Connection::new(there).at(([10, 0, 0, 7], 9090).into());
+        callers.send((connection, SocketAddr::new(from.parse().unwrap(), 4_000))).unwrap();
         here.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").as_bytes())
             .await
             .unwrap();
@@ -120,7 +120,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn debug_pages_are_for_this_machine_and_metrics_for_all() {
         let (callers, calls) = mpsc::unbounded_channel();
-        let (_living, scheduler) = SchedulerHandle::unstarted(Duration::from_secs(1));
+        let (_actor, scheduler) = SchedulerHandle::unstarted(Duration::from_secs(1));
         let pages = Pages {
             telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
             scheduler,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_calls_from_this_machine_is_told_by_address() {
+    fn a_local_caller_is_recognized_by_address() {
         let is_local = |from: &str, local: Option<&str>| {
             Caller::of(from.parse().unwrap(), local.map(|local| local.parse().unwrap())).is_local
         };

@@ -1,14 +1,14 @@
-//! Text of others, made harmless for a terminal.
+//! Makes untrusted text harmless for a terminal.
 //!
-//! Must not know where it is shown. Model names and request ids are written by clients, who may hide commands to a terminal in
-//! them, or turn the direction of the line.
+//! Must not know where it is shown. Clients write model names and request ids, and may hide terminal commands in them,
+//! or reverse the direction of the line.
 
 use std::borrow::Cow;
 
 /// Characters that are shown of one text.
 const SHOWN_MAX: usize = 512;
 
-/// `text` with every character that is no visible one written as an escape, and cut where it is longer than 512 characters.
+/// `text` with every invisible character written as an escape, cut after 512 characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.len() <= SHOWN_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
@@ -21,7 +21,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
         match character {
             '"' | '\'' | '\\' => shown.push(character),
-            // What the standard library calls printable leaves out controls, marks of direction and what has no width.
+            // This escapes controls, direction marks and characters without width.
             _ => shown.extend(character.escape_debug()),
         }
     }
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_is_cut() {
+    fn a_long_text_is_cut() {
         assert_eq!(printable(&"x".repeat(10_000)).len(), SHOWN_MAX + 3);
     }
 }

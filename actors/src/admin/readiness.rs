@@ -1,26 +1,24 @@
-//! Whether a replica should be sent requests.
-//!
-//! Must not know who asks.
+//! Whether a replica should receive requests.
 
-/// What readiness hangs on.
+/// What readiness depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Discovery has announced the pool at least once.
     pub synced: bool,
-    /// Its peers have not told it all they know yet.
+    /// Its peers have not sent all of their state yet.
     pub joining: bool,
-    /// Gossip failed again and again: this replica hears nobody, and can't say so to the others.
+    /// Gossip keeps failing: this replica receives nothing from peers, and can't announce that to them.
     pub isolated: bool,
     /// The replica is about to stop.
     pub draining: bool,
-    /// A part that the replica can't do without does not run at the moment, or was given up.
+    /// The name of a vital part that is not running at the moment, or was given up.
     pub down: Option<&'static str>,
 }
 
 // === impl Readiness ===
 
 impl Readiness {
-    /// Whether requests should come here.
+    /// Whether requests should be sent here.
     pub fn is_ready(self) -> bool {
         let connected = !self.joining && !self.isolated;
         self.synced && connected && !self.draining && self.down.is_none()

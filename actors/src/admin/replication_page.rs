@@ -1,4 +1,4 @@
-//! `/debug/peers`: every replica that is known, by whichever way.
+//! `/debug/peers`: every replica that is known, from any source.
 //!
 //! Must not know how liveness is found out or how streams work.
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::replication::ReplicationView;
 
-/// The page: the members, the streams, and what the scheduler's books say, joined by name. Replicas that believe the same have
-/// the same digest.
+/// The page: the members, the streams, and the scheduler's records of peers, joined by name. Replicas with equal
+/// beliefs have equal digests.
 pub(super) fn replication_page(
     me: &(ReplicaId, Incarnation),
     replication: Option<&ReplicationView>,
-    heard: &[PeerSummary],
+    summaries: &[PeerSummary],
     digest: BeliefDigest,
 ) -> Value {
     let members = replication.map(|replication| replication.members.borrow().clone()).unwrap_or_default();
@@ -27,7 +27,7 @@ pub(super) fn replication_page(
         .iter()
         .map(|m| &m.replica)
         .chain(streams.keys())
-        .chain(heard.iter().map(|peer| &peer.replica))
+        .chain(summaries.iter().map(|peer| &peer.replica))
         .collect();
     let peers = names.into_iter().map(|name| {
         let stream = streams.get(name).map(|stream| {
@@ -42,7 +42,7 @@ pub(super) fn replication_page(
             "replica": name,
             "member": members.iter().find(|member| member.replica == *name),
             "stream": stream,
-            "heard": heard.iter().find(|peer| peer.replica == *name),
+            "heard": summaries.iter().find(|peer| peer.replica == *name),
         })
     });
     json!({

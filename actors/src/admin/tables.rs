@@ -1,4 +1,4 @@
-//! The fleet and the replication as tables, for people at a terminal.
+//! The fleet and the replication as tables for a terminal.
 //!
 //! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
 
@@ -31,7 +31,7 @@ pub fn fleet(fleet: &Value) -> String {
         let report = &row["report"];
         let kv = report["kv_usage"].as_f64().map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0));
         let trust = if row["reachable"] == false { Cow::Borrowed("GONE") } else { text(&row["trust"]) };
-        // A page of text can always be written to.
+        // Writing to a string can't fail.
         let _ = writeln!(
             page,
             "{:<28} {:<21} {trust:<8} {:>7} {:>7} {kv:>6} {:>9} {:>9} {:>8} {:>8} {:>7} {:>8}  {}",
@@ -64,7 +64,7 @@ pub fn fleet(fleet: &Value) -> String {
 /// `/debug/peers`: one line for each other replica that is known.
 pub fn peers(replication: &Value) -> String {
     let mut page =
-        format!("replica {} (life {})\n\n", text(&replication["replica"]), number(&replication["incarnation"]));
+        format!("replica {} (incarnation {})\n\n", text(&replication["replica"]), number(&replication["incarnation"]));
     if replication["sharing"] == false {
         page.push_str("this replica shares nothing: it was started without --peer\n");
         return page;
@@ -72,7 +72,7 @@ pub fn peers(replication: &Value) -> String {
     let _ = writeln!(
         page,
         "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  STATE",
-        "PEER", "ZONE", "STREAM", "VERSION", "SAID", "HEARD", "GAPS", "REFUSED", "IN FLIGHT", "QUIET"
+        "PEER", "ZONE", "STREAM", "VERSION", "PUBLISHED", "RECEIVED", "GAPS", "REFUSED", "IN FLIGHT", "QUIET"
     );
     for peer in items(&replication["peers"]) {
         let member = &peer["member"];
@@ -86,7 +86,7 @@ pub fn peers(replication: &Value) -> String {
             (_, true) => text(&member["card"]["peer"]).into_owned(),
             _ => "connecting".to_owned(),
         };
-        let heard = &peer["heard"];
+        let received = &peer["heard"];
         let _ = writeln!(
             page,
             "{:<24} {:<10} {stream:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  {state}",
@@ -94,11 +94,11 @@ pub fn peers(replication: &Value) -> String {
             text(&member["card"]["zone"]),
             text(&member["card"]["version"]),
             number(&member["head"]),
-            number(&heard["upto"]),
-            number(&heard["gaps"]),
-            number(&heard["refused"]),
-            number(&heard["in_flight"]["requests"]),
-            span(&heard["quiet"]),
+            number(&received["upto"]),
+            number(&received["gaps"]),
+            number(&received["refused"]),
+            number(&received["in_flight"]["requests"]),
+            span(&received["quiet"]),
         );
     }
     page
@@ -108,7 +108,7 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// What others wrote, made harmless for a terminal.
+/// Untrusted text, made harmless for a terminal.
 fn text(value: &Value) -> Cow<'_, str> {
     printable(value.as_str().unwrap_or("-"))
 }
@@ -117,7 +117,7 @@ fn number(value: &Value) -> String {
     value.as_u64().map_or("-".to_owned(), |number| number.to_string())
 }
 
-/// What this replica and its peers have together.
+/// The sum of this replica's value and that of its peers.
 fn sum(own: &Value, of_peers: &Value) -> String {
     let sum = own.as_u64().zip(of_peers.as_u64()).map(|(own, of_peers)| own.saturating_add(of_peers));
     sum.map_or("-".to_owned(), |sum| sum.to_string())
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_that_is_gone_says_so_and_one_without_a_report_shows_no_zeros() {
+    fn an_unreachable_endpoint_is_gone_and_one_without_a_report_shows_no_zeros() {
         let row = |reachable: bool, report: Value| {
             json!({"endpoint": {"id": "default/a", "address": "127.0.0.1:1"}, "report": report, "reachable": reachable,
                 "trust": "EXACT", "age": {"secs": 0, "nanos": 42_000_000},
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_does_not_steer_the_terminal() {
+    fn untrusted_text_does_not_control_the_terminal() {
         let bad = "\u{1b}[2J\n\u{9b}1m";
         let card = json!({"zone": bad, "version": bad, "peer": bad});
         let peer = json!({"replica": bad, "member": {"card": card}, "stream": {"connected": true}});
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_only_the_books_remember_is_lost() {
+    fn a_peer_that_only_the_scheduler_remembers_is_lost() {
         let heard = json!({"upto": 9, "gaps": 0, "in_flight": {"requests": 1}, "quiet": {"secs": 12, "nanos": 0}});
         let peer = json!({"replica": "r1", "member": null, "stream": null, "heard": heard});
         let page = peers(&json!({"replica": "r0", "incarnation": 1, "sharing": true, "peers": [peer]}));

@@ -1,4 +1,4 @@
-//! The flags of the replication, made into settings; what has to be said and was not is an error.
+//! Turns the replication flags into settings. A required flag that is missing is an error.
 //!
 //! Must not know what the replication does with them.
 
@@ -18,7 +18,7 @@ use crate::replication::{ReplicationSettings, incarnation_now};
 /// The settings of a replica that serves ext-proc and peer streams on these sockets; `None` for one without peers.
 ///
 /// # Errors
-/// One sentence with the cure.
+/// One sentence with the fix.
 pub(super) fn settings(
     args: &ServeArgs,
     ext_proc: SocketAddr,
@@ -28,9 +28,9 @@ pub(super) fn settings(
     if replication.peers.is_empty() {
         return Ok(None);
     }
-    let reached = reached(args)?;
+    let advertised = advertised(args)?;
     let streams = match streams {
-        Some(at) => Some((SocketAddr::new(reached, at.port()), peer_tls(replication)?)),
+        Some(at) => Some((SocketAddr::new(advertised, at.port()), peer_tls(replication)?)),
         None => None,
     };
     Ok(Some(ReplicationSettings {
@@ -39,8 +39,8 @@ pub(super) fn settings(
         zone: replication.zone.clone(),
         tier: args.pool_name.clone(),
         gossip: SocketAddr::new(args.bind, replication.gossip_port),
-        advertise: SocketAddr::new(reached, replication.gossip_port),
-        ext_proc: SocketAddr::new(reached, ext_proc.port()),
+        advertise: SocketAddr::new(advertised, replication.gossip_port),
+        ext_proc: SocketAddr::new(advertised, ext_proc.port()),
         seeds: replication.peers.clone(),
         interval: replication.gossip_interval,
         seal: seal(replication)?,
@@ -51,10 +51,10 @@ pub(super) fn settings(
     }))
 }
 
-/// The key under which prompts are hashed: from the file, for each pool another; or a random one, for a tier that has none.
+/// The key under which prompts are hashed: derived from the file and the pool's name, or random without a file.
 ///
 /// # Errors
-/// One sentence with the cure.
+/// One sentence with the fix.
 pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
     let Some(path) = &args.replication.prompt_salt_file else {
         let mut drawn = [0; 16];
@@ -77,11 +77,11 @@ pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
     }
 }
 
-/// The address that others reach this replica by.
-fn reached(args: &ServeArgs) -> Result<IpAddr, String> {
+/// The address at which peers reach this replica.
+fn advertised(args: &ServeArgs) -> Result<IpAddr, String> {
     let bound = Some(args.bind).filter(|bound| !bound.is_unspecified());
-    let said = args.replication.advertise.or(bound);
-    said.ok_or_else(|| {
+    let address = args.replication.advertise.or(bound);
+    address.ok_or_else(|| {
         "--peer is given, and nothing says where others reach this replica; add --advertise IP (in \
         Kubernetes the pod's, as POD_IP)"
             .to_owned()
@@ -118,7 +118,7 @@ fn peer_tls(replication: &ReplicationArgs) -> Result<PeerTls, String> {
     }
 }
 
-/// The replica's name: as it is said, or the host's with the port that tells replicas of one host apart.
+/// The replica's name: as given, or the host's name with the gossip port, which tells replicas on one host apart.
 fn name(replication: &ReplicationArgs) -> String {
     let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "replica".to_owned());
     replication.replica_name.clone().unwrap_or_else(|| format!("{}:{}", host().trim(), replication.gossip_port))
@@ -145,21 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn going_in_the_clear_has_to_be_said() {
-        let cures = [
+    fn plaintext_needs_an_explicit_flag() {
+        let fixes = [
             ("--peer a:1", "--advertise"),
             ("--peer a:1 --bind 127.0.0.1 --insecure-peer-streams", "--insecure-gossip"),
             ("--peer a:1 --bind 127.0.0.1 --insecure-gossip", "--insecure-peer-streams"),
             ("--peer a:1 --bind 127.0.0.1 --insecure-gossip --peer-cert-path /nowhere", "ca.crt"),
         ];
-        for (flags, cure) in cures {
-            assert!(of(flags).unwrap_err().contains(cure), "{flags}");
+        for (flags, fix) in fixes {
+            assert!(of(flags).unwrap_err().contains(fix), "{flags}");
         }
-        let said =
+        let parsed =
             of("--peer a:1 --peer b:2 --bind 127.0.0.1 --insecure-gossip --insecure-peer-streams --replica-name me");
-        let said = said.unwrap().unwrap();
-        assert_eq!((said.me.0.as_str(), said.seeds.len(), said.one_keeper), ("me", 2, true));
-        assert_eq!(said.streams.unwrap(), ("127.0.0.1:9005".parse().unwrap(), PeerTls::Plain));
+        let parsed = parsed.unwrap().unwrap();
+        assert_eq!((parsed.me.0.as_str(), parsed.seeds.len(), parsed.one_keeper), ("me", 2, true));
+        assert_eq!(parsed.streams.unwrap(), ("127.0.0.1:9005".parse().unwrap(), PeerTls::Plain));
     }
 
     fn salt(flags: &str) -> Result<PromptSalt, String> {
@@ -190,9 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn without_streams_no_certificates_are_asked_for() {
+    fn without_streams_no_certificates_are_required() {
         let flags = "--peer a:1 --bind 127.0.0.1 --insecure-gossip --peer-streams=false --keepers all";
-        let said = of(flags).unwrap().unwrap();
-        assert_eq!((said.streams, said.one_keeper), (None, false));
+        let parsed = of(flags).unwrap().unwrap();
+        assert_eq!((parsed.streams, parsed.one_keeper), (None, false));
     }
 }

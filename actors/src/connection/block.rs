@@ -1,11 +1,12 @@
-//! One header block (RFC 7541), whose `:authority` is repaired where HTTP libraries would refuse the whole request for it.
+//! One header block (RFC 7541). Its `:authority` is repaired where HTTP libraries would refuse the whole request.
 //!
 //! Must not know frames or connections.
 //!
-//! Istio names no authority for its ext-proc clusters, so Envoy sends the cluster's name, `outbound|9002||picker.ns.svc`.
-//! The character `|` is not allowed there. Nobody here routes by that name; so each byte that is no letter, digit or dot
-//! becomes `-`. The decoded length stays, and with it what the entry costs in the table that later blocks refer to: that
-//! table need not be followed. No letter or digit is coded longer than `-` where it is replaced by it, so a block never grows.
+//! Istio sets no authority for its ext-proc clusters, so Envoy sends the cluster's name,
+//! `outbound|9002||picker.ns.svc`. The character `|` is not allowed there. No code here routes by that name, so each
+//! byte that is no letter, digit or dot becomes `-`. The decoded length stays the same, and so does the entry's size in
+//! the dynamic table that later blocks refer to. So that table need not be tracked. No byte that is replaced has a
+//! shorter Huffman code than `-`, so a block never grows.
 
 use std::ops::Range;
 
@@ -13,28 +14,28 @@ use http::uri::Authority;
 
 use super::huffman;
 
-/// Fields that are looked at. Names that begin with a colon come first, and there are six of them at most.
+/// How many fields are searched. Pseudo-headers come first, and there are six of them at most.
 const FIELDS_MAX: usize = 16;
-/// The longest coded authority that is looked at. A name in DNS has 253 bytes.
+/// The longest coded authority that is read, in bytes. A DNS name has at most 253 bytes.
 const CODED_MAX: usize = 1_024;
-/// The index of `:authority` in the table that all connections share.
+/// The index of `:authority` in the static table.
 const AUTHORITY: usize = 1;
 
-/// A string of a block.
+/// A string literal of a block.
 struct Text {
-    /// With its length in front.
+    /// The literal, including its length prefix.
     all: Range<usize>,
-    /// Its coded bytes.
+    /// The coded bytes alone.
     coded: Range<usize>,
     huffman: bool,
 }
 
-/// Repairs the authority of the block, or of its first part. Gives its new length where something was repaired; what is
-/// behind it in the slice is spent.
+/// Repairs the authority of the block, or of its first part. Returns the new length if something was repaired; the
+/// bytes of the slice behind it are stale.
 pub(super) fn repair(block: &mut [u8]) -> Option<usize> {
     let text = authority(block)?;
     let mut name = text.read(block, CODED_MAX)?;
-    // The very parser that would refuse it.
+    // The library would refuse the name with this same parser.
     if name.is_empty() || Authority::try_from(&name[..]).is_ok() {
         return None;
     }
@@ -53,12 +54,12 @@ pub(super) fn repair(block: &mut [u8]) -> Option<usize> {
     Some(block.len() - (text.all.end - end))
 }
 
-/// The value of `:authority` where it is written out, under a name that is written out or of the shared table.
+/// The value of `:authority` if it is a literal. Its name may be a literal or an index into the static table.
 fn authority(block: &[u8]) -> Option<Text> {
     let mut at = 0;
     for _ in 0..FIELDS_MAX {
         let prefix = match *block.get(at)? {
-            // A field of a table, or a new size for the connection's own table.
+            // An indexed field, or a size update of the dynamic table.
             0x80.. => {
                 at = integer(block, at, 7)?.1;
                 continue;
@@ -88,7 +89,7 @@ fn authority(block: &[u8]) -> Option<Text> {
     None
 }
 
-/// The integer at `at` whose first byte has `bits` bits of it, and where it ends.
+/// The integer at `at` with a prefix of `bits` bits, and the position after it.
 fn integer(block: &[u8], at: usize, bits: u32) -> Option<(usize, usize)> {
     let full = (1_usize << bits) - 1;
     let mut value = usize::from(*block.get(at)?) & full;
@@ -105,7 +106,7 @@ fn integer(block: &[u8], at: usize, bits: u32) -> Option<(usize, usize)> {
     None
 }
 
-/// The length of a string, as it stands in front of it.
+/// The length prefix of a string.
 fn length_of(length: usize, huffman: bool) -> Vec<u8> {
     let mark = if huffman { 0x80 } else { 0 };
     if length < 0x7f {
@@ -123,7 +124,7 @@ fn length_of(length: usize, huffman: bool) -> Vec<u8> {
 // === impl Text ===
 
 impl Text {
-    /// The string at `at`, if all of it is there.
+    /// The string at `at`; `None` if it is incomplete.
     fn at(block: &[u8], at: usize) -> Option<Self> {
         let huffman = block.get(at)? & 0x80 != 0;
         let (length, from) = integer(block, at, 7)?;
@@ -131,7 +132,7 @@ impl Text {
         Some(Self { all: at..end, coded: from..end, huffman })
     }
 
-    /// What it says; `None` where it is coded longer than `most`, or wrongly.
+    /// The decoded string; `None` if its coded form is longer than `most` bytes or invalid.
     fn read(&self, block: &[u8], most: usize) -> Option<Vec<u8>> {
         let coded = &block[self.coded.clone()];
         match (coded.len() > most, self.huffman) {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn istios_name_is_repaired_however_it_is_written() {
+    fn istios_name_is_repaired_in_every_encoding() {
         let coded = huffman::encode(b":authority");
         let named = [&[0x40, 0x80 | coded.len() as u8][..], &coded].concat();
         let names: [&[u8]; 5] = [&[0x41], &[0x01], &[0x11], b"\x40\x0a:authority", &named];
@@ -176,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_length_that_becomes_one_byte_shorter_stays_right() {
-        // 127 coded bytes and more have a length of two bytes; ten fewer bits here and there make it one.
+        // From 127 coded bytes on, the length prefix has two bytes. Replacing `|` by `-` saves five bits, which can
+        // make it one.
         for filler in 120..180 {
             let name = [&b"|"[..], &vec![b'a'; filler]].concat();
             let good = [&b"-"[..], &vec![b'a'; filler]].concat();
@@ -187,23 +189,23 @@ mod tests {
     }
 
     #[test]
-    fn what_libraries_take_stays_as_it_is() {
+    fn an_authority_that_libraries_accept_is_unchanged() {
         for good in ["127.0.0.1:9002", "[::1]:9002", "picker.ns.svc.cluster.local:9002", "user@host", "picker_1", "a~b"]
         {
             let whole = block(&[0x41], good.as_bytes(), true);
-            let mut looked_at = whole.clone();
-            assert_eq!((repair(&mut looked_at), looked_at), (None, whole), "{good}");
+            let mut checked = whole.clone();
+            assert_eq!((repair(&mut checked), checked), (None, whole), "{good}");
         }
     }
 
     #[test]
-    fn blocks_that_are_cut_wrong_or_without_end_are_left_to_the_library() {
+    fn truncated_and_endless_blocks_are_left_to_the_library() {
         let whole = block(&[0x41], ISTIO, true);
         for end in 0..whole.len() - 1 {
             assert_eq!(repair(&mut whole[..end].to_vec()), None, "{end}");
         }
         let many = [vec![0x82; FIELDS_MAX], whole].concat();
-        assert_eq!(repair(&mut many.clone()), None, "behind the fields that are looked at");
+        assert_eq!(repair(&mut many.clone()), None, "after the fields that are searched");
         let endless = [0x41, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert_eq!(repair(&mut endless.to_vec()), None);
         assert_eq!(repair(&mut block(&[0x41], &[b'|'; CODED_MAX + 1], false)), None);

@@ -1,4 +1,4 @@
-//! Who is told what happened on a port's connections.
+//! Passes the events of one port's connections to a callback.
 //!
 //! Must not know metrics or logs.
 
@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use murmuration::event::Event;
 
-/// Takes facts of one port. Cheap to clone.
+/// Receives the events of one port. Cheap to clone.
 #[derive(Clone)]
 pub struct EventSink {
     port: &'static str,
-    tell: Arc<dyn Fn(&Event) + Send + Sync>,
+    callback: Arc<dyn Fn(&Event) + Send + Sync>,
 }
 
 // === impl EventSink ===
 
 impl EventSink {
-    /// Facts of `port` go to `tell`, which must be quick.
-    pub fn new(port: &'static str, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Self { port, tell: Arc::new(tell) }
+    /// Passes the events of `port` to `callback`, which must be quick.
+    pub fn new(port: &'static str, callback: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self { port, callback: Arc::new(callback) }
     }
 
     /// The port's name: `ext-proc`, `health`, `admin` or `peers`.
@@ -28,10 +28,10 @@ impl EventSink {
     }
 
     pub(crate) fn emit(&self, event: &Event) {
-        (self.tell)(event);
+        (self.callback)(event);
     }
 
-    /// A connection was not let in, or was ended, for this reason.
+    /// Reports that a connection was rejected or closed, and why.
     pub(crate) fn closed(&self, why: &'static str) {
         self.emit(&Event::ConnectionClosed { port: self.port, why });
     }

@@ -1,15 +1,15 @@
-//! The frames that a client sends on one HTTP/2 connection (RFC 9113), followed byte for byte.
+//! Follows the frames that a client sends on one HTTP/2 connection (RFC 9113), byte for byte.
 //!
-//! Must not know sockets. Frames pass where they lie; only a HEADERS frame is waited for until it is whole, because the
-//! length in front of it changes when its authority is repaired.
+//! Must not know sockets. Frames are passed on in place. Only a HEADERS frame is held until it is complete, because a
+//! repaired authority changes the length in its header.
 
 use super::block;
 
-/// What a client says first.
+/// The connection preface, which a client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Bytes in front of each frame.
+/// Bytes of a frame's header.
 const HEAD: usize = 9;
-/// The largest frame that a server takes which never said otherwise. Larger ones are its to refuse.
+/// The largest frame that a server accepts by default. The server behind this code refuses larger ones itself.
 const FRAME_MAX: usize = 16_384;
 
 const DATA: u8 = 0;
@@ -17,45 +17,46 @@ const HEADERS: u8 = 1;
 const PADDED: u8 = 0x08;
 const PRIORITY: u8 = 0x20;
 
-/// Where in the stream of frames the next byte is.
+/// The position of the next byte in the stream of frames.
 #[derive(Clone, Debug)]
 pub struct Frames {
     state: State,
-    /// Frames that belong to a request.
+    /// HEADERS and DATA frames so far.
     requests: u64,
     repaired: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// So many bytes of the preface came.
+    /// This many bytes of the preface arrived.
     Preface(usize),
     /// The next byte is the first one of a frame.
     Between,
-    /// So many bytes of a frame are still to pass.
+    /// This many bytes of a frame are still to be passed on.
     Passing(usize),
-    /// Whoever this is does not speak HTTP/2.
+    /// The client does not speak HTTP/2. All bytes are passed on.
     Foreign,
 }
 
-/// What became of some bytes.
+/// The result of [`Frames::walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walked {
-    /// So many bytes at the front are done with.
+    /// This many bytes at the front can be passed on.
     pub passed: usize,
-    /// From here on they have to be shown again, with more behind them.
+    /// The bytes from here on must be given again, followed by more.
     pub kept_from: usize,
 }
 
 // === impl Frames ===
 
 impl Frames {
-    /// A connection's first byte comes next.
+    /// The state before a connection's first byte.
     pub fn new() -> Self {
         Self { state: State::Preface(0), requests: 0, repaired: 0 }
     }
 
-    /// Looks at the next bytes and repairs them in place. The caller hands on those that passed, and keeps the rest.
+    /// Reads the next bytes and repairs them in place. The caller passes on the first `passed` bytes and keeps those
+    /// from `kept_from` on.
     pub fn walk(&mut self, bytes: &mut [u8]) -> Walked {
         let (mut at, mut to) = (0, 0);
         while at < bytes.len() {
@@ -102,27 +103,27 @@ impl Frames {
         Walked { passed: to, kept_from: at }
     }
 
-    /// How many bytes there must be before walking `kept`, which was kept, gets any further.
+    /// How many bytes [`Frames::walk`] needs, those in `kept` included, before it can make progress.
     pub fn wanted(kept: &[u8]) -> usize {
         HEAD + length(kept).unwrap_or(0)
     }
 
-    /// Whether the client has said that it speaks HTTP/2.
+    /// Whether the client sent the HTTP/2 preface.
     pub fn began(&self) -> bool {
         matches!(self.state, State::Between | State::Passing(_))
     }
 
-    /// Frames that belong to requests, so far.
+    /// HEADERS and DATA frames so far.
     pub fn requests(&self) -> u64 {
         self.requests
     }
 
-    /// Authorities that were repaired, so far.
+    /// Repaired authorities so far.
     pub fn repaired(&self) -> u64 {
         self.repaired
     }
 
-    /// Repairs one whole HEADERS frame; gives its length after that.
+    /// Repairs one complete HEADERS frame and returns its new length.
     fn repair(&mut self, frame: &mut [u8]) -> usize {
         let (flags, length) = (frame[4], frame.len() - HEAD);
         let mut from = HEAD;
@@ -153,7 +154,7 @@ impl Default for Frames {
     }
 }
 
-/// The length of the frame that begins here, once all that stands in front of it is there.
+/// The payload length of the frame that begins here; `None` until its header is complete.
 fn length(frame: &[u8]) -> Option<usize> {
     let head = frame.get(..HEAD)?;
     Some(usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]))

@@ -28,7 +28,7 @@ fn headers(authority: &[u8], raw: bool, padding: Option<u8>, priority: bool) -> 
     frame(HEADERS, flags, &payload)
 }
 
-/// What passes when the bytes come in these pieces, handed on by the rule of [`Frames::walk`].
+/// The bytes that are passed on if the input arrives in these pieces and the caller follows [`Frames::walk`].
 fn passed(bytes: &[u8], pieces: impl Iterator<Item = usize>) -> Vec<u8> {
     let (mut frames, mut passed, mut kept, mut rest) = (Frames::new(), Vec::new(), Vec::new(), bytes);
     for piece in pieces.chain([usize::MAX]) {
@@ -86,7 +86,7 @@ fn padding_that_is_longer_than_its_frame_is_left_to_the_server() {
 }
 
 #[test]
-fn a_frame_that_is_too_large_is_not_waited_for() {
+fn a_frame_that_is_too_large_is_not_held() {
     let large = frame(HEADERS, 4, &vec![0x83; FRAME_MAX + 1]);
     let mut bytes = [PREFACE, &large[..100]].concat();
     let length = bytes.len();
@@ -94,7 +94,7 @@ fn a_frame_that_is_too_large_is_not_waited_for() {
 }
 
 #[test]
-fn what_is_no_http2_passes_as_it_is() {
+fn bytes_that_are_not_http2_are_unchanged() {
     let bytes = [b"PRI * HTTP/1.1\r\n\r\n".as_slice(), &headers(BAD, true, None, false)].concat();
     assert_eq!(whole(&bytes), bytes);
 }
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_repaired_once_passes_unchanged(bytes in sequences()) {
+    fn repaired_frames_are_not_changed_again(bytes in sequences()) {
         let once = whole(&bytes);
         prop_assert_eq!(whole(&once), once);
     }
@@ -116,14 +116,14 @@ proptest! {
         frames in proptest::collection::vec((0..10_u8, any::<u8>(), proptest::collection::vec(0x80..0xbe_u8, 0..60)), 0..12),
         pieces in proptest::collection::vec(0..50_usize, 0..40),
     ) {
-        // Bytes of 0x80 and more are fields of tables: such a block names no authority.
+        // Bytes from 0x80 on are indexed fields: such a block has no literal authority.
         let frames: Vec<u8> = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, flags & !PADDED & !PRIORITY, payload)).collect();
         let bytes = [PREFACE, &frames, &headers(GOOD, false, Some(4), true)].concat();
         prop_assert_eq!(passed(&bytes, pieces.into_iter()), bytes);
     }
 
     #[test]
-    fn bytes_without_meaning_harm_nobody(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_do_not_panic_or_grow(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let bytes = [PREFACE, &bytes].concat();
         prop_assert!(whole(&bytes).len() <= bytes.len());
     }

@@ -1,9 +1,9 @@
 //! The Huffman code of HPACK (RFC 7541, Appendix B).
 //!
-//! Must not know header fields. The code is canonical: symbols in the order of length and then value get ascending codes, so
-//! the lengths are all there is to write down.
+//! Must not know header fields. The code is canonical: symbols in the order of length and then value get ascending
+//! codes. So the lengths alone are stored here.
 
-/// Bits of the code of each byte.
+/// The length of each byte's code, in bits.
 const LENGTHS: [u8; 256] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
     28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12,
@@ -15,12 +15,13 @@ const LENGTHS: [u8; 256] = [
     27, 27, 27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28,
     27, 27, 27, 27, 27, 26,
 ];
-/// The longest code. The one code of this length that no byte has is the end of a string, which is never written.
+/// The longest code, in bits. One code of this length belongs to no byte: it marks the end of a string and is never
+/// written.
 const LONGEST: usize = 30;
 
 const CODE: Code = Code::from_lengths();
 
-/// The code, laid out for reading and writing.
+/// The code as tables for decoding and encoding.
 struct Code {
     /// The code of each byte, in its lowest bits.
     codes: [u32; 256],
@@ -55,7 +56,7 @@ impl Code {
     }
 }
 
-/// What `coded` stands for; `None` where it is no string of this code, its padding included.
+/// Decodes `coded`; `None` if a code or the padding is invalid.
 pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(coded.len() * 2);
     let (mut code, mut length) = (0_u32, 0_usize);
@@ -72,7 +73,7 @@ pub(super) fn decode(coded: &[u8]) -> Option<Vec<u8>> {
     (length < 8 && code + 1 == 1 << length).then_some(text)
 }
 
-/// `text` in this code.
+/// Encodes `text`.
 pub(super) fn encode(text: &[u8]) -> Vec<u8> {
     let mut coded = Vec::with_capacity(text.len());
     let (mut bits, mut waiting) = (0_u64, 0_u8);
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_rfc_are_written_as_it_writes_them() {
+    fn the_examples_of_the_rfc_encode_as_it_shows() {
         let domain = [0xf1, 0xe3, 0xc2, 0xe5, 0xf2, 0x3a, 0x6b, 0xa0, 0xab, 0x90, 0xf4, 0xff];
         assert_eq!(encode(b"www.example.com"), domain);
         assert_eq!(decode(&domain).unwrap(), b"www.example.com");
@@ -107,12 +108,12 @@ mod tests {
 
     #[test]
     fn the_code_is_complete_but_for_the_end_of_a_string() {
-        let share: f64 = LENGTHS.iter().map(|&length| 0.5_f64.powi(length.into())).sum();
-        assert_eq!(share + 0.5_f64.powi(30), 1.0);
+        let sum: f64 = LENGTHS.iter().map(|&length| 0.5_f64.powi(length.into())).sum();
+        assert_eq!(sum + 0.5_f64.powi(30), 1.0);
     }
 
     #[test]
-    fn padding_that_is_no_padding_is_refused() {
+    fn invalid_padding_is_refused() {
         assert_eq!(decode(&[0xff, 0xff, 0xff, 0xff]), None, "the end of a string");
         assert_eq!(decode(&[0xff]), None, "eight bits of padding");
         assert_eq!(decode(&[0b0000_0000]), None, "bits that are not set");
@@ -122,7 +123,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn encoded_text_decodes_to_itself(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(decode(&encode(&text)).unwrap(), text);
         }
     }

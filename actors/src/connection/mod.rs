@@ -1,5 +1,5 @@
-//! Accepted connections, from the socket to the HTTP server: how many there may be, how long each may say nothing, and
-//! what is repaired on the way in.
+//! Accepted connections, from the socket to the HTTP server: connection limits, deadlines for silent clients, and
+//! repairs of incoming bytes.
 //!
 //! Must not know what is served on them.
 

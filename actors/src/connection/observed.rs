@@ -1,6 +1,6 @@
-//! A connection whose first bytes are remembered while somebody listens: what a handshake read before it was refused.
+//! Records the first bytes that are read from a connection, so that a refused handshake can be examined.
 //!
-//! Must not know what the bytes say.
+//! Must not know what the bytes mean.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,27 +11,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::environment::Connection;
 
-/// Bytes that are remembered: more than any ClientHello has.
-const HEARD_MAX: usize = 8_192;
+/// How many bytes are recorded at most: more than any ClientHello has.
+const RECORDED_MAX: usize = 8_192;
 
-/// The connection.
+/// A connection that records what is read from it.
 struct Observed {
     inner: Connection,
-    heard: Weak<Mutex<Vec<u8>>>,
+    recorded: Weak<Mutex<Vec<u8>>>,
 }
 
-/// Whoever listens; nothing is remembered once this is dropped.
-pub(crate) struct Listening(Arc<Mutex<Vec<u8>>>);
+/// The recorded bytes. Recording stops when this is dropped.
+pub(crate) struct Recording(Arc<Mutex<Vec<u8>>>);
 
-/// The same connection, and what is read from it.
-pub(crate) fn observed(inner: Connection) -> (Connection, Listening) {
-    let heard = Arc::default();
-    (Connection::new(Observed { inner, heard: Arc::downgrade(&heard) }), Listening(heard))
+/// The same connection, and a recording of what is read from it.
+pub(crate) fn observed(inner: Connection) -> (Connection, Recording) {
+    let recorded = Arc::default();
+    (Connection::new(Observed { inner, recorded: Arc::downgrade(&recorded) }), Recording(recorded))
 }
 
-// === impl Listening ===
+// === impl Recording ===
 
-impl Listening {
+impl Recording {
     /// The first bytes that were read, 8 KiB at most.
     pub(crate) fn heard(&self) -> Vec<u8> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -45,11 +45,11 @@ impl AsyncRead for Observed {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
-        if let Some(heard) = this.heard.upgrade() {
-            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recorded) = this.recorded.upgrade() {
+            let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
             let read = &buffer.filled()[before..];
-            let room = HEARD_MAX.saturating_sub(heard.len()).min(read.len());
-            heard.extend_from_slice(&read[..room]);
+            let room = RECORDED_MAX.saturating_sub(recorded.len()).min(read.len());
+            recorded.extend_from_slice(&read[..room]);
         }
         Poll::Ready(Ok(()))
     }

@@ -1,7 +1,7 @@
-//! A connection of short questions and answers that ends when nothing is answered on it for a while, or when it is old.
+//! A connection for short requests and responses. It ends when nothing is written on it for a while, or when it is old.
 //!
-//! Must not know HTTP. One rule holds for all: whoever asks half a question, asks nothing more, or does not take its answer
-//! is written nothing, and is gone after that time.
+//! Must not know HTTP. One rule covers an incomplete request, no further request, and a response that is not read. In
+//! each case nothing is written, and the connection ends after [`ANSWER_MAX`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::event_sink::EventSink;
 
-/// How long a connection may stay to which nothing is written.
+/// How long a connection may stay open without a write.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// How long any connection may stay.
-pub(crate) const LIFE_MAX: Duration = Duration::from_secs(600);
+/// How long any connection may stay open.
+pub(crate) const AGE_MAX: Duration = Duration::from_secs(600);
 
-/// The connection.
+/// The connection and its deadlines.
 pub(crate) struct Paced<T> {
     inner: T,
     deadline: Pin<Box<Sleep>>,
@@ -32,15 +32,15 @@ pub(crate) struct Paced<T> {
 impl<T> Paced<T> {
     pub(crate) fn new(inner: T, event_sink: EventSink) -> Self {
         let now = Instant::now();
-        Self { inner, deadline: Box::pin(sleep(ANSWER_MAX)), written: now, ends: now + LIFE_MAX, event_sink }
+        Self { inner, deadline: Box::pin(sleep(ANSWER_MAX)), written: now, ends: now + AGE_MAX, event_sink }
     }
 
-    /// The connection beneath.
+    /// The connection inside.
     pub(crate) fn inner(&self) -> &T {
         &self.inner
     }
 
-    /// What `polled` gives, or an error where it gives nothing and the time is over.
+    /// Returns `polled`, or an error if it is pending and a deadline has passed.
     fn in_time<R>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if polled.is_ready() {
             return polled;
@@ -57,7 +57,7 @@ impl<T> Paced<T> {
         Poll::Pending
     }
 
-    fn noted(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn record_write(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(polled, Poll::Ready(Ok(1..))) {
             self.written = Instant::now();
         }
@@ -77,7 +77,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        let polled = this.noted(polled);
+        let polled = this.record_write(polled);
         this.in_time(cx, polled)
     }
 
@@ -88,7 +88,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Paced<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        let polled = this.noted(polled);
+        let polled = this.record_write(polled);
         this.in_time(cx, polled)
     }
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_a_question_is_gone_after_its_time_however_slowly_it_goes_on() {
+    async fn an_incomplete_request_ends_at_the_deadline_even_if_bytes_keep_coming() {
         let (mut client, mut server) = paced(4_096);
         let began = Instant::now();
         let reading = async { server.read_to_end(&mut Vec::new()).await.unwrap_err().kind() };
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_takes_is_given_up() {
+    async fn a_response_that_is_not_read_ends_the_connection() {
         let (_client, mut server) = paced(16);
         let began = Instant::now();
         let error = server.write_all(&[0; 64]).await.unwrap_err();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_asks_again_and_again_stays_until_the_connection_is_old() {
+    async fn a_busy_connection_stays_open_until_it_is_old() {
         let (mut client, mut server) = paced(4_096);
         let began = Instant::now();
         let asking = async {
@@ -160,6 +160,6 @@ mod tests {
             }
         };
         tokio::select! { () = answering => {}, () = asking => unreachable!() }
-        assert_eq!(began.elapsed().as_secs(), LIFE_MAX.as_secs());
+        assert_eq!(began.elapsed().as_secs(), AGE_MAX.as_secs());
     }
 }

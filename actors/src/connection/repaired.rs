@@ -1,7 +1,7 @@
-//! A connection on which authorities that would end a request are repaired before the HTTP server sees them.
+//! A connection that repairs authorities before the HTTP server sees them, because the server would end the request.
 //!
-//! Must not know what is served. It also ends a connection that never says that it speaks HTTP/2, and one on which no
-//! request moved for a long time: a client that only answers pings would otherwise hold its place for ever.
+//! Must not know what is served. It also ends a connection that never sends the HTTP/2 preface, and one on which no
+//! request makes progress for a long time. Otherwise a client that only answers pings would hold its slot forever.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,25 +16,25 @@ use tonic::transport::server::Connected;
 use super::event_sink::EventSink;
 use super::frames::Frames;
 
-/// How long a client may take to say that it speaks HTTP/2.
-const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may stay on which no request moves: longer than a request counts as open, and longer than the
-/// hour after which Envoy closes an idle connection by itself.
+/// How long a client may take to send the HTTP/2 preface.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may stay without frames of a request. This is longer than a request counts as open, and longer
+/// than the hour after which Envoy closes an idle connection by itself.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(2 * 3600);
 
-/// The connection.
+/// The connection and the bytes between it and its reader.
 pub(crate) struct Repaired<T> {
     inner: T,
     frames: Frames,
-    /// The beginning of a frame that is waited for: room for all of it, of which so much is filled.
+    /// The beginning of an incomplete frame. It has room for the whole frame; the first `filled` bytes are read.
     kept: Vec<u8>,
     filled: usize,
-    /// Bytes that passed and did not find room with the reader, of which so many are given.
+    /// Bytes that are ready but did not fit into the reader's buffer; the first `given` are delivered.
     ready: Vec<u8>,
     given: usize,
-    /// The preface's, and then that of idleness.
+    /// The preface deadline, and after it the idle deadline.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// [`Frames::requests`] when the deadline of idleness was set.
+    /// [`Frames::requests`] when the idle deadline was set.
     seen: Option<u64>,
     idle: Option<Duration>,
     event_sink: EventSink,
@@ -43,22 +43,23 @@ pub(crate) struct Repaired<T> {
 // === impl Repaired ===
 
 impl<T> Repaired<T> {
-    /// A connection over `inner` that ends after `idle` without a request's frame; `None` where streams are silent by design.
+    /// A connection over `inner` that ends after `idle` without a frame of a request. `None` is for streams that are
+    /// silent by design.
     pub(crate) fn new(inner: T, idle: Option<Duration>, event_sink: EventSink) -> Self {
-        let deadline = Some(Box::pin(sleep(PREFACE_PATIENCE)));
+        let deadline = Some(Box::pin(sleep(PREFACE_TIMEOUT)));
         let (kept, ready) = (Vec::new(), Vec::new());
         Self { inner, frames: Frames::new(), kept, filled: 0, ready, given: 0, deadline, seen: None, idle, event_sink }
     }
 
-    /// Tells what was repaired since `before`.
-    fn tell(&self, before: u64) {
+    /// Emits an event for each repair after the first `before`.
+    fn emit_repairs(&self, before: u64) {
         for _ in before..self.frames.repaired() {
             self.event_sink.emit(&Event::AuthorityRepaired { port: self.event_sink.port() });
         }
     }
 
-    /// Whether the time is over for whoever says nothing, and why.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> Option<&'static str> {
+    /// Why the connection must end now; `None` while its deadline has not passed.
+    fn close_reason(&mut self, cx: &mut Context<'_>) -> Option<&'static str> {
         while self.deadline.as_mut()?.as_mut().poll(cx).is_ready() {
             let requests = Some(self.frames.requests());
             if !self.frames.began() {
@@ -78,7 +79,7 @@ impl<T> Repaired<T> {
 }
 
 impl<T: AsyncRead + Unpin> Repaired<T> {
-    /// Reads from the connection right into the reader's buffer. Gives whether there is something to hand on.
+    /// Reads from the connection directly into the reader's buffer. Returns whether there is something to deliver.
     fn read_through(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
@@ -89,11 +90,11 @@ impl<T: AsyncRead + Unpin> Repaired<T> {
         self.filled = self.kept.len();
         let ended = bytes.is_empty();
         buffer.set_filled(before + walked.passed);
-        self.tell(repaired);
+        self.emit_repairs(repaired);
         Poll::Ready(Ok(ended || walked.passed > 0))
     }
 
-    /// Reads what is missing of a frame that is waited for.
+    /// Reads the missing part of an incomplete frame.
     fn read_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wanted = Frames::wanted(&self.kept[..self.filled]);
         self.kept.resize(wanted, 0);
@@ -102,7 +103,7 @@ impl<T: AsyncRead + Unpin> Repaired<T> {
         let read = room.filled().len();
         self.filled += read;
         if read == 0 {
-            // The client is gone in the middle of a frame: what it said is the server's to judge.
+            // The client closed in the middle of a frame. The server decides what a partial frame means.
             self.kept.truncate(self.filled);
             (self.ready, self.filled) = (std::mem::take(&mut self.kept), 0);
         } else if self.filled == wanted {
@@ -114,7 +115,7 @@ impl<T: AsyncRead + Unpin> Repaired<T> {
                 passed.truncate(walked.passed);
                 self.ready = passed;
             }
-            self.tell(repaired);
+            self.emit_repairs(repaired);
         }
         Poll::Ready(Ok(()))
     }
@@ -149,7 +150,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Repaired<T> {
         if let Poll::Ready(read) = this.read(cx, buffer) {
             return Poll::Ready(read);
         }
-        let Some(why) = this.is_over(cx) else { return Poll::Pending };
+        let Some(why) = this.close_reason(cx) else { return Poll::Pending };
         this.event_sink.closed(why);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }

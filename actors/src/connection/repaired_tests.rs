@@ -15,12 +15,12 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const BAD: &str = "outbound|9002||picker.ns.svc.cluster.local";
 const GOOD: &str = "outbound-9002--picker.ns.svc.cluster.local";
 
-type Told = Arc<Mutex<Vec<Event>>>;
+type Events = Arc<Mutex<Vec<Event>>>;
 
-fn event_sink() -> (EventSink, Told) {
-    let told = Told::default();
-    let hear = told.clone();
-    (EventSink::new("ext-proc", move |event| hear.lock().unwrap().push(event.clone())), told)
+fn event_sink() -> (EventSink, Events) {
+    let events = Events::default();
+    let recorded = events.clone();
+    (EventSink::new("ext-proc", move |event| recorded.lock().unwrap().push(event.clone())), events)
 }
 
 /// How a field is written.
@@ -31,7 +31,7 @@ enum Spelling {
     Never,
 }
 
-/// A client's side of HPACK: it writes fields out or refers to its table, as an encoder of RFC 7541 may.
+/// A client's HPACK encoder: it writes literals or refers to its dynamic table, as RFC 7541 allows.
 #[derive(Default)]
 struct Encoder {
     table: Vec<(String, String)>,
@@ -78,7 +78,7 @@ fn headers(stream: u32, block: &[u8]) -> Vec<u8> {
     [&length[1..], &[1, 5], &stream.to_be_bytes(), block].concat()
 }
 
-/// What the library makes of these bytes: the requests, and whether the connection ended well.
+/// The requests that the library reads from these bytes, and whether the connection ended without an error.
 async fn served(bytes: Vec<u8>, piece: usize, repairs: bool) -> (Vec<http::Request<()>>, bool) {
     let (mut client, server) = duplex(64);
     let mut writing = JoinSet::new();
@@ -141,13 +141,13 @@ fn seen(requests: &[http::Request<()>]) -> Vec<(String, String)> {
 async fn without_the_repair_the_library_refuses_istios_name() {
     let bytes = connection(&[(BAD.to_owned(), "1".to_owned(), Spelling::Indexed, true)]);
     let (requests, _) = served(bytes, 1_000, false).await;
-    assert!(requests.is_empty(), "if the library takes it now, this folder can go");
+    assert!(requests.is_empty(), "if the library accepts it now, this folder can be removed");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn the_library_sees_every_field_as_it_was_but_a_repaired_authority(
+    fn the_library_sees_every_field_unchanged_except_a_repaired_authority(
         requests in proptest::collection::vec(
             (prop_oneof![Just(BAD.to_owned()), Just(GOOD.to_owned()), Just("[::1]:9002".to_owned()), "[a-z|: /\\\\\u{e9}]{1,20}x"],
              "[a-z]{1,4}",
@@ -169,19 +169,19 @@ proptest! {
 }
 
 #[tokio::test]
-async fn each_repair_is_told() {
-    let (event_sink, told) = event_sink();
+async fn each_repair_emits_an_event() {
+    let (event_sink, events) = event_sink();
     let bytes = connection(&[(BAD.to_owned(), "1".to_owned(), Spelling::Indexed, true)]);
     let (mut client, server) = duplex(4_096);
     client.write_all(&bytes).await.unwrap();
     drop(client);
     let mut read = Vec::new();
     Repaired::new(server, None, event_sink).read_to_end(&mut read).await.unwrap();
-    assert_eq!(*told.lock().unwrap(), [Event::AuthorityRepaired { port: "ext-proc" }]);
+    assert_eq!(*events.lock().unwrap(), [Event::AuthorityRepaired { port: "ext-proc" }]);
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_frame_is_handed_on_as_far_as_it_came() {
+async fn a_partial_frame_is_passed_on_when_the_client_closes() {
     let bytes = connection(&[(BAD.to_owned(), "1".to_owned(), Spelling::Indexed, true)]);
     for end in 0..bytes.len() - 1 {
         let (mut client, server) = duplex(4_096);
@@ -193,7 +193,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_frame_is_handed_on_as_far_as_it
     }
 }
 
-/// Waits for the end of the connection; gives how long that took and why it ended.
+/// Waits for the end of the connection. Returns how long that took and why it ended.
 async fn ended(mut connection: Repaired<DuplexStream>) -> (Duration, io::ErrorKind) {
     let began = Instant::now();
     let error = connection.read_to_end(&mut Vec::new()).await.unwrap_err();
@@ -201,15 +201,15 @@ async fn ended(mut connection: Repaired<DuplexStream>) -> (Duration, io::ErrorKi
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_says_that_it_speaks_http2_is_sent_away() {
+async fn a_client_that_never_sends_the_preface_is_disconnected() {
     let whole = [PREFACE, SETTINGS].concat();
-    for said in [0, 1, 23] {
+    for sent in [0, 1, 23] {
         let (mut client, server) = duplex(4_096);
-        client.write_all(&whole[..said]).await.unwrap();
-        let (event_sink, told) = event_sink();
+        client.write_all(&whole[..sent]).await.unwrap();
+        let (event_sink, events) = event_sink();
         let (after, kind) = ended(Repaired::new(server, None, event_sink)).await;
-        assert_eq!((after.as_secs(), kind), (PREFACE_PATIENCE.as_secs(), io::ErrorKind::TimedOut));
-        assert_eq!(*told.lock().unwrap(), [Event::ConnectionClosed { port: "ext-proc", why: "no-preface" }]);
+        assert_eq!((after.as_secs(), kind), (PREFACE_TIMEOUT.as_secs(), io::ErrorKind::TimedOut));
+        assert_eq!(*events.lock().unwrap(), [Event::ConnectionClosed { port: "ext-proc", why: "no-preface" }]);
     }
 }
 
@@ -217,7 +217,7 @@ async fn who_never_says_that_it_speaks_http2_is_sent_away() {
 async fn a_connection_that_only_answers_pings_ends_and_one_with_requests_does_not() {
     let ping = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let data = [0, 0, 1, 0, 0, 0, 0, 0, 1, 42];
-    for (frame, lives) in [(&ping[..], false), (&data[..], true)] {
+    for (frame, stays_open) in [(&ping[..], false), (&data[..], true)] {
         let (mut client, server) = duplex(1 << 20);
         client.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
         let mut connection = Repaired::new(server, Some(IDLE_MAX), event_sink().0);
@@ -229,12 +229,12 @@ async fn a_connection_that_only_answers_pings_ends_and_one_with_requests_does_no
                 break;
             }
         }
-        assert_eq!(reading.try_join_next().is_none(), lives);
+        assert_eq!(reading.try_join_next().is_none(), stays_open);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_streams_are_silent_by_design_idleness_ends_nothing() {
+async fn without_an_idle_limit_silence_does_not_end_a_connection() {
     let (mut client, server) = duplex(4_096);
     client.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
     let mut connection = Repaired::new(server, None, event_sink().0);

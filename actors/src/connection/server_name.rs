@@ -1,12 +1,12 @@
-//! The server name in a TLS ClientHello (RFC 8446, RFC 6066), as its bytes have it.
+//! Reads the server name from the bytes of a TLS ClientHello (RFC 8446, RFC 6066).
 //!
-//! Must not know TLS beyond that. It is asked only when a handshake was refused for the name, to tell people which one.
+//! Must not know TLS beyond that. It is called only when a handshake was refused for the name, to report that name.
 
-/// The name that the client asks for; `None` where there is none, or the bytes are no whole ClientHello.
-pub fn server_name(heard: &[u8]) -> Option<Vec<u8>> {
-    let hello = handshake(heard)?;
+/// The name that the client requests; `None` if there is none, or if the bytes are no complete ClientHello.
+pub fn server_name(bytes: &[u8]) -> Option<Vec<u8>> {
+    let hello = handshake(bytes)?;
     let mut rest = Bytes(&hello);
-    // Kind, length, version, random.
+    // Type, length, version, random.
     if rest.number(1)? != 1 {
         return None;
     }
@@ -25,9 +25,9 @@ pub fn server_name(heard: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// What the handshake's records hold, one after the other.
-fn handshake(heard: &[u8]) -> Option<Vec<u8>> {
-    let (mut rest, mut hello) = (Bytes(heard), Vec::new());
+/// The joined content of all handshake records.
+fn handshake(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut rest, mut hello) = (Bytes(bytes), Vec::new());
     while rest.0.first() == Some(&22) {
         rest.take(3)?;
         let Some(record) = rest.counted(2) else { break };
@@ -51,7 +51,7 @@ impl<'a> Bytes<'a> {
         Some(self.take(bytes)?.iter().fold(0, |number, &byte| number << 8 | usize::from(byte)))
     }
 
-    /// As many bytes as the number of `length` bytes in front of them says.
+    /// A field with a length prefix of `length` bytes.
     fn counted(&mut self, length: usize) -> Option<&'a [u8]> {
         let count = self.number(length)?;
         self.take(count)
@@ -69,7 +69,7 @@ pub(crate) mod tests {
         [&content.len().to_be_bytes()[8 - length..], content].concat()
     }
 
-    /// A ClientHello of TLS 1.3 that asks for `name`, whole in one record.
+    /// A TLS 1.3 ClientHello for `name`, in one record.
     pub(crate) fn hello(name: &[u8]) -> Vec<u8> {
         let names = counted(2, &[&[0], &counted(2, name)[..]].concat());
         let x25519 = [&[0, 29], &counted(2, &[9; 32])[..]].concat();
@@ -99,7 +99,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_hello_that_is_cut_has_no_name() {
+    fn a_truncated_hello_has_no_name() {
         let whole = hello(b"picker");
         for end in 0..whole.len() {
             assert_eq!(server_name(&whole[..end]), None, "{end}");
@@ -108,7 +108,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn random_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             server_name(&bytes);
             server_name(&[&[22, 3, 1], &counted(2, &bytes)[..]].concat());
         }

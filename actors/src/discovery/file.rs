@@ -1,6 +1,7 @@
-//! `file-discovery`: looks at the endpoints file once a second and announces what changed.
+//! `file-discovery`: reads the endpoints file once a second and announces changes.
 //!
-//! Must not know who listens. The content is compared, not the file's time, so a ConfigMap's symlink swap is seen too.
+//! Must not know how announcements are used. The content is compared, not the file's time, so a ConfigMap's symlink
+//! swap is noticed too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use super::resolve::resolve;
 use crate::environment::Announcement;
 use crate::telemetry::Telemetry;
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks between two resolutions of host names whose file did not change.
+/// How often the file is read.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Reads between two resolutions of host names whose file did not change.
 const RESOLVE_EVERY: u32 = 10;
 /// The largest endpoints file; 4,096 endpoints with labels take about 2 MB.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -27,24 +28,24 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct FileDiscoveryActor;
 
-/// What it is born with.
+/// The arguments of the actor.
 #[derive(Clone, Debug)]
 pub struct FileDiscoveryArguments {
     /// The endpoints file.
     pub path: String,
     /// Whether changes are followed.
     pub watch: bool,
-    /// Where the announcement is made; the last one stands until then.
+    /// Receives the announcement. The last one stays in force until then.
     pub announced: Arc<watch::Sender<Option<Arc<Announcement>>>>,
-    /// Where failures are told.
+    /// Records failures.
     pub telemetry: Telemetry,
 }
 
-/// The only message: the actor writes it to itself.
+/// The only message. The actor sends it to itself.
 #[derive(Debug)]
 pub enum DiscoveryMessage {
-    /// It is time to look.
-    Look,
+    /// Read the file.
+    Poll,
 }
 
 /// The state.
@@ -54,7 +55,7 @@ pub struct Seen {
     text: Option<String>,
     file: EndpointsFile,
     error: Option<String>,
-    looks: u32,
+    polls: u32,
 }
 
 impl Actor for FileDiscoveryActor {
@@ -67,9 +68,9 @@ impl Actor for FileDiscoveryActor {
         myself: ActorRef<DiscoveryMessage>,
         arguments: FileDiscoveryArguments,
     ) -> Result<Seen, ActorProcessingErr> {
-        myself.cast(DiscoveryMessage::Look)?;
+        myself.cast(DiscoveryMessage::Poll)?;
         let file = EndpointsFile::default();
-        Ok(Seen { arguments, text: None, file, error: None, looks: 0 })
+        Ok(Seen { arguments, text: None, file, error: None, polls: 0 })
     }
 
     async fn handle(
@@ -78,9 +79,9 @@ impl Actor for FileDiscoveryActor {
         _: DiscoveryMessage,
         seen: &mut Seen,
     ) -> Result<(), ActorProcessingErr> {
-        seen.look().await;
+        seen.poll().await;
         if seen.arguments.watch || seen.text.is_none() {
-            myself.send_after(LOOK_EVERY, || DiscoveryMessage::Look);
+            myself.send_after(POLL_INTERVAL, || DiscoveryMessage::Poll);
         }
         Ok(())
     }
@@ -89,20 +90,20 @@ impl Actor for FileDiscoveryActor {
 // === impl Seen ===
 
 impl Seen {
-    async fn look(&mut self) {
-        self.looks = self.looks.wrapping_add(1);
+    async fn poll(&mut self) {
+        self.polls = self.polls.wrapping_add(1);
         let text = match read_bounded(&self.arguments.path).await {
             Ok(text) => text,
-            Err(why) => return self.complain(why),
+            Err(why) => return self.report_failure(why),
         };
         let changed = self.text.as_ref() != Some(&text);
         if changed {
             match endpoints_file::read(&text, &self.arguments.path) {
                 Ok(file) => self.file = file,
-                Err(errors) => return self.complain(errors.to_string()),
+                Err(errors) => return self.report_failure(errors.to_string()),
             }
         }
-        if changed || self.looks.is_multiple_of(RESOLVE_EVERY) {
+        if changed || self.polls.is_multiple_of(RESOLVE_EVERY) {
             self.announce().await;
         }
         self.text = Some(text);
@@ -133,8 +134,8 @@ impl Seen {
         self.arguments.telemetry.record(&Event::Reloaded(format!("{count} endpoints from {}", self.arguments.path)));
     }
 
-    /// Tells a failure once, not each second.
-    fn complain(&mut self, why: String) {
+    /// Records a failure once, not each second.
+    fn report_failure(&mut self, why: String) {
         if self.error.as_ref() != Some(&why) {
             self.arguments.telemetry.record(&Event::ReloadFailed(why.clone()));
             self.error = Some(why);
@@ -163,27 +164,27 @@ mod tests {
         "objectives:\n- {name: batch, priority: -1}\nendpoints:\n- {name: a, address: 10.0.0.1, port: 8000}\n";
 
     #[tokio::test]
-    async fn a_reload_is_told_only_when_endpoints_or_objectives_changed() {
+    async fn a_reload_is_recorded_only_when_endpoints_or_objectives_changed() {
         let path = std::env::temp_dir().join(format!("murmuration-discovery-{}.yaml", std::process::id()));
         let events = Arc::<Mutex<Vec<Event>>>::default();
-        let told = events.clone();
+        let observed = events.clone();
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
         let telemetry =
-            telemetry.with_observer(Arc::new(move |event: &Event| told.lock().unwrap().push(event.clone())));
+            telemetry.with_observer(Arc::new(move |event: &Event| observed.lock().unwrap().push(event.clone())));
         let (announced, known) = watch::channel(None);
         let path_text = path.display().to_string();
         let arguments =
             FileDiscoveryArguments { path: path_text, watch: true, announced: Arc::new(announced), telemetry };
         let file = EndpointsFile::default();
-        let mut seen = Seen { arguments, text: None, file, error: None, looks: 0 };
+        let mut seen = Seen { arguments, text: None, file, error: None, polls: 0 };
         let mut reloads = async |text: &str| {
             std::fs::write(&path, text).unwrap();
             for _ in 0..3 * RESOLVE_EVERY {
-                seen.look().await;
+                seen.poll().await;
             }
             events.lock().unwrap().iter().filter(|event| matches!(event, Event::Reloaded(_))).count()
         };
-        assert_eq!(reloads(FILE).await, 1, "names are resolved again and again, and nothing changed");
+        assert_eq!(reloads(FILE).await, 1, "names are resolved again, and nothing changed");
         assert_eq!(reloads(&format!("# a comment\n{FILE}")).await, 1);
         assert_eq!(reloads(&FILE.replace("-1", "-2")).await, 2);
         assert_eq!(known.borrow().as_ref().unwrap().objectives["batch"], -2);

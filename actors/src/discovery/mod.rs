@@ -1,7 +1,7 @@
-//! The actor that finds out which endpoints the pool has, here from a file (`file-discovery`).
+//! The actor that discovers the pool's endpoints, here from a file (`file-discovery`).
 //!
-//! Must not know who watches the endpoints, nor what they are good for. What can't be read changes nothing: losing
-//! discovery makes a replica old, never empty.
+//! Must not know which replica watches the endpoints, nor how they are used. Unreadable input changes nothing: without
+//! discovery a replica keeps its last endpoints.
 
 mod file;
 mod resolve;

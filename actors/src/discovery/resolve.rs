@@ -1,6 +1,6 @@
-//! Host names to addresses.
+//! Resolves host names to addresses.
 //!
-//! Must not know files. Of several addresses the lowest is taken, so that every replica takes the same.
+//! Must not know files. The lowest of several addresses is taken, so that every replica takes the same one.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,7 +1,7 @@
-//! The actor: scrape, read, report, and wait for the next beat only when done, so a slow engine is never asked twice at
-//! once.
+//! The actor: scrape, read, report, then wait for the next due time. It waits only when done, so a slow engine never
+//! has two scrapes at once.
 //!
-//! Must not know what a report is worth.
+//! Must not know how a report is used.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,27 +26,27 @@ use crate::telemetry::Telemetry;
 
 /// The longest pause between two scrapes of an engine that fails.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long one scrape may take at least.
+/// The shortest deadline of a scrape.
 const SCRAPE_DEADLINE: Duration = Duration::from_secs(1);
-/// How long one scrape may take at most: an engine that is looked at seldom may answer more slowly.
+/// The longest deadline of a scrape: an engine that is scraped rarely may answer more slowly.
 const SCRAPE_DEADLINE_MAX: Duration = Duration::from_secs(5);
 
-/// Failures in a row after which pauses grow: an engine that has just died is known to be gone as soon as can be, for
-/// until then requests are sent to it.
+/// Failures in a row after which pauses grow. A dead engine must be noticed quickly, because requests are sent to it
+/// until then.
 const PROMPT_FAILURES: u32 = 3;
-/// How soon an endpoint that another replica kept is scraped first; the scrapes of a dead keeper spread over so long.
+/// How soon an endpoint that another replica kept is first scraped. The scrapes of a dead keeper spread over this time.
 const TAKEOVER_MAX: Duration = Duration::from_millis(100);
 
 /// The actor.
 #[derive(Debug)]
 pub struct EndpointActor;
 
-/// What an endpoint actor is born with.
+/// The arguments of an endpoint actor.
 #[derive(Clone, Debug)]
 pub struct EndpointArguments {
-    /// Whom it watches.
+    /// The watched endpoint.
     pub endpoint: EndpointId,
-    /// Where the metrics page is.
+    /// The address of the metrics page.
     pub metrics: SocketAddr,
     /// The page's path.
     pub path: String,
@@ -54,17 +54,17 @@ pub struct EndpointArguments {
     pub interval: Duration,
     /// The engine's metric names.
     pub spec: EngineSpec,
-    /// Where reports go.
+    /// Receives reports.
     pub scheduler: SchedulerHandle,
-    /// Where failures are told.
+    /// Records events.
     pub telemetry: Telemetry,
     /// The endpoint's zone; empty where it has none.
     pub zone: String,
-    /// The replica's clock: all endpoint actors have the same, so that those of a slot wake together.
+    /// The replica's clock. All endpoint actors have the same one, so that those of a slot wake together.
     pub clock: Clock,
-    /// Who carries the questions.
+    /// The network that carries scrapes.
     pub network: Arc<dyn Network>,
-    /// Who watches; `None` where every replica watches everything.
+    /// Which endpoints this replica watches; `None` where every replica watches all.
     pub keeping: Option<Keeping>,
 }
 
@@ -78,7 +78,7 @@ pub enum EndpointMessage {
     // ---------- from the pool ----------
     /// This replica may have to watch the endpoint from now on.
     Wake,
-    /// The scheduler was started again and knows nothing: the last report is made once more, with its age.
+    /// The scheduler restarted and knows nothing: the last report is sent again, with its age.
     Again,
 }
 
@@ -92,7 +92,7 @@ pub struct Watch {
     last: Option<(Report, Timestamp)>,
     scrape_schedule: ScrapeSchedule,
     failures: u32,
-    /// Whether a `Due` is on its way. An endpoint that another replica watches has none, and costs nothing.
+    /// Whether a `Due` is scheduled. An endpoint that another replica watches has none, and costs nothing.
     armed: bool,
 }
 
@@ -131,11 +131,11 @@ impl Actor for EndpointActor {
                 watch.armed = true;
                 myself.send_after(watch.scrape_schedule.pause(now, now).min(TAKEOVER_MAX), || EndpointMessage::Due);
             }
-            // Woken when that changes.
+            // `Wake` comes when that changes.
             EndpointMessage::Due if !watch.is_mine() => watch.armed = false,
             EndpointMessage::Due => {
                 let started = watch.arguments.clock.now();
-                watch.look().await;
+                watch.scrape().await;
                 myself.send_after(watch.pause(started), || EndpointMessage::Due);
             }
         }
@@ -151,7 +151,7 @@ impl Watch {
         keeping.must_watch(self.arguments.endpoint.key(), &self.arguments.zone, self.arguments.interval)
     }
 
-    async fn look(&mut self) {
+    async fn scrape(&mut self) {
         match self.scraper.scrape().await {
             Ok(page) => {
                 let report = read_page(&page.text, &self.arguments.spec);
@@ -176,7 +176,7 @@ impl Watch {
         }
     }
 
-    /// A failed scrape changes nothing of what is believed: the last report stays, and ages.
+    /// A failed scrape does not change the believed load: the last report stays, and ages.
     fn failed(&mut self, kind: &'static str, why: String) {
         self.failures = self.failures.saturating_add(1);
         let endpoint = self.arguments.endpoint.clone();
@@ -195,8 +195,8 @@ impl Watch {
         }
     }
 
-    /// From now to the next scrape. It is on the next beat, or, after failures, on the one that follows a pause of the
-    /// interval, doubled with each failure in a row after the first few, up to a second.
+    /// From now to the next scrape, at the next due time. After failures, at the first due time after a pause. That
+    /// pause is the interval, doubled with each failure in a row after the first few, up to a second.
     fn pause(&self, started: Timestamp) -> Duration {
         let interval = self.arguments.interval;
         let doublings = self.failures.saturating_sub(PROMPT_FAILURES).min(10);
@@ -205,7 +205,7 @@ impl Watch {
     }
 }
 
-/// How long one scrape may take where one is due each `interval`: a third of it, so that looks never pile up.
+/// The deadline of a scrape where one is due each `interval`: a third of it, so that scrapes never pile up.
 fn deadline(interval: Duration) -> Duration {
     (interval / 3).clamp(SCRAPE_DEADLINE, SCRAPE_DEADLINE_MAX)
 }
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_is_looked_at_seldom_may_answer_slowly() {
+    fn an_engine_that_is_scraped_rarely_may_answer_slowly() {
         let of = |millis| deadline(Duration::from_millis(millis)).as_millis();
         assert_eq!([of(50), of(3_000), of(9_000), of(15_000), of(3_600_000)], [1_000, 1_000, 3_000, 5_000, 5_000]);
     }

@@ -1,6 +1,6 @@
-//! One actor for each endpoint: it scrapes the engine's metrics page at its own pace and reports what it read.
+//! One actor for each endpoint: it scrapes the engine's metrics page on its own schedule and reports the result.
 //!
-//! Must not know other endpoints, nor what a report is worth.
+//! Must not know other endpoints, nor how a report is used.
 
 mod actor;
 mod scrape;

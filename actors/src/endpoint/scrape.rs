@@ -1,7 +1,7 @@
 //! One keep-alive connection to one engine's metrics page.
 //!
-//! Must not know what is on the page. Real engines close idle connections after five seconds, so a connection that was
-//! idle for longer than [`IDLE_MAX`] is not used again, and one that breaks under a request is replaced once.
+//! Must not know what is on the page. Real engines close idle connections after five seconds. A connection that was
+//! idle for longer than [`IDLE_MAX`] is not used again. One that breaks under a request is replaced once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,37 +19,37 @@ use tokio::time::{Instant, timeout};
 
 use crate::environment::Network;
 
-/// The largest page that is read; a real one has about 55 KB, and 100 adapters do not double it.
+/// The largest page that is read. A real one has about 55 KB, and 100 adapters do not double it.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Idle time after which a connection is given up: below the five seconds after which vLLM closes it.
+/// Idle time after which a connection is dropped: below the five seconds after which vLLM closes it.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// Linux's numbers of what has no kind in the standard library: no file descriptor left to the process (`EMFILE`), or to the
-/// machine (`ENFILE`), and no buffers (`ENOBUFS`).
-const OWN_TROUBLE: [i32; 3] = [24, 23, 105];
+/// Linux error numbers without a kind in the standard library: no file descriptor left for the process (`EMFILE`) or
+/// for the machine (`ENFILE`), and no buffers (`ENOBUFS`).
+const LOCAL_EXHAUSTION: [i32; 3] = [24, 23, 105];
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrapeError {
-    /// Nobody listens, or the way there is closed.
+    /// No connection: the port is closed or unreachable.
     #[error("could not connect to {address}: {source}; is the engine running there?")]
     Connect {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// This machine has no room for a connection; the engine was not asked.
+    /// This machine has no resources for a connection. The engine was not contacted.
     #[error("this replica can't open a connection: {source}; are there too few file descriptors or ports? (ulimit -n)")]
     Own {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The page did not come in time.
     #[error("no whole page within {0:?}; the engine may be overloaded, or the page may never end")]
     Timeout(Duration),
-    /// Something else than 200.
+    /// The status is not 200.
     #[error("the engine answered {0}; is the path right?")]
     Status(StatusCode),
     /// The page is too large.
@@ -58,7 +58,7 @@ pub enum ScrapeError {
     /// The connection broke before the page's end.
     #[error("the connection broke before the page's end: {0}")]
     Broken(#[from] hyper::Error),
-    /// The path in the configuration can't be asked for.
+    /// The configured path is no valid request path.
     #[error("can't ask for this path: {0}")]
     Path(#[from] http::Error),
 }
@@ -121,7 +121,8 @@ impl Scraper {
         if let Some(mut connection) = self.connection.take().filter(Connection::is_fresh) {
             match connection.ask(self.address, &self.path).await {
                 Ok(response) => return self.read(connection, response).await,
-                // The engine closed it between two scrapes: not a failure of the engine, so it gets a new one.
+                // The engine closed it between two scrapes. That is no failure of the engine, so a new connection is
+                // opened.
                 Err(ScrapeError::Broken(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -161,7 +162,7 @@ impl Scraper {
 // === impl ScrapeError ===
 
 impl ScrapeError {
-    /// The stable word for metrics.
+    /// The stable label for metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "connect",
@@ -208,11 +209,11 @@ impl Drop for Connection {
     }
 }
 
-/// Whether a connection failed for want of something of this machine's own, before anything was asked of the engine.
+/// Whether a connection failed for lack of local resources, before it reached the engine.
 fn is_own(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock};
     let kinds = [AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock];
-    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|number| OWN_TROUBLE.contains(&number))
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|number| LOCAL_EXHAUSTION.contains(&number))
 }
 
 #[cfg(test)]
@@ -223,7 +224,7 @@ mod tests {
     use super::*;
     use crate::environment::{self, Datagrams};
 
-    /// Fails to connect for a reason.
+    /// Fails to connect with this error.
     #[derive(Debug)]
     struct Failing(fn() -> io::Error);
 
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn want_of_own_resources_is_told_from_an_engine_that_is_gone() {
+    async fn exhausted_local_resources_differ_from_an_unreachable_engine() {
         let kind = |why| async move {
             let address = SocketAddr::from(([127, 0, 0, 1], 1));
             let network = Arc::new(Failing(why));

@@ -1,34 +1,35 @@
-//! When an endpoint is looked at: on beats that are fixed for its whole life, so that no scrape's own time adds up.
+//! When an endpoint is scraped: at due times that are fixed for its whole run, so that the duration of scrapes does not
+//! add up.
 //!
-//! Beats of different endpoints fall into slots. Those of one slot are due at the same moment of the replica's clock,
-//! so the timer wakes the process once for all of them, and their answers come together too; the slots spread a pool's
-//! scrapes over the interval.
+//! Due times of different endpoints fall into slots. Those of one slot are due at the same moment of the replica's
+//! clock. The timer wakes the process once for all of them, and their answers come together too. The slots spread a
+//! pool's scrapes over the interval.
 //!
-//! Must not know a clock, nor what is done on a beat.
+//! Must not know a clock, nor what is done when an endpoint is due.
 
 use std::time::Duration;
 
 use murmuration::time::Timestamp;
 
-/// The width of a slot: a tenth of llm-d's interval, and wide beside the millisecond that a timer may be late.
+/// The width of a slot: a tenth of llm-d's interval, and wide compared with the millisecond that a timer may be late.
 const SLOT: Duration = Duration::from_millis(5);
 
-/// How soon an endpoint is first looked at, however long the interval: until then nothing is known of it.
+/// How soon an endpoint is first scraped, however long the interval: until then nothing is known of it.
 const FIRST_WITHIN: Duration = Duration::from_millis(50);
 
-/// The beats of one endpoint.
+/// The due times of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ScrapeSchedule {
     interval_us: u64,
-    /// From the replica's start, and from any beat's multiple of the interval, to the beat.
+    /// From a multiple of the interval, counted from the replica's start, to the due time.
     offset_us: u64,
 }
 
 // === impl ScrapeSchedule ===
 
 impl ScrapeSchedule {
-    /// A beat each `interval`, in the slot that `key`, the hash of a name, chooses. An interval shorter than a
-    /// microsecond is one.
+    /// Due once each `interval`, in the slot that `key`, the hash of a name, selects. An interval shorter than a
+    /// microsecond counts as one microsecond.
     pub(super) fn new(interval: Duration, key: u64) -> Self {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let (interval_us, slot_us) = (micros(interval).max(1), micros(SLOT));
@@ -36,18 +37,18 @@ impl ScrapeSchedule {
         Self { interval_us, offset_us: key % slots * slot_us }
     }
 
-    /// From `now` to the first look at the endpoint of this `key`: on its first beat, or sooner where beats are far apart.
-    /// Looks at different endpoints are spread all the same.
+    /// From `now` to the first scrape of the endpoint with this `key`: at its first due time, or sooner where the
+    /// interval is long. First scrapes of different endpoints are spread as well.
     pub(super) fn first(interval: Duration, key: u64, now: Timestamp) -> Duration {
         Self::new(interval.min(FIRST_WITHIN), key).pause(now, Timestamp::ZERO)
     }
 
-    /// From `now` to the first beat behind both `now` and `earliest`.
+    /// From `now` to the first due time after both `now` and `earliest`.
     pub(super) fn pause(&self, now: Timestamp, earliest: Timestamp) -> Duration {
-        let behind = now.max(earliest).as_micros();
-        let beats = behind.checked_sub(self.offset_us).map_or(0, |past| past / self.interval_us + 1);
-        let beat = beats.saturating_mul(self.interval_us).saturating_add(self.offset_us);
-        Timestamp::from_micros(beat).since(now)
+        let past = now.max(earliest).as_micros();
+        let periods = past.checked_sub(self.offset_us).map_or(0, |elapsed| elapsed / self.interval_us + 1);
+        let due = periods.saturating_mul(self.interval_us).saturating_add(self.offset_us);
+        Timestamp::from_micros(due).since(now)
     }
 }
 
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_a_slot_share_their_beats_and_others_do_not() {
+    fn endpoints_of_a_slot_share_their_due_times_and_others_do_not() {
         let pause = |key| scrape_schedule(50, key).pause(ms(100), Timestamp::ZERO);
         assert_eq!((pause(3), pause(13), pause(4)), (pause(13), pause(23), Duration::from_millis(20)));
         assert_eq!(pause(3), Duration::from_millis(15));
@@ -80,22 +81,18 @@ mod tests {
             assert_eq!(now + scrape_schedule(50, 3).pause(now, began), ms(1065), "a scrape of {took} ms");
         }
         let late = ms(1065);
-        assert_eq!(
-            late + scrape_schedule(50, 3).pause(late, ms(1015)),
-            ms(1115),
-            "a beat that was missed is not made up for"
-        );
+        assert_eq!(late + scrape_schedule(50, 3).pause(late, ms(1015)), ms(1115), "a missed due time is skipped");
     }
 
     #[test]
-    fn a_pause_after_failures_ends_on_a_beat() {
+    fn a_pause_after_failures_ends_at_a_due_time() {
         let began = ms(1015);
         let now = ms(1017);
         assert_eq!(now + scrape_schedule(50, 3).pause(now, began + Duration::from_millis(350)), ms(1415));
     }
 
     #[test]
-    fn the_first_look_comes_at_once_however_long_the_interval() {
+    fn the_first_scrape_comes_soon_however_long_the_interval() {
         for interval in [50, 1_000, 15_000, 3_600_000] {
             let first = |key| ScrapeSchedule::first(Duration::from_millis(interval), key, ms(100));
             assert!((0..100).all(|key| !first(key).is_zero() && first(key) <= FIRST_WITHIN), "{interval} ms");
@@ -115,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn beats_never_stop_and_are_never_further_apart_than_the_interval(
+        fn due_times_never_stop_and_are_never_further_apart_than_the_interval(
             interval in 1..10_000_000_u64, key: u64, now in 0..u64::MAX / 4,
         ) {
             let scrape_schedule = ScrapeSchedule::new(Duration::from_micros(interval), key);

@@ -1,6 +1,6 @@
-//! What a replica is told of the pool, whole.
+//! The complete state of the pool as discovery announces it.
 //!
-//! Must not know who tells.
+//! Must not know where announcements come from.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use murmuration::fleet::Endpoint;
 use murmuration::id::canonical;
 use tokio::sync::watch;
 
-/// What discovery says, whole: the endpoints, and the priorities of objectives by name.
+/// The complete pool state from discovery: all endpoints, and the priorities of objectives by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Announcement {
     /// All endpoints.
@@ -17,13 +17,13 @@ pub struct Announcement {
     pub objectives: BTreeMap<String, i32>,
 }
 
-/// Announcements as they come; `None` before the first.
+/// The latest announcement; `None` before the first.
 pub type Feed = watch::Receiver<Option<Announcement>>;
 
 // === impl Announcement ===
 
 impl Announcement {
-    /// The same, with each address in its canonical spelling, which is how subset hints and Envoy name it.
+    /// The same announcement with each address in canonical form, the form that subset hints and Envoy use.
     #[must_use]
     pub fn canonical(mut self) -> Self {
         self.endpoints.iter_mut().for_each(|endpoint| endpoint.address = canonical(endpoint.address));

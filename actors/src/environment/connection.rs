@@ -1,6 +1,6 @@
-//! A connection, whoever carries it.
+//! A byte stream in both directions, independent of its transport.
 //!
-//! Must not know what is said on it. One call through a table for each read or write; vectored writes stay vectored.
+//! Must not know what is sent on it. Each read or write costs one dynamic call; vectored writes stay vectored.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Bytes both ways.
+/// A transport that reads and writes bytes.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
@@ -26,22 +26,22 @@ pub struct Connection {
 // === impl Connection ===
 
 impl Connection {
-    /// A connection over `duplex`, which sends small writes at once.
+    /// A connection over `duplex`, which must send small writes at once.
     pub fn new(duplex: impl Duplex) -> Self {
         Self { duplex: Box::new(duplex), local: None, held: None }
     }
 
-    /// The same connection, whose end here is at `local`.
+    /// The same connection with the local address `local`.
     pub fn at(self, local: SocketAddr) -> Self {
         Self { local: Some(local), ..self }
     }
 
-    /// Where its end here is; `None` where its carrier does not say.
+    /// The local address; `None` where the transport does not provide one.
     pub fn local(&self) -> Option<SocketAddr> {
         self.local
     }
 
-    /// The same connection, which drops `what` when it ends.
+    /// The same connection, which drops `what` when the connection is dropped.
     pub(crate) fn holding(self, what: impl Send + Sync + 'static) -> Self {
         Self { held: Some(Box::new(what)), ..self }
     }
@@ -87,6 +87,9 @@ impl Connected for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("local", &self.local).field("held", &self.held.is_some()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("local", &self.local)
+            .field("held", &self.held.is_some())
+            .finish_non_exhaustive()
     }
 }

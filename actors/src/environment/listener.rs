@@ -1,6 +1,6 @@
-//! Where connections come in, whoever carries them.
+//! A source of incoming connections, independent of the transport.
 //!
-//! Must not know what is served behind it.
+//! Must not know what is served on them.
 
 use std::fmt;
 use std::io;
@@ -13,33 +13,33 @@ use tokio_stream::Stream;
 
 use super::connection::Connection;
 
-/// Who lets connections in.
-pub trait Entrance: Send + 'static {
-    /// The next connection, and who called.
+/// Accepts connections.
+pub trait Acceptor: Send + 'static {
+    /// The next connection and the caller's address.
     ///
     /// # Errors
-    /// When this one can't be taken; later ones may.
+    /// When this connection can't be accepted; later ones may succeed.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>>;
 
-    /// Where it is.
+    /// The local address.
     ///
     /// # Errors
     /// When the socket is gone.
     fn address(&self) -> io::Result<SocketAddr>;
 }
 
-/// An entrance of whatever kind: a stream of connections.
-pub struct Listener(Box<dyn Entrance>);
+/// A stream of connections from any [`Acceptor`].
+pub struct Listener(Box<dyn Acceptor>);
 
 // === impl Listener ===
 
 impl Listener {
-    /// A listener at `entrance`.
-    pub fn new(entrance: impl Entrance) -> Self {
+    /// A listener that accepts from `entrance`.
+    pub fn new(entrance: impl Acceptor) -> Self {
         Self(Box::new(entrance))
     }
 
-    /// Where it is.
+    /// The local address.
     ///
     /// # Errors
     /// When the socket is gone.
@@ -47,10 +47,10 @@ impl Listener {
         self.0.address()
     }
 
-    /// See [`Entrance::poll_accept`].
+    /// See [`Acceptor::poll_accept`].
     ///
     /// # Errors
-    /// See [`Entrance::poll_accept`].
+    /// See [`Acceptor::poll_accept`].
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         self.0.poll_accept(cx)
     }
@@ -62,14 +62,14 @@ impl From<TcpListener> for Listener {
     }
 }
 
-impl Entrance for TcpListener {
+impl Acceptor for TcpListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         Self::poll_accept(self, cx).map(|accepted| {
             let (socket, from) = accepted?;
-            // A caller that is gone already makes these fail, which is no trouble of the entrance.
+            // Both fail if the caller has already disconnected; that is not an error of the listener.
             let (_, local) = (socket.set_nodelay(true), socket.local_addr());
-            let wire = Connection::new(socket);
-            Ok((if let Ok(local) = local { wire.at(local) } else { wire }, from))
+            let connection = Connection::new(socket);
+            Ok((if let Ok(local) = local { connection.at(local) } else { connection }, from))
         })
     }
 
@@ -82,7 +82,7 @@ impl Stream for Listener {
     type Item = io::Result<Connection>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_accept(cx).map(|accepted| Some(accepted.map(|(wire, _)| wire)))
+        self.0.poll_accept(cx).map(|accepted| Some(accepted.map(|(connection, _)| connection)))
     }
 }
 

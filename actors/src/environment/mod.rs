@@ -1,7 +1,7 @@
-//! The outside of a replica as a value: its network, its clock, and who tells it of endpoints.
+//! The environment of a replica as a value: its network, its clock, and an optional source of endpoints.
 //!
-//! Must not know what a replica does with it. `murmuration serve`, tests and benches live in [`Environment::production`]; the
-//! simulator makes a world of its own, and starts the same replica in it.
+//! Must not know what a replica does with it. `murmuration serve`, tests and benches use
+//! [`Environment::production`]; the simulator builds its own environment and starts the same replica in it.
 
 mod announcement;
 mod connection;
@@ -13,20 +13,20 @@ use std::sync::Arc;
 
 pub use announcement::{Announcement, Feed};
 pub use connection::{Connection, Duplex};
-pub use listener::{Entrance, Listener};
+pub use listener::{Acceptor, Listener};
 pub use network::{Datagrams, Network, Sockets, datagrams};
 pub use shared_listener::SharedListener;
 
 use crate::clock::Clock;
 
-/// The outside of one replica. Cheap to clone.
+/// The environment of one replica. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// Who carries bytes.
+    /// Connects and binds sockets.
     pub network: Arc<dyn Network>,
-    /// The replica's clock; `None` for one that starts with it.
+    /// The replica's clock; `None` for one that starts with the replica.
     pub clock: Option<Clock>,
-    /// Who tells of endpoints, beside what the configuration names.
+    /// A source of endpoints, in addition to those that the configuration names.
     pub feed: Option<Feed>,
 }
 

@@ -1,6 +1,6 @@
-//! Who carries bytes to others: connections and datagrams.
+//! The network: outgoing connections and datagram sockets.
 //!
-//! Must not know names: what a name stands for is asked of the machine, and a world without names has addresses only.
+//! Must not know host names. The machine resolves them, and the simulator has addresses only.
 
 use std::fmt::Debug;
 use std::io;
@@ -17,32 +17,32 @@ pub trait Network: Debug + Send + Sync + 'static {
     /// A connection to `to` that sends small writes at once.
     ///
     /// # Errors
-    /// When nobody listens there, or there is no way.
+    /// When nothing listens at `to`, or `to` is unreachable.
     async fn connect(&self, to: SocketAddr) -> io::Result<Connection>;
 
-    /// A socket for datagrams at `at`.
+    /// A datagram socket bound to `at`.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
+    /// When the address is in use or not local.
     async fn bind(&self, at: SocketAddr) -> io::Result<Box<dyn Datagrams>>;
 }
 
-/// A socket for datagrams. Futures can be dropped at any await; a datagram may be lost then.
+/// A datagram socket. Its futures can be dropped at any await; a datagram may then be lost.
 #[async_trait]
 pub trait Datagrams: Debug + Send + Sync + 'static {
-    /// Sends one; gives the bytes that went.
+    /// Sends one datagram; returns the number of bytes sent.
     ///
     /// # Errors
-    /// When it was not sent; later ones may be.
+    /// When it was not sent; later ones may succeed.
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize>;
 
-    /// Receives one; gives its length and who sent it.
+    /// Receives one datagram; returns its length and its sender.
     ///
     /// # Errors
     /// When the socket failed; it may recover.
     async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 
-    /// Where it is.
+    /// The local address.
     ///
     /// # Errors
     /// When the socket is gone.
@@ -83,10 +83,10 @@ impl Datagrams for UdpSocket {
     }
 }
 
-/// A socket that was bound before there was a runtime; to be called within one.
+/// Wraps a socket that was bound before the runtime started. Call it inside the runtime.
 ///
 /// # Errors
-/// When it can't be used by this runtime.
+/// When this runtime can't use the socket.
 pub fn datagrams(socket: std::net::UdpSocket) -> io::Result<Box<dyn Datagrams>> {
     socket.set_nonblocking(true)?;
     Ok(Box::new(UdpSocket::from_std(socket)?))

@@ -1,15 +1,15 @@
-//! A listener that one server after the other may stand at: a server that failed is started again at the same socket.
+//! A listener that successive servers share, so a failed server restarts on the same socket.
 //!
-//! Must not know servers. Only the newest server is woken when somebody comes, so two at once are one too many.
+//! Must not know servers. Only the server that polled last is woken for a new connection, so never run two at once.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use super::{Connection, Entrance, Listener};
+use super::{Acceptor, Connection, Listener};
 
-/// The listener.
+/// The shared listener.
 #[derive(Clone, Debug)]
 pub struct SharedListener(Arc<Mutex<Listener>>);
 
@@ -21,7 +21,7 @@ impl SharedListener {
         Self(Arc::new(Mutex::new(listener)))
     }
 
-    /// The listener, for the next server.
+    /// A listener for the next server.
     pub fn listener(&self) -> Listener {
         Listener::new(self.clone())
     }
@@ -31,7 +31,7 @@ impl SharedListener {
     }
 }
 
-impl Entrance for SharedListener {
+impl Acceptor for SharedListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
         self.lock().poll_accept(cx)
     }

@@ -1,7 +1,7 @@
-//! Who is let in: a bound on open streams, on requests that are still arriving, and on the bytes of their bodies.
+//! Admission: bounds on open streams, on requests that are still arriving, and on the bytes of their bodies.
 //!
-//! Must not know messages. A count alone is no bound against clients that send slowly: they hold what others need. So
-//! when there is no seat for a newcomer, or no room for bytes, a request that stalls gives way.
+//! Must not know messages. A count alone does not protect against clients that send slowly, because they hold what
+//! others need. So when there is no permit for a new request, or no room for its bytes, a stalled request gives way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::body_memory::BodyMemory;
 use super::connection_id::ConnectionId;
 use super::settings::Limits;
 
-/// How long a newcomer waits for the seat of a request that gives way.
+/// How long a new request waits for the permit of a request that gives way.
 const SEAT_PATIENCE: Duration = Duration::from_secs(1);
 /// Long bodies that are read at once, at most; the others wait for their turn.
 const READERS_MAX: usize = 2;
 
-/// Streams that may be open beside those with a seat and as many local replies.
+/// Streams that may be open in addition to those with a permit and an equal number of local replies.
 const UNSEATED_MAX: usize = 1_024;
 
 /// What all streams of a service share.
@@ -33,9 +33,9 @@ pub(super) struct Admission {
     readers: Arc<Semaphore>,
 }
 
-/// A stream's place among the open ones, and while its request is not whole among the arriving ones.
+/// A stream's place among the open ones. While its request is not whole, also its place among the arriving ones.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct RequestPermit {
     _stream: OwnedSemaphorePermit,
     arrival: Option<Arrival>,
 }
@@ -54,16 +54,16 @@ impl Admission {
         }
     }
 
-    /// A stream was opened, and may bring a request, a local reply or nothing; `None` when there are too many of all.
+    /// Admits an opened stream, which may bring a request, a local reply or nothing. `None` when too many are open.
     pub(super) fn open(&self) -> Option<OwnedSemaphorePermit> {
         self.opened.clone().try_acquire_owned().ok()
     }
 
-    /// Lets a request of this connection in.
+    /// Admits a request of this connection.
     ///
     /// # Errors
-    /// `too-many-streams` when there is no room, and nobody who should give way.
-    pub(super) async fn enter(&self, connection: ConnectionId) -> Result<Seat, Refusal> {
+    /// `too-many-streams` when there is no room, and no request that should give way.
+    pub(super) async fn enter(&self, connection: ConnectionId) -> Result<RequestPermit, Refusal> {
         let full = |sentence: &str| Refusal::new(RefusalCode::TooManyStreams, sentence);
         if !self.arrivals.has_room(connection) && !self.arrivals.evict_oldest_of(connection) {
             return Err(full("too many requests of one connection are still arriving; try again shortly"));
@@ -76,21 +76,21 @@ impl Admission {
             Err(_) => None,
         };
         let stream = stream.ok_or_else(|| full("this picker holds as many requests as it may; try again shortly"))?;
-        Ok(Seat { _stream: stream, arrival: Some(self.arrivals.enter(connection)) })
+        Ok(RequestPermit { _stream: stream, arrival: Some(self.arrivals.enter(connection)) })
     }
 
-    /// Waits until there is room for `bytes` more of the body of the request in `seat`, for `patience` at most; a request
-    /// that stalls gives way.
+    /// Waits until there is room for `bytes` more of the body of the request in `permit`, for `patience` at most. A
+    /// stalled request gives way.
     ///
     /// # Errors
     /// `too-many-bytes` when there is none.
     pub(super) async fn hold(
         &self,
-        seat: &mut Seat,
+        permit: &mut RequestPermit,
         bytes: usize,
         patience: Duration,
     ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
-        let Some(arrival) = seat.arrival.as_mut().filter(|_| bytes > 0) else { return Ok(None) };
+        let Some(arrival) = permit.arrival.as_mut().filter(|_| bytes > 0) else { return Ok(None) };
         if let Some(held) = self.memory.try_hold(bytes) {
             arrival.came(bytes);
             return Ok(held);
@@ -111,10 +111,10 @@ impl Admission {
     }
 }
 
-// === impl Seat ===
+// === impl RequestPermit ===
 
-impl Seat {
-    /// The request is whole: it no longer gives way to anybody.
+impl RequestPermit {
+    /// The request is whole: it no longer gives way.
     pub(super) fn arrived(&mut self) {
         self.arrival = None;
     }

@@ -1,36 +1,36 @@
-//! A body on its way through: gathered under a limit, read as one slice, sent on in pieces.
+//! A body on its way through: collected up to a limit, read as one slice, sent on in pieces.
 //!
-//! Must not know JSON. Chunks are kept as the vectors that arrived and leave as those vectors; bytes are copied only to
-//! show several chunks as one slice, to send what is too much of a chunk on its own, or to gather crumbs. A long body is
-//! never held twice.
+//! Must not know JSON. Chunks are kept and sent on as the vectors that arrived. Bytes are copied only to join several
+//! chunks into one slice, to split off what exceeds a piece, or to join small chunks. A long body is never held twice.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Bytes of one piece at most: certain Envoys take no more than 64 KiB in one streamed chunk.
+/// The largest piece in bytes: certain Envoys take no more than 64 KiB in one streamed chunk.
 pub const PIECE_BYTES: usize = 62_000;
 
-/// Chunks are joined while they stay below this, so that a body of one-byte chunks does not cost a vector each.
-const CRUMB_BYTES: usize = 8 * 1024;
+/// Chunks are joined up to this size, so that a body of one-byte chunks does not cost a vector each.
+const JOINED_BYTES: usize = 8 * 1024;
 
-/// A longer body is joined for good before it is read, and cut again from its end: that copies it once more, and holds it once.
+/// A longer body is joined permanently before it is read, and cut again from its end. That copies it once more, and
+/// holds it once.
 const LONG_BYTES: usize = 4 << 20;
 
-/// A body as far as it has come.
+/// The part of a body that has arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gathered {
     chunks: Vec<Vec<u8>>,
     bytes: usize,
 }
 
-/// The body passed its limit.
+/// The body exceeds its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
 // === impl Gathered ===
 
 impl Gathered {
-    /// Takes the next chunk, unless the body would be longer than `limit` bytes; then it takes nothing.
+    /// Adds the next chunk. If the body would be longer than `limit` bytes, it adds nothing.
     pub fn push(&mut self, chunk: Vec<u8>, limit: u64) -> Result<(), TooLarge> {
         let bytes = self.bytes.saturating_add(chunk.len());
         if bytes as u64 > limit {
@@ -39,7 +39,7 @@ impl Gathered {
         self.bytes = bytes;
         match self.chunks.last_mut() {
             _ if chunk.is_empty() => {}
-            Some(last) if last.len() + chunk.len() <= CRUMB_BYTES => last.extend_from_slice(&chunk),
+            Some(last) if last.len() + chunk.len() <= JOINED_BYTES => last.extend_from_slice(&chunk),
             _ => self.chunks.push(chunk),
         }
         Ok(())
@@ -50,7 +50,7 @@ impl Gathered {
         self.bytes
     }
 
-    /// Whether nothing came.
+    /// Whether no bytes arrived.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -67,7 +67,7 @@ impl Gathered {
         }
     }
 
-    /// Puts `replacement` in the place of the bytes in `span`; a span that is not inside the body changes nothing.
+    /// Replaces the bytes in `span` by `replacement`. A span that is not inside the body changes nothing.
     pub fn splice(&mut self, span: Range<usize>, replacement: &[u8]) {
         if span.start > span.end || span.end > self.bytes {
             return;
@@ -79,7 +79,7 @@ impl Gathered {
         }
     }
 
-    /// Makes one chunk of all. Each goes as soon as it is copied.
+    /// Joins all chunks into one. Each is freed as soon as it is copied.
     fn join(&mut self) {
         if self.chunks.len() != 1 {
             let mut whole = Vec::with_capacity(self.bytes);
@@ -94,11 +94,11 @@ impl Gathered {
     }
 }
 
-/// One chunk in pieces of `1..=PIECE_BYTES` bytes; its head is moved, and what does not fit with it is copied. An empty
-/// chunk has no piece.
+/// One chunk in pieces of `1..=PIECE_BYTES` bytes. Its first piece is moved, the rest is copied. An empty chunk has no
+/// piece.
 pub fn cut(mut chunk: Vec<u8>) -> impl Iterator<Item = Vec<u8>> {
     let mut pieces = Vec::with_capacity(chunk.len().div_ceil(PIECE_BYTES));
-    // From the end, so that what is copied can go.
+    // From the end, so that what is copied can be freed.
     for start in (1..chunk.len().div_ceil(PIECE_BYTES)).rev().map(|piece| piece * PIECE_BYTES) {
         pieces.push(chunk.split_off(start));
         if chunk.capacity() - chunk.len() > LONG_BYTES {
@@ -166,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_crumbs_costs_few_vectors() {
+    fn a_body_of_tiny_chunks_costs_few_vectors() {
         let mut body = Gathered::default();
         (0..100_000).for_each(|_| body.push(vec![1], u64::MAX).unwrap());
-        assert!(body.chunks.len() <= 100_000 / CRUMB_BYTES + 1, "{}", body.chunks.len());
+        assert!(body.chunks.len() <= 100_000 / JOINED_BYTES + 1, "{}", body.chunks.len());
     }
 
     #[test]

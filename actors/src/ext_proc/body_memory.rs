@@ -1,6 +1,6 @@
 //! One budget of bytes for the bodies of all requests that are arriving, being read or being sent on.
 //!
-//! Must not know streams. Who waits for room has a chunk in memory already, so what waits is bounded too.
+//! Must not know streams. A request that waits for room already has a chunk in memory, so what waits is bounded too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) struct BodyMemory {
 // === impl BodyMemory ===
 
 impl BodyMemory {
-    /// A budget of `bytes`; chunks of a quarter of it may wait.
+    /// A budget of `bytes`. Chunks of up to a quarter of it in total may wait.
     pub(super) fn new(bytes: usize) -> Self {
         let permits = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         Self { held: permits(bytes), waiting: permits(bytes / 4) }
@@ -32,7 +32,8 @@ impl BodyMemory {
         self.held.clone().try_acquire_many_owned(permits(bytes)).ok().map(Some)
     }
 
-    /// Waits for room, for `patience` at most; `None` when there is none, at once when too much waits already.
+    /// Waits for room, for `patience` at most. `None` when there is none by then, or at once when too many bytes wait
+    /// already.
     pub(super) async fn hold(&self, bytes: usize, patience: Duration) -> Option<Option<OwnedSemaphorePermit>> {
         let _waits = self.waiting.clone().try_acquire_many_owned(permits(bytes)).ok()?;
         let held = timeout(patience, self.held.clone().acquire_many_owned(permits(bytes))).await;
@@ -57,7 +58,7 @@ mod tests {
         let memory = BodyMemory::new(100);
         let first = memory.try_hold(90).unwrap();
         assert!(memory.try_hold(20).is_none());
-        assert!(memory.hold(20, PATIENCE).await.is_none(), "nobody made room");
+        assert!(memory.hold(20, PATIENCE).await.is_none(), "no room was freed");
         let (second, ()) = tokio::join!(memory.hold(20, PATIENCE), async { drop(first) });
         assert!(second.unwrap().is_some());
     }

@@ -1,6 +1,6 @@
-//! Which connection a stream came by: a number for each, in the order in which they were accepted.
+//! Identifies the connection that a stream came by: connections are numbered in the order in which they are accepted.
 //!
-//! Must not know who is at the other end. tonic hands what a connection tells of itself to each of its requests.
+//! Must not know the peer. tonic passes a connection's [`Connected`] info to each of its requests.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tonic::transport::server::Connected;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnectionId(pub(super) u64);
 
-/// A connection that knows its number.
+/// A connection with its number.
 #[derive(Debug)]
 pub(super) struct Numbered<C> {
     inner: C,

@@ -1,20 +1,20 @@
-//! The headers by which a gateway steers a decision, and whose spelling of them counts.
+//! The headers by which a gateway steers a decision, and which spelling of them counts.
 //!
-//! Must not know what they do to a decision. Each has two spellings, and Envoy passes on whatever a client sends. So a
-//! gateway that sets one spelling would lose to a client that sets the other: two values that differ are refused, and
-//! an operator may say that only one spelling counts (`docs/headers.md`).
+//! Must not know what they do to a decision. Each header has two spellings, and Envoy passes on whatever a client
+//! sends. So a client could use the other spelling to override a gateway. Two values that differ are therefore refused,
+//! and an operator may configure that only one spelling counts (`docs/headers.md`).
 
 use murmuration::request::{Refusal, RefusalCode};
 use murmuration_proto::names;
 
 use super::headers::Head;
 
-/// Bytes of a value at most. Names become labels, keys and log fields; none that is honest comes near.
+/// The longest value in bytes. Values become labels, keys and log fields; legitimate ones are far shorter.
 const VALUE_BYTES_MAX: usize = 256;
-/// What the gateway's own spelling begins with.
+/// The prefix of the gateway's own spelling.
 const GATEWAY_PREFIX: &str = "x-gateway-";
 
-/// Whose spelling counts. Headers that do not count are taken off the request, as all control headers are.
+/// Which spelling counts. Headers that do not count are removed from the request, as all control headers are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TrustedSpelling {
     /// Both; where they differ, the request is refused.
@@ -24,11 +24,11 @@ pub enum TrustedSpelling {
     Gateway,
     /// `x-llm-d-*` alone: likewise.
     LlmD,
-    /// None: nobody steers decisions by headers.
+    /// None: headers do not steer decisions.
     None,
 }
 
-/// What the headers of one request say.
+/// The control headers of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Control<'a> {
     pub(super) objective: Option<&'a str>,
@@ -63,9 +63,9 @@ impl TrustedSpelling {
     }
 }
 
-/// The one value that all trusted spellings have; empty values say nothing.
+/// The one value of all trusted spellings; empty values are ignored.
 fn one_of<'a>(head: &'a Head, spellings: &[&str], trusted: TrustedSpelling) -> Result<Option<&'a str>, Refusal> {
-    let mut said: Option<(&str, &str)> = None;
+    let mut found: Option<(&str, &str)> = None;
     for name in spellings.iter().copied().filter(|name| trusted.counts(name)) {
         for value in head.values(name).filter_map(|value| std::str::from_utf8(value).ok()) {
             if value.is_empty() {
@@ -74,13 +74,13 @@ fn one_of<'a>(head: &'a Head, spellings: &[&str], trusted: TrustedSpelling) -> R
             if value.len() > VALUE_BYTES_MAX {
                 return Err(refused(format!("the header {name} has {} bytes; {VALUE_BYTES_MAX} may be", value.len())));
             }
-            match said {
+            match found {
                 Some((first, known)) if known != value => return Err(refused(contradiction(first, name))),
-                _ => said = Some((name, value)),
+                _ => found = Some((name, value)),
             }
         }
     }
-    Ok(said.map(|(_, value)| value))
+    Ok(found.map(|(_, value)| value))
 }
 
 fn contradiction(first: &str, second: &str) -> String {
@@ -121,9 +121,9 @@ mod tests {
     const CLIENTS: (&str, &str) = ("X-LLM-D-Inference-Objective", "urgent");
 
     #[test]
-    fn spellings_that_contradict_each_other_are_refused_whoever_sent_which() {
-        let told = objective(&[GATEWAYS, CLIENTS], TrustedSpelling::Any).unwrap_err();
-        assert!(told.contains("x-llm-d-inference-objective and x-gateway-inference-objective"), "{told}");
+    fn spellings_that_contradict_each_other_are_refused() {
+        let sentence = objective(&[GATEWAYS, CLIENTS], TrustedSpelling::Any).unwrap_err();
+        assert!(sentence.contains("x-llm-d-inference-objective and x-gateway-inference-objective"), "{sentence}");
         let twice = [GATEWAYS, ("x-gateway-inference-objective", "urgent")];
         assert!(objective(&twice, TrustedSpelling::Any).unwrap_err().contains("came twice"));
     }

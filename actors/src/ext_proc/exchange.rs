@@ -1,12 +1,12 @@
-//! The conversation of one stream, as a pure state machine: messages and moments in, messages and news out.
+//! The exchange of one stream, as a pure state machine: messages and times in, messages and news out.
 //!
-//! Must not know tokio, gRPC or who decides. The order Envoy wants (headers, body, trailers, for each direction) is
-//! kept whatever comes in; a request in an order that no Envoy sends is a [`Fault`] that names what came when, and never
-//! a panic. A response is no fault in any state: Envoy, or a filter around this one, answers clients by itself at any
-//! time, also on a stream that never saw a request.
+//! Must not know tokio, gRPC or what decides. The output keeps the order that Envoy requires (headers, body, trailers,
+//! for each direction), whatever comes in. A request in an order that no Envoy sends is a [`Fault`], never a panic; the
+//! fault names the message and the state. A response is no fault in any state. Envoy, or a filter around this one, may
+//! answer a client by itself at any time, also on a stream that never saw a request.
 //!
-//! In `FULL_DUPLEX_STREAMED` mode nothing needs an answer until the request is whole; then the headers, all pieces of
-//! the body and the trailers are answered at once. Messages of the request that come after its end are ignored.
+//! In `FULL_DUPLEX_STREAMED` mode nothing needs an answer until the request is whole. Then the headers, all pieces of
+//! the body and the trailers are answered at once. Body chunks that come after the request's end are ignored.
 
 mod fault;
 mod phase;
@@ -43,31 +43,31 @@ use super::telemetry_sink::TraceContext;
 /// Messages on their way to Envoy, in order.
 pub type Outbox = VecDeque<ProcessingResponse>;
 
-/// What follows from a message.
+/// What the caller does after a message.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Send what is in the outbox, if anything, and show the next message.
+    /// Send what is in the outbox, if anything, and pass in the next message.
     More,
-    /// The request is whole, and reading its long body takes time: call [`Unread::read`] where that holds up nobody, then
-    /// [`Exchange::read`]. At most once in a stream.
+    /// The request is whole, and its long body takes time to read. Call [`Unread::read`] where it delays no other
+    /// stream, then [`Exchange::read`]. At most once in a stream.
     Read(Box<Unread>),
     /// The request is whole and read: ask for endpoints, then call [`Exchange::decided`] or
     /// [`Exchange::refuse`]. At most once in a stream.
     Ask(Box<InferenceRequest>),
-    /// Send what is in the outbox and end the stream in order.
+    /// Send what is in the outbox and end the stream normally.
     Over,
 }
 
-/// News for the books, each told once.
+/// Progress of a request, to be reported to its ticket. Each item is returned once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// The proxy says who serves.
+    /// The proxy reported the endpoint that serves the request.
     Served(SocketAddr),
     /// The answer's first token (streamed) or first byte was seen.
     FirstToken,
 }
 
-/// One stream.
+/// The state of one stream.
 #[derive(Debug)]
 pub struct Exchange {
     settings: Arc<Settings>,
@@ -78,14 +78,15 @@ pub struct Exchange {
     answer: Answer,
     news: VecDeque<News>,
     record: RequestRecord,
-    /// Those that may serve, the first one first; kept where the answer tells which did.
+    /// The endpoints that may serve, the first choice first. Kept only where the response tells the client which one
+    /// did.
     targets: Vec<(SocketAddr, EndpointId)>,
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// A stream that was opened at `now`. `spare_id` names its request if the client does not.
+    /// A stream that was opened at `now`. `spare_id` becomes the request's id if the client sends none.
     pub fn new(settings: Arc<Settings>, spare_id: u128, now: Timestamp) -> Self {
         Self {
             settings,
@@ -100,9 +101,9 @@ impl Exchange {
         }
     }
 
-    /// Takes the next message; what Envoy shall hear is added to `out`.
+    /// Processes the next message and adds the messages for Envoy to `out`.
     pub fn on(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
-        let step = self.take(message, now, out);
+        let step = self.dispatch(message, now, out);
         if step.is_err() {
             self.phase = Phase::Over;
             self.record.broken();
@@ -110,7 +111,7 @@ impl Exchange {
         step
     }
 
-    /// What the request's headers say of its trace, once they came.
+    /// The trace context from the request's headers; `None` before they arrive.
     pub fn trace_context(&self) -> Option<TraceContext<'_>> {
         self.record.has_begun().then(|| TraceContext {
             request_id: self.record.request_id(),
@@ -119,7 +120,7 @@ impl Exchange {
         })
     }
 
-    /// The replica answers the client itself: at once while the request is still held, else by ending the stream.
+    /// Refuses the request: with an immediate response while it is still held, otherwise by ending the stream.
     pub fn refuse(&mut self, refusal: Refusal, out: &mut Outbox) {
         if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
             out.push_back(reply::immediate(&refusal));
@@ -128,18 +129,18 @@ impl Exchange {
         self.phase = Phase::Over;
     }
 
-    /// The next piece of news for the books.
+    /// The next piece of news.
     pub fn news(&mut self) -> Option<News> {
         self.news.pop_front()
     }
 
-    /// Whether the stream shall be ended once the outbox is empty.
+    /// Whether the stream must end once the outbox is empty.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over | Phase::Left)
     }
 
-    /// The stream's last words, said once: the fact to record and how its ticket closes. `delivered` says whether Envoy
-    /// took everything there was to send.
+    /// The end of the stream: the event to record and how its ticket closes. Returned once, and only if a request or a
+    /// response began. `delivered` is whether Envoy took everything there was to send.
     pub fn finish(&mut self, delivered: bool, now: Timestamp) -> Option<RequestEnd> {
         let left = matches!(self.phase, Phase::Left) && delivered;
         let whole = self.phase.is_whole(&self.answer);
@@ -147,7 +148,7 @@ impl Exchange {
         self.record.finish(left, whole, self.answer.usage(), now)
     }
 
-    fn take(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
+    fn dispatch(&mut self, message: ProcessingRequest, now: Timestamp, out: &mut Outbox) -> Result<Step, Fault> {
         let metadata = message.metadata_context.as_ref();
         let protocol = message.protocol_config;
         if let Some(protocol) = &protocol {

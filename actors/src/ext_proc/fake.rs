@@ -1,4 +1,4 @@
-//! A scheduler that is a table, and a sink that remembers, for the tests of this folder.
+//! A fake scheduler and a recording sink, for the tests of this folder.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::{Decision, Explanation, Leg, Stage, Target};
 
 use super::telemetry_sink::{Headers, StreamWatch, TelemetrySink, TraceContext};
-use crate::scheduler::{Asking, Reservation, TicketOwner, TicketUpdate};
+use crate::scheduler::{Decider, Reservation, TicketOwner, TicketUpdate};
 
-/// Everything that was told, and the tickets that are open.
+/// Everything that was recorded, and the tickets that are open.
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) open: BTreeMap<Ticket, Vec<TicketUpdate>>,
@@ -25,19 +25,19 @@ pub(super) struct Told {
     pub(super) bytes_held: i64,
 }
 
-/// The table and its books.
+/// The fake scheduler and its record.
 #[derive(Clone, Default)]
 pub(super) struct Table {
     pub(super) told: Arc<Mutex<Told>>,
-    pub(super) thinks_for: Duration,
+    pub(super) delay: Duration,
     pub(super) tickets: Arc<AtomicU64>,
 }
 
 struct Watch(Arc<Mutex<Told>>);
 
-impl Asking for Table {
+impl Decider for Table {
     async fn ask(&self, _: InferenceRequest) -> Result<(Reservation, Arc<Decision>), Refusal> {
-        tokio::time::sleep(self.thinks_for).await;
+        tokio::time::sleep(self.delay).await;
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
         self.told.lock().unwrap().open.insert(ticket, Vec::new());
         let target = Target {

@@ -1,11 +1,11 @@
-//! The headers of one request or response, as they came: nothing is merged, nothing is written back.
+//! The headers of one request or response, as received: nothing is merged, nothing is written back.
 //!
-//! Must not know what a header means to a decision; it knows which ones a client has no business setting.
+//! Must not know what a header means to a decision. It knows which ones a client must not set.
 
 use murmuration_proto::ext_proc::{HeaderValue, HttpHeaders};
 use murmuration_proto::names;
 
-/// Headers in the order they came, duplicates included.
+/// Headers in the order received, duplicates included.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     headers: Vec<HeaderValue>,
@@ -19,7 +19,7 @@ impl Head {
         Self { headers: message.headers.map(|map| map.headers).unwrap_or_default() }
     }
 
-    /// The first value of `name` (any case) that is text, empty ones included.
+    /// The first value of `name` (any case) that is valid UTF-8, empty ones included.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values(name).find_map(|value| std::str::from_utf8(value).ok())
     }
@@ -29,13 +29,13 @@ impl Head {
         names.iter().find_map(|name| self.get(name).filter(|value| !value.is_empty()))
     }
 
-    /// Every value of `name`, in the order they came.
+    /// Every value of `name`, in the order received.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |header| header.key.eq_ignore_ascii_case(name)).map(value)
     }
 
-    /// The control headers that are there and must not go on to the engine, each once. The destination is not among
-    /// them: it is overwritten, and a proxy that removed after setting would lose it.
+    /// The control headers that are present and must not reach the engine, each once. The destination is not among
+    /// them: it is overwritten, and a proxy that removed headers after setting them would lose it.
     pub fn control_headers(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for header in &self.headers {
@@ -53,7 +53,8 @@ pub fn value(header: &HeaderValue) -> &[u8] {
     if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value }
 }
 
-/// Whether only gateways and pickers may set it: what the picker reads and must not leak, and what steers a sidecar.
+/// Whether only gateways and pickers may set it: headers that the picker reads and must not leak, and those that steer
+/// a sidecar.
 fn is_control(name: &str) -> bool {
     let single = [
         names::DESTINATION_SERVED,
@@ -93,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_are_kept_in_order_and_the_first_one_speaks() {
+    fn duplicates_are_kept_in_order_and_the_first_one_counts() {
         let head = head(&[("Accept", b"a"), ("x", b"1"), ("accept", b"b")]);
         assert_eq!(head.values("accept").collect::<Vec<_>>(), [b"a", b"b"]);
         assert_eq!(head.get("ACCEPT"), Some("a"));
     }
 
     #[test]
-    fn the_first_name_that_says_anything_counts() {
+    fn the_first_name_with_a_value_counts() {
         let both = head(&[("x-gateway-inference-objective", b"old"), ("x-llm-d-inference-objective", b"new")]);
         assert_eq!(both.first_of(&names::OBJECTIVE), Some("new"));
         let empty = head(&[("x-gateway-inference-objective", b"old"), ("x-llm-d-inference-objective", b"")]);

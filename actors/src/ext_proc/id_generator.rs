@@ -1,11 +1,11 @@
-//! Names for requests that came without one.
+//! Generates ids for requests that came without one.
 //!
-//! Must not know what the names are used for; nothing is decided by them except where a request has no other content.
+//! Must not know what the ids are used for. They influence a decision only where a request has no other content.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A source of numbers that no other replica, and no client, can foresee.
+/// A source of numbers that no other replica, and no client, can predict.
 #[derive(Debug, Default)]
 pub struct IdGenerator {
     keys: RandomState,
@@ -15,7 +15,7 @@ pub struct IdGenerator {
 // === impl IdGenerator ===
 
 impl IdGenerator {
-    /// The next 128 bits: a count under a keyed hash whose keys the process drew at random.
+    /// The next 128 bits: a count under a keyed hash. The process draws the keys at random.
     pub fn roll(&self) -> u128 {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let half = |which: u8| u128::from(self.keys.hash_one((count, which)));
@@ -42,16 +42,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_id_is_a_version_4_uuid_whatever_the_dice_say() {
+    fn a_generated_id_is_a_version_4_uuid_for_any_bits() {
         assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
         assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 
     #[test]
-    fn no_two_rolls_are_alike() {
+    fn no_two_numbers_are_equal() {
         let ids = IdGenerator::default();
-        let rolls: std::collections::BTreeSet<u128> = (0..1_000).map(|_| ids.roll()).collect();
-        assert_eq!(rolls.len(), 1_000);
+        let numbers: std::collections::BTreeSet<u128> = (0..1_000).map(|_| ids.roll()).collect();
+        assert_eq!(numbers.len(), 1_000);
         assert_ne!(IdGenerator::default().roll(), IdGenerator::default().roll());
     }
 }

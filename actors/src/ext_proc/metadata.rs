@@ -1,7 +1,7 @@
-//! The proxy's words in `metadata_context`, and ours in `dynamic_metadata`.
+//! Reads the proxy's `metadata_context` and writes this replica's `dynamic_metadata`.
 //!
-//! Must not know which phase of a request is under way. A subset hint that is there is a wall: entries that are not
-//! `ip:port` admit nobody, they never widen the choice. Ports count, so two data-parallel ranks of one pod are two.
+//! Must not know which phase a request is in. A subset hint always restricts the choice: entries that are not `ip:port`
+//! admit no endpoint, they never widen the choice. Ports count, so two data-parallel ranks of one pod are two.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,8 @@ use murmuration::id::canonical;
 use murmuration_proto::ext_proc::{Kind, Metadata, Struct, Value};
 use murmuration_proto::names;
 
-/// The subset hint; `None` where the proxy set none. An empty list, or one without a single address, admits nobody.
+/// The subset hint; `None` where the proxy set none. An empty list, or one without a single address, admits no
+/// endpoint.
 pub fn subset(metadata: &Metadata) -> Option<Vec<SocketAddr>> {
     match kind(metadata, names::SUBSET_NAMESPACE, names::SUBSET)? {
         Kind::NullValue(_) => None,
@@ -19,7 +20,7 @@ pub fn subset(metadata: &Metadata) -> Option<Vec<SocketAddr>> {
     }
 }
 
-/// The address that served, as the proxy tells with the response.
+/// The address that served, as the proxy reports it with the response.
 pub fn served(metadata: &Metadata) -> Option<SocketAddr> {
     match kind(metadata, names::LB_NAMESPACE, names::DESTINATION_SERVED)? {
         Kind::StringValue(served) => address(served),
@@ -41,8 +42,8 @@ pub fn destination(addresses: impl Iterator<Item = SocketAddr>) -> String {
 
 /// `envoy.lb { x-gateway-destination-endpoint: <destination> }`.
 pub fn load_balancer(destination: &str) -> Struct {
-    let word = Value { kind: Some(Kind::StringValue(destination.to_owned())) };
-    let inner = Struct { fields: [(names::DESTINATION.to_owned(), word)].into() };
+    let value = Value { kind: Some(Kind::StringValue(destination.to_owned())) };
+    let inner = Struct { fields: [(names::DESTINATION.to_owned(), value)].into() };
     let inner = Value { kind: Some(Kind::StructValue(inner)) };
     Struct { fields: [(names::LB_NAMESPACE.to_owned(), inner)].into() }
 }
@@ -58,7 +59,7 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// An IPv4 address that came in IPv6's clothes is the IPv4 address discovery knows.
+/// An IPv4-mapped IPv6 address becomes the IPv4 address that discovery knows.
 fn address(text: &str) -> Option<SocketAddr> {
     text.trim().parse().ok().map(canonical)
 }
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_that_names_nobody_is_still_a_wall() {
+    fn a_hint_without_endpoints_admits_none() {
         assert_eq!(hint(list(&[])), Some(vec![]));
         assert_eq!(hint(list(&["10.0.0.1", "nonsense", ":80"])), Some(vec![]));
         assert_eq!(hint(Kind::BoolValue(true)), Some(vec![]));
@@ -106,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn the_served_endpoint_is_read_and_nonsense_is_nobody() {
-        let told = |text: &str| {
+    fn the_served_endpoint_is_read_and_nonsense_is_ignored() {
+        let read = |text: &str| {
             served(&metadata(names::LB_NAMESPACE, names::DESTINATION_SERVED, Kind::StringValue(text.into())))
         };
-        assert_eq!(told("[fd00::2]:8000"), Some("[fd00::2]:8000".parse().unwrap()));
-        assert_eq!(told("somewhere"), None);
+        assert_eq!(read("[fd00::2]:8000"), Some("[fd00::2]:8000".parse().unwrap()));
+        assert_eq!(read("somewhere"), None);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The ext-proc service: Envoy opens one stream for each HTTP request, asks where it goes, and shows the answer.
 //!
-//! [`exchange`] is the pure conversation of one stream, [`stream_driver`] drives it over a real one, [`service`] is the
-//! gRPC listener with its limits and [`server`] the socket. Bytes are moved, not copied: a chunk that arrived is the chunk
-//! that is sent back, unless it must be re-cut or a model name is spliced in.
+//! [`exchange`] is the pure state machine of one stream, and [`stream_driver`] drives it over a real one. [`service`]
+//! is the gRPC service with its limits, and [`server`] the socket. Bytes are moved, not copied: a chunk that arrived is
+//! the chunk that is sent back, unless it must be re-cut or a model name is spliced in.
 //!
-//! Must not know scheduling, engines or the fleet: it asks through [`crate::scheduler::Asking`] and tells what it saw
-//! through a [`crate::scheduler::Reservation`] and a [`TelemetrySink`].
+//! Must not know scheduling, engines or the fleet. It asks through [`crate::scheduler::Decider`], and reports through a
+//! [`crate::scheduler::Reservation`] and a [`TelemetrySink`].
 
 mod admission;
 mod arrivals;
@@ -38,4 +38,4 @@ pub use salt::PromptSalt;
 pub use server::serve;
 pub use service::Service;
 pub use settings::{Limits, ResponsePath, Settings};
-pub use telemetry_sink::{Headers, Silent, StreamWatch, TelemetrySink, TraceContext};
+pub use telemetry_sink::{Headers, NoTelemetry, StreamWatch, TelemetrySink, TraceContext};

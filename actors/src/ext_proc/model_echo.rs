@@ -1,9 +1,9 @@
-//! Gives the client back the model name it asked for, where a rewrite sent the engine another.
+//! Restores the client's model name in an answer, where a rewrite sent the engine another one.
 //!
-//! One pass over the answer's bytes follows JSON just far enough to know `"model"` at the top, or in the `response` or
-//! `message` that an event carries: user text that looks like it is left alone, and a name that is split over chunks is still
-//! found. At most the longest possible spelling of the engine's name is held back, until it is known to be, or not to be,
-//! that name.
+//! One pass over the answer's bytes tracks just enough JSON to find `"model"` at the top, or in the `response` or
+//! `message` that an event carries. User text that looks like it stays unchanged, and a name that is split over chunks
+//! is still found. At most the longest possible spelling of the engine's name is held back, until it is known to be
+//! that name or not.
 //!
 //! Must not know ext-proc.
 
@@ -27,7 +27,7 @@ pub struct ModelEcho {
     held: Vec<u8>,
 }
 
-/// Where in a line of an event stream the pass is.
+/// The position in a line of an event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     /// This many bytes of `data:` were seen since the line's start.
@@ -38,7 +38,7 @@ enum Line {
     Other,
 }
 
-/// As much of a JSON document's state as finding the name needs.
+/// The part of a JSON document's state that finding the name needs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Json {
     depth: u32,
@@ -63,7 +63,7 @@ enum State {
     Held { escaped: bool },
 }
 
-/// The first bytes of a string that may be a key that matters; what is no such key has a length that none has.
+/// The first bytes of a string that may be a relevant key. Any other string has an invalid length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct KeyBytes {
     bytes: [u8; KEY_BYTES_MAX],
@@ -79,14 +79,14 @@ const KEY_BYTES_MAX: usize = 8;
 // === impl ModelEcho ===
 
 impl ModelEcho {
-    /// Puts `to` where the engine says `from`.
+    /// Replaces the engine's name `from` by `to`.
     pub fn new(framing: Framing, from: &str, to: &str) -> Self {
         let line = if framing == Framing::Json { Line::Data } else { Line::Start(0) };
         let to = serde_json::Value::from(to).to_string().into_bytes();
         Self { from: from.to_owned(), to, line, framing, json: Json::default(), held: Vec::new() }
     }
 
-    /// The next chunk as the client shall see it; bytes may be held back for the next one.
+    /// The next chunk as the client receives it; bytes may be held back for the next one.
     pub fn pass(&mut self, chunk: Vec<u8>) -> Vec<u8> {
         let mut out = Vec::with_capacity(chunk.len() + self.held.len());
         for byte in chunk {
@@ -95,7 +95,7 @@ impl ModelEcho {
         out
     }
 
-    /// Whatever is still held back at the answer's end.
+    /// The bytes that are still held back at the answer's end.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
@@ -127,8 +127,8 @@ impl ModelEcho {
         }
     }
 
-    /// An empty line ends an event, and with it a document; engines do not spread one over several `data:` lines
-    /// within a string, and a value that is cut by a line's end is let go as it is.
+    /// An empty line ends an event, and with it a document. Engines do not split a string over several `data:` lines,
+    /// so a value that is cut by a line's end is passed on as it is.
     fn end_of_line(&mut self) {
         if self.line == Line::Start(0) {
             self.json = Json::default();
@@ -161,7 +161,7 @@ impl ModelEcho {
         out.push(byte);
     }
 
-    /// The value is whole: the engine's name gives way, any other stays.
+    /// The value is whole: the engine's name is replaced, any other stays.
     fn settle(&mut self, out: &mut Vec<u8>) {
         let is_from = serde_json::from_slice::<String>(&self.held).is_ok_and(|name| name == self.from);
         if is_from {
@@ -235,7 +235,7 @@ impl KeyBytes {
         self
     }
 
-    /// The key; empty for one that does not matter.
+    /// The key; empty for one that is not relevant.
     fn get(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }

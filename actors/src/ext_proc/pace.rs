@@ -1,6 +1,6 @@
 //! How fast a request must arrive: when its next piece is due.
 //!
-//! Must not know messages or clocks; moments are arguments.
+//! Must not know messages or clocks; times are arguments.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use super::settings::Limits;
 
-/// From the request's first message on, before its rate is looked at.
+/// How long after the request's first message its rate is not checked.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A deadline that is seen so long after it passed was missed because this replica stood still.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+/// A deadline that is noticed this long after it passed was missed because this replica stalled.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// The arrival of one request so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     began: Instant,
     bytes: u64,
-    /// How long this replica itself held the request up.
+    /// How long this replica itself delayed the request.
     held_up: Duration,
 }
 
@@ -31,34 +31,34 @@ impl Pace {
         Self { began: now, bytes: 0, held_up: Duration::ZERO }
     }
 
-    /// So many bytes came, and this replica took its time to take them.
+    /// This many bytes arrived, and this replica delayed them by `held_up`.
     pub(super) fn came(&mut self, bytes: usize, held_up: Duration) {
         self.bytes += bytes as u64;
         self.held_up += held_up;
     }
 
-    /// A deadline passed and is seen at `now`. `true` when that is no fault of the client: this replica stood still, and
-    /// the client gets the time back.
+    /// A deadline passed and is noticed at `now`. Returns `true` if this replica stalled; then the client gets the time
+    /// back.
     pub(super) fn excuses(&mut self, deadline: Instant, now: Instant) -> bool {
         let late = now.saturating_duration_since(deadline);
-        let excused = late >= STOOD_STILL;
+        let excused = late >= STALLED;
         if excused {
-            self.held_up += late + STOOD_STILL;
+            self.held_up += late + STALLED;
         }
         excused
     }
 
-    /// Until when the next piece must come, seen from `now`.
+    /// When the next piece is due, as of `now`.
     pub(super) fn deadline(&self, limits: &Limits, now: Instant) -> Instant {
         let began = self.began + self.held_up;
         let whole = began + limits.arrival_max;
-        // Zero asks for no rate at all.
+        // A rate of zero disables this check.
         let steady = self.bytes.checked_div(limits.body_rate_min).map(Duration::from_secs);
         let steady = steady.map_or(whole, |earned| began + GRACE + earned.min(limits.arrival_max));
         whole.min(steady).min(now + limits.body_idle)
     }
 
-    /// What a client is told whose next piece did not come in time.
+    /// The message to a client whose next piece did not arrive in time.
     pub(super) fn error(&self, limits: &Limits, now: Instant) -> String {
         let (bytes, seconds) = (self.bytes, now.duration_since(self.began).as_secs());
         let (whole, idle, rate) = (limits.arrival_max.as_secs(), limits.body_idle.as_secs(), limits.body_rate_min);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_replica_that_stood_still_gives_the_time_back() {
+    async fn a_replica_that_stalled_gives_the_time_back() {
         let (start, limits) = (Instant::now(), limits());
         let mut pace = Pace::new(start);
         let (deadline, woke) = (pace.deadline(&limits, start), start + 20 * SECOND);

@@ -1,6 +1,6 @@
-//! Where the core's dialects are asked: request bodies on the way in, usage on the way out.
+//! Calls the core's dialects: for request bodies on the way in, for usage on the way out.
 //!
-//! Must not know ext-proc messages, and holds no grammar of its own: it only chooses whom to ask.
+//! Must not know ext-proc messages. It has no grammar of its own: it only selects the parser.
 
 use std::ops::Range;
 
@@ -13,16 +13,16 @@ use murmuration::request::{Prompt, Refusal, RefusalCode, Usage};
 
 use super::settings::Settings;
 
-/// A change of a body: these bytes give way to those.
+/// A change of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// What goes.
+    /// The bytes to remove.
     pub span: Range<usize>,
-    /// What comes.
+    /// The bytes to put there.
     pub replacement: Vec<u8>,
 }
 
-/// What a parser read of a body.
+/// What a parser read from a body.
 #[derive(Clone, Debug)]
 pub(super) struct Parsed {
     pub(super) incoming_model: String,
@@ -39,11 +39,11 @@ pub(super) struct Parsed {
 pub(super) struct Seen {
     /// The first token, or the first byte of an answer that is not streamed.
     pub(super) first_token: bool,
-    /// The engine's own word that the request failed.
+    /// The engine reported that the request failed.
     pub(super) error: bool,
 }
 
-/// Who reads an answer as it goes by.
+/// Reads an answer as it passes.
 #[derive(Debug)]
 pub(super) struct AnswerReader {
     dialect: Dialect,
@@ -52,29 +52,30 @@ pub(super) struct AnswerReader {
 
 #[derive(Debug)]
 enum Dialect {
-    /// Compressed, or of a type nobody reads.
+    /// Compressed, or of a type that no reader knows.
     Unread,
     Sse(SseReader),
     Json(JsonReader),
 }
 
-/// A body and what its request's headers say of it.
+/// A body and what its request's headers say about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unread<'a> {
-    /// What is mixed into its hashes.
+    /// The salt of its hashes.
     pub(super) salt: u128,
     pub(super) path: &'a str,
     /// `content-encoding`, where it is named.
     pub(super) encoding: Option<&'a str>,
     pub(super) body: &'a [u8],
-    /// The model that the engine shall be asked for instead of the body's.
+    /// The model to request from the engine instead of the body's.
     pub(super) rewrite: Option<&'a str>,
 }
 
-/// Reads a body by the first parser that claims its path; `None` when that parser, or nobody, reads bodies there. On paths that
-/// no API is known for, and on those that take other bodies than JSON too, what is no JSON with a model is not read.
+/// Reads a body by the first parser that claims its path; `None` if no parser reads bodies there. On a path of no known
+/// API, only JSON that names a model is read. On a path of [`Api::Other`], a body that is no JSON is not read.
 ///
-/// A compressed body is not read. Refused is what would go on with the wrong model: a rewrite of a body that can't be read.
+/// A compressed body is not read. A rewrite of a body that can't be read is refused, because the body would go on with
+/// the wrong model.
 pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Parsed>, Refusal> {
     let refuse = |sentence: String| Err(Refusal::new(RefusalCode::BadRequest, sentence));
     let open_ai = settings.parsers.first() == Some(&Parser::OpenAi);
@@ -98,16 +99,16 @@ pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Par
             None => Ok(None),
             Some(_) => refuse(format!("{error}, so its model can't be rewritten; send JSON, or leave the rewrite out")),
         },
-        // Elsewhere `model` may be anything.
+        // On an unknown path `model` may be anything.
         Err(_) if known.is_none() && unread.rewrite.is_none() => Ok(None),
         Err(error) => refuse(error.to_string()),
     }
 }
 
-/// A hash of content that nobody read; every replica computes it alike.
+/// A hash of content that no parser read. Every replica computes the same value.
 pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
-    let cut = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: salt };
-    let mut chain = ChainBuilder::new(cut, path, None);
+    let spec = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks_max: 0, tier_salt: salt };
+    let mut chain = ChainBuilder::new(spec, path, None);
     chain.push(content);
     chain.finish().1
 }
@@ -117,13 +118,13 @@ fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result
     let incoming = read.model.name.as_str();
     let target = unread.rewrite.unwrap_or(incoming);
     let edit = (target != incoming).then(|| read.model_splice(target));
-    let cut = BlockSpec {
+    let spec = BlockSpec {
         block_tokens: prefix.block_tokens,
         bytes_per_token: prefix.bytes_per_token,
         blocks_max: if prefix.enabled { prefix.blocks_max } else { 0 },
         tier_salt: unread.salt,
     };
-    let (prompt, content_hash) = read_prompt(unread.body, read, target, cut)
+    let (prompt, content_hash) = read_prompt(unread.body, read, target, spec)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     Ok(Parsed {
         incoming_model: incoming.to_owned(),
@@ -154,7 +155,7 @@ fn media_type(content_type: &str) -> &str {
 // === impl AnswerReader ===
 
 impl AnswerReader {
-    /// The reader for an answer of this type; what is `encoded` (compressed) can't be read.
+    /// The reader for an answer of this type; an `encoded` (compressed) answer can't be read.
     pub(super) fn of(content_type: &str, encoded: bool) -> Self {
         let dialect = match content_type {
             _ if encoded => Dialect::Unread,
@@ -165,7 +166,7 @@ impl AnswerReader {
         Self { dialect, seen: Seen::default() }
     }
 
-    /// Shows it the next chunk.
+    /// Reads the next chunk.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Seen {
         let before = self.seen;
         let (first_token, error) = match &mut self.dialect {
@@ -183,7 +184,7 @@ impl AnswerReader {
         Seen { first_token: first_token & !before.first_token, error: error & !before.error }
     }
 
-    /// What the engine counted, as far as it told.
+    /// The usage that the engine reported.
     pub(super) fn usage(&self) -> Option<Usage> {
         match &self.dialect {
             Dialect::Unread => None,

@@ -1,4 +1,4 @@
-//! Which bodies are read, which go on unread, and which are refused.
+//! Which bodies are read, which are sent on unread, and which are refused.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -54,7 +54,7 @@ fn a_known_api_without_a_model_is_given_the_rewritten_one() {
 }
 
 #[test]
-fn what_is_no_json_with_a_model_goes_on_unread_where_nobody_promised_json() {
+fn a_body_that_is_no_json_with_a_model_goes_on_unread_where_json_is_not_required() {
     let bodies: [&[u8]; 4] = [b"--form\r\n", b"\xff\xd8\xff", br#"{"lora_name":"a"}"#, br#"{"model":7}"#];
     for body in bodies {
         assert!(read(&settings(), unread("/v1/audio/transcriptions", body, None)).unwrap().is_none());
@@ -67,7 +67,7 @@ fn what_is_no_json_with_a_model_goes_on_unread_where_nobody_promised_json() {
 }
 
 #[test]
-fn a_compressed_body_goes_on_unread_and_its_model_is_never_left_as_it_was_in_silence() {
+fn a_compressed_body_goes_on_unread_and_a_rewrite_of_it_is_refused() {
     let gzip =
         |rewrite| Unread { encoding: Some("GZIP"), ..unread("/v1/chat/completions", b"\x1f\x8b\x08\0", rewrite) };
     assert!(read(&settings(), gzip(None)).unwrap().is_none());

@@ -1,7 +1,7 @@
 //! Every message this replica sends to Envoy, built in one place.
 //!
-//! Must not know when a message is due. Headers are set with `raw_value` and overwrite; the client's own headers are
-//! not written back, so Envoy keeps them as they came, duplicates included.
+//! Must not know when a message is due. Headers are set with `raw_value` and overwrite. The client's own headers are
+//! not written back, so Envoy keeps them as received, duplicates included.
 
 use murmuration::request::Refusal;
 use murmuration_proto::ext_proc::{
@@ -24,7 +24,7 @@ pub struct RequestAnswer {
     pub request_id: Option<String>,
     /// Trace headers.
     pub trace: Vec<(&'static str, String)>,
-    /// Client-set control headers to take off.
+    /// Client-set control headers to remove.
     pub remove: Vec<String>,
 }
 
@@ -60,8 +60,8 @@ pub fn request_trailers() -> ProcessingResponse {
     message(Response::RequestTrailers(TrailersResponse::default()))
 }
 
-/// The answer to the response's headers; `drop_length` where the body's size may change on its way, and `token` where a session
-/// is told its endpoint.
+/// The answer to the response's headers. `drop_length` removes the length where the body's size may change on its way.
+/// `token` tells a session its endpoint.
 pub fn response_headers(drop_length: bool, token: Option<(&str, String)>) -> ProcessingResponse {
     let remove = if drop_length { vec!["content-length".to_owned()] } else { Vec::new() };
     let mut set = vec![header(names::WENT_INTO_RESPONSE, "true".to_owned())];

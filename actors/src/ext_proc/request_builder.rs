@@ -1,7 +1,7 @@
-//! A whole request, read: what Envoy sent becomes the one value the scheduler sees.
+//! Builds the one value that the scheduler sees from a whole request.
 //!
-//! Must not know how bodies are parsed (`reading` asks the core's dialects) or what is done with the request.
-//! A request without a body, or with one that no parser reads, has no model and an empty chain: load alone places it.
+//! Must not know how bodies are parsed (`reading` calls the core's dialects) or what is done with the request. A
+//! request without a body, or with one that no parser reads, has no model and an empty chain: load alone places it.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use super::reading::{self, Edit, Unread};
 use super::session;
 use super::settings::{ResponsePath, Settings};
 
-/// Whose share a request is when nobody said.
+/// The fairness id of a request that names none.
 pub const DEFAULT_FLOW: &str = "default-flow";
 
 /// The parts of a whole request.
@@ -21,7 +21,7 @@ pub const DEFAULT_FLOW: &str = "default-flow";
 pub struct RequestBuilder<'a> {
     /// Its headers.
     pub head: &'a Head,
-    /// Its name.
+    /// Its id.
     pub id: &'a str,
     /// Its body; empty where it has none.
     pub body: &'a [u8],
@@ -32,8 +32,8 @@ pub struct RequestBuilder<'a> {
 // === impl RequestBuilder ===
 
 impl RequestBuilder<'_> {
-    /// The request, and the change its body needs before it goes on. Refused when its control headers contradict each
-    /// other, or when a parser claims its path and the body is not what the path promises.
+    /// Builds the request, and the change its body needs before it is sent on. Refused when its control headers
+    /// contradict each other, or when a parser claims its path and the body is not valid for that path.
     pub fn read(&self, settings: &Settings) -> Result<(InferenceRequest, Option<Edit>), Refusal> {
         let path = self.head.get(":path").unwrap_or("/");
         let control = Control::read(self.head, settings.trusted)?;
@@ -44,7 +44,7 @@ impl RequestBuilder<'_> {
             fairness_id: control.fairness_id.unwrap_or(DEFAULT_FLOW).to_owned(),
             subset: self.subset.map(|subset| subset.iter().copied().collect()),
             session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
-            attended: settings.response_path == ResponsePath::Stay,
+            sees_response: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };
         let salt = settings.salt_of(self.head);
@@ -68,8 +68,9 @@ impl RequestBuilder<'_> {
         Ok((request, parsed.edit))
     }
 
-    /// The seed of a request whose content nobody reads: its path and its body, so that twins meet; without a body its
-    /// path and its id, so that a thousand `GET /v1/models` do not all meet on one endpoint.
+    /// The content hash of a request that no parser reads. It covers the path and the body, so that equal requests
+    /// prefer one endpoint. Without a body it covers the path and the id, so that a thousand `GET /v1/models` do not
+    /// all meet on one endpoint.
     fn unread_hash(&self, salt: u128, path: &str) -> u64 {
         let content = if self.body.is_empty() { self.id.as_bytes() } else { self.body };
         reading::hash(salt, path, content)

@@ -7,16 +7,16 @@ use std::fmt;
 /// The key under which prompts are hashed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PromptSalt {
-    /// This one, which all replicas of the tier were given.
+    /// This one, which is configured on all replicas of the tier.
     Given(u128),
-    /// The one that the tier agrees on by gossip. This one was drawn at random for a tier that has none.
+    /// The one that the tier agrees on by gossip. This value was drawn at random, for a tier that has none.
     Agreed(u128),
 }
 
 // === impl PromptSalt ===
 
 impl PromptSalt {
-    /// What was drawn for a tier that has none; `None` where the salt was given.
+    /// The value that was drawn for a tier that has none; `None` where the salt was given.
     pub(crate) fn drawn(self) -> Option<u128> {
         match self {
             Self::Given(_) => None,

@@ -1,6 +1,6 @@
 //! The socket of the ext-proc service.
 //!
-//! Must not know streams or requests; it holds the transport's numbers.
+//! Must not know streams or requests; it holds the transport's limits.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,22 +13,23 @@ use super::connection_id::numbered;
 use super::service::Service;
 use crate::connection::{Arrivals, Bounds, EventSink, IDLE_MAX, Repaired};
 use crate::environment::Listener;
-use crate::scheduler::Asking;
+use crate::scheduler::Decider;
 use crate::tls::{self, ServerTls};
 
-/// Bytes of one stream that may be under way unread: a 100k-token body need not wait for a round trip.
+/// The flow-control window of one stream in bytes: a 100k-token body need not wait for a round trip.
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Bytes of one connection, which carries many streams.
+/// The window of one connection, which carries many streams.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// How often an idle connection is asked whether its proxy is still there, and how long it may take to answer.
+/// How often an idle connection is pinged, and how long its proxy may take to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// Connections at once. A gateway opens a few for each of its workers.
 const BOUNDS: Bounds = Bounds { all: 4_096, of_one: 1_024 };
 
-/// Serves until `shutdown` resolves, then takes no new connection or stream and returns when the open streams ended.
-/// Streams may be as long as the longest answer: a caller that can't wait drops the future, which cuts them.
-pub async fn serve<A: Asking>(
+/// Serves until `shutdown` resolves. Then it accepts no new connection or stream, and returns when the open streams
+/// have ended. Streams may last as long as the longest answer. A caller that can't wait drops the future, which cuts
+/// them.
+pub async fn serve<A: Decider>(
     listener: Listener,
     tls: Option<ServerTls>,
     service: Service<A>,
@@ -36,7 +37,7 @@ pub async fn serve<A: Asking>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
     let limits = service.settings().limits;
-    // Above the service's own limit, so that the stream too many is answered and not kept waiting in the proxy.
+    // Above the service's own limit, so that a stream over that limit is answered and does not wait in the proxy.
     let concurrent = u32::try_from(limits.streams_max).unwrap_or(u32::MAX).saturating_add(1_024);
     let processor = ExternalProcessorServer::new(service)
         .max_decoding_message_size(limits.message_bytes)
@@ -51,14 +52,12 @@ pub async fn serve<A: Asking>(
     let arrivals = Arrivals::new(listener, BOUNDS, event_sink.clone());
     match tls {
         None => {
-            let incoming =
-                arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), event_sink.clone())));
+            let incoming = arrivals.map(move |io| io.map(|io| Repaired::new(io, Some(IDLE_MAX), event_sink.clone())));
             router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
         Some(tls) => {
             let incoming = tls::incoming(arrivals, tls);
-            let incoming =
-                incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, Some(IDLE_MAX), event_sink.clone())));
+            let incoming = incoming.map(move |io| io.map(|io| Repaired::new(io, Some(IDLE_MAX), event_sink.clone())));
             router.serve_with_incoming_shutdown(numbered(incoming), shutdown).await
         }
     }

@@ -1,7 +1,7 @@
 //! The gRPC service: what all streams share, and what each of them is given.
 //!
-//! Must not know what is said on a stream. A draining replica keeps serving whoever still comes: its health says that
-//! it leaves, and the socket is closed when the drain ends.
+//! Must not know the messages of a stream. A draining replica keeps serving new streams: its health reports the drain,
+//! and the socket is closed when the drain ends.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use super::id_generator::IdGenerator;
 use super::settings::Settings;
 use super::stream_driver::StreamDriver;
 use super::telemetry_sink::TelemetrySink;
-use crate::scheduler::Asking;
+use crate::scheduler::Decider;
 
-/// Tells the time of this replica.
+/// Returns the current time of this replica.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The ext-proc service of one pool.
@@ -31,7 +31,7 @@ pub(super) struct Shared<A> {
     pub(super) asking: A,
     pub(super) settings: Arc<Settings>,
     pub(super) admission: Admission,
-    /// The settings under the salt that is in force now.
+    /// The settings with the current salt.
     salted: watch::Sender<Arc<Settings>>,
     pub(super) sink: Arc<dyn TelemetrySink>,
     pub(super) now: Now,
@@ -40,13 +40,13 @@ pub(super) struct Shared<A> {
 
 // === impl Service ===
 
-impl<A: Asking> Service<A> {
-    /// A service that asks `asking`, tells `sink`, and takes the time from `now`.
+impl<A: Decider> Service<A> {
+    /// A service that asks `asking`, reports to `sink`, and takes the time from `now`.
     pub fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         Self { shared: Arc::new(Shared::new(asking, settings, sink, now)) }
     }
 
-    /// Hashes the prompts of later requests under `salt`, whenever that changes.
+    /// Follows changes of `salt`: later requests hash their prompts under the new one.
     pub async fn follow_salt(self, mut salt: watch::Receiver<u128>) {
         while salt.changed().await.is_ok() {
             let tier_salt = *salt.borrow_and_update();
@@ -57,7 +57,7 @@ impl<A: Asking> Service<A> {
         }
     }
 
-    /// What it was told.
+    /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
@@ -83,7 +83,7 @@ impl<A> Clone for Service<A> {
 }
 
 #[tonic::async_trait]
-impl<A: Asking> ExternalProcessor for Service<A> {
+impl<A: Decider> ExternalProcessor for Service<A> {
     type ProcessStream = StreamDriver<A, Streaming<ProcessingRequest>>;
 
     async fn process(
@@ -92,7 +92,7 @@ impl<A: Asking> ExternalProcessor for Service<A> {
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let connection = request.extensions().get::<ConnectionId>().copied().unwrap_or_default();
         let mut stream_driver = StreamDriver::new(self.shared.clone(), request.into_inner(), connection);
-        stream_driver.hear_request().await?;
+        stream_driver.read_request().await?;
         Ok(Response::new(stream_driver))
     }
 }

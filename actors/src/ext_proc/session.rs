@@ -1,7 +1,8 @@
-//! Sessions in headers: read from requests, and told with answers as base64 of `namespace/name` and of its signature.
+//! Sessions in headers: read from requests, and sent with answers as base64 of `namespace/name` and of its signature.
 //!
-//! Must not know who is bound. What a client says only names a wish: nobody is chosen whom discovery did not announce. A
-//! token without the tier's own signature names nobody: else a client could aim at an endpoint, or try out their names.
+//! Must not know which sessions are bound. A client only states a preference: an endpoint that discovery did not
+//! announce is never chosen. A token without the tier's own signature is ignored. Otherwise a client could aim at an
+//! endpoint, or probe for endpoint names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,12 +13,12 @@ use ring::hmac;
 use super::headers::Head;
 use super::settings::Settings;
 
-/// Bytes of a token or of a session's name that are looked at; longer ones say nothing.
+/// The longest token or session name in bytes; longer ones are ignored.
 const BYTES_MAX: usize = 1_024;
-/// What the key of signatures is derived with, so that the salt signs nothing else.
+/// The label that the signature key is derived with, so that the salt itself signs nothing else.
 const PURPOSE: &[u8] = b"murmuration session token 1";
 
-/// What `head` says of its session; sessions belong to `tenant`.
+/// The session that `head` names; session ids belong to `tenant`.
 pub(super) fn read(head: &Head, tenant: &str, settings: &Settings) -> Session {
     let rules = &settings.sessions;
     let short = |text: &&str| !text.is_empty() && text.len() <= BYTES_MAX;
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_by_the_tier_names_nobody() {
+    fn a_token_that_the_tier_did_not_sign_is_ignored() {
         let good = token(&EndpointId::new("default", "vllm-0"), 7);
         let (name, signature) = good.split_once('.').unwrap_or_default();
         let other = STANDARD.encode("default/vllm-1");

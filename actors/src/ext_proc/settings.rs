@@ -1,6 +1,6 @@
-//! What the service is told once: limits, parsers, and whether it stays for the answer.
+//! The settings of the service: limits, parsers, and whether it stays for the answer.
 //!
-//! Must not know YAML or flags; who starts the replica reads them.
+//! Must not know YAML or flags; the code that starts the replica reads them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use murmuration::schedule::SessionRules;
 use super::control::TrustedSpelling;
 use super::headers::Head;
 
-/// Bounds of the service. None is silent: each has its refusal.
+/// Bounds of the service. Exceeding one is never silent: each has its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that may be open at once; above, 503 `too-many-streams`.
@@ -20,8 +20,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes of one gRPC message. Envoy sends body messages as large as its listener's buffer. Above, 413.
     pub message_bytes: usize,
-    /// How long the scheduler may think; after that, 503 `picker-busy`. In full duplex Envoy has no timeout of its own.
-    pub decision_patience: Duration,
+    /// How long the scheduler may take; after that, 503 `picker-busy`. In full duplex Envoy has no timeout of its own.
+    pub decision_timeout: Duration,
     /// How long a request may pause while its body is not whole; after that, 408 `request-too-slow`.
     pub body_idle: Duration,
     /// How long a request may take until its body is whole; after that, 408 `request-too-slow`.
@@ -29,25 +29,26 @@ pub struct Limits {
     /// Bytes of a body that must come in a second on average, once the first ten seconds are over; slower ones are
     /// refused with 408 `request-too-slow`. Zero asks for no rate.
     pub body_rate_min: u64,
-    /// Bytes of the bodies of all requests at once. Above, a request waits for `decision_patience`, then it is refused
+    /// Bytes of the bodies of all requests at once. Above, a request waits for `decision_timeout`, then it is refused
     /// with 503 `too-many-bytes`. Not less than `body_bytes`.
     pub body_bytes_held: usize,
-    /// Requests of one connection that may be arriving at once; above, its slowest one gives way (408
+    /// Requests of one connection that may be arriving at once; above, its oldest one gives way (408
     /// `request-too-slow`), or the new one is refused with 503 `too-many-streams`.
     pub arriving_per_connection: usize,
-    /// Bodies longer than this many bytes are read on a thread of their own, two at once: reading is a computation, and
-    /// must hold up nobody else's decision.
+    /// Bodies longer than this many bytes are read on a thread of their own, two at once. Reading is a computation, and
+    /// must not delay other decisions.
     pub read_inline_bytes: usize,
 }
 
-/// Whether a replica sees the answer go by.
+/// Whether a replica sees the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResponsePath {
     /// The stream stays open until the answer's end: usage, first token and outcome are seen.
     #[default]
     Stay,
-    /// The replica ends its stream in order right after the last piece of the request, and Envoy goes on alone: the
-    /// answer costs nothing here and survives the replica's death. Completion is learned from the engine's reports.
+    /// The replica ends its stream normally right after the last piece of the request, and Envoy continues alone. The
+    /// answer costs nothing here and survives a failure of the replica. Completion is learned from the engine's
+    /// reports.
     Leave,
 }
 
@@ -62,13 +63,13 @@ pub struct Settings {
     pub parsers: Vec<Parser>,
     /// How prompts become chains.
     pub prefix: PrefixSettings,
-    /// What the tier mixes into them.
+    /// The tier's salt, which is mixed into them.
     pub tier_salt: u128,
     /// The header whose value is mixed in too, so that tenants share no hashes.
     pub tenant_header: Option<String>,
-    /// Who may set the headers that steer a decision.
+    /// Which spelling of the control headers counts.
     pub trusted: TrustedSpelling,
-    /// Where requests say whose session they belong to.
+    /// Where requests name their session.
     pub sessions: SessionRules,
 }
 
@@ -80,7 +81,7 @@ impl Default for Limits {
             streams_max: 10_000,
             body_bytes: 64 << 20,
             message_bytes: 8 << 20,
-            decision_patience: Duration::from_secs(5),
+            decision_timeout: Duration::from_secs(5),
             body_idle: Duration::from_secs(60),
             arrival_max: Duration::from_secs(120),
             body_rate_min: 1_024,

@@ -1,8 +1,8 @@
-//! One stream, attended from its first message to its last.
+//! Drives one stream from its first message to its last.
 //!
-//! Must not know the protocol's order, which is [`Exchange`]'s, nor who is let in, which is the admission's.
-//! It is pulled by the connection: the next message is read only when the answers to the last one were taken, so a slow
-//! proxy holds back its own stream and nothing piles up here. Dropped at any point, it closes its ticket and says so.
+//! Must not know the protocol's order, which belongs to [`Exchange`], nor the rules of admission. The connection pulls:
+//! the next message is read only when the replies to the last one were taken. So a slow proxy delays only its own
+//! stream, and nothing queues here. Dropped at any point, the driver closes its ticket and reports the end.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,16 +16,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
-use super::admission::Seat;
+use super::admission::RequestPermit;
 use super::connection_id::ConnectionId;
 use super::exchange::{Closing, Exchange, News, Outbox, Read, Step, Unread};
 use super::pace::Pace;
 use super::service::Shared;
 use super::telemetry_sink::StreamWatch;
-use crate::scheduler::{Asking, Reservation};
+use crate::scheduler::{Decider, Reservation};
 
 /// One stream and everything it holds.
-pub struct StreamDriver<A: Asking, I> {
+pub struct StreamDriver<A: Decider, I> {
     shared: Arc<Shared<A>>,
     inbound: I,
     connection: ConnectionId,
@@ -36,31 +36,31 @@ pub struct StreamDriver<A: Asking, I> {
     begun: bool,
     failure: Option<Status>,
     _opened: Option<OwnedSemaphorePermit>,
-    /// Its place among the streams with a request, once one came.
-    seat: Option<Seat>,
-    /// Room for the request's body, until Envoy took it back.
+    /// Its place among the streams with a request, once one arrived.
+    permit: Option<RequestPermit>,
+    /// Room for the request's body, held until Envoy took it back.
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// Why no message is waited for any more.
+/// Why the wait for a message ended.
 enum Late {
-    /// None came in time.
+    /// No message came in time.
     TooLate,
-    /// Others need the seat.
+    /// Another request needs the permit.
     GiveWay,
 }
 
 // === impl StreamDriver ===
 
-impl<A: Asking, I> StreamDriver<A, I>
+impl<A: Decider, I> StreamDriver<A, I>
 where
     I: Stream<Item = Result<ProcessingRequest, Status>> + Unpin,
 {
-    /// Attends a stream of messages that came by this connection.
+    /// Drives a stream of messages that came by this connection.
     pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
         let exchange = Exchange::new(shared.salted(), shared.ids.roll(), (shared.now)());
         let (watch, opened) = (shared.sink.opened(), shared.admission.open());
-        let crowded = opened.is_none();
+        let full = opened.is_none();
         let mut stream_driver = Self {
             shared,
             inbound,
@@ -72,19 +72,19 @@ where
             begun: false,
             failure: None,
             _opened: opened,
-            seat: None,
+            permit: None,
             room: None,
         };
-        if crowded {
+        if full {
             let sentence = "far too many streams are open; try again shortly";
             stream_driver.refuse(Refusal::new(RefusalCode::TooManyStreams, sentence));
         }
         stream_driver
     }
 
-    /// Reads until there is something to say. Nothing is sent before, not even gRPC's headers, so that Envoy may still
-    /// retry the whole request on another replica if this one dies.
-    pub(super) async fn hear_request(&mut self) -> Result<(), Status> {
+    /// Reads until there is something to send. Nothing is sent before, not even gRPC's headers. So Envoy can still
+    /// retry the whole request on another replica if this one fails.
+    pub(super) async fn read_request(&mut self) -> Result<(), Status> {
         let mut pace = Pace::new(Instant::now());
         while self.outbox.is_empty() && !self.exchange.is_over() {
             let Some(message) = self.receive(&mut pace).await? else { return Ok(()) };
@@ -95,9 +95,9 @@ where
                 return Ok(());
             }
             pace.came(bytes, came.elapsed());
-            let mut step = self.hear(message)?;
-            if let (Step::Read(_) | Step::Ask(_), Some(seat)) = (&step, &mut self.seat) {
-                seat.arrived();
+            let mut step = self.handle(message)?;
+            if let (Step::Read(_) | Step::Ask(_), Some(permit)) = (&step, &mut self.permit) {
+                permit.arrived();
             }
             if let Step::Read(unread) = step {
                 step = self.read(*unread).await;
@@ -106,14 +106,14 @@ where
                 self.ask(*request).await;
             }
         }
-        // Also where the proxy answered by itself before the request was whole.
-        if let Some(seat) = &mut self.seat {
-            seat.arrived();
+        // Also if the proxy answered by itself before the request was whole.
+        if let Some(permit) = &mut self.permit {
+            permit.arrived();
         }
         Ok(())
     }
 
-    /// The next message; `None` when there is none to wait for, because the stream ended or was refused.
+    /// The next message; `None` when the stream ended or was refused.
     async fn receive(&mut self, pace: &mut Pace) -> Result<Option<ProcessingRequest>, Status> {
         let limits = self.shared.settings.limits;
         let refusal = loop {
@@ -146,30 +146,30 @@ where
     /// The next message, or the stream's end.
     async fn wait(&mut self, deadline: Instant) -> Result<Option<I::Item>, Late> {
         let must_give_way = async {
-            match &mut self.seat {
-                Some(seat) => seat.must_give_way().await,
+            match &mut self.permit {
+                Some(permit) => permit.must_give_way().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
             () = must_give_way => Err(Late::GiveWay),
-            heard = timeout_at(deadline, self.inbound.next()) => heard.map_err(|_| Late::TooLate),
+            next = timeout_at(deadline, self.inbound.next()) => next.map_err(|_| Late::TooLate),
         }
     }
 
-    /// Makes room for a message of a request. A response needs none: it is passed on, whoever it is from.
+    /// Makes room for a message of a request. A response needs none: it is passed on, whatever its source.
     async fn admit(&mut self, message: &ProcessingRequest, bytes: usize) -> Result<(), Refusal> {
         if is_of_response(message) {
             return Ok(());
         }
         let admission = &self.shared.admission;
-        let seat = match &mut self.seat {
-            Some(seat) => seat,
+        let permit = match &mut self.permit {
+            Some(permit) => permit,
             none => none.insert(admission.enter(self.connection).await?),
         };
-        let patience = self.shared.settings.limits.decision_patience;
-        if let Some(room) = admission.hold(seat, bytes, patience).await? {
+        let patience = self.shared.settings.limits.decision_timeout;
+        if let Some(room) = admission.hold(permit, bytes, patience).await? {
             self.shared.sink.holds_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
             match &mut self.room {
                 Some(whole) => whole.merge(room),
@@ -179,10 +179,10 @@ where
         Ok(())
     }
 
-    /// Reads a long body on a thread of its own: for as long as it takes, the others' streams go on.
+    /// Reads a long body on a thread of its own, so that other streams continue meanwhile.
     async fn read(&mut self, unread: Unread) -> Step {
         let busy = |sentence: &str| Refusal::new(RefusalCode::PickerBusy, sentence);
-        let patience = self.shared.settings.limits.decision_patience;
+        let patience = self.shared.settings.limits.decision_timeout;
         let read: Result<Read, Refusal> = match self.shared.admission.reader(patience).await {
             None => Err(busy("too many long requests wait to be read; try again shortly")),
             Some(turn) => {
@@ -205,7 +205,7 @@ where
 
     async fn ask(&mut self, request: InferenceRequest) {
         self.watch.asked(&request);
-        let patience = self.shared.settings.limits.decision_patience;
+        let patience = self.shared.settings.limits.decision_timeout;
         let verdict = timeout(patience, self.shared.asking.ask(request)).await.unwrap_or_else(|_| {
             let sentence = "the picker did not decide in time; try again shortly";
             Err(Refusal::new(RefusalCode::PickerBusy, sentence))
@@ -222,7 +222,7 @@ where
         }
     }
 
-    fn hear(&mut self, message: ProcessingRequest) -> Result<Step, Status> {
+    fn handle(&mut self, message: ProcessingRequest) -> Result<Step, Status> {
         let now = (self.shared.now)();
         let step = self.exchange.on(message, now, &mut self.outbox);
         if !self.begun
@@ -241,16 +241,16 @@ where
         step.map_err(|fault| Status::invalid_argument(fault.to_string()))
     }
 
-    /// Answers the client itself; whoever waits for the seat gets it.
+    /// Refuses the request and frees its permit.
     fn refuse(&mut self, refusal: Refusal) {
         self.exchange.refuse(refusal, &mut self.outbox);
-        self.seat = None;
+        self.permit = None;
     }
 }
 
-impl<A: Asking, I> StreamDriver<A, I> {
-    /// Envoy took what the room was for, or nobody will.
-    fn leave_room(&mut self) {
+impl<A: Decider, I> StreamDriver<A, I> {
+    /// Returns the room: Envoy took the body, or the stream ended.
+    fn return_room(&mut self) {
         if let Some(room) = self.room.take() {
             let bytes = i64::try_from(room.num_permits()).unwrap_or(i64::MAX);
             self.shared.sink.holds_bytes(-bytes);
@@ -271,7 +271,7 @@ impl<A: Asking, I> StreamDriver<A, I> {
     }
 }
 
-impl<A: Asking, I> Stream for StreamDriver<A, I>
+impl<A: Decider, I> Stream for StreamDriver<A, I>
 where
     I: Stream<Item = Result<ProcessingRequest, Status>> + Unpin,
 {
@@ -283,7 +283,7 @@ where
             if let Some(reply) = this.outbox.pop_front() {
                 return Poll::Ready(Some(Ok(reply)));
             }
-            this.leave_room();
+            this.return_room();
             if let Some(failure) = this.failure.take() {
                 this.report_end();
                 return Poll::Ready(Some(Err(failure)));
@@ -293,7 +293,7 @@ where
                 return Poll::Ready(None);
             }
             match ready!(Pin::new(&mut this.inbound).poll_next(cx)) {
-                Some(Ok(message)) => this.failure = this.hear(message).err(),
+                Some(Ok(message)) => this.failure = this.handle(message).err(),
                 Some(Err(status)) => this.failure = Some(status),
                 None => {
                     this.report_end();
@@ -304,9 +304,9 @@ where
     }
 }
 
-impl<A: Asking, I> Drop for StreamDriver<A, I> {
+impl<A: Decider, I> Drop for StreamDriver<A, I> {
     fn drop(&mut self) {
-        self.leave_room();
+        self.return_room();
         self.report_end();
     }
 }

@@ -1,4 +1,4 @@
-//! What the service needs of telemetry: somebody who hears facts, and who watches one stream from open to end.
+//! What the service needs of telemetry: a sink for events, and a watch over one stream from open to end.
 //!
 //! Must not know metrics, logs or spans.
 
@@ -20,21 +20,21 @@ pub struct TraceContext<'a> {
 /// Headers to set on the request.
 pub type Headers = Vec<(&'static str, String)>;
 
-/// Who hears facts.
+/// Receives events.
 pub trait TelemetrySink: Send + Sync + 'static {
-    /// Takes one fact; never blocks.
+    /// Records one event; never blocks.
     fn record(&self, event: &Event);
 
-    /// Bytes of requests' bodies that are held now: this many more, or fewer.
+    /// Adds `more`, which may be negative, to the count of body bytes that are held now.
     fn holds_bytes(&self, more: i64);
 
-    /// A stream was opened; what is returned lives as long as the stream does.
+    /// A stream was opened; the returned watch lives as long as the stream.
     fn opened(&self) -> Box<dyn StreamWatch>;
 }
 
-/// Who watches one stream; its drop is the stream's end.
+/// Watches one stream; its drop is the stream's end.
 pub trait StreamWatch: Send {
-    /// The request's headers came.
+    /// The request's headers arrived.
     fn began(&mut self, context: TraceContext<'_>);
 
     /// The request was read and goes to the scheduler.
@@ -43,17 +43,17 @@ pub trait StreamWatch: Send {
     /// The scheduler decided where it goes.
     fn decided(&mut self, decision: &Decision);
 
-    /// Headers that carry the trace on to the engine: set on the request, over what the client sent.
+    /// Headers that carry the trace to the engine. They are set on the request and overwrite what the client sent.
     fn headers(&self) -> Headers;
 }
 
-/// A sink that says nothing.
+/// A sink that discards everything.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct NoTelemetry;
 
-// === impl Silent ===
+// === impl NoTelemetry ===
 
-impl TelemetrySink for Silent {
+impl TelemetrySink for NoTelemetry {
     fn record(&self, _: &Event) {}
 
     fn holds_bytes(&self, _: i64) {}
@@ -63,7 +63,7 @@ impl TelemetrySink for Silent {
     }
 }
 
-impl StreamWatch for Silent {
+impl StreamWatch for NoTelemetry {
     fn began(&mut self, _: TraceContext<'_>) {}
 
     fn asked(&mut self, _: &InferenceRequest) {}

@@ -1,6 +1,6 @@
-//! What the others said is handed to the receiver: each version of each page once in each stay.
+//! Hands the pages of peers to the receiver: each version of each page once in each stay.
 //!
-//! Must not know what a page says. Versions are compared, so nothing queues up: a hearer that is slow finds the newest.
+//! Must not know what a page contains. Versions are compared, so nothing queues up: a slow reader finds the newest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,38 +14,39 @@ use murmuration::id::ReplicaId;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::membership::Visit;
+use super::membership::PresentMember;
 use super::server::Server;
 use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
 use crate::replication::{Lane, Receiver};
 
-/// Whom delivery works for, and from what.
+/// What delivery works with.
 pub(super) struct Delivery {
     pub(super) server: Arc<Server>,
     pub(super) receiver: Receiver,
-    pub(super) visits: watch::Receiver<Vec<Visit<ChitchatId>>>,
-    /// Notified when something came.
+    pub(super) present: watch::Receiver<Vec<PresentMember<ChitchatId>>>,
+    /// Notified when a value arrives.
     pub(super) changed: Arc<Notify>,
-    /// Set when all is to be heard anew.
+    /// Set when everything is to be delivered again.
     pub(super) forget: Arc<AtomicBool>,
-    /// How often it is looked without being notified.
+    /// How often pages are checked without a notification.
     pub(super) interval: Duration,
 }
 
-/// How far one peer's pages were heard in one stay of it.
+/// How far one peer's pages were delivered in one stay of it.
 #[derive(Debug, Default)]
-struct Heard {
+struct Delivered {
     stay: u64,
-    /// All up to this version were. A peer numbers all that it says with one count, and chitchat brings it in that order.
+    /// All pages up to this version were. A peer numbers all its values with one counter, and chitchat brings them in
+    /// that order.
     upto: Version,
 }
 
-/// A page that was not heard yet.
+/// A page that was not delivered yet.
 #[derive(Debug, PartialEq, Eq)]
 enum Page {
     /// As text.
     Text(String),
-    /// Not a page that this release can take.
+    /// Not a page that this release can read.
     Malformed,
 }
 
@@ -54,32 +55,32 @@ enum Page {
 impl Delivery {
     /// Delivers for ever.
     pub(super) async fn run(mut self) {
-        let mut heard = BTreeMap::new();
+        let mut delivered = BTreeMap::new();
         loop {
-            // A timeout is a look like any other.
+            // A timeout triggers a check like a notification.
             let _ = timeout(self.interval, self.changed.notified()).await;
             if self.forget.swap(false, Ordering::AcqRel) {
-                heard.clear();
+                delivered.clear();
             }
-            self.deliver(&mut heard).await;
+            self.deliver(&mut delivered).await;
         }
     }
 
-    async fn deliver(&mut self, heard: &mut BTreeMap<ReplicaId, Heard>) {
-        let visits = self.visits.borrow_and_update().clone();
-        heard.retain(|replica, _| visits.iter().any(|visit| visit.member.replica == *replica));
-        for visit in visits {
-            let peer = visit.member.replica;
-            let heard = heard.entry(peer.clone()).or_default();
-            if heard.stay != visit.stay {
-                *heard = Heard { stay: visit.stay, upto: 0 };
+    async fn deliver(&mut self, delivered: &mut BTreeMap<ReplicaId, Delivered>) {
+        let present = self.present.borrow_and_update().clone();
+        delivered.retain(|replica, _| present.iter().any(|entry| entry.member.replica == *replica));
+        for entry in present {
+            let peer = entry.member.replica;
+            let delivered = delivered.entry(peer.clone()).or_default();
+            if delivered.stay != entry.stay {
+                *delivered = Delivered { stay: entry.stay, upto: 0 };
             }
-            let pages = match self.server.chitchat().await.node_state(&visit.address) {
-                Some(state) => heard.news(state),
+            let pages = match self.server.chitchat().await.node_state(&entry.address) {
+                Some(state) => delivered.undelivered(state),
                 None => continue,
             };
             for page in pages {
-                self.receive(&peer, page, visit.member.card.is_understood()).await;
+                self.receive(&peer, page, entry.member.card.is_understood()).await;
             }
         }
     }
@@ -97,20 +98,21 @@ impl Delivery {
     }
 }
 
-// === impl Heard ===
+// === impl Delivered ===
 
-impl Heard {
-    /// The pages in `state` that are not heard yet; they count as heard from now on. Placements come first, the oldest before
-    /// the others: a dispatch is told before the count that includes it. Of open work and readings the newest page comes
-    /// first, so that what it replaces in the others, which may be long out of date, is never believed for a moment.
-    fn news(&mut self, state: &NodeState) -> Vec<Page> {
+impl Delivered {
+    /// The pages in `state` that are not delivered yet; they count as delivered from now on. Placements come first, the
+    /// oldest first: a dispatch is delivered before the count that includes it. Of in-flight and load reports the
+    /// newest page comes first. What it replaces in the other pages may be long out of date, and is then never
+    /// believed.
+    fn undelivered(&mut self, state: &NodeState) -> Vec<Page> {
         let upto = std::mem::replace(&mut self.upto, state.max_version());
         if upto == self.upto {
             return Vec::new();
         }
-        // Below what was heard, it is a state that was begun anew.
+        // A version below the last one means that the state was started anew.
         let upto = if upto < self.upto { upto } else { 0 };
-        let mut news = Vec::new();
+        let mut pages = Vec::new();
         for (key, value) in state.key_values_including_deleted().filter(|(_, value)| value.version > upto) {
             if [CARD, HEAD, SALT].contains(&key) || value.is_deleted() {
                 continue;
@@ -118,14 +120,14 @@ impl Heard {
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
             let page = if fits { Page::Text(value.value.clone()) } else { Page::Malformed };
             let turn = if key.starts_with('p') { value.version } else { Version::MAX - value.version };
-            news.push((!key.starts_with('p'), turn, page));
+            pages.push((!key.starts_with('p'), turn, page));
         }
-        news.sort_unstable_by_key(|(later, turn, _)| (*later, *turn));
-        news.into_iter().map(|(_, _, page)| page).collect()
+        pages.sort_unstable_by_key(|(later, turn, _)| (*later, *turn));
+        pages.into_iter().map(|(_, _, page)| page).collect()
     }
 }
 
-/// Whether `key` is one of a page: its kind, then its number.
+/// Whether `key` is the key of a page: its kind, then its number.
 fn is_page(key: &str) -> bool {
     key.strip_prefix(['f', 'l', 'p']).is_some_and(|number| number.parse::<u8>().is_ok())
 }
@@ -139,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn each_version_is_heard_once_placements_as_they_came_and_the_rest_the_newest_first() {
-        let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
+    fn each_version_is_delivered_once_placements_in_order_and_the_rest_newest_first() {
+        let (mut delivered, mut state) = (Delivered::default(), NodeState::for_test());
         state.set("f1", "old");
         state.set("p1", "one");
         state.set("f0", "new");
@@ -148,31 +150,31 @@ mod tests {
         state.set(CARD, "{}");
         state.set(HEAD, "2");
         state.set(SALT, "1:00");
-        assert_eq!(heard.news(&state), ["one", "two", "new", "old"].map(text));
-        assert_eq!(heard.news(&state), []);
+        assert_eq!(delivered.undelivered(&state), ["one", "two", "new", "old"].map(text));
+        assert_eq!(delivered.undelivered(&state), []);
         state.set("p1", "three");
-        assert_eq!(heard.news(&state), [text("three")]);
+        assert_eq!(delivered.undelivered(&state), [text("three")]);
     }
 
     #[test]
-    fn a_state_that_was_begun_anew_is_heard_from_its_beginning() {
-        let (mut heard, mut long, mut anew) = (Heard::default(), NodeState::for_test(), NodeState::for_test());
+    fn a_state_that_was_started_anew_is_delivered_from_its_beginning() {
+        let (mut delivered, mut long, mut anew) = (Delivered::default(), NodeState::for_test(), NodeState::for_test());
         ["p0", "p1", "p2"].into_iter().for_each(|key| long.set(key, "old"));
         anew.set("p0", "new");
-        assert_eq!(heard.news(&long).len(), 3);
-        assert_eq!((heard.news(&anew), heard.news(&anew)), (vec![text("new")], vec![]));
+        assert_eq!(delivered.undelivered(&long).len(), 3);
+        assert_eq!((delivered.undelivered(&anew), delivered.undelivered(&anew)), (vec![text("new")], vec![]));
     }
 
     #[test]
-    fn what_is_no_page_is_told_once_and_never_taken() {
-        let (mut heard, mut state) = (Heard::default(), NodeState::for_test());
+    fn a_malformed_page_is_reported_once_and_never_delivered() {
+        let (mut delivered, mut state) = (Delivered::default(), NodeState::for_test());
         state.set("x0", "a");
         state.set("p", "a");
         state.set("p999", "a");
         state.set("l0", "a".repeat(VALUE_BYTES_MAX + 1));
         state.set("l1", "a".repeat(VALUE_BYTES_MAX));
-        let news = heard.news(&state);
-        assert_eq!(news.iter().filter(|page| **page == Page::Malformed).count(), 4);
-        assert_eq!((news.len(), heard.news(&state).len()), (5, 0));
+        let pages = delivered.undelivered(&state);
+        assert_eq!(pages.iter().filter(|page| **page == Page::Malformed).count(), 4);
+        assert_eq!((pages.len(), delivered.undelivered(&state).len()), (5, 0));
     }
 }

@@ -1,8 +1,10 @@
-//! The layout of one datagram, and its protection: sealed by the tier's keys or, where that was said, plain.
+//! The layout of one datagram, and its protection: sealed with the tier's keys or, where configured, plain.
 //!
-//! Must not know sockets or chitchat, nor which datagrams are fresh ([`super::sessions`] does). Opening is a pure function
-//! of the datagram and the keys. Layout: version byte, sender's boot (16 bytes), its number (8), then the content, which
-//! is sealed together with all before it. A plain datagram has the tier's tag (4 bytes) in front of its content instead.
+//! Must not know sockets or chitchat, or which datagrams are fresh ([`super::sessions`] does). Opening is a pure
+//! function of the datagram and the keys.
+//!
+//! Layout: version byte, sender's boot (16 bytes), its number (8), then the content, sealed and bound to boot, number
+//! and tier. A plain datagram has the tier's tag (4 bytes) before its content instead.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,14 +14,15 @@ use ring::digest::{SHA256, digest};
 
 use super::keyring::{About, BOOT_BYTES, Keyring};
 
-/// The first byte of a datagram of the first release, plain and sealed. It proves neither sender nor freshness.
+/// The first byte of a datagram of the first release, plain and sealed. Such a datagram proves neither sender nor
+/// freshness.
 const PLAIN_ONE: u8 = 0;
 const SEALED_ONE: u8 = 1;
 /// The first byte of a sealed datagram.
 const SEALED: u8 = 2;
 /// The first byte of a plain one.
 const PLAIN: u8 = 3;
-/// Bytes that name the tier in a plain datagram.
+/// Bytes that identify the tier in a plain datagram.
 const TAG_BYTES: usize = 4;
 /// Bytes of a token.
 pub(super) const TOKEN_BYTES: usize = 16;
@@ -28,39 +31,39 @@ const MESSAGE: u8 = 0;
 const CHALLENGE: u8 = 1;
 const HELLO: u8 = 2;
 
-/// Names one start of a gossip lane: random, so that no two are alike.
+/// Identifies one start of a gossip lane: random, so that no two are alike.
 pub(super) type Boot = [u8; BOOT_BYTES];
-/// Proof of freshness: whoever issued it knows that it did so a short time ago, and to which address. All zero is none.
+/// Proof of freshness: its issuer can tell that it issued it a short time ago, and to which address. All zero is none.
 pub(super) type Token = [u8; TOKEN_BYTES];
 
-/// One datagram, opened. It may be old: that is judged by its tokens and its number.
+/// One datagram, opened. It may be old: its token and its number decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// The start of the lane that sent it.
+    /// The lane start that sent it.
     pub(super) boot: Boot,
-    /// Its number among those of that start.
+    /// Its number within that start.
     pub(super) number: u64,
-    /// The token that the sender had of the receiver.
+    /// The token that the sender holds from the receiver.
     pub(super) echo: Token,
-    /// The token that the sender wants back.
+    /// The token that the sender expects back.
     pub(super) token: Token,
-    /// What it says.
+    /// Its content.
     pub(super) content: Content,
 }
 
-/// What a datagram says.
+/// The content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// A part of a chitchat message.
     Message { from: ReplicaId, incarnation: Incarnation, part: Vec<u8> },
-    /// The answer to what proved no freshness: a token to come back with, and the highest incarnation of the asker's name
-    /// that the sender remembers. Smaller than anything that it answers.
+    /// The answer to a datagram that proved no freshness: a token to return, and the highest incarnation of its
+    /// sender's name that this replica remembers. Never larger than what it answers.
     Challenge { floor: Incarnation },
-    /// The question of a replica that starts: tokens, and whether its incarnation is high enough.
+    /// The question of a starting replica: it asks for tokens, and whether its incarnation is high enough.
     Hello { from: ReplicaId, incarnation: Incarnation },
 }
 
-/// Puts contents into datagrams of one tier, and takes them out again.
+/// Wraps contents in datagrams of one tier, and opens them.
 #[derive(Debug)]
 pub(super) struct Envelope {
     tier: String,
@@ -71,12 +74,12 @@ pub(super) struct Envelope {
 // === impl Envelope ===
 
 impl Envelope {
-    /// Bytes that an envelope adds to a part at most.
+    /// Most bytes that an envelope adds to a part.
     #[cfg(test)]
     pub(super) const OVERHEAD: usize =
         1 + BOOT_BYTES + 8 + Keyring::OVERHEAD + 1 + 2 * TOKEN_BYTES + 8 + 2 + NAME_BYTES_MAX;
 
-    /// The envelope of `tier`, sealed by `keyring`; plain without.
+    /// The envelope of `tier`, sealed with `keyring`; plain without keys.
     pub(super) fn new(tier: &str, keyring: Option<Keyring>) -> Self {
         // Not a secret: it only keeps two plain tiers that share a network from answering each other.
         let tag = digest(&SHA256, tier.as_bytes()).as_ref().first_chunk().copied().unwrap_or_default();
@@ -108,7 +111,7 @@ impl Envelope {
         Some(out)
     }
 
-    /// The datagram in `bytes`; `None` when it is not of this tier, or not of its kind.
+    /// The datagram in `bytes`; `None` when it is of another tier or kind, or can't be opened.
     pub(super) fn open(&self, bytes: &[u8]) -> Option<Datagram> {
         let (kind, rest) = bytes.split_first()?;
         let (boot, rest) = rest.split_first_chunk::<BOOT_BYTES>()?;
@@ -122,12 +125,12 @@ impl Envelope {
         Datagram::read(*boot, number, &inner)
     }
 
-    /// `part` as the first release wraps it, under the random `dice`.
-    pub(super) fn wrap_version_one(&self, dice: [u8; 12], part: &[u8]) -> Option<Vec<u8>> {
+    /// Wraps `part` as the first release does, under the random `nonce`.
+    pub(super) fn wrap_version_one(&self, nonce: [u8; 12], part: &[u8]) -> Option<Vec<u8>> {
         match self.keyring() {
             Some(keyring) => {
                 let mut out = vec![SEALED_ONE];
-                keyring.seal_version_one(self.tier.as_bytes(), dice, part, &mut out)?;
+                keyring.seal_version_one(self.tier.as_bytes(), nonce, part, &mut out)?;
                 Some(out)
             }
             None => Some([&[PLAIN_ONE], self.tag.as_slice(), part].concat()),
@@ -165,11 +168,11 @@ impl Datagram {
     fn inner(&self) -> Vec<u8> {
         let (kind, rest) = match &self.content {
             Content::Message { from, incarnation, part } => {
-                (MESSAGE, [introduction(from, *incarnation), part.clone()].concat())
+                (MESSAGE, [encode_sender(from, *incarnation), part.clone()].concat())
             }
             Content::Challenge { floor } => (CHALLENGE, floor.0.to_le_bytes().to_vec()),
             // Never smaller than its answer, a challenge.
-            Content::Hello { from, incarnation } => (HELLO, introduction(from, *incarnation)),
+            Content::Hello { from, incarnation } => (HELLO, encode_sender(from, *incarnation)),
         };
         [&[kind], self.echo.as_slice(), self.token.as_slice(), &rest].concat()
     }
@@ -180,12 +183,12 @@ impl Datagram {
         let (token, rest) = rest.split_first_chunk::<TOKEN_BYTES>()?;
         let content = match *kind {
             MESSAGE => {
-                let (from, incarnation, part) = introduced(rest)?;
+                let (from, incarnation, part) = decode_sender(rest)?;
                 Content::Message { from, incarnation, part: part.to_vec() }
             }
             CHALLENGE => Content::Challenge { floor: Incarnation(u64::from_le_bytes(rest.try_into().ok()?)) },
             HELLO => {
-                let (from, incarnation, _) = introduced(rest)?;
+                let (from, incarnation, _) = decode_sender(rest)?;
                 Content::Hello { from, incarnation }
             }
             _ => return None,
@@ -194,13 +197,13 @@ impl Datagram {
     }
 }
 
-fn introduction(from: &ReplicaId, incarnation: Incarnation) -> Vec<u8> {
-    // A name is checked when the lane starts; a longer one would be refused by all who open it.
+fn encode_sender(from: &ReplicaId, incarnation: Incarnation) -> Vec<u8> {
+    // The length is checked when the lane starts; every receiver would refuse a longer name.
     let length = u16::try_from(from.0.len()).unwrap_or(u16::MAX);
     [&incarnation.0.to_le_bytes(), &length.to_le_bytes()[..], from.0.as_bytes()].concat()
 }
 
-fn introduced(bytes: &[u8]) -> Option<(ReplicaId, Incarnation, &[u8])> {
+fn decode_sender(bytes: &[u8]) -> Option<(ReplicaId, Incarnation, &[u8])> {
     let (incarnation, rest) = bytes.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
     let length = usize::from(u16::from_le_bytes(*length));
@@ -253,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_wrapped_comes_out_and_nothing_else_does(datagram in datagrams(), at in any::<prop::sample::Index>()) {
+        fn a_wrapped_datagram_opens_unless_it_was_changed(datagram in datagrams(), at in any::<prop::sample::Index>()) {
             for envelope in [sealed("a"), Envelope::new("a", None)] {
                 let bytes = envelope.wrap(&datagram).expect("a key");
                 prop_assert_eq!(envelope.open(&bytes), Some(datagram.clone()));
@@ -264,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_of_any_kind_opens_to_nothing_or_to_something_but_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for envelope in [sealed("a"), Envelope::new("a", None)] {
                 let _ = envelope.open(&bytes);
                 let _ = envelope.open_version_one(&bytes);
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_another_tier_nor_a_plain_word_gets_into_a_sealed_one() {
+    fn datagrams_of_another_tier_or_seal_do_not_open() {
         let wrap = |envelope: Envelope| envelope.wrap(&message("b", b"word")).expect("a key");
         assert_eq!(sealed("a").open(&wrap(sealed("b"))), None);
         assert_eq!(sealed("a").open(&wrap(Envelope::new("a", None))), None);
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_releases_datagrams_are_told_apart_and_opened_only_as_such() {
+    fn first_release_datagrams_are_recognised_and_opened_only_as_such() {
         for envelope in [sealed("a"), Envelope::new("a", None)] {
             let bytes = envelope.wrap_version_one([5; 12], b"word").expect("a key");
             assert!(is_version_one(&bytes));

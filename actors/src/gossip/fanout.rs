@@ -1,9 +1,11 @@
-//! Whom chitchat's own rounds reach. They ask three living peers; while streams tell all facts, one is enough to show who
-//! lives, for each exchange tells of everybody. They also ask one of the dead, and a former start of this replica is one of
-//! them, at its own address: nobody talks to itself.
+//! Limits which peers chitchat's own rounds contact.
 //!
-//! Must not know what a message says beyond who begins an exchange. Peers that are not known to live are always reached, so
-//! that whoever comes back is found as soon as ever.
+//! A round contacts three living peers. While streams carry all facts, one is enough to show who lives, because each
+//! exchange covers all members. A round also contacts one dead node. That may be a former start of this replica, at its
+//! own address, which is never contacted.
+//!
+//! Must not know what a message contains beyond whether it begins an exchange. Peers not known to live are always
+//! contacted, so that a returning peer is found as soon as without the limit.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,13 +14,13 @@ use std::time::Duration;
 
 use murmuration::time::Timestamp;
 
-/// Living peers for each of which one more is reached: in a large tier everybody must be met before a token is over.
-const PEERS_A_GREETING: usize = 16;
+/// Living peers per additional exchange in a round: in a large tier each peer must be met before its token expires.
+const PEERS_PER_EXCHANGE: usize = 16;
 
-/// The rule, as the lane's rounds set it and its socket asks it.
+/// Decides which exchanges may begin. The lane's rounds update it, and its socket asks it.
 #[derive(Debug)]
 pub(super) struct Fanout {
-    /// Where others reach this replica.
+    /// The address at which peers reach this replica.
     me: SocketAddr,
     interval: Duration,
     state: Mutex<State>,
@@ -26,45 +28,45 @@ pub(super) struct Fanout {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those who live, where streams tell them all; else nobody.
-    told: BTreeSet<SocketAddr>,
+    /// The living peers, while all of them get all facts by stream; else empty.
+    streamed: BTreeSet<SocketAddr>,
     began: Timestamp,
-    greeted: usize,
+    exchanges: usize,
 }
 
 // === impl Fanout ===
 
 impl Fanout {
-    /// Everybody but this replica, which is reached at `me`, is reached each `interval`.
+    /// Contacts all peers each `interval`, but never this replica itself, which is reached at `me`.
     pub(super) fn new(me: SocketAddr, interval: Duration) -> Self {
         Self { me, interval, state: Mutex::default() }
     }
 
-    /// Streams tell these peers, who live, all that gossip would; nobody where that is not so of all.
-    pub(super) fn told_by_streams(&self, peers: impl Iterator<Item = SocketAddr>) {
-        let told = peers.collect();
-        self.state().told = told;
+    /// Sets the living peers that get by stream all that gossip would bring; empty unless that is so for all.
+    pub(super) fn set_stream_followers(&self, peers: impl Iterator<Item = SocketAddr>) {
+        let streamed = peers.collect();
+        self.state().streamed = streamed;
     }
 
-    /// Whether an exchange with `peer` shall begin at `now`.
+    /// Whether an exchange with `peer` may begin at `now`.
     pub(super) fn reaches(&self, peer: SocketAddr, now: Timestamp) -> bool {
         if peer == self.me {
             return false;
         }
         let mut state = self.state();
-        if !state.told.contains(&peer) {
+        if !state.streamed.contains(&peer) {
             return true;
         }
         // Rounds are not exactly one interval apart.
         if now.since(state.began) >= self.interval * 3 / 4 {
-            (state.began, state.greeted) = (now, 0);
+            (state.began, state.exchanges) = (now, 0);
         }
-        state.greeted += 1;
-        state.greeted <= 1 + state.told.len() / PEERS_A_GREETING
+        state.exchanges += 1;
+        state.exchanges <= 1 + state.streamed.len() / PEERS_PER_EXCHANGE
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is whole before anything in it can panic.
+        // A panic can't leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,21 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn all_are_reached_until_streams_tell_them_and_again_when_one_is_not_told() {
+    fn all_peers_are_reached_unless_all_follow_by_stream() {
         let (fanout, now) = (Fanout::new(peer(0), INTERVAL), Timestamp::from_millis(1_000));
         assert_eq!(reached(&fanout, now), 3, "all but itself");
-        fanout.told_by_streams((1..=3).map(peer));
+        fanout.set_stream_followers((1..=3).map(peer));
         assert_eq!((reached(&fanout, now), reached(&fanout, now + INTERVAL / 2)), (1, 0));
         assert_eq!(reached(&fanout, now + INTERVAL), 1, "one in each round");
-        fanout.told_by_streams(std::iter::empty());
+        fanout.set_stream_followers(std::iter::empty());
         assert_eq!(reached(&fanout, now + INTERVAL), 3);
     }
 
     #[test]
-    fn who_is_not_known_to_live_is_always_reached_and_a_large_tier_reaches_more() {
+    fn peers_not_known_to_live_are_always_reached_and_a_large_tier_reaches_more() {
         let (fanout, now) = (Fanout::new(peer(0), INTERVAL), Timestamp::from_millis(1_000));
-        fanout.told_by_streams((100..132).map(peer));
-        assert_eq!(reached(&fanout, now), 3, "the dead, seeds and foreign_traffic");
+        fanout.set_stream_followers((100..132).map(peer));
+        assert_eq!(reached(&fanout, now), 3, "dead peers, seeds and unknown senders");
         assert_eq!((100..110).filter(|port| fanout.reaches(peer(*port), now)).count(), 3);
     }
 }

@@ -1,7 +1,8 @@
-//! Keeps the lane up: when chitchat fails, or others believe a higher incarnation of this name, it starts again as the next
-//! incarnation, on the same socket.
+//! Keeps the lane up: when chitchat fails, or peers remember a higher incarnation of this name, the lane restarts as
+//! the next incarnation, on the same socket.
 //!
-//! Must not know what is said. Until the next start the members is empty: whoever hears nobody acts alone, and says so.
+//! Must not know what is published. Until the restart the members are empty, so this replica decides as isolated and
+//! reports it.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,34 +26,34 @@ use super::{seeds, server};
 use crate::clock::Clock;
 use crate::replication::{Members, Publisher, Receiver};
 
-/// From a failure to the next start; doubles with each failure in a row.
+/// Pause from a failure to the next start; doubles with each failure in a row.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// An incarnation that held for so long was a good one: the next pause is short again.
+/// An incarnation that held this long was stable: the next pause is short again.
 const SETTLED: Duration = Duration::from_secs(10);
-/// Failures in a row after which the lane counts as broken, and not as interrupted.
+/// Failures in a row after which the lane counts as failing, and not only as interrupted.
 const FAILING: u32 = 3;
 
-/// How the lane fares.
+/// The health of the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Starts in a row that did not hold; 0 while it holds.
+    /// Starts in a row that did not hold; 0 while one holds.
     pub failures: u32,
 }
 
-/// What all incarnations of one lane share with its handle.
+/// The state that all incarnations of a lane share with its handle.
 #[derive(Default)]
 pub(super) struct Shared {
     server: Mutex<Option<Arc<Server>>>,
-    /// Notified when something came.
+    /// Notified when a value arrives.
     pub(super) changed: Arc<Notify>,
-    /// Set when all is to be heard anew.
+    /// Set when everything is to be delivered again.
     pub(super) forget: Arc<AtomicBool>,
     #[cfg(test)]
     breaks: Mutex<Arc<AtomicBool>>,
 }
 
-/// What an incarnation is made of.
+/// What incarnations are built from.
 pub(super) struct Incarnations {
     pub(super) plan: Plan,
     pub(super) link: Arc<Link>,
@@ -67,7 +68,7 @@ pub(super) struct Incarnations {
     pub(super) shared: Arc<Shared>,
 }
 
-/// One incarnation, ready to go round. Dropped, it is gone at once.
+/// One incarnation, ready to run. Dropping it ends it at once.
 pub(super) struct Run {
     rounds: Rounds,
     _others: JoinSet<()>,
@@ -76,7 +77,7 @@ pub(super) struct Run {
 // === impl Health ===
 
 impl Health {
-    /// Whether it failed again and again.
+    /// Whether it failed repeatedly.
     pub fn is_failing(self) -> bool {
         self.failures >= FAILING
     }
@@ -85,7 +86,7 @@ impl Health {
 // === impl Shared ===
 
 impl Shared {
-    /// The chitchat that runs now; `None` while none does.
+    /// The running chitchat; `None` while there is none.
     pub(super) fn server(&self) -> Option<Arc<Server>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -110,7 +111,7 @@ impl std::fmt::Debug for Shared {
 // === impl Incarnations ===
 
 impl Incarnations {
-    /// Starts chitchat as `incarnation`. What this replica says is said in that one from now on.
+    /// Starts chitchat as `incarnation`, which this replica publishes under from now on.
     ///
     /// # Errors
     /// See [`GossipError`].
@@ -131,11 +132,11 @@ impl Incarnations {
         let server =
             Arc::new(Server::start(server::config(plan, incarnation), card, transport, changed.clone()).await?);
         self.shared.set_server(Some(server.clone()));
-        let (visits, visitors) = watch::channel(Vec::new());
+        let (present, visitors) = watch::channel(Vec::new());
         let mut others = JoinSet::new();
         others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.members.subscribe()));
         let (receiver, forget) = (self.receiver.clone(), self.shared.forget.clone());
-        let delivery = Delivery { server: server.clone(), receiver, visits: visitors, changed, forget, interval };
+        let delivery = Delivery { server: server.clone(), receiver, present: visitors, changed, forget, interval };
         others.spawn(delivery.run());
         let rounds = Rounds {
             server,
@@ -145,7 +146,7 @@ impl Incarnations {
             card: self.card.clone(),
             salt: self.salt.clone(),
             salts: self.salts.clone(),
-            visits,
+            present,
             members: self.members.clone(),
             clock: Clock::start(),
             interval,
@@ -153,7 +154,7 @@ impl Incarnations {
         Ok(Run { rounds, _others: others })
     }
 
-    /// Keeps the lane up until `leaving` says so.
+    /// Keeps the lane up until `leaving` is true.
     pub(super) async fn keep(self, mut run: Run, leaving: watch::Receiver<bool>) {
         let mut failures = 0u32;
         loop {
@@ -177,14 +178,14 @@ impl Incarnations {
                 let why = match &end {
                     End::Left => return,
                     End::Failed(why) => why.clone(),
-                    End::Outlived(floor) => format!("others remember incarnation {floor} of this name"),
+                    End::Superseded(floor) => format!("others remember incarnation {floor} of this name"),
                 };
                 failures = failures.saturating_add(1);
                 self.health.send_replace(Health { failures });
                 let now = self.link.incarnation();
                 let floor = match end {
-                    End::Outlived(floor) => self.link.outlived().max(Some(floor)),
-                    End::Left | End::Failed(_) => self.link.outlived(),
+                    End::Superseded(floor) => self.link.superseded_by().max(Some(floor)),
+                    End::Left | End::Failed(_) => self.link.superseded_by(),
                 };
                 let next = next_after(Incarnation(now.0.saturating_add(1)), floor);
                 self.receiver.emit(&Event::GossipRestarted { was: now, now: next, why });

@@ -1,6 +1,7 @@
-//! As which incarnation a lane starts: above all that anybody remembers of its name, whatever this machine's clock says.
+//! Chooses the incarnation that a lane starts as: above all that peers remember of its name, whatever this machine's
+//! clock says.
 //!
-//! Must not know chitchat, nor what is said later: a replica asks before it says its first word.
+//! Must not know chitchat, or what is published later: a replica asks before it publishes anything.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,22 +11,22 @@ use murmuration::id::Incarnation;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::link::{Came, Link};
+use super::link::{Link, LinkInput};
 
-/// How long the first answer is waited for. Who remembers nothing answers too, so this passes only where nobody is.
-const PATIENCE: Duration = Duration::from_millis(300);
-/// How long others are waited for once one answered.
+/// How long to wait for the first answer. Peers that remember nothing answer too, so this elapses only without peers.
+const FIRST_ANSWER_WAIT: Duration = Duration::from_millis(300);
+/// How long to wait for further answers after the first.
 const GRACE: Duration = Duration::from_millis(20);
-/// How often all are asked.
-const ASKED: u32 = 3;
-/// Addresses that are asked.
+/// How many times all addresses are asked.
+const ASK_ROUNDS: u32 = 3;
+/// Most addresses that are asked.
 const ADDRESSES_MAX: usize = 64;
-/// Bytes of a datagram at most.
+/// Most bytes of a datagram.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 
 /// The incarnation to start as: that of `link`, or the next above what the replicas at `seeds` remember of this name.
 pub(super) async fn agreed(link: &Link, seeds: &[String], me: SocketAddr) -> Incarnation {
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + FIRST_ANSWER_WAIT;
     let Ok(addresses) = timeout_at(deadline, resolved(seeds, me)).await else { return link.incarnation() };
     if addresses.is_empty() {
         return link.incarnation();
@@ -36,26 +37,26 @@ pub(super) async fn agreed(link: &Link, seeds: &[String], me: SocketAddr) -> Inc
         tokio::select! {
             biased;
             () = sleep_until(deadline) => break,
-            () = sleep_until(next), if asked < ASKED => {
+            () = sleep_until(next), if asked < ASK_ROUNDS => {
                 for address in &addresses {
                     link.hello(*address).await;
                 }
                 asked += 1;
-                next = Instant::now() + PATIENCE / ASKED;
+                next = Instant::now() + FIRST_ANSWER_WAIT / ASK_ROUNDS;
             }
             received = link.receive(&mut buffer) => {
                 let Ok((length, from)) = received else { continue };
-                // What others say already is lost, and said again once chitchat is there to hear it.
-                if link.take(from, &buffer[..length]).await == Came::Token {
+                // Other gossip is lost here, and sent again once chitchat runs.
+                if link.take(from, &buffer[..length]).await == LinkInput::Token {
                     deadline = deadline.min(Instant::now() + GRACE);
                 }
             }
         }
     }
-    next_after(link.incarnation(), link.outlived())
+    next_after(link.incarnation(), link.superseded_by())
 }
 
-/// The incarnation after `own` that is above `floor` too.
+/// `own`, or the incarnation after `floor` if that is higher.
 pub(super) fn next_after(own: Incarnation, floor: Option<Incarnation>) -> Incarnation {
     floor.map_or(own, |floor| own.max(Incarnation(floor.0 + 1)))
 }
@@ -65,7 +66,7 @@ async fn resolved(seeds: &[String], me: SocketAddr) -> BTreeSet<SocketAddr> {
     for seed in seeds {
         match seed.parse() {
             Ok(address) => drop(addresses.insert(address)),
-            // A name that doesn't resolve yet stands for nobody; chitchat tells of it.
+            // A name that doesn't resolve yet has no addresses; chitchat reports it.
             Err(_) => addresses.extend(lookup_host(seed).await.into_iter().flatten()),
         }
     }

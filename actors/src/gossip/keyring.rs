@@ -1,8 +1,8 @@
 //! The tier's shared keys: the first seals, all open.
 //!
-//! Must not know files, sockets or what is sealed. A key is replaced in three steps without a stop: the new one as second
-//! line everywhere, then as first, then alone. No shared key seals a datagram itself: each start of a lane seals with a
-//! subkey of its own and counts its datagrams, so a nonce never repeats under one key.
+//! Must not know files, sockets or what is sealed. A key is replaced in three steps without a restart: the new one as
+//! second line everywhere, then as first, then alone. No shared key seals a datagram itself. Each start of a lane seals
+//! with a subkey of its own and numbers its datagrams, so a nonce never repeats under one key.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,29 +10,29 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::digest::{SHA256, digest};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 
-/// Keys in force at once: more than two are no rotation.
+/// Most keys in force at once: a rotation needs two.
 const KEYS_MAX: usize = 2;
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
-/// Bytes that name a key.
+/// Bytes that identify a key.
 const ID_BYTES: usize = 4;
 /// Bytes that authenticate a datagram.
 #[cfg(test)]
 const TAG_BYTES: usize = 16;
-/// Bytes that name one start of a lane.
+/// Bytes that identify one start of a lane.
 pub(super) const BOOT_BYTES: usize = 16;
-/// What subkeys are derived for; another use of the same key file gives other subkeys.
+/// The purpose of subkeys; another use of the same key file derives other subkeys.
 const PURPOSE: &[u8] = b"murmuration gossip datagram 2";
 
-/// Why a key file holds no keys. No part of a key is ever told.
+/// Why a key file holds no keys. It never contains any part of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The file can't be read.
     #[error("can't read the gossip keys in {path}: {why}; make them with `openssl rand -base64 32`")]
     Read {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The system's error.
         why: String,
     },
     /// Not one or two lines.
@@ -48,7 +48,7 @@ pub(super) struct Keyring {
     keys: Vec<Key>,
 }
 
-/// One key, and what older releases sealed with.
+/// One key: the root of its subkeys, and the key that the first release seals with.
 struct Key {
     id: [u8; ID_BYTES],
     root: Prk,
@@ -73,8 +73,8 @@ impl Keyring {
         Ok(Self { keys: lines.into_iter().map(key).collect::<Result<_, _>>()? })
     }
 
-    /// Appends `plain` to `out`, sealed by the first key's subkey for `boot` and bound to `about`. `number` must differ in
-    /// each call for one `boot`. `None` without a key.
+    /// Appends `plain` to `out`, sealed with the first key's subkey for the boot in `about`, and bound to `about`.
+    /// `number` must differ in each call for one boot. `None` without a key.
     pub(super) fn seal(&self, about: &About<'_>, number: u64, plain: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let key = self.keys.first()?;
         let subkey = key.subkey(about)?;
@@ -87,7 +87,7 @@ impl Keyring {
         Some(())
     }
 
-    /// What was sealed by any of the keys under the same `about` and `number`.
+    /// Opens what any of the keys sealed under the same `about` and `number`.
     pub(super) fn open(&self, about: &About<'_>, number: u64, sealed: &[u8]) -> Option<Vec<u8>> {
         let (id, sealed) = sealed.split_first_chunk::<ID_BYTES>()?;
         self.keys.iter().filter(|key| key.id == *id).find_map(|key| {
@@ -99,26 +99,26 @@ impl Keyring {
         })
     }
 
-    /// Seals as the first release did: by the key itself, under the random nonce `dice`.
+    /// Seals as the first release did: with the key itself, under the random `nonce`.
     pub(super) fn seal_version_one(
         &self,
         tier: &[u8],
-        dice: [u8; NONCE_LEN],
+        nonce: [u8; NONCE_LEN],
         plain: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let key = self.keys.first()?;
         out.extend_from_slice(&key.id);
-        out.extend_from_slice(&dice);
+        out.extend_from_slice(&nonce);
         let start = out.len();
         out.extend_from_slice(plain);
-        let nonce = Nonce::assume_unique_for_key(dice);
+        let nonce = Nonce::assume_unique_for_key(nonce);
         let tag = key.version_one.seal_in_place_separate_tag(nonce, Aad::from(tier), &mut out[start..]).ok()?;
         out.extend_from_slice(tag.as_ref());
         Some(())
     }
 
-    /// What the first release sealed.
+    /// Opens what the first release sealed.
     pub(super) fn open_version_one(&self, tier: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (id, sealed) = sealed.split_first_chunk::<ID_BYTES>()?;
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
@@ -138,7 +138,7 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-/// What a sealed datagram is bound to beside its number: its tier, and the start of the lane that sent it.
+/// What a sealed datagram is bound to besides its number: its tier, and the lane start that sent it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About<'a> {
     pub(super) tier: &'a str,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn two_starts_never_share_a_stream_of_key_bytes() {
+    fn two_starts_never_share_a_keystream() {
         let keyring = keyring(&[1]);
         let zeros = |boot: &[u8; BOOT_BYTES], number| {
             let mut out = Vec::new();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_release_sealed_is_its_own() {
+    fn datagrams_of_the_first_release_open_only_as_such() {
         let keyring = keyring(&[1]);
         let mut out = Vec::new();
         keyring.seal_version_one(b"tier", [3; NONCE_LEN], b"word", &mut out).expect("a key");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_file_is_refused_with_its_line_and_nothing_of_its_content() {
+    fn an_invalid_key_file_is_refused_with_its_line_but_not_its_content() {
         assert_eq!(Keyring::parse(" \n\n").err(), Some(KeyError::Count(0)));
         assert_eq!(Keyring::parse(&[line(1), line(2), line(3)].join("\n")).err(), Some(KeyError::Count(3)));
         assert_eq!(Keyring::parse(&format!("{}\nsecret", line(1))).err(), Some(KeyError::Line(2)));

@@ -1,6 +1,6 @@
-//! The gossip lane of one replica, as the rest of it sees the lane: one handle over all incarnations.
+//! The handle of a replica's gossip lane, over all its incarnations.
 //!
-//! Must not know what the tasks do in detail, nor when they are started again ([`super::incarnations`] does).
+//! Must not know what the lane's tasks do in detail, or when they restart ([`super::incarnations`] does).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,9 +25,9 @@ use super::{VALUE_BYTES_MAX, joining, rotation};
 use crate::replication::{Members, Publisher, Receiver};
 
 /// How long leaving may take.
-const GOODBYE_MAX: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The gossip lane. Dropped, it is gone at once, as if killed.
+/// The gossip lane. Dropping it ends it at once, as if killed.
 #[derive(Debug)]
 pub struct Gossip {
     members: watch::Receiver<Members>,
@@ -46,8 +46,9 @@ pub struct Gossip {
 // === impl Gossip ===
 
 impl Gossip {
-    /// Starts gossiping what `publisher` says, and handing to `receiver` what others say. Where others remember a higher incarnation
-    /// of this replica's name, it takes the next one before it says anything, and `publisher` with it. Needs a tokio runtime.
+    /// Starts to gossip what `publisher` publishes, and to hand what peers publish to `receiver`. Where peers remember
+    /// a higher incarnation of this replica's name, the lane and `publisher` take the next one before anything is
+    /// published. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`GossipError`].
@@ -93,17 +94,17 @@ impl Gossip {
         Ok(Self { members, health, incarnation, card, salt, salts, leaving, shared, address, lane, others })
     }
 
-    /// The other replicas that live, ordered by name, and changes of that. Empty while the lane is down.
+    /// The other living replicas, ordered by name, and changes of them. Empty while the lane is down.
     pub fn members(&self) -> watch::Receiver<Members> {
         self.members.clone()
     }
 
-    /// Whether the lane holds, and changes of that.
+    /// The health of the lane, and changes of it.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
 
-    /// The incarnation that this replica has now: a lane that failed starts again as the next one.
+    /// The current incarnation of this replica: a lane that failed restarts as the next one.
     pub fn incarnation(&self) -> watch::Receiver<Incarnation> {
         self.incarnation.clone()
     }
@@ -113,13 +114,13 @@ impl Gossip {
         self.address
     }
 
-    /// Changes what this replica says of itself; said in the next round.
+    /// Changes what this replica publishes about itself, from the next round on.
     pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
         self.card.send_modify(change);
     }
 
-    /// Where to put the salt that this replica hashes prompts under, for the others to know; and the oldest that another
-    /// living replica does, with its changes.
+    /// The sender for the salt that this replica hashes prompts with, published to peers; and the oldest salt of the
+    /// other living replicas, with its changes.
     pub fn salts(&self) -> (watch::Sender<Option<SaltClaim>>, watch::Receiver<Option<SaltClaim>>) {
         (self.salt.clone(), self.salts.clone())
     }
@@ -135,13 +136,13 @@ impl Gossip {
         }
     }
 
-    /// Forgets what was heard, so that a scheduler that was born again hears all of it.
-    pub fn rehear(&self) {
-        self.rehearing()();
+    /// Delivers all pages again, to a restarted scheduler that lost them.
+    pub fn resync(&self) {
+        self.resyncing()();
     }
 
-    /// [`Gossip::rehear`], for whoever does not hold the lane.
-    pub fn rehearing(&self) -> impl Fn() + Clone + Send + use<> {
+    /// [`Gossip::resync`] as a function, for callers that do not hold the lane.
+    pub fn resyncing(&self) -> impl Fn() + Clone + Send + use<> {
         let shared = self.shared.clone();
         move || {
             shared.forget.store(true, Ordering::Release);
@@ -149,28 +150,28 @@ impl Gossip {
         }
     }
 
-    /// Waits until the task that keeps the lane up ends by itself, which only a fault in it makes it do.
+    /// Waits until the task that keeps the lane up ends by itself, which only a bug causes.
     pub async fn ended(&mut self) {
         self.lane.join_next().await;
     }
 
-    /// Says that this replica is leaving, and ends. What was said before is sent first.
+    /// Announces that this replica leaves, and ends. What was published before is sent first.
     pub async fn leave(mut self) {
         self.update_card(|card| card.draining = true);
         self.leaving.send_replace(true);
-        // Whoever can't say goodbye in time is gone without one.
-        let _ = timeout(GOODBYE_MAX, self.lane.join_next()).await;
+        // After the timeout it ends without an announcement.
+        let _ = timeout(LEAVE_TIMEOUT, self.lane.join_next()).await;
         self.others.shutdown().await;
     }
 
-    /// Lets chitchat's task panic with the next datagram that comes.
+    /// Makes chitchat's task panic with the next datagram that comes.
     #[cfg(test)]
     pub(super) fn breaks(&self) {
         self.shared.breaks();
     }
 }
 
-/// Whether all settings can be used.
+/// Checks that all settings can be used.
 fn checked(settings: &GossipSettings) -> Result<(), GossipError> {
     if !(1..=NAME_BYTES_MAX).contains(&settings.me.0.len()) {
         return Err(GossipError::Name(settings.me.0.len()));
@@ -182,7 +183,7 @@ fn checked(settings: &GossipSettings) -> Result<(), GossipError> {
     if card.len() > VALUE_BYTES_MAX { Err(GossipError::Card(card.len())) } else { Ok(()) }
 }
 
-/// The envelope, whose keys are followed where there are any.
+/// Builds the envelope, and follows its keys if there are any.
 async fn sealed(
     settings: &GossipSettings,
     receiver: &Receiver,

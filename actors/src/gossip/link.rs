@@ -1,7 +1,7 @@
-//! The socket of a lane with all that protects it. It outlives each start of chitchat: who was met stays met.
+//! The socket of a lane with all its protection. It outlives each start of chitchat, so known peers stay known.
 //!
-//! Must not know chitchat. What goes out is wrapped here, and what comes in is opened and judged; answers that prove
-//! nothing but an address go straight back.
+//! Must not know chitchat. Outgoing datagrams are wrapped here; incoming ones are opened and judged. Challenges go back
+//! straight from here.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub(super) struct Link {
     socket: Box<dyn Datagrams>,
     envelope: Arc<Envelope>,
     sessions: Mutex<Sessions>,
-    /// Whether datagrams of the first release are taken, and sent to those who have shown no newer one.
+    /// Whether datagrams of the first release are accepted, and sent to peers that have shown no newer version.
     version_one: bool,
     random: SystemRandom,
     clock: Clock,
@@ -33,21 +33,22 @@ pub(super) struct Link {
     fanout: Fanout,
 }
 
-/// What came.
+/// What a datagram brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
-    /// A part that is believed.
+pub(super) enum LinkInput {
+    /// A part that is accepted.
     Part(Vec<u8>),
-    /// The sender told what it wants back: what it did not believe can be sent again.
+    /// The token that the sender expects back: what it refused can be sent again.
     Token,
-    /// Nothing that leads on.
+    /// Nothing to act on.
     Nothing,
 }
 
 // === impl Link ===
 
 impl Link {
-    /// The link of `me`, a name and the incarnation it begins as, which others reach at `advertise`; for a lane of this `interval`.
+    /// The link of `me`, a name and the incarnation it starts as, which peers reach at `advertise`; for a lane of this
+    /// `interval`.
     ///
     /// # Errors
     /// [`GossipError::Random`] when the system has no randomness.
@@ -59,45 +60,45 @@ impl Link {
         receiver: Receiver,
     ) -> Result<Self, GossipError> {
         let random = SystemRandom::new();
-        let tokens = Tokens::new(drawn(&random)?, interval);
-        let sessions = Mutex::new(Sessions::new(me.0, me.1, drawn(&random)?, tokens));
+        let tokens = Tokens::new(random_bytes(&random)?, interval);
+        let sessions = Mutex::new(Sessions::new(me.0, me.1, random_bytes(&random)?, tokens));
         let (envelope, version_one) = protection;
         let (clock, fanout) = (Clock::start(), Fanout::new(advertise, interval));
         Ok(Self { socket, envelope, sessions, version_one, random, clock, receiver, fanout })
     }
 
-    /// Begins anew as `incarnation`.
+    /// Restarts as `incarnation`.
     ///
     /// # Errors
     /// [`GossipError::Random`] when the system has no randomness.
     pub(super) fn begin(&self, incarnation: Incarnation) -> Result<(), GossipError> {
-        let boot: Boot = drawn(&self.random)?;
+        let boot: Boot = random_bytes(&self.random)?;
         self.sessions().begin(incarnation, boot);
         Ok(())
     }
 
-    /// The incarnation that it speaks as.
+    /// The incarnation that it sends as.
     pub(super) fn incarnation(&self) -> Incarnation {
         self.sessions().incarnation()
     }
 
-    /// The highest incarnation of our name that others remember, when it is not lower than ours.
-    pub(super) fn outlived(&self) -> Option<Incarnation> {
-        self.sessions().outlived()
+    /// The highest incarnation that peers remember of this replica's name, unless its own is higher.
+    pub(super) fn superseded_by(&self) -> Option<Incarnation> {
+        self.sessions().superseded_by()
     }
 
-    /// Others tell that these replicas live.
+    /// Records that peers report these replicas to live.
     pub(super) fn note<'a>(&self, living: impl Iterator<Item = (&'a ReplicaId, Incarnation)>) {
         let (now, mut sessions) = (self.clock.now(), self.sessions());
         living.for_each(|(replica, incarnation)| sessions.note(replica, incarnation, now));
     }
 
-    /// See [`Fanout::told_by_streams`].
-    pub(super) fn told_by_streams(&self, peers: impl Iterator<Item = SocketAddr>) {
-        self.fanout.told_by_streams(peers);
+    /// See [`Fanout::set_stream_followers`].
+    pub(super) fn set_stream_followers(&self, peers: impl Iterator<Item = SocketAddr>) {
+        self.fanout.set_stream_followers(peers);
     }
 
-    /// Whether an exchange with `peer` shall begin now.
+    /// Whether an exchange with `peer` may begin now.
     pub(super) fn reaches(&self, peer: SocketAddr) -> bool {
         self.fanout.reaches(peer, self.clock.now())
     }
@@ -117,12 +118,12 @@ impl Link {
         };
         self.put(&datagram, to).await;
         if self.version_one && !known {
-            let older = drawn(&self.random).ok().and_then(|dice| self.envelope.wrap_version_one(dice, part));
+            let older = random_bytes(&self.random).ok().and_then(|nonce| self.envelope.wrap_version_one(nonce, part));
             self.put_bytes(older, to).await;
         }
     }
 
-    /// Sends again what `to` did not believe for want of a token.
+    /// Sends again what `to` refused for lack of a token.
     pub(super) async fn send_again(&self, to: SocketAddr) {
         let part = self.sessions().again(to);
         if let Some(part) = part {
@@ -130,7 +131,7 @@ impl Link {
         }
     }
 
-    /// Waits for a datagram; gives its length and who sent it.
+    /// Waits for a datagram; returns its length and its sender.
     ///
     /// # Errors
     /// When the socket failed; it may recover.
@@ -138,11 +139,11 @@ impl Link {
         self.socket.recv_from(buffer).await
     }
 
-    /// What the datagram in `bytes` means. Answers it where it proves nothing.
-    pub(super) async fn take(&self, from: SocketAddr, bytes: &[u8]) -> Came {
+    /// Judges the datagram in `bytes`, and answers it with a challenge where that is due.
+    pub(super) async fn take(&self, from: SocketAddr, bytes: &[u8]) -> LinkInput {
         if envelope::is_version_one(bytes) {
             return match self.envelope.open_version_one(bytes) {
-                Some(part) if self.version_one => Came::Part(part),
+                Some(part) if self.version_one => LinkInput::Part(part),
                 Some(_) => self.ignore("old-envelope"),
                 None => self.ignore("unsealed"),
             };
@@ -150,27 +151,28 @@ impl Link {
         let Some(datagram) = self.envelope.open(bytes) else { return self.ignore("unsealed") };
         let verdict = self.sessions().judge(from, datagram, self.clock.now());
         match verdict {
-            Verdict::Take(part) => Came::Part(part),
-            Verdict::Done => Came::Token,
+            Verdict::Take(part) => LinkInput::Part(part),
+            Verdict::Done => LinkInput::Token,
             Verdict::Ignore(why) => self.ignore(why),
             Verdict::Answer(answer, why) => {
                 self.put(&answer, from).await;
-                why.map_or(Came::Nothing, |why| self.ignore(why))
+                why.map_or(LinkInput::Nothing, |why| self.ignore(why))
             }
         }
     }
 
-    /// Counts what was not taken. Nobody is named: the address of a datagram proves nothing, and would fill the log's memory.
-    pub(super) fn ignore(&self, why: &'static str) -> Came {
+    /// Counts a refused datagram. Its address is not reported: an address proves nothing, and many would fill the log's
+    /// memory.
+    pub(super) fn ignore(&self, why: &'static str) -> LinkInput {
         self.receiver.ignore(&ReplicaId("unknown".to_owned()), why);
-        Came::Nothing
+        LinkInput::Nothing
     }
 
     async fn put(&self, datagram: &Datagram, to: SocketAddr) {
         self.put_bytes(self.envelope.wrap(datagram), to).await;
     }
 
-    /// A datagram that can't be sent is lost, as any can be: the next round says it again.
+    /// A datagram that can't be sent is lost, as any can be: the next round sends its content again.
     async fn put_bytes(&self, bytes: Option<Vec<u8>>, to: SocketAddr) {
         let Some(bytes) = bytes else { return };
         match self.socket.send_to(&bytes, to).await {
@@ -180,12 +182,12 @@ impl Link {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        // Every change of them is whole before anything in it can panic.
+        // A panic can't leave the sessions half changed.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn drawn<const N: usize>(random: &SystemRandom) -> Result<[u8; N], GossipError> {
+fn random_bytes<const N: usize>(random: &SystemRandom) -> Result<[u8; N], GossipError> {
     let mut bytes = [0; N];
     random.fill(&mut bytes).map_err(|_| GossipError::Random)?;
     Ok(bytes)

@@ -1,7 +1,8 @@
-//! Who lives, as the rest of the replica is to see it.
+//! The members as the rest of the replica sees them.
 //!
-//! Must not know chitchat's detector beyond its verdict. A replica that was itself frozen has heard nobody meanwhile; it
-//! must not declare everybody dead for that, so right after a late look the missing are kept for a moment.
+//! Must not know chitchat's failure detector beyond its result. A replica that was itself frozen received nothing
+//! meanwhile, and must not declare all peers dead for that. So right after a late update the missing are kept for a
+//! moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,70 +13,70 @@ use murmuration::time::Timestamp;
 
 use super::sessions::MEMORY;
 
-/// A look that comes later than this says that we were frozen.
-const LATE: Duration = Duration::from_millis(250);
-/// How long the missing are kept after we were.
-const FORGIVENESS: Duration = Duration::from_secs(1);
-/// SchedulerStarts that are remembered beside those that are present, at most.
+/// An update that is later than its interval by more than this shows that this replica was frozen.
+const FREEZE_MIN: Duration = Duration::from_millis(250);
+/// How long missing members are kept after a freeze of this replica.
+const FREEZE_GRACE: Duration = Duration::from_secs(1);
+/// Most names whose newest incarnation is remembered.
 const REMEMBERED_MAX: usize = 1_024;
 
-/// A member that is there, where it gossips from, and since when: each return begins another stay.
+/// A present member, the address that it gossips from, and the number of its stay: each return begins another stay.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Visit<A> {
+pub(super) struct PresentMember<A> {
     pub(super) member: Member,
     pub(super) address: A,
     pub(super) stay: u64,
 }
 
-/// The members of the last look.
+/// The members at the last update.
 #[derive(Debug)]
 pub(super) struct MembershipView<A> {
     interval: Duration,
     present: BTreeMap<ReplicaId, Present<A>>,
-    /// The newest life of each that was seen, and when.
+    /// The newest incarnation of each name that was seen, and when.
     newest: BTreeMap<ReplicaId, (Incarnation, Timestamp)>,
     stays: u64,
-    looked: Option<Timestamp>,
+    updated: Option<Timestamp>,
     frozen: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Present<A> {
-    visit: Visit<A>,
+    entry: PresentMember<A>,
     missing: Option<Timestamp>,
 }
 
 // === impl MembershipView ===
 
 impl<A: Clone> MembershipView<A> {
-    /// A membership that is taken each `interval`.
+    /// A view that is updated each `interval`.
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, present: BTreeMap::new(), newest: BTreeMap::new(), stays: 0, looked: None, frozen: None }
+        Self { interval, present: BTreeMap::new(), newest: BTreeMap::new(), stays: 0, updated: None, frozen: None }
     }
 
-    /// The members at `now`, ordered by name, of whom `seen` are known to live.
-    pub(super) fn look(&mut self, now: Timestamp, seen: Vec<(Member, A)>) -> Vec<Visit<A>> {
-        if self.looked.is_some_and(|last| now.since(last) > self.interval + LATE) {
+    /// Updates the view at `now` with the members `seen` alive. Returns the present members, ordered by name.
+    pub(super) fn look(&mut self, now: Timestamp, seen: Vec<(Member, A)>) -> Vec<PresentMember<A>> {
+        if self.updated.is_some_and(|last| now.since(last) > self.interval + FREEZE_MIN) {
             self.frozen = Some(now);
         }
-        self.looked = Some(now);
-        let forgiving = self.frozen.is_some_and(|frozen| now.since(frozen) < FORGIVENESS);
+        self.updated = Some(now);
+        let in_grace = self.frozen.is_some_and(|frozen| now.since(frozen) < FREEZE_GRACE);
         for present in self.present.values_mut() {
             present.missing.get_or_insert(now);
         }
         for (member, address) in seen {
             if self.is_newest(&member, now) {
-                self.sighted(member, address);
+                self.record_present(member, address);
             }
         }
         self.newest.retain(|_, (_, seen)| now.since(*seen) <= MEMORY);
         self.present
-            .retain(|_, present| present.missing.is_none_or(|since| forgiving && now.since(since) < FORGIVENESS));
-        self.present.values().map(|present| present.visit.clone()).collect()
+            .retain(|_, present| present.missing.is_none_or(|since| in_grace && now.since(since) < FREEZE_GRACE));
+        self.present.values().map(|present| present.entry.clone()).collect()
     }
 
-    /// Whether no newer life of it was seen. News of an older one may come from somebody who was cut off, or did not hear of
-    /// its end.
+    /// Whether no newer incarnation of it was seen; records it if so. A peer that was cut off, or missed the end of an
+    /// older incarnation, may still report that one.
     fn is_newest(&mut self, member: &Member, now: Timestamp) -> bool {
         let room = self.newest.len() < REMEMBERED_MAX;
         match self.newest.get_mut(&member.replica) {
@@ -87,8 +88,8 @@ impl<A: Clone> MembershipView<A> {
         true
     }
 
-    fn sighted(&mut self, member: Member, address: A) {
-        let stay = match self.present.get(&member.replica).map(|known| &known.visit) {
+    fn record_present(&mut self, member: Member, address: A) {
+        let stay = match self.present.get(&member.replica).map(|known| &known.entry) {
             Some(known) if known.member.incarnation > member.incarnation => return,
             Some(known) if known.member.incarnation == member.incarnation => known.stay,
             _ => {
@@ -97,7 +98,7 @@ impl<A: Clone> MembershipView<A> {
             }
         };
         let replica = member.replica.clone();
-        self.present.insert(replica, Present { visit: Visit { member, address, stay }, missing: None });
+        self.present.insert(replica, Present { entry: PresentMember { member, address, stay }, missing: None });
     }
 }
 
@@ -117,13 +118,13 @@ mod tests {
         (Member { replica, incarnation: Incarnation(incarnation), card, head: 0 }, ())
     }
 
-    fn names(visits: &[Visit<()>]) -> Vec<(&str, u64, u64)> {
-        let of = |visit: &Visit<()>| (visit.member.incarnation.0, visit.stay);
-        visits.iter().map(|visit| (visit.member.replica.0.as_str(), of(visit).0, of(visit).1)).collect()
+    fn names(present: &[PresentMember<()>]) -> Vec<(&str, u64, u64)> {
+        let of = |entry: &PresentMember<()>| (entry.member.incarnation.0, entry.stay);
+        present.iter().map(|entry| (entry.member.replica.0.as_str(), of(entry).0, of(entry).1)).collect()
     }
 
     #[test]
-    fn who_is_missing_goes_at_once_and_begins_another_stay_when_it_returns() {
+    fn a_missing_member_goes_at_once_and_begins_another_stay_when_it_returns() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
         assert_eq!(names(&membership.look(at(0), vec![member("b", 1), member("a", 1)])), [("a", 1, 2), ("b", 1, 1)]);
         assert_eq!(names(&membership.look(at(50), vec![member("b", 1)])), [("b", 1, 1)]);
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_life_replaces_the_older_and_never_the_other_way_round() {
+    fn a_newer_incarnation_replaces_the_older_and_never_the_other_way_round() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
         membership.look(at(0), vec![member("a", 1)]);
         assert_eq!(names(&membership.look(at(50), vec![member("a", 2)])), [("a", 2, 2)]);
@@ -139,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn when_the_newer_life_is_missing_the_older_is_not_taken_for_it() {
+    fn when_the_newer_incarnation_is_missing_the_older_does_not_replace_it() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
         membership.look(at(0), vec![member("a", 2)]);
         assert_eq!(names(&membership.look(at(50), Vec::new())), []);
         assert_eq!(
             names(&membership.look(at(100), vec![member("a", 1)])),
             [],
-            "somebody who was cut off still tells of it"
+            "a peer that was cut off still reports it"
         );
         assert_eq!(names(&membership.look(at(150), vec![member("a", 2)])), [("a", 2, 2)]);
         for look in 1..=REMEMBERED_MAX + 10 {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_freeze_of_our_own_the_missing_are_kept_for_a_moment_and_not_for_ever() {
+    fn after_a_freeze_of_this_replica_the_missing_are_kept_only_for_a_moment() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
         membership.look(at(0), vec![member("a", 1), member("b", 1)]);
         assert_eq!(membership.look(at(5_000), Vec::new()).len(), 2, "we were frozen, not they");
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn even_a_replica_that_is_always_late_lets_the_dead_go() {
+    fn dead_members_go_even_when_every_update_is_late() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
         membership.look(at(0), vec![member("a", 1)]);
         assert_eq!(membership.look(at(400), Vec::new()).len(), 1);

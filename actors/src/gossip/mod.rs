@@ -1,7 +1,7 @@
-//! The gossip lane: who lives, and what they say, over chitchat on sealed datagrams.
+//! The gossip lane: membership and the facts of each replica, over chitchat on protected datagrams.
 //!
-//! Must not know what a fact means, nor who keeps which endpoint. Everything that the tier shares converges by this lane
-//! alone; peer streams only make it younger.
+//! Must not know what a fact means, or which replica keeps which endpoint. All that the tier shares converges through
+//! this lane alone; peer streams only make it fresher.
 
 mod delivery;
 mod envelope;
@@ -29,16 +29,16 @@ pub use incarnations::Health;
 pub use keyring::KeyError;
 pub use lane::Gossip;
 pub use opening::{Opener, screen};
-pub use screen::Unfit;
+pub use screen::ScreenError;
 pub use settings::{GossipError, GossipSettings, Seal};
 
 /// The key of a replica's card.
 const CARD: &str = "card";
 /// The key of the number of its last fact.
 const HEAD: &str = "h";
-/// The key of the salt that it hashes prompts under; absent where that was given.
+/// The key of the salt that it hashes prompts with; absent where the salt was configured.
 const SALT: &str = "s";
-/// Bytes of a value at most. A value that fits no datagram would block every later word of its replica.
+/// Most bytes of a value. A value too large for a datagram would block every later value of its replica.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]

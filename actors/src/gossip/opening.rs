@@ -1,13 +1,13 @@
-//! Opening and screening as pure functions of bytes: for fuzzers, and for whoever looks at recorded datagrams.
+//! Opening and screening of datagrams as pure functions of bytes, for fuzzers and for inspecting recorded datagrams.
 //!
-//! Must not know sockets or time. A datagram that opens is authentic, not fresh.
+//! Must not know sockets or time. A datagram that opens is authentic, not necessarily fresh.
 
 use murmuration::id::Incarnation;
 use murmuration::time::Timestamp;
 
 use super::envelope::{Datagram, Envelope};
 use super::keyring::{KeyError, Keyring};
-use super::screen::{Screen, Unfit};
+use super::screen::{Screen, ScreenError};
 
 /// Opens datagrams of one tier.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Opener(Envelope);
 // === impl Opener ===
 
 impl Opener {
-    /// Opens what `keys`, the text of a key file, sealed for `tier`; without keys, what is plain.
+    /// Opens datagrams sealed for `tier` with `keys`, the text of a key file; without keys, plain datagrams.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -24,16 +24,16 @@ impl Opener {
         Ok(Self(Envelope::new(tier, keys.map(Keyring::parse).transpose()?)))
     }
 
-    /// The datagram in `bytes`; `None` when it is not of this tier, or not sealed by these keys.
+    /// The datagram in `bytes`; `None` when it is of another tier, or not sealed with these keys.
     pub fn open(&self, bytes: &[u8]) -> Option<Datagram> {
         self.0.open(bytes)
     }
 }
 
-/// Whether the replica `me` would show `message`, the joined parts of datagrams, to chitchat.
+/// Checks whether the replica `me` would pass `message`, the joined parts of datagrams, to chitchat.
 ///
 /// # Errors
-/// See [`Unfit`].
-pub fn screen(me: &str, incarnation: u64, message: &[u8]) -> Result<(), Unfit> {
+/// See [`ScreenError`].
+pub fn screen(me: &str, incarnation: u64, message: &[u8]) -> Result<(), ScreenError> {
     Screen::new(me, Incarnation(incarnation)).check(message, Timestamp::ZERO)
 }

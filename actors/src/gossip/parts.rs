@@ -1,27 +1,27 @@
-//! Messages as large as chitchat makes them, in parts that fit a datagram.
+//! Splits chitchat messages into parts that fit a datagram, and joins them again.
 //!
-//! Must not know what a message says. chitchat fills a datagram to its last byte and knows nothing of envelopes; a message
-//! that became too large by its envelope would be sent again unchanged for ever, and block its replica's later words.
+//! Must not know what a message contains. chitchat fills a datagram to its last byte and knows nothing of envelopes. A
+//! message made too large by its envelope would be resent unchanged for ever, and block later updates of its replica.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Bytes of a part at most: a datagram's 65,507 (65,487 by IPv6) less any envelope.
+/// Most bytes of a part: a datagram's 65,507 (65,487 by IPv6) minus any envelope.
 pub(super) const PART_BYTES_MAX: usize = 60_000;
-/// Senders of whom a part is kept until the other comes.
+/// Most senders for which one part is kept until the other arrives.
 const SENDERS_MAX: usize = 64;
 
 const WHOLE: u8 = 0;
 const FIRST: u8 = 1;
 const SECOND: u8 = 2;
 
-/// Numbers the messages that are cut.
+/// Splits messages, and numbers those that need two parts.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
     number: u64,
 }
 
-/// Puts parts together again.
+/// Joins parts to messages.
 #[derive(Debug, Default)]
 pub(super) struct Joiner {
     halves: BTreeMap<SocketAddr, Half>,
@@ -37,7 +37,7 @@ struct Half {
 // === impl Cutter ===
 
 impl Cutter {
-    /// The parts of `message`: one or two. `None` when it is larger than two.
+    /// Splits `message` into one or two parts. `None` when it does not fit two.
     pub(super) fn cut(&mut self, message: &[u8]) -> Option<Vec<Vec<u8>>> {
         if message.len() < PART_BYTES_MAX {
             return Some(vec![[&[WHOLE], message].concat()]);
@@ -55,7 +55,7 @@ impl Cutter {
 // === impl Joiner ===
 
 impl Joiner {
-    /// Takes a part in. Gives the message once it is whole; an error for what is no part.
+    /// Adds a part and returns the message once it is complete. Fails when `part` is not a part.
     pub(super) fn join(&mut self, from: SocketAddr, part: &[u8]) -> Result<Option<Vec<u8>>, ()> {
         let (&which, rest) = part.split_first().ok_or(())?;
         if which == WHOLE {
@@ -72,7 +72,7 @@ impl Joiner {
                 Ok(Some([first.bytes, second.bytes].concat()))
             }
             _ => {
-                // Whoever fills this up loses parts that gossip sends again anyway.
+                // Clearing loses parts that gossip sends again anyway.
                 if self.halves.len() >= SENDERS_MAX {
                     self.halves.clear();
                 }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_is_refused_and_what_is_kept_is_bounded() {
+    fn invalid_parts_are_refused_and_memory_is_bounded() {
         let mut joiner = Joiner::default();
         assert_eq!(joiner.join(FROM, &[]), Err(()));
         assert_eq!(joiner.join(FROM, &[FIRST, 1, 2]), Err(()));

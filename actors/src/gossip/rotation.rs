@@ -1,6 +1,7 @@
-//! Follows the file of keys, so that they are replaced without a stop.
+//! Follows the key file, so that keys are replaced without a restart.
 //!
-//! Must not know how keys seal. The content is compared, not the file's time: a mounted secret changes by a swap of links.
+//! Must not know how keys seal. The content is compared, not the file's time: a mounted secret changes by a swap of
+//! links.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use super::envelope::Envelope;
 use super::keyring::{KeyError, Keyring};
 use crate::replication::Receiver;
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of a key file at most; two keys take 90.
+/// How often the file is read.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Most bytes of a key file; two keys take 90.
 const FILE_BYTES_MAX: u64 = 4_096;
 
-/// The text of the key file.
+/// Reads the text of the key file.
 pub(super) async fn read(path: &Path) -> Result<String, KeyError> {
     let failed = |error: std::io::Error| KeyError::Read { path: path.display().to_string(), why: error.to_string() };
     let mut text = String::new();
@@ -28,12 +29,12 @@ pub(super) async fn read(path: &Path) -> Result<String, KeyError> {
     Ok(text)
 }
 
-/// Follows the file at `path`, whose text was `known`, for ever. Keys that can't be read are told once, and those in force
-/// stay.
+/// Follows the file at `path`, whose text was `known`, for ever. Keys that can't be read are reported once, and those
+/// in force stay.
 pub(super) async fn follow(path: PathBuf, mut known: String, envelope: Arc<Envelope>, receiver: Receiver) {
     let mut reported = None;
     loop {
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
         let text = read(&path).await;
         if text.as_ref() == Ok(&known) {
             reported = None;

@@ -1,7 +1,7 @@
-//! Seeds for a lonely replica.
+//! Resolves the names of seeds while a replica knows no peer.
 //!
-//! Must not know who lives beyond whether anybody does. chitchat resolves the seeds' names once a minute; replicas that are
-//! born together, before their name resolves, would each be a tier of its own for that long.
+//! Must not know the members beyond whether there are any. chitchat resolves the seeds' names once a minute. Replicas
+//! that start together, before their name resolves, would each form a tier of their own for that long.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use tokio::time::sleep;
 use super::server::Server;
 use crate::replication::Members;
 
-/// How often names are resolved while nobody else is known.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// Addresses of one name that are asked.
+/// How often names are resolved while no peer is known.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Most addresses of one name that are contacted.
 const ADDRESSES_MAX: usize = 32;
 
-/// While nobody else is known, gossips with whomever the seeds that are names stand for; for ever.
+/// While no peer is known, gossips with all addresses of the seeds that are names. Ends when the members' sender is
+/// gone.
 pub(super) async fn ask(
     seeds: Vec<String>,
     me: SocketAddr,
@@ -28,12 +29,12 @@ pub(super) async fn ask(
 ) {
     let names: Vec<String> = seeds.into_iter().filter(|seed| seed.parse::<SocketAddr>().is_err()).collect();
     while !names.is_empty() {
-        sleep(ASK_EVERY).await;
+        sleep(RESOLVE_INTERVAL).await;
         if members.wait_for(Members::is_empty).await.is_err() {
             return;
         }
         for name in &names {
-            // A name that doesn't resolve yet is what this is for; chitchat tells of it.
+            // A name that doesn't resolve yet is expected here; chitchat reports it.
             let Ok(addresses) = lookup_host(name).await else { continue };
             addresses.take(ADDRESSES_MAX).filter(|address| *address != me).for_each(|address| server.push(address));
         }

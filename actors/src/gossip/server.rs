@@ -1,6 +1,6 @@
-//! chitchat as the lane uses it: started, asked who lives, told our words, and ended with us.
+//! chitchat as the lane uses it: starts it, reads the living members, sets this replica's values, and ends it.
 //!
-//! Must not know what values mean, beyond the card and the head.
+//! Must not know what values mean, beyond the card, the head and the salt.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,20 +19,20 @@ use super::settings::GossipError;
 use super::transport::LinkTransport;
 use super::{CARD, HEAD, SALT};
 
-/// Silence, in mean gaps between a peer's heartbeats, after which it is dead.
+/// Silence, in mean gaps between a peer's heartbeats, after which it counts as dead.
 const PHI: f64 = 8.0;
-/// Gaps that the mean is taken over, beside five of [`GAP`]. Few, so that the mean has a floor: gossip that is pushed comes
-/// every few milliseconds, and a mean of those would call a peer dead for one hiccup. With two the verdict comes after
-/// 0.86 s to 0.97 s of silence at any interval up to 50 ms, and after 2 s at 500 ms.
+/// Gaps that the mean is taken over, besides five of [`GAP`]. They are few, so that the mean has a floor. Pushed gossip
+/// comes every few milliseconds, and a mean of those gaps would declare a peer dead after one hiccup. With two, death
+/// is declared after 0.86 s to 0.97 s of silence at any interval up to 50 ms, and after 2 s at 500 ms.
 const GAPS: usize = 2;
-/// What a gap is taken to be before any was seen.
+/// The gap that is assumed before any was measured.
 const GAP: Duration = Duration::from_millis(150);
-/// Longer gaps are not gaps: somebody was frozen.
+/// Longer gaps are ignored: one of the two replicas was frozen.
 const GAP_MAX: Duration = Duration::from_secs(1);
-/// How long the dead are remembered.
+/// How long dead peers are remembered.
 const DEAD_FOR: Duration = Duration::from_secs(60);
 
-/// What chitchat is started with, beside its transport.
+/// What chitchat is started with, besides its transport.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) me: ReplicaId,
@@ -42,15 +42,15 @@ pub(super) struct Plan {
     pub(super) interval: Duration,
 }
 
-/// Those who live.
+/// The living peers.
 #[derive(Debug)]
 pub(super) struct Living {
     pub(super) others: Vec<(Member, ChitchatId)>,
-    /// The salts that they hash prompts under, as far as they were not given them.
+    /// Their salt claims; none from those whose salt was configured.
     pub(super) salts: Vec<SaltClaim>,
 }
 
-/// A running chitchat; dropped, it is gone at once.
+/// A running chitchat. Dropping it ends it at once.
 pub(super) struct Server {
     handle: ChitchatHandle,
     chitchat: Arc<tokio::sync::Mutex<Chitchat>>,
@@ -60,7 +60,7 @@ pub(super) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// Starts chitchat with the first `card`; `changed` is notified of every word that comes.
+    /// Starts chitchat with the first `card`; `changed` is notified of every value that arrives.
     pub(super) async fn start(
         config: ChitchatConfig,
         card: String,
@@ -75,7 +75,7 @@ impl Server {
         Ok(Self { handle, chitchat, _changes: listener })
     }
 
-    /// The other replicas that live, each in its newest incarnation, once their card is here.
+    /// The other living replicas, each in its newest incarnation, once their card has arrived.
     pub(super) async fn living(&self) -> Living {
         let chitchat = self.chitchat().await;
         let me = &chitchat.self_chitchat_id().node_id;
@@ -93,31 +93,31 @@ impl Server {
         Living { others, salts }
     }
 
-    /// Sets our own words.
-    pub(super) async fn set(&self, words: Vec<(String, String)>) {
+    /// Sets values of this replica.
+    pub(super) async fn set(&self, values: Vec<(String, String)>) {
         let mut chitchat = self.chitchat().await;
         let state = chitchat.self_node_state();
-        words.into_iter().for_each(|(key, value)| state.set(key, value));
+        values.into_iter().for_each(|(key, value)| state.set(key, value));
     }
 
-    /// Gossips with `address` now, not only when its turn comes.
+    /// Gossips with `address` now, not only at its next turn.
     pub(super) fn push(&self, address: SocketAddr) {
-        // Fails only when the server ended, which is told elsewhere.
+        // Fails only when the server has ended, which is reported elsewhere.
         drop(self.handle.gossip(address));
     }
 
-    /// What chitchat holds.
+    /// Locks the state of chitchat.
     pub(super) async fn chitchat(&self) -> MutexGuard<'_, Chitchat> {
         self.chitchat.lock().await
     }
 
-    /// Resolves when chitchat ended, with why.
+    /// Resolves with the reason when chitchat has ended.
     pub(super) fn ended(&self) -> impl Future<Output = String> + use<> {
         let ended = self.handle.termination_watcher();
         async move { ended.await.err().map_or_else(|| "it was stopped".to_owned(), |error| format!("{error:#}")) }
     }
 
-    /// Ends chitchat once it has sent what it was asked to.
+    /// Ends chitchat once it has sent what it was asked to send.
     pub(super) async fn stop(&self) {
         if self.handle.initiate_shutdown().is_ok() {
             self.ended().await;
@@ -143,14 +143,14 @@ pub(super) fn config(plan: &Plan, incarnation: Incarnation) -> ChitchatConfig {
         chitchat_id: ChitchatId::new(plan.me.0.as_str(), incarnation.0, plan.advertise),
         cluster_id: plan.tier.clone(),
         gossip_interval: plan.interval,
-        // Not used: the transport was given its socket.
+        // Not used: the transport already has its socket.
         listen_addr: plan.advertise,
         seed_nodes: plan.seeds.clone(),
         failure_detector_config: FailureDetectorConfig::new(PHI, GAPS, GAP_MAX, GAP, DEAD_FOR),
         marked_for_deletion_grace_period: DEAD_FOR,
         catchup_callback: None,
-        // Nobody reads chitchat's own list of those who live. With everybody in it, chitchat would copy all that they said
-        // into it in each round in which anybody said anything: a tenth of a loaded tier's processor time.
+        // chitchat's own list of living nodes is not used. With nodes in it, chitchat would copy all their values into
+        // it in each round that changed any value: a tenth of a loaded tier's processor time.
         extra_liveness_predicate: Some(Box::new(|_| false)),
     }
 }
@@ -168,10 +168,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_verdict_is_neither_hasty_nor_late() {
+    fn failure_detection_is_neither_hasty_nor_late() {
         let silence = |gap: f64| PHI * (GAPS as f64 * gap + 5.0 * GAP.as_secs_f64()) / (GAPS as f64 + 5.0);
-        assert!(silence(0.0) > 0.8, "however often is pushed: {}", silence(0.0));
-        assert!(silence(0.05) < 1.0, "at the usual interval, forgiveness leaves another second: {}", silence(0.05));
+        assert!(silence(0.0) > 0.8, "however often peers push: {}", silence(0.0));
+        assert!(silence(0.05) < 1.0, "at the usual interval, a second is left for the grace period: {}", silence(0.05));
         assert!(silence(0.5) <= 2.0, "{}", silence(0.5));
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a datagram that opened may be believed: its sender was reached here a short time ago, and its number is new.
+//! Decides whether an opened datagram is accepted: its sender was reached here a short time ago, and its number is new.
 //!
-//! Must not know sockets, keys or what a message says. Whatever proves nothing is answered by a challenge, which is
-//! smaller than what it answers, and by nothing else. So recordings revive nobody, and no address is sent more than it
-//! sent unless it has shown that it can be reached.
+//! Must not know sockets, keys or what a message contains. A datagram that proves no freshness is answered only by a
+//! challenge, which is never larger. So recordings can't revive a dead replica, and an address gets no more bytes than
+//! it sent until it has shown that it can be reached.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,19 +14,20 @@ use murmuration::time::Timestamp;
 use super::envelope::{Boot, Content, Datagram, Token};
 use super::tokens::{Tokens, Window};
 
-/// Incarnations above this are nobody's: a replica must always be able to take a higher one.
+/// Incarnations above this are invalid: a replica must always be able to take a higher one.
 pub(super) const INCARNATION_MAX: Incarnation = Incarnation(u64::MAX >> 1);
-/// How long the newest incarnation of a name is remembered: as long as anybody may still hold an older one.
+/// How long the newest incarnation of a name is remembered: as long as any peer may still hold an older one.
 pub(super) const MEMORY: Duration = Duration::from_secs(120);
-/// After so long a silence the newest incarnation of a name is over, and a former one that still speaks may take the next.
-const OVER: Duration = Duration::from_secs(3);
-/// Senders whose numbers are kept, names whose incarnation is, and addresses whose token is.
+/// After this much silence the newest incarnation of a name counts as ended. A former one that still sends may then
+/// take the next.
+const SUCCESSOR_SILENCE: Duration = Duration::from_secs(3);
+/// Most senders with tracked numbers, names with a known incarnation, and addresses with a known token.
 const KEPT_MAX: usize = 1_024;
-/// A message that may be sent again after a challenge: how large, and for how many addresses one is kept.
+/// The largest part that is kept to be sent again after a challenge, and the most addresses with one.
 const AGAIN_BYTES_MAX: usize = 8 << 10;
 const AGAIN_MAX: usize = 64;
 
-/// What this replica knows of those who send to it.
+/// What this replica knows of its senders.
 #[derive(Debug)]
 pub(super) struct Sessions {
     me: ReplicaId,
@@ -35,39 +36,39 @@ pub(super) struct Sessions {
     /// The number of the next datagram.
     next: u64,
     tokens: Tokens,
-    /// The token that each address wants back.
+    /// The token that each address expects back.
     held: BTreeMap<SocketAddr, Token>,
     senders: BTreeMap<Boot, Sender>,
     newest: BTreeMap<ReplicaId, Newest>,
-    /// What was sent last to addresses whose token is not known.
+    /// The part sent last to each address whose token is not known.
     again: BTreeMap<SocketAddr, Vec<u8>>,
-    /// The highest incarnation of our own name that somebody remembers, where it is not lower than ours.
-    outlived: Option<Incarnation>,
+    /// The highest incarnation that peers remember of this replica's name, unless its own is higher.
+    superseded_by: Option<Incarnation>,
 }
 
 #[derive(Debug)]
 struct Sender {
     window: Window,
-    heard: Timestamp,
+    received: Timestamp,
     who: Option<(ReplicaId, Incarnation)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Newest {
     incarnation: Incarnation,
-    /// The start that it was heard of; `None` when others told.
+    /// The lane start that sent it; `None` when only other peers reported it.
     boot: Option<Boot>,
     seen: Timestamp,
 }
 
-/// What a datagram leads to.
+/// What follows from a datagram.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// This part is believed.
+    /// This part is accepted.
     Take(Vec<u8>),
-    /// This goes back, and nothing is believed; the word says why, where it is worth counting.
+    /// This goes back, and nothing is accepted. The reason is given where it is counted.
     Answer(Datagram, Option<&'static str>),
-    /// Nothing goes back.
+    /// Nothing goes back, for this reason.
     Ignore(&'static str),
     /// The challenge was expected.
     Done,
@@ -76,34 +77,34 @@ pub(super) enum Verdict {
 // === impl Sessions ===
 
 impl Sessions {
-    /// The sessions of `me`, which begins as `incarnation` under this `boot`.
+    /// The sessions of `me`, which starts as `incarnation` with this `boot`.
     pub(super) fn new(me: ReplicaId, incarnation: Incarnation, boot: Boot, tokens: Tokens) -> Self {
         let (held, senders, newest, again) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { me, incarnation, boot, next: 0, tokens, held, senders, newest, again, outlived: None }
+        Self { me, incarnation, boot, next: 0, tokens, held, senders, newest, again, superseded_by: None }
     }
 
-    /// Begins anew as `incarnation`, under another `boot`. What is known of others stays.
+    /// Restarts as `incarnation` with another `boot`. What is known of peers stays.
     pub(super) fn begin(&mut self, incarnation: Incarnation, boot: Boot) {
-        (self.incarnation, self.boot, self.next, self.outlived) = (incarnation, boot, 0, None);
+        (self.incarnation, self.boot, self.next, self.superseded_by) = (incarnation, boot, 0, None);
         self.again.clear();
     }
 
-    /// The incarnation that all datagrams name.
+    /// The incarnation that all sent datagrams name.
     pub(super) fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// The highest incarnation of this name that somebody remembers, when ours is not higher.
-    pub(super) fn outlived(&self) -> Option<Incarnation> {
-        self.outlived
+    /// The highest incarnation that peers remember of this replica's name, unless its own is higher.
+    pub(super) fn superseded_by(&self) -> Option<Incarnation> {
+        self.superseded_by
     }
 
-    /// Whether `address` has told what it wants back.
+    /// Whether the token that `address` expects back is known.
     pub(super) fn knows(&self, address: SocketAddr) -> bool {
         self.held.contains_key(&address)
     }
 
-    /// `part` for `to`.
+    /// A datagram that carries `part` to `to`.
     pub(super) fn message(&mut self, to: SocketAddr, part: &[u8], now: Timestamp) -> Datagram {
         if !self.knows(to) && part.len() <= AGAIN_BYTES_MAX {
             keep(&mut self.again, AGAIN_MAX, to, part.to_vec());
@@ -112,18 +113,18 @@ impl Sessions {
         self.datagram(to, Content::Message { from, incarnation, part: part.to_vec() }, now)
     }
 
-    /// What was sent to `to` before it told its token, once.
+    /// Takes the part that was sent to `to` before its token was known.
     pub(super) fn again(&mut self, to: SocketAddr) -> Option<Vec<u8>> {
         self.again.remove(&to)
     }
 
-    /// The question of one who starts.
+    /// The question of a starting replica.
     pub(super) fn hello(&mut self, to: SocketAddr, now: Timestamp) -> Datagram {
         let (from, incarnation) = (self.me.clone(), self.incarnation);
         self.datagram(to, Content::Hello { from, incarnation }, now)
     }
 
-    /// Others tell that `replica` lives as `incarnation`.
+    /// Records that peers report `replica` to live as `incarnation`.
     pub(super) fn note(&mut self, replica: &ReplicaId, incarnation: Incarnation, now: Timestamp) {
         if incarnation <= INCARNATION_MAX
             && self.newest(replica, now).is_none_or(|known| known.incarnation <= incarnation)
@@ -134,7 +135,7 @@ impl Sessions {
         }
     }
 
-    /// What `datagram`, which opened, leads to.
+    /// Decides what follows from `datagram`, which was opened.
     pub(super) fn judge(&mut self, from: SocketAddr, datagram: Datagram, now: Timestamp) -> Verdict {
         let Datagram { boot, number, echo, token, content } = datagram;
         if boot == self.boot {
@@ -147,14 +148,14 @@ impl Sessions {
             {
                 Verdict::Ignore("malformed")
             }
-            // The newest start of a name is the one to believe, so it is told at once what to exceed.
+            // The newest start of a name is the valid one, so the challenge names what to exceed at once.
             Content::Hello { from: name, .. } => {
                 let floor = self.floor(&name, boot, now);
                 self.challenge(from, token, floor, now, None)
             }
             Content::Message { from: name, .. } if !fresh => {
-                let floor = self.floor_of_the_past(&name, boot, now);
-                // Two that meet for the first time have no token yet, which is nothing to count.
+                let floor = self.floor_while_running(&name, boot, now);
+                // Two replicas that meet for the first time have no token yet, which is not counted.
                 let why = (echo != Tokens::NONE).then_some("stale");
                 self.challenge(from, token, floor, now, why)
             }
@@ -165,7 +166,7 @@ impl Sessions {
                 }
                 keep(&mut self.held, KEPT_MAX, from, token);
                 if floor >= self.incarnation && floor <= INCARNATION_MAX {
-                    self.outlived = self.outlived.max(Some(floor));
+                    self.superseded_by = self.superseded_by.max(Some(floor));
                 }
                 Verdict::Done
             }
@@ -174,8 +175,8 @@ impl Sessions {
                     return Verdict::Ignore("replayed");
                 }
                 if self.floor(&name, boot, now) >= incarnation {
-                    let floor = self.floor_of_the_past(&name, boot, now);
-                    return self.challenge(from, token, floor, now, Some("past-life"));
+                    let floor = self.floor_while_running(&name, boot, now);
+                    return self.challenge(from, token, floor, now, Some("stale-incarnation"));
                 }
                 keep(&mut self.held, KEPT_MAX, from, token);
                 keep(&mut self.newest, KEPT_MAX, name, Newest { incarnation, boot: Some(boot), seen: now });
@@ -193,14 +194,14 @@ impl Sessions {
         why: Option<&'static str>,
     ) -> Verdict {
         let answer = self.datagram(to, Content::Challenge { floor }, now);
-        // The asker's own token, not the one that is held of this address: it proves that this answers what it sent.
+        // The sender's own token, not the one held for its address: it proves that this answers what it sent.
         Verdict::Answer(Datagram { echo, ..answer }, why)
     }
 
-    /// The highest incarnation of `name` that is known of another start than `boot`; 0 when none is.
+    /// The highest incarnation of `name` known from another start than `boot`; 0 when there is none.
     fn floor(&self, name: &ReplicaId, boot: Boot, now: Timestamp) -> Incarnation {
         let known = self.newest(name, now).filter(|known| known.boot != Some(boot));
-        // What others told of this incarnation may be this very start, heard of by way of them.
+        // An incarnation that only peers reported may be this very start.
         let known = known.map_or(Incarnation(0), |known| match known.boot {
             Some(_) => known.incarnation,
             None => Incarnation(known.incarnation.0.saturating_sub(1)),
@@ -208,9 +209,10 @@ impl Sessions {
         if *name == self.me { known.max(self.incarnation) } else { known }
     }
 
-    /// The same for one that speaks already: while a later start of its name lives, it has nothing to exceed but is over.
-    fn floor_of_the_past(&self, name: &ReplicaId, boot: Boot, now: Timestamp) -> Incarnation {
-        let silent = self.newest(name, now).is_some_and(|known| now.since(known.seen) > OVER);
+    /// The same for a start that already runs. While a later start of its name lives, the floor is 0: the older one
+    /// must not outbid it.
+    fn floor_while_running(&self, name: &ReplicaId, boot: Boot, now: Timestamp) -> Incarnation {
+        let silent = self.newest(name, now).is_some_and(|known| now.since(known.seen) > SUCCESSOR_SILENCE);
         if silent { self.floor(name, boot, now) } else { Incarnation(0) }
     }
 
@@ -225,31 +227,31 @@ impl Sessions {
         Datagram { boot: self.boot, number, echo, token: self.tokens.issue(to, now), content }
     }
 
-    /// Whether this number of this start comes for the first time, under the name that it always had.
+    /// Whether `number` of this start is new, under the name and incarnation that it always had.
     fn is_new(&mut self, boot: Boot, number: u64, who: Option<(&ReplicaId, Incarnation)>, now: Timestamp) -> bool {
         if !self.senders.contains_key(&boot) {
-            // Only what proves no freshness any more may be forgotten: its recordings are stale by themselves.
-            let life = self.tokens.life();
+            // Only senders that prove no freshness any more may be forgotten: their recordings are stale anyway.
+            let lifetime = self.tokens.life();
             if self.senders.len() >= KEPT_MAX {
-                self.senders.retain(|_, sender| now.since(sender.heard) <= life);
+                self.senders.retain(|_, sender| now.since(sender.received) <= lifetime);
             }
             if self.senders.len() >= KEPT_MAX {
                 return false;
             }
         }
-        let sender = self.senders.entry(boot).or_insert(Sender { window: Window::default(), heard: now, who: None });
+        let sender = self.senders.entry(boot).or_insert(Sender { window: Window::default(), received: now, who: None });
         if let Some((name, incarnation)) = who {
             let known = sender.who.get_or_insert_with(|| (name.clone(), incarnation));
             if known.0 != *name || known.1 != incarnation {
                 return false;
             }
         }
-        sender.heard = now;
+        sender.received = now;
         sender.window.first_time(number)
     }
 }
 
-/// Puts `value` in; what is there makes room when there are too many.
+/// Inserts `value`; the first entry makes room when there are `most` already.
 fn keep<K: Ord, V>(map: &mut BTreeMap<K, V>, most: usize, key: K, value: V) {
     if map.len() >= most && !map.contains_key(&key) {
         map.pop_first();

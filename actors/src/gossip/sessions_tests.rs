@@ -1,4 +1,4 @@
-//! Two replicas and somebody who records what they say.
+//! Two replicas, and an attacker who records their datagrams.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -20,12 +20,12 @@ fn taken(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Take(_))
 }
 
-/// `a` at address 1 sends to `b` at address 2 until `b` believes it; gives the datagram that was believed.
+/// `a` at address 1 sends to `b` at address 2 until `b` accepts it; returns the accepted datagram.
 fn meet(a: &mut Sessions, b: &mut Sessions, now: Timestamp) -> Datagram {
     let first = a.message(at(2), b"word", now);
     let Verdict::Answer(challenge, _) = b.judge(at(1), first, now) else { panic!("a challenge") };
     assert_eq!(a.judge(at(2), challenge, now), Verdict::Done);
-    assert_eq!(a.again(at(2)).as_deref(), Some(&b"word"[..]), "what was not believed is sent again");
+    assert_eq!(a.again(at(2)).as_deref(), Some(&b"word"[..]), "what was refused is sent again");
     let second = a.message(at(2), b"word", now);
     assert!(taken(&b.judge(at(1), second.clone(), now)));
     second
@@ -44,7 +44,7 @@ fn after_one_challenge_both_ways_are_open() {
 }
 
 #[test]
-fn a_recording_is_not_believed_twice_nor_from_elsewhere_nor_later() {
+fn a_recording_is_not_accepted_twice_nor_from_elsewhere_nor_later() {
     let (mut a, mut b, now) = (sessions("a", 1, 1), sessions("b", 1, 2), Timestamp::from_millis(5));
     let recorded = meet(&mut a, &mut b, now);
     assert_eq!(b.judge(at(1), recorded.clone(), now), Verdict::Ignore("replayed"));
@@ -53,8 +53,8 @@ fn a_recording_is_not_believed_twice_nor_from_elsewhere_nor_later() {
         let later = now + Duration::from_secs(later);
         assert!(matches!(b.judge(at(1), recorded.clone(), later), Verdict::Answer(_, Some("stale"))));
     }
-    let mut reborn = sessions("b", 2, 3);
-    assert!(matches!(reborn.judge(at(1), recorded, now), Verdict::Answer(_, Some("stale"))), "b has begun anew");
+    let mut restarted = sessions("b", 2, 3);
+    assert!(matches!(restarted.judge(at(1), recorded, now), Verdict::Answer(_, Some("stale"))), "b has restarted");
 }
 
 #[test]
@@ -69,39 +69,39 @@ fn an_unexpected_challenge_changes_nothing_and_is_not_answered() {
 }
 
 #[test]
-fn who_starts_below_what_is_remembered_is_told_and_not_believed() {
+fn a_start_below_the_remembered_incarnation_is_challenged_and_refused() {
     let (mut a, mut b, now) = (sessions("a", 100, 1), sessions("b", 1, 2), Timestamp::from_millis(5));
     meet(&mut a, &mut b, now);
     // The machine's clock was set back before the restart.
     let mut again = sessions("a", 7, 3);
     let Verdict::Answer(challenge, None) = b.judge(at(1), again.hello(at(2), now), now) else { panic!("a challenge") };
     assert_eq!(again.judge(at(2), challenge, now), Verdict::Done);
-    assert_eq!(again.outlived(), Some(Incarnation(100)));
+    assert_eq!(again.superseded_by(), Some(Incarnation(100)));
     let low = again.message(at(2), b"word", now);
-    assert!(matches!(b.judge(at(1), low, now), Verdict::Answer(_, Some("past-life"))));
+    assert!(matches!(b.judge(at(1), low, now), Verdict::Answer(_, Some("stale-incarnation"))));
     again.begin(Incarnation(101), [4; 16]);
-    assert_eq!(again.outlived(), None);
+    assert_eq!(again.superseded_by(), None);
     let word = again.message(at(2), b"word", now);
     assert!(taken(&b.judge(at(1), word, now)));
 }
 
 /// Two replicas of one name must not outbid each other for ever.
 #[test]
-fn who_is_succeeded_while_it_speaks_takes_the_next_incarnation_only_when_its_successor_is_silent() {
+fn a_superseded_replica_takes_the_next_incarnation_only_when_its_successor_is_silent() {
     let (mut old, mut b, now) = (sessions("a", 1, 1), sessions("b", 1, 2), Timestamp::from_millis(5));
     meet(&mut old, &mut b, now);
     let mut new = sessions("a", 9, 3);
     meet(&mut new, &mut b, now);
     let soon = now + Duration::from_millis(100);
-    let tell = |old: &mut Sessions, b: &mut Sessions, at_time| {
+    let exchange = |old: &mut Sessions, b: &mut Sessions, at_time| {
         let word = old.message(at(2), b"word", at_time);
         let Verdict::Answer(challenge, _) = b.judge(at(1), word, at_time) else { panic!("a challenge") };
         assert_eq!(old.judge(at(2), challenge, at_time), Verdict::Done);
     };
-    tell(&mut old, &mut b, soon);
-    assert_eq!(old.outlived(), None);
-    tell(&mut old, &mut b, now + OVER + Duration::from_millis(1));
-    assert_eq!(old.outlived(), Some(Incarnation(9)));
+    exchange(&mut old, &mut b, soon);
+    assert_eq!(old.superseded_by(), None);
+    exchange(&mut old, &mut b, now + SUCCESSOR_SILENCE + Duration::from_millis(1));
+    assert_eq!(old.superseded_by(), Some(Incarnation(9)));
 }
 
 #[test]
@@ -116,12 +116,12 @@ fn the_same_incarnation_of_another_start_is_too_low_and_ones_own_is_not() {
     assert_eq!(floor(&mut sessions("a", 100, 3), &mut b), 100);
     assert_eq!(floor(&mut sessions("b", 1, 4), &mut b), 1, "two replicas of one name");
     b.note(&ReplicaId("c".into()), Incarnation(50), now);
-    assert_eq!(floor(&mut sessions("c", 50, 5), &mut b), 49, "others may have told of this very start");
+    assert_eq!(floor(&mut sessions("c", 50, 5), &mut b), 49, "peers may have reported this very start");
     assert_eq!(floor(&mut sessions("c", 7, 6), &mut b), 49);
 }
 
 #[test]
-fn an_impossible_incarnation_is_neither_believed_nor_taken_for_a_floor() {
+fn an_impossible_incarnation_is_neither_accepted_nor_taken_for_a_floor() {
     let (mut a, mut b, now) = (sessions("a", u64::MAX, 1), sessions("b", 1, 2), Timestamp::from_millis(5));
     assert_eq!(b.judge(at(1), a.hello(at(2), now), now), Verdict::Ignore("malformed"));
     b.note(&ReplicaId("x".into()), Incarnation(u64::MAX), now);
@@ -130,11 +130,11 @@ fn an_impossible_incarnation_is_neither_believed_nor_taken_for_a_floor() {
     let (boot, content) = ([1; 16], Content::Challenge { floor: Incarnation(u64::MAX) });
     let forged = Datagram { boot, number: 0, echo: asked.token, token: [5; 16], content };
     assert_eq!(b.judge(at(1), forged, now), Verdict::Done);
-    assert_eq!(b.outlived(), None);
+    assert_eq!(b.superseded_by(), None);
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn memory_is_bounded() {
     let (mut b, now) = (sessions("b", 1, 2), Timestamp::from_millis(5));
     for n in 0..2 * KEPT_MAX {
         let address = SocketAddr::from(([10, 1, (n / 256) as u8, (n % 256) as u8], 1));
@@ -150,9 +150,9 @@ fn what_is_kept_is_bounded() {
 }
 
 proptest! {
-    /// Whatever a recorder sends when and from where, it is never believed: each word is taken at most once.
+    /// A recording is never accepted, whenever and from wherever it is sent: each message is accepted at most once.
     #[test]
-    fn no_recording_is_ever_believed(plan in proptest::collection::vec((0usize..40, 1u16..4, 0u64..30_000), 1..60)) {
+    fn no_recording_is_ever_accepted(plan in proptest::collection::vec((0usize..40, 1u16..4, 0u64..30_000), 1..60)) {
         let (mut a, mut b) = (sessions("a", 1, 1), sessions("b", 1, 2));
         let mut now = Timestamp::from_millis(5);
         let mut recorded = vec![meet(&mut a, &mut b, now)];

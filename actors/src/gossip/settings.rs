@@ -1,6 +1,6 @@
-//! What the gossip lane is started with, and why it may not start.
+//! Settings of the gossip lane, and the errors that prevent its start.
 //!
-//! Must not know flags or files beyond their paths.
+//! Must not know flags, or files beyond their paths.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,37 +12,39 @@ use murmuration::replication::ReplicaCard;
 use super::keyring::KeyError;
 use crate::environment::Datagrams;
 
-/// What the gossip lane is started with.
+/// Settings of the gossip lane.
 #[derive(Debug)]
 pub struct GossipSettings {
-    /// Who gossips; at most 256 bytes.
+    /// This replica's name; at most 256 bytes.
     pub me: ReplicaId,
-    /// In which incarnation, when nobody remembers a higher one.
+    /// The incarnation to start as, unless peers remember a higher one.
     pub incarnation: Incarnation,
     /// The bound socket.
     pub socket: Box<dyn Datagrams>,
-    /// Where others reach it.
+    /// The address at which peers reach it.
     pub advertise: SocketAddr,
-    /// Whom to ask first: `host:port`, by address or by name. Names are resolved again and again, and may stand for many.
+    /// Peers to contact first: `host:port`, by address or by name. Names are resolved repeatedly, and may have many
+    /// addresses.
     pub seeds: Vec<String>,
-    /// The tier's name. Two tiers do not hear each other.
+    /// The tier's name. Two tiers ignore each other.
     pub tier: String,
-    /// From one round to the next; more than zero.
+    /// Time from one round to the next; more than zero.
     pub interval: Duration,
-    /// What protects the datagrams.
+    /// How datagrams are protected.
     pub seal: Seal,
-    /// Whether replicas of the first release are heard too, whose datagrams prove neither sender nor freshness.
+    /// Whether to accept datagrams of the first release too, which prove neither sender nor freshness.
     pub accept_version_one: bool,
-    /// What this replica says of itself.
+    /// What this replica publishes about itself.
     pub card: ReplicaCard,
 }
 
-/// What protects datagrams.
+/// How datagrams are protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// Nothing: whoever reaches the socket can read and lie.
+    /// Not at all: anyone who reaches the socket can read and forge.
     Insecure,
-    /// The keys in this file: one or two lines, each 32 bytes in base64. The first seals, all open. Followed as it changes.
+    /// By the keys in this file: one or two lines, each 32 bytes in base64. The first seals, all open. Changes are
+    /// followed.
     KeyFile(PathBuf),
 }
 
@@ -58,10 +60,10 @@ pub enum GossipError {
     /// The card is too large to be sent.
     #[error("the replica's card has {0} bytes, and {max} can be sent; shorten the zone's name", max = super::VALUE_BYTES_MAX)]
     Card(usize),
-    /// There is no randomness, without which nothing can be sealed.
+    /// The system provides no randomness, and nothing can be sealed without it.
     #[error("the system gives no random bytes, and gossip needs some to start; is /dev/urandom there?")]
     Random,
-    /// There are no keys.
+    /// The keys can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The socket can't be used.

@@ -1,9 +1,9 @@
-//! Replicas on loopback: they find each other, hear each other, lose each other, and let nobody else in.
+//! Replicas on loopback: they find each other, exchange facts, detect lost peers, and refuse outsiders.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod attacks;
-mod lives;
-mod town;
+mod node;
+mod restarts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use murmuration::replication::{Pages, ReplicaCard, codec};
 
-use self::town::{Keys, Node, Plan, share, until};
+use self::node::{Keys, Node, Plan, share, until};
 use super::*;
 
 const IGNORED: &str = "murmuration_peer_ignored_total";
@@ -28,7 +28,7 @@ async fn three() -> [Node; 3] {
 }
 
 #[tokio::test]
-async fn three_replicas_see_each_other_and_nobody_sees_itself() {
+async fn three_replicas_see_each_other_and_none_sees_itself() {
     let [a, b, c] = three().await;
     assert_eq!([a.names(), b.names(), c.names()], [["b", "c"], ["a", "c"], ["a", "b"]]);
     let member = a.members()[0].clone();
@@ -36,7 +36,7 @@ async fn three_replicas_see_each_other_and_nobody_sees_itself() {
 }
 
 #[tokio::test]
-async fn what_one_says_the_others_schedulers_hear_once() {
+async fn a_published_fact_reaches_each_peers_scheduler_once() {
     let [a, mut b, mut c] = three().await;
     a.publisher.publish([share(7, 3)]);
     for node in [&mut b, &mut c] {
@@ -53,9 +53,9 @@ async fn what_one_says_the_others_schedulers_hear_once() {
 }
 
 #[tokio::test]
-async fn what_streams_tell_at_once_comes_by_gossip_too() {
+async fn facts_that_streams_carry_arrive_by_gossip_too() {
     let [a, mut b, mut c] = three().await;
-    let _streams = [&b, &c].map(|node| a.publisher.subscribers().enters(node.publisher.me()));
+    let _streams = [&b, &c].map(|node| a.publisher.subscribers().subscribe(node.publisher.me()));
     for requests in 1..4 {
         a.publisher.publish([share(7, requests)]);
         for node in [&mut b, &mut c] {
@@ -65,42 +65,42 @@ async fn what_streams_tell_at_once_comes_by_gossip_too() {
 }
 
 #[tokio::test]
-async fn a_full_state_reaches_a_joiner_sealed_though_no_datagram_holds_it() {
+async fn a_state_larger_than_a_datagram_reaches_a_joiner_sealed() {
     let keys = Keys::new("full", &[1]);
     let a = Node::start(Plan::new("a").keys(&keys)).await;
-    // Keys as endpoints have them: nothing that could be made smaller on its way.
+    // Endpoint keys as in production, which compression can't make smaller.
     let keys_of_endpoints = (1..=2_000u64).map(|endpoint| endpoint.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     keys_of_endpoints.for_each(|endpoint| {
-        a.publisher.publish([town::placement(endpoint), town::load(endpoint), share(endpoint, 1)])
+        a.publisher.publish([node::placement(endpoint), node::load(endpoint), share(endpoint, 1)])
     });
-    // The ring goes round more than once: what counts is the last value of each key.
+    // The ring of pages wraps more than once: only the last value of each key counts.
     let pages = a.publisher.write(&mut Pages::default()).into_iter().map(|page| (page.key, page.bytes));
     let pages: BTreeMap<String, Vec<u8>> = pages.collect();
     assert!(
         pages.values().map(Vec::len).sum::<usize>() > 80_000,
         "more than a datagram, however well it is compressed"
     );
-    let said = pages.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts);
-    let mut unheard: BTreeSet<u64> = said.map(|fact| fact.seq).collect();
+    let published = pages.values().flat_map(|bytes| codec::decode(bytes).unwrap().batch.facts);
+    let mut missing: BTreeSet<u64> = published.map(|fact| fact.seq).collect();
     let mut b = Node::start(Plan::new("b").keys(&keys).seed(&a)).await;
-    while !unheard.is_empty() {
+    while !missing.is_empty() {
         b.next_fact().await.facts.iter().for_each(|fact| {
-            unheard.remove(&fact.seq);
+            missing.remove(&fact.seq);
         });
     }
 }
 
 #[tokio::test]
-async fn a_scheduler_born_again_hears_all_anew() {
+async fn a_restarted_scheduler_receives_everything_again() {
     let [a, mut b, _c] = three().await;
     a.publisher.publish([share(7, 3)]);
     b.next_fact().await;
-    b.gossip.rehear();
+    b.gossip.resync();
     assert_eq!(b.next_fact().await.facts[0].record, share(7, 3).0);
 }
 
 #[tokio::test]
-async fn a_killed_replica_leaves_the_rosters_and_its_next_life_replaces_it() {
+async fn a_killed_replica_leaves_the_members_and_its_next_incarnation_replaces_it() {
     let [a, b, mut c] = three().await;
     let seeds = a.address();
     drop(b);
@@ -112,24 +112,24 @@ async fn a_killed_replica_leaves_the_rosters_and_its_next_life_replaces_it() {
 }
 
 #[tokio::test]
-async fn a_newer_life_replaces_the_older_before_the_older_is_dead() {
+async fn a_newer_incarnation_replaces_the_older_before_the_older_is_dead() {
     let [a, b, _c] = three().await;
     let newer = Node::start(Plan::new("b").incarnation(9).seed(&a)).await;
     until("the newer one is there", || a.lives().contains(&("b".to_owned(), 9))).await;
     assert_eq!(a.names(), ["b", "c"]);
-    assert!(newer.names().iter().all(|name| name != "b"), "one's own older life is nobody else");
+    assert!(newer.names().iter().all(|name| name != "b"), "an older incarnation of itself is no peer");
     drop(b);
 }
 
 #[tokio::test]
-async fn a_replica_that_leaves_says_so_first() {
+async fn a_replica_that_leaves_announces_it_first() {
     let [a, b, mut c] = three().await;
     b.publisher.publish([share(7, 0)]);
     let mut members = a.gossip.members();
     let draining = async { members.wait_for(|members| members.iter().any(|m| m.card.draining)).await.map(|_| ()) };
-    let (seen, ()) = tokio::join!(tokio::time::timeout(town::PATIENCE, draining), b.gossip.leave());
+    let (seen, ()) = tokio::join!(tokio::time::timeout(node::PATIENCE, draining), b.gossip.leave());
     assert!(matches!(seen, Ok(Ok(()))));
-    assert_eq!(c.next_fact().await.facts[0].record, share(7, 0).0, "its last word went out");
+    assert_eq!(c.next_fact().await.facts[0].record, share(7, 0).0, "its last fact was sent");
     until("b is gone", || a.names() == ["c"]).await;
 }
 
@@ -138,16 +138,16 @@ async fn a_wrong_key_never_joins_and_is_counted() {
     let (keys, other) = (Keys::new("right", &[1]), Keys::new("wrong", &[2]));
     let a = Node::start(Plan::new("a").keys(&keys)).await;
     let b = Node::start(Plan::new("b").keys(&keys).seed(&a)).await;
-    let stranger = Node::start(Plan::new("x").keys(&other).seed(&a)).await;
+    let outsider = Node::start(Plan::new("x").keys(&other).seed(&a)).await;
     let plain = Node::start(Plan::new("y").seed(&a)).await;
-    until("friends meet", || a.names() == ["b"] && b.names() == ["a"]).await;
-    until("foreign_traffic are counted", || a.counted(IGNORED, "reason=\"unsealed\"") > 20.0).await;
+    until("peers meet", || a.names() == ["b"] && b.names() == ["a"]).await;
+    until("refused datagrams are counted", || a.counted(IGNORED, "reason=\"unsealed\"") > 20.0).await;
     assert_eq!((a.names(), b.names()), (vec!["b".to_owned()], vec!["a".to_owned()]));
-    assert!(stranger.names().is_empty() && plain.names().is_empty());
+    assert!(outsider.names().is_empty() && plain.names().is_empty());
 }
 
 #[tokio::test]
-async fn keys_are_replaced_without_a_stop() {
+async fn keys_are_replaced_without_a_restart() {
     let keys = [Keys::new("rotated-a", &[1]), Keys::new("rotated-b", &[1])];
     let a = Node::start(Plan::new("a").keys(&keys[0])).await;
     let mut b = Node::start(Plan::new("b").keys(&keys[1]).seed(&a)).await;
@@ -168,11 +168,11 @@ async fn keys_are_replaced_without_a_stop() {
     let old = Keys::new("rotated-old", &[1]);
     let late = Node::start(Plan::new("late").keys(&old).seed(&a)).await;
     let _new = Node::start(Plan::new("new").keys(&keys[1]).seed(&a)).await;
-    until("who has the new key joins", || a.names() == ["b", "new"]).await;
-    until("who has only the old one is counted", || a.counted(IGNORED, "unsealed") > 10.0).await;
+    until("a replica with the new key joins", || a.names() == ["b", "new"]).await;
+    until("datagrams under the old key are counted", || a.counted(IGNORED, "unsealed") > 10.0).await;
     assert!(late.names().is_empty() && a.names() == ["b", "new"]);
     keys[0].write_text("not a key");
-    until("the broken file is told", || a.counted(RELOADS, "result=\"failed\"") > 0.0).await;
+    until("the broken file is reported", || a.counted(RELOADS, "result=\"failed\"") > 0.0).await;
     a.publisher.publish([share(8, 1)]);
     assert!(b.next_fact().await.facts.iter().any(|fact| fact.record == share(8, 1).0), "the old keys stay");
 }
@@ -190,7 +190,7 @@ async fn garbage_and_absurd_datagrams_do_no_harm() {
             let noise: Vec<u8> = (0..size).map(|at| (at as u64).wrapping_mul(0x9e37_79b9).to_le_bytes()[2]).collect();
             let zeros = vec![0; size];
             let of_the_tier = plain.wrap_version_one([0; 12], &noise).unwrap();
-            // What begins like one of chitchat's own messages and goes on as nonsense.
+            // Begins like a message of chitchat's and continues as nonsense.
             let begun: Vec<u8> = [&[0][..], &45_139_u16.to_le_bytes(), &[0, (size % 4) as u8], &noise].concat();
             let begun_too = plain.wrap(&attacks::word("x", &begun)).unwrap();
             let begun = plain.wrap_version_one([0; 12], &begun).unwrap();
@@ -206,7 +206,7 @@ async fn garbage_and_absurd_datagrams_do_no_harm() {
 }
 
 #[tokio::test]
-async fn who_speaks_a_newer_wire_is_seen_and_not_heard() {
+async fn a_peer_with_a_newer_wire_version_is_a_member_and_its_facts_are_skipped() {
     let a = Node::start(Plan::new("a")).await;
     let newer = |card: &mut ReplicaCard| card.wire = (200, 201);
     let b = Node::start(Plan::new("b").seed(&a).card(newer)).await;
@@ -236,7 +236,7 @@ async fn seeds_may_be_names() {
 }
 
 #[tokio::test]
-async fn a_frozen_replica_that_returns_is_taken_back_and_heard_anew() {
+async fn a_frozen_replica_that_returns_is_a_member_again_and_its_facts_are_received_again() {
     let mut a = Node::start(Plan::new("a")).await;
     let seed = a.address();
     let (thaw, thawed) = std::sync::mpsc::channel::<()>();
@@ -260,7 +260,7 @@ async fn a_frozen_replica_that_returns_is_taken_back_and_heard_anew() {
     until("b is gone", || a.names().is_empty()).await;
     thaw.send(()).unwrap();
     until("b is back", || a.lives() == [("b".to_owned(), 1)]).await;
-    assert_eq!(a.next_fact().await.facts[0].record, share(7, 3).0, "what was dropped with it is heard anew");
+    assert_eq!(a.next_fact().await.facts[0].record, share(7, 3).0, "its facts are received again");
     finish.send(()).unwrap();
     other.join().unwrap();
 }

@@ -1,8 +1,8 @@
-//! Tokens that prove freshness: an address that sends one back was reached here a short time ago.
+//! Tokens that prove freshness: an address that returns one was reached here a short time ago.
 //!
-//! Must not know datagrams. No two clocks are compared: who issues a token is the only one who judges its age, by its own
-//! clock. Nothing is kept for a token: it is a keyed hash of the address and the period, under a secret that only this
-//! start of the lane knows. So a restart makes all older recordings worthless.
+//! Must not know datagrams. Clocks of two replicas are never compared: the issuer of a token judges its age by its own
+//! clock. Tokens are not stored. Each is a keyed hash of the address and the period, under a secret that only this
+//! start of the lane knows. So a restart invalidates all older recordings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use ring::hmac;
 
 use super::envelope::{TOKEN_BYTES, Token};
 
-/// A token is good for the period that it was issued in and the next one.
+/// The shortest period. A token is valid in the period that it was issued in and in the next one.
 const PERIOD_MIN: Duration = Duration::from_secs(4);
 
-/// Issues tokens and knows its own again.
+/// Issues tokens and verifies them.
 pub(super) struct Tokens {
     secret: hmac::Key,
     period: Duration,
@@ -24,16 +24,16 @@ pub(super) struct Tokens {
 // === impl Tokens ===
 
 impl Tokens {
-    /// What a token is when there is none.
+    /// Stands for no token.
     pub(super) const NONE: Token = [0; TOKEN_BYTES];
 
-    /// Tokens under `secret`, for a lane that gossips each `interval`: peers must come back before a token is over.
+    /// Tokens under `secret`, for a lane that gossips each `interval`: peers must answer before a token expires.
     pub(super) fn new(secret: [u8; 32], interval: Duration) -> Self {
         let period = PERIOD_MIN.max(interval.saturating_mul(4));
         Self { secret: hmac::Key::new(hmac::HMAC_SHA256, &secret), period }
     }
 
-    /// For how long a token is good at most: recordings of that age must be told apart by their numbers.
+    /// How long a token is valid at most: recordings up to that age must be recognised by their numbers.
     pub(super) fn life(&self) -> Duration {
         self.period.saturating_mul(2)
     }
@@ -69,7 +69,7 @@ impl Tokens {
     }
 }
 
-/// Compares without telling by its time where two tokens differ.
+/// Compares in constant time, so that timing does not reveal where two tokens differ.
 fn is_equal(one: &Token, other: &Token) -> bool {
     std::hint::black_box(one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b))) == 0
 }
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// The numbers of one sender that came: each is taken once, and one that is too old to tell is not taken.
+/// The datagram numbers received from one sender. Each is accepted once, and one too old to track is refused.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Window {
     /// The highest number, plus one.
@@ -92,14 +92,14 @@ pub(super) struct Window {
 // === impl Window ===
 
 impl Window {
-    /// Notes `number`; `false` when it came before, or is too far behind.
+    /// Records `number`; `false` when it came before, or is too far behind.
     pub(super) fn first_time(&mut self, number: u64) -> bool {
         if number >= self.next {
             let moved = (number - self.next).saturating_add(1);
             let moved = u32::try_from(moved).unwrap_or(u32::MAX);
             self.seen = self.seen.checked_shl(moved).unwrap_or(0) | 1;
             self.next = number.saturating_add(1);
-            // The last number of all can't be told apart from a replay of it.
+            // A replay of the highest possible number could not be recognised.
             return number < u64::MAX;
         }
         let behind = self.next - 1 - number;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_address_for_a_while_and_for_nobody_else() {
+    fn a_token_is_valid_for_its_address_for_a_while_and_for_no_other() {
         let (tokens, others) = (Tokens::new([1; 32], ROUND), Tokens::new([2; 32], ROUND));
         let now = Timestamp::from_millis(7_000);
         let token = tokens.issue(at(1), now);
@@ -139,23 +139,23 @@ mod tests {
     }
 
     #[test]
-    fn slow_gossip_has_slow_tokens() {
+    fn slow_gossip_has_longer_lived_tokens() {
         let tokens = Tokens::new([1; 32], Duration::from_secs(5));
         assert!(tokens.is_fresh(&tokens.issue(at(1), Timestamp::ZERO), at(1), Timestamp::from_millis(20_000)));
     }
 
     #[test]
-    fn far_jumps_and_the_last_number_are_no_trap() {
+    fn far_jumps_and_the_highest_number_are_handled() {
         let mut window = Window::default();
         assert!(window.first_time(0) && !window.first_time(0) && window.first_time(1_000_000));
-        assert!(!window.first_time(0), "too far behind to tell");
+        assert!(!window.first_time(0), "too far behind to track");
         assert!(window.first_time(999_999) && !window.first_time(999_999));
         assert!(!window.first_time(u64::MAX) && !window.first_time(u64::MAX));
     }
 
     proptest! {
         #[test]
-        fn each_number_is_taken_once(numbers in proptest::collection::vec(0u64..120, 1..300)) {
+        fn each_number_is_accepted_once(numbers in proptest::collection::vec(0u64..120, 1..300)) {
             let (mut window, mut seen) = (Window::default(), BTreeSet::new());
             for number in numbers {
                 prop_assert_eq!(window.first_time(number), seen.insert(number));

@@ -1,7 +1,7 @@
-//! chitchat's messages as datagrams.
+//! Carries chitchat's messages as datagrams.
 //!
-//! Must not know what the messages say. What does not join, does not pass the screen or can't be read is counted and
-//! dropped.
+//! Must not know what the messages contain. What does not join, does not pass the screen or can't be read is counted
+//! and dropped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
 use tokio::time::{Instant, sleep};
 
-use super::link::{Came, Link};
+use super::link::{Link, LinkInput};
 use super::parts::{Cutter, Joiner};
 use super::screen::Screen;
 use crate::clock::Clock;
 use crate::stall_detector::StallDetector;
 
-/// Bytes of a datagram at most, and one more than can come.
+/// Most bytes of a datagram, and one more than can arrive.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
-/// How long receiving pauses after the socket failed, so that a broken one does not spin.
+/// How long receiving pauses after a socket error, so that a broken socket does not spin.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// For how long a replica that stood still hears no gossip: what waited in its socket is read at once, and would seem as
-/// young as if it had just been said. It says nothing either: chitchat makes up for each round that it missed, with words
-/// from before. The next round says all again.
-const DEAF: Duration = Duration::from_millis(10);
+/// How long a replica that stood still neither receives nor sends gossip. Messages that waited in its socket are read
+/// at once, and would seem as young as new ones. chitchat also makes up for each round that it missed, with old values.
+/// The next round sends everything again.
+const STALL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens the one link that it was given.
 pub(super) struct LinkTransport {
     link: Arc<Link>,
     me: String,
     interval: Duration,
-    /// Lets chitchat's task panic with its next datagram, as its own assertions do.
+    /// Makes chitchat's task panic with its next datagram, as its own assertions do.
     #[cfg(test)]
     pub(super) breaks: Arc<AtomicBool>,
 }
@@ -49,7 +49,7 @@ struct LinkSocket {
     datagram: Box<[u8]>,
     /// chitchat asks for a message at least once in each of its intervals.
     stall_detector: StallDetector,
-    deaf_until: Option<Instant>,
+    paused_until: Option<Instant>,
     #[cfg(test)]
     breaks: Arc<AtomicBool>,
 }
@@ -80,7 +80,7 @@ impl Transport for LinkTransport {
             clock: Clock::start(),
             datagram: vec![0; DATAGRAM_BYTES_MAX].into(),
             stall_detector: StallDetector::each(self.interval),
-            deaf_until: None,
+            paused_until: None,
             #[cfg(test)]
             breaks: self.breaks.clone(),
         }))
@@ -102,14 +102,14 @@ impl LinkSocket {
         ChitchatMessage::deserialize(&mut message.as_slice()).ok().or_else(|| self.drop_it("malformed"))
     }
 
-    /// Whether this replica stood still until now, or until just now.
-    fn is_deaf(&mut self) -> bool {
+    /// Whether this replica stood still until now, or until less than [`STALL_PAUSE`] ago.
+    fn is_paused(&mut self) -> bool {
         let now = Instant::now();
         if self.stall_detector.missed() {
-            self.deaf_until = Some(now + DEAF);
+            self.paused_until = Some(now + STALL_PAUSE);
         }
         self.stall_detector.rest();
-        self.deaf_until.is_some_and(|until| now < until)
+        self.paused_until.is_some_and(|until| now < until)
     }
 
     fn drop_it(&self, why: &'static str) -> Option<ChitchatMessage> {
@@ -122,7 +122,7 @@ impl LinkSocket {
 impl Socket for LinkSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
         let begins = matches!(message, ChitchatMessage::Syn { .. });
-        if self.is_deaf() || begins && !self.link.reaches(to) {
+        if self.is_paused() || begins && !self.link.reaches(to) {
             return Ok(());
         }
         let Some(parts) = self.cutter.cut(&message.serialize_to_vec()) else {
@@ -135,23 +135,23 @@ impl Socket for LinkSocket {
         Ok(())
     }
 
-    /// Can be dropped at any await without losing more than a datagram.
+    /// Can be dropped at any await; at most one datagram is lost.
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
-        let _ = self.is_deaf();
+        let _ = self.is_paused();
         loop {
             match self.link.receive(&mut self.datagram).await {
-                Ok(_) if self.is_deaf() => {}
+                Ok(_) if self.is_paused() => {}
                 Ok((length, from)) => {
                     #[cfg(test)]
                     assert!(!self.breaks.swap(false, Ordering::Relaxed), "broken by a test");
                     match self.link.take(from, &self.datagram[..length]).await {
-                        Came::Part(part) => {
+                        LinkInput::Part(part) => {
                             if let Some(message) = self.read(from, &part) {
                                 return Ok((from, message));
                             }
                         }
-                        Came::Token => self.link.send_again(from).await,
-                        Came::Nothing => {}
+                        LinkInput::Token => self.link.send_again(from).await,
+                        LinkInput::Nothing => {}
                     }
                 }
                 Err(error) => {
@@ -188,46 +188,46 @@ mod tests {
         LinkTransport::new(Arc::new(link), name, interval).open(at).await.unwrap()
     }
 
-    /// Sends a word from `b` to `a`, which takes what it takes to be believed.
-    async fn says(b: &mut Box<dyn Socket>, a: &mut Box<dyn Socket>, to: SocketAddr) -> bool {
+    /// Sends a message from `b` to `a`; returns whether `a` accepts it.
+    async fn delivers(b: &mut Box<dyn Socket>, a: &mut Box<dyn Socket>, to: SocketAddr) -> bool {
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
         tokio::select! {
-            heard = hears(a) => heard,
-            // Its own receiver answers the challenge.
+            accepted = receives(a) => accepted,
+            // Receiving answers the challenge.
             _ = b.recv() => false,
         }
     }
 
-    async fn hears(socket: &mut Box<dyn Socket>) -> bool {
+    async fn receives(socket: &mut Box<dyn Socket>) -> bool {
         timeout(Duration::from_millis(200), socket.recv()).await.is_ok()
     }
 
     #[tokio::test]
-    async fn who_stood_still_does_not_make_up_for_what_it_did_not_say() {
+    async fn after_a_stall_missed_rounds_are_not_sent() {
         let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
-        let (to, mut b, mut said) = (a.local_addr().unwrap(), opened("b", b).await, [0; 256]);
+        let (to, mut b, mut buffer) = (a.local_addr().unwrap(), opened("b", b).await, [0; 256]);
         pause();
         advance(Duration::from_secs(3)).await;
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
-        advance(DEAF).await;
+        advance(STALL_PAUSE).await;
         resume();
-        assert!(timeout(Duration::from_millis(100), a.recv(&mut said)).await.is_err());
+        assert!(timeout(Duration::from_millis(100), a.recv(&mut buffer)).await.is_err());
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
-        assert!(timeout(Duration::from_secs(5), a.recv(&mut said)).await.is_ok());
+        assert!(timeout(Duration::from_secs(5), a.recv(&mut buffer)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn what_waited_while_the_replica_stood_still_is_not_heard_and_the_next_word_is() {
+    async fn after_a_stall_buffered_gossip_is_dropped_and_the_next_message_is_received() {
         let [a, b] = [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
         let to = a.local_addr().unwrap();
         let (mut a, mut b) = (opened("a", a).await, opened("b", b).await);
-        assert!(says(&mut b, &mut a, to).await);
+        assert!(delivers(&mut b, &mut a, to).await);
         b.send(to, ChitchatMessage::BadCluster).await.unwrap();
         pause();
         advance(Duration::from_secs(3)).await;
         resume();
-        assert!(!hears(&mut a).await);
+        assert!(!receives(&mut a).await);
         let mut c = opened("c", UdpSocket::bind("127.0.0.1:0").await.unwrap()).await;
-        assert!(says(&mut c, &mut a, to).await);
+        assert!(delivers(&mut c, &mut a, to).await);
     }
 }

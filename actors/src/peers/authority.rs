@@ -1,7 +1,7 @@
-//! A throw-away certificate authority for peers, for tests and for a tier on one machine.
+//! A throw-away certificate authority for peers: for tests, and for a tier on one machine.
 //!
-//! Must not know streams. Its key lives as long as the value does: nothing here fits a cluster, where the folder is a
-//! mounted secret.
+//! Must not know streams. Its key exists only in memory. It does not fit a cluster, where the folder is a mounted
+//! secret.
 
 use std::io;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct Authority {
 // === impl Authority ===
 
 impl Authority {
-    /// A fresh one.
+    /// Creates an authority with a new key.
     ///
     /// # Errors
     /// When no key could be made.
@@ -38,7 +38,8 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for the DNS name `name` and its key, in PEM; good for both ends of a connection.
+    /// Issues a certificate for the DNS name `name`, valid for both ends of a connection. Returns it and its key in
+    /// PEM.
     ///
     /// # Errors
     /// When `name` is no DNS name.
@@ -46,7 +47,7 @@ impl Authority {
         self.sign(CertificateParams::new(vec![name.to_owned()])?)
     }
 
-    /// The same for the peer `replica`: it names [`PEER_NAME`] and the replica.
+    /// Issues a certificate for the peer `replica`. It carries [`PEER_NAME`] and the replica's name.
     ///
     /// # Errors
     /// When no key could be made.

@@ -1,19 +1,19 @@
 //! How long a follower waits before it calls again.
 //!
-//! Must not know why the last call failed. No dice: the spread comes from the two names, so that a tier whose member
-//! comes back is not called by all at the same moment.
+//! Must not know why the last call failed. The spread is not random: it follows from the two names, so that followers
+//! do not all call a returning peer at the same moment.
 
 use std::time::Duration;
 
 use murmuration::chance::Chance;
 use murmuration::id::ReplicaId;
 
-/// After the first failure.
+/// The pause after the first failure.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// After many.
+/// The pause after many failures.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The pause after `failures` calls in a row that failed (from 1): doubles from 50 ms to 2 s, less up to half of it.
+/// The pause after `failures` failed calls in a row (from 1). It doubles from 50 ms to 2 s, less up to half of it.
 pub(super) fn pause(me: &ReplicaId, peer: &ReplicaId, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let whole = SHORTEST.saturating_mul(1 << doublings).min(LONGEST);

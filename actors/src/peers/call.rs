@@ -1,6 +1,6 @@
 //! One call: from an address to an open stream and its greeting.
 //!
-//! Must not know cursors or what comes next; it says why a call failed, in a word that the follower acts on.
+//! Must not know cursors or what follows the greeting. A failed call has a kind that the follower acts on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,8 +25,8 @@ use super::{KEEPALIVE, STREAM_WINDOW, names};
 use crate::environment::{Connection, Network};
 
 /// How long a call may take up to its greeting.
-const OPEN_PATIENCE: Duration = Duration::from_secs(3);
-/// Bytes of a reply at most: a batch, and what the message adds.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest reply in bytes: a batch and the message around it.
 const REPLY_BYTES_MAX: usize = BATCH_BYTES_MAX + 64;
 
 /// Why a call ended.
@@ -34,9 +34,9 @@ const REPLY_BYTES_MAX: usize = BATCH_BYTES_MAX + 64;
 pub(super) enum Failure {
     /// The peer can't be reached, is busy, or went away.
     Gone(String),
-    /// What came was no reply of a peer.
+    /// The reply is not a valid one.
     Malformed(String),
-    /// The peer does not speak our version.
+    /// The peer supports none of our wire versions.
     Foreign(String),
 }
 
@@ -45,18 +45,18 @@ struct Connector {
     to: SocketAddr,
     network: Arc<dyn Network>,
     tls: Option<TlsConnector>,
-    /// Whose certificate is wanted; `None` where certificates name nobody.
+    /// The peer whose certificate is required; `None` where certificates carry no replica names.
     named: Option<ReplicaId>,
 }
 
 // === impl Failure ===
 
 impl Failure {
-    /// A stream ended by `status`.
+    /// The kind of failure that ended a stream with `status`.
     pub(super) fn of(status: &Status) -> Self {
         let why = format!("{:?}: {}", status.code(), status.message());
         match status.code() {
-            // The codec's own words for bytes that are no message, or too many.
+            // The codes that the codec uses for bytes that are no message, or too many.
             Code::Internal | Code::OutOfRange | Code::DataLoss => Self::Malformed(why),
             Code::FailedPrecondition | Code::Unimplemented => Self::Foreign(why),
             _ => Self::Gone(why),
@@ -98,7 +98,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Calls `peer` at `to` and waits for its greeting. The certificates are read anew.
+/// Calls `peer` at `to` and waits for its greeting. The certificates are read again.
 pub(super) async fn open(
     (peer, to): (&ReplicaId, SocketAddr),
     network: Arc<dyn Network>,
@@ -113,8 +113,8 @@ pub(super) async fn open(
             Some(TlsConnector::from(client.map_err(|error| Failure::Gone(error.to_string()))?))
         }
     };
-    let opened = timeout(OPEN_PATIENCE, greeted(Connector { to, network, tls, named }, request)).await;
-    opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_PATIENCE:?}"))))
+    let opened = timeout(OPEN_TIMEOUT, greeted(Connector { to, network, tls, named }, request)).await;
+    opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_TIMEOUT:?}"))))
 }
 
 async fn greeted(
@@ -122,7 +122,7 @@ async fn greeted(
     request: FollowRequest,
 ) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
     let to = connector.to;
-    // The address is the connector's; this is the name that the peer is called by.
+    // The connector has the address. This URI only gives the authority of requests.
     let channel = Endpoint::from_static("http://murmuration-peer")
         .http2_keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1)
@@ -142,7 +142,7 @@ async fn greeted(
     }
 }
 
-/// The cause that says something: the transport's own words are only that there was an error.
+/// The innermost cause: the transport's own message only says that there was an error.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,4 +1,4 @@
-//! When a replica that joins may call itself ready: it has heard what the others knew.
+//! When a joining replica is ready: it has received what its peers knew.
 //!
 //! Must not know what readiness is used for.
 
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use super::states::Streams;
 use crate::replication::Members;
 
-/// How long a joiner waits for the others. One that can't be reached must not keep it from serving.
-pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a joiner waits for its peers. A peer that can't be reached must not keep it from serving.
+pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Resolves once every member that the members names *now*, and that can be followed, has delivered by stream all that it
-/// had said when the stream came up; a member that leaves meanwhile is not waited for. `false` when
-/// [`CATCH_UP_PATIENCE`] ran out before. Call it when membership has had its first word: of an empty members nobody is
-/// waited for.
+/// Resolves once every member that `members` names *now*, and that can be followed, has delivered by stream all facts
+/// up to its head when the stream came up. A member that leaves meanwhile is not waited for. `false` when
+/// [`CATCH_UP_TIMEOUT`] ran out before. Call it after the first update of the membership: with an empty list it
+/// resolves at once.
 pub async fn caught_up(mut members: watch::Receiver<Members>, mut streams: watch::Receiver<Streams>) -> bool {
     let awaited: Vec<ReplicaId> =
         super::follow::followed(&members.borrow_and_update()).map(|m| m.replica.clone()).collect();
@@ -27,21 +27,21 @@ pub async fn caught_up(mut members: watch::Receiver<Members>, mut streams: watch
             let living: BTreeSet<ReplicaId> = members.borrow_and_update().iter().map(|m| m.replica.clone()).collect();
             let done = {
                 let streams = streams.borrow_and_update();
-                let done = |who: &ReplicaId| streams.get(who).is_some_and(|state| state.caught_up);
-                awaited.iter().all(|who| done(who) || !living.contains(who))
+                let done = |replica: &ReplicaId| streams.get(replica).is_some_and(|state| state.caught_up);
+                awaited.iter().all(|replica| done(replica) || !living.contains(replica))
             };
             if done {
                 return true;
             }
-            let gone = tokio::select! {
+            let closed = tokio::select! {
                 biased;
                 changed = streams.changed() => changed.is_err(),
                 changed = members.changed() => changed.is_err(),
             };
-            if gone {
+            if closed {
                 return false;
             }
         }
     };
-    timeout(CATCH_UP_PATIENCE, all).await.unwrap_or(false)
+    timeout(CATCH_UP_TIMEOUT, all).await.unwrap_or(false)
 }

@@ -1,30 +1,30 @@
-//! How far a follower has heard, and of which life of its peer.
+//! How far a follower has received, and in which incarnation of its peer.
 //!
-//! Must not know streams. Numbers of two lives are never compared: a new life begins at 0.
+//! Must not know streams. Numbers of two incarnations are never compared: a new incarnation starts at 0.
 
 use murmuration::id::Incarnation;
 use murmuration::replication::Member;
 
-/// The place up to which all was heard.
+/// The position up to which all facts were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The life that `upto` counts in: the members's, or a newer one that the peer itself told.
+    /// The incarnation that `upto` counts in: that of the members, or a newer one from the peer's greeting.
     pub(super) incarnation: Incarnation,
-    /// All up to this number was heard.
+    /// All facts up to this number were received.
     pub(super) upto: u64,
-    /// The life that the members named last.
+    /// The last incarnation from the members.
     announced: Incarnation,
 }
 
 // === impl Cursor ===
 
 impl Cursor {
-    /// Nothing was heard of `member`.
+    /// A cursor at 0: nothing was received from `member`.
     pub(super) fn new(member: &Member) -> Self {
         Self { incarnation: member.incarnation, upto: 0, announced: member.incarnation }
     }
 
-    /// The members names this life; `true` when what was heard belongs to another.
+    /// The members report this incarnation. `true` when what was received belongs to another one.
     pub(super) fn announced(&mut self, incarnation: Incarnation) -> bool {
         let moved =
             std::mem::replace(&mut self.announced, incarnation) != incarnation && self.incarnation != incarnation;
@@ -34,7 +34,7 @@ impl Cursor {
         moved
     }
 
-    /// The peer greets in `incarnation` with its last number; `false` when it is a life that is over.
+    /// The peer greets in `incarnation` with its last number. `false` when that incarnation is over.
     pub(super) fn greeted(&mut self, incarnation: Incarnation, head: u64) -> bool {
         if incarnation < self.announced {
             return false;
@@ -45,7 +45,7 @@ impl Cursor {
         true
     }
 
-    /// Whether the members knows of more than was heard.
+    /// Whether the members report a higher head than was received.
     pub(super) fn is_behind(&self, member: &Member) -> bool {
         member.incarnation == self.incarnation && member.head > self.upto
     }
@@ -65,13 +65,13 @@ mod tests {
         Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head }
     }
 
-    fn heard(incarnation: u64, upto: u64) -> Cursor {
+    fn at(incarnation: u64, upto: u64) -> Cursor {
         Cursor { upto, ..Cursor::new(&member(incarnation, 0)) }
     }
 
     #[test]
-    fn the_same_life_continues_and_a_new_one_begins_at_nothing() {
-        let mut cursor = heard(3, 40);
+    fn the_same_incarnation_continues_and_a_new_one_starts_at_zero() {
+        let mut cursor = at(3, 40);
         assert!(!cursor.announced(Incarnation(3)) && cursor.greeted(Incarnation(3), 40));
         assert_eq!(cursor.upto, 40);
         assert!(cursor.announced(Incarnation(4)));
@@ -79,26 +79,26 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_may_run_ahead_of_the_roster_and_never_behind_it() {
-        let mut cursor = heard(3, 40);
+    fn a_greeting_may_be_newer_than_the_members_but_not_older() {
+        let mut cursor = at(3, 40);
         assert!(cursor.greeted(Incarnation(5), 7));
         cursor.upto = 7;
-        assert!(!cursor.announced(Incarnation(3)), "the members is late");
-        assert!(!cursor.announced(Incarnation(5)), "and comes after");
+        assert!(!cursor.announced(Incarnation(3)), "the members are late");
+        assert!(!cursor.announced(Incarnation(5)), "and catch up");
         assert_eq!(cursor.upto, 7);
-        assert!(!cursor.greeted(Incarnation(4), 100), "a life that is over");
+        assert!(!cursor.greeted(Incarnation(4), 100), "an incarnation that is over");
     }
 
     #[test]
-    fn a_head_below_the_cursor_is_heard_anew() {
-        let mut cursor = heard(3, 40);
+    fn a_head_below_the_cursor_restarts_at_zero() {
+        let mut cursor = at(3, 40);
         assert!(cursor.greeted(Incarnation(3), 39));
         assert_eq!(cursor.upto, 0);
     }
 
     #[test]
-    fn heads_of_another_life_say_nothing() {
-        let cursor = heard(3, 40);
+    fn heads_of_another_incarnation_are_ignored() {
+        let cursor = at(3, 40);
         assert!(cursor.is_behind(&member(3, 41)));
         assert!(!cursor.is_behind(&member(3, 40)) && !cursor.is_behind(&member(4, 41)));
     }

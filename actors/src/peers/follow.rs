@@ -1,4 +1,4 @@
-//! Who is followed: one follower for each member of the members that can be followed.
+//! Starts and stops followers: one for each member that can be followed.
 //!
 //! Must not know what a follower does.
 
@@ -20,52 +20,52 @@ use crate::environment::Network;
 use crate::replication::{Members, Receiver};
 use crate::supervise::{Held, Supervisor};
 
-/// What a replica listens with.
+/// What a replica needs to follow its peers.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// Its own name.
+    /// The name of this replica.
     pub me: ReplicaId,
-    /// Those who live.
+    /// The current members.
     pub members: watch::Receiver<Members>,
-    /// Who carries streams.
+    /// The network that carries streams.
     pub network: Arc<dyn Network>,
     /// How streams are protected.
     pub tls: PeerTls,
-    /// Whom batches are given to.
+    /// Takes the batches.
     pub receiver: Receiver,
-    /// Changes when all must be heard from the beginning, because whoever held it was born again.
-    pub rehear: watch::Receiver<u64>,
-    /// Changes when the certificates did: every peer is checked anew.
+    /// Changes when all facts must be received again, because the scheduler that held them restarted.
+    pub resync: watch::Receiver<u64>,
+    /// Changes when the certificates did: every peer is then checked again.
     pub rotated: watch::Receiver<u64>,
     /// The replica's clock.
     pub clock: Clock,
-    /// Whether this replica joins: then those who have lived longest are asked for history too.
+    /// Whether this replica joins. If so, it asks the longest-running peers for history.
     pub joins: Arc<Joining>,
-    /// Where each stream is a part.
+    /// The supervisor. Each stream is one of its parts.
     pub supervisor: Supervisor,
 }
 
-/// All that are followed. Dropping it ends every stream.
+/// The running followers. Dropping it ends every stream.
 #[derive(Debug)]
 pub struct Following {
     streams: watch::Receiver<Streams>,
     supervisor: Supervisor,
 }
 
-/// The part that begins and ends followers.
+/// The part that starts and stops followers.
 const PART: &str = "peer-streams";
 
 struct Followers {
     listening: Listening,
     states: States,
     followed: BTreeMap<ReplicaId, (watch::Sender<Member>, Held)>,
-    /// Who was lost, and in which life. One that comes back in the same life was apart and not dead: it may have heard
-    /// of others who died meanwhile, and so is asked for history.
-    apart: BTreeMap<ReplicaId, Incarnation>,
+    /// Members that were lost, with their incarnation. A member that returns in the same incarnation was partitioned,
+    /// not dead. It may have received facts of peers that died meanwhile, so it is asked for history.
+    lost: BTreeMap<ReplicaId, Incarnation>,
 }
 
-/// Follows every member of the members that serves streams and is understood, until what is returned is dropped or the
-/// members's sender is gone. To be called within a runtime.
+/// Follows every member that serves streams and has a wire version in common. Ends when the returned value is dropped
+/// or the sender of `members` is gone. Call it within a runtime.
 pub fn follow(listening: Listening) -> Following {
     let states = States::new(listening.clock);
     let streams = states.subscribe();
@@ -74,7 +74,7 @@ pub fn follow(listening: Listening) -> Following {
     Following { streams, supervisor }
 }
 
-/// The members that can be followed, at most as many as are listened to.
+/// The members that can be followed, at most [`PEERS_MAX`].
 pub(super) fn followed(members: &Members) -> impl Iterator<Item = &Member> {
     members.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
 }
@@ -82,8 +82,8 @@ pub(super) fn followed(members: &Members) -> impl Iterator<Item = &Member> {
 // === impl Following ===
 
 impl Following {
-    /// The streams as they are, and their changes: who came and went, which stream went up or down or caught up. Numbers
-    /// are the newest whenever it is looked at, but wake nobody.
+    /// The current streams. A watcher is woken when a peer comes or goes, or a stream goes up, goes down or catches up.
+    /// The numbers are current at each read, but a change of them wakes no watcher.
     pub fn states(&self) -> watch::Receiver<Streams> {
         self.streams.clone()
     }
@@ -102,7 +102,7 @@ impl Followers {
         // Streams of an earlier run of this part ended with it.
         let before: Vec<ReplicaId> = states.subscribe().borrow().keys().cloned().collect();
         before.iter().for_each(|replica| states.removed(replica));
-        Self { listening, states, followed: BTreeMap::new(), apart: BTreeMap::new() }
+        Self { listening, states, followed: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
     async fn run(mut self) -> Result<(), String> {
@@ -118,19 +118,19 @@ impl Followers {
     fn reconcile(&mut self, members: &Members) {
         let living: BTreeMap<&ReplicaId, &Member> =
             followed(members).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
-        let (states, apart) = (&self.states, &mut self.apart);
+        let (states, lost) = (&self.states, &mut self.lost);
         self.followed.retain(|replica, (known, _)| {
             let stays = living.contains_key(replica);
             if !stays {
                 states.removed(replica);
-                apart.insert(replica.clone(), known.borrow().incarnation);
+                lost.insert(replica.clone(), known.borrow().incarnation);
             }
             stays
         });
-        while self.apart.len() > PEERS_MAX {
-            self.apart.pop_first();
+        while self.lost.len() > PEERS_MAX {
+            self.lost.pop_first();
         }
-        // The longest-lived first: a joiner asks it for history, and then no other.
+        // The longest-running first: a joiner asks it for history, and then no other.
         let mut living: Vec<_> = living.into_iter().collect();
         living.sort_by_key(|(_, member)| member.incarnation);
         for (replica, member) in living {
@@ -150,14 +150,14 @@ impl Followers {
 
     fn begin(&mut self, member: &Member) {
         let (sender, receiver) = watch::channel(member.clone());
-        let apart = self.apart.remove(&member.replica) == Some(member.incarnation);
+        let returned = self.lost.remove(&member.replica) == Some(member.incarnation);
         let (listening, states) = (self.listening.clone(), self.states.clone());
-        // A follower that failed begins anew: it may have lost what it heard.
+        // A follower that failed starts at 0: it may have lost facts that it received.
         let part = self.listening.supervisor.tolerated(format!("peer-stream {}", member.replica), move || {
             let member = receiver.borrow().clone();
             let cursor = Cursor::new(&member);
             states.added(&member.replica, &cursor);
-            let follower = Follower::new(&listening, receiver.clone(), cursor, states.clone(), apart);
+            let follower = Follower::new(&listening, receiver.clone(), cursor, states.clone(), returned);
             async move {
                 follower.run().await;
                 Ok(())

@@ -1,6 +1,6 @@
-//! The follower of one peer: calls it, hears it, and calls again from where it was.
+//! The follower of one peer: it calls the peer, receives its batches, and calls again from its cursor.
 //!
-//! Must not know what a batch says. Whatever a peer sends costs at most a few batches before it is left alone for a
+//! Must not know what a batch means. Whatever a peer sends costs at most a few batches before it is quarantined for a
 //! while.
 
 use std::net::SocketAddr;
@@ -26,17 +26,17 @@ use crate::environment::Network;
 use crate::replication::{Lane, Receiver};
 use crate::stall_detector::StallDetector;
 
-/// Refused batches in a row after which a peer is left alone.
+/// Refused batches in a row after which a peer is quarantined.
 const STRIKES_MAX: u32 = 3;
-/// For how long; so is one that speaks another version.
-const LEFT_ALONE: Duration = Duration::from_secs(10);
-/// How long a stream may stand still while the members knows of more. On a crowded machine gossip may be half a second ahead, and
-/// a new call with its handshake would crowd it more.
-const GAP_PATIENCE: Duration = Duration::from_secs(1);
-/// A stream that held for so long was a good one: the next pause is short again.
+/// How long a quarantined peer is not called. A peer with another wire version is quarantined as well.
+const QUARANTINE: Duration = Duration::from_secs(10);
+/// How long a stream may make no progress while the members report a higher head. On a busy machine gossip may be half
+/// a second ahead, and a new call with its handshake adds load.
+const GAP_TIMEOUT: Duration = Duration::from_secs(1);
+/// A stream that lasts this long resets the failures, so that the next pause is short again.
 const SETTLED: Duration = Duration::from_secs(2);
-/// How often a follower that hears nothing looks whether this replica stood still.
-const BEAT: Duration = Duration::from_millis(200);
+/// How often an idle follower checks whether this replica stalled.
+const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The follower.
 pub(super) struct Follower {
@@ -45,43 +45,43 @@ pub(super) struct Follower {
     network: Arc<dyn Network>,
     tls: PeerTls,
     receiver: Receiver,
-    rehear: watch::Receiver<u64>,
+    resync: watch::Receiver<u64>,
     rotated: watch::Receiver<u64>,
     member: watch::Receiver<Member>,
     states: States,
     joins: Arc<Joining>,
-    /// Whether this peer was away in the life that it has: it is asked for history.
-    apart: bool,
+    /// Whether this peer was lost and returned in the same incarnation: it is asked for history.
+    returned: bool,
     cursor: Cursor,
-    /// The life and the address that were called last.
+    /// The incarnation and the address of the last call.
     called: (Incarnation, Option<SocketAddr>),
-    /// Calls in a row that did not hold.
+    /// Calls in a row that did not last.
     failures: u32,
     /// Batches in a row that were refused.
     strikes: u32,
 }
 
-/// Why a call is over.
+/// Why a call ended.
 enum Ended {
-    /// Another life, address or beginning: call at once.
-    Anew,
-    /// Something is missing: call from the cursor.
+    /// Another incarnation, address, certificate, or a resync: call at once.
+    Reconnect,
+    /// A batch is missing: call from the cursor.
     Gap,
     /// The call failed.
     Failed(String),
-    /// The peer is not to be listened to for a while.
-    LeaveAlone(String),
-    /// Nobody wants this peer followed any more.
+    /// The peer is not called for a while.
+    Quarantine(String),
+    /// The peer is not followed any more.
     Over,
 }
 
-/// What became of a reply.
+/// The result of a reply.
 enum Taken {
     /// The cursor moved.
-    Heard,
-    /// Nothing came, or nothing that can be used.
+    Advanced,
+    /// There was no batch, or none that can be used.
     Nothing,
-    /// The call is over.
+    /// The call ended.
     Ends(Ended),
 }
 
@@ -93,10 +93,10 @@ impl Follower {
         member: watch::Receiver<Member>,
         cursor: Cursor,
         states: States,
-        apart: bool,
+        returned: bool,
     ) -> Self {
-        let Listening { me, network, tls, receiver, rehear, rotated, joins, .. } = listening.clone();
-        let (peer, called) = (member.borrow().replica.clone(), place(&member.borrow()));
+        let Listening { me, network, tls, receiver, resync, rotated, joins, .. } = listening.clone();
+        let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
             me,
@@ -104,12 +104,12 @@ impl Follower {
             network,
             tls,
             receiver,
-            rehear,
+            resync,
             rotated,
             member,
             states,
             joins,
-            apart,
+            returned,
             cursor,
             called,
             failures,
@@ -117,30 +117,31 @@ impl Follower {
         }
     }
 
-    /// Follows until the members drops the peer.
+    /// Follows until the peer is no longer a member.
     pub(super) async fn run(mut self) {
         loop {
             let (pause, why) = match self.call().await {
                 Ended::Over => return,
-                Ended::Anew => (Duration::ZERO, "to be heard anew".to_owned()),
+                Ended::Reconnect => (Duration::ZERO, "reconnect requested".to_owned()),
                 Ended::Gap => {
                     self.receiver.emit(&Event::GapRepaired { peer: self.peer.clone() });
-                    (self.failed(), "it stood still, or something was missing".to_owned())
+                    (self.failed(), "no progress, or a batch was missing".to_owned())
                 }
                 Ended::Failed(why) => (self.failed(), why),
-                Ended::LeaveAlone(why) => (LEFT_ALONE, why),
+                Ended::Quarantine(why) => (QUARANTINE, why),
             };
             self.states.down(&self.peer, why);
-            if !pause.is_zero() && !self.rest(pause).await {
+            if !pause.is_zero() && !self.wait(pause).await {
                 return;
             }
         }
     }
 
-    /// Waits, less long when the peer is born again; `false` when nobody wants it followed.
-    async fn rest(&mut self, pause: Duration) -> bool {
+    /// Waits for `pause`, or until the peer's incarnation or address changes. `false` when the peer is no longer
+    /// followed.
+    async fn wait(&mut self, pause: Duration) -> bool {
         let called = self.called;
-        let wanted = async { self.member.wait_for(|member| place(member) != called).await.is_ok() };
+        let wanted = async { self.member.wait_for(|member| target(member) != called).await.is_ok() };
         tokio::select! {
             biased;
             wanted = wanted => wanted,
@@ -151,90 +152,90 @@ impl Follower {
     /// One call, from connecting to its end.
     async fn call(&mut self) -> Ended {
         let member = self.member.borrow_and_update().clone();
-        self.called = place(&member);
+        self.called = target(&member);
         self.cursor.announced(member.incarnation);
-        // An error says that nobody will ask for it any more.
-        if self.rehear.has_changed().unwrap_or(false) {
-            self.rehear.mark_unchanged();
+        // An error means that the sender is gone, so no resync is requested.
+        if self.resync.has_changed().unwrap_or(false) {
+            self.resync.mark_unchanged();
             self.cursor.upto = 0;
         }
         let Some(address) = member.card.peer else { return Ended::Failed("it serves no streams".into()) };
-        let (joins, apart) = (self.joins.asks(member.incarnation), std::mem::take(&mut self.apart));
+        let (joins, returned) = (self.joins.asks(member.incarnation), std::mem::take(&mut self.returned));
         let request = FollowRequest {
             replica: self.me.0.clone(),
             wire_version_min: codec::VERSION_MIN.into(),
             wire_version_max: self.receiver.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
-            history: joins.is_some() || apart,
+            history: joins.is_some() || returned,
         };
         let (greeting, stream) = match call::open((&self.peer, address), self.network.clone(), &self.tls, request).await
         {
             Ok(opened) => opened,
             Err(failure) => {
-                joins.iter().for_each(|asking| self.joins.was_unheard(asking));
-                self.apart = apart;
-                return self.judge(failure);
+                joins.iter().for_each(|asking| self.joins.not_delivered(asking));
+                self.returned = returned;
+                return self.classify(failure);
             }
         };
         if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
-            self.receiver.ignore(&self.peer, "past-life");
-            return Ended::Failed("an older life of it answers".into());
+            self.receiver.ignore(&self.peer, "stale-incarnation");
+            return Ended::Failed("an older incarnation of it answers".into());
         }
         self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
-        self.hear_out(stream, greeting.head).await
+        self.receive_all(stream, greeting.head).await
     }
 
-    /// Hears the stream to its end. `head` is what the peer had said when it greeted.
-    async fn hear_out(&mut self, mut stream: Streaming<FollowReply>, head: u64) -> Ended {
-        let (life, address) = self.called;
+    /// Receives the stream to its end. `head` is the peer's last number when it greeted.
+    async fn receive_all(&mut self, mut stream: Streaming<FollowReply>, head: u64) -> Ended {
+        let (incarnation, address) = self.called;
         let settled = sleep(SETTLED);
-        let still = sleep(GAP_PATIENCE);
-        tokio::pin!(settled, still);
-        // A receiver for the loop, so that the borrow of self is free for what is heard.
-        let (mut members, mut rehear) = (self.member.clone(), self.rehear.clone());
+        let gap_timer = sleep(GAP_TIMEOUT);
+        tokio::pin!(settled, gap_timer);
+        // Receivers for the loop, so that it does not borrow self.
+        let (mut members, mut resync) = (self.member.clone(), self.resync.clone());
         let mut rotated = self.rotated.clone();
         rotated.mark_unchanged();
-        let (mut behind, mut torn) = (self.is_behind(), false);
-        let mut stall_detector = StallDetector::each(BEAT);
+        let (mut behind, mut refused) = (self.is_behind(), false);
+        let mut stall_detector = StallDetector::each(STALL_CHECK_INTERVAL);
         loop {
             tokio::select! {
                 biased;
-                // The next call sees it too, and begins at 0.
-                () = changed(&mut rehear) => return Ended::Anew,
-                // Whether the peer is still believed is seen by shaking hands again.
-                () = changed(&mut rotated) => return Ended::Anew,
+                // The next call sees the change too, and starts at 0.
+                () = changed(&mut resync) => return Ended::Reconnect,
+                // A new handshake checks the peer's certificate again.
+                () = changed(&mut rotated) => return Ended::Reconnect,
                 changed = members.changed() => {
                     if changed.is_err() {
                         return Ended::Over;
                     }
                     let member = members.borrow_and_update().clone();
-                    let reborn = member.incarnation != life && member.incarnation != self.cursor.incarnation;
-                    if reborn || member.card.peer != address {
-                        return Ended::Anew;
+                    let restarted = member.incarnation != incarnation && member.incarnation != self.cursor.incarnation;
+                    if restarted || member.card.peer != address {
+                        return Ended::Reconnect;
                     }
                     if !std::mem::replace(&mut behind, self.is_behind()) {
-                        still.as_mut().reset(Instant::now() + GAP_PATIENCE);
+                        gap_timer.as_mut().reset(Instant::now() + GAP_TIMEOUT);
                     }
                 }
                 () = &mut settled, if self.failures > 0 => self.failures = 0,
-                () = &mut still, if behind => return Ended::Gap,
-                stood = stall_detector.beat() => {
-                    if stood {
-                        return Ended::Anew;
+                () = &mut gap_timer, if behind => return Ended::Gap,
+                stalled = stall_detector.beat() => {
+                    if stalled {
+                        return Ended::Reconnect;
                     }
                 }
                 reply = stream.message() => {
                     if stall_detector.missed() {
-                        return Ended::Anew;
+                        return Ended::Reconnect;
                     }
-                    match self.take(reply, &mut torn).await {
+                    match self.take(reply, &mut refused).await {
                         Taken::Ends(ended) => return ended,
                         Taken::Nothing => {}
-                        Taken::Heard => {
+                        Taken::Advanced => {
                             self.states.heard(&self.peer, self.cursor.upto, self.cursor.upto >= head);
                             behind = self.is_behind();
-                            still.as_mut().reset(Instant::now() + GAP_PATIENCE);
+                            gap_timer.as_mut().reset(Instant::now() + GAP_TIMEOUT);
                         }
                     }
                     stall_detector.rest();
@@ -243,8 +244,8 @@ impl Follower {
         }
     }
 
-    /// Gives a reply to the receiver, and waits until it was taken in: that slows the peer down.
-    async fn take(&mut self, reply: Result<Option<FollowReply>, tonic::Status>, torn: &mut bool) -> Taken {
+    /// Passes a reply to the receiver and waits until it is taken in. That slows the peer down.
+    async fn take(&mut self, reply: Result<Option<FollowReply>, tonic::Status>, refused: &mut bool) -> Taken {
         let batch = match reply {
             Ok(Some(reply)) if !reply.history.is_empty() => {
                 return match self.receiver.receive(Lane::Stream, &self.peer, &reply.history).await {
@@ -255,14 +256,14 @@ impl Follower {
             Ok(Some(reply)) if reply.batch.is_empty() => return Taken::Nothing,
             Ok(Some(reply)) => reply.batch,
             Ok(None) => return Taken::Ends(Ended::Failed("it ended the stream".into())),
-            Err(status) => return Taken::Ends(self.judge(Failure::of(&status))),
+            Err(status) => return Taken::Ends(self.classify(Failure::of(&status))),
         };
         match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
-            // A batch before this one was refused, so the cursor must not pass it.
-            Some(_) if *torn => Taken::Ends(Ended::Gap),
+            // An earlier batch was refused, so the cursor must not pass it.
+            Some(_) if *refused => Taken::Ends(Ended::Gap),
             Some(upto) if upto > self.cursor.upto => {
                 (self.cursor.upto, self.strikes) = (upto, 0);
-                Taken::Heard
+                Taken::Advanced
             }
             Some(_) => {
                 self.receiver.ignore(&self.peer, "replayed");
@@ -270,7 +271,7 @@ impl Follower {
             }
             None if self.is_sound(&batch) => Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into())),
             None => {
-                *torn = true;
+                *refused = true;
                 self.strike("batches that can't be read, or are not its own")
             }
         }
@@ -282,25 +283,25 @@ impl Follower {
             return Taken::Nothing;
         }
         self.strikes = 0;
-        Taken::Ends(Ended::LeaveAlone(format!("it sent {STRIKES_MAX} {what}")))
+        Taken::Ends(Ended::Quarantine(format!("it sent {STRIKES_MAX} {what}")))
     }
 
     /// What a failed call means.
-    fn judge(&mut self, failure: Failure) -> Ended {
+    fn classify(&mut self, failure: Failure) -> Ended {
         match failure {
             Failure::Gone(why) => Ended::Failed(why),
-            Failure::Foreign(why) => Ended::LeaveAlone(why),
+            Failure::Foreign(why) => Ended::Quarantine(why),
             Failure::Malformed(why) => {
                 self.receiver.ignore(&self.peer, "malformed");
                 match self.strike("replies that can't be read") {
                     Taken::Ends(ended) => ended,
-                    Taken::Heard | Taken::Nothing => Ended::Failed(why),
+                    Taken::Advanced | Taken::Nothing => Ended::Failed(why),
                 }
             }
         }
     }
 
-    /// Whether the peer did its part: only looked at when the receiver took nothing in.
+    /// Whether the batch itself is valid. Only checked when the receiver did not take it in.
     fn is_sound(&self, batch: &[u8]) -> bool {
         codec::decode(batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
     }
@@ -315,12 +316,12 @@ impl Follower {
     }
 }
 
-/// Which life of a member is called, and where.
-fn place(member: &Member) -> (Incarnation, Option<SocketAddr>) {
+/// The incarnation and the address of a member.
+fn target(member: &Member) -> (Incarnation, Option<SocketAddr>) {
     (member.incarnation, member.card.peer)
 }
 
-/// Resolves when what is watched changes: never, once nobody can change it.
+/// Resolves when the watched value changes; never, once its sender is gone.
 async fn changed(watched: &mut watch::Receiver<u64>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -1,6 +1,6 @@
-//! Connections of peers whose handshake is done, under the certificates that are in the folder now.
+//! Peer connections that finished their handshake, under the certificates that are in the folder now.
 //!
-//! Must not know what is served. Who is no peer is counted.
+//! Must not know what is served. Rejected certificates are counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,12 +23,12 @@ use crate::environment::Connection;
 use crate::handshakes::Handshakes;
 use crate::replication::Receiver;
 
-/// How long a peer may take to shake hands.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(3);
-/// Handshakes under way at once; a quarter of them with one address, where a whole tier may run in a test.
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Handshakes in progress at once. At most a quarter come from one address, because a test may run a whole tier on one.
 const HANDSHAKES_MAX: usize = 256;
-/// How often the files are looked at. Their bytes are compared: a mounted secret changes by a swap of links.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the files are read. Their bytes are compared, because a mounted secret changes by a swap of links.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The certificates in force, and the folder they come from.
 pub(super) struct Certificates {
@@ -46,7 +46,7 @@ impl Certificates {
         Ok(Self { folder, files, config })
     }
 
-    /// Connections of `arrivals`, handshake done; `receiver` counts who is no peer.
+    /// Connections of `arrivals` after their handshake. `receiver` counts rejected certificates.
     pub(super) fn incoming(
         &self,
         arrivals: Arrivals,
@@ -59,12 +59,12 @@ impl Certificates {
         })
     }
 
-    /// Follows the folder, for ever. `rotated` counts its changes. Files that can't be used are told once, and what was in
-    /// force stays.
+    /// Follows the folder forever. `rotated` counts its changes. Unusable files are reported once, and the previous
+    /// certificates stay in force.
     pub(super) async fn follow(mut self, receiver: Receiver, rotated: watch::Sender<u64>) {
         let mut reported = None;
         loop {
-            sleep(LOOK_INTERVAL).await;
+            sleep(POLL_INTERVAL).await;
             let read = Files::read(&self.folder);
             if read.as_ref().is_ok_and(|files| *files == self.files) {
                 reported = None;
@@ -89,20 +89,20 @@ impl Certificates {
     }
 }
 
-/// `None` for whoever is no peer, or not in time. Who it is is known by address only.
+/// `None` for an end that is no peer or is too slow. Only its address is known at this point.
 async fn shake_hands(
     acceptor: TlsAcceptor,
     socket: Connection,
     from: ReplicaId,
     receiver: Receiver,
 ) -> Option<TlsStream<Connection>> {
-    match timeout(HANDSHAKE_PATIENCE, acceptor.accept(socket)).await.ok()? {
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await.ok()? {
         Ok(stream) if tls::is_peer(stream.get_ref().1.peer_certificates()) => Some(stream),
         Ok(_) => {
             receiver.ignore(&from, "certificate");
             None
         }
-        // What TLS refuses is invalid data; all else is a connection that broke, such as a prober's.
+        // TLS reports a refusal as invalid data. Any other error is a broken connection, such as a probe.
         Err(error) => {
             if error.kind() == io::ErrorKind::InvalidData {
                 receiver.ignore(&from, "certificate");

@@ -1,54 +1,55 @@
-//! Of whom a replica that joins asks history: of whoever has lived longest, for only who was there knows what the dead placed.
+//! Which peers a joining replica asks for history: the longest-running one, because only it knows what dead peers
+//! placed.
 //!
-//! Must not know what history is. SchedulerStarts are numbered by the clocks of machines: a clock that is wrong makes another peer
-//! look old, so that one that knows less is asked. Nothing else depends on it.
+//! Must not know what history is. Incarnations are numbered by the machines' clocks. A wrong clock makes another peer
+//! look oldest, so a peer that knows less is asked. Nothing else depends on it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use murmuration::id::Incarnation;
 
-/// Nobody was asked yet.
-const NOBODY: u64 = u64::MAX;
+/// No peer was asked yet.
+const NONE_ASKED: u64 = u64::MAX;
 
-/// The oldest life that was asked. When several replicas come back at once, they meet each other first: so whoever turns
-/// out to have lived longer than all who were asked is asked too.
+/// The oldest incarnation that was asked. Replicas that restart together meet each other first. So a peer that turns
+/// out to be older than all that were asked is asked too.
 #[derive(Debug)]
 pub struct Joining(AtomicU64);
 
-/// A question that was put, until it is known to have arrived.
+/// A request for history, until it is known to have arrived.
 #[derive(Debug)]
 pub(super) struct Asking {
-    life: Incarnation,
+    incarnation: Incarnation,
     before: u64,
 }
 
 // === impl Joining ===
 
 impl Joining {
-    /// Of one that joins.
+    /// For a replica that joins.
     pub fn begins() -> Self {
-        Self(AtomicU64::new(NOBODY))
+        Self(AtomicU64::new(NONE_ASKED))
     }
 
-    /// Of one that was there from the beginning: it asks nobody.
+    /// For a replica that was there from the beginning: it asks no peer.
     pub fn is_over() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    /// It knows nothing any more.
+    /// The replica lost what it knew, and asks again.
     pub fn again(&self) {
-        self.0.store(NOBODY, Ordering::Relaxed);
+        self.0.store(NONE_ASKED, Ordering::Relaxed);
     }
 
-    /// Whether a peer of this life is to be asked.
-    pub(super) fn asks(&self, life: Incarnation) -> Option<Asking> {
-        let before = self.0.fetch_min(life.0, Ordering::Relaxed);
-        (life.0 < before).then_some(Asking { life, before })
+    /// Whether to ask a peer with this incarnation.
+    pub(super) fn asks(&self, incarnation: Incarnation) -> Option<Asking> {
+        let before = self.0.fetch_min(incarnation.0, Ordering::Relaxed);
+        (incarnation.0 < before).then_some(Asking { incarnation, before })
     }
 
-    /// The question did not arrive. If an older peer was asked meanwhile, that is enough.
-    pub(super) fn was_unheard(&self, asking: &Asking) {
-        let _ = self.0.compare_exchange(asking.life.0, asking.before, Ordering::Relaxed, Ordering::Relaxed);
+    /// The request did not arrive. If an older peer was asked meanwhile, nothing changes.
+    pub(super) fn not_delivered(&self, asking: &Asking) {
+        let _ = self.0.compare_exchange(asking.incarnation.0, asking.before, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -56,28 +57,28 @@ impl Joining {
 mod tests {
     use super::*;
 
-    fn asks(joining: &Joining, life: u64) -> bool {
-        joining.asks(Incarnation(life)).is_some()
+    fn asks(joining: &Joining, incarnation: u64) -> bool {
+        joining.asks(Incarnation(incarnation)).is_some()
     }
 
     #[test]
-    fn whoever_lived_longer_than_all_who_were_asked_is_asked() {
+    fn a_peer_older_than_all_that_were_asked_is_asked() {
         let joining = Joining::begins();
-        assert_eq!([50, 60, 50, 20, 30, 10].map(|life| asks(&joining, life)), [true, false, false, true, false, true]);
+        assert_eq!([50, 60, 50, 20, 30, 10].map(|peer| asks(&joining, peer)), [true, false, false, true, false, true]);
         joining.again();
         assert!(asks(&joining, 60));
         assert!(!asks(&Joining::is_over(), 1));
     }
 
     #[test]
-    fn a_question_that_did_not_arrive_is_put_to_the_next() {
+    fn a_request_that_did_not_arrive_goes_to_the_next_peer() {
         let joining = Joining::begins();
         let asking = joining.asks(Incarnation(20));
-        asking.iter().for_each(|asking| joining.was_unheard(asking));
+        asking.iter().for_each(|asking| joining.not_delivered(asking));
         assert!(asks(&joining, 30));
         let asking = joining.asks(Incarnation(20));
         assert!(asks(&joining, 10));
-        asking.iter().for_each(|asking| joining.was_unheard(asking));
-        assert!(!asks(&joining, 15), "an older one was asked meanwhile");
+        asking.iter().for_each(|asking| joining.not_delivered(asking));
+        assert!(!asks(&joining, 15), "an older peer was asked meanwhile");
     }
 }

@@ -1,9 +1,9 @@
-//! The peer-stream lane: a replica follows every other by one server-streaming call, and is pushed what the other says
-//! within milliseconds. The contract is `proto/peer.proto`.
+//! The peer-stream lane. A replica follows each peer by one server-streaming call and receives its facts within
+//! milliseconds. The contract is `proto/peer.proto`.
 //!
-//! Must not know what a fact means, who lives (the members says), or the other lane. Nothing queues here for a slow
-//! follower: its cursor lags, and when it comes it finds the newest word on each subject. Losing every stream makes a
-//! replica's view older, never wrong.
+//! Must not know what a fact means, how membership is decided, or the gossip lane. Nothing queues here for a slow
+//! follower: its cursor lags, and later it gets the newest fact on each subject. Without streams a replica's view is
+//! older, but not wrong.
 
 mod authority;
 mod backoff;
@@ -26,16 +26,17 @@ mod tls;
 use std::time::Duration;
 
 pub use authority::Authority;
-pub use caught_up::{CATCH_UP_PATIENCE, caught_up};
+pub use caught_up::{CATCH_UP_TIMEOUT, caught_up};
 pub use follow::{Following, Listening, follow};
 pub use joining::Joining;
 pub use server::{ServeError, Serving, serve};
 pub use states::{StreamState, Streams};
 pub use tls::{PEER_NAME, PeerNames, PeerTls, PeerTlsError};
 
-/// How often a connection is asked whether its other end still lives, and how long that may take to answer.
+/// How often each end of a connection is pinged, and how long the reply may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
-/// Bytes of one stream that may be under way unread. What is under way can't become newer any more, so it is small.
+/// Unread bytes in flight on one stream. Bytes in flight can no longer be replaced by newer facts, so the window is
+/// small.
 const STREAM_WINDOW: u32 = 256 << 10;
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Which replica a certificate belongs to: its name as DNS name, or as URI where it is no DNS name.
+//! Which replica a certificate belongs to. It carries the name as a DNS name, or as a URI where it is no valid DNS
+//! name.
 //!
-//! Must not know who checks it, nor whether the certificate is valid: the handshake has found that out.
+//! Must not know which end checks it, nor whether the certificate is valid: the handshake checks that.
 
 use murmuration::id::ReplicaId;
 use rustls::pki_types::{CertificateDer, DnsName};
 
-/// What the URI of a replica begins with.
+/// The prefix of a replica's URI.
 const URI: &str = "murmuration://replica/";
 
 /// Whether the leaf of `chain` names `replica`.
@@ -21,12 +22,12 @@ pub(super) fn wanted(replica: &ReplicaId) -> String {
     if is_dns(replica) { replica.0.clone() } else { uri(replica) }
 }
 
-/// Whether the name can be a DNS name. One that looks like an address would be issued as an address.
+/// Whether the name can be a DNS name. A name that parses as an IP address would be issued as an address.
 pub(super) fn is_dns(replica: &ReplicaId) -> bool {
     DnsName::try_from(replica.0.as_str()).is_ok() && replica.0.parse::<std::net::IpAddr>().is_err()
 }
 
-/// The name as URI: what does not stand for itself is written in hexadecimal.
+/// The name as a URI. Bytes outside the unreserved set are percent-encoded.
 pub(super) fn uri(replica: &ReplicaId) -> String {
     let piece = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),

@@ -1,7 +1,7 @@
-//! When what was said goes out: a dispatch at once, and readings with it or a few milliseconds later.
+//! When published facts are sent: a dispatch at once, load reports with it or a few milliseconds later.
 //!
-//! Must not know followers or bytes. A message costs its sender and each receiver far more than a fact in it, so this decides
-//! once for all followers: they wake together, and find the same batch.
+//! Must not know followers or bytes. A message costs its sender and each receiver far more than a fact in it. So the
+//! pace is decided once for all followers: they wake together and send the same batch.
 
 use std::time::Duration;
 
@@ -10,33 +10,34 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::replication::Publisher;
 
-/// How long what is not urgent waits for something that is. Below the interval of scrapes, and far below the age from which
-/// on a reading is believed less.
-pub(super) const RIDE: Duration = Duration::from_millis(20);
-/// The least time from one batch to the next: news after silence goes at once, a flood is told in few batches.
-pub(super) const PACE: Duration = Duration::from_millis(8);
+/// How long a fact that is not urgent waits for an urgent one. Below the scrape interval, and far below the age from
+/// which a load report loses weight.
+pub(super) const COALESCE_MAX: Duration = Duration::from_millis(20);
+/// The least time from one batch to the next. A fact after a pause is sent at once, a burst in few batches.
+pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(8);
 
-/// Lets followers have what `publisher` says, by numbers up to which it may go out, until nobody follows any more.
+/// Releases what `publisher` publishes: `released` is the number up to which facts may be sent. Ends when all its
+/// receivers are gone.
 pub(super) async fn pace(publisher: Publisher, released: watch::Sender<u64>) {
     let (mut head, mut urgent) = (publisher.head(), publisher.urgent());
-    let mut told = 0;
+    let mut sent = 0;
     let mut next = Instant::now();
     loop {
-        // The publisher holds both senders, so they are there.
-        if head.wait_for(|head| *head > told).await.is_err() {
+        // The publisher holds both senders, so they exist.
+        if head.wait_for(|head| *head > sent).await.is_err() {
             return;
         }
-        if *urgent.borrow() <= told {
+        if *urgent.borrow() <= sent {
             tokio::select! {
                 biased;
-                _ = urgent.wait_for(|urgent| *urgent > told) => {}
-                () = sleep(RIDE) => {}
+                _ = urgent.wait_for(|urgent| *urgent > sent) => {}
+                () = sleep(COALESCE_MAX) => {}
             }
         }
         sleep_until(next).await;
-        told = *head.borrow_and_update();
-        next = Instant::now() + PACE;
-        if released.send(told).is_err() {
+        sent = *head.borrow_and_update();
+        next = Instant::now() + BATCH_INTERVAL;
+        if released.send(sent).is_err() {
             return;
         }
     }
@@ -55,12 +56,12 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn reads(publisher: &Publisher, endpoint: u64) {
-        let word = EndpointLoad { endpoint: EndpointKey(endpoint), report: LoadReport::default() };
-        publisher.publish([(Record::Load(word), Timestamp::ZERO)]);
+    fn publish_load(publisher: &Publisher, endpoint: u64) {
+        let load = EndpointLoad { endpoint: EndpointKey(endpoint), report: LoadReport::default() };
+        publisher.publish([(Record::Load(load), Timestamp::ZERO)]);
     }
 
-    fn dispatches(publisher: &Publisher) {
+    fn publish_placement(publisher: &Publisher) {
         let placement = Placement { endpoint: EndpointKey(1), anchors: Vec::new() };
         publisher.publish([(Record::Placement(placement), Timestamp::ZERO)]);
     }
@@ -73,36 +74,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dispatch_goes_at_once_and_takes_the_readings_along() {
+    async fn a_dispatch_is_sent_at_once_together_with_waiting_load_reports() {
         let (publisher, mut out, _pacing) = paced();
         let began = Instant::now();
-        reads(&publisher, 1);
-        reads(&publisher, 2);
-        assert!(timeout(RIDE / 2, out.changed()).await.is_err(), "readings wait");
-        dispatches(&publisher);
+        publish_load(&publisher, 1);
+        publish_load(&publisher, 2);
+        assert!(timeout(COALESCE_MAX / 2, out.changed()).await.is_err(), "load reports wait");
+        publish_placement(&publisher);
         out.changed().await.unwrap();
-        assert_eq!((*out.borrow_and_update(), began.elapsed()), (3, RIDE / 2));
+        assert_eq!((*out.borrow_and_update(), began.elapsed()), (3, COALESCE_MAX / 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn readings_alone_go_together_after_a_while() {
+    async fn load_reports_alone_are_sent_together_after_a_while() {
         let (publisher, mut out, _pacing) = paced();
         let began = Instant::now();
         for endpoint in 0..10 {
-            reads(&publisher, endpoint);
+            publish_load(&publisher, endpoint);
             sleep(Duration::from_millis(1)).await;
         }
         out.changed().await.unwrap();
         assert_eq!(*out.borrow_and_update(), 10);
-        assert!((RIDE..RIDE + PACE).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!((COALESCE_MAX..COALESCE_MAX + BATCH_INTERVAL).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_told_in_few_batches() {
+    async fn a_burst_is_sent_in_few_batches() {
         let (publisher, mut out, _pacing) = paced();
         let mut releases = 0;
         for _ in 0..100 {
-            dispatches(&publisher);
+            publish_placement(&publisher);
             sleep(Duration::from_millis(1)).await;
             releases += usize::from(out.has_changed().unwrap());
             out.borrow_and_update();

@@ -1,6 +1,6 @@
 //! The socket that followers connect to.
 //!
-//! Must not know what is said; it holds the transport's numbers.
+//! Must not know what facts mean. It holds the limits of the transport.
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,21 +23,22 @@ use crate::replication::{Members, Publisher, Receiver};
 const REQUEST_BYTES_MAX: usize = 1_024;
 /// Streams of one connection. A follower opens one.
 const CONCURRENT_MAX: u32 = 8;
-/// Connections at once. A peer opens one, and another one while it comes back.
+/// Connections at once. A peer opens one, and a second one while it reconnects.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
-/// How long followers have to take the last word.
-const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long followers have to receive the last batch.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What followers are served, and who may follow.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// What this replica says.
+    /// The facts of this replica.
     pub publisher: Publisher,
-    /// Counts what is sent, and who is turned away.
+    /// Counts what is sent and which followers are rejected.
     pub receiver: Receiver,
-    /// Those who live: nobody else may follow.
+    /// The current members. Only they may follow.
     pub members: watch::Receiver<Members>,
-    /// Counts changes of the certificates: each ends all streams, so that followers call again and are checked anew.
+    /// Counts changes of the certificates. Each change ends all streams, so that followers call again and are checked
+    /// again.
     pub rotated: watch::Sender<u64>,
 }
 
@@ -52,8 +53,8 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves at most 256 followers until `closed` resolves, tells each the last word, and returns within a second. Dropping
-/// the future ends the streams too.
+/// Serves at most 256 followers until `closed` resolves, then sends each its last batch and returns within a second.
+/// Dropping the future ends the streams too.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -75,26 +76,26 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(replication);
-    let mut closes_too = closes.clone();
-    let shutdown = async move { drop(closes_too.wait_for(|closing| *closing).await) };
-    let goodbye = async move {
+    let mut close_signal = closes.clone();
+    let shutdown = async move { drop(close_signal.wait_for(|closing| *closing).await) };
+    let flush = async move {
         closed.await;
         closing.send_replace(true);
-        sleep(GOODBYE_PATIENCE).await;
+        sleep(FLUSH_TIMEOUT).await;
     };
-    let hear = receiver.clone();
-    let events = EventSink::new("peers", move |event| hear.emit(event));
+    let emitter = receiver.clone();
+    let events = EventSink::new("peers", move |event| emitter.emit(event));
     let arrivals = Arrivals::new(listener, BOUNDS, events.clone());
     let served = async {
-        // A follower asks once and then only listens, so its connection is silent by design.
+        // A follower sends one request and then only receives, so its connection is silent by design.
         match certificates {
             None => {
-                let incoming = arrivals.map(move |wire| wire.map(|wire| Repaired::new(wire, None, events.clone())));
+                let incoming = arrivals.map(move |conn| conn.map(|conn| Repaired::new(conn, None, events.clone())));
                 router.serve_with_incoming_shutdown(incoming, shutdown).await
             }
             Some(certificates) => {
                 let incoming = certificates.incoming(arrivals, receiver.clone());
-                let incoming = incoming.map(move |wire| wire.map(|wire| Repaired::new(wire, None, events.clone())));
+                let incoming = incoming.map(move |conn| conn.map(|conn| Repaired::new(conn, None, events.clone())));
                 tokio::select! {
                     served = router.serve_with_incoming_shutdown(incoming, shutdown) => served,
                     () = certificates.follow(receiver, rotated) => Ok(()),
@@ -105,6 +106,6 @@ pub async fn serve(
     tokio::select! {
         biased;
         served = served => Ok(served?),
-        () = goodbye => Ok(()),
+        () = flush => Ok(()),
     }
 }

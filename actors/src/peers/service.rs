@@ -1,4 +1,4 @@
-//! The service that followers call: checks who asks for what, and gives them their stream.
+//! The service that followers call: it checks each request and returns the follower's stream.
 //!
 //! Must not know sockets or certificates.
 
@@ -23,13 +23,13 @@ use super::server::Serving;
 use super::subscriber_slots::{SUBSCRIBERS_MAX, SubscriberSlots};
 use super::subscriber_stream::{FACTS_MAX, SubscriberStream};
 
-/// Placements that one who joins is told, 10 MiB of the usual ones; and bindings, 1.5 MiB.
+/// Placements and bindings that a joining replica is sent, of each at most so many: usually 10 MiB and 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
 
-/// How long a follower may be unknown. One that joins has often heard of this replica before this one hears of it.
-const INTRODUCTION: Duration = Duration::from_secs(1);
+/// How long a follower may be unknown. A joining follower often knows this replica before this replica knows it.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The publisher of this replica, as followers get it.
+/// The service of this replica.
 #[derive(Debug)]
 pub(super) struct Service {
     serving: Serving,
@@ -37,7 +37,7 @@ pub(super) struct Service {
     named: bool,
     subscriber_slots: SubscriberSlots,
     closing: watch::Receiver<bool>,
-    /// Up to where what was said may go out, for all followers alike.
+    /// The number up to which facts may be sent, the same for all followers.
     released: watch::Receiver<u64>,
     _pacing: JoinSet<()>,
 }
@@ -45,8 +45,8 @@ pub(super) struct Service {
 // === impl Service ===
 
 impl Service {
-    /// Serves until `closing` says so or its sender is gone; `named` says that a follower's certificate carries its name. Needs a
-    /// tokio runtime.
+    /// Serves until `closing` is set or its sender is gone. With `named`, a follower's certificate must carry its name.
+    /// Needs a tokio runtime.
     pub(super) fn new(serving: Serving, named: bool, closing: watch::Receiver<bool>) -> Self {
         let (releasing, released) = watch::channel(0);
         let mut pacing = JoinSet::new();
@@ -54,7 +54,7 @@ impl Service {
         Self { serving, named, subscriber_slots: SubscriberSlots::default(), closing, released, _pacing: pacing }
     }
 
-    /// Whether the follower is who it says, and lives.
+    /// Checks that the follower is a member, and that its certificate carries its name where that is required.
     async fn admit(&self, follower: &ReplicaId, chain: Option<&[CertificateDer<'static>]>) -> Result<(), Status> {
         if self.named && !names::carries(chain, follower) {
             self.serving.receiver.ignore(follower, "not-its-name");
@@ -65,17 +65,17 @@ impl Service {
         }
         let mut members = self.serving.members.clone();
         let known = members.wait_for(|members| members.iter().any(|member| member.replica == *follower));
-        if !matches!(timeout(INTRODUCTION, known).await, Ok(Ok(_))) {
+        if !matches!(timeout(MEMBERSHIP_TIMEOUT, known).await, Ok(Ok(_))) {
             self.serving.receiver.ignore(follower, "not-a-member");
-            return Err(Status::unavailable(format!("{follower} is not heard by gossip here; join the tier first")));
+            return Err(Status::unavailable(format!("{follower} is not a member here; join the tier first")));
         }
         Ok(())
     }
 
     async fn history(&self) -> VecDeque<Bytes> {
-        let told = self.serving.receiver.history(HISTORY_MAX).await;
-        let batches = self.serving.publisher.history(&told, FACTS_MAX);
-        // A placement is far smaller than what the codec refuses, and so are a thousand.
+        let known = self.serving.receiver.history(HISTORY_MAX).await;
+        let batches = self.serving.publisher.history(&known, FACTS_MAX);
+        // A placement is far smaller than the limit of the codec, and so are a thousand.
         batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
     }
 
@@ -94,8 +94,8 @@ impl Service {
         let version = publisher.version();
         if !codec::in_common(lowest, highest, version) {
             return Err(Status::failed_precondition(format!(
-                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes {VERSION_MIN} to \
-                 {version}; upgrade the older of the two"
+                "the follower reads versions {lowest} to {highest} of the wire format and this replica writes \
+                 {VERSION_MIN} to {version}; upgrade the older of the two"
             )));
         }
         if *self.closing.borrow() {
@@ -121,8 +121,8 @@ impl Replication for Service {
             ))
         };
         let slot = self.subscriber_slots.take(follower).ok_or_else(full)?;
-        let same_life = Incarnation(asked.incarnation) == self.serving.publisher.incarnation();
-        let after = if same_life { asked.after } else { 0 };
+        let same_incarnation = Incarnation(asked.incarnation) == self.serving.publisher.incarnation();
+        let after = if same_incarnation { asked.after } else { 0 };
         let history = if asked.history { self.history().await } else { VecDeque::new() };
         let (serving, signals) = (self.serving.clone(), (self.closing.clone(), self.released.clone()));
         Ok(Response::new(SubscriberStream::new(serving, slot, signals, after, history)))

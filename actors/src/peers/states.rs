@@ -1,6 +1,6 @@
-//! What the streams look like from this end, for the admin page and for readiness.
+//! The state of each stream, seen from the follower, for the admin page and for readiness.
 //!
-//! Must not know why anybody asks.
+//! Must not know how the states are used.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ pub type Streams = BTreeMap<ReplicaId, StreamState>;
 /// The stream to one peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamState {
-    /// Who is followed.
+    /// The peer that is followed.
     pub replica: ReplicaId,
-    /// In which life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
     /// Whether its stream is up.
     pub connected: bool,
-    /// Whether it has delivered all that it had said when the stream came up.
+    /// Whether the stream has delivered all facts up to the head at its start.
     pub caught_up: bool,
-    /// The number up to which all was heard by stream.
+    /// The number up to which all facts were received by stream.
     pub upto: u64,
-    /// Since when the stream is up or down.
+    /// When the stream went up or down.
     pub since: Timestamp,
-    /// Why it went down last, for people.
+    /// Why it went down last, as text for people.
     pub why: Option<String>,
 }
 
-/// Where followers write their states. Cheap to clone.
+/// The states that followers write. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct States {
     streams: Arc<watch::Sender<Streams>>,
@@ -77,7 +77,7 @@ impl States {
         });
     }
 
-    /// A batch was heard. Whoever waits is woken only when it completes the snapshot: batches are many.
+    /// A batch was received. Batches are many, so watchers are woken only by the one that completes the snapshot.
     pub(super) fn heard(&self, replica: &ReplicaId, upto: u64, caught_up: bool) {
         self.change(replica, |state| {
             state.upto = upto;

@@ -1,7 +1,6 @@
-//! Who is being served: one slot for each follower's name, and no more than there are subscriber_slots.
+//! The followers being served: one slot for each follower's name, at most [`SUBSCRIBERS_MAX`].
 //!
-//! Must not know what is said to those who sit. Whoever comes again takes its old slot: the stream it had before is dead,
-//! or will be.
+//! Must not know what is sent. A follower that calls again takes its old slot: its former stream is dead or will be.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use murmuration::id::ReplicaId;
 use tokio::sync::oneshot;
 
-/// Followers that one replica serves.
+/// How many followers one replica serves.
 pub(super) const SUBSCRIBERS_MAX: usize = 256;
 
-/// The subscriber_slots. Cheap to clone.
+/// The slots. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SubscriberSlots(Arc<Mutex<Plan>>);
+pub(super) struct SubscriberSlots(Arc<Mutex<Slots>>);
 
 #[derive(Debug, Default)]
-struct Plan {
+struct Slots {
     taken: BTreeMap<ReplicaId, (u64, oneshot::Sender<()>)>,
     next: u64,
 }
 
-/// A slot; dropping it frees it.
+/// A slot. Dropping it frees it.
 #[derive(Debug)]
 pub(super) struct SubscriberSlot {
     follower: ReplicaId,
@@ -36,20 +35,20 @@ pub(super) struct SubscriberSlot {
 impl SubscriberSlots {
     /// A slot for `follower`; `None` when all are taken.
     pub(super) fn take(&self, follower: ReplicaId) -> Option<SubscriberSlot> {
-        let mut plan = self.plan();
-        if plan.taken.len() >= SUBSCRIBERS_MAX && !plan.taken.contains_key(&follower) {
+        let mut slots = self.slots();
+        if slots.taken.len() >= SUBSCRIBERS_MAX && !slots.taken.contains_key(&follower) {
             return None;
         }
-        let (number, (sender, claimed)) = (plan.next, oneshot::channel());
-        plan.next += 1;
-        // Dropping the sender that was there tells the older stream.
-        plan.taken.insert(follower.clone(), (number, sender));
-        drop(plan);
+        let (number, (sender, claimed)) = (slots.next, oneshot::channel());
+        slots.next += 1;
+        // Dropping the former sender notifies the older stream.
+        slots.taken.insert(follower.clone(), (number, sender));
+        drop(slots);
         Some(SubscriberSlot { follower, number, claimed, subscriber_slots: self.clone() })
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
-        // Every change of a plan is whole before anything in it can panic.
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        // Every change is complete before anything in it can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,12 +56,12 @@ impl SubscriberSlots {
 // === impl SubscriberSlot ===
 
 impl SubscriberSlot {
-    /// Who sits there.
+    /// The follower in this slot.
     pub(super) fn follower(&self) -> &ReplicaId {
         &self.follower
     }
 
-    /// Resolves when the same follower took the slot by a newer stream. Not to be asked again after that.
+    /// Resolves when the same follower took the slot with a newer stream. Not to be polled after that.
     pub(super) async fn claimed(&mut self) {
         drop((&mut self.claimed).await);
     }
@@ -70,9 +69,9 @@ impl SubscriberSlot {
 
 impl Drop for SubscriberSlot {
     fn drop(&mut self) {
-        let mut plan = self.subscriber_slots.plan();
-        if plan.taken.get(&self.follower).is_some_and(|(number, _)| *number == self.number) {
-            plan.taken.remove(&self.follower);
+        let mut slots = self.subscriber_slots.slots();
+        if slots.taken.get(&self.follower).is_some_and(|(number, _)| *number == self.number) {
+            slots.taken.remove(&self.follower);
         }
     }
 }
@@ -87,22 +86,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_comes_again_takes_its_old_seat() {
+    async fn a_returning_follower_takes_its_old_slot() {
         let subscriber_slots = SubscriberSlots::default();
         let mut old = subscriber_slots.take(name(1)).unwrap();
         let _new = subscriber_slots.take(name(1)).unwrap();
         old.claimed().await;
         drop(old);
-        assert_eq!(subscriber_slots.plan().taken.len(), 1, "the old one does not free the new one's slot");
+        assert_eq!(subscriber_slots.slots().taken.len(), 1, "the old stream does not free the new one's slot");
     }
 
     #[test]
-    fn there_are_so_many_seats_and_a_freed_one_is_taken_again() {
+    fn slots_are_limited_and_a_freed_one_is_taken_again() {
         let subscriber_slots = SubscriberSlots::default();
         let mut taken: Vec<SubscriberSlot> =
             (0..SUBSCRIBERS_MAX).map(|n| subscriber_slots.take(name(n)).unwrap()).collect();
         assert!(subscriber_slots.take(name(SUBSCRIBERS_MAX)).is_none());
-        assert!(subscriber_slots.take(name(0)).is_some(), "who sits may come again");
+        assert!(subscriber_slots.take(name(0)).is_some(), "a follower that has a slot may call again");
         taken.pop();
         assert!(subscriber_slots.take(name(SUBSCRIBERS_MAX)).is_some());
     }

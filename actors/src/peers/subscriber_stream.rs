@@ -1,7 +1,7 @@
-//! One follower's stream: a greeting, then batches as long as there is news.
+//! One follower's stream: a greeting, then batches as long as there are new facts.
 //!
-//! Must not know who follows. It is pulled, not pushed: a batch is made when the transport has room for it, so a follower
-//! that is slow costs its cursor and what is under way, and gets the newest words when it comes.
+//! Must not know which replica follows. The transport pulls: a batch is made when there is room for it. So a slow
+//! follower costs its cursor and the bytes in flight, and it gets the newest facts later.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -20,9 +20,9 @@ use super::server::Serving;
 use super::subscriber_slots::SubscriberSlot;
 use crate::replication::{Lane, Publisher, Receiver, Subscription};
 
-/// Facts of one batch; with the longest load words fewer fit.
+/// Facts of one batch. Fewer fit where load reports have the longest adapter lists.
 pub(super) const FACTS_MAX: usize = 1_024;
-/// How long a stream lasts at most. A certificate that ran out meanwhile, or a name that left, ends with it.
+/// The longest duration of a stream. An expired certificate, or a name that left, is in use no longer than this.
 const AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// The stream.
@@ -31,19 +31,19 @@ pub(super) struct SubscriberStream {
 }
 
 type Turn = Pin<Box<dyn Future<Output = Turned> + Send>>;
-/// What was said, and who goes on; nobody after the last word.
+/// The reply, and the subscriber that continues; `None` after the last reply.
 type Turned = (Option<Result<FollowReply, Status>>, Option<Subscriber>);
 
 struct Subscriber {
     publisher: Publisher,
     receiver: Receiver,
     _subscription: Subscription,
-    /// Asked in each turn, so it is made once: its parts stay registered where they wait.
+    /// Polled in each turn, so it is made once: its parts stay registered where they wait.
     ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
-    /// Up to where what was said may go out.
+    /// The number up to which facts may be sent.
     released: watch::Receiver<u64>,
     cursor: u64,
-    /// Told before the first batch.
+    /// Sent before the first batch.
     history: VecDeque<Bytes>,
 }
 
@@ -57,7 +57,7 @@ enum Next {
 enum Ending {
     Closing,
     Claimed,
-    Reborn,
+    NextIncarnation,
     Recheck,
 }
 
@@ -66,7 +66,7 @@ struct Endings {
     slot: SubscriberSlot,
     closing: watch::Receiver<bool>,
     rotated: watch::Receiver<u64>,
-    /// The incarnation that this stream tells, and the one that tells now.
+    /// The incarnation that this stream serves, and the current one.
     incarnation: Incarnation,
     begun: watch::Receiver<Incarnation>,
 }
@@ -74,7 +74,7 @@ struct Endings {
 // === impl SubscriberStream ===
 
 impl SubscriberStream {
-    /// Tells `history`, and then what is said after the number `after`, as far as it is `released`.
+    /// Sends `history`, and then the facts after the number `after`, as far as they are `released`.
     pub(super) fn new(
         serving: Serving,
         slot: SubscriberSlot,
@@ -83,17 +83,17 @@ impl SubscriberStream {
         history: VecDeque<Bytes>,
     ) -> Self {
         let Serving { publisher, receiver, rotated, .. } = serving;
-        let begun = publisher.begun();
+        let begun = publisher.incarnation_changes();
         let incarnation = *begun.borrow();
-        let said = *publisher.head().borrow();
-        // A follower that heard more than was said heard another, and one that was away for long missed words that are
-        // forgotten: from the beginning. A head below what it heard says so; every release understands that.
+        let last = *publisher.head().borrow();
+        // A cursor above our head belongs to another fact log, and a follower that was away too long missed facts that
+        // are forgotten. Both start at 0. A head below the follower's cursor signals this in every release.
         let (cursor, head) = match publisher.continues(after) {
-            true => (after, said),
-            false if said < after => (0, said),
+            true => (after, last),
+            false if last < after => (0, last),
             false => (0, 0),
         };
-        let subscription = publisher.subscribers().enters(slot.follower().clone());
+        let subscription = publisher.subscribers().subscribe(slot.follower().clone());
         let ending = Box::pin(Endings { slot, closing, rotated: rotated.subscribe(), incarnation, begun }.first());
         let subscriber =
             Subscriber { publisher, receiver, _subscription: subscription, ending, released, cursor, history };
@@ -107,9 +107,9 @@ impl Stream for SubscriberStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(turn) = &mut self.turn else { return Poll::Ready(None) };
-        let (said, subscriber) = ready!(turn.as_mut().poll(cx));
+        let (reply, subscriber) = ready!(turn.as_mut().poll(cx));
         self.turn = subscriber.map(|subscriber| Box::pin(subscriber.turn()) as Turn);
-        Poll::Ready(said)
+        Poll::Ready(reply)
     }
 }
 
@@ -131,14 +131,14 @@ impl Subscriber {
                     let again = "certificates changed, or the stream is an hour old; call again to be checked anew";
                     return (Some(Err(Status::unavailable(again))), None);
                 }
-                Next::End(Ending::Reborn) => {
+                Next::End(Ending::NextIncarnation) => {
                     let newer = "this replica has begun its next incarnation; call again";
                     return (Some(Err(Status::unavailable(newer))), None);
                 }
-                // What was said last, such as work taken back, still goes out.
+                // The last facts, such as withdrawn work, are still sent.
                 Next::End(Ending::Closing) => return (self.batch(u64::MAX).map(Ok), None),
                 Next::News(_) if !self.publisher.continues(self.cursor) => {
-                    let late = "the follower is so late that words it missed are forgotten; it must hear all anew";
+                    let late = "the follower is so late that facts it missed are forgotten; it must start at 0";
                     return (Some(Err(Status::aborted(late))), None);
                 }
                 Next::News(released) => {
@@ -162,13 +162,13 @@ impl Subscriber {
         }
     }
 
-    /// The next batch, which goes up to `least` at least if it can; moves the cursor.
+    /// The next batch, which goes up to `least` at least if it can. Moves the cursor.
     fn batch(&mut self, least: u64) -> Option<FollowReply> {
         loop {
-            let told = self.publisher.batch_after(self.cursor, least, FACTS_MAX)?;
-            self.cursor = told.upto;
-            // One fact that no batch can hold is told to nobody.
-            let Some(batch) = told.bytes else { continue };
+            let made = self.publisher.batch_after(self.cursor, least, FACTS_MAX)?;
+            self.cursor = made.upto;
+            // A single fact that fits no batch is skipped.
+            let Some(batch) = made.bytes else { continue };
             self.receiver.count_sent(Lane::Stream, batch.len());
             return Some(FollowReply { batch, ..FollowReply::default() });
         }
@@ -178,17 +178,17 @@ impl Subscriber {
 // === impl Endings ===
 
 impl Endings {
-    /// The first of them.
+    /// Waits for the first cause.
     async fn first(mut self) -> Ending {
         let Self { slot, closing, rotated, incarnation, begun } = &mut self;
         tokio::select! {
             biased;
             () = slot.claimed() => Ending::Claimed,
-            // A server that was dropped closes too.
+            // A dropped server closes too.
             _ = closing.wait_for(|closing| *closing) => Ending::Closing,
             changed = rotated.changed() => if changed.is_ok() { Ending::Recheck } else { Ending::Closing },
             () = sleep(AGE_MAX) => Ending::Recheck,
-            _ = begun.wait_for(|begun| begun != incarnation) => Ending::Reborn,
+            _ = begun.wait_for(|begun| begun != incarnation) => Ending::NextIncarnation,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Peer streams on loopback: what is told arrives once and in order, whoever lies or is a stranger changes nothing.
+//! Peer streams on loopback: published facts arrive once and in order. Faulty peers and outsiders change nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod liars;
@@ -27,54 +27,54 @@ use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
 use crate::telemetry::span::Tracer;
 
-type Heard = Arc<Mutex<Vec<Batch>>>;
+type Received = Arc<Mutex<Vec<Batch>>>;
 
-/// Stands where the scheduler does, and writes down what it hears.
-struct Scribe;
+/// Takes the place of the scheduler and records the batches.
+struct RecordingScheduler;
 
-/// One replica that listens.
-struct Hearer {
-    heard: Heard,
+/// A replica that follows others.
+struct TestFollower {
+    received: Received,
     telemetry: Telemetry,
     members: watch::Sender<Members>,
-    rehear: watch::Sender<u64>,
+    resync: watch::Sender<u64>,
     rotated: watch::Sender<u64>,
     following: Following,
     _living: watch::Sender<Option<ActorRef<Message>>>,
 }
 
-/// One replica that speaks.
-struct Told {
+/// A replica that serves followers.
+struct TestServer {
     address: SocketAddr,
     publisher: Publisher,
     telemetry: Telemetry,
     close: Option<oneshot::Sender<()>>,
-    /// Those who may follow: all that tests call themselves.
+    /// The members that may follow: every name that tests use.
     followers: watch::Sender<Members>,
     tasks: JoinSet<Result<(), ServeError>>,
     _living: watch::Sender<Option<ActorRef<Message>>>,
 }
 
-// === impl Scribe ===
+// === impl RecordingScheduler ===
 
-impl Actor for Scribe {
+impl Actor for RecordingScheduler {
     type Msg = Message;
-    type State = Heard;
-    type Arguments = Heard;
+    type State = Received;
+    type Arguments = Received;
 
-    async fn pre_start(&self, _: ActorRef<Message>, heard: Heard) -> Result<Heard, ActorProcessingErr> {
-        Ok(heard)
+    async fn pre_start(&self, _: ActorRef<Message>, received: Received) -> Result<Received, ActorProcessingErr> {
+        Ok(received)
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         message: Message,
-        heard: &mut Heard,
+        received: &mut Received,
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Batch(batch, taken) => {
-                heard.lock().unwrap().push(*batch);
+                received.lock().unwrap().push(*batch);
                 let _ = taken.send(());
             }
             Message::History(_, reply) => drop(reply.send(vec![(placement(), HISTORY_AGE)])),
@@ -84,21 +84,21 @@ impl Actor for Scribe {
     }
 }
 
-// === impl Hearer ===
+// === impl TestFollower ===
 
-impl Hearer {
+impl TestFollower {
     async fn follows(members: Members) -> Self {
         Self::follows_by(members, PeerTls::Plain).await
     }
 
     async fn follows_by(members: Members, tls: PeerTls) -> Self {
-        let heard = Heard::default();
-        let (actor, _) = Actor::spawn(None, Scribe, heard.clone()).await.unwrap();
+        let received = Received::default();
+        let (actor, _) = Actor::spawn(None, RecordingScheduler, received.clone()).await.unwrap();
         let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(5));
         living.send_replace(Some(actor));
-        let (telemetry, me) = (telemetry(), ReplicaId("hearer".into()));
+        let (telemetry, me) = (telemetry(), ReplicaId("follower".into()));
         let receiver = Receiver::new(me.clone(), handle, telemetry.clone());
-        let ((changes, members), (rehear, rehears)) = (watch::channel(members), watch::channel(0));
+        let ((changes, members), (resync, resyncs)) = (watch::channel(members), watch::channel(0));
         let (clock, network) = (Clock::start(), Arc::new(Sockets));
         let joins = Arc::new(Joining::is_over());
         let (rotated, rotates) = watch::channel(0);
@@ -110,24 +110,24 @@ impl Hearer {
             network,
             tls,
             receiver,
-            rehear: rehears,
+            resync: resyncs,
             rotated: rotates,
             clock,
             joins,
             supervisor,
         });
-        Self { heard, telemetry, members: changes, rehear, rotated, following, _living: living }
+        Self { received, telemetry, members: changes, resync, rotated, following, _living: living }
     }
 
     fn batches(&self) -> Vec<Batch> {
-        self.heard.lock().unwrap().clone()
+        self.received.lock().unwrap().clone()
     }
 
     fn numbers(&self) -> Vec<u64> {
         self.batches().iter().flat_map(|batch| batch.facts.iter().map(|fact| fact.seq)).collect()
     }
 
-    async fn heard_up_to(&self, upto: u64) {
+    async fn received_up_to(&self, upto: u64) {
         eventually(|| self.batches().last().is_some_and(|batch| batch.upto >= upto)).await;
     }
 
@@ -140,7 +140,7 @@ impl Hearer {
     }
 }
 
-impl Drop for Hearer {
+impl Drop for TestFollower {
     fn drop(&mut self) {
         if let Some(actor) = self._living.borrow().as_ref() {
             actor.stop(None);
@@ -148,9 +148,9 @@ impl Drop for Hearer {
     }
 }
 
-// === impl Told ===
+// === impl TestServer ===
 
-impl Told {
+impl TestServer {
     async fn starts(publisher: Publisher) -> Self {
         Self::starts_at(publisher, PeerTls::Plain, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
@@ -159,8 +159,8 @@ impl Told {
         let subscription = TcpListener::bind(address).await.unwrap();
         let address = subscription.local_addr().unwrap();
         let telemetry = telemetry();
-        // It hears nothing, and remembers one placement.
-        let (actor, _) = Actor::spawn(None, Scribe, Heard::default()).await.unwrap();
+        // It receives nothing, and has one placement.
+        let (actor, _) = Actor::spawn(None, RecordingScheduler, Received::default()).await.unwrap();
         let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(1));
         living.send_replace(Some(actor));
         let receiver = Receiver::new(publisher.me(), handle, telemetry.clone());
@@ -184,7 +184,7 @@ impl Told {
 }
 
 fn followers() -> Members {
-    let named = ["a", "hearer", "late", "slow"].map(str::to_owned);
+    let named = ["a", "follower", "late", "slow"].map(str::to_owned);
     let names = named.into_iter().chain((0..SUBSCRIBERS_MAX + 1).map(|n| format!("r{n}")));
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     names.map(|name| Member { replica: ReplicaId(name), ..member(1, nowhere) }).collect()
@@ -208,11 +208,11 @@ fn placement() -> Record {
     Record::Placement(Placement { endpoint: EndpointKey(1), anchors: (0..32).map(BlockHash).collect() })
 }
 
-fn place(publisher: &Publisher, times: usize) {
+fn publish_placements(publisher: &Publisher, times: usize) {
     publisher.publish((0..times).map(|_| (placement(), Timestamp::ZERO)));
 }
 
-fn share(publisher: &Publisher, endpoint: u64, requests: u32) {
+fn publish_in_flight(publisher: &Publisher, endpoint: u64, requests: u32) {
     let record = Record::InFlight(InFlightReport { requests, ..InFlightReport::none(EndpointKey(endpoint)) });
     publisher.publish([(record, Timestamp::ZERO)]);
 }
@@ -224,12 +224,12 @@ fn counted(telemetry: &Telemetry, name: &str, label: &str) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// What was not taken in, for this reason.
+/// The batches that were ignored for this reason.
 fn ignored(telemetry: &Telemetry, reason: &str) -> f64 {
     counted(telemetry, "murmuration_peer_ignored_total", &format!("reason=\"{reason}\""))
 }
 
-/// Waits until it is so; the bound is there only so that a failure ends.
+/// Waits until `so` holds. The bound only ends a failing test.
 async fn eventually(so: impl Fn() -> bool) {
     let waiting = async {
         while !so() {

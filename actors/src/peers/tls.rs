@@ -1,9 +1,9 @@
-//! Who may be a peer, and which: certificates of one authority, wanted of both ends, that name a peer and the replica.
+//! Which ends are peers: both ends must show a certificate of one authority that names a peer and the replica.
 //!
-//! Must not know streams. The folder holds `ca.crt` (the authorities that are believed; two while one follows the other),
-//! `tls.crt` (the chain, leaf first) and `tls.key`. Every peer's certificate names [`PEER_NAME`] as DNS name, names the
-//! replica (see [`super::names`]), and is good for server and client. A certificate of the same authority for something
-//! else opens nothing here. Files are read again for new connections.
+//! Must not know streams. The folder holds `ca.crt` (the trusted authorities; two during a rotation), `tls.crt` (the
+//! chain, leaf first) and `tls.key`. Every peer certificate carries [`PEER_NAME`] as DNS name and the replica's name
+//! (see [`super::names`]), and is valid for server and client. Other certificates of the same authority are rejected.
+//! New connections read the files again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,33 +20,34 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::names;
 
-/// The DNS name that every peer's certificate carries.
+/// The DNS name that every peer certificate carries.
 pub const PEER_NAME: &str = "murmuration-peer";
 
 /// How peer streams are protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerTls {
-    /// Not at all: whoever reaches the port hears all, and whoever answers is believed. Only when said.
+    /// No protection: any client that reaches the port receives all facts, and any server that answers is trusted. Only
+    /// on request.
     Plain,
     /// TLS 1.3 with certificates on both ends.
     Mutual {
         /// Where `ca.crt`, `tls.crt` and `tls.key` are.
         folder: PathBuf,
-        /// Whether a certificate says which replica shows it.
+        /// Whether a certificate names the replica that shows it.
         names: PeerNames,
     },
 }
 
-/// Whether a peer's certificate says which replica shows it.
+/// Whether a peer certificate names the replica that shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerNames {
-    /// It does: nobody takes another replica's name or slot.
+    /// It does: no peer can take another replica's name or slot.
     Own,
-    /// It does not: whoever has a certificate may claim the name of any member. Only when said.
+    /// It does not: the holder of any peer certificate may claim the name of any member. Only on request.
     Shared,
 }
 
-/// Why peers can't be told from others.
+/// Why peer streams can't be protected.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerTlsError {
     /// A file can't be read.
@@ -62,7 +63,7 @@ pub enum PeerTlsError {
     Pem {
         /// Which.
         path: PathBuf,
-        /// What was looked for.
+        /// What was expected.
         what: &'static str,
     },
     /// The certificate can't be used.
@@ -91,7 +92,7 @@ pub enum PeerTlsError {
     OwnName {
         /// Which.
         path: PathBuf,
-        /// Who wants to show it.
+        /// The replica that would show it.
         replica: ReplicaId,
     },
     /// Peers would refuse the certificate.
@@ -116,7 +117,7 @@ pub(super) struct Files {
 // === impl PeerTls ===
 
 impl PeerTls {
-    /// Whether the streams of `me` can be protected like this now: to be asked before a replica starts.
+    /// Checks that the streams of `me` can be protected with the current files. Call it before a replica starts.
     ///
     /// # Errors
     /// See [`PeerTlsError`].
@@ -132,7 +133,7 @@ impl PeerTls {
         Ok(())
     }
 
-    /// Whether certificates say which replica shows them.
+    /// Whether certificates name the replica that shows them.
     pub(super) fn names_replicas(&self) -> bool {
         matches!(self, Self::Mutual { names: PeerNames::Own, .. })
     }
@@ -150,7 +151,7 @@ impl Files {
         Ok(Self { folder: folder.to_owned(), authority, certificate, key })
     }
 
-    /// The side that is called. The caller's name is looked at after the handshake, see [`is_peer`].
+    /// The configuration of the server. The client's name is checked after the handshake, see [`is_peer`].
     pub(super) fn server(&self) -> Result<Arc<ServerConfig>, PeerTlsError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(self.authorities()?.into(), provider.clone())
@@ -165,7 +166,7 @@ impl Files {
         Ok(Arc::new(config))
     }
 
-    /// The side that calls.
+    /// The configuration of the client.
     pub(super) fn client(&self) -> Result<Arc<ClientConfig>, PeerTlsError> {
         let authorities = self.authorities()?;
         let (chain, key) = self.own()?;
@@ -200,12 +201,12 @@ impl Files {
     }
 }
 
-/// Whether the end that showed `chain` is a peer. Its authority was checked by the handshake.
+/// Whether `chain` belongs to a peer. The handshake has checked its authority.
 pub(super) fn is_peer(chain: Option<&[CertificateDer<'_>]>) -> bool {
     named(chain.and_then(<[_]>::first)).is_ok()
 }
 
-/// The name to be checked by the side that calls.
+/// The server name that the client checks.
 pub(super) fn peer_name() -> Result<ServerName<'static>, rustls::Error> {
     ServerName::try_from(PEER_NAME).map_err(|_| rustls::Error::General("no DNS name".into()))
 }

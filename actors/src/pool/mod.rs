@@ -1,6 +1,7 @@
-//! The watchers of one pool: one endpoint actor for each endpoint that was announced.
+//! The watchers of one pool: one endpoint actor for each announced endpoint.
 //!
-//! Must not know how to choose, scrape or discover; it knows who must be watched, and wakes those whose watching begins.
+//! Must not know how to choose, scrape or discover endpoints. It decides which are watched, and wakes watchers whose
+//! turn begins.
 
 mod watchers;
 

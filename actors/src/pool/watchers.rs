@@ -1,7 +1,7 @@
 //! The task that starts and stops endpoint watchers, and wakes them.
 //!
-//! Must not know rules of choice. Each watcher is a part of its own; when this task fails, all of them are started anew
-//! with it.
+//! Must not know rules of choice. Each watcher is a part of its own. When this task fails, all watchers restart with
+//! it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,40 +24,40 @@ use crate::scheduler::{Known, SchedulerHandle, SchedulerStarts, changes};
 use crate::supervise::{Held, Supervisor, live};
 use crate::telemetry::Telemetry;
 
-/// The label that names an endpoint's zone.
+/// The label that holds an endpoint's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
-/// What the task works with.
+/// What the task needs.
 #[derive(Clone, Debug)]
 pub struct PoolArguments {
-    /// What discovery announced.
+    /// The latest announcement of discovery.
     pub announced: Known,
-    /// Told of announcements, and reported to.
+    /// Is notified of announcements, and receives reports.
     pub scheduler: SchedulerHandle,
-    /// Where watchers are parts.
+    /// The supervisor. Each watcher is one of its parts.
     pub supervisor: Supervisor,
-    /// Where it is made known that the endpoints are known.
+    /// Set to synced once the endpoints are known.
     pub readiness: Arc<watch::Sender<Readiness>>,
-    /// Where events are told.
+    /// Records events.
     pub telemetry: Telemetry,
     /// The replica's clock.
     pub clock: Clock,
     /// Which endpoints this replica watches; `None` where it watches all.
     pub keeping: Option<Keeping>,
-    /// Where metrics pages are.
+    /// The port and the path of metrics pages.
     pub scrape: ScrapeSettings,
     /// Metric names by kind of engine.
     pub engines: EngineSettings,
-    /// Who carries scrapes.
+    /// The network that carries scrapes.
     pub network: Arc<dyn Network>,
     /// From one scrape to the next.
     pub interval: Duration,
 }
 
-/// Where a watcher's actor is, in the life that it has.
+/// The actor of a watcher in its current run.
 type ActorSlot = Arc<Mutex<Option<ActorRef<EndpointMessage>>>>;
 
-/// One endpoint that is watched; dropped, it is not.
+/// A watched endpoint. Dropping it ends the watcher.
 #[derive(Debug)]
 struct Watcher {
     endpoint: EndpointId,
@@ -74,7 +74,7 @@ struct Watchers {
 }
 
 /// What the task waits for.
-enum Happening {
+enum Wakeup {
     Announced,
     KeepersChanged,
     Silent,
@@ -82,35 +82,35 @@ enum Happening {
     Over,
 }
 
-/// Watches what is announced, until nobody can announce any more.
+/// Watches the announced endpoints until the sender of announcements is gone.
 ///
 /// # Errors
-/// Never; the type is that of a part's life.
+/// Never. A part requires this type.
 pub async fn run(arguments: PoolArguments) -> Result<(), String> {
     let mut announced = arguments.announced.clone();
-    let mut lives = arguments.scheduler.lives();
+    let mut starts = arguments.scheduler.lives();
     let keeping = arguments.keeping.as_ref();
     let (mut keepers, mut silent) = (keeping.map(Keeping::changes), keeping.map(Keeping::silent));
     let mut watchers = Watchers { arguments, endpoints: BTreeMap::new(), watchers: BTreeMap::new() };
-    let mut happening = Happening::Announced;
+    let mut wakeup = Wakeup::Announced;
     loop {
-        match happening {
-            Happening::Announced => watchers.announced(&mut announced),
-            Happening::KeepersChanged => watchers.keepers_changed(),
-            Happening::Silent => watchers.wake_silent(),
-            Happening::SchedulerStarted => watchers.all(|| EndpointMessage::Again),
-            Happening::Over => return Ok(()),
+        match wakeup {
+            Wakeup::Announced => watchers.announced(&mut announced),
+            Wakeup::KeepersChanged => watchers.keepers_changed(),
+            Wakeup::Silent => watchers.wake_silent(),
+            Wakeup::SchedulerStarted => watchers.all(|| EndpointMessage::Again),
+            Wakeup::Over => return Ok(()),
         }
-        happening = tokio::select! {
-            changed = announced.changed() => if changed.is_ok() { Happening::Announced } else { Happening::Over },
-            () = changed(keepers.as_mut()) => Happening::KeepersChanged,
-            () = changed(silent.as_mut()) => Happening::Silent,
-            () = started(&mut lives) => Happening::SchedulerStarted,
+        wakeup = tokio::select! {
+            changed = announced.changed() => if changed.is_ok() { Wakeup::Announced } else { Wakeup::Over },
+            () = changed(keepers.as_mut()) => Wakeup::KeepersChanged,
+            () = changed(silent.as_mut()) => Wakeup::Silent,
+            () = started(&mut starts) => Wakeup::SchedulerStarted,
         };
     }
 }
 
-/// Resolves when the value changes; never where there is none, or when nobody can change it any more.
+/// Resolves when the value changes; never where there is none, or when its sender is gone.
 async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
     if let Some(receiver) = receiver
         && receiver.changed().await.is_ok()
@@ -121,8 +121,8 @@ async fn changed<T>(receiver: Option<&mut watch::Receiver<T>>) {
 }
 
 /// Resolves when a scheduler started.
-async fn started(lives: &mut SchedulerStarts) {
-    if !lives.next().await {
+async fn started(starts: &mut SchedulerStarts) {
+    if !starts.next().await {
         std::future::pending().await
     }
 }
@@ -139,13 +139,13 @@ impl Watchers {
                 EndpointChange::Upsert(endpoint) => self.watch(&endpoint),
             }
         }
-        self.tell_keeping();
+        self.record_keeping();
         self.arguments.readiness.send_if_modified(|readiness| !std::mem::replace(&mut readiness.synced, true));
     }
 
     fn keepers_changed(&self) {
         self.all(|| EndpointMessage::Wake);
-        self.tell_keeping();
+        self.record_keeping();
     }
 
     fn wake_silent(&self) {
@@ -153,18 +153,18 @@ impl Watchers {
         let silent = keeping.silent().borrow().clone();
         for watcher in silent.keys().filter_map(|key| self.watchers.get(key)) {
             if keeping.must_watch(watcher.endpoint.key(), &watcher.zone, self.arguments.interval) {
-                watcher.tell(EndpointMessage::Wake);
+                watcher.send(EndpointMessage::Wake);
             }
         }
     }
 
     fn all(&self, message: impl Fn() -> EndpointMessage) {
-        self.watchers.values().for_each(|watcher| watcher.tell(message()));
+        self.watchers.values().for_each(|watcher| watcher.send(message()));
     }
 
-    /// Watches `endpoint`, as it is now, where its kind of engine is known.
+    /// Watches the current `endpoint`, where its kind of engine is known.
     fn watch(&mut self, endpoint: &Endpoint) {
-        // The one that was there first, so that two never watch the same.
+        // Ends the former watcher first, so that no endpoint has two.
         drop(self.watchers.remove(&endpoint.id.key()));
         let Some(arguments) = self.actor_arguments(endpoint) else { return };
         let (actor, zone) = (ActorSlot::default(), arguments.zone.clone());
@@ -195,8 +195,8 @@ impl Watchers {
         })
     }
 
-    /// Tells how many endpoints are kept here.
-    fn tell_keeping(&self) {
+    /// Records how many endpoints this replica keeps.
+    fn record_keeping(&self) {
         let Some(keeping) = &self.arguments.keeping else { return };
         let kept = self.endpoints.values().filter(|e| keeping.keeps(e.id.key(), &zone_of(e))).count();
         self.arguments.telemetry.record(&Event::Keeping { kept, of: self.endpoints.len() });
@@ -206,8 +206,8 @@ impl Watchers {
 // === impl Watcher ===
 
 impl Watcher {
-    /// Posts `message`; an actor that is being started again needs none, for it looks by itself.
-    fn tell(&self, message: EndpointMessage) {
+    /// Posts `message`. A restarting actor needs none, because it scrapes when it starts.
+    fn send(&self, message: EndpointMessage) {
         if let Some(actor) = &*self.actor.lock().unwrap_or_else(PoisonError::into_inner) {
             drop(actor.cast(message));
         }
@@ -218,7 +218,7 @@ fn put(slot: &ActorSlot, actor: ActorRef<EndpointMessage>) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(actor);
 }
 
-/// The endpoint's zone; empty where its labels don't tell.
+/// The endpoint's zone; empty without a zone label.
 fn zone_of(endpoint: &Endpoint) -> String {
     endpoint.labels.get(ZONE_LABEL).cloned().unwrap_or_default()
 }

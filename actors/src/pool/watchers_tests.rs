@@ -1,4 +1,4 @@
-//! Who is watched, and who is woken, in virtual time.
+//! Which endpoints are watched and which watchers are woken, in virtual time.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -17,12 +17,12 @@ use crate::telemetry::span::Tracer;
 
 const POOL: u16 = 6;
 
-/// Nobody listens anywhere; it is noted who was called.
+/// Refuses every connection and records the ports.
 #[derive(Debug, Default)]
-struct Deserted(Mutex<BTreeSet<u16>>);
+struct RefusingNetwork(Mutex<BTreeSet<u16>>);
 
 #[async_trait]
-impl Network for Deserted {
+impl Network for RefusingNetwork {
     async fn connect(&self, to: SocketAddr) -> io::Result<Connection> {
         self.0.lock().unwrap().insert(to.port());
         Err(io::ErrorKind::ConnectionRefused.into())
@@ -35,14 +35,14 @@ impl Network for Deserted {
 
 struct Scene {
     keeping: Keeping,
-    network: Arc<Deserted>,
+    network: Arc<RefusingNetwork>,
     supervisor: Supervisor,
     announced: watch::Sender<Option<Arc<Announcement>>>,
 }
 
-/// The others are in the zone of all endpoints, and come first there.
-const OTHERS: [(&str, &str); 2] = [("somebody", "z"), ("me", "")];
-const ALONE: [(&str, &str); 1] = [("me", "z")];
+/// The other keeper is in the zone of all endpoints, and ranks first there.
+const WITH_OTHER: [(&str, &str); 2] = [("somebody", "z"), ("me", "")];
+const ONLY_ME: [(&str, &str); 1] = [("me", "z")];
 
 fn keepers(names: &[(&str, &str)]) -> Keepers {
     let keeper = |(name, zone): &(&str, &str)| Keeper { replica: ReplicaId((*name).into()), zone: (*zone).into() };
@@ -63,13 +63,13 @@ fn all() -> BTreeSet<u16> {
 }
 
 impl Scene {
-    /// A pool that `names` keep, of whom this replica is `me`.
+    /// A pool with the keepers `names`. This replica is `me`.
     fn new(names: &[(&str, &str)]) -> Self {
         let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin()).unwrap();
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
         let (clock, readiness) = (Clock::start(), Arc::new(watch::channel(Readiness::default()).0));
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
-        let (keeping, network) = (Keeping::new(ReplicaId("me".into())), Arc::new(Deserted::default()));
+        let (keeping, network) = (Keeping::new(ReplicaId("me".into())), Arc::new(RefusingNetwork::default()));
         keeping.set_keepers(keepers(names));
         let (announced, known) = watch::channel(None);
         let arguments = PoolArguments {
@@ -94,7 +94,7 @@ impl Scene {
         self.announced.send_replace(Some(Arc::new(Announcement { endpoints, objectives: BTreeMap::new() })));
     }
 
-    /// The ports that are called within the next while.
+    /// The ports that are called within this time.
     async fn called(&self, within: Duration) -> BTreeSet<u16> {
         self.network.0.lock().unwrap().clear();
         sleep(within).await;
@@ -114,22 +114,23 @@ fn alive() -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_others_keep_costs_no_timer_and_is_scraped_as_soon_as_they_are_gone() {
-    let scene = Scene::new(&OTHERS);
+    let scene = Scene::new(&WITH_OTHER);
     scene.announce(0..POOL);
     assert!(scene.called(Duration::from_secs(60)).await.is_empty());
-    // The pool and its keeper; for each watcher its keeper, its life, the actor and its observer; and no timers.
+    // The pool and its supervisor task. For each watcher: its supervisor task, its run, the actor and its observer. No
+    // timers.
     let at_rest = alive();
     assert_eq!(at_rest, 2 + 4 * usize::from(POOL));
-    scene.keeping.set_keepers(keepers(&ALONE));
+    scene.keeping.set_keepers(keepers(&ONLY_ME));
     assert_eq!(scene.called(Duration::from_millis(150)).await, all());
-    scene.keeping.set_keepers(keepers(&OTHERS));
+    scene.keeping.set_keepers(keepers(&WITH_OTHER));
     sleep(Duration::from_secs(2)).await;
     assert!(scene.called(Duration::from_secs(60)).await.is_empty());
     assert_eq!(alive(), at_rest);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_endpoint_wakes_its_heir_and_no_other_endpoint() {
+async fn a_silent_endpoint_wakes_its_successor_and_no_other_endpoint() {
     let scene = Scene::new(&[("somebody", "z"), ("me", "z")]);
     scene.announce(0..POOL);
     sleep(Duration::from_secs(1)).await;
@@ -144,7 +145,7 @@ async fn a_silent_endpoint_wakes_its_heir_and_no_other_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_withdrawn_or_changed_has_no_watcher_or_one() {
-    let scene = Scene::new(&ALONE);
+    let scene = Scene::new(&ONLY_ME);
     scene.announce(0..POOL);
     assert_eq!(scene.called(Duration::from_secs(2)).await, all());
     scene.supervisor.kill("pool");

@@ -1,4 +1,4 @@
-//! The parts of a replica, each as its supervisor runs it: what one life of it is made of, and when it is a failure.
+//! The parts of a replica, each as its supervisor runs it: what one run consists of, and when its end is a failure.
 //!
 //! Must not know when parts are started.
 
@@ -23,10 +23,10 @@ use crate::supervise::{Ended, Supervisor, live};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
 
-/// Tickets of two lives of a scheduler differ: each life starts this much higher.
-const TICKETS_A_LIFE: u64 = 1 << 40;
+/// Two runs of a scheduler use different tickets: each run starts this much higher.
+const TICKETS_PER_RUN: u64 = 1 << 40;
 
-/// Where announcements are made.
+/// The latest announcement.
 type Announced = Arc<watch::Sender<Option<Arc<Announcement>>>>;
 
 /// How engines are scraped.
@@ -37,7 +37,7 @@ pub(super) struct Scrape {
     pub(super) network: Arc<dyn Network>,
 }
 
-/// What the ext-proc server serves with.
+/// What the ext-proc server needs.
 pub(super) struct Gate {
     pub(super) scheduler: SchedulerHandle,
     pub(super) settings: Settings,
@@ -45,12 +45,13 @@ pub(super) struct Gate {
     pub(super) clock: Clock,
     pub(super) telemetry: Telemetry,
     pub(super) event_sink: EventSink,
-    /// The salt of prompts, as it changes.
+    /// The current prompt salt.
     pub(super) salt: watch::Receiver<u128>,
 }
 
-/// A scheduler that is started again knows what was announced, and is told the rest: reports by the watchers, what peers know
-/// by the lanes. Open tickets of the one before are gone: their work is taken back from peers, and news of them is ignored.
+/// Starts the scheduler. A restarted one reads the current announcement. It gets the rest again: reports from the
+/// watchers, facts of peers from the lanes. Open tickets of the former run are gone: their work is withdrawn from
+/// peers, and updates for them are ignored.
 pub(super) fn scheduler(
     supervisor: &Supervisor,
     mut arguments: SchedulerArguments,
@@ -59,10 +60,11 @@ pub(super) fn scheduler(
     let living = Arc::new(living);
     supervisor.vital("scheduler", move || {
         let (next, living) = (arguments.clone(), living.clone());
-        arguments.first_ticket += TICKETS_A_LIFE;
+        arguments.first_ticket += TICKETS_PER_RUN;
         let started = move |actor: ActorRef<Message>| {
             living.send_replace(Some(actor.clone()));
-            // What was said while there was no scheduler to hear it. Fails only if it ended again, which is told elsewhere.
+            // Announcements and requests that arrived while no scheduler ran. Fails only if the actor has ended again,
+            // which is reported elsewhere.
             drop(actor.cast(Message::Announced));
             drop(actor.cast(Message::Asks));
         };
@@ -84,7 +86,8 @@ pub(super) fn discovery(
     });
 }
 
-/// Forwards what the world announces, from what is announced already. Ends when the world has nothing more to say.
+/// Forwards the announcements of the environment, starting with the current one. Ends when the sender of the feed is
+/// gone.
 pub(super) fn feed(supervisor: &Supervisor, feed: Option<Feed>, announced: Announced) {
     let Some(feed) = feed else { return };
     supervisor.vital("feed", move || {
@@ -127,7 +130,7 @@ pub(super) fn gauges(
     });
 }
 
-/// Follows the certificate of ext-proc, where it is read from a folder.
+/// Reloads the certificate of ext-proc, where it is read from a folder.
 pub(super) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<ServerTls>, telemetry: &Telemetry) {
     let (Tls::Folder(folder), Some(served)) = (tls, served) else { return };
     let telemetry = telemetry.clone();
@@ -140,7 +143,7 @@ pub(super) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<Ser
     });
 }
 
-/// Serves ext-proc until `closed` says so and the open streams ended.
+/// Serves ext-proc until `closed` is set and the open streams have ended.
 pub(super) fn ext_proc(
     supervisor: &Supervisor,
     gate: Gate,
@@ -204,7 +207,7 @@ pub(super) fn admin(
     });
 }
 
-/// Resolves when `closed` says so, or when nobody can say so any more.
+/// Resolves when `closed` is set or its sender is gone.
 async fn until(mut closed: watch::Receiver<bool>) {
     let _ = closed.wait_for(|closed| *closed).await;
 }

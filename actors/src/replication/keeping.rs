@@ -1,4 +1,4 @@
-//! Which endpoints this replica watches: told by the members, asked by each endpoint's actor.
+//! Which endpoints this replica watches: set from the members, asked by each endpoint's actor.
 //!
 //! Must not know the rule; [`Keepers`] has it.
 
@@ -10,10 +10,10 @@ use murmuration::id::{EndpointKey, ReplicaId};
 use murmuration::replication::Keepers;
 use tokio::sync::watch;
 
-/// Endpoints of which nothing was heard, and for how long.
+/// Endpoints without recent reports, and for how long.
 pub(crate) type Silent = Arc<BTreeMap<EndpointKey, Duration>>;
 
-/// What keeping hangs on. Cheap to clone.
+/// The keepers and the silent endpoints. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Keeping {
     me: ReplicaId,
@@ -24,20 +24,20 @@ pub struct Keeping {
 // === impl Keeping ===
 
 impl Keeping {
-    /// A replica that keeps everything until it hears of others.
+    /// A replica that keeps everything until it knows of others.
     pub fn new(me: ReplicaId) -> Self {
         let (keepers, silent) = (watch::channel(Keepers::default()).0, watch::channel(Silent::default()).0);
         Self { me, keepers: Arc::new(keepers), silent: Arc::new(silent) }
     }
 
-    /// Who lives and may keep.
+    /// Sets the living replicas that may keep.
     pub fn set_keepers(&self, keepers: Keepers) {
         self.keepers.send_if_modified(|held| std::mem::replace(held, keepers.clone()) != keepers);
     }
 
-    /// Of whom nothing was heard.
+    /// Sets the endpoints without recent reports.
     pub fn set_silent(&self, silent: BTreeMap<EndpointKey, Duration>) {
-        // Nobody is woken while all are heard of.
+        // Waiters are not woken while no endpoint is silent.
         self.silent.send_if_modified(|held| {
             let matters = !(held.is_empty() && silent.is_empty());
             if matters {
@@ -58,12 +58,12 @@ impl Keeping {
         self.keepers.borrow().must_watch(&self.me, endpoint, zone, silence, interval)
     }
 
-    /// Changes of who keeps.
+    /// The keepers, and changes of them.
     pub fn changes(&self) -> watch::Receiver<Keepers> {
         self.keepers.subscribe()
     }
 
-    /// The endpoints of which nothing was heard, and changes of that.
+    /// The endpoints without recent reports, and changes of them.
     pub(crate) fn silent(&self) -> watch::Receiver<Silent> {
         self.silent.subscribe()
     }

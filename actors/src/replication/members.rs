@@ -1,6 +1,6 @@
-//! The members of those who live, and what follows from its changes: who keeps which endpoint, and whose work is void.
+//! The members, and what follows from their changes: who keeps which endpoint, and whose work is void.
 //!
-//! Must not know how liveness is found out.
+//! Must not know how liveness is detected.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use super::{Keeping, Receiver};
 
-/// The other replicas that live, ordered by name.
+/// The other living replicas, ordered by name.
 pub type Members = Vec<Member>;
 
-/// Follows the members until its sender is gone: tells who came and who went, voids the work of the dead, and computes the
-/// keepers anew.
+/// Follows `members` until their sender is gone: reports joined and lost peers, voids the work of lost ones, and
+/// recomputes the keepers.
 pub async fn follow_members(
     mut members: watch::Receiver<Members>,
     me: Keeper,

@@ -1,7 +1,6 @@
-//! The replication as one replica takes part in it: a publisher that lanes read from, an receiver that they hand to, and the members of
-//! those who live.
+//! One replica's part in replication: a publisher that lanes read from, a receiver that they hand to, and the members.
 //!
-//! Must not know chitchat or tonic (the lanes do), nor what a fact means (the mind does).
+//! Must not know chitchat or tonic (the lanes do), or what a fact means (the core does).
 
 mod keeping;
 mod members;

@@ -1,6 +1,6 @@
-//! This replica's part in the replication: the lanes, started together and left together.
+//! This replica's part in replication: its lanes, started together and left together.
 //!
-//! Must not know what is said over them, nor how a replica is put together.
+//! Must not know what is sent over them, or how a replica is put together.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,14 +22,14 @@ use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, S
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Ended, Supervisor};
 
-/// The part that is the gossip lane.
+/// The supervised part that is the gossip lane.
 const GOSSIP: &str = "gossip";
-/// How long a replica that starts waits for the first word of anybody else.
-const FIRST_WORD: Duration = Duration::from_secs(1);
-/// How long gossip takes to bring the pages of those who live.
-const PAGES_COME: Duration = Duration::from_millis(500);
+/// How long a starting replica waits for its first peer.
+const FIRST_PEER_WAIT: Duration = Duration::from_secs(1);
+/// How long gossip takes to bring the pages of the living peers.
+const PAGES_WAIT: Duration = Duration::from_millis(500);
 
-/// Why a replica can't take part.
+/// Why a replica can't take part in replication.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationError {
     /// Gossip can't start.
@@ -43,41 +43,41 @@ pub enum ReplicationError {
     Bind(SocketAddr, std::io::Error),
 }
 
-/// What a part is made of.
+/// What replication works with.
 #[derive(Clone, Debug)]
 pub struct Links {
-    /// What this replica says.
+    /// What this replica publishes.
     pub publisher: Publisher,
-    /// What it hears with.
+    /// Takes what peers publish.
     pub receiver: Receiver,
-    /// What it watches; `None` where everybody watches everything.
+    /// Which endpoints this replica watches; `None` where every replica watches all.
     pub keeping: Option<Keeping>,
     /// The replica's clock.
     pub clock: Clock,
-    /// Who carries what is said.
+    /// The network that the lanes use.
     pub network: Arc<dyn Network>,
-    /// Whose rebirths make all be heard anew.
+    /// The scheduler, whose restarts make the lanes deliver everything again.
     pub scheduler: SchedulerHandle,
-    /// Where lanes are parts.
+    /// Supervises the lanes as parts.
     pub supervisor: Supervisor,
-    /// A salt that was drawn for a tier that has none, and where the agreed one goes; `None` where it was given.
+    /// A salt that was drawn for a tier without one, and where the agreed one goes; `None` where it was configured.
     pub salt: Option<(u128, watch::Sender<u128>)>,
-    /// Held back until the snapshots of all peers were heard.
+    /// Held back until the snapshots of all peers have arrived.
     pub readiness: Arc<watch::Sender<Readiness>>,
 }
 
 /// What the admin page reads.
 #[derive(Clone, Debug)]
 pub struct ReplicationView {
-    /// Those who live.
+    /// The living peers.
     pub members: watch::Receiver<Members>,
-    /// The incarnation that this replica has now.
+    /// The current incarnation of this replica.
     pub incarnation: watch::Receiver<Incarnation>,
-    /// The streams to them; `None` where facts go by gossip alone.
+    /// The streams to them; `None` where facts travel by gossip alone.
     pub streams: Option<watch::Receiver<Streams>>,
 }
 
-/// The part. Dropped, this replica is silent at once, as if killed.
+/// The lanes of this replica. Dropping it silences the replica at once, as if killed.
 #[derive(Debug)]
 pub struct Replication {
     gossip: Gossip,
@@ -91,7 +91,7 @@ pub struct Replication {
 // === impl Replication ===
 
 impl Replication {
-    /// Starts the lanes. `streams` is the socket that others follow this replica on.
+    /// Starts the lanes. `streams` is the socket that peers follow this replica on.
     ///
     /// # Errors
     /// See [`ReplicationError`].
@@ -104,30 +104,30 @@ impl Replication {
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
         let lane = gossip_settings(&settings, &*links.network).await?;
         let gossip = Gossip::start(lane, links.publisher.clone(), links.receiver.clone()).await?;
-        let (members, (rehear, reheard)) = (gossip.members(), watch::channel(0));
+        let (members, (resync, reheard)) = (gossip.members(), watch::channel(0));
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
         let joins = Arc::new(Joining::begins());
         let supervisor = links.supervisor.clone();
         let following = tls.clone().map(|tls| {
             let (me, members, receiver) = (settings.me.clone(), members.clone(), links.receiver.clone());
             let (clock, network) = (links.clock, links.network.clone());
-            let (rehear, rotated, joins, supervisor) = (reheard, rotates, joins.clone(), supervisor.clone());
-            peers::follow(Listening { me, members, network, tls, receiver, rehear, rotated, clock, joins, supervisor })
+            let (resync, rotated, joins, supervisor) = (reheard, rotates, joins.clone(), supervisor.clone());
+            peers::follow(Listening { me, members, network, tls, receiver, resync, rotated, clock, joins, supervisor })
         });
         let (publisher, receiver) = (links.publisher.clone(), links.receiver.clone());
         let serving = Serving { publisher, receiver, members: members.clone(), rotated };
         let server = streams.zip(tls).map(|(listener, tls)| serve(&supervisor, listener, tls, serving, closed));
         let (health, ready) = (gossip.health(), links.readiness.clone());
         supervisor.vital(GOSSIP, move || lane_fails(health.clone(), ready.clone()));
-        let (heard, receiver, keeping) = (members.clone(), links.receiver.clone(), links.keeping.clone());
+        let (followed, receiver, keeping) = (members.clone(), links.receiver.clone(), links.keeping.clone());
         supervisor.vital("members", move || {
-            let (members, me, receiver, keeping) = (heard.clone(), me.clone(), receiver.clone(), keeping.clone());
+            let (members, me, receiver, keeping) = (followed.clone(), me.clone(), receiver.clone(), keeping.clone());
             async move {
                 follow_members(members, me, receiver, keeping).await;
                 Ok(())
             }
         });
-        rehear_after_restarts(&supervisor, &links.scheduler, gossip.rehearing(), rehear, joins);
+        rehear_after_restarts(&supervisor, &links.scheduler, gossip.resyncing(), resync, joins);
         let (settled, settles) = watch::channel(links.salt.is_none());
         if let Some((drawn, apply)) = links.salt {
             let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
@@ -155,12 +155,12 @@ impl Replication {
         }
     }
 
-    /// Tells the others that this replica leaves: it keeps no endpoint from now on.
+    /// Announces that this replica leaves: it keeps no endpoint from now on.
     pub fn drain(&self) {
         self.gossip.update_card(|card| card.draining = true);
     }
 
-    /// Changes what this replica says of itself.
+    /// Changes what this replica publishes about itself.
     pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
         self.gossip.update_card(change);
     }
@@ -170,14 +170,14 @@ impl Replication {
         self.gossip.sizes()
     }
 
-    /// Says goodbye: followers get the last word, and nobody has to wait for a failure detector.
+    /// Leaves: followers get the last facts, and peers need not wait for a failure detector.
     pub async fn leave(mut self) {
         self.closing.send_replace(true);
         if let Some(server) = self.server.take() {
             server.wait().await;
         }
-        // Its end is meant from here on.
-        [GOSSIP, "members", "rehear", "salt", "join"].into_iter().for_each(|part| self.supervisor.stop(part));
+        // From here on these parts end on purpose.
+        [GOSSIP, "members", "resync", "salt", "join"].into_iter().for_each(|part| self.supervisor.stop(part));
         self.gossip.leave().await;
     }
 }
@@ -207,7 +207,8 @@ async fn gossip_settings(
     })
 }
 
-/// Fails when the lane fails again and again, and says so meanwhile; one that starts again by itself is no failure.
+/// Fails when the lane fails repeatedly, and marks the replica as isolated meanwhile. A lane that restarts by itself is
+/// no failure.
 async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sender<Readiness>>) -> Result<(), String> {
     loop {
         let isolated = health.borrow_and_update().is_failing();
@@ -215,14 +216,14 @@ async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sende
         if isolated {
             return Err("the gossip lane fails again and again".to_owned());
         }
-        // The task that keeps the lane up is its sender.
+        // The task that keeps the lane up holds the sender.
         if health.changed().await.is_err() {
             return Err("the gossip lane ended".to_owned());
         }
     }
 }
 
-/// Serves peer streams until `closed` says so.
+/// Serves peer streams until `closed` is true.
 fn serve(
     supervisor: &Supervisor,
     listener: Listener,
@@ -242,49 +243,49 @@ fn serve(
     })
 }
 
-/// A scheduler that was started again has heard nothing: both lanes tell it all.
+/// A restarted scheduler holds no facts of peers: both lanes deliver everything again.
 fn rehear_after_restarts(
     supervisor: &Supervisor,
     scheduler: &SchedulerHandle,
     gossip: impl Fn() + Clone + Send + 'static,
-    rehear: watch::Sender<u64>,
+    resync: watch::Sender<u64>,
     joins: Arc<Joining>,
 ) {
-    let (scheduler, rehear) = (scheduler.clone(), Arc::new(rehear));
-    supervisor.vital("rehear", move || {
-        let (mut lives, gossip) = (scheduler.lives(), gossip.clone());
-        let (rehear, joins) = (rehear.clone(), joins.clone());
+    let (scheduler, resync) = (scheduler.clone(), Arc::new(resync));
+    supervisor.vital("resync", move || {
+        let (mut starts, gossip) = (scheduler.lives(), gossip.clone());
+        let (resync, joins) = (resync.clone(), joins.clone());
         async move {
-            while lives.next().await {
+            while starts.next().await {
                 gossip();
                 joins.again();
-                rehear.send_modify(|lives| *lives += 1);
+                resync.send_modify(|starts| *starts += 1);
             }
             Ok(())
         }
     });
 }
 
-/// Ready once every peer that is there has told all it knows, or when that takes too long.
+/// Ready once every present peer has sent all it knows, or when that takes too long.
 async fn join(
     mut settled: watch::Receiver<bool>,
     mut members: watch::Receiver<Members>,
     streams: Option<watch::Receiver<Streams>>,
     ready: Arc<watch::Sender<Readiness>>,
 ) -> Result<(), String> {
-    let met = timeout(FIRST_WORD, members.wait_for(|members| !members.is_empty())).await.is_ok();
-    let heard = match streams {
+    let met = timeout(FIRST_PEER_WAIT, members.wait_for(|members| !members.is_empty())).await.is_ok();
+    let caught_up = match streams {
         Some(streams) => peers::caught_up(members, streams).await,
-        // Gossip has no snapshots to wait for: its pages come with the next rounds.
+        // Gossip has no snapshots to wait for: its pages arrive with the next rounds.
         None if met => {
-            sleep(PAGES_COME).await;
+            sleep(PAGES_WAIT).await;
             true
         }
         None => true,
     };
     // The sender ends only with this replica.
     let _ = settled.wait_for(|settled| *settled).await;
-    if !heard {
+    if !caught_up {
         tracing::warn!("not all peers told what they know in time; this replica starts with what it heard");
     }
     ready.send_modify(|readiness| readiness.joining = false);

@@ -1,7 +1,7 @@
-//! The replica's publisher: what it has to say, shared by the scheduler that says and the lanes that carry.
+//! The publisher: what this replica publishes, shared by the scheduler that writes it and the lanes that send it.
 //!
-//! Must not know lanes. Nothing queues up here: a lane that is slow finds the newest word on each subject when it comes. The
-//! log's lock is held for as long as references are taken or facts are noted; encoding and writing happen outside of it.
+//! Must not know lanes. Nothing queues up here: a slow lane finds the newest fact on each subject when it reads. The
+//! log's lock is held only while references are taken or facts are appended. Encoding and writing happen outside of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::Subscribers;
 use crate::clock::Clock;
 
-/// For how long a batch that was cut for one follower serves others that heard as much: its ages are off by less than that.
+/// How long a batch that was made for one follower serves others at the same position: its ages are off by less than
+/// that.
 const BATCH_REUSED_FOR: Duration = Duration::from_millis(1);
 
 /// The publisher. Cheap to clone.
@@ -32,21 +33,21 @@ pub struct Publisher {
     clock: Clock,
 }
 
-/// A batch as bytes, shared by all followers that heard as much.
+/// A batch as bytes, shared by all followers at the same position.
 #[derive(Clone, Debug)]
 pub struct EncodedBatch {
-    /// It continues what was heard up to this number.
+    /// It continues after this number.
     pub after: u64,
-    /// The highest number it speaks for.
+    /// The highest number that it covers.
     pub upto: u64,
-    /// The batch; nothing where its facts fit no batch.
+    /// The batch; `None` where its facts fit no batch.
     pub bytes: Option<Bytes>,
 }
 
 // === impl Publisher ===
 
 impl Publisher {
-    /// The publisher of `me` in the life `incarnation`.
+    /// The publisher of `me` in this `incarnation`.
     pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
         let fact_log = FactLog::new(me.clone(), incarnation);
         let number = || Arc::new(watch::channel(0).0);
@@ -63,7 +64,7 @@ impl Publisher {
         }
     }
 
-    /// The publisher of a replica that speaks no later wire version than `version`.
+    /// Limits it to wire versions up to `version`.
     #[must_use]
     pub fn upto(mut self, version: u8) -> Self {
         self.fact_log().limit(version);
@@ -71,12 +72,12 @@ impl Publisher {
         self
     }
 
-    /// The highest wire version that it speaks.
+    /// The highest wire version that it sends.
     pub fn version(&self) -> u8 {
         self.version
     }
 
-    /// Goes on as `incarnation`. Streams that tell in the former one end, so that followers call again.
+    /// Continues as `incarnation`. Streams of the former one end, so that followers call again.
     pub fn begin(&self, incarnation: Incarnation) {
         if self.incarnation() != incarnation {
             let mut last = self.last_batch();
@@ -86,10 +87,10 @@ impl Publisher {
         }
     }
 
-    /// Says what is true, each since its moment.
-    pub fn publish(&self, words: impl IntoIterator<Item = (Record, Timestamp)>) {
+    /// Publishes records, each with the time since which it holds.
+    pub fn publish(&self, records: impl IntoIterator<Item = (Record, Timestamp)>) {
         let mut urgent = false;
-        let encoded = words.into_iter().filter_map(|(record, at)| {
+        let encoded = records.into_iter().filter_map(|(record, at)| {
             urgent |= record.is_urgent();
             FactLog::encode(self.version, record).map(|(record, encoded)| (record, encoded, at))
         });
@@ -101,7 +102,7 @@ impl Publisher {
         self.advance(head, urgent);
     }
 
-    /// The scheduler was born again and holds nothing: all open work is taken back.
+    /// Withdraws all open work, after a restart of the scheduler, which then holds none.
     pub fn withdraw_all(&self) {
         let now = self.clock.now();
         let mut fact_log = self.fact_log();
@@ -111,30 +112,31 @@ impl Publisher {
         self.advance(head, true);
     }
 
-    /// Whether whoever heard all up to `after` can be told what it missed; else it must hear all anew.
+    /// Whether a follower that has all up to `after` can get what it missed; else it must get everything again.
     pub fn continues(&self, after: u64) -> bool {
         self.fact_log().continues(after)
     }
 
-    /// What was said after `after`, at most `most` facts; `None` when there is nothing. It begins at 0 where it can't continue.
+    /// The facts after `after`, at most `most` of them; `None` when there are none. It begins at 0 where it can't
+    /// continue.
     pub fn since(&self, after: u64, most: usize) -> Option<Batch> {
         self.fact_log().since(after, most, self.clock.now())
     }
 
-    /// The same as bytes, up to the number `least` at least; facts too many for one batch come in several. Whoever asks for
-    /// the same a moment later gets the same bytes.
+    /// The same as bytes, up to the number `least` at least; facts too many for one batch come in several. The same
+    /// call a moment later gives the same bytes.
     pub fn batch_after(&self, after: u64, least: u64, mut most: usize) -> Option<EncodedBatch> {
         let now = self.clock.now();
         let mut last = self.last_batch();
-        if let Some((made, told)) = &*last
-            && (told.after, told.upto >= least) == (after, true)
+        if let Some((made, encoded)) = &*last
+            && (encoded.after, encoded.upto >= least) == (after, true)
             && now.since(*made) < BATCH_REUSED_FOR
         {
-            return Some(told.clone());
+            return Some(encoded.clone());
         }
         loop {
-            let cut = self.fact_log().batch_after(after, most, now)?;
-            let bytes = match cut.bytes() {
+            let batch = self.fact_log().batch_after(after, most, now)?;
+            let bytes = match batch.bytes() {
                 Ok(bytes) => Some(bytes.into()),
                 Err(_) if most > 1 => {
                     most /= 2;
@@ -142,18 +144,18 @@ impl Publisher {
                 }
                 Err(_) => None,
             };
-            let told = EncodedBatch { after: cut.after, upto: cut.upto, bytes };
-            *last = Some((now, told.clone()));
-            return Some(told);
+            let encoded = EncodedBatch { after: batch.after, upto: batch.upto, bytes };
+            *last = Some((now, encoded.clone()));
+            return Some(encoded);
         }
     }
 
-    /// Placements and bindings that somebody made, each so long ago, as batches of at most `most`.
-    pub fn history(&self, told: &[(Record, Duration)], most: usize) -> Vec<Batch> {
-        told.chunks(most.max(1)).map(|some| self.fact_log().history(some.to_vec())).collect()
+    /// Placements and bindings of any replica, each with its age, as batches of at most `most`.
+    pub fn history(&self, records: &[(Record, Duration)], most: usize) -> Vec<Batch> {
+        records.chunks(most.max(1)).map(|some| self.fact_log().history(some.to_vec())).collect()
     }
 
-    /// The gossip pages that changed since `pages` were written last.
+    /// The gossip pages that changed since `pages` were last written.
     pub fn write(&self, pages: &mut Pages) -> Vec<Page> {
         let snapshot = self.fact_log().snapshot(pages.placements_from(), self.clock.now());
         pages.update(&snapshot)
@@ -164,28 +166,29 @@ impl Publisher {
         self.head.subscribe()
     }
 
-    /// The number of the last fact when something was said that peers must know at once, and its changes.
+    /// The number of the last fact when an urgent one was last published, and its changes. Peers must get urgent facts
+    /// at once.
     pub fn urgent(&self) -> watch::Receiver<u64> {
         self.urgent.subscribe()
     }
 
-    /// Who hears it at once.
+    /// The peers that follow by stream.
     pub fn subscribers(&self) -> &Subscribers {
         &self.subscribers
     }
 
-    /// Who speaks.
+    /// The name of this replica.
     pub fn me(&self) -> ReplicaId {
         self.me.clone()
     }
 
-    /// In which life.
+    /// Its current incarnation.
     pub fn incarnation(&self) -> Incarnation {
         *self.incarnation.borrow()
     }
 
-    /// In which incarnation, and its changes.
-    pub fn begun(&self) -> watch::Receiver<Incarnation> {
+    /// Its current incarnation, and changes of it.
+    pub fn incarnation_changes(&self) -> watch::Receiver<Incarnation> {
         self.incarnation.subscribe()
     }
 
@@ -197,12 +200,12 @@ impl Publisher {
     }
 
     fn last_batch(&self) -> MutexGuard<'_, Option<(Timestamp, EncodedBatch)>> {
-        // It is replaced whole.
+        // It is replaced as a whole.
         self.last_batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fact_log(&self) -> MutexGuard<'_, FactLog> {
-        // Every change of a fact_log is whole before anything in it can panic.
+        // A panic can't leave the log half changed.
         self.fact_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
-//! The replica's receiver: whatever comes by a lane is decoded, counted, and given to the scheduler.
+//! The receiver: it decodes and counts what lanes bring, and gives it to the scheduler.
 //!
-//! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a loud peer is
-//! slowed down instead of piling up batches.
+//! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a busy peer
+//! is slowed down instead of piling up batches.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use murmuration::replication::{Fact, Record};
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
 
-/// How facts come.
+/// How facts arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// A peer stream.
@@ -62,8 +62,9 @@ impl Receiver {
         self.version
     }
 
-    /// Takes in what `from` brought by `lane`; `from` is whom the lane knows to be at its other end, and a batch of another
-    /// origin is not believed. Gives the number that the batch goes up to; `None` when it was not taken in.
+    /// Decodes what `from` sent by `lane`, and gives it to the scheduler. `from` is the peer that the lane knows to be
+    /// at its other end; a batch of another origin is refused. Returns the number that the batch goes up to; `None`
+    /// when it was not taken.
     pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
         let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
@@ -84,28 +85,28 @@ impl Receiver {
         self.scheduler.received(batch).await.then_some(upto)
     }
 
-    /// Where prefixes are believed to be, and sessions bound, for one that joins; at most `most` of each.
+    /// Known prefix placements and session bindings, for a joining peer; at most `most` of each.
     pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
         self.scheduler.history(most).await
     }
 
-    /// Counts what could not even be read as a batch of somebody.
+    /// Counts refused input of `from`, with the reason. Always returns `None`.
     pub fn ignore(&self, from: &ReplicaId, why: &'static str) -> Option<u64> {
         self.telemetry.record(&Event::PeerIgnored { peer: from.clone(), why });
         None
     }
 
-    /// Counts what was sent.
+    /// Counts a sent batch.
     pub fn count_sent(&self, lane: Lane, bytes: usize) {
         self.telemetry.record(&Event::BatchSent { lane: lane.as_str(), bytes });
     }
 
-    /// Tells a fact about the replication itself.
+    /// Records an event of replication itself.
     pub fn emit(&self, event: &Event) {
         self.telemetry.record(event);
     }
 
-    /// Says that a peer is gone.
+    /// Tells the scheduler that a peer is lost.
     pub fn lost(&self, member: &murmuration::replication::Member) {
         self.scheduler.peer_lost(member.replica.clone(), member.incarnation);
     }

@@ -1,7 +1,7 @@
-//! Agrees with the tier on the salt under which prompts are hashed, where it was not given.
+//! Agrees with the tier on the salt that prompts are hashed with, where none was configured.
 //!
-//! Must not know prompts, lanes, nor the rule: [`SaltClaim`] has it. Who joins adopts what it finds before it is ready and
-//! before it claims anything, so the tier does not change its salt for a joiner.
+//! Must not know prompts, lanes, or the rule: [`SaltClaim`] has it. A joiner adopts the salt that it finds before it is
+//! ready and before it claims anything, so the tier does not change its salt for a joiner.
 
 use std::time::Duration;
 
@@ -13,30 +13,30 @@ use tokio::time::timeout;
 
 use super::Receiver;
 
-/// How long one who starts waits for the salt of a tier.
+/// How long a starting replica waits for the salt of its tier.
 const FIRST_CLAIM: Duration = Duration::from_secs(1);
 
-/// What agreeing works with.
+/// What the agreement works with.
 #[derive(Clone)]
 pub(super) struct Agreement {
-    /// Who draws: in which incarnation, and what.
+    /// The incarnation that draws, and the salt that it drew.
     pub(super) own: (Incarnation, u128),
-    /// The oldest claim of the others.
+    /// The oldest claim of the peers.
     pub(super) heard: watch::Receiver<Option<SaltClaim>>,
-    /// The claim that the others hear.
+    /// The claim that the peers get.
     pub(super) told: watch::Sender<Option<SaltClaim>>,
     /// The salt in force.
     pub(super) apply: watch::Sender<u128>,
-    /// Becomes true with the first.
+    /// Becomes true with the first salt.
     pub(super) settled: watch::Sender<bool>,
-    /// EncodedBatch of changes.
+    /// Records changes.
     pub(super) receiver: Receiver,
 }
 
 // === impl Agreement ===
 
 impl Agreement {
-    /// Agrees until the others can't be heard any more.
+    /// Runs until claims of peers can't arrive any more.
     pub(super) async fn run(mut self) {
         let found = timeout(FIRST_CLAIM, self.heard.wait_for(Option::is_some)).await;
         let found = found.ok().and_then(|found| found.ok().and_then(|found| *found));
@@ -107,11 +107,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_joins_adopts_what_it_finds_and_claims_nothing_before() {
+    async fn a_joiner_adopts_the_salt_it_finds_and_claims_nothing_before() {
         let mut joiner = agreeing(1, 7);
         sleep(FIRST_CLAIM / 2).await;
         assert_eq!((*joiner.told.borrow(), *joiner.settled.borrow()), (None, false));
-        // Younger by its number, for this machine's clock is behind: the tier keeps its salt all the same.
+        // The tier's claim looks younger, because this machine's clock is behind: the tier keeps its salt all the same.
         joiner.others.send_replace(Some(claim(50, 9)));
         joiner.settled.wait_for(|settled| *settled).await.unwrap();
         assert_eq!((*joiner.salt.borrow(), *joiner.told.borrow()), (9, Some(claim(50, 9))));
@@ -119,14 +119,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_nobody_claims_what_it_drew() {
+    async fn a_replica_without_peers_claims_the_salt_it_drew() {
         let mut first = agreeing(5, 7);
         first.settled.wait_for(|settled| *settled).await.unwrap();
         assert_eq!((*first.salt.borrow(), *first.told.borrow()), (7, Some(claim(5, 7))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn of_two_that_meet_later_the_older_salt_wins_and_the_change_is_told() {
+    async fn of_two_that_meet_later_the_older_salt_wins_and_the_change_is_reported() {
         let (mut old, mut new) = (agreeing(5, 7), agreeing(6, 8));
         for side in [&mut old, &mut new] {
             side.settled.wait_for(|settled| *settled).await.unwrap();

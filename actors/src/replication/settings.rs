@@ -1,4 +1,4 @@
-//! How a replica takes part in the replication.
+//! How a replica takes part in replication.
 //!
 //! Must not know flags.
 
@@ -12,47 +12,48 @@ use crate::clock::Clock;
 use crate::gossip::Seal;
 use crate::peers::PeerTls;
 
-/// Everything about it.
+/// Settings of replication.
 #[derive(Clone, Debug)]
 pub struct ReplicationSettings {
-    /// This replica's name, its own in the tier.
+    /// This replica's name, unique in the tier.
     pub me: ReplicaId,
-    /// Which incarnation this is, unless peers remember a higher one: then it becomes the next.
+    /// The incarnation to start as, unless peers remember a higher one: then it becomes the next.
     pub incarnation: Incarnation,
     /// Its zone; empty where it has none.
     pub zone: String,
-    /// The tier's name: replicas of another one are not listened to.
+    /// The tier's name: replicas of another tier are ignored.
     pub tier: String,
     /// Where gossip is received.
     pub gossip: SocketAddr,
-    /// Where peers send gossip to.
+    /// The address that peers send gossip to.
     pub advertise: SocketAddr,
-    /// Where ext-proc is served, as others reach it.
+    /// The address at which peers reach ext-proc.
     pub ext_proc: SocketAddr,
-    /// Where others are looked for: `host:port`, a DNS name's every address.
+    /// Where peers are looked for: `host:port`, every address of a DNS name.
     pub seeds: Vec<String>,
-    /// From one round of gossip to the next.
+    /// Time from one round of gossip to the next.
     pub interval: Duration,
     /// How datagrams are sealed.
     pub seal: Seal,
-    /// Whether replicas of the first release are heard and told by gossip too: only while a tier is upgraded from it.
+    /// Whether gossip is also exchanged with replicas of the first release: only while a tier is upgraded from it.
     pub accept_gossip_version_one: bool,
-    /// Peer streams: where others reach them, and how they are secured; `None` where facts go by gossip alone.
+    /// Peer streams: where peers reach them, and how they are secured; `None` where facts travel by gossip alone.
     pub streams: Option<(SocketAddr, PeerTls)>,
     /// Whether each endpoint has one keeper; else every replica scrapes all.
     pub one_keeper: bool,
-    /// The highest wire version that this replica speaks and understands; below [`murmuration::replication::codec::VERSION`] it is as a replica of an
-    /// earlier release, in a tier that is being upgraded.
+    /// The highest wire version that this replica sends and understands. Below
+    /// [`murmuration::replication::codec::VERSION`] it acts as a replica of an earlier release, in a tier that is being
+    /// upgraded.
     pub wire_version_max: u8,
 }
 
-/// The life that begins now: lives are told apart, and ordered, by when they began.
+/// An incarnation that starts now: incarnations are told apart, and ordered, by the time of their start.
 pub fn incarnation_now() -> Incarnation {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Incarnation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What the scheduler of such a replica speaks with, and watches by; neither for one that is alone.
+/// The publisher and the keeping of a replica that takes part as `settings` say; neither without them.
 pub fn publisher_and_keeping(
     settings: Option<&ReplicationSettings>,
     clock: Clock,

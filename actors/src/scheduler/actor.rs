@@ -1,7 +1,7 @@
-//! The actor itself: each arm translates a message, lets the state think, and delivers.
+//! The scheduler actor: each arm translates one message, runs the scheduler, and delivers its output.
 //!
-//! Must not know rules of choice. Requests go before all else: they are looked for before each message, and between the
-//! slices of work that takes longer than some microseconds.
+//! Must not know scheduling rules. Requests have priority: the actor checks for them before each message, and between
+//! the slices of work that takes longer than some microseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use murmuration::config::ConfigErrors;
 use murmuration::fleet::{Endpoint, Observation};
 use murmuration::id::{EndpointId, Ticket};
-use murmuration::replication::keepers::HEIR_WAITS;
+use murmuration::replication::keepers::SUCCESSOR_WAIT_MIN;
 use murmuration::replication::{Batch, Record};
 use murmuration::request::Asked;
 use murmuration::schedule::Profiles;
@@ -31,40 +31,40 @@ use crate::latest_value::Notice;
 use crate::replication::{Keeping, Publisher};
 use crate::telemetry::Telemetry;
 
-/// How often leases and trusts are looked at.
+/// How often leases and trust states are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// Requests that are decided before something else is looked at: reports must come through while requests flood in.
+/// Requests decided before the next message: reports must get through while many requests arrive.
 const ASKS_AT_ONCE: usize = 64;
 
-/// The actor; all of its state is in `SchedulerState`.
+/// The actor; all of its state is in [`SchedulerState`].
 #[derive(Debug)]
 pub struct SchedulerActor;
 
-/// Builds a state's parts anew for each life: plugins are not shared between lives.
+/// Builds a scheduler's parts for each start: plugins are not shared between starts.
 pub type Build = Arc<dyn Fn() -> Result<(Profiles, SchedulerSettings), ConfigErrors> + Send + Sync>;
 
-/// What a scheduler is born with; kept by the pool for the next birth.
+/// The arguments of one scheduler start; the pool keeps them for the next start.
 #[derive(Clone)]
 pub struct SchedulerArguments {
-    /// Builds the state's parts.
+    /// Builds the scheduler's parts.
     pub build: Build,
     /// The replica's clock.
     pub clock: Clock,
-    /// Where events are told.
+    /// Records events.
     pub telemetry: Telemetry,
-    /// The verbs that reservations tell their news by, and the requests that wait.
+    /// Carries the updates of reservations, and holds the queue of waiting requests.
     pub handle: SchedulerHandle,
-    /// What discovery announced.
+    /// The last announcement of discovery.
     pub announced: Known,
-    /// What peers are told through; `None` where nothing is shared.
+    /// Publishes facts to peers; `None` without replication.
     pub publisher: Option<Publisher>,
-    /// Told of whom nothing is heard.
+    /// Receives the endpoints without recent reports.
     pub keeping: Option<Keeping>,
-    /// The first ticket of this life; lives never share tickets.
+    /// The first ticket of this start; starts never share tickets.
     pub first_ticket: u64,
 }
 
-/// The state: the state, and who waits for its answers.
+/// The scheduler, and the callers that wait for its answers.
 pub struct SchedulerState {
     scheduler: Scheduler,
     outbox: Outbox,
@@ -78,7 +78,7 @@ pub struct SchedulerState {
     owner: Arc<dyn TicketOwner>,
     publisher: Option<Publisher>,
     keeping: Option<Keeping>,
-    /// Units of other work since requests were looked for last, and the most there ever were.
+    /// Units of other work since the last check for requests, and the maximum so far.
     #[cfg(test)]
     work: (usize, usize),
 }
@@ -94,7 +94,7 @@ impl Actor for SchedulerActor {
         arguments: SchedulerArguments,
     ) -> Result<SchedulerState, ActorProcessingErr> {
         let mut state = SchedulerState::new(arguments)?;
-        // Before any request is decided: those that waited for this start must not meet a pool that is half known.
+        // Before any request is decided: requests that waited for this start must see the whole pool.
         state.take_announced();
         myself.send_after(TICK, || Message::Tick);
         Ok(state)
@@ -110,7 +110,7 @@ impl Actor for SchedulerActor {
         match message {
             Message::Asks if more_wait => myself.cast(Message::Asks)?,
             Message::Asks => {}
-            Message::TicketUpdate(ticket, news) => state.handle(Input::TicketUpdate(ticket, news)),
+            Message::TicketUpdate(ticket, update) => state.handle(Input::TicketUpdate(ticket, update)),
             Message::Collect(endpoint, notice) => state.collect(endpoint, notice),
             Message::Announced => state.take_announced(),
             Message::Batch(batch, taken) => {
@@ -122,7 +122,7 @@ impl Actor for SchedulerActor {
             Message::Tick => {
                 state.handle(Input::Tick);
                 if let Some(keeping) = &state.keeping {
-                    keeping.set_silent(state.scheduler.silent(HEIR_WAITS, state.clock.now()));
+                    keeping.set_silent(state.scheduler.silent(SUCCESSOR_WAIT_MIN, state.clock.now()));
                 }
                 myself.send_after(TICK, || Message::Tick);
             }
@@ -164,13 +164,13 @@ impl SchedulerState {
         })
     }
 
-    /// Decides the requests that wait, at most [`ASKS_AT_ONCE`]; `false` when more wait.
+    /// Decides waiting requests, at most [`ASKS_AT_ONCE`]; `false` when more may wait.
     fn answer_asks(&mut self) -> bool {
         #[cfg(test)]
         {
             self.work = (0, self.work.1.max(self.work.0));
         }
-        // Requests overtake the word of it, and this replica counts as ready once the word was said.
+        // Requests overtake the `Announced` message, and the replica counts as ready once it was sent.
         if self.announced.has_changed().unwrap_or(false) {
             self.take_announced();
         }
@@ -186,13 +186,13 @@ impl SchedulerState {
         false
     }
 
-    /// Between two slices of long work: requests that came meanwhile go first.
+    /// Runs between two slices of long work, so that newly arrived requests go first.
     async fn pause(&mut self) {
         yield_now().await;
         self.answer_asks();
     }
 
-    /// Counts units of work, so that a test sees how much a request may wait for.
+    /// Counts units of work, so that a test can measure how much of it a request waits for.
     fn worked(&mut self, _units: usize) {
         #[cfg(test)]
         {
@@ -220,8 +220,8 @@ impl SchedulerState {
 
     async fn receive(&mut self, batch: Batch) {
         let now = self.clock.now();
-        let mut unheard = self.scheduler.receive(batch, now, &mut self.outbox);
-        while self.scheduler.take_in_some(&mut unheard, SLICE, now, &mut self.outbox) {
+        let mut remaining = self.scheduler.receive(batch, now, &mut self.outbox);
+        while self.scheduler.take_in_some(&mut remaining, SLICE, now, &mut self.outbox) {
             self.deliver();
             self.worked(SLICE);
             self.pause().await;
@@ -266,7 +266,7 @@ impl SchedulerState {
     fn deliver(&mut self) {
         for (ticket, answer) in self.outbox.answers.drain(..) {
             let Some(reply) = self.waiting.remove(&ticket) else { continue };
-            // Made before the answer leaves: when nobody listens any more, dropping it closes the ticket.
+            // The reservation is made before the answer is sent: if the caller is gone, dropping it closes the ticket.
             let answer = answer.map(|decision| (Reservation::new(ticket, self.owner.clone()), decision));
             drop(reply.send(answer));
         }

@@ -1,4 +1,4 @@
-//! How long a request may wait behind other work, counted in units of work and not in time; and what a restart leaves.
+//! How much other work a request may wait for, in units of work instead of time; and what survives a restart.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -14,18 +14,18 @@ use tokio::sync::watch;
 use super::*;
 use crate::environment::Announcement;
 use crate::latest_value::LatestValue;
-use crate::scheduler::Asking;
+use crate::scheduler::Decider;
 use crate::telemetry::span::Tracer;
 
-/// Endpoints of the pool.
+/// Number of endpoints in the pool.
 const ENDPOINTS: u16 = 1_000;
 
-/// A scheduler without its actor, and what others hold of it.
+/// A scheduler state without its actor, its handle, and the channels that must stay open.
 struct Scene {
     state: SchedulerState,
     handle: SchedulerHandle,
     _announced: watch::Sender<Option<Arc<Announcement>>>,
-    _living: watch::Sender<Option<ActorRef<Message>>>,
+    _current: watch::Sender<Option<ActorRef<Message>>>,
 }
 
 fn endpoint(n: u16) -> Endpoint {
@@ -67,16 +67,16 @@ fn arguments(
 
 impl Scene {
     fn new() -> Self {
-        let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
+        let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
         let (arguments, announced) = arguments(&handle, ENDPOINTS);
         let mut state = SchedulerState::new(arguments).unwrap();
         state.take_announced();
         state.answer_asks();
         state.work = (0, 0);
-        Self { state, handle, _announced: announced, _living: living }
+        Self { state, handle, _announced: announced, _current: current }
     }
 
-    /// The most units of work between two looks for requests so far.
+    /// The most units of work between two checks for requests so far.
     fn longest(&mut self) -> usize {
         self.state.answer_asks();
         self.state.work.1
@@ -106,7 +106,7 @@ fn batch(facts: u64) -> Batch {
 async fn a_request_waits_for_one_slice_of_other_work_at_most() {
     let mut scene = Scene::new();
     scene.state.receive(batch(1_024)).await;
-    // As before each message.
+    // The actor does this before each message.
     scene.state.answer_asks();
     let digest = scene.state.digest().await;
     scene.state.answer_asks();
@@ -115,14 +115,14 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
     let history = scene.state.history(65_536).await;
     assert_eq!(digest, scene.state.scheduler.digest(), "a digest in slices is the digest");
     assert_eq!(summary.endpoints.len(), usize::from(ENDPOINTS));
-    assert_eq!(history.len(), 512, "each placement is told");
+    assert_eq!(history.len(), 512, "each placement is in the history");
     let longest = scene.longest();
-    assert!((1..=SLICE).contains(&longest), "{longest} units of work between two looks for requests");
+    assert!((1..=SLICE).contains(&longest), "{longest} units of work between two checks for requests");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_overtakes_the_word_of_an_announcement_is_decided_with_it() {
-    let (_living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
+async fn a_request_that_overtakes_the_announced_message_is_decided_with_the_announcement() {
+    let (_current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, announced) = arguments(&handle, ENDPOINTS);
     let mut state = SchedulerState::new(arguments).unwrap();
     announced.send_modify(|_| {});
@@ -151,10 +151,10 @@ async fn a_request_overtakes_the_slices_of_a_digest_that_was_asked_for_before_it
 
 #[tokio::test(start_paused = true)]
 async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
-    let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
+    let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, _announced) = arguments(&handle, ENDPOINTS);
     let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
-    living.send_replace(Some(actor.clone()));
+    current.send_replace(Some(actor.clone()));
     let reports: Vec<LatestValue<(Report, Timestamp)>> = (0..ENDPOINTS).map(|_| LatestValue::new()).collect();
     for (n, latest) in (0..).zip(&reports) {
         let notice = latest.put((Report::Unreachable, Timestamp::ZERO)).unwrap();
@@ -164,15 +164,15 @@ async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
     actor.cast(Message::Digest(RpcReplyPort::from(digest))).unwrap();
     assert!(handle.ask(InferenceRequest::default()).await.is_ok());
     let left = reports.iter().filter(|latest| latest.put((Report::Unreachable, Timestamp::ZERO)).is_none()).count();
-    // Those that the actor took in before its runtime let the answer be seen.
+    // The actor collects some reports before this task is polled with the answer.
     assert!(left > 800, "{left} reports still wait in the mailbox");
     digested.await.unwrap();
     actor.stop(None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_wait_while_there_is_no_scheduler_are_decided_by_the_next_one_which_knows_the_pool() {
-    let (living, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
+async fn requests_that_wait_without_a_scheduler_are_decided_by_the_next_one_which_knows_the_pool() {
+    let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, _announced) = arguments(&handle, 3);
     let waiting: Vec<_> = (0..200)
         .map(|_| {
@@ -184,7 +184,7 @@ async fn requests_that_wait_while_there_is_no_scheduler_are_decided_by_the_next_
     waiting.into_iter().for_each(|ask| drop(asks.spawn(ask)));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
-    living.send_replace(Some(actor.clone()));
+    current.send_replace(Some(actor.clone()));
     actor.cast(Message::Asks).unwrap();
     let answers = asks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 200);
@@ -192,7 +192,7 @@ async fn requests_that_wait_while_there_is_no_scheduler_are_decided_by_the_next_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_waited_is_as_old_as_it_is() {
+async fn the_age_of_a_report_includes_its_wait() {
     let mut scene = Scene::new();
     let latest = LatestValue::new();
     tokio::time::advance(Duration::from_secs(1)).await;

@@ -1,6 +1,6 @@
-//! What discovery announced, and what follows from it for whoever knew something else before.
+//! The last announcement of discovery, and the changes against what was known before.
 //!
-//! Must not know who announces. An announcement is whole, so whoever starts later misses nothing.
+//! Must not know where announcements come from. Each one is complete, so a part that starts later misses nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::environment::Announcement;
 /// The last announcement; `None` before the first.
 pub type Known = watch::Receiver<Option<Arc<Announcement>>>;
 
-/// Makes `known` what was announced; gives the changes, removals first.
+/// Replaces `known` with what was announced; returns the changes, removals first.
 pub fn changes(known: &mut BTreeMap<EndpointId, Endpoint>, announced: &[Endpoint]) -> Vec<EndpointChange> {
     let wanted: BTreeMap<EndpointId, Endpoint> = announced.iter().map(|e| (e.id.clone(), e.clone())).collect();
     let gone = known.keys().filter(|id| !wanted.contains_key(*id)).cloned().map(EndpointChange::Remove);

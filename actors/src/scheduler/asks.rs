@@ -1,8 +1,8 @@
-//! Requests that wait for their decision, before all else that the scheduler does.
+//! The queue of requests that wait for a decision; they have priority over all other work of the scheduler.
 //!
-//! The actor's mailbox is first in, first out, so requests do not wait there: the actor looks here before each message, and
-//! between the slices of long work. The queue outlives the actor, so those who wait when it fails are decided by the next
-//! one. Must not know how a decision is made.
+//! The actor's mailbox is first in, first out, so requests do not wait there: the actor checks this queue before each
+//! message, and between the slices of long work. The queue outlives the actor, so requests that wait when one actor
+//! fails are decided by the next. Must not know how a decision is made.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,24 @@ use tokio::sync::oneshot;
 
 use super::message::Answer;
 
-/// Requests that may wait; more are refused at once.
+/// The most requests that may wait; more are refused at once.
 const WAITING_MAX: usize = 65_536;
 
-/// A request and who waits for its answer.
+/// A waiting request and the channel for its answer.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) request: Box<InferenceRequest>,
     pub(super) reply: oneshot::Sender<Answer>,
 }
 
-/// What became of a request.
+/// The result of queueing a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queued {
     /// The actor must be woken.
     Wake,
     /// The actor is woken already.
     Quiet,
-    /// Too many wait.
+    /// The queue is full.
     Full,
 }
 
@@ -56,7 +56,7 @@ impl Asks {
         if std::mem::replace(&mut queue.woken, true) { Queued::Quiet } else { Queued::Wake }
     }
 
-    /// The first request that somebody still waits for.
+    /// The first request whose caller still waits.
     pub(super) fn pop(&self) -> Option<Waiting> {
         let mut queue = self.queue();
         while let Some(first) = queue.waiting.pop_front() {
@@ -69,7 +69,7 @@ impl Asks {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Every change of the queue is whole before anything in it can panic.
+        // A panic leaves the queue consistent: every change is complete before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_waits_for_any_more_is_passed_over_and_too_many_are_refused() {
+    fn a_request_without_a_caller_is_skipped_and_too_many_are_refused() {
         let asks = Asks::default();
         asks.push(asked("gone").0);
         let (waiting, _answer) = asked("waits");

@@ -1,6 +1,6 @@
-//! The scheduler as others see it: verbs, and no actor reference. It survives the actor's rebirth.
+//! The interface to the scheduler: methods instead of an actor reference. It stays valid when the actor restarts.
 //!
-//! Must not know what the scheduler does with a message.
+//! Must not know how the scheduler handles a message.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,36 +17,36 @@ use tokio::sync::{oneshot, watch};
 
 use super::asks::{Asks, Queued, Waiting};
 use super::message::Message;
-use super::{Asking, Report, Reservation, TicketOwner, TicketUpdate};
+use super::{Decider, Report, Reservation, TicketOwner, TicketUpdate};
 use crate::latest_value::Notice;
 
-/// How long the admin page waits for the scheduler.
-const GLANCE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a call waits for the scheduler; decisions of requests have their own timeout.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Verbs of the scheduler. Cheap to clone.
+/// A handle on the scheduler. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SchedulerHandle {
-    living: watch::Receiver<Option<ActorRef<Message>>>,
+    current: watch::Receiver<Option<ActorRef<Message>>>,
     asks: Asks,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// The births of schedulers.
+/// Notifies of each start of the scheduler.
 #[derive(Debug)]
 pub struct SchedulerStarts {
-    living: watch::Receiver<Option<ActorRef<Message>>>,
+    current: watch::Receiver<Option<ActorRef<Message>>>,
 }
 
 // === impl SchedulerStarts ===
 
 impl SchedulerStarts {
-    /// Waits for the next birth; `false` when there will be none.
+    /// Waits for the next start; `false` when there will be none.
     pub async fn next(&mut self) -> bool {
         loop {
-            if self.living.changed().await.is_err() {
+            if self.current.changed().await.is_err() {
                 return false;
             }
-            if self.living.borrow_and_update().is_some() {
+            if self.current.borrow_and_update().is_some() {
                 return true;
             }
         }
@@ -56,81 +56,81 @@ impl SchedulerStarts {
 // === impl SchedulerHandle ===
 
 impl SchedulerHandle {
-    /// A handle on whichever actor the sender will name; requests wait for its answer for `patience` at most.
-    pub fn unstarted(patience: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
-        let (sender, living) = watch::channel(None);
-        (sender, Self { living, asks: Asks::default(), patience })
+    /// A handle on whichever actor the returned sender will name. Requests wait for a decision for `timeout` at most.
+    pub fn unstarted(timeout: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
+        let (sender, current) = watch::channel(None);
+        (sender, Self { current, asks: Asks::default(), timeout })
     }
 
-    /// Says that endpoints or objectives were announced anew.
+    /// Notifies that the announced endpoints or objectives changed.
     pub fn announced(&self) {
-        // A scheduler that starts later looks by itself.
+        // A scheduler that starts later reads the announcement by itself.
         self.post(Message::Announced);
     }
 
-    /// Says that a report can be collected.
+    /// Notifies that a report can be collected.
     pub fn report(&self, endpoint: EndpointId, notice: Notice<(Report, Timestamp)>) {
         self.post(Message::Collect(endpoint, notice));
     }
 
-    /// Hands over a peer's facts; `true` once they were taken in.
+    /// Hands over a peer's facts; `true` once they were applied.
     pub async fn received(&self, batch: Batch) -> bool {
         let batch = Box::new(batch);
-        self.call(|reply| Message::Batch(batch, reply), GLANCE_PATIENCE).await.is_some()
+        self.call(|reply| Message::Batch(batch, reply), CALL_TIMEOUT).await.is_some()
     }
 
-    /// Where prefixes are believed to be, and sessions bound, at most `most` of each, and since when; nothing when the scheduler
+    /// Placements of prefixes and session bindings, at most `most` of each, with their ages; empty when the scheduler
     /// doesn't answer.
     pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
-        self.call(|reply| Message::History(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
+        self.call(|reply| Message::History(most, reply), CALL_TIMEOUT).await.unwrap_or_default()
     }
 
-    /// Says that a peer is gone.
+    /// Notifies that a peer is gone.
     pub fn peer_lost(&self, replica: ReplicaId, incarnation: Incarnation) {
         self.post(Message::PeerLost(replica, incarnation));
     }
 
-    /// The scheduler's births from now on; the last one that is not looked at yet counts.
+    /// The scheduler's starts from now on; the latest earlier start counts too.
     pub fn lives(&self) -> SchedulerStarts {
-        SchedulerStarts { living: self.living.clone() }
+        SchedulerStarts { current: self.current.clone() }
     }
 
-    /// The pool at a glance; `None` when the scheduler doesn't answer.
+    /// A summary of the pool; `None` when the scheduler doesn't answer.
     pub async fn summary(&self) -> Option<FleetSummary> {
-        self.call(Message::Summary, GLANCE_PATIENCE).await
+        self.call(Message::Summary, CALL_TIMEOUT).await
     }
 
-    /// What `request` would be answered now, with nothing reserved; `None` when the scheduler doesn't answer.
+    /// The decision that `request` would get now, with nothing reserved; `None` when the scheduler doesn't answer.
     pub async fn consider(&self, request: InferenceRequest) -> Option<Result<Decision, Refusal>> {
         let request = Box::new(request);
-        self.call(|reply| Message::Consider(request, reply), GLANCE_PATIENCE).await
+        self.call(|reply| Message::Consider(request, reply), CALL_TIMEOUT).await
     }
 
-    /// What is believed, as numbers; `None` when the scheduler doesn't answer.
+    /// A digest of the scheduler's state; `None` when the scheduler doesn't answer.
     pub async fn digest(&self) -> Option<BeliefDigest> {
-        self.call(Message::Digest, GLANCE_PATIENCE).await
+        self.call(Message::Digest, CALL_TIMEOUT).await
     }
 
-    /// The decision for `request_id`, while it is remembered.
+    /// The decision for `request_id`, while it is kept.
     pub async fn explain(&self, request_id: String) -> Option<Arc<Decision>> {
-        self.call(|reply| Message::Explain(request_id, reply), GLANCE_PATIENCE).await.flatten()
+        self.call(|reply| Message::Explain(request_id, reply), CALL_TIMEOUT).await.flatten()
     }
 
-    /// The last decisions, youngest first.
+    /// The most recent decisions, newest first.
     pub async fn recent(&self, most: usize) -> Vec<Arc<Decision>> {
-        self.call(|reply| Message::Recent(most, reply), GLANCE_PATIENCE).await.unwrap_or_default()
+        self.call(|reply| Message::Recent(most, reply), CALL_TIMEOUT).await.unwrap_or_default()
     }
 
-    /// The requests that wait.
+    /// The queue of waiting requests.
     pub(super) fn asks(&self) -> Asks {
         self.asks.clone()
     }
 
     fn post(&self, message: Message) -> bool {
-        self.living.borrow().as_ref().is_some_and(|actor| actor.cast(message).is_ok())
+        self.current.borrow().as_ref().is_some_and(|actor| actor.cast(message).is_ok())
     }
 
-    async fn call<T>(&self, message: impl FnOnce(RpcReplyPort<T>) -> Message, patience: Duration) -> Option<T>
+    async fn call<T>(&self, message: impl FnOnce(RpcReplyPort<T>) -> Message, timeout: Duration) -> Option<T>
     where
         T: Send + 'static,
     {
@@ -138,11 +138,11 @@ impl SchedulerHandle {
         if !self.post(message(sender.into())) {
             return None;
         }
-        tokio::time::timeout(patience, receiver).await.ok()?.ok()
+        tokio::time::timeout(timeout, receiver).await.ok()?.ok()
     }
 }
 
-impl Asking for SchedulerHandle {
+impl Decider for SchedulerHandle {
     fn ask(
         &self,
         request: InferenceRequest,
@@ -152,14 +152,14 @@ impl Asking for SchedulerHandle {
         async move {
             let (reply, answer) = oneshot::channel();
             match self.asks.push(Waiting { request, reply }) {
-                // Without a scheduler it waits for the next one.
+                // While no scheduler runs, the request waits for the next one.
                 Queued::Wake => drop(self.post(Message::Asks)),
                 Queued::Quiet => {}
                 Queued::Full => return busy("too many requests wait for a decision; try again"),
             }
-            match tokio::time::timeout(self.patience, answer).await {
+            match tokio::time::timeout(self.timeout, answer).await {
                 Ok(Ok(answer)) => answer,
-                // Not asked again: what failed one scheduler may fail the next.
+                // Not retried: a request that made one scheduler fail may do so again.
                 Ok(Err(_)) => busy("the scheduler failed while it decided this request; try again"),
                 Err(_) => busy("the scheduler did not answer in time; try again"),
             }
@@ -168,8 +168,8 @@ impl Asking for SchedulerHandle {
 }
 
 impl TicketOwner for SchedulerHandle {
-    fn tell(&self, ticket: Ticket, news: TicketUpdate) {
-        let news = match news {
+    fn tell(&self, ticket: Ticket, update: TicketUpdate) {
+        let news = match update {
             TicketUpdate::Served(address) => News::Served(address),
             TicketUpdate::FirstToken => News::FirstToken,
             TicketUpdate::Finished(outcome, _) => News::Finished(outcome),

@@ -1,6 +1,6 @@
-//! The letters that the scheduler actor takes.
+//! The messages of the scheduler actor.
 //!
-//! Must not know what is done with them.
+//! Must not know how they are handled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use ractor::RpcReplyPort;
 use crate::latest_value::Notice;
 use crate::scheduler::Reservation;
 
-/// What an endpoint actor reports.
+/// A report from an endpoint actor.
 #[derive(Clone, Debug)]
 pub enum Report {
     /// The engine's own report.
     Load(Observation),
-    /// Its listener could not be reached.
+    /// The engine could not be reached.
     Unreachable,
 }
 
@@ -33,43 +33,43 @@ pub(super) type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
 #[derive(Debug)]
 pub enum Message {
     // ---------- from streams ----------
-    /// Requests wait for their decision.
+    /// Requests are waiting for a decision.
     Asks,
-    /// Tells of a ticket.
+    /// The state of a ticket changed.
     TicketUpdate(Ticket, News),
 
     // ---------- from endpoint actors ----------
-    /// A report is ready to be collected, with the moment when it was made.
+    /// A report is ready to be collected; its timestamp is when it was made.
     Collect(EndpointId, Notice<(Report, Timestamp)>),
 
     // ---------- from the pool ----------
-    /// The announcement of endpoints and objectives is another one.
+    /// The announced endpoints or objectives changed.
     Announced,
 
     // ---------- from peers ----------
-    /// A peer's facts, and whom to tell that they were taken in.
+    /// A peer's facts; the reply confirms that they were applied.
     Batch(Box<Batch>, RpcReplyPort<()>),
-    /// A peer is gone, in this life of it.
+    /// This incarnation of a peer is gone.
     PeerLost(ReplicaId, Incarnation),
 
-    /// Where prefixes are believed to be, and sessions bound, each since so long; at most this many of each.
+    /// Placements of prefixes and session bindings, each with its age; at most this many of each.
     History(usize, RpcReplyPort<Vec<(Record, Duration)>>),
 
     // ---------- from itself ----------
-    /// Time passed.
+    /// The periodic tick.
     Tick,
 
-    // ---------- from whoever compares replicas ----------
-    /// What a request would be answered, with nothing reserved.
+    // ---------- from comparisons of replicas ----------
+    /// The decision that a request would get, with nothing reserved.
     Consider(Box<InferenceRequest>, RpcReplyPort<Result<Decision, Refusal>>),
-    /// What is believed, as numbers that are equal where beliefs are.
+    /// A digest of the scheduler's state: equal states have equal digests.
     Digest(RpcReplyPort<BeliefDigest>),
 
     // ---------- from the admin page ----------
-    /// The pool at a glance.
+    /// A summary of the pool.
     Summary(RpcReplyPort<FleetSummary>),
     /// The decision for a request, by its `x-request-id`.
     Explain(String, RpcReplyPort<Option<Arc<Decision>>>),
-    /// The last decisions, youngest first, at most this many.
+    /// The most recent decisions, newest first, at most this many.
     Recent(usize, RpcReplyPort<Vec<Arc<Decision>>>),
 }

@@ -1,6 +1,6 @@
-//! The actor that owns one pool's state: it receives letters, lets the pure scheduler think, and delivers what comes out.
+//! The actor that owns one pool's state: it receives messages, runs the pure scheduler, and delivers the output.
 //!
-//! Must not know why a decision is what it is, nor where requests come from. Reserve-then-answer is one step of one
+//! Must not know scheduling rules, nor where requests come from. Reserve-then-answer is one step of one
 //! actor, so a burst never sees the same stale scores twice.
 
 mod actor;
@@ -14,4 +14,4 @@ pub use actor::{Build, SchedulerActor, SchedulerArguments};
 pub use announced::{Known, changes};
 pub use handle::{SchedulerHandle, SchedulerStarts};
 pub use message::{Message, Report};
-pub use reservation::{Asking, Reservation, TicketOwner, TicketUpdate};
+pub use reservation::{Decider, Reservation, TicketOwner, TicketUpdate};

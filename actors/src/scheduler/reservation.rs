@@ -1,6 +1,6 @@
-//! The hold of one stream on its ticket: whatever happens to the stream, the ticket is closed exactly once.
+//! A stream's guard over its ticket: however the stream ends, the ticket is closed exactly once.
 //!
-//! Must not know scheduling; it only carries news of a ticket to whoever keeps the owner.
+//! Must not know scheduling; it only passes ticket updates to the ticket's owner.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,33 +10,33 @@ use murmuration::id::Ticket;
 use murmuration::request::{InferenceRequest, Outcome, Refusal, Usage};
 use murmuration::schedule::Decision;
 
-/// News of a ticket, from its stream to the owner.
+/// An update of a ticket, from its stream to the ticket's owner.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TicketUpdate {
-    /// Envoy says which address served.
+    /// Envoy reported which address served the request.
     Served(SocketAddr),
-    /// The first token (or body byte) of the answer was seen.
+    /// The first token (or body byte) of the response arrived.
     FirstToken,
-    /// The stream is over.
+    /// The stream ended.
     Finished(Outcome, Option<Usage>),
 }
 
-/// Who hears news of tickets.
+/// Receives ticket updates.
 pub trait TicketOwner: Send + Sync {
-    /// Takes one piece of news; never blocks.
-    fn tell(&self, ticket: Ticket, news: TicketUpdate);
+    /// Takes one update; never blocks.
+    fn tell(&self, ticket: Ticket, update: TicketUpdate);
 }
 
-/// Who answers a request. The scheduler actor's handle in production, a table in tests.
-pub trait Asking: Clone + Send + Sync + 'static {
-    /// Asks for endpoints; the reservation stands when the answer arrives.
+/// Decides requests: the scheduler actor's handle in production, a table in tests.
+pub trait Decider: Clone + Send + Sync + 'static {
+    /// Requests a decision; the reservation is already made when the answer arrives.
     fn ask(
         &self,
         request: InferenceRequest,
     ) -> impl Future<Output = Result<(Reservation, Arc<Decision>), Refusal>> + Send;
 }
 
-/// An open ticket. Dropped without a word it says [`Outcome::Abandoned`].
+/// An open ticket. Dropped without [`Self::finish`] or [`Self::leave`], it reports [`Outcome::Abandoned`].
 pub struct Reservation {
     ticket: Ticket,
     owner: Option<Arc<dyn TicketOwner>>,
@@ -45,7 +45,7 @@ pub struct Reservation {
 // === impl Reservation ===
 
 impl Reservation {
-    /// The hold on `ticket`, told to `owner`.
+    /// A reservation of `ticket` that reports to `owner`.
     pub fn new(ticket: Ticket, owner: Arc<dyn TicketOwner>) -> Self {
         Self { ticket, owner: Some(owner) }
     }
@@ -55,38 +55,38 @@ impl Reservation {
         self.ticket
     }
 
-    /// Envoy told which address served.
+    /// Envoy reported which address served the request.
     pub fn served(&self, address: SocketAddr) {
-        self.tell(TicketUpdate::Served(address));
+        self.report(TicketUpdate::Served(address));
     }
 
-    /// The answer's first token was seen.
+    /// The first token of the response arrived.
     pub fn first_token(&self) {
-        self.tell(TicketUpdate::FirstToken);
+        self.report(TicketUpdate::FirstToken);
     }
 
-    /// The stream is over.
+    /// The stream ended.
     pub fn finish(mut self, outcome: Outcome, usage: Option<Usage>) {
-        self.tell(TicketUpdate::Finished(outcome, usage));
+        self.report(TicketUpdate::Finished(outcome, usage));
         self.owner = None;
     }
 
-    /// The replica leaves the response path on purpose: the ticket stays open until the engine's reports say that its
-    /// request is done. Only for requests that were asked with `attended: false`.
+    /// The replica leaves the response path on purpose: the ticket stays open until the engine's reports show that its
+    /// request is done. Only for requests with `sees_response: false`.
     pub fn leave(mut self) {
         self.owner = None;
     }
 
-    fn tell(&self, news: TicketUpdate) {
+    fn report(&self, update: TicketUpdate) {
         if let Some(owner) = &self.owner {
-            owner.tell(self.ticket, news);
+            owner.tell(self.ticket, update);
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.tell(TicketUpdate::Finished(Outcome::Abandoned, None));
+        self.report(TicketUpdate::Finished(Outcome::Abandoned, None));
     }
 }
 
@@ -104,22 +104,22 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Heard(Mutex<Vec<TicketUpdate>>);
+    struct Recorder(Mutex<Vec<TicketUpdate>>);
 
-    impl TicketOwner for Heard {
-        fn tell(&self, _: Ticket, news: TicketUpdate) {
-            self.0.lock().unwrap().push(news);
+    impl TicketOwner for Recorder {
+        fn tell(&self, _: Ticket, update: TicketUpdate) {
+            self.0.lock().unwrap().push(update);
         }
     }
 
     #[test]
-    fn a_dropped_reservation_says_abandoned_and_a_finished_one_does_not() {
-        let heard = Arc::new(Heard::default());
-        drop(Reservation::new(Ticket(1), heard.clone()));
-        assert_eq!(*heard.0.lock().unwrap(), [TicketUpdate::Finished(Outcome::Abandoned, None)]);
-        Reservation::new(Ticket(2), heard.clone()).finish(Outcome::Completed, None);
-        assert_eq!(heard.0.lock().unwrap().len(), 2);
-        Reservation::new(Ticket(3), heard.clone()).leave();
-        assert_eq!(heard.0.lock().unwrap().len(), 2);
+    fn a_dropped_reservation_reports_abandoned_and_a_finished_one_does_not() {
+        let recorder = Arc::new(Recorder::default());
+        drop(Reservation::new(Ticket(1), recorder.clone()));
+        assert_eq!(*recorder.0.lock().unwrap(), [TicketUpdate::Finished(Outcome::Abandoned, None)]);
+        Reservation::new(Ticket(2), recorder.clone()).finish(Outcome::Completed, None);
+        assert_eq!(recorder.0.lock().unwrap().len(), 2);
+        Reservation::new(Ticket(3), recorder.clone()).leave();
+        assert_eq!(recorder.0.lock().unwrap().len(), 2);
     }
 }

@@ -1,11 +1,12 @@
-//! An actor as one life of a part: it is started, watched, and killed when the life is dropped.
+//! Runs an actor as one run of a part: it is started, watched, and killed when the run is dropped.
 //!
-//! Must not know what the actor does. ractor tells a failure's reason only to a supervising actor, so each life has one.
+//! Must not know what the actor does. ractor reports why an actor failed only to a supervising actor, so each run
+//! has one.
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
-/// Hears how one actor ends.
+/// Receives the reason why one actor ended.
 struct Observer;
 
 /// Kills an actor and its observer.
@@ -19,29 +20,29 @@ impl Actor for Observer {
     async fn pre_start(
         &self,
         _: ActorRef<()>,
-        tell: oneshot::Sender<String>,
+        ended: oneshot::Sender<String>,
     ) -> Result<Option<oneshot::Sender<String>>, ActorProcessingErr> {
-        Ok(Some(tell))
+        Ok(Some(ended))
     }
 
     async fn handle_supervisor_evt(
         &self,
         _: ActorRef<()>,
         event: SupervisionEvent,
-        tell: &mut Option<oneshot::Sender<String>>,
+        ended: &mut Option<oneshot::Sender<String>>,
     ) -> Result<(), ActorProcessingErr> {
         let why = match event {
             SupervisionEvent::ActorFailed(_, why) => why.to_string(),
             SupervisionEvent::ActorTerminated(_, _, why) => why.unwrap_or_else(|| "it stopped".to_owned()),
             _ => return Ok(()),
         };
-        // Nobody listens when the life was dropped.
-        tell.take().map(|tell| tell.send(why));
+        // The receiver is gone when the run was dropped.
+        ended.take().map(|ended| ended.send(why));
         Ok(())
     }
 }
 
-/// Runs `actor` until it ends, which is a failure; `started` is called once it is alive. Dropped, it kills the actor.
+/// Runs `actor` until it ends, which is a failure; `started` is called once it runs. Drop the future to kill the actor.
 ///
 /// # Errors
 /// Why it could not start, or how it ended.
@@ -50,14 +51,14 @@ pub async fn live<A: Actor>(
     arguments: A::Arguments,
     started: impl FnOnce(ActorRef<A::Msg>) + Send,
 ) -> Result<(), String> {
-    let (tell, told) = oneshot::channel();
-    let (observer, _) = Actor::spawn(None, Observer, tell).await.map_err(|why| why.to_string())?;
-    let mut living = KillOnDrop(vec![observer.get_cell()]);
+    let (ended, end) = oneshot::channel();
+    let (observer, _) = Actor::spawn(None, Observer, ended).await.map_err(|why| why.to_string())?;
+    let mut actors = KillOnDrop(vec![observer.get_cell()]);
     let child = Actor::spawn_linked(None, actor, arguments, observer.get_cell()).await;
     let (child, _) = child.map_err(|why| why.to_string())?;
-    living.0.insert(0, child.get_cell());
+    actors.0.insert(0, child.get_cell());
     started(child);
-    Err(told.await.unwrap_or_else(|_| "it was killed".to_owned()))
+    Err(end.await.unwrap_or_else(|_| "it was killed".to_owned()))
 }
 
 impl Drop for KillOnDrop {

@@ -1,18 +1,18 @@
-//! The one rule of restarts: how long a part that failed pauses, and when it has failed too often.
+//! The restart policy: how long a failed part pauses, and how many failures in a row are counted.
 //!
-//! Must not know parts. Pauses double with each failure within a minute of the last, so a part that can't run costs little.
+//! Must not know parts. The pause doubles with each failure within a minute of the last, so a broken part costs little.
 
 use std::time::Duration;
 
 use murmuration::time::Timestamp;
 
-/// A part that runs for so long is forgiven its failures.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
+/// Time since the last failure after which the count starts again.
+const RESET_AFTER: Duration = Duration::from_secs(60);
 /// The first pause.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Failures in a row after which a vital part is given up: about ten seconds of trying.
+/// Failures in a row after which a vital part is given up: after about five seconds of pauses.
 pub(super) const FAILURES_MAX: u32 = 10;
 
 /// The failures of one part.
@@ -25,9 +25,9 @@ pub(super) struct Restarts {
 // === impl Restarts ===
 
 impl Restarts {
-    /// Notes a failure at `now`; gives the pause before the next start.
+    /// Records a failure at `now`; returns the pause before the next start.
     pub(super) fn failed(&mut self, now: Timestamp) -> Duration {
-        if now.since(self.last) > FORGIVEN_AFTER {
+        if now.since(self.last) > RESET_AFTER {
             self.failures = 0;
         }
         self.last = now;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_bound_and_a_quiet_minute_forgives() {
+    fn pauses_double_up_to_a_bound_and_a_minute_without_failure_resets_them() {
         let mut restarts = Restarts::default();
         let at = Timestamp::from_millis;
         let pauses: Vec<_> = (0..12).map(|i| restarts.failed(at(i)).as_millis()).collect();

@@ -1,6 +1,6 @@
-//! The supervisor: it knows every part, restarts those that fail, and says so when it must give up.
+//! The supervisor: it holds every part, restarts failed parts, and reports when it gives one up.
 //!
-//! Must not know what parts do, nor end the process: whoever embeds the replica hears of [`Failed`].
+//! Must not know what parts do, nor end the process: the code that embeds the replica waits for [`Failed`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,14 +17,14 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
 
-/// A vital part was given up: the replica can't go on.
+/// A vital part was given up: the replica can't continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// Which part.
+    /// Name of the part.
     pub part: String,
-    /// How often in a row it failed.
+    /// Failures in a row.
     pub attempts: u32,
-    /// How it failed last.
+    /// Reason of the last failure.
     pub why: String,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
 #[derive(Default)]
 struct Parts {
     by_name: BTreeMap<String, Part>,
-    /// Vital parts that do not run now.
+    /// Vital parts that are not running.
     down: BTreeSet<&'static str>,
     next: u64,
     closed: bool,
@@ -65,50 +65,50 @@ struct Parts {
 
 struct Part {
     number: u64,
-    /// The part as it runs now; `None` between two starts.
+    /// The current run; `None` between two starts.
     running: Option<AbortHandle>,
     vital: Option<&'static str>,
-    /// Dropped with the part, which stops it.
-    _keeper: JoinSet<()>,
+    /// The task of its [`PartRunner`]; dropping the part stops it.
+    _task: JoinSet<()>,
 }
 
-/// Who a keeper keeps.
-struct Kept {
+/// Runs and restarts one part.
+struct PartRunner {
     supervisor: Supervisor,
     name: String,
     number: u64,
     vital: Option<&'static str>,
-    /// Dropped when the keeper ends.
+    /// Dropped when the runner ends, which resolves [`Ended`].
     _ended: oneshot::Sender<()>,
 }
 
 // === impl Supervisor ===
 
 impl Supervisor {
-    /// A supervisor without parts. Restarts are told to `telemetry`; a vital part that does not run is told to `readiness`.
+    /// A supervisor without parts. `telemetry` records restarts; `readiness` shows a vital part that is down.
     pub fn new(clock: Clock, telemetry: Telemetry, readiness: Arc<watch::Sender<Readiness>>) -> Self {
         let failed = watch::channel(None).0;
         Self { shared: Arc::new(Shared { clock, telemetry, readiness, failed, parts: Mutex::default() }) }
     }
 
-    /// Starts a part that the replica can't do without. `life` makes one run of it: `Ok` ends the part for good, an error or
-    /// a panic is a failure. A part of the same name is replaced.
-    pub fn vital<F, L>(&self, name: &'static str, life: F) -> Ended
+    /// Starts a part that the replica requires. `factory` makes one run of it: `Ok` ends the part for good, an error
+    /// or a panic is a failure. A part of the same name is replaced.
+    pub fn vital<F, L>(&self, name: &'static str, factory: F) -> Ended
     where
         F: FnMut() -> L + Send + 'static,
         L: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.start(name.to_owned(), Some(name), life).1
+        self.start(name.to_owned(), Some(name), factory).1
     }
 
-    /// Starts a part that is tried for ever, until what is returned is dropped. Its kind is the first word of its name.
+    /// Starts a part that is restarted until the returned value is dropped. Its kind is the first word of its name.
     #[must_use]
-    pub fn tolerated<F, L>(&self, name: String, life: F) -> Held
+    pub fn tolerated<F, L>(&self, name: String, factory: F) -> Held
     where
         F: FnMut() -> L + Send + 'static,
         L: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let (number, _) = self.start(name.clone(), None, life);
+        let (number, _) = self.start(name.clone(), None, factory);
         Held { supervisor: self.clone(), name, number }
     }
 
@@ -117,7 +117,7 @@ impl Supervisor {
         self.parts().by_name.keys().cloned().collect()
     }
 
-    /// Kills the part called `name` as it runs now, as a failure would; it is started again. `false` when it does not run.
+    /// Kills the current run of the part called `name`; the part restarts. `false` when it is not running.
     pub fn kill(&self, name: &str) -> bool {
         let parts = self.parts();
         let running = parts.by_name.get(name).and_then(|part| part.running.as_ref());
@@ -132,7 +132,7 @@ impl Supervisor {
         }
     }
 
-    /// Resolves when a vital part was given up. Never when all parts are stopped before.
+    /// Resolves when a vital part was given up; never if all parts are stopped before.
     pub fn failed(&self) -> impl Future<Output = Failed> + Send + use<> {
         let mut failed = self.shared.failed.subscribe();
         async move {
@@ -147,7 +147,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops every part at once, for good; none can be started after.
+    /// Stops every part at once, for good; none can be started afterwards.
     pub fn stop_all(&self) {
         let stopped = {
             let mut parts = self.parts();
@@ -157,7 +157,7 @@ impl Supervisor {
         drop(stopped);
     }
 
-    fn start<F, L>(&self, name: String, vital: Option<&'static str>, life: F) -> (u64, Ended)
+    fn start<F, L>(&self, name: String, vital: Option<&'static str>, factory: F) -> (u64, Ended)
     where
         F: FnMut() -> L + Send + 'static,
         L: Future<Output = Result<(), String>> + Send + 'static,
@@ -170,37 +170,37 @@ impl Supervisor {
             return (number, Ended(end));
         }
         parts.down.extend(vital);
-        let kept = Kept { supervisor: self.clone(), name: name.clone(), number, vital, _ended: ended };
-        let mut keeper = JoinSet::new();
-        keeper.spawn(kept.keep(life));
-        let replaced = parts.by_name.insert(name, Part { number, running: None, vital, _keeper: keeper });
-        self.show(&parts);
+        let runner = PartRunner { supervisor: self.clone(), name: name.clone(), number, vital, _ended: ended };
+        let mut task = JoinSet::new();
+        task.spawn(runner.supervise(factory));
+        let replaced = parts.by_name.insert(name, Part { number, running: None, vital, _task: task });
+        self.publish_readiness(&parts);
         drop(parts);
         drop(replaced);
         (number, Ended(end))
     }
 
-    /// Forgets a part, unless another one has its name by now.
+    /// Removes a part, unless another part has taken its name.
     fn forget(&self, name: &str, number: u64) {
         let mut parts = self.parts();
-        let is_it = parts.by_name.get(name).is_some_and(|part| part.number == number);
-        let forgotten = is_it.then(|| parts.by_name.remove(name)).flatten();
-        if let Some(vital) = forgotten.as_ref().and_then(|part| part.vital) {
+        let is_same = parts.by_name.get(name).is_some_and(|part| part.number == number);
+        let removed = is_same.then(|| parts.by_name.remove(name)).flatten();
+        if let Some(vital) = removed.as_ref().and_then(|part| part.vital) {
             parts.down.remove(vital);
         }
-        self.show(&parts);
+        self.publish_readiness(&parts);
         drop(parts);
-        drop(forgotten);
+        drop(removed);
     }
 
-    /// Makes known which vital part does not run, if any.
-    fn show(&self, parts: &Parts) {
+    /// Updates readiness with the first vital part that is down, if any.
+    fn publish_readiness(&self, parts: &Parts) {
         let down = parts.down.first().copied();
         self.shared.readiness.send_if_modified(|readiness| std::mem::replace(&mut readiness.down, down) != down);
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
-        // Every change of the parts is whole before anything in it can panic.
+        // A panic leaves the parts consistent: every change is complete before anything can panic.
         self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -211,26 +211,26 @@ impl fmt::Debug for Supervisor {
     }
 }
 
-// === impl Kept ===
+// === impl PartRunner ===
 
-impl Kept {
-    async fn keep<F, L>(self, mut life: F)
+impl PartRunner {
+    async fn supervise<F, L>(self, mut factory: F)
     where
         F: FnMut() -> L + Send + 'static,
         L: Future<Output = Result<(), String>> + Send + 'static,
     {
         let mut restarts = Restarts::default();
         loop {
-            let Err(why) = self.run(&mut life).await else {
+            let Err(why) = self.run(&mut factory).await else {
                 self.supervisor.forget(&self.name, self.number);
                 return;
             };
-            self.runs(None);
+            self.set_running(None);
             let shared = &self.supervisor.shared;
             let pause = restarts.failed(shared.clock.now());
             if self.vital.is_some() && restarts.failures() >= FAILURES_MAX {
                 let (part, attempts) = (self.name.clone(), restarts.failures());
-                shared.telemetry.record(&Event::PartGivenUp { part: part.clone(), attempts, why: why.clone() });
+                shared.telemetry.record(&Event::PartFailed { part: part.clone(), attempts, why: why.clone() });
                 let first = Failed { part, attempts, why };
                 shared.failed.send_if_modified(|failed| failed.is_none() && failed.replace(first).is_none());
                 return;
@@ -240,23 +240,23 @@ impl Kept {
         }
     }
 
-    /// One run of the part, in a task of its own, so that a panic ends only that.
-    async fn run<F, L>(&self, life: &mut F) -> Result<(), String>
+    /// One run of the part, in its own task, so a panic ends only that task.
+    async fn run<F, L>(&self, factory: &mut F) -> Result<(), String>
     where
         F: FnMut() -> L,
         L: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let begun = catch_unwind(AssertUnwindSafe(life)).map_err(|panic| told(&*panic))?;
+        let begun = catch_unwind(AssertUnwindSafe(factory)).map_err(|panic| panic_reason(&*panic))?;
         let mut running = JoinSet::new();
-        self.runs(Some(running.spawn(begun)));
+        self.set_running(Some(running.spawn(begun)));
         match running.join_next().await {
             Some(Ok(done)) => done,
-            Some(Err(error)) => Err(why(error)),
+            Some(Err(error)) => Err(join_reason(error)),
             None => Ok(()),
         }
     }
 
-    fn runs(&self, running: Option<AbortHandle>) {
+    fn set_running(&self, running: Option<AbortHandle>) {
         let mut parts = self.supervisor.parts();
         let Some(part) = parts.by_name.get_mut(&self.name).filter(|part| part.number == self.number) else { return };
         let up = running.is_some();
@@ -267,19 +267,19 @@ impl Kept {
             } else {
                 parts.down.insert(vital)
             };
-            self.supervisor.show(&parts);
+            self.supervisor.publish_readiness(&parts);
         }
     }
 }
 
-fn why(error: JoinError) -> String {
+fn join_reason(error: JoinError) -> String {
     match error.try_into_panic() {
-        Ok(panic) => told(&*panic),
+        Ok(panic) => panic_reason(&*panic),
         Err(_) => "it was killed".to_owned(),
     }
 }
 
-fn told(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_reason(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("it panicked: {}", text.unwrap_or("without a message"))
 }
@@ -289,7 +289,7 @@ fn told(panic: &(dyn std::any::Any + Send)) -> String {
 impl Ended {
     /// Waits until the part has ended for good: done, given up or stopped.
     pub async fn wait(self) {
-        // The sender is never used: that it is dropped is the word.
+        // Nothing is ever sent: the drop of the sender is the signal.
         drop(self.0.await);
     }
 }

@@ -1,4 +1,4 @@
-//! Failures of every kind, in virtual time.
+//! All kinds of failure, in virtual time.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,36 +11,36 @@ use super::*;
 use crate::supervise::live;
 use crate::telemetry::span::Tracer;
 
-/// A supervisor, its readiness, and the events that it told.
+/// A supervisor, its readiness, and the events that it recorded.
 struct Scene {
     supervisor: Supervisor,
     readiness: watch::Receiver<Readiness>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
-/// An actor that fails as it is told to.
-struct Frail;
+/// An actor that fails on request.
+struct FailingActor;
 
-enum Blow {
+enum Failure {
     Panic,
     Error,
     Stop,
 }
 
-impl Actor for Frail {
-    type Msg = Blow;
+impl Actor for FailingActor {
+    type Msg = Failure;
     type State = ();
     type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Blow>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, _: ActorRef<Failure>, (): ()) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 
-    async fn handle(&self, myself: ActorRef<Blow>, blow: Blow, (): &mut ()) -> Result<(), ActorProcessingErr> {
-        match blow {
-            Blow::Panic => panic!("a blow"),
-            Blow::Error => Err("an error".into()),
-            Blow::Stop => {
+    async fn handle(&self, myself: ActorRef<Failure>, failure: Failure, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        match failure {
+            Failure::Panic => panic!("a failure"),
+            Failure::Error => Err("an error".into()),
+            Failure::Stop => {
                 myself.stop(Some("told to".to_owned()));
                 Ok(())
             }
@@ -51,10 +51,10 @@ impl Actor for Frail {
 impl Scene {
     fn new() -> Self {
         let events = Arc::<Mutex<Vec<Event>>>::default();
-        let heard = events.clone();
+        let recorded = events.clone();
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
         let telemetry =
-            telemetry.with_observer(Arc::new(move |event: &Event| heard.lock().unwrap().push(event.clone())));
+            telemetry.with_observer(Arc::new(move |event: &Event| recorded.lock().unwrap().push(event.clone())));
         let (sender, readiness) = watch::channel(Readiness { synced: true, ..Readiness::default() });
         Self { supervisor: Supervisor::new(Clock::start(), telemetry, Arc::new(sender)), readiness, events }
     }
@@ -74,7 +74,7 @@ async fn pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_that_panics_or_errs_or_is_killed_is_told_and_started_again() {
+async fn a_part_that_panics_errs_or_is_killed_is_recorded_and_restarted() {
     let (scene, starts) = (Scene::new(), Arc::new(AtomicU32::new(0)));
     let counted = starts.clone();
     let _ended = scene.supervisor.vital("part", move || {
@@ -103,17 +103,17 @@ async fn a_vital_part_that_fails_again_and_again_takes_readiness_down_and_is_giv
     let ended = scene.supervisor.vital("lane", || async { Err("a wall".to_owned()) });
     sleep(Duration::from_millis(5)).await;
     assert_eq!(scene.readiness.borrow().down, Some("lane"));
-    assert!(timeout(Duration::from_secs(5), &mut failed).await.is_err(), "it is tried for some seconds");
+    assert!(timeout(Duration::from_secs(5), &mut failed).await.is_err(), "it is restarted for some seconds");
     let failed = timeout(Duration::from_secs(10), failed).await.unwrap();
     assert_eq!(failed, Failed { part: "lane".into(), attempts: FAILURES_MAX, why: "a wall".into() });
     assert!(failed.to_string().contains("lane") && failed.to_string().contains("10 times"));
     ended.wait().await;
     assert!(!scene.readiness.borrow().is_ready());
-    assert!(scene.events.lock().unwrap().iter().any(|event| matches!(event, Event::PartGivenUp { .. })));
+    assert!(scene.events.lock().unwrap().iter().any(|event| matches!(event, Event::PartFailed { .. })));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tolerated_part_is_tried_for_ever_and_ends_with_its_holder() {
+async fn a_tolerated_part_is_restarted_for_ever_and_ends_with_its_handle() {
     let (scene, starts) = (Scene::new(), Arc::new(AtomicU32::new(0)));
     let counted = starts.clone();
     let held = scene.supervisor.tolerated("endpoint a".to_owned(), move || {
@@ -135,23 +135,23 @@ async fn an_actor_that_fails_in_any_way_is_a_part_that_failed() {
     let (scene, actors) = (Scene::new(), watch::channel(None));
     let (sender, mut actor) = actors;
     let sender = Arc::new(sender);
-    let _ended = scene.supervisor.vital("frail", move || {
+    let _ended = scene.supervisor.vital("failing", move || {
         let sender = sender.clone();
-        async move { live(Frail, (), |actor| drop(sender.send_replace(Some(actor)))).await }
+        async move { live(FailingActor, (), |actor| drop(sender.send_replace(Some(actor)))).await }
     });
-    for blow in [Blow::Panic, Blow::Error, Blow::Stop] {
+    for failure in [Failure::Panic, Failure::Error, Failure::Stop] {
         actor.changed().await.unwrap();
-        let living = actor.borrow_and_update().clone().unwrap();
-        living.cast(blow).unwrap();
+        let current = actor.borrow_and_update().clone().unwrap();
+        current.cast(failure).unwrap();
         pause().await;
     }
-    assert!(scene.supervisor.kill("frail"));
+    assert!(scene.supervisor.kill("failing"));
     let last = actor.borrow().clone().unwrap();
     pause().await;
-    assert!(last.cast(Blow::Stop).is_err(), "an actor is killed with its part");
+    assert!(last.cast(Failure::Stop).is_err(), "an actor is killed with its part");
     let whys: Vec<String> = scene.restarts().into_iter().map(|(_, why)| why).collect();
     assert_eq!(whys.len(), 4);
-    for (why, part) in whys.iter().zip(["a blow", "an error", "told to", "killed"]) {
+    for (why, part) in whys.iter().zip(["a failure", "an error", "told to", "killed"]) {
         assert!(why.contains(part), "{why}");
     }
 }

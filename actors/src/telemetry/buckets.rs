@@ -1,4 +1,4 @@
-//! Bounds of histograms. llm-d's dashboards are built on its bounds, so they are its; regular ones are computed.
+//! Bounds of histograms. They equal llm-d's, because its dashboards depend on them; regular ones are computed.
 //!
 //! Must not know which metric uses which.
 
@@ -12,7 +12,7 @@ pub(super) fn request_bytes() -> Vec<f64> {
     doubling(64.0, 25)
 }
 
-/// `1, 8, 16, …` up to `last`. llm-d writes 32778 where 32768 was meant, and the bound's name is part of the contract.
+/// `1, 8, 16, …` up to `last`. llm-d has 32778 instead of 32768, and the bound is part of the contract.
 pub(super) fn tokens(last: f64) -> Vec<f64> {
     let regular = std::iter::once(1.0).chain(doubling(8.0, 18)).take_while(|bound| *bound <= last);
     regular.map(|bound| if bound == 32_768.0 { 32_778.0 } else { bound }).collect()
@@ -51,7 +51,7 @@ pub(super) fn processing_seconds() -> Vec<f64> {
     vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
 }
 
-/// Shares: tenths.
+/// Ratios: steps of a tenth.
 pub(super) fn ratios() -> Vec<f64> {
     (0..=10).map(|i| f64::from(i) / 10.0).collect()
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounds_are_llm_ds_to_the_typo() {
+    fn the_bounds_equal_llm_ds_including_its_typo() {
         assert_eq!(request_bytes().last(), Some(&1_073_741_824.0));
         let sizes = tokens(65_536.0);
         assert_eq!((sizes[0], sizes[1], sizes.len()), (1.0, 8.0, 15));

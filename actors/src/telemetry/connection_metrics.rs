@@ -1,4 +1,4 @@
-//! Metrics of connections: which were not let in or were ended, and what was repaired on them.
+//! Metrics of connections: those refused or ended, repaired authorities, and refused server names.
 //!
 //! Must not know sockets.
 
@@ -7,7 +7,7 @@ use prometheus::{CounterVec, Error};
 
 use super::families::Families;
 
-/// Its families.
+/// Metric families of connections.
 pub(super) struct ConnectionMetrics {
     closed: CounterVec,
     repaired: CounterVec,

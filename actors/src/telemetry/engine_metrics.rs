@@ -1,4 +1,4 @@
-//! What is counted of engines: their metrics pages, and what becomes of them.
+//! Metrics of engines: scrapes of their pages, lost caches, failures, and missing gauges.
 //!
 //! Must not know requests.
 
@@ -8,7 +8,7 @@ use prometheus::{CounterVec, Error, HistogramVec};
 use super::buckets;
 use super::families::Families;
 
-/// The families.
+/// Metric families of engines.
 pub(super) struct EngineMetrics {
     scrapes: CounterVec,
     scrape_bytes: CounterVec,

@@ -1,4 +1,4 @@
-//! Making families of metrics and registering them.
+//! Creates metric families and registers them.
 //!
 //! Must not know what any of them means.
 

@@ -1,6 +1,6 @@
-//! Log lines: the life of the replica at `info`, each request at `debug`, troubles at `warn`, and never a flood of them.
+//! Log lines: events of the replica at `info`, each request at `debug`, problems at `warn` with a limited rate.
 //!
-//! Must not know metrics. No prompt and no header's value is ever written.
+//! Must not know metrics. No prompt and no header's value is ever logged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -18,18 +18,18 @@ use super::log_writer::LogWriter;
 
 pub use super::log_writer::LastLines;
 
-/// From one line about a trouble to the next, while the trouble lasts.
+/// The interval between two lines about a problem that persists.
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
-/// Endpoints whose troubles are remembered.
+/// The most endpoints whose problems are remembered.
 const TROUBLES_MAX: usize = 8192;
-/// Peers and reasons of ignored words that are remembered.
+/// The most pairs of peer and reason for ignored messages that are remembered.
 const IGNORED_MAX: usize = 1024;
-/// Refused server names that are remembered.
+/// The most refused server names that are remembered.
 const NAMES_MAX: usize = 16;
 
-/// Writes facts down.
+/// Writes events to the log.
 #[derive(Debug, Default)]
-pub(super) struct Logbook {
+pub(super) struct EventLog {
     troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
     ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
     closed: Mutex<BTreeSet<(&'static str, &'static str)>>,
@@ -37,22 +37,23 @@ pub(super) struct Logbook {
     refused: Mutex<Refused>,
 }
 
-/// The lasting trouble of one endpoint.
+/// The current problem of one endpoint.
 #[derive(Debug)]
 struct Trouble {
     kind: &'static str,
-    told: Instant,
-    untold: u64,
+    logged: Instant,
+    suppressed: u64,
 }
 
-/// Facts of peers that found no room, of whichever peer.
+/// Facts that found no room, from all peers together.
 #[derive(Debug, Default)]
 struct Refused {
-    told: Option<Instant>,
-    untold: usize,
+    logged: Option<Instant>,
+    suppressed: usize,
 }
 
-/// Starts logging for the process until what it gives back is dropped: `json` or for people, at a level of llm-d's (2 to 5) or by a filter.
+/// Starts logging for the process, as JSON or as text, at one of llm-d's levels (2 to 5) or by a filter. Keep the
+/// returned guard until the process ends.
 ///
 /// # Errors
 /// One sentence, when the filter can't be read or logging was started before.
@@ -66,11 +67,11 @@ pub fn start(json: bool, verbosity: &str) -> Result<LastLines, String> {
     };
     let filter = EnvFilter::try_new(directive)
         .map_err(|error| format!("-v {verbosity}: {error}; write 2, 4, 5 or info,murmuration=debug"))?;
-    let told: fn(u64) -> String = if json { lost_for_machines } else { lost_for_people };
-    let log_writer =
-        LogWriter::new(std::io::stderr(), told).map_err(|error| format!("logging can't start: {error}"))?;
-    let last_lines = log_writer.last_lines();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log_writer);
+    let lost_line: fn(u64) -> String = if json { lost_line_json } else { lost_line_text };
+    let writer =
+        LogWriter::new(std::io::stderr(), lost_line).map_err(|error| format!("logging can't start: {error}"))?;
+    let last_lines = writer.last_lines();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let started = if json {
         lines.json().flatten_event(true).try_init()
     } else {
@@ -80,17 +81,17 @@ pub fn start(json: bool, verbosity: &str) -> Result<LastLines, String> {
     Ok(last_lines)
 }
 
-fn lost_for_machines(lines: u64) -> String {
+fn lost_line_json(lines: u64) -> String {
     format!("{{\"level\":\"WARN\",\"message\":\"log lines were lost; is the log read?\",\"lines\":{lines}}}\n")
 }
 
-fn lost_for_people(lines: u64) -> String {
+fn lost_line_text(lines: u64) -> String {
     format!("WARN {lines} log lines were lost; is the log read?\n")
 }
 
-// === impl Logbook ===
+// === impl EventLog ===
 
-impl Logbook {
+impl EventLog {
     pub(super) fn record(&self, event: &Event) {
         match event {
             Event::EndpointJoined(endpoint) => info!(%endpoint, "endpoint joined"),
@@ -118,7 +119,7 @@ impl Logbook {
                 debug!(request_id, model, code = code.as_str(), sentence, "refused");
             }
             Event::ServedElsewhere { ticket, decided, served } => {
-                let served = served.as_ref().map_or("nobody known", EndpointId::as_str);
+                let served = served.as_ref().map_or("unknown", EndpointId::as_str);
                 debug!(%ticket, %decided, served, "served elsewhere");
             }
             Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
@@ -132,7 +133,7 @@ impl Logbook {
             Event::PeerIgnored { peer, why } => self.ignored(peer, why),
             Event::PeerFactsRefused { peer, facts } => self.refused(peer, *facts),
             Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
-            Event::GapRepaired { peer } => debug!(%peer, "a gap in what a peer said was repaired"),
+            Event::GapRepaired { peer } => debug!(%peer, "a gap in a peer's facts was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
             Event::BatchReceived { .. } | Event::BatchSent { .. } => {}
             Event::ConnectionClosed { port, why } => self.closed(port, why),
@@ -147,24 +148,24 @@ impl Logbook {
                 warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
             }
             Event::ActorRestarted { actor, why } => warn!(actor, why, "part failed and starts again"),
-            Event::PartGivenUp { part, attempts, why } => {
+            Event::PartFailed { part, attempts, why } => {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
             }
             Event::Panicked { place, why } => error!(place, why, "panic"),
         }
     }
 
-    /// What engines said, and how they fail.
+    /// Events of engines: scrapes, caches and failures.
     fn record_of_engine(&self, event: &Event) {
         match event {
             Event::Scraped { endpoint, .. } => self.recovered(endpoint),
             Event::ScrapeFailed { endpoint, kind, why } => self.trouble(endpoint, kind, why),
             Event::GaugesMissing { endpoint, missing } if missing.is_none() => {
-                info!(%endpoint, "the engine's page tells all gauges again");
+                info!(%endpoint, "the engine's page shows all gauges again");
             }
             Event::GaugesMissing { endpoint, missing } => {
                 let gauges = missing.names().collect::<Vec<_>>().join(", ");
-                warn!(%endpoint, gauges, "the engine's page does not tell these gauges; they count as unknown");
+                warn!(%endpoint, gauges, "the engine's page does not show these gauges; they count as unknown");
             }
             Event::CacheCleared { endpoint, loss } => {
                 info!(%endpoint, noticed = loss.as_str(), "the engine lost its cache; what was placed there is forgotten");
@@ -179,15 +180,15 @@ impl Logbook {
         }
     }
 
-    /// One line for each peer and reason: whoever sends rubbish sends it often.
+    /// One line for each peer and reason: a peer that sends invalid messages sends many.
     fn ignored(&self, peer: &ReplicaId, why: &'static str) {
         let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         if ignored.len() < IGNORED_MAX && ignored.insert((peer.clone(), why)) {
-            warn!(%peer, why, "what a peer said was not taken in; further ones are only counted");
+            warn!(%peer, why, "a peer's message was ignored; further ones are only counted");
         }
     }
 
-    /// One line for each port and reason: foreign_traffic on an open port are many.
+    /// One line for each port and reason: an open port sees much foreign traffic.
     fn closed(&self, port: &'static str, why: &'static str) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed.insert((port, why)) {
@@ -195,18 +196,18 @@ impl Logbook {
         }
     }
 
-    /// One line an interval, with the number of facts since the last.
+    /// One line per interval, with the number of facts since the last line.
     fn refused(&self, peer: &ReplicaId, facts: usize) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.untold += facts;
-        if refused.told.is_none_or(|told| told.elapsed() >= TROUBLE_EVERY) {
-            let facts = refused.untold;
+        refused.suppressed += facts;
+        if refused.logged.is_none_or(|logged| logged.elapsed() >= TROUBLE_EVERY) {
+            let facts = refused.suppressed;
             warn!(%peer, facts, "facts of peers found no room; do all replicas discover the same endpoints?");
-            *refused = Refused { told: Some(Instant::now()), untold: 0 };
+            *refused = Refused { logged: Some(Instant::now()), suppressed: 0 };
         }
     }
 
-    /// One line for each name, with the cure: without it the other side says only `illegal_parameter`.
+    /// One line for each name, with the fix: the client itself only sees `illegal_parameter`.
     fn name_refused(&self, port: &'static str, name: &str) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() < NAMES_MAX && names.insert(name.to_owned()) {
@@ -219,22 +220,22 @@ impl Logbook {
         }
     }
 
-    /// A line when trouble begins or changes its kind, and then one now and again, with a count.
+    /// One line when a problem begins or changes its kind, then one per [`TROUBLE_EVERY`] with a count.
     fn trouble(&self, endpoint: &EndpointId, kind: &'static str, why: &str) {
         let mut troubles = self.troubles();
         let now = Instant::now();
         if let Some(known) = troubles.get_mut(endpoint).filter(|known| known.kind == kind) {
-            known.untold += 1;
-            if now.duration_since(known.told) < TROUBLE_EVERY {
+            known.suppressed += 1;
+            if now.duration_since(known.logged) < TROUBLE_EVERY {
                 return;
             }
-            warn!(%endpoint, kind, why, times = known.untold, "scrapes still fail");
-            (known.told, known.untold) = (now, 0);
+            warn!(%endpoint, kind, why, times = known.suppressed, "scrapes still fail");
+            (known.logged, known.suppressed) = (now, 0);
             return;
         }
         warn!(%endpoint, kind, why, "scrape failed");
         if troubles.len() < TROUBLES_MAX {
-            troubles.insert(endpoint.clone(), Trouble { kind, told: now, untold: 0 });
+            troubles.insert(endpoint.clone(), Trouble { kind, logged: now, suppressed: 0 });
         }
     }
 

@@ -1,7 +1,7 @@
-//! The log_writer that writes log lines: a thread of its own, so that a log nobody reads holds up no request.
+//! Writes log lines on its own thread, so an unread log delays no request.
 //!
-//! Must not know what a line says. Lines that come while too many wait are lost, and how many were is written down. Whatever
-//! a client got into a line, it is one line, and steers no terminal that shows it.
+//! Must not know the content of a line. Lines that arrive while the queue is full are lost, and their number is logged.
+//! Text from a client can neither break a line nor control the terminal that shows it.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,86 +11,89 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait to be written: a few megabytes, and far more than a healthy log has under way.
+/// The most lines that may wait: a few megabytes, and far more than a healthy log has waiting.
 const WAITING_MAX: usize = 8_192;
-/// How long the end of the program waits for the last lines.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long the program waits for the last lines before it exits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the thread is told.
-enum Order {
+/// A command for the thread.
+enum Command {
     Line(Vec<u8>),
-    /// Everything before is written when this is answered.
+    /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// A log_writer; cheap to clone.
+/// A handle on the writer thread; cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogWriter {
-    orders: SyncSender<Order>,
+    commands: SyncSender<Command>,
     lost: Arc<AtomicU64>,
 }
 
-/// Waits for the last lines when dropped, but not for ever.
+/// Waits for the last lines when dropped, for a limited time.
 #[must_use = "lines that were not written when the program ends are lost"]
 pub struct LastLines {
-    log_writer: LogWriter,
+    writer: LogWriter,
 }
 
 // === impl LogWriter ===
 
 impl LogWriter {
-    /// A log_writer that writes to `paper`; `told` makes the line that says how many lines were lost.
-    pub(super) fn new(paper: impl Write + Send + 'static, told: fn(u64) -> String) -> io::Result<Self> {
-        let (orders, coming) = sync_channel(WAITING_MAX);
+    /// Starts a writer to `output`; `lost_line` formats the line that reports how many lines were lost.
+    pub(super) fn new(output: impl Write + Send + 'static, lost_line: fn(u64) -> String) -> io::Result<Self> {
+        let (commands, received) = sync_channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
         let counted = lost.clone();
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || write(paper, &coming, &counted, told))?;
-        Ok(Self { orders, lost })
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write(output, &received, &counted, lost_line))?;
+        Ok(Self { commands, lost })
     }
 
-    /// Whoever holds this waits for the last lines.
+    /// A guard that waits for the last lines when dropped.
     pub(super) fn last_lines(&self) -> LastLines {
-        LastLines { log_writer: self.clone() }
+        LastLines { writer: self.clone() }
     }
 }
 
-/// The thread: it ends when every log_writer is gone.
-fn write(mut paper: impl Write, coming: &Receiver<Order>, lost: &AtomicU64, told: fn(u64) -> String) {
-    while let Ok(order) = coming.recv() {
-        // A log that can't be written has nowhere to say so.
-        let _ = match order {
-            Order::Line(line) => paper.write_all(&line),
-            Order::Flush(answer) => {
-                let flushed = paper.flush();
+/// The thread; it ends when every [`LogWriter`] is dropped.
+fn write(mut output: impl Write, received: &Receiver<Command>, lost: &AtomicU64, lost_line: fn(u64) -> String) {
+    while let Ok(command) = received.recv() {
+        // A failure to write the log can't be reported anywhere.
+        let _ = match command {
+            Command::Line(line) => output.write_all(&line),
+            Command::Flush(answer) => {
+                let flushed = output.flush();
                 let _ = answer.try_send(());
                 flushed
             }
         };
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
-            let _ = paper.write_all(told(count).as_bytes());
+            let _ = output.write_all(lost_line(count).as_bytes());
         }
     }
 }
 
-/// `line` as one line: what ends one, what steers a terminal and what turns its direction is written as `\u0000`, which is
-/// right in JSON too. Escapes for colours are the log's own; those of others were made text where the line was made.
+/// `line` as one line. Line breaks, control characters and characters that change text direction are written as
+/// `\u0000`, which is valid in JSON too. ESC passes, because it belongs to the log's own colours: the formatter has
+/// already escaped it in values.
 fn one_line(line: &[u8]) -> Vec<u8> {
     let (line, end) = match line {
         [line @ .., b'\n'] => (line, &b"\n"[..]),
         line => (line, &b""[..]),
     };
     let text = String::from_utf8_lossy(line);
-    let steers = |c: char| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() && c != '\u{1b}' || turns
+    let must_escape = |c: char| {
+        let is_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() && c != '\u{1b}' || is_direction
     };
-    if !text.contains(steers) {
+    if !text.contains(must_escape) {
         return [line, end].concat();
     }
     let mut written = String::with_capacity(text.len() + 64);
     for character in text.chars() {
-        match steers(character) {
+        match must_escape(character) {
             // Writing to a string can't fail.
             true => drop(std::fmt::Write::write_fmt(&mut written, format_args!("\\u{:04x}", u32::from(character)))),
             false => written.push(character),
@@ -101,7 +104,7 @@ fn one_line(line: &[u8]) -> Vec<u8> {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(one_line(line))).is_err() {
+        if self.commands.try_send(Command::Line(one_line(line))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -123,9 +126,9 @@ impl MakeWriter<'_> for LogWriter {
 impl Drop for LastLines {
     fn drop(&mut self) {
         let (answer, answered) = sync_channel(1);
-        // A queue that is full is one that nobody reads: there is nothing to wait for.
-        if self.log_writer.orders.try_send(Order::Flush(answer)).is_ok() {
-            let _ = answered.recv_timeout(FAREWELL);
+        // A full queue means that the log is not read: there is nothing to wait for.
+        if self.writer.commands.try_send(Command::Flush(answer)).is_ok() {
+            let _ = answered.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
@@ -137,17 +140,17 @@ mod tests {
 
     use super::*;
 
-    /// Paper that takes nothing until its listener is opened, and shows what it took.
-    struct Paper {
-        listener: Receiver<()>,
+    /// An output that blocks until its gate opens, and records what was written.
+    struct GatedOutput {
+        gate: Receiver<()>,
         open: bool,
         text: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl Write for Paper {
+    impl Write for GatedOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if !self.open {
-                self.listener.recv().unwrap();
+                self.gate.recv().unwrap();
                 self.open = true;
             }
             self.text.lock().unwrap().write(bytes)
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_client_got_into_a_line_it_is_one_line_that_steers_nothing() {
+    fn client_text_can_neither_break_a_line_nor_control_a_terminal() {
         let line = b"{\"model\":\"a\\u001b[2J\xc2\x9b31m\x7f\xe2\x80\xae\nWARN forged\r\"}\n";
         let written = String::from_utf8(one_line(line)).unwrap();
         assert_eq!(written, "{\"model\":\"a\\u001b[2J\\u009b31m\\u007f\\u202e\\u000aWARN forged\\u000d\"}\n");
@@ -170,23 +173,22 @@ mod tests {
     }
 
     #[test]
-    fn lines_wait_for_their_paper_and_those_too_many_are_counted() {
-        let (open, listener) = sync_channel(1);
+    fn lines_wait_for_the_output_and_excess_ones_are_counted() {
+        let (open, gate) = sync_channel(1);
         let text = Arc::new(Mutex::new(Vec::new()));
-        let mut log_writer =
-            LogWriter::new(Paper { listener, open: false, text: text.clone() }, |lost| format!("lost {lost}\n"))
-                .unwrap();
-        // One line is in the thread's hand or still in the queue, so one more or less finds room.
+        let output = GatedOutput { gate, open: false, text: text.clone() };
+        let mut writer = LogWriter::new(output, |lost| format!("lost {lost}\n")).unwrap();
+        // The thread may already hold one line, so one more or less fits in the queue.
         for _ in 0..WAITING_MAX + 100 {
-            log_writer.write_all(b"line\n").unwrap();
+            writer.write_all(b"line\n").unwrap();
         }
         open.send(()).unwrap();
-        // The queue has to empty before a farewell finds room in it.
+        // The queue must drain before the flush fits in it.
         while text.lock().unwrap().len() < 5 * WAITING_MAX {
             std::thread::yield_now();
         }
-        log_writer.write_all(b"the last\n").unwrap();
-        drop(log_writer.last_lines());
+        writer.write_all(b"the last\n").unwrap();
+        drop(writer.last_lines());
         let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
         let lost: u64 = text.lines().find_map(|line| line.strip_prefix("lost ")).unwrap().parse().unwrap();
         let kept = text.lines().filter(|line| *line == "line").count() as u64;

@@ -1,6 +1,4 @@
-//! The whole surface of metrics: who registers, and which fact goes where.
-//!
-//! Must not know anything but facts.
+//! All metrics of the replica: registers the families, and maps each event to the families that it updates.
 
 use std::time::Duration;
 
@@ -17,10 +15,10 @@ use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
 
-/// The label values of the prefix index, which llm-d keeps by plugin.
+/// The label values of the prefix index, which llm-d labels by plugin.
 const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-producer"];
 
-/// Every family of the replica.
+/// All metric families of the replica.
 pub(super) struct Metrics {
     registry: Registry,
     requests: RequestSeries,
@@ -71,11 +69,11 @@ impl Metrics {
             predictions: f.counter("murmuration_prefix_predictions_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
             restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
             given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
-            panics: f.counter("murmuration_panics_total", "Panics in this process, whoever caught them.", &[])?,
+            panics: f.counter("murmuration_panics_total", "Panics in this process, caught or not.", &[])?,
             reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
             body_bytes: f.gauge("murmuration_request_body_bytes", "Bytes of the bodies of requests that are arriving, being read or being sent on.", &[])?.with_label_values::<&str>(&[]),
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
-            stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Life of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
+            stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Duration of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
             registry,
         })
@@ -114,7 +112,7 @@ impl Metrics {
                 }
             }
             Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
-            Event::PartGivenUp { part, .. } => self.given_up.with_label_values(&[part]).inc(),
+            Event::PartFailed { part, .. } => self.given_up.with_label_values(&[part]).inc(),
             Event::Panicked { .. } => self.panics.with_label_values::<&str>(&[]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
@@ -135,7 +133,7 @@ impl Metrics {
                 self.requests.endpoint_left(endpoint);
                 self.pool.endpoint_left(endpoint);
             }
-            // Shown by the pool's gauges, which are set from what is, not from what happened.
+            // The pool's gauges show these; they are set from the current state instead of events.
             Event::EndpointJoined(_) | Event::EndpointRefused { .. } | Event::TrustChanged { .. } => {}
         }
     }
@@ -143,7 +141,7 @@ impl Metrics {
     fn finished(&self, finished: &RequestFinished) {
         self.requests.finished(finished);
         if let Some((usage, cached)) = finished.usage.and_then(|usage| Some((usage, usage.cached_tokens?))) {
-            // The engine always computes the last block, so a prediction within one tenth of the prompt is kept.
+            // The engine always computes the last block, so a prediction within a tenth of the prompt counts as kept.
             let share = cached as f64 / usage.prompt_tokens.max(1) as f64;
             let result = if share + 0.1 >= finished.predicted_share { "kept" } else { "broken" };
             self.predictions.with_label_values(&[result]).inc();
@@ -156,8 +154,8 @@ impl Metrics {
         self.local_replies.with_label_values(&[label]).inc();
     }
 
-    pub(super) fn decision_took(&self, span: Duration) {
-        self.decisions.observe(span.as_secs_f64());
+    pub(super) fn decision_took(&self, duration: Duration) {
+        self.decisions.observe(duration.as_secs_f64());
     }
 
     pub(super) fn pool(&self, summary: &FleetSummary, members: &[Member]) {

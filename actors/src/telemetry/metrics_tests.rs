@@ -1,4 +1,4 @@
-//! The surface of metrics, written down: what operators build on must not change by accident.
+//! The metrics page against its golden file: names that operators depend on must not change by accident.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -76,7 +76,7 @@ fn full_page() -> (Metrics, String) {
         Event::EndpointFailing { endpoint: e0.clone(), failing: true, counts: FailureCounts::default() },
         Event::GaugesMissing { endpoint: e0, missing: Missing { kv_usage: true, ..Missing::default() } },
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
-        Event::PartGivenUp { part: "gossip".into(), attempts: 10, why: String::new() },
+        Event::PartFailed { part: "gossip".into(), attempts: 10, why: String::new() },
         Event::Panicked { place: String::new(), why: String::new() },
         Event::Reloaded(String::new()),
         Event::ConnectionClosed { port: "admin", why: "full" },
@@ -112,13 +112,13 @@ fn full_page() -> (Metrics, String) {
 }
 
 #[test]
-fn what_a_peer_said_and_was_not_heard_is_shown() {
+fn facts_that_a_peer_published_and_were_not_received_are_shown() {
     let (_, page) = full_page();
     assert!(page.lines().any(|line| line == r#"murmuration_peer_behind_facts{peer="r1"} 3"#), "{page}");
 }
 
 #[test]
-fn names_types_and_help_are_what_is_written_down() {
+fn names_types_and_help_match_the_golden_file() {
     let (_, page) = full_page();
     let surface: String = page.lines().filter(|line| line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/telemetry/golden/metrics.txt");
@@ -148,7 +148,7 @@ fn a_finished_request_is_counted_once_in_every_family_it_belongs_to() {
     }
 }
 
-/// A request for `model` in `flow` that ends; `served` says that the engine counted tokens.
+/// A request for `model` in `flow` that ends; `served` means that the engine returned token usage.
 fn request(metrics: &Metrics, model: &str, flow: &str, served: bool) {
     let (model, fairness_id) = (model.to_owned(), flow.to_owned());
     let one =
@@ -165,7 +165,7 @@ fn empty() -> FleetSummary {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_real_names_out_of_other() {
+async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_served_names_out_of_other() {
     let metrics = Metrics::register("pool").unwrap();
     request(&metrics, "real-before", "default-flow", true);
     for nth in 0..20_000 {
@@ -200,7 +200,7 @@ async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_real
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_under_way_is_counted_where_it_began_whatever_happens_to_its_series() {
+async fn a_request_in_progress_is_counted_where_it_began_even_when_its_series_is_unused() {
     let metrics = Metrics::register("pool").unwrap();
     let one = Decided { ticket: Ticket(7), ..decided() };
     metrics.record(&Event::Decided(Box::new(one)));
@@ -210,7 +210,7 @@ async fn a_request_under_way_is_counted_where_it_began_whatever_happens_to_its_s
     tokio::time::advance(Duration::from_secs(3_000)).await;
     metrics.pool(&empty(), &[]);
     for line in [running, twin] {
-        assert!(metrics.page().contains(&format!("{line} 1\n")), "it stays while a request is under way");
+        assert!(metrics.page().contains(&format!("{line} 1\n")), "it stays while a request is in progress");
     }
     for _ in 0..2 {
         metrics.record(&Event::TicketClosed { ticket: Ticket(7), outcome: Outcome::Completed });

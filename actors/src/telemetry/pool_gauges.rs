@@ -1,4 +1,4 @@
-//! Gauges of the pool, set anew from its summary every few seconds.
+//! Gauges of the pool, set from its summary every few seconds.
 //!
 //! Must not know requests.
 
@@ -11,9 +11,9 @@ use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use prometheus::{Error, GaugeVec};
 
 use super::families::Families;
-use super::rival_names::RivalNames;
+use super::legacy_names::LegacyNames;
 
-/// All states of trust.
+/// All trust states.
 const STATES: [Trust; 3] = [Trust::Exact, Trust::Degraded, Trust::Fallback];
 
 /// Families of the pool.
@@ -106,7 +106,7 @@ impl PoolGauges {
         })
     }
 
-    pub(super) fn set(&self, summary: &FleetSummary, rivals: &RivalNames) {
+    pub(super) fn set(&self, summary: &FleetSummary, rivals: &LegacyNames) {
         let name = [self.pool.as_str()];
         let reports = || summary.endpoints.iter().filter_map(|endpoint| endpoint.report.as_ref());
         let (queue, queue_spread) = spread(reports().filter_map(|report| report.waiting().map(f64::from)));
@@ -137,7 +137,7 @@ impl PoolGauges {
         self.sessions.with_label_values::<&str>(&[]).set(summary.sessions as f64);
     }
 
-    /// Endpoints come and go: what is gone does not stay on the page, and what stays is never off it.
+    /// Updates the endpoints' gauges: those of removed endpoints leave the page, the others never disappear in between.
     fn set_endpoints(&self, summary: &FleetSummary) {
         let now: BTreeSet<EndpointId> = summary.endpoints.iter().map(|endpoint| endpoint.endpoint.id.clone()).collect();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,13 +163,13 @@ impl PoolGauges {
         }
     }
 
-    /// An endpoint is gone.
+    /// An endpoint left the pool.
     pub(super) fn endpoint_left(&self, endpoint: &EndpointId) {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint);
         self.remove(endpoint);
     }
 
-    /// Takes an endpoint off the page; what was never on it is no error.
+    /// Removes an endpoint from the page; one that was never on it is no error.
     fn remove(&self, id: &EndpointId) {
         let labels = [id.name(), id.namespace()];
         let _ = self.endpoint_queue.remove_label_values(&[&self.pool, id.name()]);
@@ -182,7 +182,7 @@ impl PoolGauges {
     }
 }
 
-/// Mean and standard deviation; zeros for nobody.
+/// Mean and standard deviation; zeros without values.
 fn spread(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let count = values.clone().count().max(1) as f64;
     let mean = values.clone().sum::<f64>() / count;

@@ -1,4 +1,4 @@
-//! Metrics of the replication: who is there, what goes over which lane, how old it is, and what was repaired or refused.
+//! Metrics of replication: live peers, traffic and age of facts by lane, repairs, and refused facts.
 //!
 //! Must not know lanes beyond their names.
 
@@ -10,7 +10,7 @@ use super::buckets;
 use super::families::Families;
 use crate::replication::Lane;
 
-/// Its families.
+/// Metric families of replication.
 pub(super) struct ReplicationMetrics {
     peers: Gauge,
     lost: CounterVec,
@@ -29,7 +29,7 @@ pub(super) struct ReplicationMetrics {
     outside: GaugeVec,
 }
 
-/// Of one lane. Its series are found once, for batches are many.
+/// Metrics of one lane. Its series are resolved once, because batches are frequent.
 struct LaneMetrics {
     lane: &'static str,
     facts: Counter,
@@ -67,19 +67,19 @@ impl ReplicationMetrics {
                 "Times that prompts began to be hashed under another salt.",
                 &[],
             )?,
-            lost: f.counter("murmuration_peers_lost_total", "Replicas that died, left or started anew.", &[])?,
+            lost: f.counter("murmuration_peers_lost_total", "Replicas that died, left or restarted.", &[])?,
             lanes,
             ignored: f.counter("murmuration_peer_ignored_total", "What peers sent and was not taken in, by reason.", &["reason"])?,
-            refused: f.counter("murmuration_peer_facts_refused_total", "Facts of peers that found no room: their origin speaks of too many endpoints that are not in this replica's pool.", &[])?,
+            refused: f.counter("murmuration_peer_facts_refused_total", "Facts of peers that found no room: their origin reports too many endpoints that are not in this replica's pool.", &[])?,
             left_out: f.counter("murmuration_gossip_facts_left_out_total", "Facts of this replica that found no room in gossip, each time pages were written; peer streams bring them.", &[])?,
             repairs: f.counter("murmuration_peer_repairs_total", "Snapshots asked for because something was missing.", &[])?,
             kept: one(f.gauge("murmuration_endpoints_kept", "Endpoints that this replica watches as their keeper.", &[])?),
             moves: f.counter("murmuration_keeper_moves_total", "Changes of the number of endpoints kept.", &[])?,
-            behind: f.gauge("murmuration_peer_behind_facts", "Facts that a peer says it has said and that were not heard in order: how far the view of it diverges.", &["peer"])?,
+            behind: f.gauge("murmuration_peer_behind_facts", "Facts that a peer has published and that were not received in order: how far the view of it diverges.", &["peer"])?,
             quiet: f.gauge("murmuration_peer_quiet_seconds", "Since a peer's last batch.", &["peer"])?,
-            gaps: f.gauge("murmuration_peer_gaps", "Batches of a peer's life that did not continue what was heard.", &["peer"])?,
+            gaps: f.gauge("murmuration_peer_gaps", "Batches of a peer's incarnation that did not continue what was received.", &["peer"])?,
             work: f.gauge("murmuration_peer_inflight_requests", "Requests that a peer dispatched and that are not finished.", &["peer"])?,
-            outside: f.gauge("murmuration_peer_endpoints_outside", "Endpoints that a peer spoke of and that are not in this replica's pool.", &["peer"])?,
+            outside: f.gauge("murmuration_peer_endpoints_outside", "Endpoints that a peer reported and that are not in this replica's pool.", &["peer"])?,
         })
     }
 
@@ -87,15 +87,15 @@ impl ReplicationMetrics {
         self.lanes.iter().find(|of| of.lane == lane)
     }
 
-    /// Sets the gauges of each peer, from what was heard and from what each says it has said.
-    pub(super) fn set(&self, heard: &[PeerSummary], members: &[Member]) {
+    /// Sets the gauges of each peer, from what was received and from the head that each peer advertises.
+    pub(super) fn set(&self, peers: &[PeerSummary], members: &[Member]) {
         for family in [&self.behind, &self.quiet, &self.gaps, &self.work, &self.outside] {
             family.reset();
         }
-        for peer in heard {
+        for peer in peers {
             let labels = [peer.replica.0.as_str()];
-            let said = members.iter().find(|member| member.replica == peer.replica).map_or(0, |member| member.head);
-            self.behind.with_label_values(&labels).set(said.saturating_sub(peer.upto) as f64);
+            let head = members.iter().find(|member| member.replica == peer.replica).map_or(0, |member| member.head);
+            self.behind.with_label_values(&labels).set(head.saturating_sub(peer.upto) as f64);
             self.quiet.with_label_values(&labels).set(peer.quiet.as_secs_f64());
             self.gaps.with_label_values(&labels).set(peer.gaps as f64);
             self.work.with_label_values(&labels).set(f64::from(peer.in_flight.requests));

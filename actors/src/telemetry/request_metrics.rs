@@ -1,8 +1,8 @@
-//! Metrics of requests, at llm-d's names and bounds (prefix `llm_d_epp_`).
+//! Metrics of requests, with llm-d's names and bounds (prefix `llm_d_epp_`).
 //!
-//! Must not know the pool or the scrapes, nor which series there may be: that is `request_series`.
+//! Must not know the pool or scrapes, nor which series may exist: `request_series` decides that.
 //!
-//! Histograms have no fairness id: clients make it up, and each value of it would be two hundred lines.
+//! Histograms have no fairness id: clients choose it, and each value would add two hundred lines.
 
 use murmuration::event::RequestFinished;
 use murmuration::id::EndpointId;
@@ -19,7 +19,7 @@ const SPREAD: [&str; 3] = ["model_name", "target_model_name", "priority"];
 /// Values of `streaming`.
 const STREAMING: [&str; 2] = ["false", "true"];
 
-/// Families of requests.
+/// Metric families of requests.
 pub(super) struct RequestMetrics {
     total: CounterVec,
     errors: CounterVec,
@@ -110,12 +110,12 @@ impl RequestMetrics {
         })
     }
 
-    /// One more request of these labels was routed or refused.
+    /// One more request with these labels was routed or refused.
     pub(super) fn counted(&self, labels: &[&str; 4]) {
         self.total.with_label_values(labels).inc();
     }
 
-    /// One more of these is under way, or one fewer.
+    /// One more request with these labels is in progress, or one fewer.
     pub(super) fn under_way(&self, labels: &[&str; 4], change: f64) {
         self.running.with_label_values(labels).add(change);
     }
@@ -124,13 +124,13 @@ impl RequestMetrics {
         self.errors.with_label_values(&[l[0], l[1], l[2], l[3], code]).inc();
     }
 
-    /// A request was sent to an endpoint; under which name is said by `target`.
+    /// A request was sent to an endpoint under the model name `target`.
     pub(super) fn attempted(&self, target: &str, endpoint: &EndpointId, port: u16) {
         let labels = ["success", target, endpoint.name(), endpoint.namespace(), &port.to_string()];
         self.attempts.with_label_values(&labels).inc();
     }
 
-    /// A request was sent nowhere.
+    /// A request was sent to no endpoint.
     pub(super) fn attempt_failed(&self, target: &str) {
         self.attempts.with_label_values(&["failure", target, "", "", ""]).inc();
     }
@@ -139,7 +139,7 @@ impl RequestMetrics {
         self.rewrites.with_label_values(&["header", &names.model, &names.target]).inc();
     }
 
-    /// Notes the figures of a finished request under the labels of histograms.
+    /// Records the figures of a finished request under the labels of histograms.
     pub(super) fn measured(&self, finished: &RequestFinished, l: &[&str; 3]) {
         if let Some(decided_after) = finished.decided_after {
             self.processing.with_label_values::<&str>(&[]).observe(decided_after.as_secs_f64());
@@ -171,7 +171,7 @@ impl RequestMetrics {
         }
     }
 
-    /// Takes series off the page. One that was never used is not there, which is no error.
+    /// Removes series from the page. A series that was never used is not there; that is no error.
     pub(super) fn remove(&self, key: &Key, codes: &[String]) {
         match key {
             Key::Request(names, flow, priority) => {
@@ -202,7 +202,7 @@ impl RequestMetrics {
         }
     }
 
-    /// All that have the labels of [`SPREAD`] alone.
+    /// All histograms that have exactly the labels of [`SPREAD`].
     fn histograms(&self) -> [&HistogramVec; 8] {
         [
             &self.seconds,
@@ -217,7 +217,7 @@ impl RequestMetrics {
     }
 }
 
-/// The error of a finished request: its status, or a word where the status says 200.
+/// The error code of a finished request: its status, or a name where the status is no error.
 pub(super) fn error_code(finished: &RequestFinished) -> Option<String> {
     match (finished.outcome, finished.status) {
         (_, Some(status)) if status >= 400 => Some(status.to_string()),

@@ -1,8 +1,8 @@
-//! Which series a request is counted in: its own where the budget has room for them, `other` where not.
+//! Which series a request is counted in: its own where the budget has room for them, else `other`.
 //!
 //! Must not know bounds of histograms or names of metrics.
 //!
-//! All is done under one lock, so that a series that is taken off the page is not written again by somebody who was late.
+//! All updates happen under one lock, so a late update can't write a series that was removed from the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,35 +14,35 @@ use prometheus::Error;
 use tokio::time::Instant;
 
 use super::families::Families;
+use super::legacy_names::LegacyNames;
 use super::request_metrics::{RequestMetrics, error_code};
-use super::rival_names::RivalNames;
 use super::series::{Gone, Key, Names, OTHER, Series, capped};
 use super::served_names::ServedNames;
 
-/// The fairness id of whoever names none.
+/// The fairness id of requests without one.
 const DEFAULT_FLOW: &str = "default-flow";
-/// Requests under way that are remembered; further ones are not counted as under way.
+/// The most requests in progress that are remembered; further ones are not counted as in progress.
 const UNDER_WAY_MAX: usize = 1 << 17;
-/// Priorities that deprecated totals were written under and are remembered. They come from the configuration.
+/// The most priorities of deprecated totals that are remembered. Priorities come from the configuration.
 const PRIORITIES_MAX: usize = 1_024;
 
-/// Requests as metrics show them.
+/// Metrics of requests, with their series bounded.
 pub(super) struct RequestSeries {
     metrics: RequestMetrics,
-    pub(super) rivals: RivalNames,
-    books: Mutex<Books>,
+    pub(super) rivals: LegacyNames,
+    state: Mutex<State>,
 }
 
-/// What is on the page.
+/// The series that are on the page.
 #[derive(Default)]
-struct Books {
+struct State {
     series: Series,
     served: ServedNames,
     under_way: BTreeMap<Ticket, Shown>,
     priorities: BTreeSet<String>,
 }
 
-/// The labels that a request is shown under.
+/// The labels that a request is counted under.
 #[derive(Clone, Debug)]
 struct Shown {
     request: Key,
@@ -53,136 +53,136 @@ struct Shown {
 
 impl RequestSeries {
     pub(super) fn register(families: &Families<'_>) -> Result<Self, Error> {
-        let (metrics, rivals) = (RequestMetrics::register(families)?, RivalNames::register(families)?);
-        Ok(Self { metrics, rivals, books: Mutex::default() })
+        let (metrics, rivals) = (RequestMetrics::register(families)?, LegacyNames::register(families)?);
+        Ok(Self { metrics, rivals, state: Mutex::default() })
     }
 
     pub(super) fn decided(&self, decided: &Decided) {
-        let (mut books, now, mut gone) = (self.books(), Instant::now(), Gone::new());
+        let (mut state, now, mut gone) = (self.state(), Instant::now(), Gone::new());
         let names = Names::new(&decided.model, &decided.target_model);
         let priority = decided.priority.to_string();
-        let shown = books.shown(&names, &decided.fairness_id, &priority, now, &mut gone);
+        let shown = state.shown(&names, &decided.fairness_id, &priority, now, &mut gone);
         self.metrics.counted(&labels(&shown.request));
         self.rivals.counted(&shown.twins, &priority);
-        books.remember(&priority);
-        self.begin(&mut books, decided.ticket, shown);
+        state.remember(&priority);
+        self.begin(&mut state, decided.ticket, shown);
 
         let target = Names::new(&decided.target_model, &decided.target_model);
-        let known = books.served.holds(&target);
+        let known = state.served.holds(&target);
         let attempt = Key::Attempts(target.target.clone(), decided.endpoint.clone(), decided.port);
-        let own = books.series.admit(&attempt, known, now, &mut gone);
+        let own = state.series.admit(&attempt, known, now, &mut gone);
         self.metrics.attempted(if own { &target.target } else { OTHER }, &decided.endpoint, decided.port);
         if names.model != names.target {
-            let known = books.served.holds(&names);
-            let own = books.series.admit(&Key::Rewrite(names.clone()), known, now, &mut gone);
+            let known = state.served.holds(&names);
+            let own = state.series.admit(&Key::Rewrite(names.clone()), known, now, &mut gone);
             self.metrics.rewritten(&if own { names } else { Names::other() });
         }
-        self.remove(&books, gone);
+        self.remove(&state, gone);
     }
 
     pub(super) fn refused(&self, model: &str, status: u16) {
-        let (mut books, now, mut gone) = (self.books(), Instant::now(), Gone::new());
-        let shown = books.shown(&Names::new(model, model), "", "", now, &mut gone);
+        let (mut state, now, mut gone) = (self.state(), Instant::now(), Gone::new());
+        let shown = state.shown(&Names::new(model, model), "", "", now, &mut gone);
         let status = status.to_string();
         self.metrics.counted(&labels(&shown.request));
         self.rivals.counted(&shown.twins, "");
-        self.failed(&mut books, &shown, &status, &status);
+        self.failed(&mut state, &shown, &status, &status);
         self.metrics.attempt_failed(labels(&shown.request)[0]);
-        self.remove(&books, gone);
+        self.remove(&state, gone);
     }
 
     pub(super) fn finished(&self, finished: &RequestFinished) {
         if finished.decided_after.is_none() {
             return;
         }
-        let (mut books, now, mut gone) = (self.books(), Instant::now(), Gone::new());
+        let (mut state, now, mut gone) = (self.state(), Instant::now(), Gone::new());
         let names = Names::new(&finished.model, &finished.target_model);
-        // Whoever counted tokens serves that model.
+        // An engine that returned token usage serves that model.
         if finished.usage.is_some() && finished.status.is_some_and(|status| (200..300).contains(&status)) {
-            books.served.told(&names.model, now);
-            books.served.told(&names.target, now);
+            state.served.told(&names.model, now);
+            state.served.told(&names.target, now);
         }
         let priority = finished.priority.to_string();
-        let shown = books.shown(&names, &finished.fairness_id, &priority, now, &mut gone);
-        let known = books.served.holds(&names);
-        let own = books.series.admit(&Key::Histograms(names.clone(), priority.clone()), known, now, &mut gone);
+        let shown = state.shown(&names, &finished.fairness_id, &priority, now, &mut gone);
+        let known = state.served.holds(&names);
+        let own = state.series.admit(&Key::Histograms(names.clone(), priority.clone()), known, now, &mut gone);
         let measured = if own { names } else { Names::other() };
         self.metrics.measured(finished, &[&measured.model, &measured.target, &priority]);
         self.rivals.measured(finished, &shown.twins);
         if let Some(code) = error_code(finished) {
             let status = finished.status.filter(|status| *status >= 400).map(|status| status.to_string());
-            self.failed(&mut books, &shown, &code, &status.unwrap_or_default());
+            self.failed(&mut state, &shown, &code, &status.unwrap_or_default());
         }
-        self.remove(&books, gone);
+        self.remove(&state, gone);
     }
 
-    /// A request is no longer under way.
+    /// A request is no longer in progress.
     pub(super) fn closed(&self, ticket: Ticket) {
-        let mut books = self.books();
-        if let Some(shown) = books.under_way.remove(&ticket) {
-            self.end(&mut books, &shown);
+        let mut state = self.state();
+        if let Some(shown) = state.under_way.remove(&ticket) {
+            self.end(&mut state, &shown);
         }
     }
 
-    /// The books of requests under way were lost, and start anew.
+    /// The scheduler lost its requests in progress: none of them counts any more.
     pub(super) fn forget_under_way(&self) {
-        let mut books = self.books();
-        for shown in std::mem::take(&mut books.under_way).into_values() {
-            self.end(&mut books, &shown);
+        let mut state = self.state();
+        for shown in std::mem::take(&mut state.under_way).into_values() {
+            self.end(&mut state, &shown);
         }
     }
 
-    /// An endpoint is gone.
+    /// An endpoint left the pool.
     pub(super) fn endpoint_left(&self, endpoint: &EndpointId) {
-        let (mut books, mut gone) = (self.books(), Gone::new());
-        books.series.endpoint_left(endpoint, &mut gone);
-        self.remove(&books, gone);
+        let (mut state, mut gone) = (self.state(), Gone::new());
+        state.series.endpoint_left(endpoint, &mut gone);
+        self.remove(&state, gone);
     }
 
-    /// Learns which names are served, and takes off the page what nobody used for a while.
+    /// Learns which names are served, and removes unused series from the page.
     pub(super) fn age(&self, fleet: &FleetSummary) {
-        let (mut books, now, mut gone) = (self.books(), Instant::now(), Gone::new());
-        books.served.told_by(fleet, now);
-        books.series.age(now, &mut gone);
-        self.remove(&books, gone);
+        let (mut state, now, mut gone) = (self.state(), Instant::now(), Gone::new());
+        state.served.told_by(fleet, now);
+        state.series.age(now, &mut gone);
+        self.remove(&state, gone);
     }
 
-    fn begin(&self, books: &mut Books, ticket: Ticket, shown: Shown) {
-        if books.under_way.len() >= UNDER_WAY_MAX {
+    fn begin(&self, state: &mut State, ticket: Ticket, shown: Shown) {
+        if state.under_way.len() >= UNDER_WAY_MAX {
             return;
         }
         self.metrics.under_way(&labels(&shown.request), 1.0);
         self.rivals.under_way(&shown.twins.model, 1.0);
-        books.series.hold(&shown.request);
-        books.series.hold(&Key::Twins(shown.twins.clone()));
-        if let Some(before) = books.under_way.insert(ticket, shown) {
-            self.end(books, &before);
+        state.series.hold(&shown.request);
+        state.series.hold(&Key::Twins(shown.twins.clone()));
+        if let Some(before) = state.under_way.insert(ticket, shown) {
+            self.end(state, &before);
         }
     }
 
-    fn end(&self, books: &mut Books, shown: &Shown) {
+    fn end(&self, state: &mut State, shown: &Shown) {
         self.metrics.under_way(&labels(&shown.request), -1.0);
         self.rivals.under_way(&shown.twins.model, -1.0);
-        books.series.release(&shown.request);
-        books.series.release(&Key::Twins(shown.twins.clone()));
+        state.series.release(&shown.request);
+        state.series.release(&Key::Twins(shown.twins.clone()));
     }
 
     /// Counts an error under its code, and under its status where the deprecated name knows it.
-    fn failed(&self, books: &mut Books, shown: &Shown, code: &str, status: &str) {
-        let code = books.series.code(&shown.request, code);
+    fn failed(&self, state: &mut State, shown: &Shown, code: &str, status: &str) {
+        let code = state.series.code(&shown.request, code);
         self.metrics.failed(&labels(&shown.request), code);
         if !status.is_empty() {
-            let status = books.series.code(&Key::Twins(shown.twins.clone()), status);
+            let status = state.series.code(&Key::Twins(shown.twins.clone()), status);
             self.rivals.failed(&shown.twins, status);
         }
     }
 
-    fn remove(&self, books: &Books, gone: Gone) {
-        let priorities: Vec<String> = books.priorities.iter().cloned().collect();
+    fn remove(&self, state: &State, gone: Gone) {
+        let priorities: Vec<String> = state.priorities.iter().cloned().collect();
         for (key, codes) in gone {
             if let Key::Twins(names) = &key {
                 self.rivals.remove(names, &codes, &priorities);
-                if !books.series.has_twins(&names.model) {
+                if !state.series.has_twins(&names.model) {
                     self.rivals.remove_model(&names.model);
                 }
             }
@@ -190,15 +190,15 @@ impl RequestSeries {
         }
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Books ===
+// === impl State ===
 
-impl Books {
-    /// The labels of a request's counters: its own, or without its fairness id, or none of its own.
+impl State {
+    /// The labels of a request's counters: its own, else without its fairness id, else `other`.
     fn shown(&mut self, names: &Names, flow: &str, priority: &str, now: Instant, gone: &mut Gone) -> Shown {
         let served = self.served.holds(names);
         let request =

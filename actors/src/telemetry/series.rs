@@ -1,10 +1,11 @@
-//! One budget for all series whose labels clients or discovery choose: who has a series of its own, and who shares `other`.
+//! One budget for all series whose labels come from clients or discovery: some have their own series, others share
+//! `other`.
 //!
-//! Must not know metrics, requests or clocks: it is told the time, and says which series are over.
+//! Must not know metrics, requests or clocks: callers pass the time and receive the series to remove.
 //!
-//! The budget is in bytes of the metrics page, because that is what a scraper and this replica pay for. Names that engines
-//! are known to serve may use all of it, names that somebody made up an eighth. What was not used for ten minutes goes. While
-//! room is short, what was used a few times goes sooner, so that a thousand names of one request each hold nothing up.
+//! The budget is in bytes of the metrics page, the cost for a scraper and this replica. Names that engines are known to
+//! serve may use all of it, other names an eighth. A series that is unused for ten minutes is removed. While space is
+//! short, a series with few uses is removed sooner, so a thousand names of one request each block nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,33 +13,33 @@ use std::time::Duration;
 use murmuration::id::EndpointId;
 use tokio::time::Instant;
 
-/// The name that all share who have no series of their own.
+/// The label value that all names without their own series share.
 pub(super) const OTHER: &str = "other";
-/// Bytes of a label's value at most; more are cut.
+/// The most bytes of a label's value; longer values are cut.
 const VALUE_MAX: usize = 256;
-/// Bytes of the page for all series here.
+/// The most bytes of the page for all series here.
 pub(super) const BYTES_MAX: usize = 32 << 20;
-/// Bytes of the page for series of names that nobody is known to serve.
+/// The most bytes of the page for series of names that no engine is known to serve.
 pub(super) const UNKNOWN_BYTES_MAX: usize = BYTES_MAX / 8;
-/// Bytes of a line beside the values of its labels.
+/// Bytes of a line without the values of its labels.
 const LINE: usize = 150;
-/// How long a series stays that nobody uses.
+/// How long an unused series stays.
 const UNUSED_MAX: Duration = Duration::from_secs(600);
-/// What each use adds to the time that a series stays while room is short.
+/// How much each use extends the time that a series stays while space is short.
 const FOR_EACH_USE: Duration = Duration::from_secs(10);
-/// From one search for room to the next, where it is likely to find none.
+/// The interval between two searches for space that are unlikely to find any.
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
-/// Error codes of one series.
+/// The most error codes of one series.
 const CODES_MAX: usize = 6;
 
-/// A model as the client wrote it and as the engine is asked for it.
+/// A model name as the client wrote it, and as it is sent to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Names {
     pub(super) model: String,
     pub(super) target: String,
 }
 
-/// Series that come and go together.
+/// Series that are added and removed together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// Counters of requests: names, fairness id, priority.
@@ -53,10 +54,10 @@ pub(super) enum Key {
     Rewrite(Names),
 }
 
-/// Series that are over, with the error codes that they had.
+/// Removed series, with the error codes that they had.
 pub(super) type Gone = Vec<(Key, Vec<String>)>;
 
-/// Who has series of its own.
+/// The keys that have their own series.
 #[derive(Debug, Default)]
 pub(super) struct Series {
     entries: BTreeMap<Key, Entry>,
@@ -71,12 +72,12 @@ struct Entry {
     known: bool,
     used: Instant,
     uses: u32,
-    /// Requests under way that are counted in it.
+    /// Requests in progress that are counted in it.
     held: u32,
     codes: Vec<String>,
 }
 
-/// `value`, cut where it is longer than a label's value may be.
+/// `value`, cut to the maximum length of a label's value.
 pub(super) fn capped(value: &str) -> &str {
     let mut end = value.len().min(VALUE_MAX);
     while !value.is_char_boundary(end) {
@@ -107,7 +108,7 @@ impl Key {
     /// Bytes of the page that its series take.
     fn cost(&self) -> usize {
         match self {
-            // The total, the number under way, and errors by code.
+            // The total, the number in progress, and errors by code.
             Self::Request(names, flow, _) => (2 + CODES_MAX) * (LINE + names.bytes() + flow.len()),
             // Ten histograms.
             Self::Histograms(names, _) => 220 * (LINE + names.bytes()),
@@ -121,8 +122,8 @@ impl Key {
 // === impl Series ===
 
 impl Series {
-    /// Whether `key` has series of its own, now that it is used; what had to go for that is added to `gone`. `known` says
-    /// that engines serve what it names.
+    /// Records a use of `key`; `true` when it has its own series. Series removed for that are added to `gone`. `known`
+    /// means that engines serve the names in it.
     pub(super) fn admit(&mut self, key: &Key, known: bool, now: Instant, gone: &mut Gone) -> bool {
         if let Some(entry) = self.entries.get_mut(key) {
             (entry.used, entry.uses) = (now, entry.uses.saturating_add(1));
@@ -144,21 +145,21 @@ impl Series {
         true
     }
 
-    /// A request under way is counted in it: it stays until that is over.
+    /// A request in progress is counted in it: it stays until that request ends.
     pub(super) fn hold(&mut self, key: &Key) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.held += 1;
         }
     }
 
-    /// A request that was counted in it is over.
+    /// A request that was counted in it ended.
     pub(super) fn release(&mut self, key: &Key) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.held = entry.held.saturating_sub(1);
         }
     }
 
-    /// `code`, or `other` where the series has too many codes already.
+    /// `code`, or `other` where the series already has too many codes.
     pub(super) fn code<'a>(&mut self, key: &Key, code: &'a str) -> &'a str {
         let Some(entry) = self.entries.get_mut(key) else { return code };
         if entry.codes.iter().any(|known| known == code) {
@@ -171,17 +172,17 @@ impl Series {
         code
     }
 
-    /// Takes out what was not used for a while.
+    /// Removes series that are unused for [`UNUSED_MAX`].
     pub(super) fn age(&mut self, now: Instant, gone: &mut Gone) {
-        self.take_out(gone, |_, entry| entry.held == 0 && now.duration_since(entry.used) > UNUSED_MAX);
+        self.remove_all(gone, |_, entry| entry.held == 0 && now.duration_since(entry.used) > UNUSED_MAX);
     }
 
-    /// Takes out the series of an endpoint that is gone.
+    /// Removes the series of an endpoint that left.
     pub(super) fn endpoint_left(&mut self, left: &EndpointId, gone: &mut Gone) {
-        self.take_out(gone, |key, _| matches!(key, Key::Attempts(_, endpoint, _) if endpoint == left));
+        self.remove_all(gone, |key, _| matches!(key, Key::Attempts(_, endpoint, _) if endpoint == left));
     }
 
-    /// Whether a model has twins left, under any target.
+    /// Whether a model still has deprecated twins, under any target.
     pub(super) fn has_twins(&self, model: &str) -> bool {
         let from = Key::Twins(Names { model: model.to_owned(), target: String::new() });
         let next = self.entries.range(from..).next();
@@ -192,7 +193,7 @@ impl Series {
         self.bytes + cost <= BYTES_MAX && (known || self.unknown_bytes + cost <= UNKNOWN_BYTES_MAX)
     }
 
-    /// Takes out what was used least lately until there is room.
+    /// Removes the least recently used series until there is room.
     fn make_room(&mut self, cost: usize, known: bool, now: Instant, gone: &mut Gone) -> bool {
         let is_likely = known && self.unknown_bytes > 0;
         let is_early = self.searched.is_some_and(|searched| now.duration_since(searched) < SEARCH_EVERY);
@@ -200,15 +201,15 @@ impl Series {
             return false;
         }
         self.searched = Some(now);
-        let gives_way = |entry: &Entry| {
+        let is_evictable = |entry: &Entry| {
             let stays = (FOR_EACH_USE * entry.uses).min(UNUSED_MAX);
-            // What was used at this very moment belongs to the same request.
+            // An entry used at this very moment belongs to the same request.
             entry.held == 0 && entry.used < now && (known && !entry.known || now.duration_since(entry.used) > stays)
         };
         let mut oldest: Vec<(Instant, Key)> = self
             .entries
             .iter()
-            .filter(|(_, entry)| gives_way(entry))
+            .filter(|(_, entry)| is_evictable(entry))
             .map(|(key, entry)| (entry.used, key.clone()))
             .collect();
         oldest.sort();
@@ -221,10 +222,10 @@ impl Series {
         self.has_room(cost, known)
     }
 
-    fn take_out(&mut self, gone: &mut Gone, is_over: impl Fn(&Key, &Entry) -> bool) {
-        let over: Vec<Key> =
-            self.entries.iter().filter(|(key, entry)| is_over(key, entry)).map(|(key, _)| key.clone()).collect();
-        for key in over {
+    fn remove_all(&mut self, gone: &mut Gone, is_removed: impl Fn(&Key, &Entry) -> bool) {
+        let removed: Vec<Key> =
+            self.entries.iter().filter(|(key, entry)| is_removed(key, entry)).map(|(key, _)| key.clone()).collect();
+        for key in removed {
             self.remove(key, gone);
         }
     }

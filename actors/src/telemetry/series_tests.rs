@@ -1,4 +1,4 @@
-//! The budget, filled by names that somebody made up and by names that engines serve.
+//! The budget, filled by made-up names and by names that engines serve.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn admit(series: &mut Series, model: &str, known: bool, now: Instant) -> bool {
     series.admit(&histograms(model), known, now, &mut Gone::new())
 }
 
-/// A table that made-up names have filled, and how many have a series.
+/// A table full of made-up names, and how many of them have their own series.
 fn filled(now: Instant) -> (Series, usize) {
     let mut series = Series::default();
     let own = (0..10_000).filter(|at| admit(&mut series, &format!("made-up-{at}"), false, now)).count();
@@ -20,7 +20,7 @@ fn filled(now: Instant) -> (Series, usize) {
 }
 
 #[test]
-fn made_up_names_use_their_share_and_served_ones_the_rest() {
+fn made_up_names_use_an_eighth_and_served_ones_the_rest() {
     let now = Instant::now();
     let (mut series, own) = filled(now);
     assert!((50..1_000).contains(&own), "{own}");
@@ -32,11 +32,11 @@ fn made_up_names_use_their_share_and_served_ones_the_rest() {
     let more = (500..10_000).take_while(|at| admit(&mut series, &format!("served-{at}"), true, now)).count();
     assert!(more < 9_000, "there is an end");
     assert!(series.bytes <= BYTES_MAX);
-    assert_eq!(series.unknown_bytes, 0, "the made-up ones made room");
+    assert_eq!(series.unknown_bytes, 0, "made-up names were removed");
 }
 
 #[test]
-fn a_name_of_one_request_gives_way_soon_and_one_that_is_used_stays() {
+fn a_name_of_one_request_is_removed_soon_and_one_in_use_stays() {
     let began = Instant::now();
     let mut series = Series::default();
     for _ in 0..30 {
@@ -51,7 +51,7 @@ fn a_name_of_one_request_gives_way_soon_and_one_that_is_used_stays() {
 }
 
 #[test]
-fn what_is_unused_goes_and_what_is_under_way_stays() {
+fn unused_series_are_removed_and_those_with_requests_in_progress_stay() {
     let began = Instant::now();
     let mut series = Series::default();
     for model in ["a", "b"] {
@@ -67,7 +67,7 @@ fn what_is_unused_goes_and_what_is_under_way_stays() {
 }
 
 #[test]
-fn codes_of_one_series_are_few() {
+fn codes_of_one_series_are_bounded() {
     let mut series = Series::default();
     admit(&mut series, "a", true, Instant::now());
     let codes: Vec<String> = (400..500).map(|code| code.to_string()).collect();
@@ -85,7 +85,7 @@ fn a_value_is_cut_between_characters() {
 
 proptest! {
     #[test]
-    fn the_books_agree_with_the_entries(steps in proptest::collection::vec((0..40_u8, any::<bool>(), 0..900_u64, 0..4_u8), 0..200)) {
+    fn byte_totals_match_the_entries(steps in proptest::collection::vec((0..40_u8, any::<bool>(), 0..900_u64, 0..4_u8), 0..200)) {
         let (mut series, mut now) = (Series::default(), Instant::now());
         for (name, known, seconds, step) in steps {
             now += Duration::from_secs(seconds);

@@ -1,6 +1,7 @@
 //! Names of models that engines are known to serve.
 //!
-//! Must not know metrics. An engine names its adapters on its page, and proves a name by counting the tokens of an answer to it.
+//! Must not know metrics. A name is known when an engine lists it as an adapter on its page, or returns token usage for
+//! a request to it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use tokio::time::Instant;
 
 use super::series::{Names, capped};
 
-/// Names that are remembered.
+/// The most names that are remembered.
 const NAMES_MAX: usize = 4_096;
-/// How long a name is remembered that no engine mentions.
+/// How long a name is remembered after its last mention.
 const QUIET_MAX: Duration = Duration::from_secs(3_600);
 
 /// The names, and when each was last mentioned.
@@ -25,16 +26,16 @@ impl ServedNames {
     /// An engine mentioned `name`.
     pub(super) fn told(&mut self, name: &str, now: Instant) {
         let name = capped(name);
-        if let Some(told) = self.0.get_mut(name) {
-            *told = now;
+        if let Some(mentioned) = self.0.get_mut(name) {
+            *mentioned = now;
         } else if self.0.len() < NAMES_MAX {
             self.0.insert(name.to_owned(), now);
         }
     }
 
-    /// Takes the names of all engines' adapters, and forgets what nobody mentioned for an hour.
+    /// Adds the names of all engines' adapters, and removes names without a mention for [`QUIET_MAX`].
     pub(super) fn told_by(&mut self, fleet: &FleetSummary, now: Instant) {
-        self.0.retain(|_, told| now.duration_since(*told) <= QUIET_MAX);
+        self.0.retain(|_, mentioned| now.duration_since(*mentioned) <= QUIET_MAX);
         let reports = fleet.endpoints.iter().filter_map(|endpoint| endpoint.report.as_ref());
         for adapters in reports.filter_map(|report| report.adapters.as_ref()) {
             for name in adapters.running.iter().chain(&adapters.waiting) {
@@ -43,7 +44,7 @@ impl ServedNames {
         }
     }
 
-    /// Whether engines serve both.
+    /// Whether engines serve both names.
     pub(super) fn holds(&self, names: &Names) -> bool {
         self.0.contains_key(&names.target) && self.0.contains_key(&names.model)
     }

@@ -1,6 +1,6 @@
-//! Traces over OTLP, with llm-d's names of spans and attributes. Switched off, they cost nothing.
+//! Traces over OTLP, with llm-d's names of spans and attributes. Disabled, they cost nothing.
 //!
-//! Must not know metrics or logs. A collector that is gone costs spans, never requests.
+//! Must not know metrics or logs. An unavailable collector loses spans and never affects requests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -16,18 +16,18 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
-/// Where traces go and how many.
+/// Where traces are sent, and how many.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceSettings {
     /// The collector's OTLP/gRPC address.
     pub endpoint: String,
-    /// Share of requests that are traced when their caller did not say, `0..=1`.
+    /// Fraction of requests that are traced when the caller did not decide, `0..=1`.
     pub share: f64,
     /// The service's name.
     pub service_name: String,
 }
 
-/// Makes spans of requests; off unless it was given somewhere to send them.
+/// Makes spans of requests; disabled by default.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer {
     on: Option<(SdkTracerProvider, SdkTracer)>,
@@ -41,7 +41,7 @@ pub struct RequestSpan {
     asked: Option<SystemTime>,
 }
 
-/// Headers to be read from or written to.
+/// Trace headers to read or write.
 #[derive(Default)]
 struct Carrier(BTreeMap<String, String>);
 
@@ -51,7 +51,7 @@ impl Tracer {
     /// A tracer that exports in batches, in the background.
     ///
     /// # Errors
-    /// When the collector's address can't be one.
+    /// When the collector's address is invalid.
     pub fn export(settings: &TraceSettings) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(&settings.endpoint).build()?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
@@ -65,7 +65,7 @@ impl Tracer {
         Self { on: Some((provider, tracer)) }
     }
 
-    /// Opens the span of a request; it continues the caller's trace where the headers name one.
+    /// Opens the span of a request; it continues the caller's trace if the headers contain one.
     pub fn request(&self, id: &str, traceparent: Option<&str>, tracestate: Option<&str>) -> RequestSpan {
         let Some((_, tracer)) = &self.on else { return RequestSpan::default() };
         let mut carrier = Carrier::default();
@@ -79,10 +79,10 @@ impl Tracer {
         RequestSpan { tracer: self.clone(), context: Some(context), asked: None }
     }
 
-    /// Sends what is left; call it off the runtime's threads, as it waits.
+    /// Sends the remaining spans. It blocks, so don't call it on the runtime's threads.
     pub fn flush(&self) {
         if let Some((provider, _)) = &self.on {
-            // What can't be sent at the end is lost: a stopping replica waits for nobody.
+            // Spans that can't be sent in this time are lost: a stopping replica does not wait longer.
             let _ = provider.shutdown_with_timeout(Duration::from_secs(2));
         }
     }
@@ -141,7 +141,7 @@ impl RequestSpan {
         }
     }
 
-    /// Headers that carry the trace on to the engine; none while tracing is off, so the client's own pass untouched.
+    /// Headers that continue the trace at the engine; none while tracing is off, so the client's own pass unchanged.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let Some(context) = &self.context else { return Vec::new() };
         let mut carrier = Carrier::default();

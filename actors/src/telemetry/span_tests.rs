@@ -1,4 +1,4 @@
-//! What a collector gets to see of a request.
+//! The spans of a request as a collector receives them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -54,7 +54,7 @@ fn a_request_is_one_tree_below_its_callers_span() {
 }
 
 #[test]
-fn the_engine_is_told_our_span_and_the_callers_state() {
+fn the_engine_receives_our_span_and_the_callers_state() {
     let (tracer, _) = traced();
     let headers = tracer.request("r1", Some(PARENT), Some("vendor=1")).headers();
     assert_eq!(headers[0].0, "traceparent");
@@ -63,7 +63,7 @@ fn the_engine_is_told_our_span_and_the_callers_state() {
 }
 
 #[test]
-fn switched_off_it_leaves_the_clients_headers_alone() {
+fn a_disabled_tracer_leaves_the_clients_headers_unchanged() {
     let mut span = Tracer::default().request("r1", Some(PARENT), None);
     span.asked(&InferenceRequest::default());
     span.decided(&decision());

@@ -1,4 +1,4 @@
-//! Telemetry as the ext-proc service knows it: a witness of facts, and a watch on each stream.
+//! Telemetry for the ext-proc service: a sink for events, and a watch on each stream.
 //!
 //! Must not know ext-proc messages.
 
@@ -11,7 +11,7 @@ use super::Telemetry;
 use super::span::RequestSpan;
 use crate::ext_proc::{Headers, StreamWatch, TelemetrySink, TraceContext};
 
-/// The watch on one stream; its drop is the stream's end.
+/// The watch on one stream; dropping it marks the stream's end.
 struct Watch {
     telemetry: Telemetry,
     opened: Instant,

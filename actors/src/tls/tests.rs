@@ -1,4 +1,4 @@
-//! Certificates: made, read, refused and followed.
+//! Certificates: how they are made, read, refused and reloaded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Mutex;
@@ -40,7 +40,7 @@ fn leaf(tls: &ServerTls) -> Vec<u8> {
 }
 
 #[test]
-fn a_self_signed_certificate_is_made_fresh_and_speaks_http2_only() {
+fn a_self_signed_certificate_is_new_each_time_and_offers_http2_only() {
     let (one, other) = (ServerTls::self_signed().unwrap(), ServerTls::self_signed().unwrap());
     assert_ne!(leaf(&one), leaf(&other));
     assert_eq!(one.config.alpn_protocols, [b"h2".to_vec()]);
@@ -72,31 +72,31 @@ fn text_that_is_no_pem_is_refused_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_certificate_comes_into_force_and_a_broken_one_is_told_once_and_does_not() {
+async fn a_changed_certificate_takes_effect_and_a_broken_one_is_reported_once_and_does_not() {
     let directory = Directory::new("reload");
     let (certificate, key) = made();
     directory.write(&certificate, &key);
     let tls = ServerTls::from_directory(&directory.0).unwrap();
     let first = leaf(&tls);
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hear = {
-        let told = told.clone();
-        move |event| told.lock().unwrap().push(event)
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let record = {
+        let events = events.clone();
+        move |event| events.lock().unwrap().push(event)
     };
     let mut follower = JoinSet::new();
-    follower.spawn(tls.clone().follow(directory.0.clone(), hear));
+    follower.spawn(tls.clone().follow(directory.0.clone(), record));
 
     sleep(LOOK_INTERVAL * 2).await;
-    assert!(told.lock().unwrap().is_empty());
+    assert!(events.lock().unwrap().is_empty());
 
     directory.write("nonsense", &key);
     sleep(LOOK_INTERVAL * 3).await;
-    assert!(matches!(told.lock().unwrap().as_slice(), [Event::ReloadFailed(_)]));
+    assert!(matches!(events.lock().unwrap().as_slice(), [Event::ReloadFailed(_)]));
     assert_eq!(leaf(&tls), first);
 
     let (certificate, key) = made();
     directory.write(&certificate, &key);
     sleep(LOOK_INTERVAL * 2).await;
-    assert!(matches!(told.lock().unwrap().as_slice(), [Event::ReloadFailed(_), Event::Reloaded(_)]));
+    assert!(matches!(events.lock().unwrap().as_slice(), [Event::ReloadFailed(_), Event::Reloaded(_)]));
     assert_ne!(leaf(&tls), first);
 }

@@ -1,6 +1,6 @@
-//! `core-metrics-extractor`: what the gauges of each kind of engine are called.
+//! `core-metrics-extractor`: the gauge names of each kind of engine.
 //!
-//! Must not know pages.
+//! Must not read metrics pages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,10 +9,10 @@ use super::{EngineSettings, Part};
 use crate::dialect::engine::{EngineSpec, MetricSpec};
 use crate::fleet::endpoint::ENGINE_LABEL;
 
-/// The name that llm-d keeps for "the default one".
+/// The name that llm-d reserves for the default engine.
 const RESERVED_NAME: &str = "default";
 
-/// llm-d's parameters and defaults; its built-in engines are added to those that are configured.
+/// llm-d's parameters and defaults; its built-in engines are added to the configured ones.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
@@ -21,7 +21,7 @@ pub(super) struct Parameters {
     engine_configs: Vec<EngineConfig>,
 }
 
-/// One kind of engine; an empty spec is a gauge that it does not have.
+/// One kind of engine; an empty spec means that the engine lacks the gauge.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct EngineConfig {
@@ -69,7 +69,7 @@ pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
     Ok(Part::Engines(EngineSettings { label_key: parameters.engine_label_key.clone(), default_engine, specs }))
 }
 
-/// llm-d's five.
+/// llm-d's five built-in engines.
 fn builtin() -> Vec<EngineConfig> {
     let triton_llm = "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=";
     let mut all: Vec<EngineConfig> =
@@ -92,7 +92,7 @@ fn builtin() -> Vec<EngineConfig> {
     all
 }
 
-/// Reads `name` or `name{label=value,...}`; values may be quoted, and nothing is no gauge.
+/// Reads `name` or `name{label=value,...}`; values may be quoted. Empty text is no gauge.
 fn metric(text: &str) -> Result<Option<MetricSpec>, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -168,7 +168,7 @@ impl EngineConfig {
             return Err("customMetrics are known to llm-d and not here yet; leave them out".to_owned());
         }
         let cache_info = metric(&self.cache_info_spec)?;
-        // Where an info series is named without its labels, vLLM's are meant.
+        // An info series without label names uses vLLM's.
         let label = |given: &str, vllm: &str| match given.is_empty() && cache_info.is_some() {
             true => vllm.to_owned(),
             false => given.to_owned(),

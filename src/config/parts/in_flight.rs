@@ -16,7 +16,7 @@ pub(super) struct Parameters {
     max_estimated_output_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_match_info_producer_name: Option<String>,
-    /// Read and without effect: llm-d shares these counts only where a syncer is configured.
+    /// Accepted and ignored: llm-d shares these counts only where a syncer is configured.
     #[serde(skip_serializing)]
     sync_cross_replica_state: bool,
 }

@@ -1,4 +1,4 @@
-//! `metrics-data-source`: where engines are scraped.
+//! `metrics-data-source`: how engines are scraped.
 //!
 //! Must not know sockets.
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Part, ScrapeSettings};
 use crate::config::duration;
 
-/// The shortest interval, as in llm-d: a shorter one counts, and is shown, as this one.
+/// The shortest interval, as in llm-d. A shorter one is raised to this, also in the effective configuration.
 const INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// llm-d's parameters and defaults.

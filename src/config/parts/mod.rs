@@ -1,6 +1,6 @@
 //! Plugin types that are settings rather than scoring code: producers, sources, extractors, parsers, detectors.
 //!
-//! Must not know where in a file they stand. Each reads llm-d's parameters and gives a part of the blueprint.
+//! Each reads llm-d's parameters and returns a part of the blueprint. Must not know positions in the file.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +30,7 @@ pub(super) const OPENAI_PARSER: &str = "openai-parser";
 pub(super) const PASSTHROUGH_PARSER: &str = "passthrough-parser";
 pub(super) const UTILIZATION_DETECTOR: &str = "utilization-detector";
 
-/// All of them.
+/// All these types.
 pub(super) const TYPES: [&str; 9] = [
     APPROX_PREFIX_CACHE_PRODUCER,
     INFLIGHT_LOAD_PRODUCER,
@@ -56,10 +56,10 @@ pub(super) enum Part {
     Saturation(SaturationSettings),
 }
 
-/// Bytes that stand for one token in the estimate; llm-d's figure.
+/// Bytes per token in the estimate; llm-d's figure.
 pub(super) const BYTES_PER_TOKEN: u32 = 4;
 
-/// The part of the type `kind` and its parameters with all defaults; `None` where no part is called that.
+/// The part of the type `kind` and its parameters with all defaults; `None` if `kind` is no part.
 pub(super) fn build(kind: &str, given: &Value) -> Option<Result<(Part, Value), Fault>> {
     Some(match kind {
         APPROX_PREFIX_CACHE_PRODUCER => part(given, prefix::build),

@@ -1,4 +1,4 @@
-//! `approx-prefix-cache-producer`: how prompts become chains and how much the index may believe.
+//! `approx-prefix-cache-producer`: how prompts become chains, and the index's capacity.
 //!
 //! Must not know the index.
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{BYTES_PER_TOKEN, Part, PrefixSettings};
 
-/// llm-d's default, vLLM's block.
+/// llm-d's default, which is vLLM's block size.
 const DEFAULT_BLOCK_TOKENS: u32 = 16;
-/// Blocks of a prompt that are looked at where no cap is set: 64 million tokens in blocks of 64.
+/// Maximum blocks of a prompt where no cap is set: 64 million tokens in blocks of 64.
 const UNCAPPED_BLOCKS: usize = 1 << 20;
 
-/// llm-d's parameters and defaults, and `minBlockSizeTokens`, which is fixed there.
+/// llm-d's parameters and defaults, and `minBlockSizeTokens`, which is a constant in llm-d.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
@@ -22,7 +22,7 @@ pub(super) struct Parameters {
     max_prefix_blocks_to_match: u32,
     #[serde(rename = "lruCapacityPerServer")]
     lru_capacity_per_server: u64,
-    /// Deprecated; stands for `blockSizeTokens` where that has its default.
+    /// Deprecated; used as `blockSizeTokens` if that has its default.
     #[serde(skip_serializing)]
     block_size: u32,
 }

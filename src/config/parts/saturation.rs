@@ -1,13 +1,13 @@
 //! `utilization-detector`: when a pool counts as full.
 //!
-//! Must not know who asks.
+//! Must not know where the answer is used.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Part, SaturationSettings};
 use crate::config::duration;
 
-/// The only staleness that is accepted: llm-d's default. Ours is a matter of trust, which fades with a report's age.
+/// The only accepted staleness: llm-d's default. Here trust decreases with a report's age instead.
 const STALENESS: &str = "200ms";
 
 /// llm-d's parameters and defaults.
@@ -18,7 +18,7 @@ pub(super) struct Parameters {
     kv_cache_util_threshold: f64,
     #[serde(skip_serializing)]
     metrics_staleness_threshold: String,
-    /// Read and without effect: it belongs to the detector's use as a filter.
+    /// Accepted and ignored: it only matters where the detector is used as a filter.
     #[serde(skip_serializing)]
     headroom: f64,
 }

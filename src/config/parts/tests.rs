@@ -1,4 +1,4 @@
-//! What the parameters of settings mean.
+//! Tests of the parameters of settings.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,7 +22,7 @@ fn prefix(given: Value) -> PrefixSettings {
 }
 
 #[test]
-fn everything_is_built_by_its_defaults_and_again_by_what_it_writes() {
+fn every_part_builds_from_its_defaults_and_from_its_own_output() {
     for kind in TYPES {
         let given = if kind == FILE_DISCOVERY { json!({"path": "e.yaml"}) } else { Value::Null };
         let (part, written) = build(kind, &given).unwrap().unwrap();
@@ -32,7 +32,7 @@ fn everything_is_built_by_its_defaults_and_again_by_what_it_writes() {
 }
 
 #[test]
-fn blocks_have_64_tokens_at_least_unless_told_otherwise() {
+fn blocks_have_at_least_64_tokens_unless_configured() {
     let defaults = prefix(Value::Null);
     assert_eq!((defaults.block_tokens, defaults.blocks_max, defaults.capacity_blocks), (64, 2048, 31_250));
     assert!(defaults.auto_tune);
@@ -43,7 +43,7 @@ fn blocks_have_64_tokens_at_least_unless_told_otherwise() {
 }
 
 #[test]
-fn the_cap_in_tokens_goes_before_the_cap_in_blocks() {
+fn the_cap_in_tokens_overrides_the_cap_in_blocks() {
     assert_eq!(prefix(json!({"maxPrefixTokensToMatch": 16384})).blocks_max, 256);
     assert_eq!(prefix(json!({"maxPrefixTokensToMatch": 0, "maxPrefixBlocksToMatch": 7})).blocks_max, 7);
     assert_eq!(prefix(json!({"maxPrefixTokensToMatch": 0, "maxPrefixBlocksToMatch": 0})).blocks_max, 1 << 20);
@@ -51,7 +51,7 @@ fn the_cap_in_tokens_goes_before_the_cap_in_blocks() {
 }
 
 #[test]
-fn modes_that_are_not_here_say_so() {
+fn unsupported_modes_are_reported_as_not_here_yet() {
     assert!(refused(TOKEN_PRODUCER, json!({"vllm": {"url": "http://x"}})).contains("not here yet"));
     assert!(refused(TOKEN_PRODUCER, json!({"udsTokenizerConfig": {}})).contains("not here yet"));
     assert!(refused(TOKEN_PRODUCER, json!({"estimate": {"image": {}}})).contains("not here yet"));
@@ -81,7 +81,7 @@ fn engines(given: Value) -> EngineSettings {
 }
 
 #[test]
-fn llm_d_s_engines_are_there_and_may_be_redefined() {
+fn llm_ds_engines_are_built_in_and_may_be_redefined() {
     let settings = engines(Value::Null);
     let names: Vec<&str> = settings.specs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm", "triton"]);
@@ -110,8 +110,8 @@ fn engines_that_contradict_themselves_are_refused() {
     }
     let twice = json!({"engineConfigs": [{"name": "mine"}, {"name": "mine"}]});
     assert!(refused(CORE_METRICS_EXTRACTOR, twice).contains("two engines"));
-    let said = refused(CORE_METRICS_EXTRACTOR, json!({"defaultEngine": "vlm"}));
-    assert!(said.contains("known are `vllm`"), "{said}");
+    let message = refused(CORE_METRICS_EXTRACTOR, json!({"defaultEngine": "vlm"}));
+    assert!(message.contains("known are `vllm`"), "{message}");
 }
 
 #[test]

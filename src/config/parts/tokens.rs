@@ -1,4 +1,4 @@
-//! `token-producer`: how a prompt's length in tokens is found; by estimate, for now.
+//! `token-producer`: how a prompt's length in tokens is determined; only by estimate so far.
 //!
 //! Must not know tokenizers.
 
@@ -11,7 +11,7 @@ use super::Part;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
-    /// Read and without effect: an estimate is the same for every model.
+    /// Accepted and ignored: an estimate is the same for every model.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_name: Option<String>,
     #[serde(skip_serializing)]
@@ -21,7 +21,7 @@ pub(super) struct Parameters {
     uds_tokenizer_config: Option<Value>,
 }
 
-/// How images and videos would count.
+/// How images and videos count; not supported yet.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Estimate {
@@ -32,7 +32,7 @@ struct Estimate {
 }
 
 pub(super) fn build(parameters: &mut Parameters) -> Result<Part, String> {
-    let not_here = |what: &str, cure: &str| Err(format!("{what} is known to llm-d and not here yet; {cure}"));
+    let not_here = |what: &str, hint: &str| Err(format!("{what} is known to llm-d and not here yet; {hint}"));
     if parameters.vllm.is_some() {
         return not_here("vllm: counting by an engine", "leave it out and tokens are estimated");
     }

@@ -1,10 +1,10 @@
-//! Which brackets are open, in a bit each.
+//! Which brackets are open, one bit each.
 //!
 //! Must not know text.
 
 use super::DEPTH_MAX;
 
-/// Which brackets are open: a bit each, set for objects.
+/// Which brackets are open: one bit each, set for objects.
 #[derive(Default)]
 pub(super) struct Brackets {
     bits: [u64; DEPTH_MAX / 64],
@@ -18,7 +18,7 @@ impl Brackets {
         self.depth == 0
     }
 
-    /// Opens one; `false`, and nothing is opened, where there are too many.
+    /// Opens a bracket; returns `false` and opens none where there are too many.
     pub(super) fn push(&mut self, object: bool) -> bool {
         if self.depth == DEPTH_MAX {
             return false;
@@ -37,7 +37,7 @@ impl Brackets {
         self.depth = self.depth.saturating_sub(1);
     }
 
-    /// Whether the innermost belongs to an object; `None` where none is open.
+    /// Whether the innermost bracket belongs to an object; `None` where none is open.
     pub(super) fn last(&self) -> Option<bool> {
         let at = self.depth.checked_sub(1)?;
         Some(self.bits[at / 64] >> (at % 64) & 1 == 1)

@@ -1,4 +1,4 @@
-//! One gauge over all series of its family: summed where the value is split over parts, taken once where it is repeated.
+//! One gauge over all series of its family: summed where parts split the value, taken once where it is repeated.
 //!
 //! Must not know which families matter. The schedulers of one SGLang engine may each report the one queue that they
 //! share, under labels such as `tp_rank`; data-parallel parts (`dp_rank`, vLLM's `engine`) have queues of their own.
@@ -10,28 +10,28 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::PageError;
 use super::line::Sample;
 
-/// The end of the labels that number the workers of one engine.
+/// The suffix of labels that number the workers of one engine.
 const RANK: &str = "_rank";
-/// Labels with that end whose values are parts of the engine with a queue and a cache of their own.
+/// Labels with that suffix that number parts of the engine, each with its own queue and cache.
 const PARTS: [&str; 3] = ["dp_rank", "attn_dp_rank", "data_parallel_rank"];
 
 /// The series of one family that were seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    /// The highest value of each part, by all labels that are not repetitions.
+    /// The highest value of each part; the key is a hash of the labels that tell parts apart.
     parts: BTreeMap<u64, f64>,
-    /// The first value that can't be. What a gauge sums up is unknown where one part of it is.
+    /// The first impossible value. A gauge is unknown where one part of it is.
     bad: Option<PageError>,
 }
 
 // === impl Gauge ===
 
 impl Gauge {
-    /// Takes a series in.
+    /// Adds a series.
     ///
     /// # Errors
-    /// When the value is no number at all: then the page is no metrics page. NaN, infinity and less than zero are
-    /// numbers, and make the gauge unknown.
+    /// When the value is no number at all: then the page is no metrics page. NaN, infinity and negative numbers
+    /// only make the gauge unknown.
     pub(super) fn add(&mut self, sample: &Sample<'_>) -> Result<(), PageError> {
         let value = sample.value()?;
         if !value.is_finite() || value < 0.0 {
@@ -58,13 +58,13 @@ impl Gauge {
         self.sum().map(|sum| sum / self.parts.len() as f64)
     }
 
-    /// Why it is unknown although it was seen.
+    /// Why the gauge is unknown although it was seen.
     pub(super) fn into_error(self) -> Option<PageError> {
         self.bad
     }
 }
 
-/// The part of the engine that a series speaks of, as a hash of its labels in any order.
+/// The part of the engine that a series belongs to, as a hash of its labels in any order.
 fn part(sample: &Sample<'_>) -> u64 {
     let repeats = |name: &str| name.ends_with(RANK) && !PARTS.contains(&name);
     let labels = sample.labels().filter(|(name, _)| !repeats(name));

@@ -8,7 +8,7 @@ use memchr::memchr2;
 
 use super::PageError;
 
-/// A line that was found to be of a family that matters.
+/// A line of a family that matters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample<'a> {
     family: &'a str,
@@ -43,7 +43,7 @@ impl<'a> Sample<'a> {
         Ok(Self { family, labels, value })
     }
 
-    /// The labels in the order of the line, values unescaped. What can't be read ends them.
+    /// The labels in the order of the line, values unescaped. They end at the first that can't be read.
     pub(super) fn labels(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> {
         let mut rest = self.labels;
         std::iter::from_fn(move || {
@@ -71,7 +71,7 @@ impl<'a> Sample<'a> {
         (0.0..=most as f64).contains(&value).then_some(value as u64)
     }
 
-    /// That the value can't be.
+    /// The error for an impossible value.
     pub(super) fn bad(&self) -> PageError {
         PageError::BadNumber { family: self.family.to_owned(), text: self.value.chars().take(40).collect() }
     }

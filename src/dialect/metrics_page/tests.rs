@@ -1,4 +1,4 @@
-//! What reading a metrics page promises, on pages that a real vLLM served.
+//! Tests of reading a metrics page, on pages of a real vLLM.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -68,7 +68,7 @@ fn the_newest_adapters_count_although_old_ones_stay_on_the_page() {
 }
 
 #[test]
-fn a_sleeping_engine_is_told_from_a_waking_one() {
+fn a_sleeping_engine_is_distinguished_from_an_awake_one() {
     assert!(!page("vllm:engine_sleep_state{sleep_state=\"awake\"} 0.0").unwrap().awake);
     assert!(page("vllm:engine_sleep_state{sleep_state=\"awake\"} 1.0").unwrap().awake);
     assert!(page("").unwrap().awake);
@@ -92,7 +92,7 @@ fn a_value_that_is_no_number_makes_no_page() {
 }
 
 #[test]
-fn a_number_that_can_not_be_is_unknown_and_the_rest_of_the_page_counts() {
+fn an_impossible_number_is_unknown_and_the_rest_of_the_page_counts() {
     for bad in ["NaN", "+Inf", "-1"] {
         let text =
             format!("vllm:num_requests_running 1\nvllm:kv_cache_usage_perc {bad}\nvllm:num_requests_waiting 50\n");
@@ -102,7 +102,7 @@ fn a_number_that_can_not_be_is_unknown_and_the_rest_of_the_page_counts() {
     let text = "vllm:num_requests_running 1\nvllm:num_requests_waiting{engine=\"0\"} 3\nvllm:num_requests_waiting{engine=\"1\"} NaN\n";
     assert_eq!(vllm(text).unwrap().waiting(), None, "a sum with an unknown part is unknown");
     let text = "vllm:num_requests_running NaN\nvllm:kv_cache_usage_perc NaN\nvllm:num_requests_waiting NaN\n";
-    assert_eq!(vllm(text).unwrap_err().kind(), "torn", "a page that tells nothing is no reading");
+    assert_eq!(vllm(text).unwrap_err().kind(), "torn", "a page without gauges gives no report");
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn a_page_without_one_of_its_gauges_counts_for_the_others() {
     for missing in 0..3 {
         let text: String = (0..3).filter(|&line| line != missing).map(|line| lines[line]).collect();
         let report = vllm(&text).unwrap();
-        let told = [report.waiting().map(f64::from), report.running().map(f64::from), report.kv_usage()];
+        let reported = [report.waiting().map(f64::from), report.running().map(f64::from), report.kv_usage()];
         let expected = [Some(50.0), Some(4.0), Some(0.5)];
-        assert!((0..3).all(|i| told[i] == expected[i].filter(|_| i != missing)), "{told:?}");
+        assert!((0..3).all(|i| reported[i] == expected[i].filter(|_| i != missing)), "{reported:?}");
         let shown = serde_json::to_value(&report).unwrap();
         assert!(shown[["waiting", "running", "kv_usage"][missing]].is_null(), "{shown}");
     }
@@ -152,22 +152,22 @@ fn ranks_that_repeat_one_queue_count_once_and_ranks_that_split_it_are_summed() {
     let both: Vec<_> = (0..8).map(|rank| format!("tp_rank=\"{rank}\",dp_rank=\"{}\"", rank / 4)).collect();
     assert_eq!(of(&both), (6, 4, 0.5), "two parts of four workers each");
     let unknown: Vec<_> = (0..2).map(|rank| format!("shard=\"{rank}\"")).collect();
-    assert_eq!(of(&unknown), (6, 4, 0.5), "what a label of unknown meaning tells apart is apart");
+    assert_eq!(of(&unknown), (6, 4, 0.5), "an unknown label tells parts apart");
 }
 
 #[test]
-fn a_page_tells_which_process_it_is_of() {
+fn a_page_identifies_its_process() {
     let signs = vllm(IDLE).unwrap().process;
     assert_eq!(signs.started_ms, Some(1_795_343_778_900));
     let work = |page: &str| vllm(page).unwrap().process.work.unwrap();
     assert!(work(LORA) > work(IDLE));
-    assert_eq!(vllm(DP2).unwrap().process.started_ms, None, "several processes behind one page don't tell");
+    assert_eq!(vllm(DP2).unwrap().process.started_ms, None, "several processes behind one page give no start time");
     assert_eq!(page("process_start_time_seconds NaN").unwrap().process, Process::default());
     assert_eq!(page("vllm:prompt_tokens_total NaN").unwrap().process, Process::default());
 }
 
 #[test]
-fn a_page_of_something_else_is_foreign_and_says_what_was_missed() {
+fn a_page_of_something_else_is_foreign_and_names_what_is_missing() {
     let error = vllm("<html>\n<body>hello</body>\n</html>\n").unwrap_err();
     assert_eq!(error.kind(), "foreign");
     assert!(error.to_string().contains("vllm:num_requests_waiting"), "{error}");
@@ -175,7 +175,7 @@ fn a_page_of_something_else_is_foreign_and_says_what_was_missed() {
 }
 
 #[test]
-fn a_page_cut_anywhere_is_an_error_or_tells_no_more_and_nothing_else() {
+fn a_page_cut_anywhere_is_an_error_or_gives_no_other_values() {
     let whole = vllm(LORA).unwrap();
     for cut in 0..LORA.len() {
         if let Ok(report) = vllm(&LORA[..cut]) {
@@ -187,7 +187,7 @@ fn a_page_cut_anywhere_is_an_error_or_tells_no_more_and_nothing_else() {
 }
 
 #[test]
-fn other_engines_speak_their_own_names() {
+fn other_engines_use_their_own_names() {
     let text = "sglang:num_queue_reqs 1\nsglang:num_running_reqs 2\nsglang:token_usage 0.5\n\
                 sglang:cache_config_info{page_size=\"64\",num_pages=\"10\"} 1\n";
     let report = read_page(text.as_bytes(), &EngineSpec::sglang()).unwrap();

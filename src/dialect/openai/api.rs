@@ -17,7 +17,7 @@ pub enum Api {
     Other,
 }
 
-/// Known endings of paths; of two that fit, the longer one stands first.
+/// Known endings of paths; of two that fit, the longer one comes first.
 const ENDINGS: [(&str, Api); 25] = [
     ("/chat/completions", Api::Chat),
     ("/chat/completions/render", Api::Chat),
@@ -50,14 +50,14 @@ const ENDINGS: [(&str, Api); 25] = [
 
 impl Api {
     /// The API that `path` belongs to, by its ending; a query is ignored. `None` for every other path: there a body is
-    /// looked at, and only counts where it is JSON with a model.
+    /// inspected, and only counts if it is JSON with a model.
     pub fn of_path(path: &str) -> Option<Self> {
         let path = path.split(['?', '#']).next().unwrap_or(path);
         let path = path.trim_end_matches('/');
         ENDINGS.iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, api)| *api)
     }
 
-    /// Whether `messages` must be there and must be a list of objects.
+    /// Whether `messages` is required and must be a list of objects.
     pub(super) fn needs_messages(self) -> bool {
         matches!(self, Self::Chat | Self::ChatBatch)
     }

@@ -1,7 +1,7 @@
 //! Messages and their content, as a chat template would see them.
 //!
-//! A text is the same text as a string, as a list with one part, and as a part of any API's text type. Whatever is not
-//! known may be read by the template and so counts; what is blank (null, empty) counts as absent.
+//! A text hashes alike as a string, as a list with one part, and as a part of any API's text type. An unknown field may
+//! be read by the template, so it counts. A blank value (null, empty) counts as absent.
 //!
 //! Must not know top-level fields.
 
@@ -13,9 +13,10 @@ use std::borrow::Cow;
 use crate::dialect::cursor::{Cursor, Kind, Misread, Token};
 use crate::dialect::json_text::plain;
 
-/// Contents within contents (a tool's result holds parts of its own) that are followed; deeper ones are taken as JSON.
+/// Levels of contents within contents (such as parts of a tool's result) that are followed; deeper ones are hashed as
+/// JSON.
 const NESTED_MAX: u32 = 4;
-/// Hints to a provider's cache, which move from message to message and are no part of the prompt.
+/// Hints to a provider's cache, which move from message to message and are not part of the prompt.
 const NOT_READ: [&[u8]; 2] = [b"cache_control", b"prompt_cache_breakpoint"];
 /// Parts of a type that contains one of these are media.
 const MEDIA: [&[u8]; 5] = [b"image", b"audio", b"video", b"file", b"embeds"];
@@ -55,7 +56,7 @@ impl<'a> Contents<'a> {
         Cursor::within(self.body, span)
     }
 
-    /// Whether a value says nothing: null, an empty text, list or object.
+    /// Whether a value is blank: null, an empty string, list or object.
     pub(super) fn is_blank(&self, span: &Span) -> bool {
         let text = self.body.get(span.clone()).unwrap_or_default();
         match text {
@@ -110,7 +111,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// A message that stands in a field of its own: `system`, `instructions`.
+    /// A message that has a field of its own: `system`, `instructions`.
     pub(super) fn message_of(&mut self, role: &str, span: &Span) -> Read {
         if self.is_blank(span) {
             return Ok(());
@@ -124,7 +125,7 @@ impl<'a> Contents<'a> {
         self.message_at(&mut self.cursor(span), path)
     }
 
-    /// The message that comes next, which is passed over.
+    /// Reads the message that comes next.
     fn message_at(&mut self, cursor: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
         let start = cursor.at();
         let message = self.message_fields(cursor)?;
@@ -230,7 +231,7 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// All of an object's fields but those that nobody reads; a field `content` may hold parts again.
+    /// All of an object's fields except [`NOT_READ`]; a field `content` may hold parts again.
     fn fields(&mut self, span: &Span, nested: u32) -> Read {
         let (mut cursor, mut first) = (self.cursor(span), true);
         cursor.open(b'{')?;
@@ -252,7 +253,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// Objects of a list, without what nobody reads of them: `tools`.
+    /// Objects of a list without their [`NOT_READ`] fields: `tools`.
     pub(super) fn objects(&mut self, span: &Span) -> Read {
         let mut cursor = self.cursor(span);
         if cursor.kind()? != Kind::Array {
@@ -275,7 +276,7 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// The fields of an object that are not blank and not `known`.
+    /// The fields of an object that are neither blank nor `known`.
     fn other_fields(&mut self, span: &Span, known: impl Fn(&[u8]) -> bool) -> Read {
         let (mut cursor, mut first) = (self.cursor(span), true);
         cursor.open(b'{')?;

@@ -1,7 +1,7 @@
-//! What a prompt's hash is fed: text and tags that can't be mistaken for each other.
+//! The input of a prompt's hash: text and tags that can't be mistaken for each other.
 //!
-//! Text is decoded first, so that two spellings of one text are one. Each piece begins with a byte that no UTF-8 text
-//! contains; lengths are not told, so a conversation that goes on shares every block with its former self.
+//! Text is decoded first, so that two spellings of one text hash alike. Each piece begins with a byte that no UTF-8
+//! text contains. Lengths are left out, so a longer conversation shares every full block of its earlier state.
 //!
 //! Must not know JSON's structure beyond tokens, nor which field is which.
 
@@ -10,13 +10,13 @@ use crate::dialect::json_text::decode;
 use crate::prefix::{BlockSpec, ChainBuilder};
 use crate::request::Prompt;
 
-/// Tokens that an image or another item is taken for where nothing better is known.
+/// Tokens that an image or another item counts as where nothing better is known.
 pub(super) const MEDIA_TOKENS: u64 = 576;
 
-/// Bytes of decoded text that are gathered before they are hashed.
-const GATHERED: usize = 512;
+/// Bytes of decoded text that are buffered before they are hashed.
+const BUFFER_BYTES: usize = 512;
 
-/// What begins a piece. The values occur in no UTF-8 text, nor in a lone surrogate that was decoded.
+/// The byte that begins a piece. The values occur in no UTF-8 text, nor in a decoded lone surrogate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Tag {
@@ -38,16 +38,16 @@ pub(super) enum Tag {
     Bracket = 0xff,
 }
 
-/// A chain that is being built, and the size of what it was fed.
+/// A chain under construction, and the size of its input.
 #[derive(Debug)]
 pub(super) struct Feed {
     chain: ChainBuilder,
-    cut: BlockSpec,
+    spec: BlockSpec,
     text_bytes: u64,
     tokens: u64,
 }
 
-/// The hash of something that counts as a whole.
+/// The hash of a value that counts as a whole.
 #[derive(Debug)]
 pub(super) struct Digest {
     chain: ChainBuilder,
@@ -57,8 +57,8 @@ pub(super) struct Digest {
 // === impl Feed ===
 
 impl Feed {
-    pub(super) fn new(cut: BlockSpec, model: &str, salt: Option<&str>) -> Self {
-        Self { chain: ChainBuilder::new(cut, model, salt), cut, text_bytes: 0, tokens: 0 }
+    pub(super) fn new(spec: BlockSpec, model: &str, salt: Option<&str>) -> Self {
+        Self { chain: ChainBuilder::new(spec, model, salt), spec, text_bytes: 0, tokens: 0 }
     }
 
     pub(super) fn tag(&mut self, tag: Tag) {
@@ -67,16 +67,16 @@ impl Feed {
 
     /// The inside of a JSON string, decoded.
     pub(super) fn text(&mut self, raw: &[u8]) {
-        // A text of many escapes comes in many short pieces, and each push has its price.
-        let (mut gathered, mut used) = ([0u8; GATHERED], 0);
+        // A text with many escapes comes in many short pieces, and each push has a cost.
+        let (mut buffer, mut used) = ([0u8; BUFFER_BYTES], 0);
         let Self { chain, text_bytes, .. } = self;
         decode(raw, |piece| {
             *text_bytes += piece.len() as u64;
-            if used + piece.len() > GATHERED {
-                chain.push(&gathered[..used]);
+            if used + piece.len() > BUFFER_BYTES {
+                chain.push(&buffer[..used]);
                 used = 0;
             }
-            match gathered.get_mut(used..used + piece.len()) {
+            match buffer.get_mut(used..used + piece.len()) {
                 Some(place) => {
                     place.copy_from_slice(piece);
                     used += piece.len();
@@ -84,10 +84,10 @@ impl Feed {
                 None => chain.push(piece),
             }
         });
-        chain.push(&gathered[..used]);
+        chain.push(&buffer[..used]);
     }
 
-    /// A token of some JSON, independent of blanks and escapes. Keys keep their order: templates print objects in it.
+    /// A token of some JSON, independent of blanks and escapes. Keys keep their order, in which templates print them.
     pub(super) fn token(&mut self, token: Token<'_>) {
         match token {
             Token::Open(bracket) | Token::Close(bracket) => self.chain.push(&[Tag::Bracket as u8, bracket]),
@@ -119,12 +119,12 @@ impl Feed {
     pub(super) fn media(&mut self, digest: Digest) {
         let Some(hash) = digest.finish() else { return };
         self.tag(Tag::Digest);
-        let bytes = MEDIA_TOKENS * u64::from(self.cut.bytes_per_token.max(1));
+        let bytes = MEDIA_TOKENS * u64::from(self.spec.bytes_per_token.max(1));
         (0..bytes.div_ceil(8)).for_each(|_| self.chain.push(&hash));
         self.tokens += MEDIA_TOKENS;
     }
 
-    /// What changes the prompt and is no text of it.
+    /// What changes the prompt without being part of its text.
     pub(super) fn settings(&mut self, digest: Digest) {
         if let Some(hash) = digest.finish() {
             self.tag(Tag::Digest);
@@ -133,13 +133,13 @@ impl Feed {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        let cut = BlockSpec { blocks_max: 0, ..self.cut };
-        Digest { chain: ChainBuilder::new(cut, "", None), fed: false }
+        let spec = BlockSpec { blocks_max: 0, ..self.spec };
+        Digest { chain: ChainBuilder::new(spec, "", None), fed: false }
     }
 
     /// The prompt, and the hash of all content.
     pub(super) fn finish(self) -> (Prompt, u64) {
-        let tokens = self.tokens + self.text_bytes.div_ceil(u64::from(self.cut.bytes_per_token.max(1)));
+        let tokens = self.tokens + self.text_bytes.div_ceil(u64::from(self.spec.bytes_per_token.max(1)));
         let (chain, content_hash) = self.chain.finish();
         (Prompt { tokens, chain }, content_hash)
     }

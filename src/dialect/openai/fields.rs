@@ -1,13 +1,13 @@
-//! The top-level fields of a body: one pass that checks the whole text and notes where each known field stands.
+//! The top-level fields of a body: one pass checks the whole text and notes where each known field is.
 //!
-//! Must not know what the fields mean. Of a key that comes twice the last one counts, as in Python's `json`.
+//! Must not know what the fields mean. Of a repeated key the last one counts, as in Python's `json`.
 
 use std::ops::Range;
 
 use crate::dialect::cursor::{Cursor, Kind, Misread};
 use crate::dialect::json_text::plain;
 
-/// Where a value stands in the body.
+/// Where a value is in the body.
 pub(super) type Span = Range<usize>;
 
 /// Declares an enum of keys, with each key's name, and how to find one by name.
@@ -29,7 +29,7 @@ macro_rules! keys {
                 }
             }
 
-            /// As it is written in a body.
+            /// The name as it is written in a body.
             pub(super) fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -90,12 +90,13 @@ keys! {
     ImageData = "image_data",
 }
 
-/// Where each known key's value stands.
+/// Where the value of each known key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fields {
     spans: [Option<Span>; Key::COUNT],
-    /// Behind the object's opening bracket, and whether the object has no key.
+    /// The offset behind the object's opening bracket.
     pub(super) inside: usize,
+    /// Whether the object has no key.
     pub(super) empty: bool,
 }
 
@@ -104,7 +105,7 @@ pub(super) struct Fields {
 pub(super) enum Unreadable {
     /// It is not JSON.
     Json(Misread),
-    /// It is JSON, and no object.
+    /// It is JSON, but no object.
     NoObject(Kind),
 }
 
@@ -138,7 +139,7 @@ impl Fields {
         Ok(read)
     }
 
-    /// Where the value of `key` stands.
+    /// Where the value of `key` is.
     pub(super) fn get(&self, key: Key) -> Option<&Span> {
         self.spans[key as usize].as_ref()
     }

@@ -1,4 +1,4 @@
-//! From the fields of a body to its prompt's chain and size, in the order in which a chat template would write them.
+//! Turns the fields of a body into its prompt's chain and size, in the order in which a chat template would write them.
 //!
 //! Must not know JSON beyond the cursor, nor how hashes are made.
 
@@ -11,7 +11,7 @@ use crate::dialect::json_text::plain;
 use crate::prefix::BlockSpec;
 use crate::request::Prompt;
 
-/// Fields that change the prompt as a whole and are no text of it.
+/// Fields that change the prompt as a whole without being part of its text.
 const SETTINGS: [Key; 13] = [
     Key::ChatTemplate,
     Key::ChatTemplateKwargs,
@@ -48,18 +48,18 @@ const PROMPTS: [Key; 16] = [
     Key::ImageData,
 ];
 
-/// Fields that stand before a conversation.
+/// Fields that come before a conversation.
 const HEADS: [Key; 6] = [Key::Query, Key::Queries, Key::Text1, Key::Data1, Key::State, Key::Documents];
 
 type Read = Result<(), BodyError>;
 
-/// The prompt of `body` for `model`: its size, its chain, and the hash of all of its content (model, salt and prompt). A
-/// list of prompts is chained as one.
+/// The prompt of `body` for `model`: its size, its chain, and the hash of all of its content (model, salt and prompt).
+/// A list of prompts is chained as one.
 ///
 /// # Errors
 /// [`BodyError`] with the field's path, where a chat or completion holds what its API does not have.
-pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, cut: BlockSpec) -> Result<(Prompt, u64), BodyError> {
-    let feed = Feed::new(cut, model, read.cache_salt.as_deref());
+pub fn read_prompt(body: &[u8], read: &RequestBody, model: &str, spec: BlockSpec) -> Result<(Prompt, u64), BodyError> {
+    let feed = Feed::new(spec, model, read.cache_salt.as_deref());
     let strict = read.api.needs_messages();
     let mut prompt = Reader { contents: Contents { body, feed, strict }, read };
     prompt.settings()?;
@@ -82,7 +82,7 @@ struct Reader<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    /// Where a field stands that says something.
+    /// Where a field is, if it is not blank.
     fn get(&self, key: Key) -> Option<&'a Span> {
         self.read.fields.get(key).filter(|span| !self.contents.is_blank(span))
     }
@@ -93,9 +93,9 @@ impl<'a> Reader<'a> {
 
     fn settings(&mut self) -> Read {
         let mut digest = self.contents.feed.digest();
-        // What is said when nothing is said: chats don't add special tokens to what their template wrote, prompts get them.
-        let usual: &[u8] = if self.get(Key::Messages).is_some() { b"false" } else { b"true" };
-        let special = self.get(Key::AddSpecialTokens).filter(|span| self.raw(span) != usual);
+        // The default where the field is missing: chats add no special tokens to what their template wrote, prompts do.
+        let implied: &[u8] = if self.get(Key::Messages).is_some() { b"false" } else { b"true" };
+        let special = self.get(Key::AddSpecialTokens).filter(|span| self.raw(span) != implied);
         let settings = SETTINGS.iter().filter_map(|&key| Some((key, self.get(key)?)));
         for (key, span) in settings.chain(special.map(|span| (Key::AddSpecialTokens, span))) {
             digest.name(key.name());
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         for key in [Key::Tools, Key::Functions] {
             let Some(span) = self.get(key) else { continue };
             self.contents.feed.token(Token::Key(key.name().as_bytes()));
-            // An engine may be told to leave out tools that must not be used.
+            // An engine may be configured to leave out tools that must not be used.
             if self.get(Key::ToolChoice).is_some_and(|span| &*plain(self.raw(span)) == br#""none""#) {
                 self.contents.feed.token(Token::Scalar(b"none"));
             }
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The token id that a number is; a fraction of zero is none, as engines read it.
+/// A number as a token id; a fraction of zero is accepted, as engines do.
 fn token_id(raw: &[u8]) -> Option<u32> {
     if raw.iter().all(u8::is_ascii_digit) {
         return Some(raw.iter().fold(0, |id: u32, digit| id.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'))));

@@ -1,4 +1,4 @@
-//! What reading a request body promises.
+//! Tests of reading a request body.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::prefix::{BlockSpec, PrefixChain};
 
-const CUT: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
+const SPEC: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 
 /// Reads the body and its prompt.
 fn read(api: Api, body: &str) -> Result<RequestBody, String> {
     let read = RequestBody::read(api, body.as_bytes()).map_err(|error| error.to_string())?;
-    read_prompt(body.as_bytes(), &read, &read.model.name, CUT).map_err(|error| error.to_string())?;
+    read_prompt(body.as_bytes(), &read, &read.model.name, SPEC).map_err(|error| error.to_string())?;
     Ok(read)
 }
 
@@ -30,7 +30,7 @@ fn completion(body: &str) -> Result<RequestBody, String> {
 
 fn prompt_of(api: Api, body: &str) -> (crate::request::Prompt, u64) {
     let read = RequestBody::read(api, body.as_bytes()).unwrap();
-    read_prompt(body.as_bytes(), &read, &read.model.name, CUT).unwrap()
+    read_prompt(body.as_bytes(), &read, &read.model.name, SPEC).unwrap()
 }
 
 fn chain_of(api: Api, body: &Value) -> PrefixChain {
@@ -45,7 +45,7 @@ fn shared(api: Api, a: &str, b: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_path_tells_its_api_by_its_ending() {
+fn the_ending_of_a_path_selects_its_api() {
     assert_eq!(Api::of_path("/v1/chat/completions"), Some(Api::Chat));
     assert_eq!(Api::of_path("/tenant/v1/chat/completions?x=/completions"), Some(Api::Chat));
     assert_eq!(Api::of_path("/v1/chat/completions/"), Some(Api::Chat));
@@ -62,7 +62,7 @@ fn a_path_tells_its_api_by_its_ending() {
 }
 
 #[test]
-fn options_are_read_wherever_they_stand() {
+fn options_are_read_wherever_they_are() {
     let body = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true,"max_tokens":5,"max_completion_tokens":null,"cache_salt":"s","model":"m\u00e9"}"#;
     let read = chat(body).unwrap();
     assert_eq!((read.model.name.as_str(), read.stream, read.max_output_tokens), ("mé", true, Some(5)));
@@ -71,7 +71,7 @@ fn options_are_read_wherever_they_stand() {
 }
 
 #[test]
-fn of_a_key_that_comes_twice_the_last_one_counts() {
+fn of_a_repeated_key_the_last_one_counts() {
     assert_eq!(chat(r#"{"model":"a","messages":[],"mod\u0065l":"b"}"#).unwrap().model.name, "b");
 }
 
@@ -168,7 +168,7 @@ fn a_million_brackets_are_an_error_and_not_the_end_of_the_stack() {
 }
 
 #[test]
-fn a_conversation_that_goes_on_shares_all_that_was_said() {
+fn a_longer_conversation_shares_its_earlier_blocks() {
     let messages = json!([
         {"role": "system", "content": "You are terse and exact, and you never guess."},
         {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "data:abc"}}]},
@@ -223,7 +223,7 @@ proptest! {
         body[at] = byte;
         for api in ALL {
             if let Ok(read) = RequestBody::read(api, &body) {
-                let _ = read_prompt(&body, &read, "m", CUT);
+                let _ = read_prompt(&body, &read, "m", SPEC);
             }
         }
     }

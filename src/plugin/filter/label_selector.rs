@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced};
 use crate::schedule::{Ask, Candidate};
 
-/// The selector; both parts must hold, and an empty one matches everything.
+/// The selector: both parts must match, and an empty selector matches everything.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct LabelSelector {
@@ -25,21 +25,21 @@ pub struct LabelSelector {
 pub struct Expression {
     /// The label.
     pub key: String,
-    /// What must hold of it.
+    /// The test.
     pub operator: Operator,
-    /// For `In` and `NotIn`.
+    /// The values for `In` and `NotIn`.
     #[serde(default)]
     pub values: Vec<String>,
 }
 
-/// Kubernetes' operators.
+/// Kubernetes' selector operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Operator {
-    /// The label is there with one of the values.
+    /// The label is present with one of the values.
     In,
     /// The label is absent or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
     /// The label is absent.
     DoesNotExist,

@@ -1,4 +1,4 @@
-//! `prefix-cache-affinity-filter`: keeps the endpoints that hold the prompt, unless they are too busy to be worth it.
+//! `prefix-cache-affinity-filter`: keeps the endpoints that hold the prompt, unless waiting for them costs too much.
 //!
 //! Must not know how matches or in-flight tokens are counted.
 
@@ -12,16 +12,16 @@ use crate::schedule::{Ask, Candidate};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PrefixCacheAffinityParameters {
-    /// Matched share of the prompt from which an endpoint is sticky; zero and less keeps everyone.
+    /// Matched share of the prompt from which an endpoint is sticky; zero or less keeps all endpoints.
     pub affinity_threshold: f64,
-    /// Probability of keeping everyone, `0..=1`.
+    /// Probability of keeping all endpoints, `0..=1`.
     pub exploration_probability: f64,
-    /// How many milliseconds of wait for the first token stickiness may cost; zero is any number.
+    /// Extra milliseconds until the first token that stickiness may cost; zero is no limit.
     #[serde(rename = "maxTTFTPenaltyMs")]
     pub max_ttft_penalty_ms: f64,
-    /// Where the wait is read from.
+    /// Where the time to first token comes from.
     pub ttft_source: TtftSource,
-    /// Prompt tokens that an engine computes in a second.
+    /// Prompt tokens that an engine computes per second.
     pub peak_prefill_throughput: f64,
     /// The producer of matches.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,11 +34,11 @@ pub struct PrefixCacheAffinityParameters {
     pub in_flight_load_producer_name: Option<String>,
 }
 
-/// Where the wait for a first token is read from.
+/// Where the time to first token comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TtftSource {
-    /// In-flight tokens over `peakPrefillThroughput`.
+    /// In-flight tokens divided by `peakPrefillThroughput`.
     PrefillThroughput,
     /// A latency predictor.
     LatencyPredictor,
@@ -50,7 +50,7 @@ pub struct PrefixCacheAffinityFilter {
     parameters: PrefixCacheAffinityParameters,
 }
 
-/// Parts the chance of exploring from that of the pickers, which is drawn from the same content.
+/// Separates the random numbers of exploration from those of the pickers, which are seeded by the same content.
 const EXPLORATION_SALT: u64 = 0x6578_706c_6f72_6500;
 
 // === impl PrefixCacheAffinityParameters ===
@@ -94,7 +94,7 @@ impl Filter for PrefixCacheAffinityFilter {
 }
 
 impl PrefixCacheAffinityFilter {
-    /// Drawn from the request's content, so that twins explore together and a decision can be replayed.
+    /// Seeded by the request's content, so that equal requests explore alike and a decision can be replayed.
     fn explores(&self, ask: &Ask<'_>) -> bool {
         let mut chance = Chance::from_seed(mix(ask.request.content_hash ^ EXPLORATION_SALT));
         chance.unit() < self.parameters.exploration_probability
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_prompt_keeps_everyone() {
+    fn a_cold_prompt_keeps_all_endpoints() {
         let endpoints = endpoints(3);
         let filter = build(|_| {}).unwrap();
         assert_eq!(kept(&filter, &request(1, 10), &rows(&endpoints)).len(), 3);
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(kept(&filter, &request(1, 10), &rows), ["e0"]);
         rows[0].in_flight.prefill_tokens = 501;
         assert_eq!(kept(&filter, &request(1, 10), &rows).len(), 3);
-        // What counts is the difference to the best other endpoint.
+        // The difference to the best other endpoint counts.
         (rows[1].in_flight.prefill_tokens, rows[2].in_flight.prefill_tokens) = (1, 900);
         assert_eq!(kept(&filter, &request(1, 10), &rows), ["e0"]);
         let always = build(|p| (p.peak_prefill_throughput, p.max_ttft_penalty_ms) = (1000.0, 0.0)).unwrap();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn exploring_takes_the_share_it_was_given_and_twins_explore_together() {
+    fn exploration_has_its_probability_and_equal_requests_explore_alike() {
         let endpoints = endpoints(3);
         let filter = build(|p| p.exploration_probability = 0.25).unwrap();
         let rows = warm(&endpoints);

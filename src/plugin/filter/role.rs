@@ -1,6 +1,6 @@
-//! `decode-filter` and `prefill-filter`: endpoints whose role label admits the stage.
+//! `decode-filter` and `prefill-filter`: endpoints whose role label allows the stage.
 //!
-//! Must not know which stage is being decided; the configuration puts each filter into the right profile.
+//! Must not know which stage is being decided: the configuration puts each filter into the right profile.
 
 use crate::fleet::endpoint::ROLE_LABEL;
 use crate::plugin::contract::{Filter, FilterPlugin, Invalid, NoParameters, Produced};
@@ -67,7 +67,7 @@ mod tests {
     use crate::plugin::testing::{endpoint, kept, request, rows};
 
     #[test]
-    fn every_role_goes_where_llm_d_sends_it() {
+    fn every_role_is_kept_as_in_llm_d() {
         let roles =
             ["decode", "prefill", "encode", "prefill-decode", "both", "encode-prefill", "encode-prefill-decode", "x"];
         let mut endpoints: Vec<_> = roles.iter().map(|role| endpoint(role, &[(ROLE_LABEL, role)])).collect();

@@ -1,6 +1,6 @@
-//! `session-affinity-filter`: a session stays with the endpoint that served it, while that one can serve.
+//! `session-affinity-filter`: a session stays on the endpoint that served it, as long as that endpoint is a candidate.
 //!
-//! Must not know how a session is known.
+//! Must not know how a session is identified.
 
 use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced, SessionSource};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
@@ -46,7 +46,7 @@ mod tests {
     use crate::plugin::testing::{endpoints, kept, request, rows};
 
     #[test]
-    fn who_is_bound_is_kept_alone_and_who_is_not_may_go_anywhere() {
+    fn a_bound_session_keeps_its_endpoint_and_an_unbound_one_keeps_all() {
         let endpoints = endpoints(3);
         let mut rows = rows(&endpoints);
         let filter = SessionAffinityFilter::build(SessionAffinityParameters::default()).unwrap();

@@ -1,30 +1,28 @@
-//! Rows that count as equals although their totals differ, because the view may be off ([`Uncertainty`]); and the draw that
-//! decides among equals, alike on every replica.
+//! Picking under [`Uncertainty`]: rows that count as equal although their totals differ, and the tie-break among them.
 //!
-//! Must not know scorers, nor why the view may be off.
+//! The tie-break is a hash, so every replica picks the same row. Must not know scorers or why the view may be off.
 
 use crate::chance::mix;
 use crate::schedule::{Ask, Candidate, Uncertainty};
 
-/// Totals no further apart than this are equal: a sum's last bits are no reason to prefer anybody.
+/// Totals that differ by no more than this are equal, because a sum's last bits must not decide.
 pub(super) const TIE: f64 = 1e-9;
-/// In a burst, rows are equals of the best whose totals are less by no more than this share of it. Replayed bursts:
-/// a twentieth takes the herd apart, and a tenth and more costs cache hits.
-const NEARLY: f64 = 0.05;
-/// Alone, an endpoint is full whose queue is longer than this many times the mean, and
-const FULL_TIMES: f64 = 1.25;
-/// this many requests more. (Consistent hashing with bounded loads; the bound is on the queue, for requests that run make
-/// nobody wait.)
-const FULL_MORE: f64 = 1.5;
-/// Alone, an endpoint that holds so much more of the prompt than the middle one does is worth more than agreement.
-const OWN: f64 = 0.3;
+/// In a burst, rows count as equal to the best if their totals are lower by at most this share of its total. In
+/// replayed bursts a twentieth spreads the load, and a tenth or more costs cache hits.
+const BURST_TOLERANCE: f64 = 0.05;
+/// If isolated, an endpoint is full if its queue exceeds the mean times `FULL_FACTOR`, plus `FULL_MARGIN` requests.
+/// (Consistent hashing with bounded loads. The bound is on the queue, because running requests delay no others.)
+const FULL_FACTOR: f64 = 1.25;
+const FULL_MARGIN: f64 = 1.5;
+/// If isolated, an endpoint that holds this share of the prompt more than the median endpoint outweighs agreement.
+const EXCLUSIVE_SHARE: f64 = 0.3;
 
-/// How much this endpoint is the request's own among equals (rendezvous hashing).
+/// The weight of this endpoint for the request among equals (rendezvous hashing).
 pub(super) fn draw(ask: &Ask<'_>, row: &Candidate<'_>) -> u64 {
     mix(ask.key ^ row.endpoint.id.key().0)
 }
 
-/// All rows, best first, where the view may be off; `None` where totals alone decide.
+/// All rows, best first, if the view may be off; `None` if totals alone decide.
 pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let drawn = |i: usize| (std::cmp::Reverse(draw(ask, &rows[i])), i);
@@ -33,35 +31,35 @@ pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) ->
         Uncertainty::Concurrent(most) => {
             order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
             let best = totals[*order.first()?];
-            let least = best - (best.abs() * NEARLY).max(TIE);
-            // Rows at the cut whose totals tie are in or out by their draw, not by their place.
+            let least = best - (best.abs() * BURST_TOLERANCE).max(TIE);
+            // If totals tie at the limit, the draw decides which rows are in, not their order.
             let equals = order.iter().take_while(|&&i| totals[i] >= least).count();
             order[..equals].sort_by_cached_key(|&i| (std::cmp::Reverse(Total(totals[i])), drawn(i)));
             order[..equals.min(most)].sort_by_cached_key(|&i| drawn(i));
             Some(order)
         }
         Uncertainty::Isolated => {
-            if holds_its_own(rows, totals)? {
+            if best_is_exclusive(rows, totals)? {
                 return None;
             }
             let mean = rows.iter().map(|row| row.waiting).sum::<f64>() / rows.len() as f64;
-            let full = |row: &Candidate<'_>| row.waiting > mean * FULL_TIMES + FULL_MORE;
+            let full = |row: &Candidate<'_>| row.waiting > mean * FULL_FACTOR + FULL_MARGIN;
             order.sort_by_cached_key(|&i| (full(&rows[i]), drawn(i)));
             Some(order)
         }
     }
 }
 
-/// Whether the best row holds a good part of the prompt that others don't; `None` without rows.
-fn holds_its_own(rows: &[Candidate<'_>], totals: &[f64]) -> Option<bool> {
+/// Whether the best row holds a large part of the prompt that other rows don't; `None` without rows.
+fn best_is_exclusive(rows: &[Candidate<'_>], totals: &[f64]) -> Option<bool> {
     let best = (0..rows.len()).max_by(|&a, &b| totals[a].total_cmp(&totals[b]))?;
     let mut held: Vec<u32> = rows.iter().map(|row| row.matched.blocks).collect();
     held.sort_unstable();
     let own = rows[best].matched.blocks.saturating_sub(held[held.len() / 2]);
-    Some(own > 0 && f64::from(own) >= OWN * f64::from(rows[best].matched.of))
+    Some(own > 0 && f64::from(own) >= EXCLUSIVE_SHARE * f64::from(rows[best].matched.of))
 }
 
-/// A total in the order of numbers.
+/// A total, ordered by `f64::total_cmp`.
 #[derive(PartialEq)]
 struct Total(f64);
 
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_spreads_over_the_nearly_best_and_no_further() {
+    fn a_burst_spreads_over_the_nearly_best_rows_only() {
         let endpoints = endpoints(5);
         let (rows, totals) = (rows(&endpoints), [4.0, 3.9, 3.0, 3.95, 3.85]);
         let mut seen = [0; 5];
@@ -106,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_leaves_whoever_holds_the_prompt_alone() {
+    fn a_burst_stays_on_the_row_that_holds_the_prompt() {
         let endpoints = endpoints(3);
         let rows = rows(&endpoints);
         assert!((0..100).all(|seed| first(seed, Uncertainty::Concurrent(3), &rows, &[3.0, 4.5, 3.0]) == Some(1)));
     }
 
     #[test]
-    fn whoever_is_alone_agrees_with_others_whose_loads_look_otherwise() {
+    fn isolated_replicas_with_different_loads_agree() {
         let endpoints = endpoints(8);
         let (calm, mut busy) = (rows(&endpoints), rows(&endpoints));
         busy.iter_mut().enumerate().for_each(|(i, row)| row.waiting = (i % 2) as f64);
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_alone_passes_over_the_full_and_stays_where_the_prompt_is() {
+    fn an_isolated_replica_avoids_full_rows_and_stays_where_the_prompt_is() {
         let endpoints = endpoints(4);
         let mut rows = rows(&endpoints);
         rows[2].waiting = 9.0;
@@ -137,11 +135,11 @@ mod tests {
         rows[2].matched = PrefixMatch { blocks: 5, of: 10 };
         assert_eq!(first(1, Uncertainty::Isolated, &rows, &[1.0, 1.0, 2.0, 1.0]), None, "totals decide");
         rows.iter_mut().for_each(|row| row.matched = PrefixMatch { blocks: 5, of: 10 });
-        assert!(first(1, Uncertainty::Isolated, &rows, &[1.0, 1.0, 2.0, 1.0]).is_some(), "everybody holds it");
+        assert!(first(1, Uncertainty::Isolated, &rows, &[1.0, 1.0, 2.0, 1.0]).is_some(), "all rows hold it");
     }
 
     #[test]
-    fn nobody_is_chosen_from_nobody() {
+    fn no_rows_give_no_order() {
         assert_eq!(first(1, Uncertainty::Isolated, &[], &[]), None);
         assert_eq!(first(1, Uncertainty::Concurrent(2), &[], &[]), None);
     }

@@ -1,8 +1,8 @@
-//! `max-score-picker`: the best total wins, and ties are broken alike on every replica.
+//! `max-score-picker`: the best total wins, and every replica breaks ties the same way.
 //!
-//! Must not know scorers. Where llm-d shuffles ties, this picker hashes: among equals the request's own key and the
-//! endpoint's name decide. So ties spread over the pool, and two requests that begin alike meet on one endpoint even
-//! while no cache knows their prefix. Where the view may be off, more rows than ties are equals (`equals.rs`).
+//! llm-d shuffles ties; this picker hashes the request's key and the endpoint's name. So ties spread over the pool, and
+//! two requests with the same beginning meet on one endpoint even before a cache holds their prefix. If the view may be
+//! off, rows with different totals can count as equal too (`equals.rs`). Must not know scorers.
 
 use crate::chance::Chance;
 use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
@@ -33,7 +33,7 @@ impl Picker for MaxScorePicker {
         }
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         if self.count == 1 {
-            // The usual case needs no sorting.
+            // The usual case needs no full sort.
             let top = totals.iter().copied().max_by(f64::total_cmp).unwrap_or_default();
             order.retain(|&i| totals[i] >= top - TIE);
         }
@@ -75,18 +75,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_picked_from_nobody() {
+    fn no_candidates_give_no_pick() {
         assert!(picked(&MaxScorePicker { count: 3 }, &request(1, 1), &[], &[]).is_empty());
     }
 
     #[test]
-    fn ties_spread_over_the_pool_and_twins_meet() {
+    fn ties_spread_over_the_pool_and_equal_prompts_meet() {
         let endpoints = endpoints(8);
         let rows = rows(&endpoints);
         let mut seen = [0u32; 8];
         for seed in 0..4000 {
             let first = picked(&MaxScorePicker { count: 1 }, &request(seed, 1), &rows, &[1.0; 8]);
-            // A twin that begins alike and goes on otherwise has another content hash.
+            // A twin with the same beginning and another continuation has another content hash.
             let mut twin = request(seed, 5);
             twin.content_hash = !seed;
             assert_eq!(first, picked(&MaxScorePicker { count: 1 }, &twin, &rows, &[1.0; 8]));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn one_and_many_agree_on_the_first_whatever_the_order_of_rows() {
+    fn one_and_many_agree_on_the_first_in_any_row_order() {
         let endpoints = endpoints(6);
         let mut rows = rows(&endpoints);
         let totals = [1.0, 0.5, 1.0, 1.0, 0.5, 1.0];
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_joining_endpoint_takes_only_what_becomes_its_own() {
+    fn a_joining_endpoint_takes_over_only_its_own_requests() {
         let endpoints = endpoints(9);
         let rows = rows(&endpoints);
         for seed in 0..500 {

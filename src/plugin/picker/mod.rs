@@ -1,4 +1,4 @@
-//! Pickers: from scored candidates to the one that serves, and its fallbacks.
+//! Pickers: each picks the serving endpoint and its fallbacks from the scored candidates.
 //!
 //! Must not know where the scores came from.
 
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::contract::Invalid;
 
-/// What every picker takes.
+/// The parameters of every picker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PickerParameters {
-    /// How many endpoints are picked: the serving one and its fallbacks. Zero stands for one.
+    /// How many endpoints are picked: the serving one and its fallbacks. Zero means one.
     pub max_num_of_endpoints: i64,
 }
 

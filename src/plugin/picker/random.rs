@@ -1,4 +1,4 @@
-//! `random-picker`: every candidate is as likely as any other.
+//! `random-picker`: every candidate is equally likely.
 //!
 //! Must not know scores.
 
@@ -14,7 +14,7 @@ pub struct RandomPicker {
     count: usize,
 }
 
-/// Pushes `count` of `among`, each set and each order as likely as any other (the head of a Fisher-Yates shuffle).
+/// Pushes `count` elements of `among`; each set and each order is equally likely (the start of a Fisher-Yates shuffle).
 pub(super) fn pick_uniformly(mut among: Vec<usize>, count: usize, chance: &mut Chance, chosen: &mut Vec<usize>) {
     for place in 0..count.min(among.len()) {
         let from = place + chance.below(among.len() - place);
@@ -47,7 +47,7 @@ mod tests {
     use crate::plugin::testing::{endpoints, picked, request, rows};
 
     #[test]
-    fn everyone_is_picked_alike_whatever_the_scores() {
+    fn every_candidate_is_equally_likely_whatever_the_scores() {
         let endpoints = endpoints(4);
         let mut seen = [0u32; 4];
         for seed in 0..4000 {

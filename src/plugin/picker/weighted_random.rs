@@ -1,6 +1,6 @@
-//! `weighted-random-picker`: a candidate is as likely as its total is high.
+//! `weighted-random-picker`: a candidate's probability is proportional to its total.
 //!
-//! Must not know scorers. A-Res (Efraimidis and Spirakis): each candidate draws `U^(1/total)` and the highest win.
+//! A-Res (Efraimidis and Spirakis): each candidate draws `U^(1/total)` and the highest win. Must not know scorers.
 
 use crate::chance::Chance;
 use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
@@ -26,13 +26,13 @@ impl Picker for WeightedRandomPicker {
         chance: &mut Chance,
         chosen: &mut Vec<usize>,
     ) {
-        // `ln(U) / total` orders as `U^(1/total)` does and does not underflow for small totals.
+        // `ln(U) / total` has the same order as `U^(1/total)` and does not underflow for small totals.
         let draw = |(i, total): (usize, f64), chance: &mut Chance| ((1.0 - chance.unit()).ln() / total, i);
         let (likely, never): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(|&i| totals[i] > 0.0);
         let mut draws: Vec<(f64, usize)> = likely.into_iter().map(|i| draw((i, totals[i]), chance)).collect();
         draws.sort_by(|a, b| b.0.total_cmp(&a.0));
         chosen.extend(draws.into_iter().take(self.count).map(|(_, i)| i));
-        // Those without a chance serve where there is nobody else, one as likely as the other.
+        // Candidates with a total of zero or less are picked only after all others, each equally likely.
         pick_uniformly(never, self.count - chosen.len(), chance, chosen);
     }
 }
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_zero_all_are_alike_and_where_not_zero_never_serves() {
+    fn all_zero_totals_are_equally_likely_and_otherwise_zero_is_never_first() {
         assert!(shares([0.0; 3]).iter().all(|count| (1800..2200).contains(count)));
         assert!(shares([-1.0; 3]).iter().all(|count| (1800..2200).contains(count)));
         assert_eq!(shares([0.0, 0.5, -1.0]), [0, 6000, 0]);
     }
 
     #[test]
-    fn those_without_a_chance_are_the_last_fallbacks() {
+    fn zero_totals_are_the_last_fallbacks() {
         let endpoints = endpoints(4);
         let all = picked(&WeightedRandomPicker { count: 9 }, &request(1, 0), &rows(&endpoints), &[0.0, 1.0, 0.0, 2.0]);
         assert_eq!(all.len(), 4);

@@ -1,4 +1,4 @@
-//! Profile handlers: which scheduling profiles run for a request.
+//! Profile handlers: each selects the scheduling profiles that run for a request.
 //!
 //! Must not know what the profiles do.
 

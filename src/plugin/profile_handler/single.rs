@@ -1,6 +1,6 @@
-//! `single-profile-handler`: the only profile runs, for decoding.
+//! `single-profile-handler`: runs the only profile, for decoding.
 //!
-//! Must not know more than one profile; the configuration refuses it beside several.
+//! The configuration refuses it together with several profiles.
 
 use crate::plugin::contract::{Invalid, NoParameters, Produced, ProfileHandler, ProfileHandlerPlugin};
 use crate::schedule::Ask;

@@ -1,4 +1,4 @@
-//! `active-request-scorer`: fewer requests dispatched and not finished are better.
+//! `active-request-scorer`: fewer requests that are dispatched and not finished are better.
 //!
 //! Must not know how they are counted.
 
@@ -18,12 +18,12 @@ pub struct ActiveRequestParameters {
     /// The producer of in-flight load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
-    /// Read and without effect, as in llm-d.
+    /// Accepted and ignored, as in llm-d.
     #[serde(skip_serializing)]
     pub request_timeout: Option<String>,
 }
 
-/// `active-request-scorer`: 1 for the idle, `(max - count) / max * maxBusyScore` for others.
+/// `active-request-scorer`: 1 for idle endpoints, `(max - count) / max * maxBusyScore` for others.
 #[derive(Clone, Debug)]
 pub struct ActiveRequestScorer {
     idle_threshold: u32,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idle_get_one_and_the_busy_their_distance_to_the_busiest() {
+    fn idle_endpoints_score_one_and_busy_ones_their_distance_to_the_busiest() {
         assert_eq!(scored(0, 1.0), [1.0, 0.75, 0.5, 0.0]);
         assert_eq!(scored(1, 0.5), [1.0, 1.0, 0.25, 0.0]);
         assert_eq!(scored(9, 0.5), [1.0; 4]);

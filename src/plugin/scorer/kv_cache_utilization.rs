@@ -1,4 +1,4 @@
-//! `kv-cache-utilization-scorer`: a KV cache with more room is better.
+//! `kv-cache-utilization-scorer`: a KV cache with more free space is better.
 //!
 //! Must not know what fills the cache.
 
@@ -35,7 +35,7 @@ mod tests {
     use crate::plugin::testing::{endpoints, request, rows, scores};
 
     #[test]
-    fn the_score_is_the_share_that_is_free() {
+    fn the_score_is_the_free_share_of_the_cache() {
         let endpoints = endpoints(3);
         let mut rows = rows(&endpoints);
         for (row, usage) in rows.iter_mut().zip([0.0, 0.25, 1.0]) {

@@ -1,16 +1,16 @@
-//! `lora-affinity-scorer`: an engine that has the adapter is better than one with room for it.
+//! `lora-affinity-scorer`: an engine that has loaded the adapter is better than one with room for it.
 //!
-//! Must not know which models are adapters: a base model is simply never among them.
+//! Must not know which models are adapters: a base model never appears among the adapters.
 
 use crate::fleet::Adapters;
 use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
 use crate::schedule::{Ask, Candidate};
 
-/// The adapter is in use.
+/// Score if the adapter is in use.
 const ACTIVE: f64 = 1.0;
-/// There is room for one more adapter.
+/// Score if there is room for one more adapter.
 const ROOM: f64 = 0.8;
-/// The adapter is queued for loading.
+/// Score if the adapter is queued for loading.
 const WAITING: f64 = 0.6;
 
 /// `lora-affinity-scorer`.
@@ -60,13 +60,13 @@ mod tests {
         Adapters { max, running: names(running), waiting: names(waiting) }
     }
 
-    /// vLLM lists each adapter of running requests as waiting too.
+    /// vLLM lists an adapter of running requests as waiting too.
     #[test]
-    fn an_adapter_that_is_running_and_waiting_takes_one_place() {
-        let said = [adapters(2, &["x"], &["x"]), adapters(2, &["x"], &["x", "y"]), adapters(2, &[], &["x", "x"])];
+    fn an_adapter_that_is_running_and_waiting_takes_one_slot() {
+        let reported = [adapters(2, &["x"], &["x"]), adapters(2, &["x"], &["x", "y"]), adapters(2, &[], &["x", "x"])];
         let endpoints = endpoints(3);
         let mut rows = rows(&endpoints);
-        for (row, adapters) in rows.iter_mut().zip(&said) {
+        for (row, adapters) in rows.iter_mut().zip(&reported) {
             row.adapters = Some(adapters);
         }
         let mut request = request(1, 0);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn active_beats_room_beats_waiting_beats_full() {
-        let said = [
+        let reported = [
             adapters(1, &["sql"], &["x"]),
             adapters(3, &["x"], &["y"]),
             adapters(2, &["x", "y"], &["sql"]),
@@ -84,7 +84,7 @@ mod tests {
         ];
         let endpoints = endpoints(5);
         let mut rows = rows(&endpoints);
-        for (row, adapters) in rows.iter_mut().zip(&said) {
+        for (row, adapters) in rows.iter_mut().zip(&reported) {
             row.adapters = Some(adapters);
         }
         let mut request = request(1, 0);

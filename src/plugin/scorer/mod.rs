@@ -1,4 +1,4 @@
-//! Scorers: each gives every candidate a number from 0 to 1, higher is better.
+//! Scorers: each gives every candidate a score from 0 to 1; higher is better.
 //!
 //! Must not know weights or other scorers.
 
@@ -22,7 +22,7 @@ pub use token_load::TokenLoadScorer;
 
 use crate::schedule::Candidate;
 
-/// `(max - value) / (max - min)` over the candidates; everyone gets 1 where all are alike.
+/// `(max - value) / (max - min)` over the candidates; all get 1 if all values are equal.
 fn score_least(candidates: &[Candidate<'_>], scores: &mut [f64], value: impl Fn(&Candidate<'_>) -> f64) {
     let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
     for row in candidates {

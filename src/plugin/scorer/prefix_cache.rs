@@ -1,4 +1,4 @@
-//! `prefix-cache-scorer`: holding more of the prompt is better.
+//! `prefix-cache-scorer`: an endpoint that holds more of the prompt is better.
 //!
 //! Must not know how matches are found.
 
@@ -14,9 +14,9 @@ pub struct PrefixCacheParameters {
     /// The producer of matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_match_info_producer_name: Option<String>,
-    /// How much the matched length counts beside the matched share, `0..=1`.
+    /// Weight of the matched length relative to the matched share, `0..=1`.
     pub match_length_weight: f64,
-    /// Matched tokens that give the full score for length.
+    /// Matched tokens that give the full length score.
     pub match_length_scale_tokens: i64,
 }
 

@@ -1,6 +1,6 @@
 //! `running-requests-size-scorer`: fewer running requests are better.
 //!
-//! Must not know how the number came to be.
+//! Must not know how running requests are counted.
 
 use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
 use crate::schedule::{Ask, Candidate};
@@ -35,7 +35,7 @@ mod tests {
     use crate::plugin::testing::{endpoints, request, rows, scores};
 
     #[test]
-    fn the_least_gets_one_the_most_gets_zero_and_the_rest_lie_between() {
+    fn the_least_gets_one_the_most_zero_and_the_rest_lie_between() {
         let endpoints = endpoints(3);
         let mut rows = rows(&endpoints);
         for (row, value) in rows.iter_mut().zip([4.0, 0.0, 1.0]) {
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_alike_all_get_one() {
+    fn equal_values_all_get_one() {
         let endpoints = endpoints(2);
         let mut rows = rows(&endpoints);
         rows.iter_mut().for_each(|row| row.running = 7.0);

@@ -1,6 +1,6 @@
-//! `session-affinity-scorer`: the endpoint that served a session before scores 1, all others 0.
+//! `session-affinity-scorer`: the endpoint that is bound to the session scores 1, all others 0.
 //!
-//! Must not know how a session is known.
+//! Must not know how a session is identified.
 
 use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin, SessionSource};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
@@ -44,7 +44,7 @@ mod tests {
     use crate::plugin::testing::{endpoints, request, rows, scores};
 
     #[test]
-    fn the_bound_endpoint_scores_by_its_own_strategy_alone() {
+    fn only_a_binding_of_the_configured_strategy_scores() {
         let endpoints = endpoints(3);
         let mut rows = rows(&endpoints);
         (rows[0].session.token, rows[2].session.id) = (true, true);

@@ -1,4 +1,4 @@
-//! `token-load-scorer`: fewer prompt tokens to compute, this request's included, are better.
+//! `token-load-scorer`: fewer prompt tokens to compute, including this request's, are better.
 //!
 //! Must not know how in-flight tokens are counted.
 
@@ -14,7 +14,7 @@ const DEFAULT_QUEUE_THRESHOLD_TOKENS: i64 = 4_194_304;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TokenLoadParameters {
-    /// Tokens from which an endpoint scores zero; zero stands for the default.
+    /// Tokens from which an endpoint scores zero; zero means the default.
     pub queue_threshold_tokens: i64,
     /// The producer of in-flight load.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn open_tokens_and_the_request_s_own_uncached_ones_count() {
+    fn in_flight_tokens_and_the_requests_uncached_tokens_count() {
         let endpoints = endpoints(4);
         let mut rows = rows(&endpoints);
         // The request has 4 blocks of 64 tokens.
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_stands_for_the_default_and_less_is_refused() {
+    fn zero_means_the_default_and_less_is_refused() {
         assert_eq!(build(0).unwrap().threshold, 4_194_304.0);
         assert!(build(-1).unwrap_err().contains("queueThresholdTokens"));
     }

@@ -22,7 +22,7 @@ pub(super) struct Hold {
     pub(super) next_on_run: u32,
     newer: u32,
     older: u32,
-    /// When the slot was last sent a prompt that covers this. Never later than that of the hold before it.
+    /// When the slot was last sent a prompt that covers this hold. Never later than its parent's.
     pub(super) placed: PlacedAt,
     pub(super) slot: Slot,
 }
@@ -70,12 +70,13 @@ impl Holds {
         self.slots.get(slot.index()).map_or(0, |holdings| holdings.blocks)
     }
 
-    /// A number that is equal where what is held is.
+    /// A number that is equal for slots that hold the same.
     pub(super) fn fingerprint(&self, slot: Slot) -> u64 {
         self.slots.get(slot.index()).map_or(0, |holdings| holdings.fingerprint)
     }
 
-    /// Anchors that sum up to `gained` are held by `slot` that were not, and others, that sum up to `lost`, no more.
+    /// Updates the fingerprint: `slot` now holds anchors that sum up to `gained`, and no longer those that sum up to
+    /// `lost`.
     pub(super) fn refingerprint(&mut self, slot: Slot, gained: u64, lost: u64) {
         let holdings = self.holdings(slot);
         holdings.fingerprint = holdings.fingerprint.wrapping_add(gained).wrapping_sub(lost);
@@ -89,7 +90,8 @@ impl Holds {
         self.slots.get(slot.index()).map(|holdings| holdings.oldest).filter(|&hold| hold != NONE)
     }
 
-    /// The slot's holds that were placed at `at` or before, those first that others build upon least.
+    /// The slot's holds that were placed at `at` or before, the oldest first: a hold comes after those that build upon
+    /// it.
     pub(super) fn placed_until(&self, slot: Slot, at: PlacedAt) -> Vec<u32> {
         let mut old: Vec<u32> = self.by_age(slot).filter(|&hold| self.get(hold).placed <= at).collect();
         old.reverse();
@@ -102,11 +104,11 @@ impl Holds {
         std::iter::successors(newest, |&hold| Some(self.get(hold).older).filter(|&older| older != NONE))
     }
 
-    /// The slot that holds the most, the first of several; `None` when nobody holds anything.
+    /// The slot that holds the most, the first of several; `None` when no slot holds anything.
     pub(super) fn largest(&self) -> Option<Slot> {
         let slots = self.slots.iter().enumerate().rev();
         let (slot, holdings) = slots.max_by_key(|(_, holdings)| holdings.blocks)?;
-        // There are no more slots than slots.
+        // Slots are numbered by `u16`, so the cast keeps the value.
         (holdings.blocks > 0).then_some(Slot(slot as u16))
     }
 
@@ -148,7 +150,8 @@ impl Holds {
         self.holdings(slot).blocks -= blocks;
     }
 
-    /// Puts a new hold on `run` of `at` anchors between `hold` and its parent, next newer than it; `hold` keeps the rest.
+    /// Puts a new hold on `run` of `at` anchors between `hold` and its parent, next newer than `hold`, which keeps the
+    /// rest.
     pub(super) fn split_above(&mut self, hold: u32, run: u32, at: u32) -> u32 {
         let lower = *self.get(hold);
         let upper = Hold { run, len: at, children: 1, next_on_run: NONE, newer: lower.newer, older: hold, ..lower };
@@ -184,7 +187,7 @@ impl Holds {
             }
             None => {
                 self.holds.push(hold);
-                // Each hold takes 40 bytes: memory ends long before the numbers do.
+                // Each hold takes 40 bytes, so memory ends long before the numbers do.
                 (self.holds.len() - 1) as u32
             }
         }

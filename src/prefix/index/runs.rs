@@ -1,4 +1,4 @@
-//! Runs: stretches of consecutive anchors without a branch, kept once however many hold them.
+//! Runs: stretches of consecutive anchors without a branch, kept once for all holders.
 //!
 //! Must not know who holds them; only where the list of holds begins.
 
@@ -6,7 +6,7 @@ use super::holds::NONE;
 use super::table::Table;
 use crate::id::BlockHash;
 
-/// What the allocator adds to each block of memory, about.
+/// Approximate bytes that the allocator adds to each allocation.
 const ALLOCATION: usize = 16;
 
 /// A stretch of blocks. The runs that follow it are found by the chain's next block.
@@ -71,7 +71,7 @@ impl Runs {
         Some(number)
     }
 
-    /// Cuts `run` after its first `at` blocks; gives the number of the new run that has the others.
+    /// Splits `run` after its first `at` blocks; returns the number of the new run that has the others.
     pub(super) fn split(&mut self, run: u32, at: usize) -> Option<u32> {
         let blocks = std::mem::take(&mut self.runs[run as usize].blocks);
         self.runs[run as usize].blocks = blocks[..at].into();
@@ -80,7 +80,7 @@ impl Runs {
         self.add(&blocks[at..], self.start(run) + at as u32)
     }
 
-    /// Keeps only the first `most` blocks of `run`; none means that it goes.
+    /// Keeps only the first `most` blocks of `run`; zero removes the run.
     pub(super) fn keep(&mut self, run: u32, most: usize) {
         let len = self.blocks(run).len();
         if most >= len {
@@ -99,9 +99,9 @@ impl Runs {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let living = self.runs.len() - self.free.len();
-        let blocks = self.blocks * size_of::<BlockHash>() + living * ALLOCATION;
-        blocks + living * size_of::<Run>() + self.by_first.bytes()
+        let used = self.runs.len() - self.free.len();
+        let blocks = self.blocks * size_of::<BlockHash>() + used * ALLOCATION;
+        blocks + used * size_of::<Run>() + self.by_first.bytes()
     }
 
     #[cfg(test)]

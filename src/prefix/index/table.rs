@@ -1,7 +1,7 @@
-//! From a run's first block to the run: open addressing over run numbers, four bytes a place.
+//! A hash table from a run's first block to the run: open addressing over run numbers, four bytes for each place.
 //!
-//! Must not know runs; the caller says what the first block of a number is. Block hashes are hashes already, so their
-//! own bits choose the place.
+//! Must not know runs: the caller supplies the first block of a run number. Block hashes are hashes already, so mixing
+//! their own bits chooses the place.
 
 use crate::id::BlockHash;
 
@@ -43,7 +43,7 @@ impl Table {
         self.taken += 1;
     }
 
-    /// Removes `run`, and moves back those behind it that would not be found across the hole.
+    /// Removes `run`, and moves back those behind it that would not be found across the gap.
     pub(super) fn remove(&mut self, run: u32, first_of: impl Fn(u32) -> BlockHash) {
         let mut hole = self.home(first_of(run));
         while self.places[hole] != run {

@@ -1,4 +1,4 @@
-//! What the prefix index promises.
+//! Tests of the prefix index.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -189,14 +189,14 @@ impl PrefixIndex {
     }
 }
 
-/// The slow twin: every block by itself, with the time of its last use and its depth.
+/// The reference model: every block by itself, with the time of its last use and its depth.
 #[derive(Default)]
-struct Slow {
+struct ReferenceModel {
     slots: BTreeMap<u16, BTreeMap<BlockHash, (u64, std::cmp::Reverse<usize>)>>,
     now: u64,
 }
 
-impl Slow {
+impl ReferenceModel {
     fn insert(&mut self, slot: u16, chain: &[BlockHash], capacity: usize) {
         self.now += 1;
         let held = self.slots.entry(slot).or_default();
@@ -215,28 +215,28 @@ impl Slow {
 
 proptest! {
     #[test]
-    fn it_agrees_with_its_slow_twin(
+    fn it_agrees_with_the_reference_model(
         capacity in 1usize..30,
         steps in proptest::collection::vec((0u16..3, "[ab]{1,12}"), 1..60),
-        looks in proptest::collection::vec("[ab]{1,12}", 1..10),
+        lookups in proptest::collection::vec("[ab]{1,12}", 1..10),
     ) {
-        let (mut index, mut slow) = (index(3, capacity as u64), Slow::default());
+        let (mut index, mut model) = (index(3, capacity as u64), ReferenceModel::default());
         for (slot, path) in &steps {
             index.insert(Slot(*slot), &chain(path));
-            slow.insert(*slot, &chain(path), capacity);
+            model.insert(*slot, &chain(path), capacity);
             index.check();
         }
-        for path in looks.iter().chain(steps.iter().map(|(_, path)| path)) {
-            let slow: Vec<u32> = (0..3).map(|slot| slow.matched(slot, &chain(path))).collect();
-            prop_assert_eq!(&matches(&index, path)[..3], &slow[..]);
+        for path in lookups.iter().chain(steps.iter().map(|(_, path)| path)) {
+            let model: Vec<u32> = (0..3).map(|slot| model.matched(slot, &chain(path))).collect();
+            prop_assert_eq!(&matches(&index, path)[..3], &model[..]);
         }
     }
 
     #[test]
-    fn its_chains_make_it_anew(
+    fn its_chains_restore_it(
         capacity in 1usize..30,
         steps in proptest::collection::vec((0u16..3, "[ab]{1,12}"), 1..60),
-        looks in proptest::collection::vec("[ab]{1,12}", 1..10),
+        lookups in proptest::collection::vec("[ab]{1,12}", 1..10),
     ) {
         let (mut old, mut new) = (index(3, capacity as u64), index(3, capacity as u64));
         for (slot, path) in &steps {
@@ -247,13 +247,13 @@ proptest! {
             prop_assert_eq!(old.held(slot), new.held(slot));
         }
         new.check();
-        for path in &looks {
+        for path in &lookups {
             prop_assert_eq!(matches(&old, path), matches(&new, path));
         }
     }
 
     #[test]
-    fn it_stays_sound_whatever_is_done_to_it(
+    fn it_stays_consistent_under_any_operations(
         steps in proptest::collection::vec((0u8..4, 0u16..3, "[ab]{1,12}", 0usize..14), 1..80),
     ) {
         let mut index = index(3, 20);
@@ -270,13 +270,13 @@ proptest! {
 }
 
 proptest! {
-    /// Placements and losses of a cache in any order and any number: what was placed after the last loss is what is held.
+    /// Placements and losses of a cache in any order and number: what was placed after the last loss is held.
     #[test]
-    fn what_is_forgotten_is_what_was_placed_until_then(
-        told in proptest::collection::vec((0u64..20, proptest::option::of("[ab]{1,12}")), 1..40),
+    fn forgetting_removes_what_was_placed_until_then(
+        events in proptest::collection::vec((0u64..20, proptest::option::of("[ab]{1,12}")), 1..40),
     ) {
         let (mut believed, slot, mut lost) = (index(1, 1_000), Slot(0), None);
-        for (at, path) in &told {
+        for (at, path) in &events {
             let at = PlacedAt::new(Timestamp::from_millis(*at), Duration::ZERO);
             match path {
                 Some(path) if lost.is_none_or(|lost| at > lost) => believed.insert_at(slot, &chain(path), at),
@@ -287,8 +287,8 @@ proptest! {
                 }
             }
         }
-        let last = told.iter().filter(|(_, path)| path.is_none()).map(|(at, _)| *at).max();
-        let left = told.iter().filter_map(|(at, path)| path.as_ref().filter(|_| last.is_none_or(|last| *at > last)));
+        let last = events.iter().filter(|(_, path)| path.is_none()).map(|(at, _)| *at).max();
+        let left = events.iter().filter_map(|(at, path)| path.as_ref().filter(|_| last.is_none_or(|last| *at > last)));
         let mut expected = index(1, 1_000);
         left.for_each(|path| expected.insert(slot, &chain(path)));
         believed.check();
@@ -300,7 +300,7 @@ proptest! {
 
 /// Two chains that name the same two hashes in opposite orders: no prompt makes them, but a peer can send them.
 #[test]
-fn hashes_that_claim_to_come_before_each_other_make_no_circle() {
+fn hashes_that_claim_to_come_before_each_other_make_no_cycle() {
     let hashes = |numbers: &[u64]| numbers.iter().copied().map(BlockHash).collect::<Vec<_>>();
     let mut index = index(1, 100);
     for chain in [&[1][..], &[2], &[1, 2], &[2, 1], &[1, 1], &[3, 3, 3], &[3], &[1, 3, 2, 3, 1]] {
@@ -315,11 +315,11 @@ fn hashes_that_claim_to_come_before_each_other_make_no_circle() {
 
 proptest! {
     #[test]
-    fn whatever_order_a_peer_invents_every_chain_ends(
-        told in proptest::collection::vec(proptest::collection::vec(1u64..6, 1..6), 1..30),
+    fn every_chain_ends_in_whatever_order_a_peer_sends_hashes(
+        chains in proptest::collection::vec(proptest::collection::vec(1u64..6, 1..6), 1..30),
     ) {
         let mut index = index(1, 20);
-        for chain in told {
+        for chain in chains {
             index.insert(Slot(0), &chain.into_iter().map(BlockHash).collect::<Vec<_>>());
             prop_assert!(index.chains(Slot(0), 100).iter().all(|(chain, _)| chain.len() <= 100));
         }

@@ -1,4 +1,4 @@
-//! How an engine's report looks on the wire: whole as version 1 wrote it, and with gauges missing as version 3 does.
+//! The wire layout of an engine's load report: complete as in version 1, or with missing gauges as in version 3.
 //!
 //! Must not know batches.
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{ADAPTERS_MAX, NAME_BYTES_MAX};
 use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
 
-/// The most adapters at once, the names of those running, and of those waiting.
+/// The maximum number of adapters, the names of the running ones, and of the waiting ones.
 type WireAdapters = (u32, Vec<String>, Vec<String>);
 
 #[derive(Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl WireLoad {
         Self { waiting, running, kv_usage, awake, adapters, cache }
     }
 
-    /// The report; `None` for numbers that can't be.
+    /// The report; `None` when KV usage or the number of adapter names is out of range.
     pub(super) fn report(self) -> Option<LoadReport> {
         let Self { waiting, running, kv_usage, awake, adapters, cache } = self;
         let (waiting, running, kv_usage) = (Some(waiting), Some(running), Some(kv_usage));
@@ -57,7 +57,7 @@ impl WirePartialLoad {
         Self { waiting, running, kv_usage, awake, adapters, cache }
     }
 
-    /// The report; `None` for numbers that can't be.
+    /// The report; `None` when KV usage or the number of adapter names is out of range.
     pub(super) fn report(self) -> Option<LoadReport> {
         let Self { waiting, running, kv_usage, awake, adapters, cache } = self;
         let missing = Missing { waiting: waiting.is_none(), running: running.is_none(), kv_usage: kv_usage.is_none() };

@@ -1,5 +1,5 @@
-//! Answers: in whatever pieces they come, what was seen is the same, and of a document it is what a tree would hold. The last
-//! four bytes of the input choose the pieces.
+//! Answers of engines: the result does not depend on how the bytes are cut into pieces, and for a JSON document it
+//! agrees with a parsed tree. The last four bytes of the input choose the pieces.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -22,21 +22,21 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         {
             assert_eq!(usage.map(|usage| usage.prompt_tokens), Some(prompt));
         }
-        let says = |value: &Value| match value {
+        let is_error = |value: &Value| match value {
             Value::Null | Value::Bool(false) => false,
             Value::String(text) => !text.is_empty(),
             Value::Array(list) => !list.is_empty(),
             Value::Object(fields) => !fields.is_empty(),
             _ => true,
         };
-        if simple && tree.get("error").is_some_and(says) {
+        if simple && tree.get("error").is_some_and(is_error) {
             assert!(error);
         }
     }
     Corpus::Keep
 });
 
-/// `bytes` in pieces of these sizes, in turn; none is empty.
+/// `bytes` in pieces of these sizes, in turn. No piece is empty.
 fn cut<'a>(mut bytes: &'a [u8], sizes: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle() {

@@ -1,5 +1,7 @@
-//! Frames of a client: in whatever pieces they come, what passes is the same; and the real HTTP library takes every request that
-//! it took before the repair, with the same fields. The last four bytes of the input choose the pieces.
+//! HTTP/2 frames of a client: the repaired bytes do not depend on how the input is cut into pieces.
+//!
+//! After the repair the real HTTP library accepts every request that it accepted before, with the same fields. The last
+//! four bytes of the input choose the pieces.
 #![no_main]
 
 #[path = "../../../actors/src/connection/block.rs"]
@@ -18,23 +20,23 @@ use frames::Frames;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-/// What every client says first: the preface and its settings.
-const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// What every client sends first: the preface and its settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((frames, sizes)) = input.split_last_chunk::<4>() else { return Corpus::Reject };
-    let bytes = [BEGINNING, frames].concat();
+    let bytes = [PREFACE, frames].concat();
     let repaired = passed(&bytes, &[]);
     assert_eq!(repaired, passed(&bytes, sizes));
-    assert_eq!(repaired, passed(&repaired, sizes), "what was repaired stays");
+    assert_eq!(repaired, passed(&repaired, sizes), "repaired bytes need no further repair");
     if repaired != bytes {
-        let (before, after) = (taken(bytes), taken(repaired));
+        let (before, after) = (accepted(bytes), accepted(repaired));
         assert!(before.iter().all(|(stream, fields)| after.get(stream) == Some(fields)), "{before:?} {after:?}");
     }
     Corpus::Keep
 });
 
-/// What passes when the bytes come in pieces of these sizes, in turn; all at once where there are none.
+/// The bytes after the repair, when they come in pieces of these sizes, in turn; in one piece if `sizes` is empty.
 fn passed(bytes: &[u8], sizes: &[u8]) -> Vec<u8> {
     let (mut walker, mut passed, mut kept, mut rest) = (Frames::new(), Vec::new(), Vec::new(), bytes);
     let mut sizes = sizes.iter().cycle();
@@ -51,8 +53,8 @@ fn passed(bytes: &[u8], sizes: &[u8]) -> Vec<u8> {
     passed
 }
 
-/// The requests that the library takes from these bytes, by stream.
-fn taken(bytes: Vec<u8>) -> BTreeMap<u32, String> {
+/// The requests that the library accepts from these bytes, by stream.
+fn accepted(bytes: Vec<u8>) -> BTreeMap<u32, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         let (mut client, server) = duplex(1 << 20);

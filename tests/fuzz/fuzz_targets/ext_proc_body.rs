@@ -1,5 +1,5 @@
-//! Request bodies: what serde_json reads as a tree is read alike, a model is spliced without another change, and the prompt's
-//! hash does not depend on how the JSON is spelled. The last byte of the input chooses the API.
+//! Request bodies: the result agrees with serde_json's tree, splicing a model changes nothing else, and the prompt's
+//! hash does not depend on how the JSON is written. The last byte of the input chooses the API.
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
@@ -9,7 +9,7 @@ use murmuration::dialect::openai::{Api, MODEL_BYTES_MAX, RequestBody, read_promp
 use murmuration::prefix::BlockSpec;
 use serde_json::Value;
 
-const CUT: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
+const SPEC: BlockSpec = BlockSpec { block_tokens: 2, bytes_per_token: 4, blocks_max: 4096, tier_salt: 0 };
 const APIS: [Api; 5] = [Api::Chat, Api::ChatBatch, Api::Completions, Api::Responses, Api::Other];
 
 fuzz_target!(|input: &[u8]| -> Corpus {
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         assert_eq!(serde_json::from_slice::<Value>(&spliced).ok(), Some(expected));
     }
     let prompt = |body: &[u8], read: &RequestBody| {
-        let read = read_prompt(body, read, &read.model.name, CUT);
+        let read = read_prompt(body, read, &read.model.name, SPEC);
         read.map(|(prompt, content)| (prompt.tokens, prompt.chain, content)).map_err(|error| error.to_string())
     };
     let again = respelled(body);
@@ -43,18 +43,18 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     match (prompt(body, &read), reread.as_ref().map(|reread| prompt(again.as_bytes(), reread))) {
         (Ok(one), Ok(Ok(two))) => assert_eq!(one, two, "{again}"),
         (Err(_), Ok(Err(_))) => {}
-        // Written out in full, a name may be longer than is taken.
+        // Written with escapes, a name may exceed the length limit.
         (_, Err(error)) => assert!(error.to_string().contains("name of"), "{error}: {again}"),
         (one, two) => panic!("{one:?} {two:?}: {again}"),
     }
     Corpus::Keep
 });
 
-/// Whether the tree is one that may be refused: `model` and `cache_salt` have their types, and a model its length.
+/// Whether this tree may be refused: `model` or `cache_salt` is neither text nor null, or the model is too long.
 fn is_refused(tree: &Value) -> bool {
     let is_text = |key: &str| tree.get(key).is_none_or(|value| value.is_string() || value.is_null());
     let length = tree.get("model").and_then(Value::as_str).map_or(0, str::len);
-    // Spelled with escapes a name may be refused by the length of its spelling.
+    // A name written with escapes may be refused for the length of its written form.
     !is_text("model") || !is_text("cache_salt") || length > MODEL_BYTES_MAX
 }
 
@@ -64,14 +64,14 @@ fn agrees(read: &RequestBody, tree: &Value) {
     assert_eq!(read.cache_salt.as_deref(), tree.get("cache_salt").and_then(Value::as_str));
 }
 
-/// The body with other blanks, and each letter of its strings escaped.
+/// The same body with other whitespace, and each character of its strings escaped.
 fn respelled(body: &[u8]) -> String {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut out = String::new();
     let mut fresh = true;
     let quoted = |raw: &[u8]| {
         if raw.windows(2).any(|pair| pair == br"\u") {
-            // A lone surrogate has no other spelling in a `String`.
+            // A lone surrogate can't be written otherwise in a `String`.
             return format!("\"{}\"", String::from_utf8_lossy(raw));
         }
         let units: String = decoded(raw).encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
@@ -89,6 +89,6 @@ fn respelled(body: &[u8]) -> String {
             Token::Scalar(raw) => out += &String::from_utf8_lossy(raw),
         }
     });
-    assert!(walked.is_ok(), "what was read once is walked again");
+    assert!(walked.is_ok(), "a body that was read can be walked again");
     out
 }

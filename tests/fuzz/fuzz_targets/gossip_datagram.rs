@@ -1,5 +1,5 @@
-//! Gossip: nothing that is not sealed by the tier's keys opens, plain datagrams are opened and screened in bounded memory, and a
-//! page has one spelling.
+//! Gossip: only datagrams sealed with the tier's keys open, plain datagrams are opened and screened in bounded memory,
+//! and a page has exactly one base64 form.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use murmuration_actors::gossip::{Opener, screen};
 
 static OPENERS: OnceLock<[Opener; 2]> = OnceLock::new();
 
-/// Opens what is plain, and what is sealed by a key that the fuzzer can't guess.
+/// An opener of plain datagrams, and one with a key that the fuzzer can't guess.
 fn openers() -> [Opener; 2] {
     let key = STANDARD.encode([7u8; 32]);
     [None, Some(key.as_str())].map(|keys| Opener::new("fuzz", keys).expect("a key of 32 bytes"))
@@ -20,11 +20,11 @@ fn openers() -> [Opener; 2] {
 
 fuzz_target!(|bytes: &[u8]| {
     let [plain, sealed] = OPENERS.get_or_init(openers);
-    assert_eq!(sealed.open(bytes), None, "sealed by nobody");
+    assert_eq!(sealed.open(bytes), None, "not sealed with the key");
     assert_eq!(plain.open(bytes), plain.open(bytes));
     let _ = screen("me", 1, bytes);
     if let Ok(page) = STANDARD.decode(bytes) {
-        assert_eq!(STANDARD.encode(&page).as_bytes(), bytes, "a page has one spelling");
+        assert_eq!(STANDARD.encode(&page).as_bytes(), bytes, "a page has one base64 form");
         if let Ok(decoded) = codec::decode(&page) {
             assert!(decoded.batch.facts.iter().all(|fact| fact.seq <= decoded.batch.upto));
         }

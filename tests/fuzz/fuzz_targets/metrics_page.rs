@@ -1,4 +1,4 @@
-//! Metrics pages: whatever is read, it is read alike below a comment.
+//! Metrics pages: a comment above a page does not change the result.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|page: &[u8]| {
         let report = read_page(page, &spec);
         let commented = [b"# a comment\n", page].concat();
         let commented = read_page(&commented, &spec);
-        // Why a page is refused may name a line, which is another one now.
+        // The error is not compared, because it may name a line number, which the comment changes.
         assert_eq!(format!("{:?}", report.ok()), format!("{:?}", commented.ok()));
     }
 });

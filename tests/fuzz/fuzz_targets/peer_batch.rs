@@ -1,4 +1,4 @@
-//! Batches of peers: what is read can be written, and reads back to the same.
+//! Batches of peers: a decoded batch can be encoded, and reads back to itself.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,8 +8,8 @@ fuzz_target!(|bytes: &[u8]| {
     for version in VERSION_MIN..=VERSION {
         let Ok(decoded) = codec::decode_as(version, bytes) else { continue };
         let Ok(encoded) = codec::encode(&decoded.batch) else { continue };
-        let again = codec::decode(&encoded).expect("what was written is read");
+        let again = codec::decode(&encoded).expect("an encoded batch can be decoded");
         assert_eq!((&again.batch, again.skipped), (&decoded.batch, 0));
-        assert_eq!(codec::encode(&again.batch).expect("and written again"), encoded);
+        assert_eq!(codec::encode(&again.batch).expect("and encoded again"), encoded);
     }
 });

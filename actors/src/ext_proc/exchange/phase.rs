@@ -1,6 +1,6 @@
-//! Where a stream is.
+//! The phases of a stream.
 //!
-//! Must not know what is done there.
+//! Must not know what is done in each phase.
 
 use murmuration_proto::ext_proc::BodySendMode;
 
@@ -8,22 +8,22 @@ use super::Fault;
 use super::response::Answer;
 use crate::ext_proc::body::Gathered;
 
-/// Where a stream is.
+/// The phase of a stream.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Nothing came.
+    /// Nothing arrived yet.
     Opening,
-    /// The request's headers came, its end did not.
+    /// The request's headers arrived, but not its end.
     Gathering { body: Gathered },
-    /// The request is whole and its endpoints were asked for.
+    /// The request is whole, and the scheduler was asked for its endpoints.
     Deciding { body: Gathered, ended_by: End },
     /// The request was sent on.
     Answered,
-    /// The response's headers came.
+    /// The response's headers arrived.
     Responding,
     /// The request was sent on and the replica does not stay for the answer.
     Left,
-    /// Nothing more is said.
+    /// Nothing more is sent.
     Over,
 }
 
@@ -50,7 +50,7 @@ impl Phase {
         answer.ended || matches!(self, Self::Responding) && answer.bodiless
     }
 
-    /// The fault of `came` in this phase.
+    /// The fault for a message `came` that does not fit this phase.
     pub(super) fn misplaced(&self, came: &'static str) -> Fault {
         let when = match self {
             Self::Opening => "before the request's headers",

@@ -1,6 +1,6 @@
-//! What a stream remembers of its request for the last word.
+//! The record of one request, from which the event at its end is made.
 //!
-//! Must not know messages; it is told what happened and when.
+//! Must not know messages; callers report what happened and when.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use murmuration::time::Timestamp;
 
 use crate::ext_proc::id_generator::uuid;
 
-/// A stream's last words.
+/// How a stream ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestEnd {
-    /// [`Event::RequestFinished`]; [`Event::Refused`] where the replica answered itself; [`Event::LocalReply`] where the
-    /// proxy did before it showed a request.
+    /// [`Event::RequestFinished`]; [`Event::Refused`] where the replica answered itself; [`Event::LocalReply`] where
+    /// the proxy answered before it showed a request.
     pub event: Event,
     /// What to do with the ticket, if one was given.
     pub closing: Closing,
@@ -30,16 +30,16 @@ pub enum Closing {
     Leave,
 }
 
-/// Bytes of a request's id that are kept: it is a label for people, and no honest one comes near.
+/// Bytes of a request's id that are kept. The id is a label for people, and legitimate ones are far shorter.
 const ID_BYTES_MAX: usize = 256;
 
-/// The memory of one request.
+/// What is known of one request.
 #[derive(Debug)]
 pub(super) struct RequestRecord {
     opened: Timestamp,
     spare_id: u128,
     begun: bool,
-    said: bool,
+    ended: bool,
     broken: bool,
     answered: bool,
     failed: bool,
@@ -69,11 +69,11 @@ impl RequestRecord {
             usage: None,
             predicted_share: 0.0,
         };
-        let (begun, said, broken, answered, failed, rejected) = (false, false, false, false, false, false);
-        Self { opened, spare_id, begun, said, broken, answered, failed, rejected, refusal: None, finished }
+        let (begun, ended, broken, answered, failed, rejected) = (false, false, false, false, false, false);
+        Self { opened, spare_id, begun, ended, broken, answered, failed, rejected, refusal: None, finished }
     }
 
-    /// The request's headers came at `now`; whether it had to be named here.
+    /// The request's headers arrived at `now`. Returns whether an id had to be generated.
     pub(super) fn began(&mut self, id: Option<&str>, now: Timestamp) -> bool {
         self.begun = true;
         self.opened = now;
@@ -81,7 +81,7 @@ impl RequestRecord {
         id.is_none()
     }
 
-    /// Whether the request's headers came.
+    /// Whether the request's headers arrived.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
@@ -104,13 +104,13 @@ impl RequestRecord {
         self.finished.predicted_share = decision.primary().map_or(0.0, |target| target.matched.ratio());
     }
 
-    /// The models as the client wrote it and as the engine was asked for, when a rewrite made them differ.
+    /// The client's model and the engine's model, if a rewrite made them differ.
     pub(super) fn rewritten(&self) -> Option<(&str, &str)> {
         let (model, target) = (self.finished.model.as_str(), self.finished.target_model.as_str());
         (model != target).then_some((model, target))
     }
 
-    /// The first message of an answer came, whoever gave it.
+    /// The first message of an answer arrived, from an engine or from the proxy.
     pub(super) fn answer_began(&mut self) {
         self.answered = true;
     }
@@ -119,19 +119,19 @@ impl RequestRecord {
         self.finished.status = status;
         self.finished.streaming = streaming;
         match status {
-            // What was asked for is not there: the engine is well.
+            // The request can't be served as asked, but the engine is healthy.
             Some(400..=499 | 501 | 505) => self.rejected = true,
             Some(500..) => self.failed = true,
             _ => {}
         }
     }
 
-    /// The proxy did not let the request through to the engine, whatever the status says.
+    /// The proxy did not let the request through to the engine, whatever the status is.
     pub(super) fn held_back(&mut self) {
         (self.failed, self.rejected) = (false, true);
     }
 
-    /// Whether the request was served, as far as was seen: neither failed nor rejected.
+    /// Whether the request was served, as far as is known: neither failed nor rejected.
     pub(super) fn is_served(&self) -> bool {
         !self.failed && !self.rejected
     }
@@ -156,7 +156,7 @@ impl RequestRecord {
         self.refusal = Some(refusal);
     }
 
-    /// The last words; `None` once said, and for a stream on which neither a request nor an answer began.
+    /// The end of the stream. `None` if it was returned before, or if neither a request nor an answer began.
     pub(super) fn finish(
         &mut self,
         left: bool,
@@ -164,7 +164,7 @@ impl RequestRecord {
         usage: Option<Usage>,
         now: Timestamp,
     ) -> Option<RequestEnd> {
-        if std::mem::replace(&mut self.said, true) {
+        if std::mem::replace(&mut self.ended, true) {
             return None;
         }
         if let Some(Refusal { code, sentence }) = self.refusal.take() {
@@ -194,7 +194,7 @@ impl RequestRecord {
     }
 }
 
-/// The beginning of an id that is too long; the engine and the client see all of it.
+/// The beginning of an id that is too long. The engine and the client see all of it.
 fn label(id: &str) -> &str {
     &id[..id.floor_char_boundary(ID_BYTES_MAX)]
 }

@@ -1,6 +1,6 @@
-//! The request's half of a stream: gathered, read, asked for, sent on.
+//! The request's half of a stream: collects the request, reads it, asks the scheduler and sends it on.
 //!
-//! Must not know the answer's half, beyond that a proxy may answer by itself before the request is whole.
+//! Must not know the answer's half, except that a proxy may answer by itself before the request is whole.
 
 use murmuration::request::{Refusal, RefusalCode};
 use murmuration::schedule::Decision;
@@ -15,15 +15,15 @@ use crate::ext_proc::body::Gathered;
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::reply::{self, RequestAnswer};
 use crate::ext_proc::settings::ResponsePath;
-use crate::ext_proc::{metadata as words, telemetry_sink};
+use crate::ext_proc::{metadata as envoy_metadata, telemetry_sink};
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// The scheduler's word: the request is sent on to the decision's endpoints, with `trace` among its headers. A
-    /// request that the scheduler refused goes to [`Exchange::refuse`].
+    /// The scheduler decided: sends the request on to the decision's endpoints, with `trace` among its headers. For a
+    /// request that the scheduler refused, call [`Exchange::refuse`].
     pub fn decided(&mut self, decision: &Decision, trace: telemetry_sink::Headers, now: Timestamp, out: &mut Outbox) {
-        let destination = words::destination(decision.destinations());
+        let destination = envoy_metadata::destination(decision.destinations());
         if destination.is_empty() {
             return self.refuse(Refusal::new(RefusalCode::NoEndpoints, "no endpoint can take the request"), out);
         }
@@ -85,7 +85,7 @@ impl Exchange {
         let taken = match &mut self.phase {
             Phase::Opening => return Err(self.phase.misplaced("request body")),
             Phase::Gathering { body } => body.push(chunk.body, limit),
-            // Envoy may go on sending after it said that the body ended.
+            // Envoy may send more chunks after it reported the body's end.
             _ => return Ok(if self.is_over() { Step::Over } else { Step::More }),
         };
         self.hint(metadata);
@@ -113,7 +113,7 @@ impl Exchange {
 
     /// The hint may come with any message of the request; the latest one counts.
     fn hint(&mut self, metadata: Option<&Metadata>) {
-        if let Some(subset) = metadata.and_then(words::subset) {
+        if let Some(subset) = metadata.and_then(envoy_metadata::subset) {
             self.subset = Some(subset);
         }
     }
@@ -158,8 +158,8 @@ impl Exchange {
     }
 }
 
-/// The pieces of the body and the trailers. Whoever ended the request ends it again: a body that was ended by trailers
-/// has no last piece, and an empty body that ended by itself has one, to carry the end.
+/// Sends the pieces of the body and the trailers. The end is marked where it was marked on arrival: a body that was
+/// ended by trailers has no last piece. An empty body that ended by itself has one, to carry the end.
 fn send_on(body: Gathered, ended_by: End, out: &mut Outbox) {
     let ends = ended_by == End::Body;
     let mut left = body.len();
@@ -175,7 +175,7 @@ fn send_on(body: Gathered, ended_by: End, out: &mut Outbox) {
     }
 }
 
-/// Refuses body modes that this replica can't serve, so that a wrong configuration is told and does not hang.
+/// Refuses body modes that this replica can't serve, so that a wrong configuration is reported and does not hang.
 fn check_modes(protocol: &ProtocolConfiguration, whole: bool) -> Result<(), Fault> {
     let request_mode = unserved(protocol.request_body_mode, whole);
     let response_mode = unserved(protocol.response_body_mode, true);

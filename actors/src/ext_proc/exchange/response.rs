@@ -1,5 +1,5 @@
-//! The answer's half of a stream: each chunk goes on at once, and is looked at in passing. An answer that no engine gave
-//! (a local reply of Envoy or of another filter) is not looked at.
+//! The answer's half of a stream: each chunk is sent on at once, and inspected on the way. An answer that no engine
+//! gave (a local reply of Envoy or of another filter) is not inspected.
 //!
 //! Must not know what usage or an error event look like; the core's dialects read them.
 
@@ -13,9 +13,9 @@ use crate::ext_proc::body::{PIECE_BYTES, cut};
 use crate::ext_proc::headers::Head;
 use crate::ext_proc::model_echo::{Framing, ModelEcho};
 use crate::ext_proc::reading::{self, AnswerReader};
-use crate::ext_proc::{metadata as words, reply, session};
+use crate::ext_proc::{metadata as envoy_metadata, reply, session};
 
-/// Envoy's mark on answers by itself that it gives because it sheds load or a circuit breaker is open.
+/// Envoy sets this header on its own answers when it sheds load or a circuit breaker is open.
 const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
 
 /// What an exchange knows of its answer.
@@ -27,7 +27,7 @@ pub(super) struct Answer {
     local: bool,
     /// The body is shown in a mode in which only the proxy may change it.
     body_is_fixed: bool,
-    /// The answer came to its end.
+    /// The answer reached its end.
     pub(super) ended: bool,
     /// Envoy was configured not to show the answer's body.
     pub(super) bodiless: bool,
@@ -50,8 +50,8 @@ impl Answer {
 // === impl Exchange ===
 
 impl Exchange {
-    /// A response may come in any state: before the request's headers or while the request is still held, Envoy itself
-    /// or another filter answered the client. Such a local reply goes through untouched, and nobody is asked any more.
+    /// A response may come in any state. One that comes before the request is sent on is a local reply: Envoy itself or
+    /// another filter answered the client. It passes unchanged, and the scheduler is not asked any more.
     pub(super) fn response_headers(
         &mut self,
         headers: HttpHeaders,
@@ -101,7 +101,7 @@ impl Exchange {
         self.begin_response();
         if !self.answer.local {
             self.served(metadata);
-            self.look(&chunk.body, now);
+            self.inspect(&chunk.body, now);
         }
         let ended = chunk.end_of_stream;
         if self.answer.body_is_fixed {
@@ -137,7 +137,7 @@ impl Exchange {
         self.after(true)
     }
 
-    /// The first message of a response says whose it is: an engine's only after the request was sent on.
+    /// The first message of a response shows its source: an engine can answer only after the request was sent on.
     fn begin_response(&mut self) {
         if matches!(self.phase, Phase::Opening | Phase::Gathering { .. } | Phase::Deciding { .. }) {
             self.answer.local = true;
@@ -146,7 +146,7 @@ impl Exchange {
         self.phase = Phase::Responding;
     }
 
-    fn look(&mut self, chunk: &[u8], now: Timestamp) {
+    fn inspect(&mut self, chunk: &[u8], now: Timestamp) {
         self.record.answer_bytes(chunk.len());
         let seen = self.answer.reader.push(chunk);
         if seen.error {
@@ -160,14 +160,15 @@ impl Exchange {
     }
 
     fn served(&mut self, metadata: Option<&Metadata>) {
-        if let Some(address) = metadata.and_then(words::served) {
+        if let Some(address) = metadata.and_then(envoy_metadata::served) {
             self.news.push_back(News::Served(address));
         }
     }
 
-    /// The header that tells the client which endpoint serves its session: whoever the proxy says, else the first choice.
+    /// The header that tells the client which endpoint serves its session: the one that the proxy reports, otherwise
+    /// the first choice.
     fn token(&self, metadata: Option<&Metadata>) -> Option<(&str, String)> {
-        let served = metadata.and_then(words::served);
+        let served = metadata.and_then(envoy_metadata::served);
         let named = self.targets.iter().find(|(address, _)| Some(*address) == served);
         let (_, endpoint) = named.or(self.targets.first())?;
         Some((self.settings.sessions.token_header.as_deref()?, session::token(endpoint, self.settings.tier_salt)))
@@ -183,7 +184,7 @@ impl Exchange {
     }
 }
 
-/// One chunk is one message, moved, unless it is too large for Envoy and must be cut.
+/// Sends one chunk as one message without a copy, unless it is too large for Envoy and must be cut.
 fn pass_on(body: Vec<u8>, end_of_stream: bool, out: &mut Outbox) {
     if body.len() <= PIECE_BYTES {
         return out.push_back(reply::response_piece(body, end_of_stream));

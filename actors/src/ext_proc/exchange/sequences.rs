@@ -1,4 +1,5 @@
-//! Any sequence of messages, sane or not: no panic, one question at most, and Envoy's order in what is said.
+//! Any sequence of messages, valid or not: no panic, one question to the scheduler at most, and replies in Envoy's
+//! order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use murmuration::request::RefusalCode;
@@ -19,24 +20,24 @@ enum Part {
     Ended,
 }
 
-/// Judges what is said to Envoy.
+/// Checks the messages that are sent to Envoy.
 #[derive(Default)]
-struct Judge {
+struct OrderChecker {
     request: Part,
     response: Part,
     immediate: bool,
 }
 
-impl Judge {
-    fn hear(&mut self, said: ProcessingResponse) {
+impl OrderChecker {
+    fn check(&mut self, sent: ProcessingResponse) {
         assert!(!self.immediate, "nothing follows an immediate response");
-        match said.response.unwrap() {
-            Response::RequestHeaders(_) => Self::rise(&mut self.request, Part::Headers),
+        match sent.response.unwrap() {
+            Response::RequestHeaders(_) => Self::advance(&mut self.request, Part::Headers),
             Response::RequestBody(answer) => {
                 let next = Self::part(answer.response.unwrap().body_mutation.unwrap().mutation.unwrap());
-                Self::carry(&mut self.request, next);
+                Self::follow_headers(&mut self.request, next);
             }
-            Response::RequestTrailers(_) => Self::carry(&mut self.request, Part::Ended),
+            Response::RequestTrailers(_) => Self::follow_headers(&mut self.request, Part::Ended),
             Response::ResponseHeaders(_) => self.answer(Part::Headers),
             Response::ResponseBody(answer) => {
                 let next = Self::part(answer.response.unwrap().body_mutation.unwrap().mutation.unwrap());
@@ -47,7 +48,7 @@ impl Judge {
                 assert_eq!((self.request, self.response), (Part::Nothing, Part::Nothing));
                 self.immediate = true;
             }
-            Response::StreamedImmediateResponse(_) => panic!("never said"),
+            Response::StreamedImmediateResponse(_) => panic!("never sent"),
         }
     }
 
@@ -61,18 +62,18 @@ impl Judge {
         }
     }
 
-    /// Each message of a response is answered by its kind, whatever came before; only nothing follows its end.
+    /// Each message of a response is answered by one of its kind, whatever came before. Nothing follows its end.
     fn answer(&mut self, next: Part) {
         assert!(self.response < Part::Ended, "{next:?} after the end");
         self.response = next;
     }
 
-    fn rise(at: &mut Part, to: Part) {
+    fn advance(at: &mut Part, to: Part) {
         assert!(*at < to, "{to:?} after {at:?}");
         *at = to;
     }
 
-    fn carry(at: &mut Part, to: Part) {
+    fn follow_headers(at: &mut Part, to: Part) {
         assert!(*at >= Part::Headers && *at < Part::Ended, "{to:?} after {at:?}");
         *at = to;
     }
@@ -110,9 +111,9 @@ fn any_message() -> impl Strategy<Value = ProcessingRequest> {
     })
 }
 
-/// Sane beginnings make deep states likely.
+/// Valid beginnings make deep states likely.
 fn any_sequence() -> impl Strategy<Value = Vec<ProcessingRequest>> {
-    let sane = || {
+    let valid = || {
         vec![
             message(Request::RequestHeaders(headers(&[(":path", "/v1/completions")], false))),
             message(Request::RequestBody(body(br#"{"model":"base","prompt":"x"}"#, true))),
@@ -120,15 +121,15 @@ fn any_sequence() -> impl Strategy<Value = Vec<ProcessingRequest>> {
             message(Request::ResponseBody(body(b"answer", false))),
         ]
     };
-    (0usize..5, prop::collection::vec(any_message(), 0..12)).prop_map(move |(kept, wild)| {
-        let mut sequence = sane();
+    (0usize..5, prop::collection::vec(any_message(), 0..12)).prop_map(move |(kept, random)| {
+        let mut sequence = valid();
         sequence.truncate(kept);
-        sequence.extend(wild);
+        sequence.extend(random);
         sequence
     })
 }
 
-/// The part of a response that a message is.
+/// Which part of a response a message is.
 fn response_part(message: &ProcessingRequest) -> Option<&'static str> {
     match message.request.as_ref()? {
         Request::ResponseHeaders(_) => Some("headers"),
@@ -138,9 +139,9 @@ fn response_part(message: &ProcessingRequest) -> Option<&'static str> {
     }
 }
 
-/// Whether something of this kind is said. A piece of a body may be held back while a model's name may go on.
+/// Whether a reply of this kind is sent. A piece of a body may be empty while a possible model name is held back.
 fn answers(out: &Outbox, part: &str) -> bool {
-    out.iter().any(|said| match said.response.as_ref().unwrap() {
+    out.iter().any(|sent| match sent.response.as_ref().unwrap() {
         Response::ResponseHeaders(_) => part == "headers",
         Response::ResponseBody(_) => part == "body",
         Response::ResponseTrailers(_) => part == "trailers",
@@ -167,7 +168,7 @@ proptest! {
         let response_path = if leave { ResponsePath::Leave } else { ResponsePath::Stay };
         let settings = Settings { response_path, ..settings() };
         let mut exchange = Exchange::new(Arc::new(settings), 1, Timestamp::ZERO);
-        let (mut judge, mut out, mut asked, mut fault) = (Judge::default(), Outbox::new(), 0, false);
+        let (mut checker, mut out, mut asked, mut fault) = (OrderChecker::default(), Outbox::new(), 0, false);
         for (index, message) in sequence.into_iter().enumerate() {
             let now = Timestamp::from_millis(index as u64);
             let (over, response) = (exchange.is_over(), response_part(&message));
@@ -190,14 +191,14 @@ proptest! {
                             exchange.refuse(refusal, &mut out);
                         }
                     }
-                    prop_assert!(!out.is_empty(), "whoever asked is answered");
+                    prop_assert!(!out.is_empty(), "every question is answered");
                 }
                 Err(_) => {
                     prop_assert!(exchange.is_over());
                     fault = true;
                 }
             }
-            out.drain(..).for_each(|said| judge.hear(said));
+            out.drain(..).for_each(|sent| checker.check(sent));
             if fault {
                 break;
             }

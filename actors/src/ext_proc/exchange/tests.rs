@@ -1,4 +1,4 @@
-//! The conversation, case by case. `Talk` plays Envoy and the scheduler.
+//! The exchange, case by case. `TestStream` plays Envoy and the scheduler.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod request;
@@ -67,18 +67,18 @@ fn metadata(namespace: &str, key: &str, text: &str) -> Option<Metadata> {
     Some(Metadata { filter_metadata: [(namespace.to_owned(), Struct { fields })].into(), ..Default::default() })
 }
 
-struct Talk {
+struct TestStream {
     exchange: Exchange,
     out: Outbox,
     millis: u64,
 }
 
-impl Talk {
+impl TestStream {
     fn new(settings: Settings) -> Self {
         Self { exchange: Exchange::new(Arc::new(settings), 7, Timestamp::ZERO), out: Outbox::new(), millis: 0 }
     }
 
-    /// Shows a message, a millisecond after the last one.
+    /// Passes in a message, a millisecond after the last one.
     fn on(&mut self, message: ProcessingRequest) -> Result<Step, Fault> {
         self.millis += 1;
         self.exchange.on(message, Timestamp::from_millis(self.millis), &mut self.out)
@@ -99,7 +99,7 @@ impl Talk {
         self.millis += 1;
         let now = Timestamp::from_millis(self.millis);
         self.exchange.decided(&decision(addresses), Vec::new(), now, &mut self.out);
-        self.said()
+        self.sent()
     }
 
     fn answer_head(&mut self, pairs: &[(&str, &str)], end: bool) -> Step {
@@ -110,7 +110,7 @@ impl Talk {
         self.on(message(Request::ResponseBody(body(bytes, end)))).unwrap()
     }
 
-    fn said(&mut self) -> Vec<Response> {
+    fn sent(&mut self) -> Vec<Response> {
         self.out.drain(..).map(|message| message.response.unwrap()).collect()
     }
 
@@ -127,11 +127,11 @@ impl Talk {
 
     /// A whole request, asked and answered.
     fn sent_on(settings: Settings, head: &[(&str, &str)], request: &[u8]) -> (Self, Vec<Response>) {
-        let mut talk = Self::new(settings);
-        assert!(matches!(talk.head(head, false), Step::More));
-        assert!(matches!(talk.chunk(request, true), Step::Ask(_)));
-        let said = talk.decide(&["10.0.0.1:8000"]);
-        (talk, said)
+        let mut stream = Self::new(settings);
+        assert!(matches!(stream.head(head, false), Step::More));
+        assert!(matches!(stream.chunk(request, true), Step::Ask(_)));
+        let sent = stream.decide(&["10.0.0.1:8000"]);
+        (stream, sent)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A request that is whole and not read yet: everything that reading needs, so that it can be done elsewhere.
+//! A request that is whole and not read yet. It has everything that reading needs, so that it can be read elsewhere.
 //!
 //! Must not know streams or threads.
 
@@ -22,7 +22,7 @@ pub struct Unread {
     pub(super) body: Gathered,
 }
 
-/// What came of reading it.
+/// The result of reading a request.
 #[derive(Clone, Debug)]
 pub struct Read {
     pub(super) head: Head,
@@ -34,12 +34,12 @@ pub struct Read {
 // === impl Unread ===
 
 impl Unread {
-    /// Whether reading it would hold up others where it is done.
+    /// Whether reading the request would delay others on the same thread.
     pub(super) fn takes_long(&self) -> bool {
         self.body.len() > self.settings.limits.read_inline_bytes
     }
 
-    /// Reads it. The time this takes grows with the body, whatever is in it.
+    /// Reads the request. The time this takes grows with the body, whatever is in it.
     pub fn read(self) -> Read {
         let Self { settings, head, id, subset, mut body } = self;
         let whole = body.whole();

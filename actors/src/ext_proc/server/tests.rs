@@ -17,7 +17,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::*;
 use crate::connection::hello;
-use crate::environment::{Connection, Entrance};
+use crate::environment::{Acceptor, Connection};
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
 
@@ -26,11 +26,11 @@ fn service() -> Service<Table> {
     Service::new(table.clone(), settings(), Arc::new(table), Arc::new(|| Timestamp::ZERO))
 }
 
-fn deaf() -> EventSink {
+fn ignored_events() -> EventSink {
     EventSink::new("ext-proc", |_| {})
 }
 
-/// Asks where a request of headers only goes.
+/// Sends a request of headers only and returns the first reply.
 async fn asked(channel: Channel) -> Option<Response> {
     let headers = HttpHeaders { end_of_stream: true, ..Default::default() };
     let message = ProcessingRequest { request: Some(Request::RequestHeaders(headers)), ..Default::default() };
@@ -39,7 +39,7 @@ async fn asked(channel: Channel) -> Option<Response> {
 }
 
 #[tokio::test]
-async fn a_proxy_that_trusts_the_certificate_is_served_and_noise_on_the_port_disturbs_nobody() {
+async fn a_proxy_that_trusts_the_certificate_is_served_in_spite_of_noise_on_the_port() {
     let directory = std::env::temp_dir().join(format!("murmuration-serve-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -51,7 +51,7 @@ async fn a_proxy_that_trusts_the_certificate_is_served_and_noise_on_the_port_dis
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
-    server.spawn(serve(listener.into(), Some(tls), service(), deaf(), std::future::pending()));
+    server.spawn(serve(listener.into(), Some(tls), service(), ignored_events(), std::future::pending()));
 
     let silent = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut noise = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = JoinSet::new();
-    server.spawn(serve(listener.into(), None, service(), deaf(), async { drop(stopped.await) }));
+    server.spawn(serve(listener.into(), None, service(), ignored_events(), async { drop(stopped.await) }));
     let channel = Endpoint::try_from(format!("http://{address}")).unwrap().connect().await.unwrap();
     assert!(asked(channel).await.is_some());
     stop.send(()).unwrap();
@@ -77,9 +77,9 @@ async fn a_server_that_is_told_to_stop_returns_when_its_streams_ended() {
 }
 
 #[tokio::test]
-async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
-    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let event_sink = EventSink::new("ext-proc", move |event| drop(told.send(event.clone())));
+async fn a_server_name_that_is_no_dns_name_is_reported() {
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let event_sink = EventSink::new("ext-proc", move |event| drop(sender.send(event.clone())));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut server = JoinSet::new();
@@ -93,16 +93,20 @@ async fn a_server_name_that_is_no_dns_name_is_told_by_name() {
     envoy.read_exact(&mut alert).await.unwrap();
     assert_eq!((alert[0], alert[6]), (21, 47), "illegal_parameter");
     let refused = Event::ServerNameRefused { port: "ext-proc", name: name.to_owned() };
-    assert_eq!(heard.recv().await.unwrap(), refused, "if the library takes it now, the advice in docs/istio.md can go");
-    assert_eq!(heard.recv().await.unwrap(), Event::ConnectionClosed { port: "ext-proc", why: "server-name" });
+    assert_eq!(
+        events.recv().await.unwrap(),
+        refused,
+        "if the library accepts it now, the advice in docs/istio.md can go"
+    );
+    assert_eq!(events.recv().await.unwrap(), Event::ConnectionClosed { port: "ext-proc", why: "server-name" });
 }
 
-/// A listener that one caller comes in by.
+/// A listener that accepts one connection.
 struct One(Option<Connection>);
 
-impl Entrance for One {
+impl Acceptor for One {
     fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Connection, SocketAddr)>> {
-        self.0.take().map_or(Poll::Pending, |wire| Poll::Ready(Ok((wire, ([10, 0, 0, 1], 4_000).into()))))
+        self.0.take().map_or(Poll::Pending, |connection| Poll::Ready(Ok((connection, ([10, 0, 0, 1], 4_000).into()))))
     }
 
     fn address(&self) -> io::Result<SocketAddr> {
@@ -111,7 +115,7 @@ impl Entrance for One {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_request_is_gone_with_the_first_ping_that_it_can_not_answer() {
+async fn half_a_request_ends_with_the_first_ping_that_it_can_not_answer() {
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let half = [0, 1, 0, 1, 4, 0, 0, 0, 1, 0x83];
     let (mut caller, there) = tokio::io::duplex(1 << 16);
@@ -120,12 +124,12 @@ async fn half_a_request_is_gone_with_the_first_ping_that_it_can_not_answer() {
         Listener::new(One(Some(Connection::new(there)))),
         None,
         service(),
-        deaf(),
+        ignored_events(),
         std::future::pending(),
     ));
     caller.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &half].concat()).await.unwrap();
     let began = tokio::time::Instant::now();
-    // In the middle of a frame there is no place for an answer to a ping.
+    // A ping can't be answered in the middle of a frame.
     caller.read_to_end(&mut Vec::new()).await.ok();
     assert!(began.elapsed() <= KEEPALIVE.0 + KEEPALIVE.1 + Duration::from_secs(1), "{:?}", began.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A stream and its time: patience, idleness, news, and what is left when it is cut.
+//! One stream over time: timeouts, news, limits, and what is left when it is cut.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn shared(table: &Table, settings: Settings) -> Arc<Shared<Table>> {
     Arc::new(Shared::new(table.clone(), settings, Arc::new(table.clone()), now))
 }
 
-fn attend<I: Stream<Item = Message> + Unpin>(table: &Table, settings: Settings, inbound: I) -> StreamDriver<Table, I> {
+fn drive<I: Stream<Item = Message> + Unpin>(table: &Table, settings: Settings, inbound: I) -> StreamDriver<Table, I> {
     StreamDriver::new(shared(table, settings), inbound, ConnectionId::default())
 }
 
@@ -55,7 +55,7 @@ fn chunk(bytes: &[u8], end_of_stream: bool) -> HttpBody {
 }
 
 /// A whole request with its whole answer.
-fn conversation() -> Vec<Message> {
+fn request_and_answer() -> Vec<Message> {
     let served = Value { kind: Some(Kind::StringValue("10.0.0.1:8000".into())) };
     let fields = [(names::DESTINATION_SERVED.to_owned(), served)].into();
     let metadata = Metadata {
@@ -76,7 +76,7 @@ fn conversation() -> Vec<Message> {
 }
 
 async fn refused<I: Stream<Item = Message> + Unpin>(mut stream_driver: StreamDriver<Table, I>) -> (i32, String) {
-    stream_driver.hear_request().await.unwrap();
+    stream_driver.read_request().await.unwrap();
     let Some(Response::ImmediateResponse(answer)) = stream_driver.next().await.unwrap().unwrap().response else {
         panic!("not refused");
     };
@@ -86,8 +86,8 @@ async fn refused<I: Stream<Item = Message> + Unpin>(mut stream_driver: StreamDri
 
 #[tokio::test(start_paused = true)]
 async fn a_scheduler_that_does_not_answer_in_time_is_503_and_leaves_no_ticket() {
-    let table = Table { thinks_for: Duration::from_secs(3_600), ..Table::default() };
-    let refusal = refused(attend(&table, settings(), iter([head(true)]).chain(pending()))).await;
+    let table = Table { delay: Duration::from_secs(3_600), ..Table::default() };
+    let refusal = refused(drive(&table, settings(), iter([head(true)]).chain(pending()))).await;
     assert_eq!(refusal, (503, "picker-busy".to_owned()));
     let told = table.told.lock().unwrap();
     assert!(told.open.is_empty() && matches!(told.events.as_slice(), [Event::Refused { .. }]));
@@ -96,16 +96,16 @@ async fn a_scheduler_that_does_not_answer_in_time_is_503_and_leaves_no_ticket() 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_never_ends_is_408_after_its_idle_time() {
     let table = Table::default();
-    let refusal = refused(attend(&table, settings(), iter([head(false)]).chain(pending()))).await;
+    let refusal = refused(drive(&table, settings(), iter([head(false)]).chain(pending()))).await;
     assert_eq!(refusal, (408, "request-too-slow".to_owned()));
-    assert!(refused(attend(&table, settings(), pending())).await.0 == 408, "nor does one that never begins");
+    assert!(refused(drive(&table, settings(), pending())).await.0 == 408, "nor does one that never begins");
 }
 
 #[tokio::test]
-async fn news_of_the_answer_reaches_the_books_in_order() {
+async fn news_of_the_answer_reaches_the_ticket_in_order() {
     let table = Table::default();
-    let mut stream_driver = attend(&table, settings(), iter(conversation()));
-    stream_driver.hear_request().await.unwrap();
+    let mut stream_driver = drive(&table, settings(), iter(request_and_answer()));
+    stream_driver.read_request().await.unwrap();
     assert_eq!(stream_driver.collect::<Vec<_>>().await.len(), 5);
     let told = table.told.lock().unwrap();
     let news = &told.closed[0];
@@ -118,8 +118,8 @@ async fn news_of_the_answer_reaches_the_books_in_order() {
 #[tokio::test]
 async fn the_watch_sees_the_stream_from_open_to_end_and_its_headers_go_on() {
     let table = Table::default();
-    let mut stream_driver = attend(&table, settings(), iter(conversation()));
-    stream_driver.hear_request().await.unwrap();
+    let mut stream_driver = drive(&table, settings(), iter(request_and_answer()));
+    stream_driver.read_request().await.unwrap();
     let Some(Response::RequestHeaders(answer)) = stream_driver.next().await.unwrap().unwrap().response else {
         panic!("no answer to the headers");
     };
@@ -132,39 +132,39 @@ async fn the_watch_sees_the_stream_from_open_to_end_and_its_headers_go_on() {
 }
 
 #[tokio::test]
-async fn wherever_a_stream_is_cut_its_ticket_closes_and_its_life_is_told_once() {
+async fn wherever_a_stream_is_cut_its_ticket_closes_and_its_end_is_reported_once() {
     for response_path in [ResponsePath::Stay, ResponsePath::Leave] {
-        for (shown, heard) in (1..=5).flat_map(|shown| (0..=6).map(move |heard| (shown, heard))) {
+        for (sent, taken) in (1..=5).flat_map(|sent| (0..=6).map(move |taken| (sent, taken))) {
             let table = Table::default();
-            let mut messages = conversation();
-            messages.truncate(shown);
+            let mut messages = request_and_answer();
+            messages.truncate(sent);
             messages.push(Err(Status::cancelled("the proxy is gone")));
             let settings = Settings { response_path, ..settings() };
-            let mut stream_driver = attend(&table, settings, iter(messages));
-            let begun = stream_driver.hear_request().await;
-            for _ in 0..heard {
+            let mut stream_driver = drive(&table, settings, iter(messages));
+            let begun = stream_driver.read_request().await;
+            for _ in 0..taken {
                 drop(stream_driver.next().await);
             }
             drop(stream_driver);
             let told = table.told.lock().unwrap();
-            assert_eq!(told.events.len(), 1, "{shown} {heard}");
+            assert_eq!(told.events.len(), 1, "{sent} {taken}");
             // A replica that left after the last piece was taken leaves its ticket to the engine's reports.
-            let left = response_path == ResponsePath::Leave && begun.is_ok() && heard >= 2;
-            assert_eq!(told.open.len(), usize::from(left), "{shown} {heard}");
+            let left = response_path == ResponsePath::Leave && begun.is_ok() && taken >= 2;
+            assert_eq!(told.open.len(), usize::from(left), "{sent} {taken}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_broken_sequence_is_told_as_a_status_and_closes_the_ticket() {
+async fn a_broken_sequence_is_reported_as_a_status_and_closes_the_ticket() {
     let table = Table::default();
-    let mut messages = conversation();
+    let mut messages = request_and_answer();
     messages.truncate(2);
     messages.push(head(true));
-    let mut stream_driver = attend(&table, settings(), iter(messages));
-    stream_driver.hear_request().await.unwrap();
-    let said: Vec<_> = stream_driver.collect().await;
-    assert!(matches!(said.as_slice(), [Ok(_), Ok(_), Err(status)] if status.code() == Code::InvalidArgument));
+    let mut stream_driver = drive(&table, settings(), iter(messages));
+    stream_driver.read_request().await.unwrap();
+    let replies: Vec<_> = stream_driver.collect().await;
+    assert!(matches!(replies.as_slice(), [Ok(_), Ok(_), Err(status)] if status.code() == Code::InvalidArgument));
     assert_eq!(table.told.lock().unwrap().closed, [[TicketUpdate::Finished(Outcome::Abandoned, None)]]);
 }
 
@@ -174,7 +174,7 @@ fn budgeted(body_bytes_held: usize) -> Settings {
     Settings { limits, ..settings }
 }
 
-/// A message each so often.
+/// Yields a message after each interval.
 fn dripping(every: Duration, messages: Vec<Message>) -> impl Stream<Item = Message> + Unpin {
     Box::pin(iter(messages).then(move |message| async move {
         tokio::time::sleep(every).await;
@@ -188,7 +188,7 @@ async fn a_body_that_drips_is_408_long_before_its_idle_time_and_says_why() {
     let drops = (0..10_000).map(|_| message(Request::RequestBody(chunk(b" ", false))));
     let inbound = dripping(Duration::from_secs(1), std::iter::once(head(false)).chain(drops).collect());
     let begun = tokio::time::Instant::now();
-    let refusal = refused(attend(&table, settings(), inbound)).await;
+    let refusal = refused(drive(&table, settings(), inbound)).await;
     assert_eq!(refusal, (408, "request-too-slow".to_owned()));
     assert!(begun.elapsed() <= Duration::from_secs(13), "{:?}", begun.elapsed());
     let told = table.told.lock().unwrap();
@@ -202,12 +202,12 @@ async fn a_body_that_is_fast_enough_and_never_whole_is_408_at_its_deadline() {
     let chunks = (0..10_000).map(|_| message(Request::RequestBody(chunk(&[b' '; 2_000], false))));
     let inbound = dripping(Duration::from_secs(1), std::iter::once(head(false)).chain(chunks).collect());
     let begun = tokio::time::Instant::now();
-    assert_eq!(refused(attend(&table, settings(), inbound)).await.0, 408);
+    assert_eq!(refused(drive(&table, settings(), inbound)).await.0, 408);
     assert_eq!(begun.elapsed().as_secs(), settings().limits.arrival_max.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_requests_give_their_seats_to_those_who_come() {
+async fn slow_requests_give_their_seats_to_new_ones() {
     let table = Table::default();
     let limits = Limits { streams_max: 20, arriving_per_connection: 20, ..settings().limits };
     let shared = shared(&table, Settings { limits, ..settings() });
@@ -216,25 +216,25 @@ async fn slow_requests_give_their_seats_to_those_who_come() {
         let inbound = iter([head(false)]).chain(pending::<Message>());
         let mut stream_driver = StreamDriver::new(shared.clone(), inbound, ConnectionId(number));
         held.spawn(async move {
-            stream_driver.hear_request().await.unwrap();
+            stream_driver.read_request().await.unwrap();
             stream_driver.next().await.unwrap().unwrap()
         });
     }
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let early = StreamDriver::new(shared.clone(), iter(conversation()), ConnectionId(99));
-    assert_eq!(refused(early).await, (503, "too-many-streams".to_owned()), "nobody had its time yet");
+    let early = StreamDriver::new(shared.clone(), iter(request_and_answer()), ConnectionId(99));
+    assert_eq!(refused(early).await, (503, "too-many-streams".to_owned()), "no request has stalled for long enough");
     tokio::time::sleep(Duration::from_secs(3)).await;
     for _ in 0..20 {
-        let mut honest = StreamDriver::new(shared.clone(), iter(conversation()), ConnectionId(99));
-        honest.hear_request().await.unwrap();
-        let answer = honest.next().await.unwrap().unwrap().response;
+        let mut quick = StreamDriver::new(shared.clone(), iter(request_and_answer()), ConnectionId(99));
+        quick.read_request().await.unwrap();
+        let answer = quick.next().await.unwrap().unwrap().response;
         assert!(matches!(answer, Some(Response::RequestHeaders(_))), "{answer:?}");
     }
     let mut gave_way = 0;
     while held.try_join_next().is_some() {
         gave_way += 1;
     }
-    assert_eq!(gave_way, 1, "one seat was enough for all of them in turn");
+    assert_eq!(gave_way, 1, "one permit was enough for all of them in turn");
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,7 +244,7 @@ async fn bodies_over_the_budget_wait_for_room_and_then_are_503() {
     let body = |bytes: usize| message(Request::RequestBody(chunk(&vec![b' '; bytes], false)));
     let first = iter([head(false), body(900)]).chain(pending::<Message>());
     let mut first = StreamDriver::new(shared.clone(), first, ConnectionId(1));
-    assert!(timeout(Duration::from_secs(1), first.hear_request()).await.is_err(), "it waits for the rest");
+    assert!(timeout(Duration::from_secs(1), first.read_request()).await.is_err(), "it waits for the rest");
     assert_eq!(table.told.lock().unwrap().bytes_held, 900);
 
     let whole = || vec![head(false), message(Request::RequestBody(chunk(&[b' '; 200], true)))];
@@ -261,8 +261,8 @@ async fn bodies_over_the_budget_wait_for_room_and_then_are_503() {
 #[tokio::test]
 async fn room_is_kept_until_the_proxy_took_the_last_piece() {
     let table = Table::default();
-    let mut stream_driver = attend(&table, budgeted(1 << 20), iter(conversation()));
-    stream_driver.hear_request().await.unwrap();
+    let mut stream_driver = drive(&table, budgeted(1 << 20), iter(request_and_answer()));
+    stream_driver.read_request().await.unwrap();
     let held = || table.told.lock().unwrap().bytes_held;
     let body = 29;
     assert_eq!(held(), body);
@@ -277,26 +277,26 @@ async fn room_is_kept_until_the_proxy_took_the_last_piece() {
 async fn a_long_body_is_read_on_another_thread() {
     let table = Table::default();
     let limits = Limits { read_inline_bytes: 10, ..settings().limits };
-    let mut stream_driver = attend(&table, Settings { limits, ..settings() }, iter(conversation()));
-    stream_driver.hear_request().await.unwrap();
+    let mut stream_driver = drive(&table, Settings { limits, ..settings() }, iter(request_and_answer()));
+    stream_driver.read_request().await.unwrap();
     assert_eq!(stream_driver.collect::<Vec<_>>().await.len(), 5);
     assert!(table.told.lock().unwrap().watched.contains(&"asked base".to_owned()));
 
     let broken = vec![head(false), message(Request::RequestBody(chunk(b"{\"model\":1,   ", true)))];
-    assert_eq!(refused(attend(&table, Settings { limits, ..settings() }, iter(broken))).await.1, "bad-request");
+    assert_eq!(refused(drive(&table, Settings { limits, ..settings() }, iter(broken))).await.1, "bad-request");
 }
 
 #[tokio::test]
-async fn a_local_reply_passes_though_no_more_streams_may_come_in() {
+async fn a_local_reply_passes_even_if_no_seat_is_free() {
     let table = Table::default();
     let limits = Limits { streams_max: 0, ..settings().limits };
     let reply = vec![
         message(Request::ResponseHeaders(headers(&[(":status", "403")], false))),
         message(Request::ResponseBody(chunk(b"RBAC: access denied", true))),
     ];
-    let mut stream_driver = attend(&table, Settings { limits, ..settings() }, iter(reply));
-    stream_driver.hear_request().await.unwrap();
-    let said: Vec<_> = stream_driver.map(|said| said.unwrap().response.unwrap()).collect().await;
-    assert!(matches!(said.as_slice(), [Response::ResponseHeaders(_), Response::ResponseBody(_)]), "{said:?}");
+    let mut stream_driver = drive(&table, Settings { limits, ..settings() }, iter(reply));
+    stream_driver.read_request().await.unwrap();
+    let replies: Vec<_> = stream_driver.map(|reply| reply.unwrap().response.unwrap()).collect().await;
+    assert!(matches!(replies.as_slice(), [Response::ResponseHeaders(_), Response::ResponseBody(_)]), "{replies:?}");
     assert_eq!(table.told.lock().unwrap().events, [Event::LocalReply { status: Some(403) }]);
 }

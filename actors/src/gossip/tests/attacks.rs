@@ -1,4 +1,4 @@
-//! Somebody who records, somebody who holds the key, and what neither gets.
+//! Attackers who record datagrams or hold the key, and what they can't do.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,15 @@ use super::super::keyring::Keyring;
 use super::super::sessions::{Sessions, Verdict};
 use super::super::tokens::Tokens;
 use super::IGNORED;
-use super::town::{Keys, Node, Plan, share, until};
+use super::node::{Keys, Node, Plan, share, until};
 
-/// A word of `name` that proves nothing.
+/// A datagram of `name` that proves no freshness.
 pub(super) fn word(name: &str, part: &[u8]) -> Datagram {
     let content = Content::Message { from: ReplicaId(name.into()), incarnation: Incarnation(1), part: part.to_vec() };
     Datagram { boot: [7; 16], number: 0, echo: [0; 16], token: [9; 16], content }
 }
 
-/// Holds the tier's key, and says what it wants.
+/// Holds the tier's key, and sends arbitrary messages.
 struct Insider {
     socket: UdpSocket,
     envelope: Envelope,
@@ -38,7 +38,7 @@ impl Insider {
         Self { socket, envelope, sessions: Sessions::new(ReplicaId(name.into()), Incarnation(1), boot, tokens) }
     }
 
-    /// Says `message`, a whole message of chitchat's, as somebody whose address is proven.
+    /// Sends `message`, a whole message of chitchat's, from an address that is proven.
     fn publish(&mut self, to: SocketAddr, message: &[u8]) {
         let part = [&[0], message].concat();
         self.put(to, &part);
@@ -58,7 +58,7 @@ impl Insider {
     }
 }
 
-/// Carries datagrams between one replica and `to`, and records what goes there.
+/// Carries datagrams between one replica and `to`, and records those to `to`.
 struct Recorder {
     address: SocketAddr,
     socket: UdpSocket,
@@ -88,7 +88,7 @@ impl Recorder {
         Self { address: socket.local_addr().unwrap(), socket, recorded, over }
     }
 
-    /// Sends the recordings to `to` from `socket`; gives the bytes that went and the bytes that came back.
+    /// Sends the recordings to `to` from `socket`; returns the bytes sent and the bytes received.
     fn replay(&self, socket: &UdpSocket, to: SocketAddr) -> (usize, usize) {
         let (mut sent, mut came, mut buffer) = (0, 0, [0; 1 << 16]);
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
@@ -102,9 +102,9 @@ impl Recorder {
     }
 }
 
-/// The find: recordings of a dead replica revived it, and one datagram of 91 bytes brought 17 KB to any address.
+/// A regression: recordings of a dead replica revived it, and one datagram of 91 bytes brought 17 KB to any address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recordings_of_a_dead_replica_revive_nobody_and_bring_no_more_than_they_cost() {
+async fn recordings_neither_revive_a_dead_replica_nor_amplify_traffic() {
     for keys in [Some(Keys::new("recorded", &[1])), None] {
         let plan = |name| keys.iter().fold(Plan::new(name), Plan::keys);
         let mut a = Node::start(plan("a")).await;
@@ -130,15 +130,15 @@ async fn recordings_of_a_dead_replica_revive_nobody_and_bring_no_more_than_they_
     }
 }
 
-/// A message of chitchat's that says of `node` what can't be, and that chitchat itself does not survive.
-fn deadly(name: &str, address: SocketAddr) -> Vec<u8> {
+/// A message of chitchat's with an impossible state of `name`, which chitchat itself does not survive.
+fn impossible_message(name: &str, address: SocketAddr) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
     let number = |number: u64| number.to_le_bytes().to_vec();
     let host = [&[4, 127, 0, 0, 1][..], &address.port().to_le_bytes()].concat();
     let node = [vec![0], text(name), number(1), host, number(0), number(0)].concat();
-    let word = [vec![1], text("f0"), text(""), number(1_000), vec![0]].concat();
+    let value = [vec![1], text("f0"), text(""), number(1_000), vec![0]].concat();
     let highest = [vec![2], number(500)].concat();
-    let operations = [node, word, highest].concat();
+    let operations = [node, value, highest].concat();
     let block = [&[2][..], &(operations.len() as u16).to_le_bytes(), &operations, &[0]].concat();
     [&45_139_u16.to_le_bytes()[..], &[0, 2], &block].concat()
 }
@@ -151,7 +151,7 @@ fn bomb() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn not_even_the_key_makes_a_message_that_ends_the_lane_or_fills_memory() {
+async fn a_message_from_a_key_holder_neither_ends_the_lane_nor_fills_memory() {
     let keys = Keys::new("insider", &[1]);
     for sealed in [true, false] {
         let plan = |name| if sealed { Plan::new(name).keys(&keys) } else { Plan::new(name) };
@@ -160,7 +160,7 @@ async fn not_even_the_key_makes_a_message_that_ends_the_lane_or_fills_memory() {
         until("they meet", || a.names() == ["b"]).await;
         let text = sealed.then(|| keys.text());
         let mut insider = Insider::new("insider", text.as_deref());
-        insider.publish(a.address(), &deadly("b", b.address()));
+        insider.publish(a.address(), &impossible_message("b", b.address()));
         until("it is counted", || a.counted(IGNORED, "reason=\"impossible\"") > 0.0).await;
         insider.publish(a.address(), &bomb());
         until("it is counted", || a.counted(IGNORED, "reason=\"too-large\"") > 0.0).await;

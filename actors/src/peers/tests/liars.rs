@@ -1,4 +1,4 @@
-//! Servers that lie, babble or repeat themselves.
+//! Servers that send wrong, invalid or repeated replies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,20 +12,20 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 
-/// Says the same replies to whoever calls, and then keeps the stream open.
-struct Liar {
+/// Sends the same replies to each caller, and then keeps the stream open.
+struct FaultyPeer {
     replies: Vec<FollowReply>,
     calls: Arc<AtomicUsize>,
 }
 
-struct Lying {
+struct FaultyServer {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 #[async_trait]
-impl Replication for Liar {
+impl Replication for FaultyPeer {
     type FollowStream = ReceiverStream<Result<FollowReply, Status>>;
 
     async fn follow(&self, _: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
@@ -40,7 +40,7 @@ impl Replication for Liar {
     }
 }
 
-impl Lying {
+impl FaultyServer {
     async fn starts(batches: Vec<Vec<u8>>) -> Self {
         let greeting = FollowReply { incarnation: 1, head: 5, ..FollowReply::default() };
         let batches = batches.into_iter().map(|bytes| FollowReply { batch: bytes.into(), ..FollowReply::default() });
@@ -50,7 +50,7 @@ impl Lying {
     async fn starts_with(replies: Vec<FollowReply>) -> Self {
         let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (address, calls) = (subscription.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let server = ReplicationServer::new(Liar { replies, calls: calls.clone() }, 1_024);
+        let server = ReplicationServer::new(FaultyPeer { replies, calls: calls.clone() }, 1_024);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let router = tonic::transport::Server::builder().add_service(server);
@@ -70,65 +70,66 @@ fn batch(origin: &str, after: u64, upto: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_rubbish_three_times_is_counted_and_left_alone() {
-    let lying = Lying::starts(vec![b"rubbish".to_vec(), vec![1; 5_000], vec![1], batch("b", 0, 5)]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| hearer.is_down_because("it sent 3")).await;
+async fn a_peer_that_sends_rubbish_three_times_is_counted_and_quarantined() {
+    let faulty = FaultyServer::starts(vec![b"rubbish".to_vec(), vec![1; 5_000], vec![1], batch("b", 0, 5)]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| follower.is_down_because("it sent 3")).await;
     assert_eq!(
-        (ignored(&hearer.telemetry, "malformed") + ignored(&hearer.telemetry, "too-new"), lying.calls()),
+        (ignored(&follower.telemetry, "malformed") + ignored(&follower.telemetry, "too-new"), faulty.calls()),
         (3.0, 1)
     );
-    assert!(hearer.batches().is_empty(), "nothing of it was believed");
+    assert!(follower.batches().is_empty(), "nothing of it was taken in");
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_for_another_is_counted_and_left_alone() {
-    let lying = Lying::starts(vec![batch("c", 0, 1), batch("hearer", 0, 1), batch("", 0, 1)]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| hearer.is_down_because("not its own")).await;
+async fn a_peer_that_publishes_for_another_is_counted_and_quarantined() {
+    let faulty = FaultyServer::starts(vec![batch("c", 0, 1), batch("follower", 0, 1), batch("", 0, 1)]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| follower.is_down_because("not its own")).await;
     assert_eq!(
-        (ignored(&hearer.telemetry, "not-the-origin") + ignored(&hearer.telemetry, "malformed"), lying.calls()),
+        (ignored(&follower.telemetry, "not-the-origin") + ignored(&follower.telemetry, "malformed"), faulty.calls()),
         (3.0, 1)
     );
-    assert!(hearer.batches().is_empty());
+    assert!(follower.batches().is_empty());
 }
 
 #[tokio::test]
-async fn a_peer_that_repeats_itself_is_counted_and_left_alone() {
+async fn a_peer_that_repeats_batches_is_counted_and_quarantined() {
     let once = batch("b", 0, 5);
-    let lying = Lying::starts(vec![once.clone(), once.clone(), once.clone(), once]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| hearer.is_down_because("had sent before")).await;
-    assert_eq!((ignored(&hearer.telemetry, "replayed"), lying.calls()), (3.0, 1));
+    let faulty = FaultyServer::starts(vec![once.clone(), once.clone(), once.clone(), once]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| follower.is_down_because("had sent before")).await;
+    assert_eq!((ignored(&follower.telemetry, "replayed"), faulty.calls()), (3.0, 1));
 }
 
 #[tokio::test]
-async fn a_batch_behind_one_that_was_refused_is_asked_for_again() {
-    let lying = Lying::starts(vec![batch("b", 0, 2), b"rubbish".to_vec(), batch("b", 4, 5)]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| lying.calls() >= 2).await;
-    assert!(hearer.stream().unwrap().upto < 5, "the cursor did not pass what was missing");
+async fn a_batch_after_a_refused_one_is_requested_again() {
+    let faulty = FaultyServer::starts(vec![batch("b", 0, 2), b"rubbish".to_vec(), batch("b", 4, 5)]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| faulty.calls() >= 2).await;
+    assert!(follower.stream().unwrap().upto < 5, "the cursor did not pass what was missing");
 }
 
 #[tokio::test]
 async fn a_reply_beyond_all_bounds_is_not_read() {
-    let lying = Lying::starts(vec![vec![1; codec::BATCH_BYTES_MAX + 65]]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| ignored(&hearer.telemetry, "malformed") >= 3.0 && hearer.is_down_because("it sent 3")).await;
-    assert!(hearer.batches().is_empty());
-    assert_eq!(lying.calls(), 3, "each such reply ends its stream, and three of them the patience");
+    let faulty = FaultyServer::starts(vec![vec![1; codec::BATCH_BYTES_MAX + 65]]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| ignored(&follower.telemetry, "malformed") >= 3.0 && follower.is_down_because("it sent 3")).await;
+    assert!(follower.batches().is_empty());
+    assert_eq!(faulty.calls(), 3, "each such reply ends its stream, and the third quarantines the peer");
 }
 
 #[tokio::test]
-async fn a_stream_without_a_greeting_is_not_heard() {
-    let lying = Lying::starts_with(vec![FollowReply { batch: batch("b", 0, 5).into(), ..Default::default() }]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| ignored(&hearer.telemetry, "malformed") >= 1.0).await;
-    assert!(hearer.batches().is_empty());
+async fn a_stream_without_a_greeting_is_rejected() {
+    let faulty =
+        FaultyServer::starts_with(vec![FollowReply { batch: batch("b", 0, 5).into(), ..Default::default() }]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| ignored(&follower.telemetry, "malformed") >= 1.0).await;
+    assert!(follower.batches().is_empty());
 }
 
 #[tokio::test]
-async fn a_socket_that_speaks_something_else_is_called_again_and_heard_of_nothing() {
+async fn a_socket_of_another_protocol_is_called_again_and_nothing_is_received() {
     let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = subscription.local_addr().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -139,16 +140,16 @@ async fn a_socket_that_speaks_something_else_is_called_again_and_heard_of_nothin
             let _ = socket.write_all(&[0x16; 4_096]).await;
         }
     });
-    let hearer = Hearer::follows(vec![member(1, address)]).await;
-    eventually(|| calls.load(Ordering::Relaxed) >= 2 && hearer.is_down_because("")).await;
-    assert!(hearer.batches().is_empty());
+    let follower = TestFollower::follows(vec![member(1, address)]).await;
+    eventually(|| calls.load(Ordering::Relaxed) >= 2 && follower.is_down_because("")).await;
+    assert!(follower.batches().is_empty());
 }
 
 #[tokio::test]
-async fn an_endless_number_is_believed_once_and_costs_the_liar_its_voice() {
-    let lying =
-        Lying::starts(vec![batch("b", 0, u64::MAX), batch("b", 1, 2), batch("b", 2, 3), batch("b", 3, 4)]).await;
-    let hearer = Hearer::follows(vec![member(1, lying.address)]).await;
-    eventually(|| hearer.is_down_because("had sent before")).await;
-    assert_eq!(lying.calls(), 1);
+async fn the_highest_number_is_accepted_once_and_then_quarantines_its_sender() {
+    let faulty =
+        FaultyServer::starts(vec![batch("b", 0, u64::MAX), batch("b", 1, 2), batch("b", 2, 3), batch("b", 3, 4)]).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| follower.is_down_because("had sent before")).await;
+    assert_eq!(faulty.calls(), 1);
 }

@@ -1,191 +1,192 @@
-//! The life of a stream: told, cut, continued, born again.
+//! The life cycle of a stream: facts, interruption, continuation, another incarnation.
 
 use super::*;
 
 #[tokio::test]
-async fn what_is_said_arrives_in_order_and_once() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 100);
-    let hearer = Hearer::follows(vec![told.member()]).await;
+async fn published_facts_arrive_in_order_and_once() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 100);
+    let follower = TestFollower::follows(vec![server.member()]).await;
     for _ in 0..200 {
-        place(&told.publisher, 3);
+        publish_placements(&server.publisher, 3);
         tokio::task::yield_now().await;
     }
-    hearer.heard_up_to(700).await;
-    assert_eq!(hearer.numbers(), (1..=700).collect::<Vec<_>>());
+    follower.received_up_to(700).await;
+    assert_eq!(follower.numbers(), (1..=700).collect::<Vec<_>>());
     let mut upto = 0;
-    for batch in hearer.batches() {
+    for batch in follower.batches() {
         assert_eq!(batch.after, upto, "each continues the one before");
         upto = batch.upto;
     }
-    let state = hearer.stream().unwrap();
+    let state = follower.stream().unwrap();
     assert!(state.connected && state.caught_up);
-    eventually(|| hearer.stream().is_some_and(|state| state.upto == 700)).await;
+    eventually(|| follower.stream().is_some_and(|state| state.upto == 700)).await;
 }
 
 #[tokio::test]
 async fn a_follower_that_calls_again_continues_without_a_snapshot() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 50);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    hearer.heard_up_to(50).await;
-    let publisher = told.publisher.clone();
-    let address = told.ends().await;
-    eventually(|| hearer.is_down_because("")).await;
-    place(&publisher, 50);
-    let _told = Told::starts_at(publisher, PeerTls::Plain, address).await;
-    hearer.heard_up_to(100).await;
-    assert_eq!(hearer.numbers(), (1..=100).collect::<Vec<_>>());
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 50);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    follower.received_up_to(50).await;
+    let publisher = server.publisher.clone();
+    let address = server.ends().await;
+    eventually(|| follower.is_down_because("")).await;
+    publish_placements(&publisher, 50);
+    let _server = TestServer::starts_at(publisher, PeerTls::Plain, address).await;
+    follower.received_up_to(100).await;
+    assert_eq!(follower.numbers(), (1..=100).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn a_server_that_closes_tells_its_last_word() {
-    let told = Told::starts(publisher(1)).await;
-    share(&told.publisher, 1, 1);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    hearer.heard_up_to(1).await;
-    share(&told.publisher, 1, 0);
-    told.ends().await;
-    hearer.heard_up_to(2).await;
+async fn a_server_that_closes_sends_its_last_fact() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_in_flight(&server.publisher, 1, 1);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    follower.received_up_to(1).await;
+    publish_in_flight(&server.publisher, 1, 0);
+    server.ends().await;
+    follower.received_up_to(2).await;
 }
 
 #[tokio::test]
-async fn a_new_life_is_heard_from_the_beginning() {
-    let old = Told::starts(publisher(1)).await;
-    place(&old.publisher, 50);
-    let hearer = Hearer::follows(vec![old.member()]).await;
-    hearer.heard_up_to(50).await;
-    let new = Told::starts(publisher(2)).await;
-    place(&new.publisher, 3);
-    hearer.members.send_replace(vec![new.member()]);
-    eventually(|| hearer.batches().iter().any(|batch| batch.incarnation == Incarnation(2))).await;
-    let batches = hearer.batches();
+async fn a_new_incarnation_is_received_from_the_beginning() {
+    let old = TestServer::starts(publisher(1)).await;
+    publish_placements(&old.publisher, 50);
+    let follower = TestFollower::follows(vec![old.member()]).await;
+    follower.received_up_to(50).await;
+    let new = TestServer::starts(publisher(2)).await;
+    publish_placements(&new.publisher, 3);
+    follower.members.send_replace(vec![new.member()]);
+    eventually(|| follower.batches().iter().any(|batch| batch.incarnation == Incarnation(2))).await;
+    let batches = follower.batches();
     let first = batches.iter().find(|batch| batch.incarnation == Incarnation(2)).unwrap();
     assert_eq!((first.after, first.upto), (0, 3));
-    assert_eq!(hearer.stream().unwrap().incarnation, Incarnation(2));
+    assert_eq!(follower.stream().unwrap().incarnation, Incarnation(2));
 }
 
 #[tokio::test]
-async fn a_life_that_the_roster_does_not_know_yet_is_heard_and_one_that_is_over_is_not() {
-    let told = Told::starts(publisher(5)).await;
-    place(&told.publisher, 3);
-    let early = Hearer::follows(vec![member(4, told.address)]).await;
-    early.heard_up_to(3).await;
+async fn an_incarnation_newer_than_the_members_is_followed_and_an_older_one_is_not() {
+    let server = TestServer::starts(publisher(5)).await;
+    publish_placements(&server.publisher, 3);
+    let early = TestFollower::follows(vec![member(4, server.address)]).await;
+    early.received_up_to(3).await;
     assert_eq!(early.stream().unwrap().incarnation, Incarnation(5));
-    let late = Hearer::follows(vec![member(6, told.address)]).await;
-    eventually(|| late.is_down_because("older life")).await;
+    let late = TestFollower::follows(vec![member(6, server.address)]).await;
+    eventually(|| late.is_down_because("older incarnation")).await;
     assert!(late.batches().is_empty());
-    assert!(ignored(&late.telemetry, "past-life") >= 1.0);
+    assert!(ignored(&late.telemetry, "stale-incarnation") >= 1.0);
 }
 
 #[tokio::test]
-async fn whoever_was_born_again_hears_all_anew() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 10);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    hearer.heard_up_to(10).await;
-    hearer.rehear.send_modify(|births| *births += 1);
-    eventually(|| hearer.batches().len() >= 2).await;
-    let again = hearer.batches().pop().unwrap();
+async fn a_follower_whose_scheduler_restarted_receives_all_again() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 10);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    follower.received_up_to(10).await;
+    follower.resync.send_modify(|restarts| *restarts += 1);
+    eventually(|| follower.batches().len() >= 2).await;
+    let again = follower.batches().pop().unwrap();
     assert_eq!((again.after, again.upto), (0, 10));
 }
 
 #[tokio::test]
 async fn a_head_that_the_stream_does_not_reach_is_a_gap_and_is_repaired_from_the_cursor() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 10);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    hearer.heard_up_to(10).await;
-    hearer.members.send_replace(vec![Member { head: 11, ..told.member() }]);
-    eventually(|| counted(&hearer.telemetry, "murmuration_peer_repairs_total", "") >= 1.0).await;
-    place(&told.publisher, 1);
-    hearer.heard_up_to(11).await;
-    assert_eq!(hearer.numbers(), (1..=11).collect::<Vec<_>>(), "nothing is told twice");
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 10);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    follower.received_up_to(10).await;
+    follower.members.send_replace(vec![Member { head: 11, ..server.member() }]);
+    eventually(|| counted(&follower.telemetry, "murmuration_peer_repairs_total", "") >= 1.0).await;
+    publish_placements(&server.publisher, 1);
+    follower.received_up_to(11).await;
+    assert_eq!(follower.numbers(), (1..=11).collect::<Vec<_>>(), "nothing is sent twice");
 }
 
 #[tokio::test]
 async fn a_member_that_is_gone_is_not_followed_any_more() {
-    let told = Told::starts(publisher(1)).await;
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    eventually(|| hearer.stream().is_some_and(|state| state.connected)).await;
-    hearer.members.send_replace(Vec::new());
-    eventually(|| hearer.stream().is_none()).await;
-    place(&told.publisher, 1);
-    hearer.members.send_replace(vec![told.member()]);
-    hearer.heard_up_to(1).await;
-    assert!(hearer.batches().iter().any(|batch| (batch.after, batch.upto) == (0, 1)), "heard from the beginning");
+    let server = TestServer::starts(publisher(1)).await;
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    eventually(|| follower.stream().is_some_and(|state| state.connected)).await;
+    follower.members.send_replace(Vec::new());
+    eventually(|| follower.stream().is_none()).await;
+    publish_placements(&server.publisher, 1);
+    follower.members.send_replace(vec![server.member()]);
+    follower.received_up_to(1).await;
+    assert!(follower.batches().iter().any(|batch| (batch.after, batch.upto) == (0, 1)), "received from the beginning");
 }
 
 /// The batches whose facts have an age; history has none.
-fn dated(hearer: &Hearer) -> usize {
-    hearer.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq != Fact::HISTORY)).count()
+fn dated(follower: &TestFollower) -> usize {
+    follower.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq != Fact::HISTORY)).count()
 }
 
-/// The ages that the metrics count: all of them, and those that are no hour.
-fn aged(hearer: &Hearer) -> (usize, usize) {
-    let upto = |le: &str| counted(&hearer.telemetry, "murmuration_peer_fact_age_seconds_bucket", le) as usize;
+/// The ages that the metrics count: all, and those up to 16 s.
+fn aged(follower: &TestFollower) -> (usize, usize) {
+    let upto = |le: &str| counted(&follower.telemetry, "murmuration_peer_fact_age_seconds_bucket", le) as usize;
     (upto("le=\"+Inf\""), upto("le=\"16.384\""))
 }
 
-/// Whoever was lost and comes back in the same life was apart: both may have heard of others who died meanwhile.
+/// A peer that is lost and returns in the same incarnation was partitioned. Both sides may have facts of peers that
+/// died meanwhile.
 #[tokio::test]
-async fn a_peer_that_was_apart_is_asked_for_history_and_one_that_was_dead_is_not() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 1);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    let histories = || hearer.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq == 0)).count();
-    hearer.heard_up_to(1).await;
-    assert_eq!(histories(), 0, "nobody joined");
-    hearer.members.send_replace(Vec::new());
-    eventually(|| hearer.stream().is_none()).await;
-    hearer.members.send_replace(vec![told.member()]);
+async fn a_partitioned_peer_is_asked_for_history_and_a_restarted_one_is_not() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 1);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    let histories = || follower.batches().iter().filter(|batch| batch.facts.iter().any(|fact| fact.seq == 0)).count();
+    follower.received_up_to(1).await;
+    assert_eq!(histories(), 0, "no replica joined");
+    follower.members.send_replace(Vec::new());
+    eventually(|| follower.stream().is_none()).await;
+    follower.members.send_replace(vec![server.member()]);
     eventually(|| histories() == 1).await;
-    eventually(|| aged(&hearer) == (dated(&hearer), dated(&hearer))).await;
-    hearer.members.send_replace(Vec::new());
-    eventually(|| hearer.stream().is_none()).await;
-    let new = Told::starts(publisher(2)).await;
-    place(&new.publisher, 1);
-    hearer.members.send_replace(vec![new.member()]);
-    eventually(|| hearer.batches().iter().any(|batch| batch.incarnation == Incarnation(2) && batch.upto == 1)).await;
+    eventually(|| aged(&follower) == (dated(&follower), dated(&follower))).await;
+    follower.members.send_replace(Vec::new());
+    eventually(|| follower.stream().is_none()).await;
+    let new = TestServer::starts(publisher(2)).await;
+    publish_placements(&new.publisher, 1);
+    follower.members.send_replace(vec![new.member()]);
+    eventually(|| follower.batches().iter().any(|batch| batch.incarnation == Incarnation(2) && batch.upto == 1)).await;
     assert_eq!(histories(), 1);
 }
 
-/// What lay in its socket meanwhile would seem as young as if it had just been said; told again, it has its true age.
+/// Batches that waited in its socket meanwhile would have too low an age. Sent again, they have the true one.
 #[tokio::test]
-async fn a_replica_that_stood_still_asks_again_from_where_it_was() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 3);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    hearer.heard_up_to(3).await;
-    let again =
-        || hearer.stream().is_some_and(|is| is.connected && is.why.is_some_and(|why| why.contains("heard anew")));
+async fn a_stalled_replica_calls_again_from_its_cursor() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 3);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    follower.received_up_to(3).await;
+    let requested = |why: String| why.contains("reconnect requested");
+    let again = || follower.stream().is_some_and(|is| is.connected && is.why.is_some_and(requested));
     assert!(!again());
-    // Time goes on and nobody's turn comes: so it is for a process that is stopped and continued.
+    // Time passes and no task runs, as in a process that is stopped and continued.
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(3)).await;
     tokio::time::resume();
     eventually(again).await;
-    place(&told.publisher, 2);
-    hearer.heard_up_to(5).await;
-    assert_eq!(hearer.numbers(), (1..=5).collect::<Vec<_>>(), "nothing is told twice");
+    publish_placements(&server.publisher, 2);
+    follower.received_up_to(5).await;
+    assert_eq!(follower.numbers(), (1..=5).collect::<Vec<_>>(), "nothing is sent twice");
 }
 
 #[tokio::test]
-async fn a_joiner_has_caught_up_when_all_have_delivered_what_they_had_said() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 5_000);
-    let hearer = Hearer::follows(vec![told.member()]).await;
-    assert!(caught_up(hearer.members.subscribe(), hearer.following.states()).await);
-    assert_eq!(hearer.batches().last().unwrap().upto, 5_000);
+async fn a_joiner_has_caught_up_when_all_peers_delivered_their_facts() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 5_000);
+    let follower = TestFollower::follows(vec![server.member()]).await;
+    assert!(caught_up(follower.members.subscribe(), follower.following.states()).await);
+    assert_eq!(follower.batches().last().unwrap().upto, 5_000);
 }
 
 #[tokio::test]
-async fn a_joiner_waits_for_nobody_who_left_and_not_for_ever_for_who_is_silent() {
-    // Bound and never accepted from: the connection opens and nobody answers.
+async fn a_joiner_does_not_wait_for_a_member_that_left_nor_forever_for_a_silent_one() {
+    // Bound but never accepted from: the connection opens and no reply comes.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let hearer = Hearer::follows(vec![member(1, silent.local_addr().unwrap())]).await;
-    assert!(!caught_up(hearer.members.subscribe(), hearer.following.states()).await);
-    let waiting = caught_up(hearer.members.subscribe(), hearer.following.states());
-    let leaving = async { drop(hearer.members.send_replace(Vec::new())) };
+    let follower = TestFollower::follows(vec![member(1, silent.local_addr().unwrap())]).await;
+    assert!(!caught_up(follower.members.subscribe(), follower.following.states()).await);
+    let waiting = caught_up(follower.members.subscribe(), follower.following.states());
+    let leaving = async { drop(follower.members.send_replace(Vec::new())) };
     assert!(tokio::join!(waiting, leaving).0);
 }

@@ -1,4 +1,4 @@
-//! The server, asked directly.
+//! The server, called directly.
 
 use murmuration::replication::codec;
 use murmuration_proto::peer::{FollowReply, FollowRequest, ReplicationClient};
@@ -9,8 +9,8 @@ use super::super::subscriber_slots::SubscriberSlots;
 use super::super::subscriber_stream::SubscriberStream;
 use super::*;
 
-async fn channel(told: &Told) -> Channel {
-    let uri = format!("http://{}", told.address);
+async fn channel(server: &TestServer) -> Channel {
+    let uri = format!("http://{}", server.address);
     Endpoint::from_shared(uri).unwrap().initial_stream_window_size(STREAM_WINDOW).connect().await.unwrap()
 }
 
@@ -29,7 +29,7 @@ async fn ask(channel: &Channel, request: FollowRequest) -> Result<Streaming<Foll
     ReplicationClient::new(channel.clone(), 2 << 20).follow(request).await
 }
 
-/// The next reply; the bound is there only so that a failure ends.
+/// The next reply. The bound only ends a failing test.
 async fn reply(stream: &mut Streaming<FollowReply>) -> Result<Option<FollowReply>, tonic::Status> {
     tokio::time::timeout(std::time::Duration::from_secs(20), stream.message()).await.expect("a reply, or an end")
 }
@@ -41,8 +41,8 @@ async fn next(stream: &mut Streaming<FollowReply>) -> Batch {
 
 #[tokio::test]
 async fn a_follower_of_another_wire_version_is_refused_by_name() {
-    let told = Told::starts(publisher(1)).await;
-    let channel = channel(&told).await;
+    let server = TestServer::starts(publisher(1)).await;
+    let channel = channel(&server).await;
     let newer = u32::from(codec::VERSION) + 1;
     let request = FollowRequest { wire_version_min: newer, wire_version_max: newer + 1, ..asking("a") };
     let status = ask(&channel, request).await.unwrap_err();
@@ -54,35 +54,36 @@ async fn a_follower_of_another_wire_version_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_follower_without_a_name_or_with_ours_is_refused() {
-    let told = Told::starts(publisher(1)).await;
-    let channel = channel(&told).await;
+    let server = TestServer::starts(publisher(1)).await;
+    let channel = channel(&server).await;
     for name in ["", "b", &"x".repeat(codec::NAME_BYTES_MAX + 1)] {
         assert_eq!(ask(&channel, asking(name)).await.unwrap_err().code(), Code::InvalidArgument, "{name:?}");
     }
 }
 
-/// Whoever is not heard by gossip fills no slot and is told nothing; one that is heard a moment later is served.
+/// A replica that is no member takes no slot and gets nothing. One that becomes a member a moment later is served.
 #[tokio::test]
 async fn only_members_may_follow() {
-    let told = Told::starts(publisher(1)).await;
-    place(&told.publisher, 1);
-    let channel = channel(&told).await;
+    let server = TestServer::starts(publisher(1)).await;
+    publish_placements(&server.publisher, 1);
+    let channel = channel(&server).await;
     let request = FollowRequest { history: true, ..asking("nobody") };
     assert_eq!(ask(&channel, request.clone()).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(ignored(&told.telemetry, "not-a-member"), 1.0);
-    let nobody = Member { replica: ReplicaId("nobody".into()), ..told.member() };
-    let (served, ()) = tokio::join!(ask(&channel, request), async { drop(told.followers.send_replace(vec![nobody])) });
+    assert_eq!(ignored(&server.telemetry, "not-a-member"), 1.0);
+    let nobody = Member { replica: ReplicaId("nobody".into()), ..server.member() };
+    let (served, ()) =
+        tokio::join!(ask(&channel, request), async { drop(server.followers.send_replace(vec![nobody])) });
     assert!(served.is_ok());
 }
 
-/// A lane that failed goes on as the next incarnation; who listened to the former one calls again.
+/// A lane that failed continues as the next incarnation. Followers of the former one call again.
 #[tokio::test]
 async fn a_stream_of_a_former_incarnation_ends() {
-    let told = Told::starts(publisher(1)).await;
-    let channel = channel(&told).await;
+    let server = TestServer::starts(publisher(1)).await;
+    let channel = channel(&server).await;
     let mut stream = ask(&channel, asking("a")).await.unwrap();
     assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 1);
-    told.publisher.begin(Incarnation(2));
+    server.publisher.begin(Incarnation(2));
     assert_eq!(reply(&mut stream).await.unwrap_err().code(), Code::Unavailable);
     let mut stream = ask(&channel, asking("a")).await.unwrap();
     assert_eq!(reply(&mut stream).await.unwrap().unwrap().incarnation, 2);
@@ -90,30 +91,30 @@ async fn a_stream_of_a_former_incarnation_ends() {
 
 #[tokio::test]
 async fn the_newest_stream_of_a_follower_wins() {
-    let told = Told::starts(publisher(1)).await;
-    let channel = channel(&told).await;
+    let server = TestServer::starts(publisher(1)).await;
+    let channel = channel(&server).await;
     let mut old = ask(&channel, asking("a")).await.unwrap();
     let mut new = ask(&channel, asking("a")).await.unwrap();
     assert!(reply(&mut old).await.unwrap().is_some(), "its greeting");
     assert_eq!(reply(&mut old).await.unwrap_err().code(), Code::Aborted);
     assert!(reply(&mut new).await.unwrap().is_some(), "its greeting");
-    place(&told.publisher, 1);
+    publish_placements(&server.publisher, 1);
     assert_eq!(next(&mut new).await.upto, 1);
 }
 
 #[tokio::test]
-async fn one_follower_too_many_is_told_so_and_served_when_another_left() {
-    let told = Told::starts(publisher(1)).await;
+async fn one_follower_too_many_is_refused_and_served_when_another_left() {
+    let server = TestServer::starts(publisher(1)).await;
     let mut streams = Vec::new();
     let (mut served, mut channels) = (0, Vec::new());
     while served < SUBSCRIBERS_MAX {
-        channels.push(channel(&told).await);
+        channels.push(channel(&server).await);
         for _ in 0..8 {
             streams.push(ask(channels.last().unwrap(), asking(&format!("r{served}"))).await.unwrap());
             served += 1;
         }
     }
-    let channel = channel(&told).await;
+    let channel = channel(&server).await;
     assert_eq!(ask(&channel, asking("late")).await.unwrap_err().code(), Code::ResourceExhausted);
     streams.pop();
     let served = async {
@@ -126,29 +127,29 @@ async fn one_follower_too_many_is_told_so_and_served_when_another_left() {
 }
 
 #[tokio::test]
-async fn another_life_or_an_impossible_number_is_told_from_the_beginning() {
-    let told = Told::starts(publisher(7)).await;
-    place(&told.publisher, 5);
-    let channel = channel(&told).await;
+async fn another_incarnation_or_an_impossible_number_starts_at_zero() {
+    let server = TestServer::starts(publisher(7)).await;
+    publish_placements(&server.publisher, 5);
+    let channel = channel(&server).await;
     for (incarnation, after, expected) in [(7, 2, 2), (7, 5_000, 0), (6, 2, 0), (7, u64::MAX, 0)] {
         let mut stream = ask(&channel, FollowRequest { incarnation, after, ..asking("a") }).await.unwrap();
         let greeting = reply(&mut stream).await.unwrap().unwrap();
         assert_eq!((greeting.incarnation, greeting.head, greeting.batch.len()), (7, 5, 0));
-        assert_eq!(next(&mut stream).await.after, expected, "life {incarnation}, after {after}");
+        assert_eq!(next(&mut stream).await.after, expected, "incarnation {incarnation}, after {after}");
     }
 }
 
-/// A follower that was away while an endpoint was removed, and for so long that the removal is forgotten, would keep what it
-/// knew of it.
+/// A follower that was away while an endpoint was removed, and until the removal is forgotten, would keep its old facts
+/// about that endpoint.
 #[tokio::test]
-async fn a_follower_that_missed_a_forgotten_removal_is_told_from_the_beginning() {
-    let told = Told::starts(publisher(7)).await;
-    share(&told.publisher, 1, 3);
-    share(&told.publisher, 2, 1);
-    told.publisher.publish([(Record::Removed(EndpointKey(1)), Timestamp::ZERO)]);
+async fn a_follower_that_missed_a_forgotten_removal_starts_at_zero() {
+    let server = TestServer::starts(publisher(7)).await;
+    publish_in_flight(&server.publisher, 1, 3);
+    publish_in_flight(&server.publisher, 2, 1);
+    server.publisher.publish([(Record::Removed(EndpointKey(1)), Timestamp::ZERO)]);
     let later = Timestamp::ZERO + murmuration::replication::fact_log::REMOVED_KEPT;
-    told.publisher.publish([(Record::Unreachable(EndpointKey(2)), later)]);
-    let channel = channel(&told).await;
+    server.publisher.publish([(Record::Unreachable(EndpointKey(2)), later)]);
+    let channel = channel(&server).await;
     for (after, head, expected) in [(2, 0, 0), (3, 4, 3)] {
         let request = FollowRequest { incarnation: 7, after, ..asking("a") };
         let mut stream = ask(&channel, request).await.unwrap();
@@ -158,62 +159,62 @@ async fn a_follower_that_missed_a_forgotten_removal_is_told_from_the_beginning()
 }
 
 #[tokio::test]
-async fn followers_that_heard_as_much_are_sent_the_same_bytes() {
+async fn followers_at_the_same_cursor_are_sent_the_same_bytes() {
     let publisher = publisher(1);
-    place(&publisher, 3);
+    publish_placements(&publisher, 3);
     let (one, other) = (publisher.batch_after(0, 3, 9).unwrap(), publisher.batch_after(0, 3, 9).unwrap());
     assert_eq!(one.bytes.as_ref().map(|b| b.as_ptr()), other.bytes.as_ref().map(|b| b.as_ptr()));
-    place(&publisher, 1);
+    publish_placements(&publisher, 1);
     assert_eq!(publisher.batch_after(0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
 }
 
-/// The story of a follower whose process is stopped for a while: what piles up for it is what the transport had taken
-/// already, however much is said, and when it comes back it finds the newest words.
+/// A follower whose process is stopped for a while. Only what the transport has already taken piles up, however much is
+/// published. Later the follower gets the newest facts.
 #[tokio::test]
-async fn a_slow_follower_finds_the_newest_words_and_nothing_queues_up_for_it() {
-    let told = Told::starts(publisher(1)).await;
-    let mut stream = ask(&channel(&told).await, asking("slow")).await.unwrap();
+async fn a_slow_follower_gets_the_newest_facts_and_nothing_queues_for_it() {
+    let server = TestServer::starts(publisher(1)).await;
+    let mut stream = ask(&channel(&server).await, asking("slow")).await.unwrap();
     reply(&mut stream).await.unwrap();
-    let sent = || counted(&told.telemetry, "murmuration_peer_bytes_total", "direction=\"sent\"");
-    place(&told.publisher, 16_000);
+    let sent = || counted(&server.telemetry, "murmuration_peer_bytes_total", "direction=\"sent\"");
+    publish_placements(&server.publisher, 16_000);
     eventually(|| sent() > f64::from(STREAM_WINDOW)).await;
     for n in 1..=100 {
-        place(&told.publisher, 1_000);
-        (0..10).for_each(|endpoint| share(&told.publisher, endpoint, n));
+        publish_placements(&server.publisher, 1_000);
+        (0..10).for_each(|endpoint| publish_in_flight(&server.publisher, endpoint, n));
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    // 100,000 more placements of more than 160 bytes were said: 16 MB.
+    // 100,000 more placements of more than 160 bytes were published: 16 MB.
     assert!(sent() < f64::from(4 << 20), "{} bytes were handed to the transport", sent());
-    let (mut upto, mut shares) = (0, Vec::new());
+    let (mut upto, mut reports) = (0, Vec::new());
     while upto < 16_000 + 101_000 {
         let batch = next(&mut stream).await;
         assert_eq!(batch.after, upto);
         upto = batch.upto;
-        shares.extend(batch.facts.into_iter().filter_map(|fact| match fact.record {
-            Record::InFlight(share) => Some(share),
+        reports.extend(batch.facts.into_iter().filter_map(|fact| match fact.record {
+            Record::InFlight(report) => Some(report),
             _ => None,
         }));
     }
-    assert!(shares.len() < 500, "{} words of 1,000 were told", shares.len());
-    assert!(shares.iter().rev().take(10).all(|share| share.requests == 100), "the last of each is the newest");
+    assert!(reports.len() < 500, "{} of 1,000 reports were sent", reports.len());
+    assert!(reports.iter().rev().take(10).all(|report| report.requests == 100), "the last of each is the newest");
 }
 
-/// Load words with the longest lists of adapters: a thousand of them are no batch that a peer would read.
+/// Load reports with the longest lists of adapters: a thousand of them exceed the largest batch.
 #[tokio::test]
 async fn facts_that_do_not_fit_one_batch_come_in_several() {
     use murmuration::fleet::{Adapters, LoadReport};
     use murmuration::replication::EndpointLoad;
 
-    let told = Told::starts(publisher(1)).await;
+    let server = TestServer::starts(publisher(1)).await;
     let name = |n: usize| format!("{n:0>200}");
     let names: Vec<String> = (0..codec::ADAPTERS_MAX).map(name).collect();
     let adapters = Some(Adapters { max: 64, running: names.clone(), waiting: names });
     let report = LoadReport { waiting: 1, running: 1, kv_usage: 0.5, adapters, awake: true, ..LoadReport::default() };
-    told.publisher.publish((0..200).map(|n| {
+    server.publisher.publish((0..200).map(|n| {
         let report = report.clone();
         (Record::Load(EndpointLoad { endpoint: EndpointKey(n), report }), Timestamp::ZERO)
     }));
-    let mut stream = ask(&channel(&told).await, asking("a")).await.unwrap();
+    let mut stream = ask(&channel(&server).await, asking("a")).await.unwrap();
     reply(&mut stream).await.unwrap();
     let (mut upto, mut facts) = (0, 0);
     while upto < 200 {
@@ -225,7 +226,7 @@ async fn facts_that_do_not_fit_one_batch_come_in_several() {
 }
 
 #[tokio::test]
-async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_ends() {
+async fn facts_published_before_the_close_are_sent_and_then_the_stream_ends() {
     use tokio_stream::StreamExt;
 
     let (_, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(1));
@@ -237,12 +238,12 @@ async fn what_was_said_before_the_close_is_the_last_word_and_then_the_stream_end
     let (_releasing, released) = watch::channel(0);
     let mut subscriber_stream = SubscriberStream::new(serving, slot, (closes, released), 0, Default::default());
     assert_eq!(subscriber_stream.next().await.unwrap().unwrap().head, 0);
-    let listens = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
-    assert!(listens(), "as long as its stream is there");
-    share(&publisher, 1, 0);
+    let is_subscribed = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
+    assert!(is_subscribed(), "as long as its stream is there");
+    publish_in_flight(&publisher, 1, 0);
     closing.send_replace(true);
     let last = subscriber_stream.next().await.unwrap().unwrap();
     assert_eq!(codec::decode(&last.batch).unwrap().batch.upto, 1);
     assert!(subscriber_stream.next().await.is_none());
-    assert!(!listens());
+    assert!(!is_subscribed());
 }

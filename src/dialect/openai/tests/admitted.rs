@@ -1,8 +1,9 @@
-//! What vLLM's own description of its API admits is admitted, on each of its paths, hashed and rewritten.
+//! Each body that vLLM's OpenAPI description admits is accepted, hashed and rewritten, on each of its paths.
 
 use super::*;
 
-/// The request schemas of vLLM 0.32's `openapi.json`, of those paths that take a `model`; of nested objects only what is required.
+/// The request schemas of vLLM 0.32's `openapi.json`, of those paths that take a `model`; of nested objects only what
+/// is required.
 const OPENAPI: &str = include_str!("../../../../tests/fixtures/vllm/openapi-requests.json");
 
 /// A value that `schema` admits: of alternatives the one of this number, of strings a long one that holds `mark`.
@@ -111,7 +112,7 @@ fn valid_bodies_that_were_refused_are_read() {
 }
 
 #[test]
-fn prompts_that_are_embeddings_are_told_apart() {
+fn embeddings_as_prompts_are_distinguished() {
     let embeds = |data: &str| format!(r#"{{"model":"m","prompt_embeds":"{data}"}}"#);
     assert_eq!(shared(Api::Completions, &embeds("AAAA"), &embeds("AAAB")).0, 0);
 }

@@ -1,4 +1,4 @@
-//! What the chat template sees decides: one content in two spellings is one, and whatever differs is different.
+//! Hashes follow what the chat template sees: two spellings of one content hash alike, and different contents differ.
 
 use super::*;
 use crate::dialect::cursor::{Cursor, Token};
@@ -6,7 +6,7 @@ use crate::dialect::json_text::decoded;
 
 const LONG: &str = "The rest of the conversation is the same in both, and long enough for some blocks of its own.";
 
-/// Bodies of one API that say the same.
+/// Asserts that these bodies of one API hash alike.
 fn same(api: Api, bodies: &[String]) {
     let prompts: Vec<_> = bodies.iter().map(|body| prompt_of(api, body)).collect();
     for (body, (prompt, content)) in bodies.iter().zip(&prompts) {
@@ -196,7 +196,7 @@ fn an_input_that_is_a_string_is_the_user_s_message() {
     );
 }
 
-/// `text` written anew: with blanks, and with each letter of its strings escaped.
+/// `text` in another spelling: with blanks, and with each character of its strings escaped.
 fn respelled(text: &str) -> String {
     let mut out = String::new();
     let quoted = |raw: &[u8]| {

@@ -1,0 +1,193 @@
+//! One case: a number of replicas and some lanes, with the same engines and the same load.
+//!
+//! Must not know how a figure is shown.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::ages::Ages;
+use super::child::Host;
+use super::engines::Engines;
+use super::host::{Answer, Order};
+use super::load::Load;
+use crate::Failure;
+use crate::args::{Lanes, ReplicationArgs};
+use crate::server::EndpointsFile;
+
+/// Scrape interval of an engine: the default of `serve`.
+const SCRAPE: Duration = Duration::from_millis(50);
+/// After this time under load, connections are open and indices have grown.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// By then the pages that a dead replica requested are written, and no successor has taken over yet.
+const LAST_PAGES: Duration = Duration::from_millis(100);
+/// Interval of reading the engines' page counts.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// An engine that is not scraped for this long has no successor.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What all cases have in common.
+#[derive(Debug)]
+pub(super) struct Case {
+    engines: Engines,
+    endpoints: EndpointsFile,
+    rate: u32,
+    seconds: f64,
+}
+
+/// Replicas under load.
+#[derive(Debug)]
+pub(super) struct Running<'a> {
+    case: &'a Case,
+    host: Host,
+    load: Load,
+    replicas: usize,
+}
+
+/// What a case costs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    /// Processor time of each replica, in hundredths of a core.
+    pub(super) cpu_pct: f64,
+    /// Sent by each replica over peer streams, in Mbit/s, without the transport's own.
+    pub(super) stream_mbit: f64,
+    /// Sent by each replica as gossip, in Mbit/s, whole datagrams.
+    pub(super) gossip_mbit: f64,
+    /// Batches that each replica received by peer streams, per second.
+    pub(super) batches_received: f64,
+    /// Facts in each of them.
+    pub(super) facts_a_batch: f64,
+    /// Pages that each engine served, per second.
+    pub(super) scrapes_per_engine: f64,
+}
+
+/// The worst of some deaths, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deaths {
+    /// Until no other replica counted the dead one's open work.
+    pub(super) clean_s: f64,
+    /// Until each engine had been scraped again.
+    pub(super) successor_s: f64,
+    /// From the restart until the replica was ready.
+    pub(super) ready_s: f64,
+}
+
+// === impl Case ===
+
+impl Case {
+    /// Starts the engines.
+    pub(super) async fn prepare(args: &ReplicationArgs) -> Result<Self, Failure> {
+        let engines = Engines::serve(args.endpoints).await?;
+        let endpoints = EndpointsFile::write(&engines.addresses)?;
+        Ok(Self { engines, endpoints, rate: args.rate, seconds: args.seconds })
+    }
+
+    /// The cost of this many replicas that share over `lanes`.
+    pub(super) async fn cost(&self, replicas: usize, lanes: Lanes) -> Result<Cost, Failure> {
+        Ok(self.start(replicas, lanes).await?.1)
+    }
+
+    /// Starts them, and measures their cost.
+    pub(super) async fn start(&self, replicas: usize, lanes: Lanes) -> Result<(Running<'_>, Cost), Failure> {
+        eprintln!("{replicas} replicas, lanes: {}", lanes.as_str());
+        // Without lanes, each replica scrapes every engine.
+        let readers = if lanes == Lanes::None { replicas.max(1) } else { 1 };
+        let interval = SCRAPE * u32::try_from(readers).unwrap_or(u32::MAX);
+        let (host, ready) = Host::start(replicas, lanes, interval, &self.endpoints).await?;
+        let Answer::Ready(addresses) = ready else { return Err(format!("the host is not ready: {ready:?}")) };
+        let load = Load::start(&addresses, self.rate)?;
+        sleep(WARM_UP).await;
+        let mut running = Running { case: self, host, load, replicas };
+        let cost = running.cost().await?;
+        Ok((running, cost))
+    }
+}
+
+// === impl Running ===
+
+impl Running<'_> {
+    async fn cost(&mut self) -> Result<Cost, Failure> {
+        let (cpu, served, ended) = (self.host.cpu()?, self.case.engines.served(), self.load.ended());
+        let (began, wire) = (Instant::now(), self.wire().await?);
+        sleep(Duration::from_secs_f64(self.case.seconds)).await;
+        let took = began.elapsed().as_secs_f64();
+        let (cpu, now) = ((self.host.cpu()? - cpu).as_secs_f64(), self.wire().await?);
+        let pages: u64 = self.case.engines.served().iter().zip(&served).map(|(now, then)| now - then).sum();
+        self.check_requests()?;
+        let done = (self.load.ended().well - ended.well) as f64 / took;
+        eprintln!("  {done:.0} requests/s ended in order");
+        let each = |bytes: f64| bytes * 8.0 / 1e6 / took / self.replicas as f64;
+        Ok(Cost {
+            cpu_pct: cpu / took / self.replicas as f64 * 100.0,
+            stream_mbit: each(now.0 - wire.0),
+            gossip_mbit: each(now.1 - wire.1),
+            batches_received: (now.2.0 - wire.2.0) / took / self.replicas as f64,
+            facts_a_batch: (now.2.1 - wire.2.1) / (now.2.0 - wire.2.0).max(1.0),
+            scrapes_per_engine: pages as f64 / took / served.len() as f64,
+        })
+    }
+
+    /// Ages of facts, probed for `seconds` and for at least `least` rounds.
+    pub(super) async fn ages(&mut self, seconds: f64, least: u64) -> Result<Ages, Failure> {
+        let answer = self.host.ask(Order::Ages(seconds, least)).await?;
+        self.check_requests()?;
+        match answer {
+            Answer::Ages(ages) => Ok(ages),
+            other => Err(format!("not ages: {other:?}")),
+        }
+    }
+
+    /// Kills and restarts one replica after the other, `times` times; requests at the dead one may fail.
+    pub(super) async fn deaths(&mut self, times: usize) -> Result<Deaths, Failure> {
+        let mut worst = Deaths::default();
+        for number in (0..times).map(|time| time % self.replicas.max(1)) {
+            let killed = self.host.ask(Order::Kill(number)).await?;
+            let Answer::Killed = killed else { return Err(format!("not killed: {killed:?}")) };
+            let died = Instant::now();
+            let (successors, clean) = tokio::join!(successors(&self.case.engines, died), self.host.answer());
+            let ready = self.host.ask(Order::Restart(number)).await?;
+            worst.successor_s = worst.successor_s.max(successors?);
+            worst.clean_s = worst.clean_s.max(seconds(clean?)?);
+            worst.ready_s = worst.ready_s.max(seconds(ready)?);
+        }
+        Ok(worst)
+    }
+
+    async fn wire(&mut self) -> Result<(f64, f64, (f64, f64)), Failure> {
+        match self.host.ask(Order::Connection).await? {
+            Answer::Connection { streams, gossip, heard } => Ok((streams, gossip, heard)),
+            other => Err(format!("not what was sent: {other:?}")),
+        }
+    }
+
+    fn check_requests(&self) -> Result<(), Failure> {
+        let ended = self.load.ended();
+        match self.load.why() {
+            Some(why) => Err(format!("{} of {} requests went wrong; the first: {why}", ended.failed, ended.well)),
+            None if ended.left_out > 0 => {
+                Err(format!("{} requests were not sent, because too many were open; lower --rate", ended.left_out))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Seconds from `died` until every engine was scraped again by a live replica.
+async fn successors(engines: &Engines, died: Instant) -> Result<f64, Failure> {
+    sleep(LAST_PAGES).await;
+    let before = engines.served();
+    while engines.served().iter().zip(&before).any(|(now, then)| now <= then) {
+        if died.elapsed() > PATIENCE {
+            return Err(format!("an engine was not scraped for {PATIENCE:?}"));
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+    Ok(died.elapsed().as_secs_f64())
+}
+
+fn seconds(answer: Answer) -> Result<f64, Failure> {
+    match answer {
+        Answer::Took(seconds) => Ok(seconds),
+        other => Err(format!("not a time: {other:?}")),
+    }
+}

@@ -1,0 +1,143 @@
+//! A measured server: this program as a child process on loopback, which ends with its parent.
+//!
+//! Must not know what it serves.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::time::timeout;
+
+use super::{Failure, cpu};
+
+/// How long a server may take to print its address.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server; it stops when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// Where its ext-proc service is.
+    pub(super) ext_proc: SocketAddr,
+    /// Where its metrics page is; `None` if it has none.
+    pub(super) admin: Option<SocketAddr>,
+    /// Its process.
+    pub(super) pid: u32,
+    _child: Child,
+    /// Both servers end when their standard input closes, so also when this process is killed.
+    _stdin: Option<ChildStdin>,
+    _endpoints: Option<EndpointsFile>,
+}
+
+/// A file that is removed when its owner is dropped.
+#[derive(Debug)]
+pub(super) struct EndpointsFile(PathBuf);
+
+// === impl Server ===
+
+impl Server {
+    /// The server that does nothing.
+    pub(super) async fn noop() -> Result<Self, Failure> {
+        Self::start(&["serve-noop".to_owned()], None).await
+    }
+
+    /// A replica with llm-d's default configuration whose pool is `engines`; `flags` come last.
+    pub(super) async fn replica(engines: &[SocketAddr], flags: &[String]) -> Result<Self, Failure> {
+        let endpoints = EndpointsFile::write(engines)?;
+        let config = config_text(&endpoints.0);
+        let fixed =
+            ["serve", "--config-text", &config, "--bind", "127.0.0.1", "--grpc-port", "0", "--grpc-health-port"];
+        let rest = ["0", "--metrics-port", "0", "--secure-serving=false", "--exit-with-stdin"];
+        let arguments = fixed.into_iter().chain(rest).map(str::to_owned).chain(flags.iter().cloned());
+        Self::start(&arguments.collect::<Vec<_>>(), Some(endpoints)).await
+    }
+
+    /// Processor time that the server used so far.
+    pub(super) fn cpu(&self) -> Result<Duration, Failure> {
+        cpu::used(self.pid)
+    }
+
+    async fn start(arguments: &[String], endpoints: Option<EndpointsFile>) -> Result<Self, Failure> {
+        let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|why| format!("can't start {}: {why}", arguments[0]))?;
+        let stdin = child.stdin.take();
+        let stderr = child.stderr.take().ok_or("a child without standard error")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let at = timeout(PATIENCE, started(&mut lines)).await;
+        let (ext_proc, admin) = at.map_err(|_| format!("{} did not start in {PATIENCE:?}", arguments[0]))??;
+        // Later lines are shown only if they report an error.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("\"ERROR\"") || line.contains("panicked") {
+                    eprintln!("{line}");
+                }
+            }
+        });
+        let pid = child.id().ok_or("the server ended as soon as it started")?;
+        Ok(Self { ext_proc, admin, pid, _child: child, _stdin: stdin, _endpoints: endpoints })
+    }
+}
+
+/// Waits for the line with the server's addresses.
+async fn started(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<(SocketAddr, Option<SocketAddr>), Failure> {
+    let mut last_line = String::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let value: Value = serde_json::from_str(&line).unwrap_or_default();
+        let address = |of: &str| value[of].as_str().filter(|_| value["message"] == "started")?.parse().ok();
+        if let Some(ext_proc) = address("ext_proc") {
+            return Ok((ext_proc, address("admin")));
+        }
+        last_line = line;
+    }
+    Err(format!("the server ended before it listened; its last line: {last_line}"))
+}
+
+/// llm-d's default configuration with file discovery.
+pub(super) fn config_text(endpoints: &Path) -> String {
+    let discovery = format!(
+        "- type: file-discovery\n  parameters: {{path: {:?}}}\nschedulingProfiles:",
+        endpoints.display().to_string()
+    );
+    let text = murmuration::config::default_text().replace("schedulingProfiles:", &discovery);
+    text.replace("dataLayer:", "dataLayer:\n  discovery: {pluginRef: file-discovery}")
+}
+
+// === impl EndpointsFile ===
+
+impl EndpointsFile {
+    /// Writes a file with the addresses of `engines`.
+    pub(super) fn write(engines: &[SocketAddr]) -> Result<Self, Failure> {
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        let mut text = "endpoints:\n".to_owned();
+        for (i, engine) in engines.iter().enumerate() {
+            let _ = writeln!(text, "- {{name: vllm-{i:03}, address: \"{}\", port: {}}}", engine.ip(), engine.port());
+        }
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("murmuration-bench-{}-{number}.yaml", std::process::id()));
+        std::fs::write(&path, text).map_err(|why| format!("can't write {}: {why}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for EndpointsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,210 @@
+//! The flags of `trace-replay`.
+//!
+//! Must not know what a run does with the plan that they make.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use murmuration::config;
+
+use super::plan::{self, Balance, Gauging, Plan, Sharing, Way};
+use super::tempo::{Demand, Tempo};
+use super::trace::{self, Recorded};
+use super::workload::{self, Workload};
+
+/// Replays a trace through a tier of replicas in virtual time, compared with one replica that knows everything at once.
+#[derive(Debug, Parser)]
+#[command(name = "trace-replay", args_conflicts_with_subcommands = true)]
+pub struct Flags {
+    /// A command other than one replay.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of one replay.
+    #[command(flatten)]
+    pub replay: Replay,
+}
+
+/// Commands other than one replay.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measures the project's figures, each with its bar, over three seeds.
+    Figures(Figures),
+}
+
+/// The flags of `trace-replay figures`.
+#[derive(Clone, Debug, Args)]
+pub struct Figures {
+    /// Uses one seed, and the first 2,500 requests of the conversation trace.
+    #[arg(long)]
+    pub quick: bool,
+    /// The folder with `mooncake/` and `claude-code/`; a missing trace is replaced by generated traffic of its kind.
+    #[arg(long, default_value = "../shared/traces")]
+    pub traces: PathBuf,
+    /// Prints only the JSON array of the rows, which otherwise follows the table as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The flags of one replay.
+#[derive(Clone, Debug, Args)]
+pub struct Replay {
+    /// The trace: Mooncake's format, JSON lines.
+    #[arg(long, conflicts_with = "workload")]
+    pub trace: Option<PathBuf>,
+    /// The kind of traffic to generate from the seed if there is no trace.
+    #[arg(long, value_enum, default_value = "chat")]
+    pub workload: Workload,
+    /// Replicas.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub replicas: u16,
+    /// Engines.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub engines: u16,
+    /// How many times faster than recorded; instead of --load.
+    #[arg(long, value_parser = positive)]
+    pub speed: Option<f64>,
+    /// The load to choose the speed for: 1 is all that the engines can compute if every repeated block is cached.
+    #[arg(long, default_value_t = 0.66, value_parser = positive)]
+    pub load: f64,
+    /// What replicas share with each other.
+    #[arg(long, value_enum, default_value = "full")]
+    pub sharing: Sharing,
+    /// The seed of all random choices.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Prints one JSON object instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// Uses only this many requests from the beginning of the trace.
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// Uses only this many seconds from the beginning of the trace.
+    #[arg(long, value_parser = positive)]
+    pub duration: Option<f64>,
+    /// Spreads requests that were recorded at one instant over three seconds; otherwise they arrive together.
+    #[arg(long)]
+    pub jitter: bool,
+    /// The share of messages that every lane loses.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub loss: f64,
+    /// Writes an SVG: time to first token against load, and hit ratio against replicas.
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
+    /// A file with an `EndpointPickerConfig`, instead of the default one.
+    #[arg(long)]
+    pub config_file: Option<PathBuf>,
+    /// Tokens that an engine's KV cache holds.
+    #[arg(long, default_value_t = plan::KV_TOKENS)]
+    pub kv_tokens: usize,
+    /// When an engine's metrics page shows a change.
+    #[arg(long, value_enum, default_value = "step")]
+    pub gauging: Gauging,
+    /// Which replica receives a request.
+    #[arg(long, value_enum, default_value = "random")]
+    pub balance: Balance,
+    /// Compares with the oracle only, without the baselines.
+    #[arg(long)]
+    pub no_baselines: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0).ok_or_else(|| "a number above 0".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..1.0).contains(n)).ok_or_else(|| "a share, 0 or more and below 1".to_owned())
+}
+
+// === impl Replay ===
+
+impl Replay {
+    /// The plan that these flags describe.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn plan(&self) -> Result<Plan, String> {
+        let config = match &self.config_file {
+            None => config::default_text().to_owned(),
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| format!("can't read the configuration {}: {error}", file.display()))?,
+        };
+        Ok(Plan {
+            replicas: self.replicas.into(),
+            engines: self.engines.into(),
+            engine: plan::engine(self.kv_tokens),
+            way: Way::Schedulers(self.sharing),
+            balance: self.balance,
+            gauging: self.gauging,
+            loss: self.loss,
+            seed: self.seed,
+            config,
+            patience: plan::PATIENCE,
+        })
+    }
+
+    /// The requests.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn requests(&self) -> Result<Vec<Recorded>, String> {
+        let mut requests = match &self.trace {
+            Some(path) => trace::read(path, self.limit)?,
+            None => workload::generate(self.workload, self.seed),
+        };
+        requests.truncate(self.limit.unwrap_or(usize::MAX));
+        let begin = requests.first().map_or(0.0, |first| first.timestamp);
+        if let Some(seconds) = self.duration {
+            requests.retain(|request| request.timestamp - begin <= seconds * 1000.0);
+        }
+        Ok(requests)
+    }
+
+    /// The pace for these requests, and the resulting load.
+    pub fn pace(&self, plan: &Plan, requests: &[Recorded]) -> Pace {
+        let demand = Demand::of(requests);
+        let speed = self.speed.unwrap_or_else(|| demand.speed(&plan.engine, plan.engines, self.load));
+        let load = demand.load(&plan.engine, plan.engines, speed);
+        Pace { demand, speed, load, tempo: Tempo::new(requests, speed, self.jitter, self.seed) }
+    }
+}
+
+/// How fast requests arrive.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// The work of the trace.
+    pub demand: Demand,
+    /// Times faster than recorded.
+    pub speed: f64,
+    /// The resulting load.
+    pub load: f64,
+    /// The arrival times.
+    pub tempo: Tempo,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused() {
+        let bad: [&[&str]; 5] =
+            [&["--replicas", "0"], &["--loss", "1"], &["--speed", "-2"], &["--load", "inf"], &["--sharing", "some"]];
+        for flags in bad {
+            assert!(Flags::try_parse_from([&["replay"], flags].concat()).is_err(), "{flags:?}");
+        }
+        assert!(Flags::try_parse_from(["replay", "figures", "--quick"]).unwrap().command.is_some());
+    }
+
+    #[test]
+    fn the_speed_follows_from_the_load_and_the_load_from_the_speed() {
+        let flags =
+            |more: &[&str]| Flags::try_parse_from([&["replay", "--limit", "200"], more].concat()).unwrap().replay;
+        let by_load = flags(&["--load", "0.5"]);
+        let (plan, requests) = (by_load.plan().unwrap(), by_load.requests().unwrap());
+        let pace = by_load.pace(&plan, &requests);
+        assert!((pace.load - 0.5).abs() < 1e-9 && requests.len() == 200);
+        let speed = pace.speed.to_string();
+        assert!((flags(&["--speed", &speed]).pace(&plan, &requests).load - 0.5).abs() < 1e-6);
+    }
+}

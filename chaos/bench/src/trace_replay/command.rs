@@ -1,0 +1,97 @@
+//! `trace-replay` as a command: flags in, a table or JSON out.
+//!
+//! Must not know how a run goes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+
+use super::args::{Command, Figures, Flags, Replay};
+use super::experiment::{self, Comparison};
+use super::{figures, plot, report};
+
+/// The results, and the parameters of the run.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    comparison: Comparison,
+    run: Run,
+}
+
+#[derive(Serialize)]
+struct Run {
+    replicas: usize,
+    engines: usize,
+    sharing: String,
+    seed: u64,
+    loss: f64,
+    jitter: bool,
+    speed: f64,
+    load: f64,
+    span_s: f64,
+    prompt_tokens: f64,
+    reusable: f64,
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let done = match &flags.command {
+        Some(Command::Figures(flags)) => show(flags),
+        None => replay(&flags.replay),
+    };
+    match done {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("trace-replay: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(flags: &Figures) -> Result<String, String> {
+    let rows = figures::run(flags)?;
+    let json = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
+    Ok(if flags.json { json } else { format!("{}\n{json}", figures::table(&rows)) })
+}
+
+fn replay(flags: &Replay) -> Result<String, String> {
+    let (plan, trace) = (flags.plan()?, flags.requests()?);
+    let pace = flags.pace(&plan, &trace);
+    let comparison = experiment::compare(&plan, !flags.no_baselines, &trace, &pace.tempo)?;
+    if let Some(path) = &flags.plot {
+        let svg = plot::svg(&plan, &trace, &pace.tempo, flags.jitter)?;
+        std::fs::write(path, svg).map_err(|error| format!("can't write the plot {}: {error}", path.display()))?;
+    }
+    let run = Run {
+        replicas: plan.replicas,
+        engines: plan.engines,
+        sharing: format!("{:?}", flags.sharing).to_lowercase(),
+        seed: plan.seed,
+        loss: plan.loss,
+        jitter: flags.jitter,
+        speed: pace.speed,
+        load: pace.load,
+        span_s: pace.demand.span_s / pace.speed,
+        prompt_tokens: pace.demand.prompt_tokens,
+        reusable: pace.demand.reusable(),
+    };
+    if flags.json {
+        return serde_json::to_string(&Report { comparison, run }).map_err(|error| error.to_string());
+    }
+    let head = format!(
+        "{} requests in {:.0} s ({:.2} times as fast as recorded), {} replicas, {} engines: load {:.2}, {:.1} % reusable\n",
+        trace.len(),
+        run.span_s,
+        run.speed,
+        run.replicas,
+        run.engines,
+        run.load,
+        run.reusable * 100.0
+    );
+    Ok(format!("{head}\n{}", report::table(&comparison)))
+}

@@ -1,0 +1,165 @@
+//! The parameters of one run: how many replicas and engines, what replicas share, and how well lanes carry it.
+//!
+//! Must not know flags or traces.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use murmuration::replication::Record;
+
+use murmuration_engine_sim::EngineConfig;
+
+/// Tokens of an engine's block: the resolution of the traces.
+const BLOCK_TOKENS: usize = super::trace::ID_TOKENS as usize;
+/// Tokens that an engine's KV cache holds by default.
+pub const KV_TOKENS: usize = 2 << 20;
+/// How long a run continues after its last arrival by default.
+pub const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// What replicas share with each other, and by which lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sharing {
+    /// Everything, by peer streams and by gossip.
+    Full,
+    /// Everything, by peer streams alone.
+    Streams,
+    /// Everything, by gossip alone.
+    Gossip,
+    /// Nothing, and replicas expect no peers: every replica scrapes every engine and knows only what it dispatched
+    /// itself.
+    None,
+    /// Everything, but no lane carries anything: every replica scrapes every engine and knows that it is isolated.
+    Cut,
+    /// Dispatches and load by both lanes, without prefixes.
+    LoadOnly,
+    /// Prefixes by both lanes, without load: every replica scrapes every engine.
+    CacheOnly,
+}
+
+/// How the engine is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In turns: each request goes to the next engine.
+    RoundRobin,
+    /// By the schedulers of the replicas.
+    Schedulers(Sharing),
+}
+
+/// When an engine's metrics page shows a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Gauging {
+    /// At the end of each engine step, as vLLM does.
+    Step,
+    /// At once.
+    Live,
+}
+
+/// Which replica receives a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Balance {
+    /// The next one.
+    RoundRobin,
+    /// One drawn from the seed, as with many Envoy workers that each take turns by themselves.
+    Random,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Replicas; at least 1.
+    pub replicas: usize,
+    /// Engines; at least 1.
+    pub engines: usize,
+    /// The configuration of each engine.
+    pub engine: EngineConfig,
+    /// How the engine is chosen.
+    pub way: Way,
+    /// Which replica receives a request.
+    pub balance: Balance,
+    /// When gauges change.
+    pub gauging: Gauging,
+    /// The share of messages that a lane loses, `0..1`.
+    pub loss: f64,
+    /// The seed of all random choices.
+    pub seed: u64,
+    /// The text of the `EndpointPickerConfig`.
+    pub config: String,
+    /// How long a run may go on after its last arrival, in virtual time.
+    pub patience: Duration,
+}
+
+/// An engine of middle size: 10,000 prompt tokens per second in steps of 2,048, 12 ms for a step that computes nothing
+/// and 0.1 ms for each answer in it, 256 requests at once, and room for `kv_tokens` tokens.
+pub fn engine(kv_tokens: usize) -> EngineConfig {
+    EngineConfig {
+        block_tokens: BLOCK_TOKENS,
+        blocks: (kv_tokens / BLOCK_TOKENS).max(2),
+        max_num_seqs: 256,
+        prefill_tokens_per_s: 10_000.0,
+        max_batched_tokens: 2048,
+        step_base: Duration::from_millis(12),
+        step_per_seq: Duration::from_micros(100),
+        ..EngineConfig::default()
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The same tier as one replica that knows everything at once.
+    pub fn oracle(&self) -> Self {
+        Self { replicas: 1, way: Way::Schedulers(Sharing::Full), ..self.clone() }
+    }
+
+    /// The same tier with another way of choosing.
+    pub fn by(&self, way: Way) -> Self {
+        Self { way, ..self.clone() }
+    }
+
+    /// What replicas share with each other.
+    pub fn sharing(&self) -> Sharing {
+        match self.way {
+            Way::RoundRobin => Sharing::None,
+            Way::Schedulers(sharing) => sharing,
+        }
+    }
+}
+
+// === impl Sharing ===
+
+impl Sharing {
+    /// Whether replicas have peer streams.
+    pub fn streams(self) -> bool {
+        matches!(self, Self::Full | Self::Streams | Self::LoadOnly | Self::CacheOnly)
+    }
+
+    /// Whether gossip carries facts.
+    pub fn gossip(self) -> bool {
+        matches!(self, Self::Full | Self::Gossip | Self::LoadOnly | Self::CacheOnly)
+    }
+
+    /// Whether each engine has one keeper; otherwise every replica scrapes it.
+    pub fn keepers(self) -> bool {
+        !matches!(self, Self::None | Self::Cut | Self::CacheOnly)
+    }
+
+    /// Whether replicas publish to peers, even if no lane delivers it.
+    pub fn tries(self) -> bool {
+        self != Self::None
+    }
+
+    /// The part of a record that is shared; `None` if nothing of it is.
+    pub fn tells(self, record: Record) -> Option<Record> {
+        match (self, record) {
+            (Self::None, _) => None,
+            (Self::CacheOnly, Record::Placement(placement)) => Some(Record::Placement(placement)),
+            (Self::CacheOnly, _) => None,
+            // The dispatch itself is load; its prompt is not.
+            (Self::LoadOnly, Record::Placement(mut placement)) => {
+                placement.anchors.clear();
+                Some(Record::Placement(placement))
+            }
+            (_, record) => Some(record),
+        }
+    }
+}

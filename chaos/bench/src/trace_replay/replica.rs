@@ -1,0 +1,143 @@
+//! One replica: the real scheduler, the real fact log and the real gossip pages, and nothing else.
+//!
+//! Must not know lanes, engines or what happens next.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use murmuration::config::blueprint::PrefixSettings;
+use murmuration::config::{self, Catalog};
+use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
+use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use murmuration::replication::{Batch, FactLog, Keeper, Keepers, Page, Pages};
+use murmuration::request::{Asked, InferenceRequest};
+use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
+use murmuration::time::Timestamp;
+
+use super::plan::{Plan, Sharing};
+
+/// Bytes that a replica's prefix index may take, as `murmuration serve` has it by default.
+const INDEX_BYTES_MAX: usize = 256 << 20;
+/// The lease of tickets; longer than any run lasts.
+const LEASE: Duration = Duration::from_secs(7200);
+/// The first engine's port; the others follow.
+const FIRST_PORT: u16 = 10_000;
+
+/// One replica.
+#[derive(Debug)]
+pub struct Replica {
+    scheduler: Scheduler,
+    fact_log: FactLog,
+    pages: Pages,
+    sharing: Sharing,
+    prefix: PrefixSettings,
+}
+
+/// The engine number `n` as discovery announces it.
+pub fn endpoint(n: usize) -> Endpoint {
+    // Never more than a few thousand engines, so the cast keeps its value.
+    let address: SocketAddr = ([127, 0, 0, 1], FIRST_PORT + n as u16).into();
+    Endpoint { id: endpoint_id(n), address, labels: Default::default() }
+}
+
+/// The name of the engine number `n`.
+pub fn endpoint_id(n: usize) -> EndpointId {
+    EndpointId::new("default", &format!("engine-{n:03}"))
+}
+
+/// The number of the engine at `address`.
+pub fn engine_at(address: SocketAddr) -> usize {
+    usize::from(address.port() - FIRST_PORT)
+}
+
+/// For each engine, the replica that keeps it.
+pub fn keepers(replicas: usize, engines: usize) -> Vec<usize> {
+    let live = (0..replicas).map(|n| Keeper { replica: name(n), zone: String::new() }).collect();
+    let keepers = Keepers::new(live);
+    let keeps = |replica: usize, engine: usize| keepers.rank(&name(replica), endpoint_id(engine).key(), "") == 0;
+    (0..engines).map(|engine| (0..replicas).find(|&replica| keeps(replica, engine)).unwrap_or(0)).collect()
+}
+
+/// The name of the replica number `n`.
+pub fn name(n: usize) -> ReplicaId {
+    ReplicaId(format!("replica-{n}"))
+}
+
+// === impl Replica ===
+
+impl Replica {
+    /// The replica number `n`, which has discovered all engines.
+    ///
+    /// # Errors
+    /// All errors of the configuration.
+    pub fn new(n: usize, plan: &Plan) -> Result<Self, String> {
+        let blueprint =
+            config::read(&plan.config, "the configuration", &Catalog::builtin()).map_err(|e| e.to_string())?;
+        let prefix = blueprint.prefix.clone();
+        let settings = SchedulerSettings {
+            prefix: blueprint.prefix,
+            in_flight: blueprint.in_flight,
+            saturation: blueprint.saturation,
+            index_bytes_max: INDEX_BYTES_MAX,
+            lease: LEASE,
+            sharing: (plan.replicas > 1 || plan.sharing() == Sharing::Cut) && plan.sharing().tries(),
+            trust_ages: TrustAges::default(),
+        };
+        let mut replica = Self {
+            scheduler: Scheduler::new(blueprint.profiles, settings),
+            fact_log: FactLog::new(name(n), Incarnation(1)),
+            pages: Pages::default(),
+            sharing: plan.sharing(),
+            prefix,
+        };
+        let found = (0..plan.engines).map(|n| EndpointChange::Upsert(endpoint(n))).collect();
+        replica.handle(Input::Discovered(found), Timestamp::ZERO);
+        Ok(replica)
+    }
+
+    /// How prompts are split into blocks.
+    pub fn prefix(&self) -> &PrefixSettings {
+        &self.prefix
+    }
+
+    /// Gives the scheduler an input, and publishes the records that it shares.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Outbox {
+        let mut out = Outbox::default();
+        self.scheduler.handle(input, now, &mut out);
+        for (record, at) in out.publish.drain(..) {
+            if let Some(record) = self.sharing.tells(record) {
+                self.fact_log.publish(record, at);
+            }
+        }
+        out
+    }
+
+    /// The engine that the scheduler sends a request to; `None` if it refuses.
+    pub fn dispatch(&mut self, number: usize, request: InferenceRequest, now: Timestamp) -> Option<usize> {
+        let out = self.handle(Input::Asked(Asked { ticket: Ticket(number as u64), request }), now);
+        let (_, answer) = out.answers.into_iter().next()?;
+        answer.ok().and_then(|decision| decision.primary().map(|target| engine_at(target.address)))
+    }
+
+    /// The engine that the scheduler would send a request to; nothing changes.
+    pub fn opinion(&mut self, request: &InferenceRequest, now: Timestamp) -> Option<usize> {
+        let decision = self.scheduler.decide(request, now).ok()?;
+        decision.primary().map(|target| engine_at(target.address))
+    }
+
+    /// The number of its newest fact.
+    pub fn head(&self) -> u64 {
+        self.fact_log.head()
+    }
+
+    /// The facts after the number `after`.
+    pub fn since(&self, after: u64, now: Timestamp) -> Option<Arc<Batch>> {
+        self.fact_log.since(after, usize::MAX, now).map(Arc::new)
+    }
+
+    /// The gossip pages that changed.
+    pub fn write_pages(&mut self, now: Timestamp) -> Vec<Page> {
+        self.pages.write(&self.fact_log, now)
+    }
+}

@@ -1,0 +1,360 @@
+//! One run in virtual time: requests arrive at replicas, replicas choose engines, engines compute, and replicas send
+//! each other what they learn.
+//!
+//! Must not know how a decision is made, or how a result is shown. There is one thread and one queue, and all chance
+//! comes from the seed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use murmuration::chance::Chance;
+use murmuration::fleet::{LoadReport, Observation};
+use murmuration::id::Ticket;
+use murmuration::replication::codec;
+use murmuration::request::Outcome as End;
+use murmuration::scheduler::{Input, News};
+use murmuration::time::Timestamp;
+
+use super::ages::LaneCounts;
+use super::lanes::{FLUSH, Lane, Lanes, Message, ROUND};
+use super::plan::{Balance, Plan, Way};
+use super::prompt;
+use super::queue::Queue;
+use super::replica::{self, Replica};
+use super::station::Station;
+use super::tally::{Outcome, Tally, When};
+use super::tempo::{QUIET, Tempo};
+use super::trace::Recorded;
+
+/// Latency from a replica to an engine, or back.
+const HOP: Duration = Duration::from_millis(1);
+/// Engines are scraped this often.
+const SCRAPE: Duration = Duration::from_millis(50);
+/// Schedulers check leases and trust this often.
+const TICK: Duration = Duration::from_millis(100);
+/// Once in this many requests, all replicas are asked for their decision.
+const ASK_EVERY: usize = 50;
+/// Requests that all replicas are asked about at the end of each quiet second.
+const ASKED_IN_QUIET: usize = 50;
+/// Requests that all replicas are asked about after the end.
+const ASKED_AT_END: usize = 200;
+
+/// An event in virtual time.
+#[derive(Debug)]
+enum Event {
+    /// A request arrives, the n-th of the run.
+    Arrive(usize),
+    /// A quiet second ends, the n-th of the run.
+    Quiet(usize),
+    /// A request reaches its engine.
+    Reach { engine: usize, request: usize },
+    /// An engine's step ends.
+    Step(usize),
+    /// A replica reads an engine's metrics page.
+    Scrape { replica: usize, engine: usize },
+    /// The page that it read arrives.
+    Observed { replica: usize, engine: usize, page: Box<LoadReport> },
+    /// A replica sees an answer begin or end.
+    AnswerSeen { replica: usize, request: usize, news: News },
+    /// A replica sends what is new by its streams.
+    Flush(usize),
+    /// A replica writes its gossip pages.
+    Round(usize),
+    /// A message arrives.
+    Arrived(Message),
+    /// A receiver that missed something asks for everything after a number.
+    Resend { from: usize, to: usize, after: u64 },
+    /// Every scheduler checks leases, and loads are sampled.
+    Tick,
+}
+
+/// The state of a run.
+struct Simulation<'a> {
+    plan: &'a Plan,
+    trace: &'a [Recorded],
+    tempo: &'a Tempo,
+    queue: Queue<Event>,
+    replicas: Vec<Replica>,
+    /// Whether a flush is planned, by replica.
+    flushing: Vec<bool>,
+    stations: Vec<Station>,
+    /// The replica that serves each request.
+    served_by: Vec<usize>,
+    lanes: Lanes,
+    books: LaneCounts,
+    tally: Tally,
+    balance: Chance,
+    last_arrival: Timestamp,
+}
+
+/// Replays `trace` at `tempo` as `plan` says.
+///
+/// # Errors
+/// All errors of the configuration.
+pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, String> {
+    let replicas = (0..plan.replicas.max(1)).map(|n| Replica::new(n, plan)).collect::<Result<Vec<_>, _>>()?;
+    let mut simulation = Simulation {
+        plan,
+        trace,
+        tempo,
+        queue: Queue::default(),
+        flushing: vec![false; replicas.len()],
+        lanes: Lanes::new(replicas.len(), plan.loss, plan.seed),
+        replicas,
+        stations: (0..plan.engines.max(1)).map(|_| Station::new(plan.engine.clone(), plan.gauging)).collect(),
+        served_by: vec![0; trace.len()],
+        books: LaneCounts::default(),
+        tally: Tally::new(tempo.arrivals.len()),
+        balance: Chance::from_seed(plan.seed ^ 0x656e_766f_7900),
+        last_arrival: tempo.arrivals.last().map_or(Timestamp::ZERO, |last| last.0),
+    };
+    simulation.begin();
+    let end = simulation.run_events();
+    Ok(simulation.outcome(end))
+}
+
+// === impl Simulation ===
+
+impl Simulation<'_> {
+    fn begin(&mut self) {
+        for (n, &(at, _)) in self.tempo.arrivals.iter().enumerate() {
+            self.queue.plan(at, Event::Arrive(n));
+        }
+        if self.plan.way == Way::RoundRobin {
+            return self.queue.plan(Timestamp::ZERO, Event::Tick);
+        }
+        for (n, &(at, _)) in self.tempo.quiets.iter().enumerate() {
+            self.queue.plan(at, Event::Quiet(n));
+        }
+        let sharing = self.plan.sharing();
+        let (replicas, engines) = (self.replicas.len(), self.stations.len());
+        // Rounds are out of phase with each other.
+        let phase = |n: usize, of: usize, round: Duration| Timestamp::ZERO + round * n as u32 / of as u32;
+        for (engine, keeper) in replica::keepers(replicas, engines).into_iter().enumerate() {
+            for replica in (0..replicas).filter(|&replica| replica == keeper || !sharing.keepers()) {
+                let first = if sharing.keepers() { 0 } else { replica };
+                let at = phase(engine * replicas + first, engines * replicas, SCRAPE);
+                self.queue.plan(at, Event::Scrape { replica, engine });
+            }
+        }
+        for replica in (0..replicas).filter(|_| sharing.gossip() && replicas > 1) {
+            self.queue.plan(phase(replica, replicas, ROUND), Event::Round(replica));
+        }
+        self.queue.plan(Timestamp::ZERO, Event::Tick);
+    }
+
+    /// Handles all events; returns the time of the last one.
+    fn run_events(&mut self) -> Timestamp {
+        let latest = self.last_arrival + self.plan.patience;
+        let mut end = Timestamp::ZERO;
+        while !self.tally.all_finished() {
+            let Some((now, what)) = self.queue.take() else { break };
+            end = now;
+            if now > latest {
+                break;
+            }
+            self.handle_event(what, now);
+        }
+        if self.tally.all_finished() && self.plan.way != Way::RoundRobin {
+            self.settle(end);
+        }
+        end
+    }
+
+    /// Lets a second pass in which all messages arrive, and then asks all replicas for their decisions.
+    fn settle(&mut self, end: Timestamp) {
+        while let Some((now, what)) = self.queue.take() {
+            if now > end + QUIET {
+                let asked: Vec<usize> = self.tempo.arrivals.iter().rev().take(ASKED_AT_END).map(|&(_, r)| r).collect();
+                return asked.into_iter().for_each(|request| self.ask_all(request, now, When::Over));
+            }
+            self.handle_event(what, now);
+        }
+    }
+
+    fn handle_event(&mut self, what: Event, now: Timestamp) {
+        match what {
+            Event::Arrive(n) => self.arrive(n, now),
+            Event::Quiet(n) => {
+                let next = self.tempo.quiets[n].1;
+                let asked = self.tempo.arrivals.iter().skip(next).take(ASKED_IN_QUIET);
+                let asked: Vec<usize> = asked.map(|&(_, request)| request).collect();
+                asked.into_iter().for_each(|request| self.ask_all(request, now, When::Quiet));
+            }
+            Event::Reach { engine, request } => {
+                let computed = prompt::computed(request, &self.trace[request]);
+                if let Some(end) = self.stations[engine].submit(computed, now) {
+                    self.queue.plan(end, Event::Step(engine));
+                }
+            }
+            Event::Step(engine) => self.step(engine, now),
+            Event::Scrape { replica, engine } => {
+                let page = Box::new(self.stations[engine].page());
+                self.queue.plan(now + HOP, Event::Observed { replica, engine, page });
+                self.queue.plan(now + SCRAPE, Event::Scrape { replica, engine });
+            }
+            Event::Observed { replica, engine, page } => {
+                let observation = Observation { report: *page, age: HOP * 2 };
+                self.handle(replica, Input::Observed(replica::endpoint_id(engine), observation), now);
+            }
+            Event::AnswerSeen { replica, request, news } => {
+                self.handle(replica, Input::TicketUpdate(Ticket(request as u64), news), now);
+            }
+            Event::Flush(replica) => self.flush(replica, now),
+            Event::Round(replica) => self.round(replica, now),
+            Event::Arrived(message) => self.receive(&message, now),
+            Event::Resend { from, to, after } => {
+                let Some(batch) = self.replicas[from].since(after, now) else { return };
+                self.books.sent(Lane::Stream, 1, codec::encode(&batch).map_or(0, |bytes| bytes.len()));
+                if let Some(at) = self.lanes.stream(from, to, batch.upto, now) {
+                    self.queue.plan(at, Event::Arrived(Message { lane: Lane::Stream, from, to, sent: now, batch }));
+                }
+            }
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    fn arrive(&mut self, n: usize, now: Timestamp) {
+        let request = self.tempo.arrivals[n].1;
+        self.tally.arrived(request, now);
+        if self.plan.way == Way::RoundRobin {
+            let engine = n % self.stations.len();
+            return self.queue.plan(now + HOP, Event::Reach { engine, request });
+        }
+        if n % ASK_EVERY == ASK_EVERY - 1 {
+            self.ask_all(request, now, When::Loaded);
+        }
+        let replica = match self.plan.balance {
+            Balance::RoundRobin => n % self.replicas.len(),
+            Balance::Random => self.balance.below(self.replicas.len()),
+        };
+        self.served_by[request] = replica;
+        let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
+        let engine = self.replicas[replica].dispatch(request, asked, now);
+        self.plan_flush(replica, now);
+        if let Some(engine) = engine {
+            self.queue.plan(now + HOP, Event::Reach { engine, request });
+        }
+    }
+
+    fn ask_all(&mut self, request: usize, now: Timestamp, when: When) {
+        let asked = prompt::asked(request, &self.trace[request], self.replicas[0].prefix());
+        let opinions: Vec<_> = self.replicas.iter_mut().map(|replica| replica.opinion(&asked, now)).collect();
+        self.tally.asked(opinions.windows(2).all(|pair| pair[0] == pair[1]), when);
+    }
+
+    fn step(&mut self, engine: usize, now: Timestamp) {
+        let (outputs, next) = self.stations[engine].step(now);
+        for output in outputs {
+            let request = output.id as usize;
+            if output.index == 0 {
+                let prompt = self.trace[request].input_length;
+                self.tally.first_token(request, prompt, output.cached_tokens as u64, now + HOP);
+                self.report(request, News::FirstToken, now);
+            }
+            if output.finished {
+                self.tally.finished();
+                self.report(request, News::Finished(End::Completed), now);
+            }
+        }
+        if let Some(end) = next {
+            self.queue.plan(end, Event::Step(engine));
+        }
+    }
+
+    fn report(&mut self, request: usize, news: News, now: Timestamp) {
+        if self.plan.way != Way::RoundRobin {
+            let replica = self.served_by[request];
+            self.queue.plan(now + HOP, Event::AnswerSeen { replica, request, news });
+        }
+    }
+
+    fn handle(&mut self, replica: usize, input: Input, now: Timestamp) {
+        self.replicas[replica].handle(input, now);
+        self.plan_flush(replica, now);
+    }
+
+    /// Plans a flush if there is something to send and none is planned.
+    fn plan_flush(&mut self, replica: usize, now: Timestamp) {
+        let news = || self.replicas[replica].head() > self.lanes.sent(replica, (replica + 1) % self.replicas.len());
+        if self.plan.sharing().streams() && self.replicas.len() > 1 && !self.flushing[replica] && news() {
+            self.flushing[replica] = true;
+            self.queue.plan(now + FLUSH, Event::Flush(replica));
+        }
+    }
+
+    fn flush(&mut self, from: usize, now: Timestamp) {
+        self.flushing[from] = false;
+        let mut last = None;
+        for to in (0..self.replicas.len()).filter(|&to| to != from) {
+            let after = self.lanes.sent(from, to);
+            // All peers have been sent the same, except one that just asked for a resend.
+            if last.as_ref().is_none_or(|(known, _, _)| *known != after) {
+                let Some(batch) = self.replicas[from].since(after, now) else { continue };
+                let bytes = codec::encode(&batch).map_or(0, |bytes| bytes.len());
+                last = Some((after, batch, bytes));
+            }
+            let Some((_, batch, bytes)) = &last else { continue };
+            self.books.sent(Lane::Stream, 1, *bytes);
+            if let Some(at) = self.lanes.stream(from, to, batch.upto, now) {
+                let message = Message { lane: Lane::Stream, from, to, sent: now, batch: batch.clone() };
+                self.queue.plan(at, Event::Arrived(message));
+            }
+        }
+    }
+
+    fn round(&mut self, from: usize, now: Timestamp) {
+        for page in self.replicas[from].write_pages(now) {
+            let Ok(decoded) = codec::decode(&page.bytes) else { continue };
+            let batch = std::sync::Arc::new(decoded.batch);
+            self.books.sent(Lane::Gossip, self.replicas.len() as u64 - 1, page.bytes.len());
+            for to in (0..self.replicas.len()).filter(|&to| to != from) {
+                let at = self.lanes.gossip(now);
+                let message = Message { lane: Lane::Gossip, from, to, sent: now, batch: batch.clone() };
+                self.queue.plan(at, Event::Arrived(message));
+            }
+        }
+        self.queue.plan(now + ROUND, Event::Round(from));
+    }
+
+    fn receive(&mut self, message: &Message, now: Timestamp) {
+        self.books.came(message, now);
+        if message.lane == Lane::Stream
+            && let Some((way, after)) = self.lanes.came(message, now)
+        {
+            self.queue.plan(now + way, Event::Resend { from: message.from, to: message.to, after });
+        }
+        self.handle(message.to, Input::Batch(Box::new((*message.batch).clone())), now);
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if self.plan.way != Way::RoundRobin {
+            (0..self.replicas.len()).for_each(|replica| self.handle(replica, Input::Tick, now));
+        }
+        if now <= self.last_arrival {
+            self.tally.loads(self.stations.iter().map(Station::requests));
+        }
+        self.queue.plan(now + TICK, Event::Tick);
+    }
+
+    fn outcome(&self, end: Timestamp) -> Outcome {
+        let span = end.since(Timestamp::ZERO);
+        let answers = self.stations.iter().map(Station::answers).sum();
+        let work = Station::work(&self.plan.engine, self.tally.computed_tokens(), answers).as_secs_f64();
+        let could = self.last_arrival.since(Timestamp::ZERO).as_secs_f64() * self.stations.len() as f64;
+        let replicas = self.replicas.len();
+        let shares = replicas > 1 && self.plan.sharing().tries();
+        let mut lanes = BTreeMap::new();
+        if shares && self.plan.sharing().streams() {
+            lanes.insert("stream", self.books.report(Lane::Stream, &self.lanes, replicas, span));
+        }
+        if shares && self.plan.sharing().gossip() {
+            lanes.insert("gossip", self.books.report(Lane::Gossip, &self.lanes, replicas, span));
+        }
+        self.tally.outcome(end, work / could.max(1e-6), lanes)
+    }
+}
+
+#[cfg(test)]
+#[path = "simulation_tests.rs"]
+mod tests;

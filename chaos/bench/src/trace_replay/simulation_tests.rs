@@ -1,0 +1,84 @@
+//! Tests of whole runs.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::trace_replay::plan::{Gauging, Sharing, engine};
+use crate::trace_replay::tempo::Demand;
+use crate::trace_replay::workload::{Workload, generate};
+
+fn plan(replicas: usize, sharing: Sharing) -> Plan {
+    Plan {
+        replicas,
+        engines: 4,
+        engine: engine(1 << 20),
+        way: Way::Schedulers(sharing),
+        balance: Balance::Random,
+        gauging: Gauging::Step,
+        loss: 0.0,
+        seed: 7,
+        config: murmuration::config::default_text().to_owned(),
+        patience: Duration::from_secs(600),
+    }
+}
+
+fn chat(requests: usize) -> (Vec<Recorded>, Tempo) {
+    let mut trace = generate(Workload::Chat, 3);
+    trace.truncate(requests);
+    let speed = Demand::of(&trace).speed(&engine(1 << 20), 4, 0.6);
+    let tempo = Tempo::new(&trace, speed, false, 3);
+    (trace, tempo)
+}
+
+fn recorded(timestamp: f64, hash_ids: &[u64]) -> Recorded {
+    Recorded { timestamp, input_length: 512 * hash_ids.len() as u64, output_length: 4, hash_ids: hash_ids.to_vec() }
+}
+
+#[test]
+fn a_small_trace_has_the_hits_that_can_be_counted_by_hand() {
+    // The second request repeats three ids of the first. The third repeats all four of the second, but its last token
+    // is computed again with its block: 3 + 3 of 3 + 4 + 4 ids.
+    let trace = [recorded(0.0, &[1, 2, 3]), recorded(9e3, &[1, 2, 3, 4]), recorded(18e3, &[1, 2, 3, 4])];
+    let tempo = Tempo::new(&trace, 1.0, false, 1);
+    for replicas in [1, 3] {
+        let outcome = run(&plan(replicas, Sharing::Full), &trace, &tempo).unwrap();
+        assert_eq!((outcome.hit, outcome.unfinished), (6.0 / 11.0, 0), "{replicas} replicas");
+    }
+}
+
+#[test]
+fn one_seed_gives_one_outcome() {
+    let (trace, tempo) = chat(300);
+    let lossy = Plan { loss: 0.05, ..plan(4, Sharing::Full) };
+    let json = |plan: &Plan| serde_json::to_string(&run(plan, &trace, &tempo).unwrap()).unwrap();
+    assert_eq!(json(&lossy), json(&lossy));
+    assert_ne!(json(&lossy), json(&Plan { seed: 8, ..lossy.clone() }));
+}
+
+#[test]
+fn one_replica_that_shares_everything_is_the_oracle() {
+    let (trace, tempo) = chat(300);
+    let one = plan(1, Sharing::Full);
+    let outcome = run(&one, &trace, &tempo).unwrap();
+    assert_eq!(outcome, run(&plan(8, Sharing::Gossip).oracle(), &trace, &tempo).unwrap());
+    assert_eq!((outcome.agreement, outcome.agreement_quiet), (Some(1.0), Some(1.0)));
+    assert!(outcome.lanes.is_empty() && outcome.unfinished == 0);
+}
+
+#[test]
+fn lost_messages_are_counted_and_requested_again() {
+    let (trace, tempo) = chat(300);
+    let outcome = run(&Plan { loss: 0.1, ..plan(3, Sharing::Streams) }, &trace, &tempo).unwrap();
+    let stream = &outcome.lanes["stream"];
+    assert!(stream.lost > 0 && stream.gaps > 0 && outcome.unfinished == 0, "{stream:?}");
+}
+
+#[test]
+fn every_way_serves_all_requests() {
+    let (trace, tempo) = chat(120);
+    let ways = <Sharing as clap::ValueEnum>::value_variants().iter().map(|sharing| Way::Schedulers(*sharing));
+    for way in ways.chain([Way::RoundRobin]) {
+        let outcome = run(&plan(3, Sharing::Full).by(way), &trace, &tempo).unwrap();
+        assert_eq!((outcome.requests, outcome.unfinished), (120, 0), "{way:?}");
+    }
+}

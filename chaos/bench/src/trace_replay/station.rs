@@ -1,0 +1,103 @@
+//! One engine in virtual time: the pure model, its metrics page, and when its next step ends.
+//!
+//! Must not know replicas.
+
+use std::time::Duration;
+
+use murmuration::fleet::{CacheGeometry, LoadReport};
+use murmuration::time::Timestamp;
+
+use super::plan::Gauging;
+use murmuration_engine_sim::EngineConfig;
+use murmuration_engine_sim::model::{EngineModel, Gauges, Output, Request};
+
+/// An engine and its metrics page.
+#[derive(Debug)]
+pub struct Station {
+    model: EngineModel,
+    gauging: Gauging,
+    page: Gauges,
+}
+
+// === impl Station ===
+
+impl Station {
+    /// An engine that was just started.
+    pub fn new(config: EngineConfig, gauging: Gauging) -> Self {
+        Self { model: EngineModel::new(config), gauging, page: Gauges::default() }
+    }
+
+    /// Takes a request. Returns the end of the step that begins with it, or `None` if a step is already running.
+    pub fn submit(&mut self, request: Request, now: Timestamp) -> Option<Timestamp> {
+        let idle = self.model.next_event().is_none();
+        // The queue has no bound here, so no request is refused.
+        let taken = self.model.submit(request, now).is_ok();
+        self.model.next_event().filter(|_| idle && taken)
+    }
+
+    /// Ends the step that is due at `now`. Returns its outputs, and when the next one ends.
+    pub fn step(&mut self, now: Timestamp) -> (Vec<Output>, Option<Timestamp>) {
+        let outputs = self.model.advance(now);
+        self.page = self.model.gauges();
+        (outputs, self.model.next_event())
+    }
+
+    /// What the metrics page shows.
+    pub fn page(&self) -> LoadReport {
+        let live;
+        let gauges = match self.gauging {
+            Gauging::Step => &self.page,
+            Gauging::Live => {
+                live = self.model.gauges();
+                &live
+            }
+        };
+        let config = self.model.config();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        LoadReport {
+            waiting: count(gauges.waiting),
+            running: count(gauges.running),
+            kv_usage: gauges.kv_usage.clamp(0.0, 1.0),
+            cache: Some(CacheGeometry { block_tokens: count(config.block_tokens), blocks: config.blocks as u64 }),
+            awake: true,
+            ..LoadReport::default()
+        }
+    }
+
+    /// Requests that it has now.
+    pub fn requests(&self) -> usize {
+        let gauges = self.model.gauges();
+        gauges.waiting + gauges.running
+    }
+
+    /// The time to compute `computed` prompt tokens and `answers` answer tokens.
+    pub fn work(config: &EngineConfig, computed: u64, answers: u64) -> Duration {
+        let prefill = computed as f64 / config.prefill_tokens_per_s;
+        Duration::from_secs_f64(prefill + answers as f64 * config.step_per_seq.as_secs_f64())
+    }
+
+    /// Answer tokens so far.
+    pub fn answers(&self) -> u64 {
+        self.model.counters().generation_tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace_replay::plan::engine;
+
+    #[test]
+    fn a_page_that_is_written_by_steps_shows_a_burst_a_step_late() {
+        let request = |id| Request { id, tokens: vec![1; 100], adapter: None, salt: None, max_tokens: 5 };
+        let pages = [Gauging::Step, Gauging::Live].map(|gauging| {
+            let mut station = Station::new(engine(100_000), gauging);
+            let end = station.submit(request(1), Timestamp::ZERO);
+            assert!(end.is_some() && station.submit(request(2), Timestamp::ZERO).is_none());
+            let before = station.page();
+            station.step(end.unwrap_or_default());
+            (before.running + before.waiting, station.page().running)
+        });
+        assert_eq!(pages, [(0, 2), (2, 2)]);
+    }
+}

@@ -1,0 +1,166 @@
+//! The task that owns an engine's model. It takes requests from a mailbox, steps the model when a step is due, and
+//! sends tokens to the clients' streams.
+//!
+//! Must not know HTTP. It reads tokio's clock, so it works in a paused runtime.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use murmuration::time::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::fault::{EngineFault, Spoiled, spoil};
+use super::meters::{Answered, Meters, Open};
+use super::page;
+use crate::EngineConfig;
+use crate::model::{Busy, EngineModel, Output, Request};
+
+/// A message to the driver.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Requests of one client, which are taken all or none.
+    Submit(Submission),
+    /// A client disconnected before its requests finished.
+    GaveUp(Range<u64>),
+    /// The web server sent a response.
+    Answered(Answered),
+    /// Asks for the metrics page.
+    Page(oneshot::Sender<Spoiled>),
+    /// Sets the engine's fault and replaces the former one.
+    Fault(EngineFault),
+    /// Stops the engine: open requests are aborted, and their channels close.
+    Stop,
+}
+
+/// Requests of one client.
+#[derive(Debug)]
+pub(super) struct Submission {
+    /// The driver assigns their ids, in a row.
+    pub(super) requests: Vec<Request>,
+    pub(super) natural: bool,
+    pub(super) n: usize,
+    /// Where tokens go. It holds at most the requested tokens. As in a real engine, a slow client blocks no other.
+    pub(super) outputs: mpsc::UnboundedSender<Output>,
+    /// Where the first id goes.
+    pub(super) accepted: oneshot::Sender<Result<u64, Busy>>,
+}
+
+/// The driver's state.
+#[derive(Debug)]
+struct Driver {
+    model: EngineModel,
+    meters: Meters,
+    open: BTreeMap<u64, (Open, mpsc::UnboundedSender<Output>)>,
+    next_id: u64,
+    fault: EngineFault,
+    /// The page that is repeated while the page fault is `Stale`.
+    kept: Option<String>,
+    /// Time zero of the model.
+    epoch: Instant,
+    /// The engine's start, in seconds since the Unix epoch.
+    started: f64,
+}
+
+/// Runs an engine until it receives `Stop` or all senders are dropped. The mailbox needs no bound of its own: each
+/// connection has one request at a time, and connections are bounded.
+pub(super) async fn run(config: EngineConfig, started: f64, mut mailbox: mpsc::UnboundedReceiver<Message>) {
+    let epoch = Instant::now();
+    let (model, meters) = (EngineModel::new(config), Meters::new());
+    let (open, fault) = (BTreeMap::new(), EngineFault::default());
+    let mut driver = Driver { model, meters, open, next_id: 1, fault, kept: None, epoch, started };
+    loop {
+        let due = driver.model.next_event().map(|at| driver.epoch + at.since(Timestamp::ZERO));
+        let message = tokio::select! {
+            biased;
+            message = mailbox.recv() => Some(message),
+            () = sleep_until(due.unwrap_or(driver.epoch)), if due.is_some() => None,
+        };
+        // The clock is read once per turn, so that no message gets a time before that of an earlier output.
+        let now = Timestamp::ZERO + driver.epoch.elapsed();
+        driver.advance(now);
+        match message {
+            Some(None | Some(Message::Stop)) => return,
+            Some(Some(message)) => driver.take(message, now),
+            None => {}
+        }
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// Steps the model up to `now`, one step after the other, so that each is counted.
+    fn advance(&mut self, now: Timestamp) {
+        while let Some(end) = self.model.next_event().filter(|end| *end <= now) {
+            self.meters.step_tokens.observe(self.model.step_tokens() as f64);
+            for output in self.model.advance(end) {
+                self.hand_out(output);
+            }
+            self.note_adapters(end);
+        }
+    }
+
+    fn hand_out(&mut self, output: Output) {
+        let (id, finished) = (output.id, output.finished);
+        let Some((open, outputs)) = self.open.get_mut(&id) else { return };
+        self.meters.token(open, &output);
+        // A client that disconnected sends `GaveUp` when its stream is dropped.
+        let _ = outputs.send(output);
+        if finished {
+            self.open.remove(&id);
+        }
+    }
+
+    fn take(&mut self, message: Message, now: Timestamp) {
+        match message {
+            Message::Submit(submission) => self.submit(submission, now),
+            Message::GaveUp(ids) => self.give_up(ids, now),
+            Message::Answered(answered) => self.meters.answered(answered),
+            Message::Page(reader) => {
+                let page = page::render(&self.model, &self.meters, self.started);
+                let _ = reader.send(spoil(page, self.fault.page, &mut self.kept));
+            }
+            Message::Fault(fault) => {
+                self.fault = fault;
+                self.model.slow_down(fault.slow);
+            }
+            Message::Stop => {}
+        }
+    }
+
+    fn submit(&mut self, submission: Submission, now: Timestamp) {
+        let Submission { requests, natural, n, outputs, accepted } = submission;
+        let first = self.next_id;
+        for request in requests {
+            let id = self.next_id;
+            let open = Open::new(now, request.tokens.len(), request.max_tokens, natural, n);
+            if let Err(busy) = self.model.submit(Request { id, ..request }, now) {
+                self.give_up(first..id, now);
+                let _ = accepted.send(Err(busy));
+                return;
+            }
+            self.next_id += 1;
+            self.open.insert(id, (open, outputs.clone()));
+        }
+        self.note_adapters(now);
+        if accepted.send(Ok(first)).is_err() {
+            self.give_up(first..self.next_id, now);
+        }
+    }
+
+    fn give_up(&mut self, ids: Range<u64>, now: Timestamp) {
+        for id in ids {
+            if self.open.remove(&id).is_some() {
+                self.model.abort(id);
+            }
+        }
+        self.note_adapters(now);
+    }
+
+    fn note_adapters(&mut self, now: Timestamp) {
+        if !self.model.config().adapters.is_empty() {
+            self.meters.adapters(&self.model.gauges(), now);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The emulated engine: a vLLM server as a picker sees it, in two layers.
+//!
+//! `model` is pure (time is an argument); the simulation uses it too. `http` puts the model behind vLLM's own routes,
+//! streams, errors and metrics page. Neither knows pickers.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod model;
+
+pub use config::EngineConfig;

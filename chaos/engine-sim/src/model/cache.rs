@@ -1,0 +1,123 @@
+//! A paged KV cache with prefix sharing. Full blocks are found by their hash. Unused blocks stay until their room is
+//! needed; the tails of the least recently freed chains are evicted first.
+//!
+//! Must not know requests, only hashes and counts.
+
+use std::collections::BTreeMap;
+
+/// The blocks of an engine. `held + idle + free == total`, always.
+#[derive(Debug)]
+pub struct BlockCache {
+    total: usize,
+    /// Full blocks by hash.
+    shared: BTreeMap<u64, Shared>,
+    /// Hashes of idle blocks, in the order of eviction.
+    idle: BTreeMap<u64, u64>,
+    /// Blocks without a hash yet, held by one request.
+    private: usize,
+    freed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shared {
+    users: u32,
+    /// Its key in `idle` while it has no users.
+    idle_since: u64,
+}
+
+/// What one request holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Full blocks, from the head.
+    shared: Vec<u64>,
+    /// Blocks that are not full yet.
+    private: usize,
+}
+
+// === impl BlockCache ===
+
+impl BlockCache {
+    /// An empty cache of `total` blocks.
+    pub fn new(total: usize) -> Self {
+        Self { total, shared: BTreeMap::new(), idle: BTreeMap::new(), private: 0, freed: 0 }
+    }
+
+    /// How many blocks of `chain` are cached, counted from its head.
+    pub fn matched(&self, chain: &[u64]) -> usize {
+        chain.iter().take_while(|hash| self.shared.contains_key(hash)).count()
+    }
+
+    /// Takes `blocks` blocks; the first `matched` are those of `chain`. Without room it returns `None` and changes
+    /// nothing.
+    pub fn take(&mut self, chain: &[u64], matched: usize, blocks: usize) -> Option<Held> {
+        let (matching, private) = (&chain[..matched], blocks.saturating_sub(matched));
+        let revived = matching.iter().filter(|hash| self.shared[*hash].users == 0).count();
+        if private > self.total - self.held() - revived {
+            return None;
+        }
+        matching.iter().for_each(|hash| self.add_user(*hash));
+        self.private += private;
+        while self.held() + self.idle.len() > self.total {
+            self.evict();
+        }
+        Some(Held { shared: matching.to_vec(), private })
+    }
+
+    /// Records that `held` has computed its chain up to `full` blocks: they can be shared from now on.
+    pub fn share(&mut self, held: &mut Held, chain: &[u64], full: usize) {
+        for &hash in chain.iter().take(full).skip(held.shared.len()) {
+            if held.private == 0 {
+                return;
+            }
+            held.private -= 1;
+            self.private -= 1;
+            self.add_user(hash);
+            held.shared.push(hash);
+        }
+    }
+
+    /// Releases what a request held. Full blocks stay as idle; tails are evicted first.
+    pub fn release(&mut self, held: &Held) {
+        self.private -= held.private;
+        for hash in held.shared.iter().rev() {
+            self.freed += 1;
+            let Some(block) = self.shared.get_mut(hash) else { continue };
+            block.users -= 1;
+            if block.users == 0 {
+                block.idle_since = self.freed;
+                self.idle.insert(self.freed, *hash);
+            }
+        }
+    }
+
+    /// Evicts all idle blocks.
+    pub fn forget_idle(&mut self) {
+        while !self.idle.is_empty() {
+            self.evict();
+        }
+    }
+
+    /// Blocks held by live requests.
+    pub fn held(&self) -> usize {
+        self.private + self.shared.len() - self.idle.len()
+    }
+
+    /// Blocks without users that can still be found by their hash.
+    pub fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    fn add_user(&mut self, hash: u64) {
+        let block = self.shared.entry(hash).or_insert(Shared { users: 0, idle_since: 0 });
+        if block.users == 0 {
+            self.idle.remove(&block.idle_since);
+        }
+        block.users += 1;
+    }
+
+    fn evict(&mut self) {
+        if let Some((_, hash)) = self.idle.pop_first() {
+            self.shared.remove(&hash);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Tests of the engine model: order of tokens, cache hits, evictions, bounds, aborts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn request(id: u64, first: u32, prompt: usize, max_tokens: usize) -> Request {
+    let tokens = (0..prompt as u32).map(|i| first * 100_000 + i).collect();
+    Request { id, tokens, adapter: None, salt: None, max_tokens }
+}
+
+fn run_dry(model: &mut EngineModel) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    while let Some(at) = model.next_event() {
+        outputs.extend(model.advance(at));
+    }
+    outputs
+}
+
+fn cached(outputs: &[Output], id: u64) -> usize {
+    outputs.iter().find(|output| output.id == id).unwrap().cached_tokens
+}
+
+#[test]
+fn a_request_outputs_its_tokens_in_order_and_ends() {
+    let mut model = EngineModel::new(EngineConfig::default());
+    model.submit(request(1, 1, 100, 5), Timestamp::ZERO).unwrap();
+    let outputs = run_dry(&mut model);
+    assert_eq!(outputs.iter().map(|output| output.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert!(outputs[4].finished && !outputs[3].finished);
+    assert_eq!(model.gauges(), Gauges::default());
+}
+
+#[test]
+fn a_prompt_seen_before_is_found_and_its_last_token_is_computed_anyway() {
+    let mut model = EngineModel::new(EngineConfig::default());
+    model.submit(request(1, 1, 160, 1), Timestamp::ZERO).unwrap();
+    assert_eq!(cached(&run_dry(&mut model), 1), 0);
+    model.submit(request(2, 1, 160, 1), Timestamp::from_millis(500)).unwrap();
+    assert_eq!(cached(&run_dry(&mut model), 2), 144);
+    let counters = model.counters();
+    assert_eq!((counters.prefix_queries, counters.prefix_hits), (320, 144));
+}
+
+#[test]
+fn an_answer_is_cached_for_the_next_turns_prompt() {
+    let mut model = EngineModel::new(EngineConfig::default());
+    model.submit(request(1, 1, 32, 32), Timestamp::ZERO).unwrap();
+    let answer: Vec<u32> = run_dry(&mut model).iter().map(|output| output.token).collect();
+    let mut next = request(2, 1, 32, 1);
+    next.tokens.extend(answer);
+    next.tokens.push(9);
+    model.submit(next, Timestamp::from_millis(900)).unwrap();
+    assert_eq!(cached(&run_dry(&mut model), 2), 64);
+}
+
+#[test]
+fn the_tail_of_the_oldest_chain_is_evicted_first() {
+    let mut model = EngineModel::new(EngineConfig { blocks: 12, ..EngineConfig::default() });
+    for (id, first) in [(1, 1), (2, 2)] {
+        model.submit(request(id, first, 79, 1), Timestamp::from_millis(id * 100)).unwrap();
+        run_dry(&mut model);
+    }
+    // Ten blocks are idle. The request needs four, and two are free, so the oldest chain loses its last two.
+    model.submit(request(3, 3, 63, 1), Timestamp::from_millis(400)).unwrap();
+    run_dry(&mut model);
+    let kept = |first| model.cached_tokens(&request(9, first, 80, 1).tokens, None, None);
+    assert_eq!((kept(1), kept(2)), (48, 64));
+}
+
+#[test]
+fn a_full_queue_rejects_requests() {
+    let config = EngineConfig { max_num_seqs: 1, max_num_queued: Some(1), ..EngineConfig::default() };
+    let mut model = EngineModel::new(config);
+    assert!(model.submit(request(1, 1, 10, 5), Timestamp::ZERO).is_ok());
+    assert!(model.submit(request(2, 2, 10, 5), Timestamp::ZERO).is_ok());
+    assert_eq!(model.submit(request(3, 3, 10, 5), Timestamp::ZERO), Err(Busy));
+}
+
+#[test]
+fn running_adapters_are_bounded() {
+    let mut model = EngineModel::new(EngineConfig { max_loras: 1, ..EngineConfig::default() });
+    for (id, adapter) in [(1, "a"), (2, "b")] {
+        let asked = Request { adapter: Some(adapter.to_owned()), ..request(id, 1, 10, 3) };
+        model.submit(asked, Timestamp::ZERO).unwrap();
+    }
+    let gauges = model.gauges();
+    assert_eq!((gauges.running_adapters.len(), gauges.waiting), (1, 1));
+    assert_eq!(run_dry(&mut model).len(), 6);
+}
+
+#[test]
+fn an_aborted_request_frees_its_blocks() {
+    let mut model = EngineModel::new(EngineConfig::default());
+    model.submit(request(1, 1, 1000, 100), Timestamp::ZERO).unwrap();
+    assert!(model.gauges().kv_usage > 0.0);
+    model.abort(1);
+    assert_eq!((model.gauges(), model.counters().aborted), (Gauges::default(), 1));
+}
+
+proptest! {
+    #[test]
+    fn blocks_are_never_lost_and_all_requests_end(
+        steps in proptest::collection::vec((0u8..4, 0u32..4, 1usize..120, 1usize..30), 1..40),
+    ) {
+        let config = EngineConfig { blocks: 24, max_num_seqs: 3, ..EngineConfig::default() };
+        let (mut model, mut twin) = (EngineModel::new(config.clone()), EngineModel::new(config));
+        for (id, (what, first, prompt, max_tokens)) in steps.into_iter().enumerate() {
+            let now = Timestamp::from_millis(id as u64 * 7);
+            for model in [&mut model, &mut twin] {
+                match what {
+                    0 => model.abort(id as u64 / 2),
+                    _ => model.submit(request(id as u64, first, prompt, max_tokens), now).unwrap(),
+                }
+            }
+            prop_assert_eq!(model.advance(now), twin.advance(now));
+            prop_assert!(model.cache().held() + model.cache().idle() <= 24);
+        }
+        run_dry(&mut model);
+        prop_assert_eq!(model.gauges(), Gauges::default());
+        prop_assert_eq!(model.cache().held(), 0);
+    }
+}

@@ -1,0 +1,94 @@
+//! The metrics page of a simulated engine, over the subset of HTTP that a scraper needs.
+//!
+//! Must not know when a page fault begins or ends: it reads the one in force from the engine.
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use murmuration_actors::environment::{Connection, Listener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_stream::StreamExt;
+
+use super::{BLOCKS, Engine};
+use crate::plan::PageFault;
+use murmuration_engine_sim::model::Gauges;
+
+/// The end of a request's headers.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Bytes of a request's headers, at most.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+/// The pause between two chunks of an write_endless page.
+const CHUNK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Serves each connection in a task of its own.
+pub(super) async fn serve(mut listener: Listener, engine: Engine) {
+    let mut connections = JoinSet::new();
+    while let Some(Ok(connection)) = listener.next().await {
+        let engine = engine.clone();
+        connections.spawn(async move { drop(serve_connection(connection, engine).await) });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_connection(mut connection: Connection, engine: Engine) -> io::Result<()> {
+    let mut head = Vec::new();
+    loop {
+        while !head.ends_with(HEAD_END) {
+            if head.len() > HEAD_BYTES_MAX || connection.read_buf(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        head.clear();
+        match engine.answer() {
+            Some(answer) => connection.write_all(answer.as_bytes()).await?,
+            None => write_endless(&mut connection).await?,
+        }
+    }
+}
+
+async fn write_endless(connection: &mut Connection) -> io::Result<()> {
+    connection.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    loop {
+        connection.write_all(b"c\r\n# and so on\n\r\n").await?;
+        sleep(CHUNK_INTERVAL).await;
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// The whole response; `None` for a page that never ends.
+    fn answer(&self) -> Option<String> {
+        let inner = self.inner();
+        let text = match inner.engine_faults.page {
+            None => text(&inner.model.gauges()),
+            Some(PageFault::Stale) => text(&inner.stale),
+            Some(PageFault::Lying) => text(&Gauges::default()),
+            Some(PageFault::Torn) => {
+                let whole = text(&inner.model.gauges());
+                whole[..whole.len() / 2].to_owned()
+            }
+            Some(PageFault::Error) => {
+                return Some("HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n".into());
+            }
+            Some(PageFault::Endless) => return None,
+        };
+        Some(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))
+    }
+}
+
+/// The series of vLLM's page that replicas read, and no others.
+fn text(gauges: &Gauges) -> String {
+    let mut page = String::with_capacity(256);
+    let Gauges { running, waiting, kv_usage, .. } = gauges;
+    let _ = write!(
+        page,
+        "vllm:num_requests_running{{engine=\"0\"}} {running}.0\nvllm:num_requests_waiting{{engine=\"0\"}} {waiting}.0\n\
+         vllm:kv_cache_usage_perc{{engine=\"0\"}} {kv_usage}\n\
+         vllm:cache_config_info{{block_size=\"16\",num_gpu_blocks=\"{BLOCKS}\"}} 1.0\n"
+    );
+    page
+}

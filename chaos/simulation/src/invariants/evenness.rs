@@ -1,0 +1,90 @@
+//! `load_evens_out`.
+//!
+//! Must not know prefixes. Conversations stay where their prefix is, which makes load uneven; the bound has room for
+//! that.
+
+use std::collections::BTreeMap;
+
+use murmuration::id::EndpointId;
+
+use super::stampede::sharers;
+use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use crate::history::{Entry, Fact, Phase};
+use crate::plan::Plan;
+
+/// How many times its share an endpoint may get.
+const TIMES: usize = 3;
+/// Requests that it may get beyond that.
+const SLACK: usize = 20;
+
+/// See [`Invariant::meaning`].
+#[derive(Debug)]
+pub(super) struct LoadEvensOut {
+    sharers: usize,
+    sent: BTreeMap<EndpointId, usize>,
+}
+
+// === impl LoadEvensOut ===
+
+impl LoadEvensOut {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { sharers: sharers(plan), sent: BTreeMap::new() }
+    }
+}
+
+impl Invariant for LoadEvensOut {
+    fn name(&self) -> &'static str {
+        "load_evens_out"
+    }
+
+    fn meaning(&self) -> &'static str {
+        "of the requests from 2 s after the storm on, no endpoint gets more than three times its share plus 20"
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Recovery
+    }
+
+    fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
+        if let Fact::Sent { to: Some(to), .. } = &entry.fact
+            && scene.settled(Phase::Recovery, RECOVERY)
+        {
+            *self.sent.entry(to.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _scene: &Scene) -> Result<(), Broken> {
+        let all: usize = self.sent.values().sum();
+        let most = TIMES * all / self.sharers + SLACK;
+        match self.sent.iter().find(|(_, sent)| **sent > most) {
+            Some((endpoint, sent)) => {
+                broken!("{endpoint} got {sent} of {all} requests after the storm, at most {most}")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::testing::HistoryBuilder;
+
+    fn sent(to_one: u64) -> HistoryBuilder {
+        let mut history = HistoryBuilder::calm();
+        history.phase(10_000, Phase::Recovery).at(12_000);
+        (0..40).for_each(|request| history.sent(request, 0, 1 + request as usize % 3));
+        (0..to_one).for_each(|request| history.sent(100 + request, 0, 0));
+        history
+    }
+
+    #[test]
+    fn three_times_the_share_plus_twenty_is_the_most() {
+        // 3 * (40 + n) / 4 + 20 >= n, up to 200.
+        let history = sent(200);
+        assert_eq!(history.check(LoadEvensOut::new(&history.plan)), Ok(()));
+        let history = sent(201);
+        history.breaks(LoadEvensOut::new(&history.plan), "town/engine-0 got 201 of 241 requests");
+    }
+}

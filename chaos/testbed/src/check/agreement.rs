@@ -1,0 +1,122 @@
+//! Whether every replica, asked directly, sends the same request to the same engine.
+//!
+//! Must not know how replicas come to agree. Each is asked over ext-proc, as Envoy asks. No engine receives the
+//! request: after the answer its stream is cut, or reports that the request was served.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use murmuration_proto::ext_proc::{
+    ExternalProcessorClient, HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest, Request, Response,
+};
+use murmuration_proto::names;
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::Target;
+use super::report::Findings;
+
+/// How long one replica may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two questions. A question changes state (a reservation and its release), which all replicas have
+/// received by then.
+const QUIET: Duration = Duration::from_millis(1_000);
+/// Questions that every replica is asked.
+const QUESTIONS: usize = 6;
+
+/// What becomes of a request after the replica answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Its stream is cut: the replica releases the reservation and revokes the prompt's placement.
+    GivenUp,
+    /// The stream reports that it was served. So many replicas may be asked the same at once: none revokes a placement
+    /// that another relies on.
+    Served,
+}
+
+/// Asks every replica the same questions. Returns the share of questions that all answered alike; 1 where replicas
+/// share nothing.
+pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
+    let Some(replication) = &target.replication else { return 1.0 };
+    let mut alike = 0;
+    for question in 0..QUESTIONS {
+        sleep(QUIET).await;
+        let mut answers = Vec::new();
+        for &replica in &replication.ext_proc {
+            match timeout(PATIENCE, ask(replica, &replication.authority, &body(&target.model, question), Then::GivenUp))
+                .await
+            {
+                Ok(Ok(destination)) => answers.push((replica, destination)),
+                Ok(Err(why)) => findings.fail(format!("asking the replica at {replica} directly: {why}")),
+                Err(_) => findings.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
+            }
+            sleep(QUIET / 4).await;
+        }
+        match answers.split_first() {
+            Some(((_, first), others)) if others.iter().all(|(_, other)| other == first) => alike += 1,
+            _ => findings.fail(format!("question {question}: replicas do not agree: {answers:?}")),
+        }
+    }
+    f64::from(alike) / QUESTIONS as f64
+}
+
+fn body(model: &str, question: usize) -> Vec<u8> {
+    let text = format!("Question {question} to every replica. ").repeat(200);
+    serde_json::json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
+}
+
+/// Where `replica`, asked directly over ext-proc as Envoy asks, sends a request with this body.
+///
+/// # Errors
+/// A sentence that says why there is no answer.
+pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8], then: Then) -> Result<String, String> {
+    let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
+    let asked = headers(&[(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")]);
+    // The stream stays open while its answer is awaited.
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    for request in [Request::RequestHeaders(asked), Request::RequestBody(whole(body))] {
+        sender.send(message(request)).await.map_err(|why| why.to_string())?;
+    }
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.process(stream).await.map_err(|why| why.to_string())?.into_inner();
+    let answer = answers.message().await.map_err(|why| why.to_string())?.ok_or("the stream ended")?;
+    let Some(Response::RequestHeaders(answer)) = answer.response else { return Err(format!("{answer:?}")) };
+    let mutation = answer.response.and_then(|common| common.header_mutation).unwrap_or_default();
+    let set = mutation.set_headers.into_iter().filter_map(|option| option.header);
+    let destination = set.filter(|header| header.key == names::DESTINATION).map(|header| header.raw_value).next();
+    if then == Then::Served {
+        let served = headers(&[(":status", "200"), ("content-type", "application/json")]);
+        for request in [Request::ResponseHeaders(served), Request::ResponseBody(whole(b"{}"))] {
+            // A replica that has left the stream does not read this.
+            let _ = sender.send(message(request)).await;
+        }
+        drop(sender);
+        while let Ok(Some(_)) = answers.message().await {}
+    }
+    destination.map(|value| String::from_utf8_lossy(&value).into_owned()).ok_or("no destination".to_owned())
+}
+
+fn message(request: Request) -> ProcessingRequest {
+    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
+}
+
+fn headers(pairs: &[(&str, &str)]) -> HttpHeaders {
+    let header = |(key, value): &(&str, &str)| HeaderValue {
+        key: (*key).to_owned(),
+        raw_value: value.as_bytes().to_vec(),
+        ..HeaderValue::default()
+    };
+    HttpHeaders { headers: Some(HeaderMap { headers: pairs.iter().map(header).collect() }), ..HttpHeaders::default() }
+}
+
+fn whole(body: &[u8]) -> HttpBody {
+    HttpBody { body: body.to_vec(), end_of_stream: true, ..HttpBody::default() }
+}
+
+async fn connect(replica: SocketAddr, authority: &str) -> Result<Channel, String> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority))
+        .domain_name(murmuration_actors::peers::PEER_NAME);
+    let endpoint = Endpoint::from_shared(format!("https://{replica}")).map_err(|why| why.to_string())?;
+    endpoint.tls_config(tls).map_err(|why| why.to_string())?.connect().await.map_err(|why| format!("{why:?}"))
+}

@@ -1,0 +1,266 @@
+//! Observes the replicas during a storm: what each believes of the others, how old facts are, whether all answer alike.
+//!
+//! Must not know which replica was hit when; a replica that does not answer is recorded as such.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use murmuration_actors::admin::client::fetch;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::traffic::question;
+use crate::check::{Replication, Then, ask};
+
+/// Interval between two observations of every replica's peers.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Interval between two readings of every replica's metrics, and between two questions to all.
+pub(super) const READ_EVERY: Duration = Duration::from_secs(1);
+/// How long a replica may take to show a page or to answer a question.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// What one replica believed of the others at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Observation {
+    /// Number of the round; observations with one number were made at one moment.
+    pub(super) number: u64,
+    pub(super) at: Duration,
+    pub(super) replica: usize,
+    /// `None` if it did not answer.
+    pub(super) seen: Option<Seen>,
+}
+
+/// What a replica reports of replication.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Peers that it sees, and follows where there are streams.
+    pub(super) well: BTreeSet<usize>,
+    /// Requests of each peer that it counts as open.
+    pub(super) open: BTreeMap<usize, u64>,
+    /// The digest of its beliefs, as text.
+    pub(super) digest: String,
+}
+
+/// Metrics of one replica at one moment, counted since its start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reading {
+    pub(super) at: Duration,
+    pub(super) replica: usize,
+    /// Cumulative counts of facts by age (upper edge in seconds), by lane.
+    pub(super) ages: BTreeMap<String, Vec<(f64, f64)>>,
+    /// Decisions made.
+    pub(super) decisions: f64,
+    /// Open ext-proc streams.
+    pub(super) streams: f64,
+}
+
+/// One question to all replicas that should answer.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Duration,
+    /// Answers by replica; missing ones are left out.
+    pub(super) answers: BTreeMap<usize, String>,
+}
+
+/// All observations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observations {
+    pub(super) looks: Vec<Observation>,
+    pub(super) readings: Vec<Reading>,
+    pub(super) asked: Vec<Asked>,
+}
+
+/// What is observed.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    pub(super) admin: Vec<SocketAddr>,
+    pub(super) replication: Option<Replication>,
+    pub(super) model: String,
+    pub(super) streams: bool,
+}
+
+/// How far a storm is, for the watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Clients send requests.
+    Load,
+    /// No requests any more, not even the watcher's: a question changes what replicas believe.
+    Quiet,
+    /// The storm is over.
+    Over,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The share of answers that equal the most common one; `None` if fewer than two replicas answered.
+    pub(super) fn agreement(&self) -> Option<f64> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.answers.values().for_each(|answer| *counts.entry(answer).or_default() += 1);
+        let most = counts.into_values().max()?;
+        (self.answers.len() > 1).then(|| most as f64 / self.answers.len() as f64)
+    }
+}
+
+/// Observes until the storm is over. Replicas in `away` are not asked.
+pub(super) async fn watch(
+    watched: Watched,
+    started: Instant,
+    away: watch::Receiver<BTreeSet<usize>>,
+    mut stage: watch::Receiver<Stage>,
+) -> Observations {
+    let mut seens = Observations::default();
+    let ticks = |every| {
+        let mut ticks = interval_at(started, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
+    };
+    let (mut looking, mut reading) = (ticks(LOOK_EVERY), ticks(READ_EVERY));
+    let (mut looks, mut readings, mut questions) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            biased;
+            changed = stage.changed() => {
+                if changed.is_err() || *stage.borrow_and_update() == Stage::Over {
+                    break;
+                }
+            }
+            Some(Ok(look)) = looks.join_next() => seens.looks.push(look),
+            Some(Ok(Some(one))) = readings.join_next() => seens.readings.push(one),
+            Some(Ok(asked)) = questions.join_next() => seens.asked.push(asked),
+            _ = looking.tick() => {
+                number += 1;
+                for (replica, at) in watched.admin.iter().enumerate() {
+                    looks.spawn(observe(number, started, replica, *at, watched.streams));
+                }
+            }
+            _ = reading.tick() => {
+                for (replica, at) in watched.admin.iter().enumerate() {
+                    readings.spawn(read(started, replica, *at));
+                }
+                if let (Some(replication), Stage::Load) = (watched.replication.clone(), *stage.borrow()) {
+                    let body = question(&watched.model, number);
+                    questions.spawn(ask_all(started, replication, body, away.borrow().clone()));
+                }
+            }
+        }
+    }
+    seens.looks.sort_by_key(|look| (look.number, look.replica));
+    seens.readings.sort_by_key(|reading| reading.at);
+    seens.asked.sort_by_key(|asked| asked.at);
+    seens
+}
+
+/// The number in a replica's name.
+pub(super) fn index(name: &str) -> Option<usize> {
+    name.strip_prefix("replica-")?.parse().ok()
+}
+
+async fn page(at: SocketAddr, path: &str) -> Option<String> {
+    match timeout(PATIENCE, fetch(at, path)).await {
+        Ok(Ok((status, text))) if status.is_success() => Some(text),
+        _ => None,
+    }
+}
+
+async fn observe(number: u64, started: Instant, replica: usize, admin: SocketAddr, streams: bool) -> Observation {
+    let at = started.elapsed();
+    let text = page(admin, "/debug/peers").await;
+    let seen = text.and_then(|text| serde_json::from_str::<Value>(&text).ok()).map(|page| seen(&page, streams));
+    Observation { number, at, replica, seen }
+}
+
+fn seen(page: &Value, streams: bool) -> Seen {
+    let mut seen = Seen { digest: page["digest"].to_string(), ..Seen::default() };
+    for peer in page["peers"].as_array().into_iter().flatten() {
+        let Some(index) = peer["replica"].as_str().and_then(index) else { continue };
+        let stream = &peer["stream"];
+        let follows = !streams || (stream["connected"] == true && stream["caught_up"] == true);
+        if !peer["member"].is_null() && !peer["heard"].is_null() && follows {
+            seen.well.insert(index);
+        }
+        seen.open.insert(index, peer["heard"]["in_flight"]["requests"].as_u64().unwrap_or(0));
+    }
+    seen
+}
+
+/// One reading of a replica's metrics.
+pub(super) async fn read(started: Instant, replica: usize, admin: SocketAddr) -> Option<Reading> {
+    let text = page(admin, "/metrics").await?;
+    let mut reading = Reading { at: started.elapsed(), replica, ..Reading::default() };
+    for (name, labels, value) in text.lines().filter_map(sample) {
+        match name {
+            "murmuration_peer_fact_age_seconds_bucket" => {
+                let (Some(lane), Some(most)) = (label(labels, "lane"), label(labels, "le")) else { continue };
+                let most = most.parse().unwrap_or(f64::INFINITY);
+                reading.ages.entry(lane.to_owned()).or_default().push((most, value));
+            }
+            "llm_d_epp_scheduler_attempts_total" => reading.decisions += value,
+            "llm_d_epp_extproc_streams_inflight" => reading.streams += value,
+            _ => {}
+        }
+    }
+    Some(reading)
+}
+
+/// Name, labels and value of a line of a metrics page.
+fn sample(line: &str) -> Option<(&str, &str, f64)> {
+    let (name, value) = line.rsplit_once(' ')?;
+    let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+    Some((name, labels, value.parse().ok()?))
+}
+
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    labels
+        .split(',')
+        .find_map(|label| label.trim_end_matches('}').strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
+}
+
+async fn ask_all(started: Instant, replication: Replication, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
+    let at = started.elapsed();
+    let mut asking = JoinSet::new();
+    for (replica, address) in
+        replication.ext_proc.iter().copied().enumerate().filter(|(replica, _)| !away.contains(replica))
+    {
+        let (authority, body) = (replication.authority.clone(), body.clone());
+        asking.spawn(async move { (replica, timeout(PATIENCE, ask(address, &authority, &body, Then::Served)).await) });
+    }
+    let mut answers = BTreeMap::new();
+    while let Some(answer) = asking.join_next().await {
+        if let Ok((replica, Ok(Ok(answer)))) = answer {
+            answers.insert(replica, answer);
+        }
+    }
+    Asked { at, answers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_metrics_is_name_labels_and_value() {
+        let line = "murmuration_peer_fact_age_seconds_bucket{lane=\"stream\",le=\"0.004\"} 26";
+        let Some((name, labels, value)) = sample(line) else { panic!("{line}") };
+        assert_eq!(
+            (name, label(labels, "lane"), label(labels, "le"), value),
+            ("murmuration_peer_fact_age_seconds_bucket", Some("stream"), Some("0.004"), 26.0)
+        );
+        assert!(sample("# HELP x y").is_none());
+    }
+
+    #[test]
+    fn a_peer_is_well_when_it_is_a_member_heard_and_followed() {
+        let page = serde_json::json!({ "digest": 7, "peers": [
+            { "replica": "replica-1", "member": {}, "heard": { "in_flight": { "requests": 3 } }, "stream": { "connected": true, "caught_up": true } },
+            { "replica": "replica-2", "member": {}, "heard": { "in_flight": { "requests": 0 } }, "stream": { "connected": false } },
+        ] });
+        let with = seen(&page, true);
+        assert_eq!((with.well, with.open[&1], with.digest.as_str()), (BTreeSet::from([1]), 3, "7"));
+        assert_eq!(seen(&page, false).well, BTreeSet::from([1, 2]));
+    }
+}

@@ -1,0 +1,112 @@
+//! Two thousand streams at once: each is answered or refused, and afterwards no ticket, slot or memory stays in use.
+//!
+//! A test program of its own, because it measures the memory of the whole process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use murmuration_actors::admin::client;
+use support::envoy::{destination, piece, post, refusal, request_body, response_body, streaming};
+use support::{Config, ExtProcStream, Replica};
+
+const POOL: [&str; 1] = ["127.0.0.1:7"];
+/// Streams that are opened at once, and the most that may be open.
+const STREAMS: usize = 2_000;
+const STREAMS_MAX: usize = 1_500;
+/// Bytes of each body. Leaked bodies alone would take 47 MiB a round.
+const BODY_BYTES: usize = 32 << 10;
+/// Rounds until the process has its working size, because allocators keep some of the freed memory.
+const WARM_UP: usize = 4;
+/// Rounds in each of two measurements of memory, with as many unmeasured rounds between them.
+const MEASURED: usize = 3;
+/// Kilobytes by which the minimum of the second measurement may exceed that of the first. Bodies leaked in the six
+/// rounds between them would take 280,000.
+const GROWTH_KB_MAX: u64 = 60_000;
+
+/// How the streams of one round ended.
+#[derive(Debug, Default, PartialEq)]
+struct Outcomes {
+    answered: usize,
+    refused: usize,
+}
+
+/// The resident memory of the process, in kilobytes; `None` where the system does not report it.
+fn resident_kb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
+/// The ticket counts of `/debug/fleet`: opened so far, open now.
+async fn tickets(replica: &Replica) -> (u64, u64) {
+    let (status, page) = client::fetch(replica.addresses().admin, "/debug/fleet").await.unwrap();
+    assert_eq!(status, 200);
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let number = |key: &str| page["tickets"][key].as_u64().unwrap_or_else(|| panic!("no {key} in {page}"));
+    (number("reserved"), number("open"))
+}
+
+/// Opens all streams, sends a request on each, and ends half of them in order, half as if their proxy had failed.
+async fn run_round(replica: &Replica) -> Outcomes {
+    let body = format!("{{\"model\":\"base\",\"prompt\":\"{}\"}}", "x".repeat(BODY_BYTES)).into_bytes();
+    let mut streams: Vec<ExtProcStream> = (0..STREAMS).map(|_| replica.open_stream()).collect();
+    for stream in &streams {
+        stream.send(post(&[])).await;
+        stream.send(request_body(&body, true)).await;
+    }
+    let mut outcomes = Outcomes::default();
+    let mut answered = Vec::new();
+    for mut stream in streams.drain(..) {
+        let head = stream.answer().await;
+        if head.response.as_ref().is_some_and(is_immediate) {
+            let (status, reason, _) = refusal(&head);
+            assert_eq!((status, reason.as_str()), (503, "too-many-streams"));
+            outcomes.refused += 1;
+            // The replica closes a refused stream, which holds no slot.
+            assert!(stream.receive().await.is_none());
+            continue;
+        }
+        assert_eq!(destination(&head), POOL[0]);
+        assert!(piece(&stream.answer().await).end_of_stream);
+        outcomes.answered += 1;
+        answered.push(stream);
+    }
+    assert_eq!(tickets(replica).await.1, outcomes.answered as u64, "exactly the answered requests have a ticket");
+    for (index, mut stream) in answered.into_iter().enumerate() {
+        stream.send(streaming()).await;
+        if index % 2 == 0 {
+            stream.send(response_body(b"data: [DONE]\n\n", true)).await;
+            while stream.receive().await.is_some() {}
+        }
+    }
+    replica.until(|figures| figures.in_flight.is_empty() && figures.streams == 0).await;
+    outcomes
+}
+
+fn is_immediate(response: &murmuration_proto::ext_proc::Response) -> bool {
+    matches!(response, murmuration_proto::ext_proc::Response::ImmediateResponse(_))
+}
+
+#[tokio::test]
+async fn two_thousand_streams_are_answered_or_refused_and_leave_nothing_behind() {
+    let replica = Replica::start(Config { streams_max: STREAMS_MAX, ..Config::default() }, &POOL).await;
+    // All streams are opened before any of them ends, so exactly this many find a slot.
+    let expected = Outcomes { answered: STREAMS_MAX, refused: STREAMS - STREAMS_MAX };
+    assert_eq!(run_round(&replica).await, expected);
+    let rounds = WARM_UP + 3 * MEASURED;
+    let mut resident = Vec::new();
+    for round in 1..rounds {
+        assert_eq!(run_round(&replica).await, expected, "every slot is free again before round {round}");
+        resident.extend(resident_kb());
+    }
+    assert_eq!(tickets(&replica).await, ((rounds * STREAMS_MAX) as u64, 0));
+    let Some((_, measured)) = resident.split_at_checked(WARM_UP - 1) else {
+        println!("memory is not measured: this system has no /proc/self/status");
+        return;
+    };
+    // The minimum of a few rounds, because a single round may keep memory a moment longer.
+    let least = |rounds: &[u64]| rounds.iter().copied().min().expect("a round");
+    let (before, after) = (least(&measured[..MEASURED]), least(&measured[2 * MEASURED..]));
+    println!("resident: {before} kB, and {} rounds later {after} kB", 2 * MEASURED);
+    assert!(after < before + GROWTH_KB_MAX, "{before} kB became {after} kB: {resident:?}");
+}
