@@ -117,7 +117,8 @@ fn help_fits_a_terminal_and_leaves_no_flag_unexplained() {
             assert_eq!(long, None, "{verb} {flag}");
             let mut lines = help.lines().peekable();
             while let Some(line) = lines.next() {
-                let Some(named) = line.trim_start().strip_prefix("--") else { continue };
+                // A description that is wrapped in front of a flag stands further right.
+                let Some(named) = line.strip_prefix("      --") else { continue };
                 // The description is on the flag's own line or on the next one.
                 let beside = named.trim_end().contains("  ");
                 let below = lines.peek().is_some_and(|next| next.starts_with("        ") && !next.trim().is_empty());

@@ -21,6 +21,10 @@ pub const PEERS_MAX: usize = 256;
 /// How long open work that a snapshot did not confirm still counts: a newer report on it may come with the next batch.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(2);
 
+/// Ages on a gossip page are those of its writing, so a page that is found when its peer is first met is older than it
+/// says. From a peer that is known for longer than this, pages come as they are written.
+pub const PAGES_DATED_AFTER: Duration = Duration::from_secs(1);
+
 /// The result of receiving a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
@@ -138,8 +142,9 @@ impl Peers {
         } else if batch.after != Batch::FRAGMENT {
             peer.gaps += 1;
         }
+        let dated = batch.after != Batch::FRAGMENT || now.since(peer.known_since) > PAGES_DATED_AFTER;
         let (mut facts, mut refused) = (batch.facts, 0);
-        facts.retain(|fact| match peer.classify(fact, received_upto, table, now) {
+        facts.retain(|fact| match peer.classify(fact, (received_upto, dated), table, now) {
             Noted::News => true,
             Noted::Old => false,
             Noted::Full => {
@@ -293,10 +298,20 @@ impl Peer {
         }
     }
 
-    /// Whether `fact` is new; `received_upto` is the number up to which all facts were received before its batch.
-    fn classify(&mut self, fact: &Fact, received_upto: u64, table: &mut Table, now: Timestamp) -> Noted {
+    /// Whether `fact` is new; `received_upto` is the number up to which all facts were received before its batch. A
+    /// placement that is not `dated` stays new: the peer stream sends it again, with its age.
+    fn classify(
+        &mut self,
+        fact: &Fact,
+        (received_upto, dated): (u64, bool),
+        table: &mut Table,
+        now: Timestamp,
+    ) -> Noted {
         let Some(subject) = fact.record.subject() else {
-            let news = fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq);
+            let news = match dated {
+                true => fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq),
+                false => !self.placements.has(fact.seq),
+            };
             return if news { Noted::News } else { Noted::Old };
         };
         // All facts that count up to there were received. Another one is out of date, even if nothing of it is

@@ -32,6 +32,11 @@ impl SequenceWindow {
         true
     }
 
+    /// Whether `seq` was received, or is too old to tell.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        seq <= self.highest && (self.highest - seq >= WINDOW || self.get(seq))
+    }
+
     fn get(&self, seq: u64) -> bool {
         let at = seq % WINDOW;
         self.bits[(at / 64) as usize] >> (at % 64) & 1 == 1
@@ -65,6 +70,7 @@ mod tests {
         fn each_number_is_new_once(steps in proptest::collection::vec(1u64..500, 1..300)) {
             let (mut window, mut seen) = (SequenceWindow::new(), BTreeSet::new());
             for seq in steps {
+                prop_assert_eq!(window.has(seq), seen.contains(&seq));
                 prop_assert_eq!(window.first_time(seq), seen.insert(seq));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::{Missing, Process};
+use crate::plugin::testing::request;
 use crate::replication::{CacheCleared, Fact, Placement, Record};
 
 fn page_of(n: u16, process: Process, awake: bool) -> Input {
@@ -194,4 +195,24 @@ proptest! {
         let left = published.iter().skip(lost.map_or(0, |lost| lost + 1)).any(|(_, _, what)| what.is_some());
         prop_assert_eq!(blocks(one) > 0, left);
     }
+}
+
+#[test]
+fn a_placement_on_a_page_that_waited_does_not_outlive_a_later_loss() {
+    let key = id(0).key();
+    let batch = |after, upto, seq, record, age| {
+        let facts = vec![Fact { seq, age: Duration::from_millis(age), record }];
+        Input::Batch(Box::new(Batch { origin: ReplicaId("a".into()), incarnation: Incarnation(1), after, upto, facts }))
+    };
+    let anchors = request(7, 40).prompt.chain.into_anchors();
+    let placement = || Record::Placement(Placement { endpoint: key, anchors: anchors.clone() });
+    let lost = Record::CacheCleared(CacheCleared { endpoint: key, lost: true, started_ms: 0 });
+    let mut joiner = Replica::new("b", 1);
+    joiner.handle(report(0, 0), 10_000);
+    joiner.handle(batch(Batch::FRAGMENT, 9, 5, placement(), 0), 10_001);
+    assert_eq!(blocks(&joiner), 40, "where blocks are");
+    joiner.handle(batch(0, 0, Fact::HISTORY, lost, 900), 10_002);
+    assert_eq!(blocks(&joiner), 0, "the page may be older than the loss");
+    joiner.handle(batch(0, 9, 5, placement(), 100), 10_003);
+    assert_eq!(blocks(&joiner), 40, "the stream knows its age");
 }

@@ -9,6 +9,7 @@ use crate::event::Event;
 use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::PlacedAt;
+use crate::replication::peers::PAGES_DATED_AFTER;
 use crate::replication::{Batch, EndpointLoad, Fact, InFlightReport, News, Received, Record};
 use crate::scheduler::{Outbox, PendingFacts, Scheduler};
 use crate::time::Timestamp;
@@ -36,10 +37,9 @@ impl Scheduler {
         let mut released = Vec::new();
         let received = self.peers.receive(batch, now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold_all(endpoint));
-        // Ages on a gossip page are those of its writing. Pages found when a peer is first met are older than that.
         let known_for = |at_least| !fragment || self.peers.known_for(&origin, now) > at_least;
         let dated =
-            AgesReliable { dispatches: known_for(DISPATCH_LOAD_AGE_MAX), readings: known_for(READING_TRUSTED_AFTER) };
+            AgesReliable { dispatches: known_for(PAGES_DATED_AFTER), readings: known_for(READING_TRUSTED_AFTER) };
         let why = match received {
             Received::News(News { peer, facts, refused }) => {
                 if refused > 0 {
@@ -91,10 +91,12 @@ impl Scheduler {
             }
             Record::Placement(placement) => {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
-                self.place(slot, &placement.anchors, PlacedAt::new(now, fact.age));
-                if fact.age <= DISPATCH_LOAD_AGE_MAX {
+                // One that is older than it says must not outlive a loss of the engine's cache that came after it.
+                let placed = if dated.dispatches { PlacedAt::new(now, fact.age) } else { PlacedAt::UNKNOWN };
+                self.place(slot, &placement.anchors, placed);
+                if dated.dispatches && fact.age <= DISPATCH_LOAD_AGE_MAX {
                     // A dispatch from before this replica's start can't be dated: all of them would get the same time.
-                    if dated.dispatches && fact.age <= now.since(Timestamp::ZERO) {
+                    if fact.age <= now.since(Timestamp::ZERO) {
                         self.burst.dispatched(now - fact.age);
                         self.burst.heard(fact.age);
                     }

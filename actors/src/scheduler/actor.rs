@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Requests decided before the next message: reports must get through while many requests arrive.
 const ASKS_AT_ONCE: usize = 64;
 
-/// The actor; all of its state is in [`SchedulerState`].
+/// The actor; all of its state is in `SchedulerState`.
 #[derive(Debug)]
 pub struct SchedulerActor;
 
