@@ -124,6 +124,11 @@ impl Scene {
         self.phase > phase || self.phase == phase && self.now >= self.phase_since + settled
     }
 
+    /// How many requests have not ended.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether the run is quiesced and no request has been open for the last `span`.
     pub fn rests(&self, span: Duration) -> bool {
         let since = self.phase_since.max(self.last_done);
