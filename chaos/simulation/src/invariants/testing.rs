@@ -87,6 +87,11 @@ impl HistoryBuilder {
         self.push(Source::Replica(replica, 0), fact);
     }
 
+    /// The replica starts as its second incarnation.
+    pub(crate) fn started_again(&mut self, replica: usize) {
+        self.push(Source::Replica(replica, 1), Fact::Started);
+    }
+
     pub(crate) fn told(&mut self, replica: usize, event: Event) {
         self.by(replica, Fact::Emitted(event));
     }
