@@ -87,7 +87,7 @@ pub enum Event {
         /// The public sentence.
         sentence: String,
     },
-    /// Envoy used another endpoint than the first of the list. Its load follows if the endpoint is known.
+    /// Envoy used another endpoint than the first of the list. If it is known, the request's load moves there.
     ServedElsewhere {
         /// The request's ticket.
         ticket: Ticket,
@@ -110,7 +110,7 @@ pub enum Event {
     },
     /// The record of a request as its stream saw it, emitted once when the stream ends.
     RequestFinished(Box<RequestFinished>),
-    /// A peer was seen alive in this incarnation.
+    /// A peer was seen alive, in this incarnation.
     PeerJoined {
         /// The peer.
         peer: ReplicaId,
@@ -223,7 +223,7 @@ pub enum Event {
         why: String,
     },
     /// A part that the replica can't run without failed too often: the replica ends.
-    PartFailed {
+    PartGivenUp {
         /// The part, for people.
         part: String,
         /// How often in a row it failed.

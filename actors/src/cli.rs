@@ -133,8 +133,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
     tracing::info!(config = blueprint.effective, "effective configuration");
     if blueprint.discovery.is_none() {
-        let cure = "name file-discovery under dataLayer.discovery.pluginRef";
-        return Err(Failure::new(USAGE, format!("{config_name}: nothing says which endpoints the pool has; {cure}")));
+        let fix = "name file-discovery under dataLayer.discovery.pluginRef";
+        return Err(Failure::new(USAGE, format!("{config_name}: nothing says which endpoints the pool has; {fix}")));
     }
     let tracer = tracer(&args)?;
     let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;

@@ -35,7 +35,7 @@ where
     S: Fn(Connection, SocketAddr) -> F,
     F: Future<Output = Option<TlsStream<Connection>>> + Send + 'static,
 {
-    /// Connections of `arrivals`, with at limit `limit` handshakes under way, and a quarter of that from one address. A
+    /// Connections of `arrivals`, with at most `limit` handshakes under way, and a quarter of that from one address. A
     /// handshake beyond a limit does not wait: it displaces the oldest one of its own address, or of the address that
     /// has most. `handshake` returns `None` for a client that is not admitted, and must end in bounded time.
     pub(crate) fn new(arrivals: Arrivals, limit: usize, handshake: S) -> Self {

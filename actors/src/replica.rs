@@ -106,7 +106,7 @@ pub enum StartError {
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The replication can't be joined.
+    /// The replica can't join its peers.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
     /// A socket is closed.

@@ -42,7 +42,7 @@ pub type EventObserver = Arc<dyn Fn(&Event) + Send + Sync>;
 
 struct Inner {
     metrics: Metrics,
-    logbook: EventLog,
+    event_log: EventLog,
     tracer: Tracer,
 }
 
@@ -55,7 +55,7 @@ impl Telemetry {
     /// When two metrics have one name, which is a mistake in this folder.
     pub fn new(pool: &str, tracer: Tracer) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(pool)?;
-        Ok(Self { inner: Arc::new(Inner { metrics, logbook: EventLog::default(), tracer }), observer: None })
+        Ok(Self { inner: Arc::new(Inner { metrics, event_log: EventLog::default(), tracer }), observer: None })
     }
 
     /// The same telemetry, which also passes each event to `observer`.
@@ -66,7 +66,7 @@ impl Telemetry {
     /// Counts an event, and logs it where it is worth a line.
     pub fn record(&self, event: &Event) {
         self.inner.metrics.record(event);
-        self.inner.logbook.record(event);
+        self.inner.event_log.record(event);
         if let Some(observer) = &self.observer {
             observer(event);
         }

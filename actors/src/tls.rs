@@ -188,11 +188,11 @@ pub(crate) fn incoming(arrivals: Arrivals, tls: ServerTls) -> impl Stream<Item =
 
 /// `None` for a client whose handshake fails or takes too long.
 async fn handshake(acceptor: TlsAcceptor, socket: Connection, event_sink: EventSink) -> Option<TlsStream<Connection>> {
-    let (socket, listening) = observed(socket);
+    let (socket, recording) = observed(socket);
     match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) if is_server_name_error(&error) => {
-            let name = server_name(&listening.heard()).unwrap_or_default();
+            let name = server_name(&recording.heard()).unwrap_or_default();
             let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]).into_owned();
             event_sink.emit(&Event::ServerNameRefused { port: event_sink.port(), name });
             event_sink.closed("server-name");

@@ -116,14 +116,17 @@ fn help_fits_a_terminal_and_leaves_no_flag_unexplained() {
             let long = help.lines().find(|line| line.chars().count() > 110);
             assert_eq!(long, None, "{verb} {flag}");
             let mut lines = help.lines().peekable();
+            let mut flags = 0;
             while let Some(line) = lines.next() {
-                // A description that is wrapped in front of a flag stands further right.
+                // A wrapped line of a description may begin with a flag too, but is indented further.
                 let Some(named) = line.strip_prefix("      --") else { continue };
+                flags += 1;
                 // The description is on the flag's own line or on the next one.
                 let beside = named.trim_end().contains("  ");
                 let below = lines.peek().is_some_and(|next| next.starts_with("        ") && !next.trim().is_empty());
                 assert!(beside || below, "{verb} {flag}: --{named} has no description");
             }
+            assert!(flags > 0, "{verb} {flag}: {help}");
         }
     }
 }

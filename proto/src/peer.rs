@@ -36,7 +36,7 @@ pub struct FollowRequest {
     /// The number up to which the follower has received all facts; 0 asks for the whole state.
     #[prost(uint64, tag = "5")]
     pub after: u64,
-    /// Whether the follower joins and wants the placements of prefixes, whichever replica made them.
+    /// Whether the follower joins and wants the history: cache losses, placements and session bindings of any replica.
     #[prost(bool, tag = "6")]
     pub history: bool,
 }

@@ -66,7 +66,7 @@ impl<'c> DeclaredPlugins<'c> {
                 let message = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
                 errors.add(plugin.name_place, &plugin.path, message);
             }
-            let (role, parameters, reads) = declared.declared(plugin, errors);
+            let (role, parameters, reads) = declared.build_declared(plugin, errors);
             declared.plugins.push(Declared {
                 name: plugin.name.clone(),
                 kind: plugin.kind.clone(),
@@ -109,8 +109,8 @@ impl<'c> DeclaredPlugins<'c> {
         if types().any(|kind| kind == name) {
             return format!("declare it with `- type: {name}` under `plugins`");
         }
-        let near = declared.or_else(|| suggestion::did_you_mean(name, types()));
-        near.unwrap_or_else(|| "declare it under `plugins`".to_owned())
+        let similar = declared.or_else(|| suggestion::did_you_mean(name, types()));
+        similar.unwrap_or_else(|| "declare it under `plugins`".to_owned())
     }
 
     /// The types that Murmuration supports.
@@ -141,7 +141,7 @@ impl<'c> DeclaredPlugins<'c> {
         Some(self.catalog.build(&plugin.kind, &plugin.parameters)?.ok()?.plugin)
     }
 
-    fn declared(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> Made {
+    fn build_declared(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> Made {
         let broken: Made = (PluginRole::Broken, Value::Null, &[]);
         let Some(mut given) = self.known(plugin, errors) else { return broken };
         for nth in 0..FAULTS_MAX {
@@ -171,8 +171,8 @@ impl<'c> DeclaredPlugins<'c> {
             match unsupported::sentence(&plugin.kind) {
                 Some(message) => errors.not_here_yet(plugin.kind_place, path, message),
                 None => {
-                    let near = suggestion::did_you_mean(&plugin.kind, here().chain(unsupported::types()));
-                    let hint = near
+                    let similar = suggestion::did_you_mean(&plugin.kind, here().chain(unsupported::types()));
+                    let hint = similar
                         .unwrap_or_else(|| format!("there are {}", suggestion::listed(&alike(&plugin.kind, here()))));
                     let message = format!("no plugin type is called `{}`; {hint}", plugin.kind);
                     errors.add(plugin.kind_place, path, message);
@@ -235,8 +235,8 @@ fn report(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
         }
         Some((field, known)) => {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            let near = suggestion::did_you_mean(field, known.iter().copied());
-            let hint = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&known)));
+            let similar = suggestion::did_you_mean(field, known.iter().copied());
+            let hint = similar.unwrap_or_else(|| format!("known are {}", suggestion::listed(&known)));
             format!("no parameter is called `{field}`; {hint}")
         }
     };

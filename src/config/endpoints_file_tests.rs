@@ -122,9 +122,9 @@ fn an_address_is_a_host_alone() {
 
 #[test]
 fn text_that_is_not_yaml_is_one_error_with_its_place() {
-    let message = read("endpoints:\n- {name: a\n", "e.yaml").unwrap_err();
-    assert_eq!(message.errors().len(), 1, "{message}");
-    assert!(message.to_string().starts_with("e.yaml:"), "{message}");
+    let errors = read("endpoints:\n- {name: a\n", "e.yaml").unwrap_err();
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    assert!(errors.to_string().starts_with("e.yaml:"), "{errors}");
     let message = read("endpoints: []\nendpoints: []\n", "e.yaml").unwrap_err().to_string();
     assert!(message.starts_with("e.yaml:2:1: "), "{message}");
 }

@@ -26,8 +26,8 @@ pub(super) fn read(list: &Field<'_>, errors: &mut ErrorCollector) {
             }
         };
         if !KNOWN.contains(&name) {
-            let near = suggestion::did_you_mean(name, KNOWN);
-            let known = near.unwrap_or_else(|| format!("known are {}", suggestion::listed(&KNOWN)));
+            let similar = suggestion::did_you_mean(name, KNOWN);
+            let known = similar.unwrap_or_else(|| format!("known are {}", suggestion::listed(&KNOWN)));
             item.complain(errors, format!("no feature gate is called `{name}`; {known}"));
         } else if name == FLOW_CONTROL && on {
             let message = "flow control is known to llm-d and not here yet; leave the gate out";

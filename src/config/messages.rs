@@ -12,10 +12,10 @@ pub(super) fn of_misfit(sentence: &str, got: &str) -> String {
     }
     if let Some((variant, known)) = sentence.strip_prefix("unknown variant `").and_then(|rest| rest.split_once('`')) {
         let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
-        let near = suggestion::did_you_mean(variant, known.iter().copied());
-        return near.map_or_else(
+        let similar = suggestion::did_you_mean(variant, known.iter().copied());
+        return similar.map_or_else(
             || format!("expected {}, got {got}", suggestion::either(&known)),
-            |near| format!("`{variant}` is not among {}; {near}", suggestion::listed(&known)),
+            |similar| format!("`{variant}` is not among {}; {similar}", suggestion::listed(&known)),
         );
     }
     match sentence.strip_prefix("missing field ") {

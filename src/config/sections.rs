@@ -132,7 +132,7 @@ fn undeclared(reference: &Reference, kinds: &[&str], declared: &mut DeclaredPlug
 pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
     let reads = |what| used.iter().filter_map(|name| declared.find(name)).any(|plugin| plugin.reads.contains(&what));
     let (matches, load) = (reads(Produced::PrefixMatch), reads(Produced::InFlightLoad));
-    let produced = declared.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();
+    let has_producer = declared.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();
     if matches {
         declared.ensure(parts::TOKEN_PRODUCER);
         declared.ensure(parts::APPROX_PREFIX_CACHE_PRODUCER);
@@ -146,7 +146,7 @@ pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, err
             errors.not_here_yet(second.place, &second.path, message);
         }
     }
-    matches || produced
+    matches || has_producer
 }
 
 /// Checks that parameters called `...ProducerName` name declared producers.
@@ -173,8 +173,8 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'
                     Some(message) => errors.not_here_yet(field.place(), &field.path, message),
                     None => {
                         let producers = declared.of_kind(kind).map(|plugin| plugin.name.as_str());
-                        let near = suggestion::did_you_mean(name, producers.chain([kind]));
-                        let hint = near.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
+                        let similar = suggestion::did_you_mean(name, producers.chain([kind]));
+                        let hint = similar.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
                         field.complain(errors, format!("no producer is called `{name}`; {hint}"));
                     }
                 },

@@ -9,10 +9,10 @@ const SUGGESTIONS_MAX: usize = 3;
 /// Longer names are not compared, because the cost of a distance is the product of both lengths.
 const COMPARED_CHARS_MAX: usize = 128;
 
-/// "did you mean `a` or `b`?", nearest first; `None` when nothing is near.
+/// "did you mean `a` or `b`?", nearest first; `None` when nothing is similar.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let near = nearest(name, known);
-    (!near.is_empty()).then(|| format!("did you mean {}?", either(&near)))
+    let similar = nearest(name, known);
+    (!similar.is_empty()).then(|| format!("did you mean {}?", either(&similar)))
 }
 
 /// "`a`, `b` and `c`".
@@ -40,11 +40,11 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
         return Vec::new();
     }
     let most = DISTANCE_MAX.min(length.div_ceil(3));
-    let mut near: Vec<(usize, &str)> = known.into_iter().map(|known| (distance(name, known), known)).collect();
-    near.retain(|(distance, _)| *distance <= most);
-    near.sort_unstable();
-    near.dedup();
-    near.into_iter().take(SUGGESTIONS_MAX).map(|(_, name)| name).collect()
+    let mut similar: Vec<(usize, &str)> = known.into_iter().map(|known| (distance(name, known), known)).collect();
+    similar.retain(|(distance, _)| *distance <= most);
+    similar.sort_unstable();
+    similar.dedup();
+    similar.into_iter().take(SUGGESTIONS_MAX).map(|(_, name)| name).collect()
 }
 
 /// Edits between two names: insertions, deletions, replacements and swaps of neighbours, without regard to case.

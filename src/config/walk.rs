@@ -139,9 +139,9 @@ impl<'n> Fields<'n> {
     /// Reports every field that was not taken as unknown.
     pub(super) fn finish(self, errors: &mut ErrorCollector) {
         for entry in self.entries.iter().flatten() {
-            let near = suggestion::did_you_mean(entry.key, self.asked.iter().copied());
-            let sentence = match near {
-                Some(near) => format!("no field is called `{}`; {near}", entry.key),
+            let similar = suggestion::did_you_mean(entry.key, self.asked.iter().copied());
+            let sentence = match similar {
+                Some(similar) => format!("no field is called `{}`; {similar}", entry.key),
                 None => format!("no field is called `{}`; known are {}", entry.key, suggestion::listed(&self.asked)),
             };
             errors.add(entry.place, self.below(entry.key), sentence);

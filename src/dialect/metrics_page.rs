@@ -44,7 +44,7 @@ pub enum PageError {
     BadNumber {
         /// The family.
         family: String,
-        /// The value as it stands.
+        /// The value as the page has it.
         text: String,
     },
 }
@@ -122,7 +122,7 @@ impl Reading {
         self.process(family, line)
     }
 
-    /// Reads signs of which process it is. A sign that can't be read is ignored; the load on the page still counts.
+    /// Reads signs of which process it is. An impossible value is ignored; the load on the page still counts.
     fn process(&mut self, family: &[u8], line: &[u8]) -> Result<(), PageError> {
         if family == START_FAMILY.as_bytes() {
             let seconds = Sample::read(line)?.value()?;

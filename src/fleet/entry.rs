@@ -147,7 +147,7 @@ impl Entry {
         if self.process.is_before(report.process) {
             Some(CacheLoss::Restarted)
         } else if self.own_failed_connects >= UNREACHABLE_AFTER || !self.is_reachable() && !same_process {
-            // If only a peer could not connect, only its own path may have failed. An unchanged process proves that.
+            // If only a peer could not connect, the peer's path may have failed. An unchanged process proves that.
             Some(CacheLoss::Back)
         } else {
             // A sleeping engine keeps no KV cache, at any level of sleep.

@@ -14,7 +14,7 @@ pub enum Trust {
     Exact,
     /// The last report is old: it counts less, the older it is.
     Degraded,
-    /// No report, or one too old to use: the pool's typical values and the dispatches since then count.
+    /// No report, or one too old to use: the pool's typical values count, and the dispatches that no report covers.
     Fallback,
 }
 

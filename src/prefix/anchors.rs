@@ -1,9 +1,10 @@
 //! Anchors: the few blocks of a chain that stand for all of it, the same on every replica.
 //!
 //! Must not know who holds what. A chained hash stands for everything before it, so a chain can be thinned and still be
-//! walked. The first [`DENSE`] blocks are all anchors, and each doubling of the length after that has [`ANCHORS_PER_OCTAVE`]
-//! more. A prompt of 100,000 tokens (6,250 blocks of 16) has 47 anchors. A placement made of them fits a gossip record,
-//! costs a peer as little memory as its own placements, and is walked in the same steps by every replica.
+//! walked. The first [`DENSE`] blocks are all anchors, and each doubling of the length after that has
+//! [`ANCHORS_PER_OCTAVE`] more. A prompt of 100,000 tokens (6,250 blocks of 16) has 47 anchors. A placement made of
+//! them fits a gossip record, costs a peer as little memory as its own placements, and is walked in the same steps by
+//! every replica.
 //!
 //! The price is resolution: a match is known to the last anchor, so up to a fifth of its length (a tenth on average)
 //! may be missing. All replicas miss the same part.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::fleet::{Failures, InFlight};
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
-use crate::replication::record::{Batch, Fact};
+use crate::replication::record::{Batch, Fact, Record};
 use crate::replication::sequence_window::SequenceWindow;
 use crate::replication::table::{Noted, PeerNumber, Table};
 use crate::time::Timestamp;
@@ -21,9 +21,9 @@ pub const PEERS_MAX: usize = 256;
 /// How long open work that a snapshot did not confirm still counts: a newer report on it may come with the next batch.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(2);
 
-/// Ages on a gossip page are those of its writing, so a page that is found when its peer is first met is older than it
-/// says. From a peer that is known for longer than this, pages come as they are written.
-pub const PAGES_DATED_AFTER: Duration = Duration::from_secs(1);
+/// Ages on a gossip page are those of its writing, so a page that was written before its peer was met may be older than
+/// it says. From a peer that is known for longer than this, pages arrive as they are written.
+const PAGES_DATED_AFTER: Duration = Duration::from_secs(1);
 
 /// The result of receiving a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,9 @@ pub struct News {
     pub peer: u32,
     /// The facts that were not known.
     pub facts: Vec<Fact>,
+    /// Whether their ages are reliable: `false` for a page of a peer that was met a moment ago. History is reliable in
+    /// any batch.
+    pub dated: bool,
     /// Facts that found no room: the peer publishes about too many endpoints that are not in the pool.
     pub refused: usize,
 }
@@ -154,7 +157,7 @@ impl Peers {
         });
         peer.facts += facts.len() as u64;
         peer.refused += refused as u64;
-        Received::News(News { peer: peer.number, facts, refused })
+        Received::News(News { peer: peer.number, facts, dated, refused })
     }
 
     /// A fact on the open work of `peer` on `endpoint` is applied, after all dispatches that were published before it.
@@ -308,9 +311,11 @@ impl Peer {
         now: Timestamp,
     ) -> Noted {
         let Some(subject) = fact.record.subject() else {
-            let news = match dated {
-                true => fact.seq == Fact::HISTORY || self.placements.first_time(fact.seq),
-                false => !self.placements.has(fact.seq),
+            let stays_new = !dated && matches!(fact.record, Record::Placement(_) | Record::PlacementRevoked(_));
+            let news = match fact.seq {
+                Fact::HISTORY => true,
+                seq if stays_new => !self.placements.has(seq),
+                seq => self.placements.first_time(seq),
             };
             return if news { Noted::News } else { Noted::Old };
         };

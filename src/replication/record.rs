@@ -81,7 +81,7 @@ pub struct Placement {
     pub anchors: Vec<BlockHash>,
 }
 
-/// A placement that did not happen: of the prompt's anchors the endpoint holds only the first `kept`.
+/// A placement whose prompt was not computed: of the prompt's anchors the endpoint holds only the first `kept`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRevoked {
     /// The endpoint.
@@ -115,7 +115,7 @@ pub struct CacheCleared {
     pub lost: bool,
 }
 
-/// The origin's counts of one endpoint's last answers: absolute, and fading by the age of the fact.
+/// The origin's counts of one endpoint's last answers: absolute, and decaying with the age of the fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// The endpoint.

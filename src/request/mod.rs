@@ -57,7 +57,8 @@ pub enum Outcome {
     /// The engine failed: it answered with a status of 500 or more (except 501 and 505) or an error event, or could not
     /// be reached.
     EngineError,
-    /// The engine answered that the request can't be served: a status from 400 to 499, 501 or 505. The engine is well.
+    /// The request can't be served, and the engine is well: it answered with a status from 400 to 499, 501 or 505, or
+    /// the proxy did not let the request through.
     Rejected,
     /// No update arrived for a whole lease. This is the last safeguard against leaked tickets.
     LeaseExpired,

@@ -100,7 +100,7 @@ mod tests {
     fn without_a_subset_all_are_admitted_and_an_empty_one_admits_none() {
         let fleet = fleet(&[1, 2]);
         let none = Subset::default();
-        let (all, nobody) = (Admitted::new(&fleet, None), Admitted::new(&fleet, Some(&none)));
-        assert!(fleet.iter().all(|(slot, entry)| all.has(slot, entry) && !nobody.has(slot, entry)));
+        let (all, nothing) = (Admitted::new(&fleet, None), Admitted::new(&fleet, Some(&none)));
+        assert!(fleet.iter().all(|(slot, entry)| all.has(slot, entry) && !nothing.has(slot, entry)));
     }
 }

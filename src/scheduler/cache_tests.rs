@@ -137,6 +137,7 @@ fn a_joiner_receives_losses_with_their_ages() {
     let history = b.publisher.history(b.scheduler.history(100, Timestamp::from_millis(9_000)));
     let log = b.publisher.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
     joiner.handle(Input::Batch(Box::new(history)), 5);
+    assert_eq!(joiner.endpoint(0, 5).index_blocks, 10, "the history alone has their ages too");
     joiner.handle(Input::Batch(Box::new(log)), 6);
     assert_eq!(joiner.endpoint(0, 7).index_blocks, 10);
     assert_eq!(joiner.scheduler.digest().prefixes, b.scheduler.digest().prefixes);
@@ -211,7 +212,7 @@ fn a_placement_on_a_page_that_waited_does_not_outlive_a_later_loss() {
     joiner.handle(report(0, 0), 10_000);
     joiner.handle(batch(Batch::FRAGMENT, 9, 5, placement(), 0), 10_001);
     assert_eq!(blocks(&joiner), 40, "where blocks are");
-    joiner.handle(batch(0, 0, Fact::HISTORY, lost, 900), 10_002);
+    joiner.handle(batch(Batch::FRAGMENT, 0, Fact::HISTORY, lost, 900), 10_002);
     assert_eq!(blocks(&joiner), 0, "the page may be older than the loss");
     joiner.handle(batch(0, 9, 5, placement(), 100), 10_003);
     assert_eq!(blocks(&joiner), 40, "the stream knows its age");

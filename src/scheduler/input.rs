@@ -33,7 +33,8 @@ pub enum Input {
     Asked(Asked),
     /// A stream reports on its ticket.
     TicketUpdate(Ticket, News),
-    /// Periodic tick: expires leases, sessions and peers' facts, and reports changes of trust.
+    /// Periodic tick: expires leases, sessions and peers' facts, and reports changes of trust and
+    /// which endpoints began or stopped failing.
     Tick,
 }
 

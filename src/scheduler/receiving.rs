@@ -9,7 +9,6 @@ use crate::event::Event;
 use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
 use crate::prefix::PlacedAt;
-use crate::replication::peers::PAGES_DATED_AFTER;
 use crate::replication::{Batch, EndpointLoad, Fact, InFlightReport, News, Received, Record};
 use crate::scheduler::{Outbox, PendingFacts, Scheduler};
 use crate::time::Timestamp;
@@ -22,7 +21,7 @@ const DISPATCH_LOAD_AGE_MAX: Duration = Duration::from_secs(1);
 const READING_TRUSTED_AFTER: Duration = Duration::from_millis(100);
 
 /// Whether the ages of dispatches and of readings are reliable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AgesReliable {
     dispatches: bool,
     readings: bool,
@@ -37,21 +36,20 @@ impl Scheduler {
         let mut released = Vec::new();
         let received = self.peers.receive(batch, now, &mut released);
         released.into_iter().for_each(|endpoint| self.refold_all(endpoint));
-        let known_for = |at_least| !fragment || self.peers.known_for(&origin, now) > at_least;
-        let dated =
-            AgesReliable { dispatches: known_for(PAGES_DATED_AFTER), readings: known_for(READING_TRUSTED_AFTER) };
+        let readings = !fragment || self.peers.known_for(&origin, now) > READING_TRUSTED_AFTER;
         let why = match received {
-            Received::News(News { peer, facts, refused }) => {
+            Received::News(News { peer, facts, dated, refused }) => {
                 if refused > 0 {
                     out.events.push(Event::PeerFactsRefused { peer: origin, facts: refused });
                 }
+                let dated = AgesReliable { dispatches: dated, readings };
                 return PendingFacts { peer, dated, facts: facts.into_iter() };
             }
             Received::StaleIncarnation => "stale-incarnation",
             Received::TooManyPeers => "too-many-peers",
         };
         out.events.push(Event::PeerIgnored { peer: origin, why });
-        PendingFacts { peer: 0, dated, facts: Vec::new().into_iter() }
+        PendingFacts { peer: 0, dated: AgesReliable::default(), facts: Vec::new().into_iter() }
     }
 
     pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
@@ -84,6 +82,11 @@ impl Scheduler {
     }
 
     fn apply_fact(&mut self, peer: u32, fact: Fact, dated: AgesReliable, now: Timestamp, out: &mut Outbox) {
+        let dated = match fact.seq {
+            // It comes by stream, with its ages.
+            Fact::HISTORY => AgesReliable { dispatches: true, readings: true },
+            _ => dated,
+        };
         match fact.record {
             Record::InFlight(InFlightReport { endpoint, .. }) | Record::Removed(endpoint) => {
                 self.peers.settle(peer, endpoint);
@@ -91,7 +94,7 @@ impl Scheduler {
             }
             Record::Placement(placement) => {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
-                // One that is older than it says must not outlive a loss of the engine's cache that came after it.
+                // It may be older than it says, and must not outlive a loss of the engine's cache that came after it.
                 let placed = if dated.dispatches { PlacedAt::new(now, fact.age) } else { PlacedAt::UNKNOWN };
                 self.place(slot, &placement.anchors, placed);
                 if dated.dispatches && fact.age <= DISPATCH_LOAD_AGE_MAX {
@@ -115,11 +118,7 @@ impl Scheduler {
             Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
             Record::Failing(failing) => self.heard_failing(peer, failing, fact.age, now),
             Record::Load(load) => self.receive_load(load, fact.age, now, out),
-            Record::CacheCleared(cleared) => {
-                // History from a stream has reliable ages.
-                let dated = dated.readings || fact.seq == Fact::HISTORY;
-                self.heard_cache(cleared, fact.age, dated, now, out);
-            }
+            Record::CacheCleared(cleared) => self.heard_cache(cleared, fact.age, dated.readings, now, out),
             Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
                 if let Some(slot) = self.fleet.named(endpoint) {

@@ -99,7 +99,10 @@ def other_engine_only(tier, other):
 
 def no_open_tickets(tier):
     """Tickets of cut streams are closed, too."""
-    must(http_client.eventually(tier.no_open_tickets, IDLE_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
+    must(
+        http_client.eventually(tier.no_open_tickets, IDLE_MAX),
+        f"{[tier.fleet(replica)[1] for replica in tier.replicas]}",
+    )
 
 
 def returned(tier, victim):

@@ -222,7 +222,8 @@ def flood(tier):
 def _flood_one(tier, number):
     path, body = list(ROUTES.values())[number % 2]
     try:
-        return http_client.ask(tier.public, path, body(words(f"flood {number}", 30), FLOOD_TOKENS, streamed=number % 4 < 2))
+        asked = body(words(f"flood {number}", 30), FLOOD_TOKENS, streamed=number % 4 < 2)
+        return http_client.ask(tier.public, path, asked)
     except Exception as error:  # The kind of error is the result.
         return error
 
@@ -242,5 +243,8 @@ def _kind(answer):
 
 def no_open_tickets(tier):
     """No replica has an open ticket or believes that another one has, and the engines are idle."""
-    must(http_client.eventually(tier.no_open_tickets, IDLE_MAX), f"{[tier.fleet(replica)[1] for replica in tier.replicas]}")
+    must(
+        http_client.eventually(tier.no_open_tickets, IDLE_MAX),
+        f"{[tier.fleet(replica)[1] for replica in tier.replicas]}",
+    )
     all_idle(tier)

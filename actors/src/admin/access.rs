@@ -98,11 +98,11 @@ mod tests {
         let rule = |pages, token: bool| DebugAccess { pages, token_file: token.then(|| file.clone()) };
         let shown = |token: &str| Some(format!("Bearer {token}").into_bytes());
         std::fs::write(&file, "secret\n").unwrap();
-        for (pages, here, elsewhere) in
+        for (pages, local, remote) in
             [(DebugPages::Local, true, false), (DebugPages::Anyone, true, true), (DebugPages::Nobody, false, false)]
         {
-            assert_eq!(rule(pages, false).admits(LOCAL, None).await, here, "{pages:?}");
-            assert_eq!(rule(pages, false).admits(REMOTE, shown("secret")).await, elsewhere, "{pages:?}");
+            assert_eq!(rule(pages, false).admits(LOCAL, None).await, local, "{pages:?}");
+            assert_eq!(rule(pages, false).admits(REMOTE, shown("secret")).await, remote, "{pages:?}");
         }
         let local = rule(DebugPages::Local, true);
         assert!(local.admits(REMOTE, shown("secret")).await);

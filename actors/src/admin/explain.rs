@@ -124,9 +124,9 @@ fn text(value: &Value) -> Cow<'_, str> {
 
 /// How far the view may have been off, and how that changed the choice.
 fn uncertainty(value: &Value) -> String {
-    if let Some(burst) = value["concurrent"].as_u64() {
+    if let Some(most) = value["concurrent"].as_u64() {
         return format!(
-            "concurrent ({burst}): others decided at this moment, so the prompt drew among the best rows within a \
+            "concurrent ({most}): others decided at this moment, so the prompt drew among the best rows within a \
             twentieth; the margin may be below zero"
         );
     }

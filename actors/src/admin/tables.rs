@@ -1,4 +1,4 @@
-//! The fleet and the replication as tables for a terminal.
+//! The fleet and the peers as tables for a terminal.
 //!
 //! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
 

@@ -1,6 +1,6 @@
 //! Turns the replication flags into settings. A required flag that is missing is an error.
 //!
-//! Must not know what the replication does with them.
+//! Must not know what replication does with them.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -35,7 +35,7 @@ pub struct FileDiscoveryArguments {
     pub path: String,
     /// Whether changes are followed.
     pub watch: bool,
-    /// Receives the announcement. The last one stays in force until then.
+    /// Takes each announcement. The last one stays in force until the next.
     pub announced: Arc<watch::Sender<Option<Arc<Announcement>>>>,
     /// Records failures.
     pub telemetry: Telemetry,

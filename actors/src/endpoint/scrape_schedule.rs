@@ -1,5 +1,4 @@
-//! When an endpoint is scraped: at due times that are fixed for its whole run, so that the duration of scrapes does not
-//! add up.
+//! When an endpoint is scraped: at due times that never move, so that the duration of scrapes does not add up.
 //!
 //! Due times of different endpoints fall into slots. Those of one slot are due at the same moment of the replica's
 //! clock. The timer wakes the process once for all of them, and their answers come together too. The slots spread a

@@ -34,9 +34,9 @@ pub struct Listener(Box<dyn Acceptor>);
 // === impl Listener ===
 
 impl Listener {
-    /// A listener that accepts from `entrance`.
-    pub fn new(entrance: impl Acceptor) -> Self {
-        Self(Box::new(entrance))
+    /// A listener that accepts from `acceptor`.
+    pub fn new(acceptor: impl Acceptor) -> Self {
+        Self(Box::new(acceptor))
     }
 
     /// The local address.

@@ -16,12 +16,12 @@ use super::connection_id::ConnectionId;
 use super::settings::Limits;
 
 /// How long a new request waits for the permit of a request that gives way.
-const SEAT_PATIENCE: Duration = Duration::from_secs(1);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Long bodies that are read at once, at most; the others wait for their turn.
 const READERS_MAX: usize = 2;
 
 /// Streams that may be open in addition to those with a permit and an equal number of local replies.
-const UNSEATED_MAX: usize = 1_024;
+const WITHOUT_PERMIT_MAX: usize = 1_024;
 
 /// What all streams of a service share.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
         let streams_max = limits.streams_max.min(Semaphore::MAX_PERMITS / 4);
         Self {
-            opened: Arc::new(Semaphore::new(2 * streams_max + UNSEATED_MAX)),
+            opened: Arc::new(Semaphore::new(2 * streams_max + WITHOUT_PERMIT_MAX)),
             streams: Arc::new(Semaphore::new(streams_max)),
             arrivals: Arrivals::new(limits.arriving_per_connection),
             memory: BodyMemory::new(limits.body_bytes_held),
@@ -70,8 +70,8 @@ impl Admission {
         }
         let stream = match self.streams.clone().try_acquire_owned() {
             Ok(stream) => Some(stream),
-            Err(_) if self.arrivals.evict_for_a_seat() => {
-                timeout(SEAT_PATIENCE, self.streams.clone().acquire_owned()).await.ok().and_then(Result::ok)
+            Err(_) if self.arrivals.evict_for_a_permit() => {
+                timeout(PERMIT_TIMEOUT, self.streams.clone().acquire_owned()).await.ok().and_then(Result::ok)
             }
             Err(_) => None,
         };

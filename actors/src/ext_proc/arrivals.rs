@@ -87,7 +87,7 @@ impl Arrivals {
     }
 
     /// Evicts the request that has stalled longest, to free its permit; `false` when none is stalled.
-    pub(super) fn evict_for_a_seat(&self) -> bool {
+    pub(super) fn evict_for_a_permit(&self) -> bool {
         let mut shared = lock(&self.shared);
         let longest = [shared.empty.first(), shared.holding.first()].into_iter().flatten().min().copied();
         shared.evict_stalled(longest)
@@ -203,17 +203,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_stalled_request_gives_way_for_a_seat() {
+    async fn the_longest_stalled_request_gives_way_for_a_permit() {
         let arrivals = Arrivals::new(9);
         let (mut first, mut second) = (arrivals.enter(ONE), arrivals.enter(OTHER));
-        assert!(!arrivals.evict_for_a_seat(), "both just came");
+        assert!(!arrivals.evict_for_a_permit(), "both just came");
         advance(EVICT_AFTER).await;
         let mut third = arrivals.enter(ONE);
-        assert!(arrivals.evict_for_a_seat());
+        assert!(arrivals.evict_for_a_permit());
         assert!(is_evicted(&mut first).await && !is_evicted(&mut second).await);
-        assert!(arrivals.evict_for_a_seat());
+        assert!(arrivals.evict_for_a_permit());
         assert!(is_evicted(&mut second).await);
-        assert!(!arrivals.evict_for_a_seat() && !is_evicted(&mut third).await);
+        assert!(!arrivals.evict_for_a_permit() && !is_evicted(&mut third).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -248,8 +248,8 @@ mod tests {
         assert!(arrivals.evict_for_memory());
         assert!(is_evicted(&mut dripping).await);
         assert!(!arrivals.evict_for_memory(), "one is steady, one waits for this replica, and one holds nothing");
-        assert!(arrivals.evict_for_a_seat() && is_evicted(&mut empty).await);
-        assert!(!arrivals.evict_for_a_seat());
+        assert!(arrivals.evict_for_a_permit() && is_evicted(&mut empty).await);
+        assert!(!arrivals.evict_for_a_permit());
         assert!(!is_evicted(&mut steady).await && !is_evicted(&mut waiting).await);
         waiting.goes_on();
         advance(EVICT_AFTER).await;

@@ -140,7 +140,7 @@ impl Exchange {
     }
 
     /// The end of the stream: the event to record and how its ticket closes. Returned once, and only if a request or a
-    /// response began. `delivered` is whether Envoy took everything there was to send.
+    /// response began or the replica refused. `delivered` is whether Envoy took everything there was to send.
     pub fn finish(&mut self, delivered: bool, now: Timestamp) -> Option<RequestEnd> {
         let left = matches!(self.phase, Phase::Left) && delivered;
         let whole = self.phase.is_whole(&self.answer);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::settings::Limits;
 
-/// How long after the request's first message its rate is not checked.
+/// The time after a request's first message in which its rate is not checked.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// A deadline that is noticed this long after it passed was missed because this replica stalled.

@@ -41,7 +41,7 @@ pub(super) struct Shared<A> {
 // === impl Service ===
 
 impl<A: Decider> Service<A> {
-    /// A service that asks `asking`, reports to `sink`, and takes the time from `now`.
+    /// A service that gets its decisions from `asking`, reports to `sink`, and takes the time from `now`.
     pub fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         Self { shared: Arc::new(Shared::new(asking, settings, sink, now)) }
     }

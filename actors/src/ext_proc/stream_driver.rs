@@ -46,7 +46,7 @@ pub struct StreamDriver<A: Decider, I> {
 enum Late {
     /// No message came in time.
     TooLate,
-    /// Another request needs the permit.
+    /// Another request needs the permit or the memory.
     GiveWay,
 }
 
@@ -259,15 +259,15 @@ impl<A: Decider, I> StreamDriver<A, I> {
 
     fn report_end(&mut self) {
         let delivered = self.outbox.is_empty();
-        let Some(finish) = self.exchange.finish(delivered, (self.shared.now)()) else {
+        let Some(end) = self.exchange.finish(delivered, (self.shared.now)()) else {
             return;
         };
-        match (self.reservation.take(), finish.closing) {
+        match (self.reservation.take(), end.closing) {
             (Some(reservation), Closing::Finish(outcome, usage)) => reservation.finish(outcome, usage),
             (Some(reservation), Closing::Leave) => reservation.leave(),
             (None, _) => {}
         }
-        self.shared.sink.record(&finish.event);
+        self.shared.sink.record(&end.event);
     }
 }
 

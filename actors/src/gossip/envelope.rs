@@ -57,7 +57,7 @@ pub(super) enum Content {
     /// A part of a chitchat message.
     Message { from: ReplicaId, incarnation: Incarnation, part: Vec<u8> },
     /// The answer to a datagram that proved no freshness: a token to return, and the highest incarnation of its
-    /// sender's name that this replica remembers. Never larger than what it answers.
+    /// sender's name that this replica remembers. Smaller than anything that it answers.
     Challenge { floor: Incarnation },
     /// The question of a starting replica: it asks for tokens, and whether its incarnation is high enough.
     Hello { from: ReplicaId, incarnation: Incarnation },
@@ -171,7 +171,7 @@ impl Datagram {
                 (MESSAGE, [encode_sender(from, *incarnation), part.clone()].concat())
             }
             Content::Challenge { floor } => (CHALLENGE, floor.0.to_le_bytes().to_vec()),
-            // Never smaller than its answer, a challenge.
+            // Larger than its answer, a challenge.
             Content::Hello { from, incarnation } => (HELLO, encode_sender(from, *incarnation)),
         };
         [&[kind], self.echo.as_slice(), self.token.as_slice(), &rest].concat()

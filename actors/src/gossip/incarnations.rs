@@ -132,11 +132,11 @@ impl Incarnations {
         let server =
             Arc::new(Server::start(server::config(plan, incarnation), card, transport, changed.clone()).await?);
         self.shared.set_server(Some(server.clone()));
-        let (present, visitors) = watch::channel(Vec::new());
+        let (present, entries) = watch::channel(Vec::new());
         let mut others = JoinSet::new();
         others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.members.subscribe()));
         let (receiver, forget) = (self.receiver.clone(), self.shared.forget.clone());
-        let delivery = Delivery { server: server.clone(), receiver, present: visitors, changed, forget, interval };
+        let delivery = Delivery { server: server.clone(), receiver, present: entries, changed, forget, interval };
         others.spawn(delivery.run());
         let rounds = Rounds {
             server,

@@ -1,8 +1,8 @@
 //! Decides whether an opened datagram is accepted: its sender was reached here a short time ago, and its number is new.
 //!
 //! Must not know sockets, keys or what a message contains. A datagram that proves no freshness is answered only by a
-//! challenge, which is never larger. So recordings can't revive a dead replica, and an address gets no more bytes than
-//! it sent until it has shown that it can be reached.
+//! challenge, which is always smaller. So recordings can't revive a dead replica, and an address gets no more bytes
+//! than it sent until it has shown that it can be reached.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

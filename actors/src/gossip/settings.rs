@@ -52,13 +52,19 @@ pub enum Seal {
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
     /// The replica's name is too long, or empty.
-    #[error("a replica's name has 1 to {max} bytes, and this one has {0}; choose a shorter one", max = murmuration::replication::codec::NAME_BYTES_MAX)]
+    #[error(
+        "a replica's name has 1 to {max} bytes, and this one has {0}; choose a shorter one",
+        max = murmuration::replication::codec::NAME_BYTES_MAX
+    )]
     Name(usize),
     /// The interval is zero.
     #[error("gossip needs an interval of more than zero; 50ms is usual")]
     Interval,
     /// The card is too large to be sent.
-    #[error("the replica's card has {0} bytes, and {max} can be sent; shorten the zone's name", max = super::VALUE_BYTES_MAX)]
+    #[error(
+        "the replica's card has {0} bytes, and {max} can be sent; shorten the zone's name",
+        max = super::VALUE_BYTES_MAX
+    )]
     Card(usize),
     /// The system provides no randomness, and nothing can be sealed without it.
     #[error("the system gives no random bytes, and gossip needs some to start; is /dev/urandom there?")]

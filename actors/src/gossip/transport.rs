@@ -96,8 +96,8 @@ impl LinkSocket {
             Ok(message) => message?,
             Err(()) => return self.drop_it("malformed"),
         };
-        if let Err(unfit) = self.screen.check(&message, self.clock.now()) {
-            return self.drop_it(unfit.as_str());
+        if let Err(error) = self.screen.check(&message, self.clock.now()) {
+            return self.drop_it(error.as_str());
         }
         ChitchatMessage::deserialize(&mut message.as_slice()).ok().or_else(|| self.drop_it("malformed"))
     }

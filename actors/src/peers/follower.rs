@@ -63,9 +63,9 @@ pub(super) struct Follower {
 
 /// Why a call ended.
 enum Ended {
-    /// Another incarnation, address, certificate, or a resync: call at once.
+    /// Another incarnation, address or certificate, a resync, or a stall of this replica: call at once.
     Reconnect,
-    /// A batch is missing: call from the cursor.
+    /// No progress, or a batch is missing: call from the cursor.
     Gap,
     /// The call failed.
     Failed(String),

@@ -25,7 +25,7 @@ use crate::replication::Receiver;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Handshakes in progress at once. At most a quarter come from one address, because a test may run a whole tier on one.
+/// Handshakes in progress at once. At most a quarter with one address: enough for a test's whole tier on one.
 const HANDSHAKES_MAX: usize = 256;
 /// How often the files are read. Their bytes are compared, because a mounted secret changes by a swap of links.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

@@ -23,7 +23,7 @@ use super::server::Serving;
 use super::subscriber_slots::{SUBSCRIBERS_MAX, SubscriberSlots};
 use super::subscriber_stream::{FACTS_MAX, SubscriberStream};
 
-/// Placements and bindings that a joining replica is sent, of each at most so many: usually 10 MiB and 1.5 MiB.
+/// Most placements, and most bindings, that a joining replica is sent: usually 10 MiB and 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
 
 /// How long a follower may be unknown. A joining follower often knows this replica before this replica knows it.

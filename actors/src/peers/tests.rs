@@ -156,8 +156,8 @@ impl TestServer {
     }
 
     async fn starts_at(publisher: Publisher, tls: PeerTls, address: SocketAddr) -> Self {
-        let subscription = TcpListener::bind(address).await.unwrap();
-        let address = subscription.local_addr().unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let telemetry = telemetry();
         // It receives nothing, and has one placement.
         let (actor, _) = Actor::spawn(None, RecordingScheduler, Received::default()).await.unwrap();
@@ -168,7 +168,7 @@ impl TestServer {
         let mut tasks = JoinSet::new();
         let (followers, members) = watch::channel(followers());
         let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
-        tasks.spawn(serve(subscription.into(), tls, serving, async { drop(closed.await) }));
+        tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
         Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }
 

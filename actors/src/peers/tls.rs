@@ -27,7 +27,7 @@ pub const PEER_NAME: &str = "murmuration-peer";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerTls {
     /// No protection: any client that reaches the port receives all facts, and any server that answers is trusted. Only
-    /// on request.
+    /// if configured.
     Plain,
     /// TLS 1.3 with certificates on both ends.
     Mutual {
@@ -43,7 +43,7 @@ pub enum PeerTls {
 pub enum PeerNames {
     /// It does: no peer can take another replica's name or slot.
     Own,
-    /// It does not: the holder of any peer certificate may claim the name of any member. Only on request.
+    /// It does not: the holder of any peer certificate may claim the name of any member. Only if configured.
     Shared,
 }
 

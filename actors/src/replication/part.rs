@@ -104,14 +104,14 @@ impl Replication {
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
         let lane = gossip_settings(&settings, &*links.network).await?;
         let gossip = Gossip::start(lane, links.publisher.clone(), links.receiver.clone()).await?;
-        let (members, (resync, reheard)) = (gossip.members(), watch::channel(0));
+        let (members, (resync, resyncs)) = (gossip.members(), watch::channel(0));
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
         let joins = Arc::new(Joining::begins());
         let supervisor = links.supervisor.clone();
         let following = tls.clone().map(|tls| {
             let (me, members, receiver) = (settings.me.clone(), members.clone(), links.receiver.clone());
             let (clock, network) = (links.clock, links.network.clone());
-            let (resync, rotated, joins, supervisor) = (reheard, rotates, joins.clone(), supervisor.clone());
+            let (resync, rotated, joins, supervisor) = (resyncs, rotates, joins.clone(), supervisor.clone());
             peers::follow(Listening { me, members, network, tls, receiver, resync, rotated, clock, joins, supervisor })
         });
         let (publisher, receiver) = (links.publisher.clone(), links.receiver.clone());
@@ -127,7 +127,7 @@ impl Replication {
                 Ok(())
             }
         });
-        rehear_after_restarts(&supervisor, &links.scheduler, gossip.resyncing(), resync, joins);
+        resync_after_restarts(&supervisor, &links.scheduler, gossip.resyncing(), resync, joins);
         let (settled, settles) = watch::channel(links.salt.is_none());
         if let Some((drawn, apply)) = links.salt {
             let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
@@ -244,7 +244,7 @@ fn serve(
 }
 
 /// A restarted scheduler holds no facts of peers: both lanes deliver everything again.
-fn rehear_after_restarts(
+fn resync_after_restarts(
     supervisor: &Supervisor,
     scheduler: &SchedulerHandle,
     gossip: impl Fn() + Clone + Send + 'static,

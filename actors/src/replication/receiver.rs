@@ -96,7 +96,7 @@ impl Receiver {
         None
     }
 
-    /// Counts a sent batch.
+    /// Counts the bytes of a sent batch or datagram.
     pub fn count_sent(&self, lane: Lane, bytes: usize) {
         self.telemetry.record(&Event::BatchSent { lane: lane.as_str(), bytes });
     }

@@ -170,7 +170,7 @@ impl SchedulerState {
         {
             self.work = (0, self.work.1.max(self.work.0));
         }
-        // Requests overtake the `Announced` message, and the replica counts as ready once it was sent.
+        // Requests overtake the `Announced` message, and the replica counts as ready once that message was sent.
         if self.announced.has_changed().unwrap_or(false) {
             self.take_announced();
         }

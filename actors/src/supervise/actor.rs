@@ -1,4 +1,4 @@
-//! Runs an actor as one run of a part: it is started, watched, and killed when the run is dropped.
+//! One run of a part that is an actor: starts the actor, watches it, and kills it when the run is dropped.
 //!
 //! Must not know what the actor does. ractor reports why an actor failed only to a supervising actor, so each run
 //! has one.

@@ -18,7 +18,7 @@
 //! | `prompt-salt`, `salt` | vital | applies the salt of prompts, and agrees on it with the tier |
 //! | `gossip` | vital | watches the gossip lane; the lane restarts by itself as the next incarnation, else this fails |
 //! | `peer-server` | vital | serves peer streams |
-//! | `peer-streams` | vital | follows the peers of the members |
+//! | `peer-streams` | vital | follows every member that serves peer streams |
 //! | `peer-stream NAME` | tolerated | the stream from one peer |
 //! | `members` | vital | voids the work of lost peers, computes keepers |
 //! | `resync` | vital | asks peers to send all facts again after the scheduler restarted |

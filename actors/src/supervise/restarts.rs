@@ -1,4 +1,4 @@
-//! The restart policy: how long a failed part pauses, and how many failures in a row are counted.
+//! The restart policy: how long a failed part pauses, and how many failures in a row end a vital one.
 //!
 //! Must not know parts. The pause doubles with each failure within a minute of the last, so a broken part costs little.
 

@@ -230,7 +230,7 @@ impl PartRunner {
             let pause = restarts.failed(shared.clock.now());
             if self.vital.is_some() && restarts.failures() >= FAILURES_MAX {
                 let (part, attempts) = (self.name.clone(), restarts.failures());
-                shared.telemetry.record(&Event::PartFailed { part: part.clone(), attempts, why: why.clone() });
+                shared.telemetry.record(&Event::PartGivenUp { part: part.clone(), attempts, why: why.clone() });
                 let first = Failed { part, attempts, why };
                 shared.failed.send_if_modified(|failed| failed.is_none() && failed.replace(first).is_none());
                 return;

@@ -109,7 +109,7 @@ async fn a_vital_part_that_fails_again_and_again_takes_readiness_down_and_is_giv
     assert!(failed.to_string().contains("lane") && failed.to_string().contains("10 times"));
     ended.wait().await;
     assert!(!scene.readiness.borrow().is_ready());
-    assert!(scene.events.lock().unwrap().iter().any(|event| matches!(event, Event::PartFailed { .. })));
+    assert!(scene.events.lock().unwrap().iter().any(|event| matches!(event, Event::PartGivenUp { .. })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,7 @@ impl EventLog {
                 warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
             }
             Event::ActorRestarted { actor, why } => warn!(actor, why, "part failed and starts again"),
-            Event::PartFailed { part, attempts, why } => {
+            Event::PartGivenUp { part, attempts, why } => {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
             }
             Event::Panicked { place, why } => error!(place, why, "panic"),

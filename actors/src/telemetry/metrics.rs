@@ -66,7 +66,7 @@ impl Metrics {
             local_replies: f.counter("murmuration_local_replies_total", "Requests that the proxy answered by itself before this replica saw them, by status.", &["status"])?,
             hit_ratio: f.histogram("llm_d_epp_prefix_indexer_hit_ratio", "Share of a prompt that the picked endpoint was believed to hold.", &plugin, buckets::ratios())?,
             hit_bytes: f.histogram("llm_d_epp_prefix_indexer_hit_bytes", "Bytes of a prompt that the picked endpoint was believed to hold.", &plugin, hit_bytes())?,
-            predictions: f.counter("murmuration_prefix_predictions_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index promised.", &["result"])?,
+            predictions: f.counter("murmuration_prefix_predictions_total", "Requests whose cached share, by the engine, was at least (kept) or less than (broken) what the index predicted.", &["result"])?,
             restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
             given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
             panics: f.counter("murmuration_panics_total", "Panics in this process, caught or not.", &[])?,
@@ -112,7 +112,7 @@ impl Metrics {
                 }
             }
             Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
-            Event::PartFailed { part, .. } => self.given_up.with_label_values(&[part]).inc(),
+            Event::PartGivenUp { part, .. } => self.given_up.with_label_values(&[part]).inc(),
             Event::Panicked { .. } => self.panics.with_label_values::<&str>(&[]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),
@@ -160,7 +160,7 @@ impl Metrics {
 
     pub(super) fn pool(&self, summary: &FleetSummary, members: &[Member]) {
         self.requests.age(summary);
-        self.pool.set(summary, &self.requests.rivals);
+        self.pool.set(summary, &self.requests.legacy);
         self.replication.set(&summary.peers, members);
     }
 

@@ -76,7 +76,7 @@ fn full_page() -> (Metrics, String) {
         Event::EndpointFailing { endpoint: e0.clone(), failing: true, counts: FailureCounts::default() },
         Event::GaugesMissing { endpoint: e0, missing: Missing { kv_usage: true, ..Missing::default() } },
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
-        Event::PartFailed { part: "gossip".into(), attempts: 10, why: String::new() },
+        Event::PartGivenUp { part: "gossip".into(), attempts: 10, why: String::new() },
         Event::Panicked { place: String::new(), why: String::new() },
         Event::Reloaded(String::new()),
         Event::ConnectionClosed { port: "admin", why: "full" },

@@ -106,7 +106,7 @@ impl PoolGauges {
         })
     }
 
-    pub(super) fn set(&self, summary: &FleetSummary, rivals: &LegacyNames) {
+    pub(super) fn set(&self, summary: &FleetSummary, legacy: &LegacyNames) {
         let name = [self.pool.as_str()];
         let reports = || summary.endpoints.iter().filter_map(|endpoint| endpoint.report.as_ref());
         let (queue, queue_spread) = spread(reports().filter_map(|report| report.waiting().map(f64::from)));
@@ -122,9 +122,9 @@ impl PoolGauges {
             (&self.kv_usage, kv_usage),
             (&self.kv_usage_spread, kv_spread),
             (&self.ready, ready),
-            (&rivals.queue, queue),
-            (&rivals.kv_usage, kv_usage),
-            (&rivals.ready, ready),
+            (&legacy.queue, queue),
+            (&legacy.kv_usage, kv_usage),
+            (&legacy.ready, ready),
         ] {
             family.with_label_values(&name).set(value);
         }

@@ -29,7 +29,7 @@ const PRIORITIES_MAX: usize = 1_024;
 /// Metrics of requests, with their series bounded.
 pub(super) struct RequestSeries {
     metrics: RequestMetrics,
-    pub(super) rivals: LegacyNames,
+    pub(super) legacy: LegacyNames,
     state: Mutex<State>,
 }
 
@@ -53,8 +53,8 @@ struct Shown {
 
 impl RequestSeries {
     pub(super) fn register(families: &Families<'_>) -> Result<Self, Error> {
-        let (metrics, rivals) = (RequestMetrics::register(families)?, LegacyNames::register(families)?);
-        Ok(Self { metrics, rivals, state: Mutex::default() })
+        let (metrics, legacy) = (RequestMetrics::register(families)?, LegacyNames::register(families)?);
+        Ok(Self { metrics, legacy, state: Mutex::default() })
     }
 
     pub(super) fn decided(&self, decided: &Decided) {
@@ -63,7 +63,7 @@ impl RequestSeries {
         let priority = decided.priority.to_string();
         let shown = state.shown(&names, &decided.fairness_id, &priority, now, &mut gone);
         self.metrics.counted(&labels(&shown.request));
-        self.rivals.counted(&shown.twins, &priority);
+        self.legacy.counted(&shown.twins, &priority);
         state.remember(&priority);
         self.begin(&mut state, decided.ticket, shown);
 
@@ -85,7 +85,7 @@ impl RequestSeries {
         let shown = state.shown(&Names::new(model, model), "", "", now, &mut gone);
         let status = status.to_string();
         self.metrics.counted(&labels(&shown.request));
-        self.rivals.counted(&shown.twins, "");
+        self.legacy.counted(&shown.twins, "");
         self.failed(&mut state, &shown, &status, &status);
         self.metrics.attempt_failed(labels(&shown.request)[0]);
         self.remove(&state, gone);
@@ -108,7 +108,7 @@ impl RequestSeries {
         let own = state.series.admit(&Key::Histograms(names.clone(), priority.clone()), known, now, &mut gone);
         let measured = if own { names } else { Names::other() };
         self.metrics.measured(finished, &[&measured.model, &measured.target, &priority]);
-        self.rivals.measured(finished, &shown.twins);
+        self.legacy.measured(finished, &shown.twins);
         if let Some(code) = error_code(finished) {
             let status = finished.status.filter(|status| *status >= 400).map(|status| status.to_string());
             self.failed(&mut state, &shown, &code, &status.unwrap_or_default());
@@ -152,7 +152,7 @@ impl RequestSeries {
             return;
         }
         self.metrics.under_way(&labels(&shown.request), 1.0);
-        self.rivals.under_way(&shown.twins.model, 1.0);
+        self.legacy.under_way(&shown.twins.model, 1.0);
         state.series.hold(&shown.request);
         state.series.hold(&Key::Twins(shown.twins.clone()));
         if let Some(before) = state.under_way.insert(ticket, shown) {
@@ -162,7 +162,7 @@ impl RequestSeries {
 
     fn end(&self, state: &mut State, shown: &Shown) {
         self.metrics.under_way(&labels(&shown.request), -1.0);
-        self.rivals.under_way(&shown.twins.model, -1.0);
+        self.legacy.under_way(&shown.twins.model, -1.0);
         state.series.release(&shown.request);
         state.series.release(&Key::Twins(shown.twins.clone()));
     }
@@ -173,7 +173,7 @@ impl RequestSeries {
         self.metrics.failed(&labels(&shown.request), code);
         if !status.is_empty() {
             let status = state.series.code(&Key::Twins(shown.twins.clone()), status);
-            self.rivals.failed(&shown.twins, status);
+            self.legacy.failed(&shown.twins, status);
         }
     }
 
@@ -181,9 +181,9 @@ impl RequestSeries {
         let priorities: Vec<String> = state.priorities.iter().cloned().collect();
         for (key, codes) in gone {
             if let Key::Twins(names) = &key {
-                self.rivals.remove(names, &codes, &priorities);
+                self.legacy.remove(names, &codes, &priorities);
                 if !state.series.has_twins(&names.model) {
-                    self.rivals.remove_model(&names.model);
+                    self.legacy.remove_model(&names.model);
                 }
             }
             self.metrics.remove(&key, &codes);

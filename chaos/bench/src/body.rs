@@ -33,9 +33,9 @@ fn words(body: &mut String, bytes: usize, seed: u64) {
     let end = body.len() + bytes;
     let mut in_line = 0;
     while body.len() + 16 < end {
-        let messages = chance.next_u64();
-        for i in 0..3 + (messages >> 60) / 2 {
-            body.push(char::from(b'a' + ((messages >> (5 * i)) & 31).min(25) as u8));
+        let letters = chance.next_u64();
+        for i in 0..3 + (letters >> 60) / 2 {
+            body.push(char::from(b'a' + ((letters >> (5 * i)) & 31).min(25) as u8));
         }
         in_line = (in_line + 1) % WORDS_A_LINE;
         body.push_str(if in_line == 0 { "\\n" } else { " " });

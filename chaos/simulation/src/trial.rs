@@ -15,18 +15,18 @@ use crate::plan::Plan;
 /// Runs a plan: calls the sink with each entry in order, until the sink returns `false`.
 pub type Simulate = fn(&Plan, &mut dyn FnMut(Entry) -> bool) -> Result<(), String>;
 
-/// Runs `plan` in `cluster` and checks all invariants. `show` gets each entry, including the one that breaks an
+/// Runs `plan` with `simulate` and checks all invariants. `show` gets each entry, including the one that breaks an
 /// invariant.
-pub fn check(plan: &Plan, cluster: Simulate, show: &mut dyn FnMut(&Entry)) -> Summary {
+pub fn check(plan: &Plan, simulate: Simulate, show: &mut dyn FnMut(&Entry)) -> Summary {
     let begun = tokio::time::Instant::now();
     let mut checker = Checker::new(plan);
     let mut sink = |entry: Entry| {
         show(&entry);
         checker.see(&entry)
     };
-    // A panic of the cluster is a finding. After it only the checker is used, which has seen whole entries only, so the
-    // unwind is safe.
-    let ended = catch_unwind(AssertUnwindSafe(|| cluster(plan, &mut sink)));
+    // A panic in the simulation is a finding. After it only the checker is used, which has seen whole entries only, so
+    // the unwind is safe.
+    let ended = catch_unwind(AssertUnwindSafe(|| simulate(plan, &mut sink)));
     let crash = match ended {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why),

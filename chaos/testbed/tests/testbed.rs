@@ -22,7 +22,8 @@ fn args(more: &[&str]) -> Args {
 /// The status of a chat.
 async fn chat(at: SocketAddr) -> u16 {
     let body = r#"{"model":"tiny","messages":[{"role":"user","content":"hello"}],"max_tokens":2}"#;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: testbed\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: testbed\r\ncontent-type: application/json\r\n\
+                connection: close\r\n";
     let mut stream = TcpStream::connect(at).await.unwrap();
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();

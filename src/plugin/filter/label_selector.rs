@@ -87,14 +87,14 @@ impl FilterPlugin for LabelSelectorFilter {
 impl LabelSelector {
     fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|expression| expression.holds(labels))
+            && self.match_expressions.iter().all(|expression| expression.matches(labels))
     }
 }
 
 // === impl Expression ===
 
 impl Expression {
-    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let value = labels.get(&self.key);
         match self.operator {
             Operator::In => value.is_some_and(|value| self.values.contains(value)),

@@ -156,7 +156,8 @@ impl RequestRecord {
         self.refusal = Some(refusal);
     }
 
-    /// The end of the stream. `None` if it was returned before, or if neither a request nor an answer began.
+    /// The end of the stream. `None` if it was returned before, or if neither a request nor an answer began and nothing
+    /// was refused.
     pub(super) fn finish(
         &mut self,
         left: bool,

@@ -204,8 +204,8 @@ proptest! {
             }
         }
         prop_assert!(asked <= 1);
-        let finish = exchange.finish(true, Timestamp::from_millis(99));
-        prop_assert!(asked == 0 || finish.is_some(), "every ticket is closed");
+        let end = exchange.finish(true, Timestamp::from_millis(99));
+        prop_assert!(asked == 0 || end.is_some(), "every ticket is closed");
         prop_assert!(exchange.finish(true, Timestamp::ZERO).is_none());
     }
 }

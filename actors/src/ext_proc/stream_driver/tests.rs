@@ -207,7 +207,7 @@ async fn a_body_that_is_fast_enough_and_never_whole_is_408_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_requests_give_their_seats_to_new_ones() {
+async fn slow_requests_give_their_permits_to_new_ones() {
     let table = Table::default();
     let limits = Limits { streams_max: 20, arriving_per_connection: 20, ..settings().limits };
     let shared = shared(&table, Settings { limits, ..settings() });
@@ -287,7 +287,7 @@ async fn a_long_body_is_read_on_another_thread() {
 }
 
 #[tokio::test]
-async fn a_local_reply_passes_even_if_no_seat_is_free() {
+async fn a_local_reply_passes_even_if_no_permit_is_free() {
     let table = Table::default();
     let limits = Limits { streams_max: 0, ..settings().limits };
     let reply = vec![

@@ -39,7 +39,7 @@ impl Insider {
     }
 
     /// Sends `message`, a whole message of chitchat's, from an address that is proven.
-    fn publish(&mut self, to: SocketAddr, message: &[u8]) {
+    fn send(&mut self, to: SocketAddr, message: &[u8]) {
         let part = [&[0], message].concat();
         self.put(to, &part);
         let mut buffer = [0; 1 << 16];
@@ -160,9 +160,9 @@ async fn a_message_from_a_key_holder_neither_ends_the_lane_nor_fills_memory() {
         until("they meet", || a.names() == ["b"]).await;
         let text = sealed.then(|| keys.text());
         let mut insider = Insider::new("insider", text.as_deref());
-        insider.publish(a.address(), &impossible_message("b", b.address()));
+        insider.send(a.address(), &impossible_message("b", b.address()));
         until("it is counted", || a.counted(IGNORED, "reason=\"impossible\"") > 0.0).await;
-        insider.publish(a.address(), &bomb());
+        insider.send(a.address(), &bomb());
         until("it is counted", || a.counted(IGNORED, "reason=\"too-large\"") > 0.0).await;
         a.publisher.publish([share(7, 1)]);
         assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);

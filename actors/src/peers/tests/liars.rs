@@ -48,13 +48,13 @@ impl FaultyServer {
     }
 
     async fn starts_with(replies: Vec<FollowReply>) -> Self {
-        let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (address, calls) = (subscription.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (address, calls) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let server = ReplicationServer::new(FaultyPeer { replies, calls: calls.clone() }, 1_024);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let router = tonic::transport::Server::builder().add_service(server);
-            router.serve_with_incoming(TcpIncoming::from(subscription)).await.unwrap();
+            router.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
         });
         Self { address, calls, _tasks: tasks }
     }
@@ -130,12 +130,12 @@ async fn a_stream_without_a_greeting_is_rejected() {
 
 #[tokio::test]
 async fn a_socket_of_another_protocol_is_called_again_and_nothing_is_received() {
-    let subscription = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = subscription.local_addr().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let (counter, mut tasks) = (calls.clone(), JoinSet::new());
     tasks.spawn(async move {
-        while let Ok((mut socket, _)) = subscription.accept().await {
+        while let Ok((mut socket, _)) = listener.accept().await {
             counter.fetch_add(1, Ordering::Relaxed);
             let _ = socket.write_all(&[0x16; 4_096]).await;
         }

@@ -34,7 +34,7 @@ enum Failure {
 }
 
 /// Runs the program with these arguments; the first is the program's name.
-pub fn run(arguments: impl IntoIterator<Item = OsString>, simulated: Simulate) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, simulate: Simulate) -> ExitCode {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -44,8 +44,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, simulated: Simulate) -
         }
     };
     let done = match command.verb {
-        Verb::Run(flags) => run::run(&flags, simulated),
-        Verb::Trace(flags) => run::trace(&flags, simulated),
+        Verb::Run(flags) => run::run(&flags, simulate),
+        Verb::Trace(flags) => run::trace(&flags, simulate),
         Verb::Sweep(flags) => sweep::run(&flags),
         Verb::Shrink(flags) => shrink::run(&flags),
         Verb::CheckDeterminism(flags) => check_determinism::run(&flags),

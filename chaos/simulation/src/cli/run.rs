@@ -18,14 +18,14 @@ use crate::trial::{Simulate, check};
 const LAST_LINES: usize = 40;
 
 /// Prints the verdict; after a failure also the plan and the last lines of the trace.
-pub(super) fn run(flags: &Run, cluster: Simulate) -> Result<ExitCode, Failure> {
+pub(super) fn run(flags: &Run, simulate: Simulate) -> Result<ExitCode, Failure> {
     let plan = subject::plan(&flags.what)?;
     if flags.all {
-        return write_trace(&plan, flags, cluster);
+        return write_trace(&plan, flags, simulate);
     }
     let mut last: VecDeque<String> = VecDeque::with_capacity(LAST_LINES);
-    let summary = check(&plan, cluster, &mut |entry| {
-        if !flags.json && report::volume(&entry.fact) == Volume::Score {
+    let summary = check(&plan, simulate, &mut |entry| {
+        if !flags.json && report::volume(&entry.fact) == Volume::Trace {
             if last.len() == LAST_LINES {
                 last.pop_front();
             }
@@ -46,18 +46,18 @@ pub(super) fn run(flags: &Run, cluster: Simulate) -> Result<ExitCode, Failure> {
 }
 
 /// Prints the whole trace.
-pub(super) fn trace(flags: &Run, cluster: Simulate) -> Result<ExitCode, Failure> {
+pub(super) fn trace(flags: &Run, simulate: Simulate) -> Result<ExitCode, Failure> {
     if flags.json {
-        return run(flags, cluster);
+        return run(flags, simulate);
     }
-    write_trace(&subject::plan(&flags.what)?, flags, cluster)
+    write_trace(&subject::plan(&flags.what)?, flags, simulate)
 }
 
-fn write_trace(plan: &Plan, flags: &Run, cluster: Simulate) -> Result<ExitCode, Failure> {
+fn write_trace(plan: &Plan, flags: &Run, simulate: Simulate) -> Result<ExitCode, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut unwritten = write!(out, "{}", report::prologue(plan)).err();
-    let summary = check(plan, cluster, &mut |entry: &Entry| {
-        if flags.all || report::volume(&entry.fact) == Volume::Score {
+    let summary = check(plan, simulate, &mut |entry: &Entry| {
+        if flags.all || report::volume(&entry.fact) == Volume::Trace {
             unwritten = unwritten.take().or_else(|| writeln!(out, "{}", report::line(entry, plan)).err());
         }
     });

@@ -24,7 +24,7 @@ const QUIESCED: Duration = Duration::from_secs(3);
 /// The interval of snapshots: before the recovery, and from then on.
 const SNAPSHOT_INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(100));
 /// The interval at which the decisions of replicas are compared: usually, and in [`Phase::Recovered`]. There the share
-/// of equal decisions under load is check, which needs many comparisons to be significant.
+/// of equal decisions under load is checked, which needs many comparisons to be significant.
 const TWIN_INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
 
 /// One run of a plan.
@@ -129,7 +129,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Starts and ends the faults that are due at `since`, counted from the begin of the storm.
+    /// Starts and ends the faults that are due at `since`, counted from the beginning of the storm.
     fn update_faults(&mut self, since: Duration) -> Result<(), Stop> {
         let mut changed = false;
         for (index, strike) in self.plan.faults.iter().enumerate() {

@@ -66,21 +66,21 @@ impl Engine {
         Endpoint { id: self.directory.id(self.number), address: self.directory.address(self.number), labels }
     }
 
-    /// Restarts the engine with an empty cache, under the name and address that the directory has now. Its open requests
-    /// fail.
-    pub(super) fn replace(&self, host: &Host, socketry: &NodeNetwork) {
+    /// Restarts the engine with an empty cache, under the name and address that the directory has now. Its open
+    /// requests fail.
+    pub(super) fn replace(&self, host: &Host, network: &NodeNetwork) {
         let engine_faults = self.inner().engine_faults;
-        self.set(EngineFaults { killed: true, ..engine_faults }, host, socketry);
-        self.set(engine_faults, host, socketry);
+        self.set(EngineFaults { killed: true, ..engine_faults }, host, network);
+        self.set(engine_faults, host, network);
     }
 
     /// Applies `engine_faults`. An engine that starts has an empty cache. A killed engine fails its open requests.
-    pub(super) fn set(&self, engine_faults: EngineFaults, host: &Host, socketry: &NodeNetwork) {
+    pub(super) fn set(&self, engine_faults: EngineFaults, host: &Host, network: &NodeNetwork) {
         let mut inner = self.inner();
         let before = std::mem::replace(&mut inner.engine_faults, engine_faults);
         if before.killed && !engine_faults.killed {
             inner.model = EngineModel::new(config(self.number));
-            let (listener, engine) = (socketry.listen_at(self.directory.address(self.number)), self.clone());
+            let (listener, engine) = (network.listen_at(self.directory.address(self.number)), self.clone());
             inner.server = Some(serve(listener, engine, host));
         }
         if engine_faults.page.is_some() && before.page.is_none() {

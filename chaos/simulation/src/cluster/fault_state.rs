@@ -84,7 +84,7 @@ impl FaultState {
     }
 
     /// Applies the faults of links to `links`, which are reset first.
-    pub(super) fn blow(&self, links: &mut Links, places: &Places, cluster: &ClusterSpec) {
+    pub(super) fn apply_to_links(&self, links: &mut Links, places: &Places, cluster: &ClusterSpec) {
         links.heal();
         for fault in &self.link_faults {
             let mut change = |from: Place, to: Place, back: bool, change: &dyn Fn(&mut Link)| {

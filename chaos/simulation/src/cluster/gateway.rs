@@ -25,7 +25,7 @@ use super::prompt::{Conversations, Prompt};
 use super::recorder::Recorder;
 use super::replica::EXT_PROC;
 use crate::plan::Plan;
-use attempt::GatewayAttempt;
+use attempt::ClientRequest;
 
 /// Missed probes in a row after which a replica counts as not ready.
 const PROBES_MISSED_MAX: u32 = 2;
@@ -153,7 +153,7 @@ impl Gateway {
             if chance.unit() < traffic.subset { chance::some(chance, self.plan.cluster.engines) } else { vec![] };
         let prompt = Prompt { hot, extra, ..self.conversations.next(which) };
         let number = self.requests;
-        let attempt = GatewayAttempt { number, prompt, tokens: traffic.answer_tokens, streamed, vanishes, subset };
+        let attempt = ClientRequest { number, prompt, tokens: traffic.answer_tokens, streamed, vanishes, subset };
         let shared = self.shared.clone();
         shared.open.fetch_add(1, Ordering::Relaxed);
         self.host.spawn(async move {

@@ -246,17 +246,17 @@ impl ReplicaHost {
         let runtime = host.enter();
         let dial = DriftingClock::start();
         dial.turn(self.replica_faults.drift_ppm);
-        let socketry = self.net.at(self.places.replica(self.number));
+        let network = self.net.at(self.places.replica(self.number));
         let environment = Environment {
-            network: Arc::new(socketry.clone()),
+            network: Arc::new(network.clone()),
             clock: Some(dial.clock()),
             feed: Some(self.feed.subscribe()),
         };
         let listeners = Listeners {
-            ext_proc: socketry.listen(EXT_PROC),
-            health: socketry.listen(settings::HEALTH),
-            admin: socketry.listen(settings::ADMIN),
-            peers: self.cluster.peer_streams.then(|| socketry.listen(settings::PEERS)),
+            ext_proc: network.listen(EXT_PROC),
+            health: network.listen(settings::HEALTH),
+            admin: network.listen(settings::ADMIN),
+            peers: self.cluster.peer_streams.then(|| network.listen(settings::PEERS)),
         };
         drop(runtime);
         let settings = settings::settings(

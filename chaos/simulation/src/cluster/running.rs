@@ -40,7 +40,7 @@ pub(super) struct Cluster {
     places: Places,
     net: Net,
     recorder: Recorder,
-    residents: Vec<ReplicaHost>,
+    replicas: Vec<ReplicaHost>,
     engines: Vec<Engine>,
     directory: Directory,
     /// Engines replaced so far.
@@ -70,7 +70,7 @@ impl Cluster {
         let directory = Directory::new(places, plan.cluster.engines);
         let engines: Vec<Engine> = (0..plan.cluster.engines).map(|number| Engine::new(number, &directory)).collect();
         let gateway = Gateway::new(plan, &net, recorder, engines.clone(), &directory)?;
-        let residents =
+        let replicas =
             (0..plan.cluster.replicas).map(|number| ReplicaHost::new(number, &plan.cluster, &net, recorder)).collect();
         let blueprint = config::read(config_text(), "the default configuration", &Catalog::builtin())?;
         let mut cluster = Self {
@@ -78,7 +78,7 @@ impl Cluster {
             places,
             net,
             recorder: recorder.clone(),
-            residents,
+            replicas,
             engines,
             directory,
             replaced: 0,
@@ -96,12 +96,12 @@ impl Cluster {
     /// Applies `fault_state` from now on.
     pub(super) fn set(&mut self, fault_state: FaultState) -> Result<(), SimError> {
         let (places, plan) = (self.places, &self.plan);
-        self.net.relink(|links| fault_state.blow(links, &places, &plan.cluster));
+        self.net.relink(|links| fault_state.apply_to_links(links, &places, &plan.cluster));
         for (number, (engine, engine_faults)) in self.engines.iter().zip(&fault_state.engines).enumerate() {
             engine.set(*engine_faults, self.gateway.host(), &self.net.at(places.engine(number)));
         }
-        for (resident, replica_faults) in self.residents.iter_mut().zip(&fault_state.replicas) {
-            resident.set(*replica_faults)?;
+        for (host, replica_faults) in self.replicas.iter_mut().zip(&fault_state.replicas) {
+            host.set(*replica_faults)?;
         }
         self.fault_state = fault_state;
         Ok(())
@@ -109,22 +109,22 @@ impl Cluster {
 
     /// Sets the wire version of a replica from its next start on.
     pub(super) fn upgrade(&mut self, replica: usize, wire_version: u16) {
-        self.residents[replica].upgrade(wire_version);
+        self.replicas[replica].upgrade(wire_version);
     }
 
     /// Lets a replica reload its configuration.
     pub(super) fn reload(&mut self, replica: usize) {
-        self.residents[replica].reload();
+        self.replicas[replica].reload();
     }
 
     /// Kills a part of a replica at once.
     pub(super) fn kill_part(&mut self, replica: usize, part: &Part) {
-        self.residents[replica].kill_part(part);
+        self.replicas[replica].kill_part(part);
     }
 
     /// Sets a replica's wall clock forward by `ms` milliseconds; back if negative.
     pub(super) fn step_clock(&mut self, replica: usize, ms: i64) {
-        self.residents[replica].step_clock(ms);
+        self.replicas[replica].step_clock(ms);
     }
 
     /// Runs everything for one tick that ends at `now`. New requests arrive only if `traffic` is true.
@@ -136,8 +136,8 @@ impl Cluster {
         }
         self.churn(now);
         self.discover(now);
-        for resident in &mut self.residents {
-            resident.tick(TICK).map_err(SimError::Replica)?;
+        for host in &mut self.replicas {
+            host.tick(TICK).map_err(SimError::Replica)?;
         }
         let moment = self.recorder.moment();
         self.engines.iter().for_each(|engine| engine.advance(moment));
@@ -148,7 +148,7 @@ impl Cluster {
 
     /// Takes a snapshot of every replica.
     pub(super) fn snapshot(&self) {
-        self.residents.iter().for_each(ReplicaHost::snapshot);
+        self.replicas.iter().for_each(ReplicaHost::snapshot);
     }
 
     /// Asks every replica to decide one request, which is not dispatched.
@@ -157,8 +157,8 @@ impl Cluster {
         let text = self.gateway.prompt(self.asked).text();
         let body = Prompt::body(&text, 8, false);
         let Some(request) = self.read(&body) else { return };
-        let asked = self.residents.iter().enumerate();
-        let considered = asked.filter_map(|(number, resident)| Some((number, resident.consider(&request)?))).collect();
+        let asked = self.replicas.iter().enumerate();
+        let considered = asked.filter_map(|(number, host)| Some((number, host.consider(&request)?))).collect();
         self.twins = Some(Twins { considered, tokens: Prompt::tokens(&text) });
     }
 
@@ -169,7 +169,7 @@ impl Cluster {
 
     /// Whether every replica is ready.
     pub(super) fn is_ready(&self) -> bool {
-        self.residents.iter().all(ReplicaHost::is_ready)
+        self.replicas.iter().all(ReplicaHost::is_ready)
     }
 
     fn surge(&self) -> TrafficFaults {
@@ -203,13 +203,13 @@ impl Cluster {
     /// Probes the readiness of every replica. One that is frozen or cut off from the gateway does not answer.
     fn probe(&mut self) {
         let gateway = self.places.gateway();
-        let answer = |(number, resident): (usize, &ReplicaHost)| {
+        let answer = |(number, host): (usize, &ReplicaHost)| {
             let replica = self.places.replica(number);
             let reachable = self.net.open(gateway, replica) && self.net.open(replica, gateway);
             let frozen = self.fault_state.replicas[number].frozen;
-            (reachable && !frozen).then(|| resident.is_ready())
+            (reachable && !frozen).then(|| host.is_ready())
         };
-        let answers: Vec<Option<bool>> = self.residents.iter().enumerate().map(answer).collect();
+        let answers: Vec<Option<bool>> = self.replicas.iter().enumerate().map(answer).collect();
         self.gateway.probed(&answers);
     }
 
@@ -225,10 +225,10 @@ impl Cluster {
     /// Announces the endpoints to each replica that discovery can reach, if they changed since the last announcement.
     fn discover(&mut self, now: Duration) {
         let Some(endpoints) = self.discovered(now) else { return };
-        for (number, resident) in self.residents.iter().enumerate() {
+        for (number, host) in self.replicas.iter().enumerate() {
             let open = self.net.open(self.places.discovery(), self.places.replica(number));
             if open && self.announced[number].as_ref() != Some(&endpoints) {
-                resident.announce(endpoints.clone());
+                host.announce(endpoints.clone());
                 self.announced[number] = Some(endpoints.clone());
             }
         }

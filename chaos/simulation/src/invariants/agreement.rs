@@ -1,11 +1,13 @@
 //! `decisions_agree`.
 //!
-//! Must not know how a replica decides: the same request is put to all of them, and none reserves for it.
+//! Must not know how a replica decides: the same request is put to all of them, and none reserves for it. With gossip
+//! alone, a restarted replica may know fewer placements than the others: after the last request its answers are not
+//! compared, and under load no answers are.
 
 use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase, Twin};
 
-/// Requests that must have been put to all replicas before agreement under load is check.
+/// Requests that must have been put to all replicas before agreement under load is checked.
 const TWINS_MIN: usize = 4;
 
 /// See [`Invariant::meaning`].
@@ -28,7 +30,7 @@ impl Invariant for DecisionsAgree {
     }
 
     fn meaning(&self) -> &'static str {
-        "every replica gives the same answer to the same request: always from 2 s after the last request on; with peer streams, to at least half of them under load after the storm"
+        "every replica gives the same answer to the same request: always from 2 s after the last request on, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm"
     }
 
     fn kind(&self) -> Kind {
@@ -37,7 +39,7 @@ impl Invariant for DecisionsAgree {
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         let Fact::Twins(twins) = &entry.fact else { return Ok(()) };
-        // By gossip alone a replica that started again does not learn what its former incarnation placed.
+        // With gossip alone a restarted replica does not learn what it placed before its restart.
         let informed = |twin: &&Twin| scene.plan().cluster.peer_streams || scene.life(twin.replica) == 0;
         let comparable: Vec<Twin> = twins.iter().filter(informed).cloned().collect();
         if scene.rests(RECOVERY) && !agree(&comparable) {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn by_gossip_alone_a_replica_that_started_again_may_know_less() {
+    fn with_gossip_alone_a_restarted_replica_may_know_less() {
         for (peer_streams, right) in [(false, true), (true, false)] {
             let mut history = HistoryBuilder::calm();
             history.plan.cluster.peer_streams = peer_streams;

@@ -15,8 +15,9 @@ use crate::plan::Place;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Replicas that the gateway tries before it gives up a request.
 const ATTEMPTS: u32 = 3;
-/// How long a connection may stay unusable after a network fault ended. A lost segment stalls it for good. The gateway
-/// finds that out by a ping, sent 1 s after its last read and unanswered for another second. The rest is slack.
+/// How long a connection may stay unusable after a network fault ended. A segment that was lost several times stalls it
+/// for up to 12.6 s. The gateway notices by a ping, sent 1 s after its last read and unanswered for another second, and
+/// connects again. The rest is slack.
 const AFTERMATH: Duration = Duration::from_millis(2_500);
 /// How long a replica may leave attempts unanswered after its start.
 pub(super) const JOINING: Duration = Duration::from_secs(5);

@@ -79,17 +79,17 @@ fn a_request_is_given_up_only_after_all_its_attempts() {
 }
 
 #[test]
-fn a_cut_excuses_attempts_until_two_seconds_after_its_end() {
+fn a_cut_excuses_attempts_until_shortly_after_its_end() {
     let cut = Fault::Cut { from: Place::Gateway, to: Place::Replica(0), one_way: false };
     let mut history = joined(vec![cut]);
     history.world(Fact::FaultBegan(0));
     history.at(11_000).world(Fact::FaultEnded(0));
-    history.at(13_000).ask(1, 0, 0);
-    history.at(14_000).client(unanswered(1, 0));
+    history.at(13_500).ask(1, 0, 0);
+    history.at(14_500).client(unanswered(1, 0));
     history.client(done(1, End::Vanished));
     assert_eq!(check(&history), Ok(()));
-    history.at(14_001).ask(2, 0, 0);
-    history.at(14_002).client(unanswered(2, 0));
+    history.at(14_501).ask(2, 0, 0);
+    history.at(14_501).client(unanswered(2, 0));
     history.breaks(EveryAskGetsOneAnswer::default(), "did not answer request 2");
 }
 

@@ -1,15 +1,15 @@
 //! `prefix_claims_are_honest`.
 //!
 //! Must not know the index. A replica can't know what an engine lost in a restart, so only claims about engines that
-//! ran through the whole run are check. A replica that leaves the response path (`leave`) can't know that a request
-//! never reached its engine; there claims are check only if no request can have been lost on its way. All claims are
-//! check together, and may be too high by the stated error.
+//! ran through the whole run are checked. A replica that leaves the response path (`leave`) can't know that a request
+//! never reached its engine; there claims are checked only if no request can have been lost on its way. All claims are
+//! checked together, and may be too high by the stated error.
 
 use super::{Broken, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact, Phase};
 use crate::plan::{Fault, ResponsePath};
 
-/// Claims that are needed before they are check.
+/// Claims that are needed before they are checked.
 const CLAIMS_MIN: u64 = 8;
 /// The share by which all claims together may be too high.
 const ERROR: f64 = 0.1;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_about_a_killed_engine_or_lost_requests_are_not_judged() {
+    fn claims_about_a_killed_engine_or_lost_requests_are_not_checked() {
         let killed = |who| vec![Fault::EngineKill { who: Place::Engine(who) }];
         assert_eq!(claimed(90, 0, killed(2)).check(PrefixClaimsAreHonest::default()), Ok(()));
         let lossy = || vec![Fault::Vanish { share: 0.1 }];

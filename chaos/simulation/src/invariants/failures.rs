@@ -31,7 +31,7 @@ impl Invariant for NoActorFails {
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         match (&entry.fact, entry.by) {
             (Fact::Panicked(why), _) => broken!("a panic: {why}"),
-            (Fact::Emitted(Event::PartFailed { part, attempts, why }), Source::Replica(replica, _)) => {
+            (Fact::Emitted(Event::PartGivenUp { part, attempts, why }), Source::Replica(replica, _)) => {
                 broken!("{part} of replica-{replica} failed {attempts} times in a row: {why}")
             }
             (Fact::Emitted(Event::ActorRestarted { actor, why }), Source::Replica(replica, _))

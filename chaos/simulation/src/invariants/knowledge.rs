@@ -43,8 +43,8 @@ impl Invariant for PicksOnlyWhatItKnows {
         if let Fact::Sent { request, replica, to: None } = &entry.fact {
             return broken!("replica-{replica} sent request {request} to an address of no endpoint");
         }
-        let Source::Replica(replica, life) = entry.by else { return Ok(()) };
-        let known = self.replicas.entry((replica, life)).or_default();
+        let Source::Replica(replica, start) = entry.by else { return Ok(()) };
+        let known = self.replicas.entry((replica, start)).or_default();
         match &entry.fact {
             Fact::Announced(endpoints) => known.announce(endpoints, entry.at),
             Fact::Emitted(Event::EndpointJoined(endpoint)) => {

@@ -1,4 +1,4 @@
-//! What the tier guarantees under any fault: one invariant a file, each check by the history alone.
+//! What the tier guarantees under any fault: one invariant a file, each checked on the history alone.
 //!
 //! Must not know the simulation. An invariant states exactly what is legal while a fault is in force and for how long
 //! after it. It does not judge what the history does not show. There are two kinds: a broken *safety* invariant means

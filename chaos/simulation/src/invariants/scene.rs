@@ -22,7 +22,7 @@ pub struct Scene {
     open: BTreeSet<u64>,
     last_done: Duration,
     strikes: Vec<Span>,
-    incarnations: Vec<Incarnation>,
+    starts: Vec<Start>,
 }
 
 /// When a fault was in force.
@@ -32,9 +32,9 @@ struct Span {
     to: Option<Duration>,
 }
 
-/// The present or last incarnation of a replica.
+/// The last start of a replica. A restart may keep the incarnation, so starts are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Incarnation {
+struct Start {
     number: u32,
     started: Option<Duration>,
     stopped: Option<Duration>,
@@ -54,7 +54,7 @@ impl Scene {
             open: BTreeSet::new(),
             last_done: Duration::ZERO,
             strikes: vec![Span::default(); plan.faults.len()],
-            incarnations: vec![Incarnation::default(); plan.cluster.replicas],
+            starts: vec![Start::default(); plan.cluster.replicas],
         }
     }
 
@@ -86,13 +86,13 @@ impl Scene {
                 }
             }
             (Fact::Started, Source::Replica(replica, number)) => {
-                if let Some(incarnation) = self.incarnations.get_mut(replica) {
-                    *incarnation = Incarnation { number, started: Some(entry.at), stopped: None };
+                if let Some(start) = self.starts.get_mut(replica) {
+                    *start = Start { number, started: Some(entry.at), stopped: None };
                 }
             }
             (Fact::Stopped, Source::Replica(replica, _)) => {
-                if let Some(incarnation) = self.incarnations.get_mut(replica) {
-                    incarnation.stopped = Some(entry.at);
+                if let Some(start) = self.starts.get_mut(replica) {
+                    start.stopped = Some(entry.at);
                 }
             }
             _ => {}
@@ -137,27 +137,27 @@ impl Scene {
 
     /// The live replicas.
     pub fn living(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.incarnations.len()).filter(|replica| self.lives(*replica))
+        (0..self.starts.len()).filter(|replica| self.lives(*replica))
     }
 
     /// Whether this replica is live.
     pub fn lives(&self, replica: usize) -> bool {
-        self.incarnations.get(replica).is_some_and(|one| one.started.is_some() && one.stopped.is_none())
+        self.starts.get(replica).is_some_and(|one| one.started.is_some() && one.stopped.is_none())
     }
 
     /// Since when this replica has been stopped; `None` while it is live, and before its first start.
     pub fn dead_since(&self, replica: usize) -> Option<Duration> {
-        self.incarnations.get(replica).and_then(|one| one.stopped)
+        self.starts.get(replica).and_then(|one| one.stopped)
     }
 
-    /// When the present incarnation of this replica started; `None` if it is stopped.
+    /// When this replica last started; `None` if it is stopped.
     pub fn started(&self, replica: usize) -> Option<Duration> {
-        self.incarnations.get(replica).filter(|one| one.stopped.is_none()).and_then(|one| one.started)
+        self.starts.get(replica).filter(|one| one.stopped.is_none()).and_then(|one| one.started)
     }
 
-    /// The number of the replica's present or last incarnation, from 0.
+    /// The number of the replica's last start, counted from 0.
     pub fn life(&self, replica: usize) -> u32 {
-        self.incarnations.get(replica).map_or(0, |one| one.number)
+        self.starts.get(replica).map_or(0, |one| one.number)
     }
 
     /// Faults that are in force or were within the last `aftermath`.

@@ -28,7 +28,7 @@ fn a_fault_is_felt_while_it_lasts_and_for_its_aftermath() {
 }
 
 #[test]
-fn a_replica_that_was_dead_has_its_next_incarnation() {
+fn a_replica_that_was_dead_has_its_next_start() {
     let mut history = HistoryBuilder::calm();
     history.at(2_000).by(1, Fact::Stopped);
     let dead = scene(&history);

@@ -82,12 +82,12 @@ impl HistoryBuilder {
         self.push(Source::Client, fact);
     }
 
-    /// Adds a fact seen by a replica in its first incarnation.
+    /// Adds a fact seen by a replica after its first start.
     pub(crate) fn by(&mut self, replica: usize, fact: Fact) {
         self.push(Source::Replica(replica, 0), fact);
     }
 
-    /// The replica starts as its second incarnation.
+    /// Adds the second start of a replica.
     pub(crate) fn started_again(&mut self, replica: usize) {
         self.push(Source::Replica(replica, 1), Fact::Started);
     }
@@ -202,7 +202,7 @@ pub(crate) fn closed(ticket: u64) -> Event {
     Event::TicketClosed { ticket: Ticket(ticket), outcome: Outcome::Completed }
 }
 
-/// So many open requests.
+/// `requests` open requests.
 pub(crate) fn open(requests: u32) -> InFlight {
     InFlight { requests, ..InFlight::default() }
 }

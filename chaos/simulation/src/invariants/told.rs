@@ -18,7 +18,7 @@ use crate::plan::Fault;
 const BY_STREAMS: Duration = Duration::from_millis(250);
 /// How old a belief may be with gossip alone.
 const BY_GOSSIP: Duration = Duration::from_millis(750);
-/// How long there must have been no fault before a belief is check.
+/// How long there must have been no fault before a belief is checked.
 const UNDISTURBED: Duration = Duration::from_secs(4);
 
 /// See [`Invariant::meaning`].

@@ -1,7 +1,7 @@
 //! Limits on what a storm may cost.
 //!
-//! Must not know how costs are measured. Only storms on real processes are check by them; a simulation is check by
-//! invariants.
+//! Must not know how costs are measured. Only storms on real processes are checked against them; a simulation is
+//! checked by invariants.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::span;
 
-/// The limits of a plan. One that is absent is not check.
+/// The limits of a plan. One that is absent is not checked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Bars {

@@ -16,26 +16,26 @@ use crate::plan::Plan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Volume {
     /// It is part of the trace.
-    Score,
+    Trace,
     /// It is a detail of a frequent kind, written with `--all` only.
-    Noise,
+    Detail,
 }
 
 /// Whether such a fact is part of the trace.
 pub fn volume(fact: &Fact) -> Volume {
     match fact {
         Fact::SnapshotTaken(_) | Fact::Asked { .. } | Fact::Sent { .. } | Fact::Done { .. } | Fact::Announced(_) => {
-            Volume::Noise
+            Volume::Detail
         }
         Fact::Emitted(event) => match event {
             Event::Scraped { .. }
             | Event::BatchReceived { .. }
             | Event::BatchSent { .. }
-            | Event::TicketClosed { .. } => Volume::Noise,
-            Event::RequestFinished(_) | Event::Refused { .. } => Volume::Noise,
-            _ => Volume::Score,
+            | Event::TicketClosed { .. } => Volume::Detail,
+            Event::RequestFinished(_) | Event::Refused { .. } => Volume::Detail,
+            _ => Volume::Trace,
         },
-        _ => Volume::Score,
+        _ => Volume::Trace,
     }
 }
 
@@ -186,6 +186,6 @@ mod tests {
         other.fleet.peers[0].facts += 1;
         history.snapshot(0, other);
         assert_ne!(line(&history.entries[4], &history.plan), line(&history.entries[5], &history.plan));
-        assert_eq!(volume(&history.entries[4].fact), Volume::Noise);
+        assert_eq!(volume(&history.entries[4].fact), Volume::Detail);
     }
 }

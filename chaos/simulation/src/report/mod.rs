@@ -26,7 +26,7 @@ pub fn epilogue(summary: &Summary, again: &str) -> String {
     }
     let heal = summary.figures.heal_s.map_or("never".to_owned(), |heal| format!("{heal:.2} s after the storm"));
     let (put, agreed) = summary.figures.twins;
-    text += &format!("RECOVERED    {heal}; {agreed} of {put} requests put to all replicas got equal answers\n");
+    text += &format!("RECOVERED {heal}; {agreed} of {put} requests put to all replicas got equal answers\n");
     text += &format!(
         "TIME      {:.1} s of virtual time in {:.2} s, {speed:.0} x real time\n",
         summary.figures.virtual_s, summary.wall_s

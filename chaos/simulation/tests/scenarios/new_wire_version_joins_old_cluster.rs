@@ -1,5 +1,5 @@
-//! A replica comes back with a newer wire version. No request fails, it sees the others and is seen, and it serves its
-//! part of the requests.
+//! A replica comes back with another wire version than its peers. No request fails, it sees the others and is seen, and
+//! it serves its part of the requests.
 #![allow(clippy::unwrap_used)]
 
 use murmuration_simulation::history::End;

@@ -49,10 +49,10 @@ pub(crate) fn tell(name: &str, plan: &str, point: impl FnOnce(&Told)) {
 
 fn play(plan: Plan) -> Told {
     let mut entries = Vec::new();
-    let cluster = |plan: &Plan, sink: &mut dyn FnMut(Entry) -> bool| {
+    let simulate = |plan: &Plan, sink: &mut dyn FnMut(Entry) -> bool| {
         cluster::run(plan, murmuration_entropy::seed, sink).map_err(|error| error.to_string())
     };
-    let summary = check(&plan, cluster, &mut |entry| entries.push(entry.clone()));
+    let summary = check(&plan, simulate, &mut |entry| entries.push(entry.clone()));
     let storm = |entry: &&Entry| entry.fact == Fact::Phase(Phase::Storm);
     let begin = entries.iter().find(storm).map(|entry| entry.at).unwrap_or_default();
     print!("{}", report::epilogue(&summary, &format!("chaos/plans/scenarios/{}.yaml", plan.name)));

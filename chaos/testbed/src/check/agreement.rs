@@ -29,8 +29,8 @@ const QUESTIONS: usize = 6;
 pub(crate) enum Then {
     /// Its stream is cut: the replica releases the reservation and revokes the prompt's placement.
     GivenUp,
-    /// The stream reports that it was served. So many replicas may be asked the same at once: none revokes a placement
-    /// that another relies on.
+    /// The stream reports that it was served. Then all replicas may be asked the same at once, because none revokes a
+    /// placement that another relies on.
     Served,
 }
 

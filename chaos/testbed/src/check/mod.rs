@@ -44,12 +44,12 @@ pub struct Target {
     /// The admin address of each replica.
     pub replicas: Vec<SocketAddr>,
     /// Access to the replicas' decisions; `None` where they share nothing.
-    pub replication: Option<Replication>,
+    pub replication: Option<ReplicaAccess>,
 }
 
 /// Replicas that share what they know; the check demands more of them.
 #[derive(Clone, Debug)]
-pub struct Replication {
+pub struct ReplicaAccess {
     /// Where each serves ext-proc over TLS.
     pub ext_proc: Vec<SocketAddr>,
     /// The certificate of the authority that signs their certificates, in PEM.

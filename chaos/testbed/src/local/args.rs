@@ -104,7 +104,8 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
     /// Run a storm on the testbed and compare it with its bars: the name of a shipped plan or the path of one. The plan
-    /// sets the numbers of engines and replicas.
+    /// sets the numbers of engines and replicas. Exits with 0 if the bars are met, 1 if not, and 77 if a fault of the
+    /// plan can't be injected on this machine.
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "replicas", "lasting"])]
     pub storm: Option<String>,
     /// How the storm is run and reported.

@@ -111,7 +111,7 @@ async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> 
         model: testbed.model.clone(),
         engines: testbed.engines.len(),
         replicas: testbed.replicas.iter().map(|replica| replica.admin).collect(),
-        replication: testbed.replication_for_check(),
+        replication: testbed.access_for_check(),
     };
     let checking = async {
         match args.lasting {

@@ -12,12 +12,12 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::envoy_config::{ENGINES, EnvoyPlan, PICKERS, bootstrap};
-use super::netns::Netns;
 use super::process::Process;
+use super::run_folder::RunFolder;
 use super::{PATIENCE, TestbedError};
 
 /// Interval between two reads of Envoy's admin page, while waiting for it.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const READ_EVERY: Duration = Duration::from_millis(50);
 /// Worker threads at most: on a large machine one for each core would be hundreds of connections to each replica.
 const WORKERS_MAX: usize = 4;
 
@@ -25,13 +25,13 @@ const WORKERS_MAX: usize = 4;
 ///
 /// # Errors
 /// [`TestbedError::Ended`] with Envoy's error; [`TestbedError::Late`].
-pub(super) async fn start(program: &Path, plan: &EnvoyPlan, netns: &Netns) -> Result<Process, TestbedError> {
-    let config = netns.write("envoy.json", &format!("{:#}\n", bootstrap(plan)))?;
+pub(super) async fn start(program: &Path, plan: &EnvoyPlan, run_folder: &RunFolder) -> Result<Process, TestbedError> {
+    let config = run_folder.write("envoy.json", &format!("{:#}\n", bootstrap(plan)))?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).to_string();
     let config = config.display().to_string();
     let arguments = ["--config-path", &config, "--concurrency", &workers, "--log-level", "warning"];
     let arguments = [&arguments[..], &["--disable-hot-restart"]].concat();
-    let mut envoy = Process::start_guarded("envoy", program, &arguments, &netns.run.join("envoy.log"))?;
+    let mut envoy = Process::start_guarded("envoy", program, &arguments, &run_folder.run.join("envoy.log"))?;
     let pickers: Vec<SocketAddr> = plan.pickers.iter().map(|picker| picker.ext_proc).collect();
     all_healthy(plan.admin, &pickers, &mut envoy).await?;
     Ok(envoy)
@@ -58,7 +58,7 @@ pub(super) async fn all_healthy(
             let sick: Vec<String> = sick.map(ToString::to_string).collect();
             return Err(envoy.late(&format!("did not call all replicas healthy (not {})", sick.join(", ")), PATIENCE));
         }
-        sleep(LOOK_EVERY).await;
+        sleep(READ_EVERY).await;
     }
 }
 

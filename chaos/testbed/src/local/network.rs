@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
 
 use super::TestbedError;
-use super::netns::lives;
+use super::run_folder::lives;
 
 /// Prefix of the process id in the names of namespaces.
 const PREFIX: &str = "murmuration";

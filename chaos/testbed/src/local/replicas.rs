@@ -16,7 +16,7 @@ use super::replication::ReplicationPlan;
 use super::{PATIENCE, TestbedError, itself};
 
 /// Interval between two checks of a replica's readiness.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const CHECK_EVERY: Duration = Duration::from_millis(20);
 
 /// What all replicas of a testbed are started with.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ impl ReplicaSpot {
             if Instant::now() > deadline {
                 return Err(process.late(&format!("is not ready (http://{}/readyz)", self.admin), PATIENCE));
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_EVERY).await;
         }
     }
 }

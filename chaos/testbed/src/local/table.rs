@@ -67,8 +67,8 @@ fn hints(public: SocketAddr, model: &str, replica: Option<&ReplicaSpot>, program
         let admin = replica.admin;
         let _ = write!(
             text,
-            "See why a request went to its endpoint (each replica keeps its own decisions):\n  {program} explain --admin \
-             {admin}\n  {program} explain --admin {admin} REQUEST-ID\n"
+            "See why a request went to its endpoint (each replica keeps its own decisions):\n  {program} explain \
+             --admin {admin}\n  {program} explain --admin {admin} REQUEST-ID\n"
         );
     }
     text

@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::args::{Args, ResponsePath};
 use super::engines::{self, EnginePlace, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
-use super::netns::Netns;
 use super::page::{self, Page};
 use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::{ReplicaSpot, Spawner};
 use super::replication::ReplicationPlan;
+use super::run_folder::RunFolder;
 use super::{Network, TestbedError, envoy, envoy_fetch, itself};
-use crate::check::Replication;
+use crate::check::ReplicaAccess;
 
 /// The default port where requests enter.
 const PORT: u16 = 8080;
@@ -71,25 +71,26 @@ impl Testbed {
     /// Why it can't start; then no process of it stays.
     pub async fn start(args: &Args, tell: &mut (dyn FnMut(&str) + Send)) -> Result<Self, TestbedError> {
         let program = itself::program(args.program.as_deref())?;
-        let netns = Netns::prepare(args.dir.as_deref())?;
+        let run_folder = RunFolder::prepare(args.dir.as_deref())?;
         let mut ports = Ports::for_new_testbed();
         // Wrong usage is reported before anything is fetched or started.
         let public = ports.this_or_free(args.port.unwrap_or(if args.check { 0 } else { PORT }))?;
-        let endpoints = netns.run.join("endpoints.json");
-        let config = netns.write("pool.json", &config(args, &endpoints)?)?;
-        let envoy_program = envoy_fetch::find(args.envoy.as_deref(), &netns.lasting, tell).await?;
+        let endpoints = run_folder.run.join("endpoints.json");
+        let config = run_folder.write("pool.json", &config(args, &endpoints)?)?;
+        let envoy_program = envoy_fetch::find(args.envoy.as_deref(), &run_folder.lasting, tell).await?;
 
         let mut network = args.own_networks.then(Network::make).transpose()?;
-        let (engines, engine_processes, model) = start_engines(args, &program, &netns, network.as_mut(), tell).await?;
+        let (engines, engine_processes, model) =
+            start_engines(args, &program, &run_folder, network.as_mut(), tell).await?;
         let listed = engines.iter().map(|one| (one.name.as_str(), one.address.ip().to_string(), one.address.port()));
-        netns.write("endpoints.json", &pool_config::endpoints_file(listed))?;
+        run_folder.write("endpoints.json", &pool_config::endpoints_file(listed))?;
 
         tell(&format!("starting {}", counted(args.replicas, "replica")));
         let mut replicas = places(args, &mut ports, network.as_mut())?;
         let seeds = replicas.iter().map(|replica| replica.gossip).collect();
-        let replication = ReplicationPlan::make(args.sharing, seeds, &netns.run)?;
+        let replication = ReplicationPlan::make(args.sharing, seeds, &run_folder.run)?;
         let spawner =
-            Spawner { program, config, response_path: args.response_path, run: netns.run.clone(), replication };
+            Spawner { program, config, response_path: args.response_path, run: run_folder.run.clone(), replication };
         let replica_processes = start_replicas(&mut replicas, &spawner).await?;
 
         tell("starting Envoy, which looks for healthy replicas");
@@ -106,7 +107,7 @@ impl Testbed {
             pickers: replicas.iter().map(|one| Picker { ext_proc: one.ext_proc, health: one.health }).collect(),
             engines: engines.iter().map(|engine| engine.address).collect(),
         };
-        let envoy = envoy::start(&envoy_program, &plan, &netns).await?;
+        let envoy = envoy::start(&envoy_program, &plan, &run_folder).await?;
         let watched = page::Watched { engines: engines.clone(), replicas: replicas.clone(), envoy: plan.admin, public };
         let page = Page::open(watched).await?;
         Ok(Self {
@@ -118,7 +119,7 @@ impl Testbed {
             replicas,
             envoy_admin: plan.admin,
             page: page.address,
-            run: netns.run,
+            run: run_folder.run,
             spawner,
             engine_processes,
             replica_processes,
@@ -229,10 +230,10 @@ impl Testbed {
     }
 
     /// What `--check` must know of replication; `None` where nothing is shared.
-    pub fn replication_for_check(&self) -> Option<Replication> {
+    pub fn access_for_check(&self) -> Option<ReplicaAccess> {
         let plan = self.spawner.replication.as_ref()?;
         let ext_proc = self.replicas.iter().map(|replica| replica.ext_proc).collect();
-        Some(Replication { ext_proc, authority: plan.authority() })
+        Some(ReplicaAccess { ext_proc, authority: plan.authority() })
     }
 
     /// The process id of Envoy's guard, which ends with Envoy.
@@ -246,7 +247,7 @@ type Started<T> = (Vec<T>, Vec<Option<Process>>);
 async fn start_engines(
     args: &Args,
     program: &Path,
-    netns: &Netns,
+    run_folder: &RunFolder,
     mut network: Option<&mut Network>,
     tell: &mut (dyn FnMut(&str) + Send),
 ) -> Result<(Vec<EngineSpot>, Vec<Option<Process>>, String), TestbedError> {
@@ -263,7 +264,7 @@ async fn start_engines(
                 },
                 None => EnginePlace { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), space: None },
             };
-            let (spot, process) = engines::start(program, &name, &model, &place, &netns.run).await?;
+            let (spot, process) = engines::start(program, &name, &model, &place, &run_folder.run).await?;
             spots.push(spot);
             processes.push(Some(process));
         }

@@ -15,7 +15,7 @@ use super::obstacles::{Machine, Obstacle, needs_network, obstacles};
 use super::plans::{find, shorter};
 use super::verdict::judge;
 use super::{page, run, table};
-use crate::local::args::ResponsePath as Path_;
+use crate::local::args::ResponsePath as PathFlag;
 use crate::local::{Args, Testbed};
 use murmuration_simulation::plan::{Plan, ResponsePath};
 
@@ -38,7 +38,7 @@ pub(crate) fn within(plan: &str, options: &StormOptions, testbed: &Args) -> Exit
     };
     let mut plan = if options.short { shorter(plan) } else { plan };
     if let Some(answers) = options.answers {
-        plan.cluster.response_path = if answers == Path_::Leave { ResponsePath::Leave } else { ResponsePath::Stay };
+        plan.cluster.response_path = if answers == PathFlag::Leave { ResponsePath::Leave } else { ResponsePath::Stay };
     }
     let obstacles = obstacles(&plan, &Machine::look(&plan));
     if !obstacles.is_empty() {
@@ -140,7 +140,7 @@ fn testbed_args(plan: &Plan, base: &Args, own_networks: bool) -> Args {
         engines: count(plan.cluster.engines),
         replicas: count(plan.cluster.replicas),
         port: base.port.or(Some(0)),
-        response_path: if sees { Path_::Stay } else { Path_::Leave },
+        response_path: if sees { PathFlag::Stay } else { PathFlag::Leave },
         sharing: match plan.cluster.peer_streams {
             true => crate::local::args::Sharing::Streams,
             false => crate::local::args::Sharing::Gossip,

@@ -17,7 +17,7 @@ use murmuration_simulation::plan::{Discovery, Fault, Plan};
 /// How long a draining replica may take to exit; then it is killed.
 const LEAVING_MAX: Duration = Duration::from_secs(12);
 /// Interval between two checks of a draining replica.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// A fault as it was injected.
 #[derive(Clone, Debug)]
@@ -169,7 +169,7 @@ impl<'t> FaultInjector<'t> {
                 self.testbed.kill_replica(replica).await?;
                 break;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_EVERY).await;
         }
         self.testbed.start_replica(replica)
     }

@@ -41,7 +41,7 @@ pub fn find(what: &str) -> Result<Plan, PlanError> {
     Plan::read(&text, what)
 }
 
-/// The same plan with all times halved; a fault still lasts [`LEAST`], if it did before.
+/// The same plan with all times halved; a fault still lasts at least [`LEAST`], unless the plan makes it shorter.
 pub(super) fn shorter(mut plan: Plan) -> Plan {
     plan.duration /= 2;
     for strike in &mut plan.faults {

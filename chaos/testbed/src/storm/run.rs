@@ -46,7 +46,7 @@ pub(super) struct Observed {
 pub(super) async fn run(testbed: &mut Testbed, plan: &Plan) -> Result<Observed, TestbedError> {
     let watched = Watched {
         admin: testbed.replicas.iter().map(|replica| replica.admin).collect(),
-        replication: testbed.replication_for_check(),
+        replication: testbed.access_for_check(),
         model: testbed.model.clone(),
         streams: plan.cluster.peer_streams,
     };

@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::traffic::question;
-use crate::check::{Replication, Then, ask};
+use crate::check::{ReplicaAccess, Then, ask};
 
 /// Interval between two observations of every replica's peers.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const OBSERVE_EVERY: Duration = Duration::from_millis(100);
 /// Interval between two readings of every replica's metrics, and between two questions to all.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(1);
 /// How long a replica may take to show a page or to answer a question.
@@ -77,7 +77,7 @@ pub(super) struct Observations {
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) admin: Vec<SocketAddr>,
-    pub(super) replication: Option<Replication>,
+    pub(super) replication: Option<ReplicaAccess>,
     pub(super) model: String,
     pub(super) streams: bool,
 }
@@ -118,7 +118,7 @@ pub(super) async fn watch(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticks
     };
-    let (mut looking, mut reading) = (ticks(LOOK_EVERY), ticks(READ_EVERY));
+    let (mut looking, mut reading) = (ticks(OBSERVE_EVERY), ticks(READ_EVERY));
     let (mut looks, mut readings, mut questions) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     let mut number = 0;
     loop {
@@ -220,7 +220,7 @@ fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|label| label.trim_end_matches('}').strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
-async fn ask_all(started: Instant, replication: Replication, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
+async fn ask_all(started: Instant, replication: ReplicaAccess, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
     let at = started.elapsed();
     let mut asking = JoinSet::new();
     for (replica, address) in

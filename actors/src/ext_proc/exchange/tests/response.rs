@@ -214,8 +214,8 @@ fn leaving_ends_the_stream_after_the_last_piece_and_keeps_the_ticket_open() {
     assert_eq!(stream.end().closing, Closing::Leave);
 
     let (mut cut, _) = TestStream::sent_on(leave, &[], CHAT);
-    let finish = cut.exchange.finish(false, Timestamp::ZERO).unwrap();
-    assert_eq!(finish.closing, Closing::Finish(Outcome::Abandoned, None), "Envoy did not take everything");
+    let end = cut.exchange.finish(false, Timestamp::ZERO).unwrap();
+    assert_eq!(end.closing, Closing::Finish(Outcome::Abandoned, None), "Envoy did not take everything");
 }
 
 #[test]
@@ -265,9 +265,9 @@ fn a_local_reply_on_a_stream_that_saw_no_request_goes_through_untouched_and_is_r
         assert_eq!(sent.len(), 1 + usize::from(body_comes));
         assert!(sent.iter().all(is_untouched), "{sent:?}");
         assert!(stream.exchange.trace_context().is_none() && stream.exchange.news().is_none());
-        let finish = stream.end();
-        assert_eq!(finish.event, Event::LocalReply { status: status.parse().ok() });
-        assert_eq!(finish.closing, Closing::Finish(Outcome::Abandoned, None));
+        let end = stream.end();
+        assert_eq!(end.event, Event::LocalReply { status: status.parse().ok() });
+        assert_eq!(end.closing, Closing::Finish(Outcome::Abandoned, None));
     }
 }
 

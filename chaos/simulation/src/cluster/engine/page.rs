@@ -20,7 +20,7 @@ use murmuration_engine_sim::model::Gauges;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Bytes of a request's headers, at most.
 const HEAD_BYTES_MAX: usize = 8 << 10;
-/// The pause between two chunks of an write_endless page.
+/// The pause between two chunks of an endless page.
 const CHUNK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Serves each connection in a task of its own.

@@ -23,7 +23,7 @@ const TOKENS_PER_CHUNK: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client request.
-pub(super) struct GatewayAttempt {
+pub(super) struct ClientRequest {
     pub(super) number: u64,
     pub(super) prompt: Prompt,
     pub(super) tokens: u32,
@@ -40,9 +40,9 @@ struct Ended {
     cached: u64,
 }
 
-// === impl GatewayAttempt ===
+// === impl ClientRequest ===
 
-impl GatewayAttempt {
+impl ClientRequest {
     /// Asks replicas until one answers, then the engine.
     pub(super) async fn run(self, shared: &Shared) {
         let asked = shared.recorder.now();

@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Connects to one address and ignores the URI.
 struct Connector {
-    socketry: NodeNetwork,
+    network: NodeNetwork,
     to: SocketAddr,
 }
 
@@ -37,18 +37,18 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let (socketry, to) = (self.socketry.clone(), self.to);
-        Box::pin(async move { Ok(TokioIo::new(socketry.connect(to).await?)) })
+        let (network, to) = (self.network.clone(), self.to);
+        Box::pin(async move { Ok(TokioIo::new(network.connect(to).await?)) })
     }
 }
 
 /// The channel. It connects on first use, and again after the connection broke. Must be called within a runtime.
-pub(super) fn to(socketry: NodeNetwork, to: SocketAddr) -> Channel {
+pub(super) fn to(network: NodeNetwork, to: SocketAddr) -> Channel {
     Endpoint::from_static("http://replica")
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(16 << 20)
-        .connect_with_connector_lazy(Connector { socketry, to })
+        .connect_with_connector_lazy(Connector { network, to })
 }

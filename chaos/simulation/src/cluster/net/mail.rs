@@ -32,7 +32,7 @@ pub(super) struct Mail {
 
 /// A bound socket.
 pub(super) struct Post {
-    socketry: NodeNetwork,
+    network: NodeNetwork,
     address: SocketAddr,
     received: Mutex<Receiver<Datagram>>,
 }
@@ -64,8 +64,8 @@ impl Mail {
 // === impl Post ===
 
 impl Post {
-    pub(super) fn new(socketry: NodeNetwork, address: SocketAddr, received: Receiver<Datagram>) -> Self {
-        Self { socketry, address, received: Mutex::new(received) }
+    pub(super) fn new(network: NodeNetwork, address: SocketAddr, received: Receiver<Datagram>) -> Self {
+        Self { network, address, received: Mutex::new(received) }
     }
 }
 
@@ -75,11 +75,11 @@ impl Datagrams for Post {
         if datagram.len() > BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the datagram is too long"));
         }
-        let mut state = self.socketry.net.state();
+        let mut state = self.network.net.state();
         let Some(node) = state.node(to) else { return Ok(datagram.len()) };
-        if let Some(delay) = state.way(self.socketry.node, node) {
+        if let Some(delay) = state.way(self.network.node, node) {
             let (due, addressed) = (state.now + delay, (Bytes::copy_from_slice(datagram), self.address));
-            if let Some(later) = state.again(self.socketry.node, node) {
+            if let Some(later) = state.again(self.network.node, node) {
                 state.mail.enqueue(due + later, to, addressed.clone());
             }
             state.mail.enqueue(due, to, addressed);

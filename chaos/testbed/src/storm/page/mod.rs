@@ -32,18 +32,18 @@ pub(super) fn page(
          <title>Storm {name}</title><style>{STYLE}</style></head>\n<body><header><h1>{name}</h1>\
          <span class=\"badge {class}\">{word}</span></header>\n"
     );
-    let testbed = &plan.cluster;
+    let cluster = &plan.cluster;
     let _ = writeln!(
         text,
         "<p class=\"lead\">{} replicas, {} engines, {} zone{} behind a real Envoy; {} requests a second, {:.0} % of them streamed; \
          answers: {}.</p>",
-        testbed.replicas,
-        testbed.engines,
-        testbed.zones,
-        if testbed.zones == 1 { "" } else { "s" },
+        cluster.replicas,
+        cluster.engines,
+        cluster.zones,
+        if cluster.zones == 1 { "" } else { "s" },
         plan.traffic.rate,
         plan.traffic.streamed * 100.0,
-        if testbed.response_path == murmuration_simulation::plan::ResponsePath::Stay {
+        if cluster.response_path == murmuration_simulation::plan::ResponsePath::Stay {
             "replicas see them"
         } else {
             "replicas leave before them"

@@ -11,16 +11,16 @@ use super::TestbedError;
 
 /// The folders of one testbed.
 #[derive(Clone, Debug)]
-pub(super) struct Netns {
+pub(super) struct RunFolder {
     /// Logs and generated files of this run.
     pub(super) run: PathBuf,
     /// Files that outlive a run, such as Envoy.
     pub(super) lasting: PathBuf,
 }
 
-// === impl Netns ===
+// === impl RunFolder ===
 
-impl Netns {
+impl RunFolder {
     /// Makes the run's folder: `dir` if there is one, else `testbed/PID` in the build's own folder.
     ///
     /// # Errors
