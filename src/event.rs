@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
-use crate::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use crate::id::{EndpointId, Incarnation, PluginName, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
 /// An event.
@@ -265,6 +265,19 @@ pub struct Decided {
     pub block_tokens: u32,
     /// Number of candidates before filters.
     pub candidates: usize,
+    /// How the request's stages were split, where its profile handler can split them.
+    pub split: Option<Split>,
+}
+
+/// How the stages of a request were split among endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The profile handler.
+    pub handler: PluginName,
+    /// llm-d's name of the result, such as `prefill-decode`.
+    pub decision: &'static str,
+    /// The endpoint of the prefill stage, if it is another one.
+    pub prefill: Option<EndpointId>,
 }
 
 /// The record of a finished request.

@@ -44,6 +44,11 @@ struct Failure {
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_with(arguments, Catalog::builtin)
+}
+
+/// As [`run`], with the plugins of `catalog`: a program with plugins of its own (`examples/plugin`).
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> Catalog) -> ExitCode {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -58,8 +63,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command.verb {
-            Verb::Serve(args) => serve(*args).await,
-            Verb::Check(args) => check(&args),
+            Verb::Serve(args) => serve(*args, catalog).await,
+            Verb::Check(args) => check(&args, &catalog()),
             Verb::Explain(args) => explain(args).await,
             Verb::Fleet(args) => table(&args, "/debug/fleet", tables::fleet).await,
             Verb::Peers(args) => table(&args, "/debug/peers", tables::peers).await,
@@ -70,9 +75,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
-fn check(args: &CheckArgs) -> Result<(), Failure> {
+fn check(args: &CheckArgs, catalog: &Catalog) -> Result<(), Failure> {
     let (text, name) = config_text(&args.config)?;
-    let blueprint = config::read(&text, &name, &Catalog::builtin()).map_err(|errors| Failure::config(&errors))?;
+    let blueprint = config::read(&text, &name, catalog).map_err(|errors| Failure::config(&errors))?;
     print!("{}", blueprint.effective);
     Ok(())
 }
@@ -119,7 +124,7 @@ fn escaped(id: &str) -> String {
     id.bytes().map(piece).collect()
 }
 
-async fn serve(args: ServeArgs) -> Result<(), Failure> {
+async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure> {
     let started = log::start(args.log_format == LogFormat::Json, &args.verbosity);
     // Dropped last, so that every line of this function is written before the program ends.
     let _last_lines = started.map_err(|why| Failure::new(USAGE, why))?;
@@ -129,7 +134,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         return Err(Failure::new(USAGE, why));
     }
     let (config_text, config_name) = config_text(&args.config)?;
-    let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
+    let blueprint = config::read(&config_text, &config_name, &catalog());
     let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
     tracing::info!(config = blueprint.effective, "effective configuration");
     if blueprint.discovery.is_none() {
@@ -153,7 +158,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
     let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
-    let settings = ReplicaSettings { replication, ..settings(args, config_text, config_name, salt) };
+    let settings = ReplicaSettings { replication, catalog, ..settings(args, config_text, config_name, salt) };
     let replica = Replica::start(Environment::production(), settings, listeners, telemetry)
         .await
         .map_err(|why| Failure::new(1, why))?;

@@ -6,10 +6,10 @@ use super::blueprint::{
     Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
     ScrapeSettings,
 };
-use super::declared::{DeclaredPlugins, PluginRole};
+use super::declared::{DeclaredPlugins, Made};
 use super::error::{ConfigErrors, ErrorCollector};
 use super::parts::{self, Part};
-use super::profiles::{self, Plan};
+use super::profiles;
 use super::raw::{self, Raw};
 use super::sections::{self, Sections};
 use super::walk::Field;
@@ -66,7 +66,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
     let saturation = sections::saturation(raw.saturation.as_ref(), &mut declared, errors);
     let (source, extractor, discovery) = sections::data_layer(&raw.data_layer, &mut declared, errors);
     let parsers = sections::parsers(&raw.parsers, &mut declared, errors);
-    let reads_matches = sections::producers(&used(&plan), &mut declared, errors);
+    let reads_matches = sections::producers(&plan, &mut declared, errors);
     sections::producer_names(&raw.plugins, &declared, errors);
     let inject_defaults = raw.data_layer.inject_defaults;
     let sections = Sections { inject_defaults, source, extractor, discovery, parsers, saturation };
@@ -90,12 +90,6 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
     })
 }
 
-/// Names of all plugins that run for a request.
-fn used(plan: &Plan) -> Vec<String> {
-    let of_profiles = plan.profiles.iter().flat_map(|profile| profile.plugins.iter().map(|(name, _)| name.clone()));
-    of_profiles.chain([plan.handler.clone()]).collect()
-}
-
 /// Reads settings from the declared plugins by name.
 struct Settings<'s, 'c> {
     declared: &'s DeclaredPlugins<'c>,
@@ -105,8 +99,8 @@ struct Settings<'s, 'c> {
 
 impl Settings<'_, '_> {
     fn part(&self, name: &str) -> Option<Part> {
-        match &self.declared.find(name)?.role {
-            PluginRole::Part(part) => Some(part.clone()),
+        match &self.declared.find(name)?.made {
+            Made::Part(part) => Some(part.clone()),
             _ => None,
         }
     }

@@ -4,9 +4,11 @@
 
 pub mod catalog;
 pub mod contract;
+pub mod decider;
 pub mod filter;
 pub mod picker;
 pub mod profile_handler;
+pub mod registration;
 pub mod scorer;
 pub mod session_affinity;
 
@@ -17,7 +19,5 @@ pub(crate) mod unsupported;
 pub(crate) mod testing;
 
 pub use catalog::Catalog;
-pub use contract::{
-    Filter, FilterPlugin, NoParameters, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer,
-    ScorerPlugin, SessionSource,
-};
+pub use contract::{Decider, Filter, Picker, ProfileHandler, Runs, Scorer, Verdict};
+pub use registration::{Invalid, Kept, NoParameters, Plugin, Produced, Roles, SessionSource};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, SessionSource};
+use super::registration::{Invalid, Kept, SessionSource};
 use crate::schedule::Candidate;
 
 /// llm-d's parameters and defaults.
@@ -125,6 +125,11 @@ impl SessionAffinity {
             },
         };
         Ok(Self { source })
+    }
+
+    /// What the tier keeps for it.
+    pub(super) fn keeps(&self) -> Vec<Kept> {
+        vec![Kept::Sessions(self.source.clone())]
     }
 
     /// Whether the request's session is bound to `row`.

@@ -9,6 +9,8 @@ use crate::prefix::PrefixChain;
 pub struct Prompt {
     /// Length in tokens; without a tokenizer an estimate of about four bytes a token.
     pub tokens: u64,
+    /// Images, audio and video in it.
+    pub media: u32,
     /// Chained block hashes; the chain knows its block size.
     pub chain: PrefixChain,
 }

@@ -1,4 +1,4 @@
-//! The scheduling cycle: the profile handler names stages, each stage's profile runs, the results form one decision.
+//! The scheduling cycle: the profile handler names one profile after the other, each runs, the results form one decision.
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
@@ -6,17 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chance::Chance;
-use crate::plugin::{ProfileHandler, SessionSource};
-use crate::schedule::decision::{Decision, Explanation, Leg};
+use crate::id::PluginName;
+use crate::plugin::{Decider, Kept, ProfileHandler, SessionSource};
+use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation};
 use crate::schedule::profile::{Named, SchedulingProfile};
-use crate::schedule::{Ask, Candidate};
+use crate::schedule::{Ask, Candidate, Step, Steps};
+
+/// Steps of one decision at most; a handler that wants more ends without one.
+pub const STEPS_MAX: usize = 8;
 
 /// All scheduling profiles of a pool and the handler that chooses among them.
 #[derive(Debug)]
 pub struct Profiles {
     handler: Named<dyn ProfileHandler>,
+    deciders: Vec<Named<dyn Decider>>,
     profiles: Vec<SchedulingProfile>,
     names: Vec<String>,
+    sessions: SessionRules,
 }
 
 /// How all plugins of a pool together identify sessions. Header names are in lower case.
@@ -33,19 +39,67 @@ pub struct SessionRules {
 // === impl Profiles ===
 
 impl Profiles {
-    /// Profiles in the configuration's order.
-    pub fn new(handler: Named<dyn ProfileHandler>, profiles: Vec<SchedulingProfile>) -> Self {
+    /// Profiles in the configuration's order, the deciders that the handler may ask, and what is kept for all plugins.
+    pub fn new(
+        handler: Named<dyn ProfileHandler>,
+        deciders: Vec<Named<dyn Decider>>,
+        profiles: Vec<SchedulingProfile>,
+        kept: &[Kept],
+    ) -> Self {
         let names = profiles.iter().map(|profile| profile.name.clone()).collect();
-        Self { handler, profiles, names }
+        Self { handler, deciders, profiles, names, sessions: SessionRules::of(kept) }
     }
 
     /// How the plugins identify sessions.
     pub fn sessions(&self) -> SessionRules {
-        let filters = self.profiles.iter().flat_map(|profile| &profile.filters);
-        let scorers = self.profiles.iter().flat_map(|profile| &profile.scorers);
-        let of_scorers = scorers.filter_map(|weighted| weighted.scorer.plugin.session());
-        let mut rules = SessionRules::default();
-        for source in filters.filter_map(|filter| filter.plugin.session()).chain(of_scorers) {
+        self.sessions.clone()
+    }
+
+    /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
+    ///
+    /// # Errors
+    /// The explanation, when the handler refused: a stage that the request needs found no endpoint.
+    pub fn decide(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        mut explanation: Explanation,
+    ) -> Result<Decision, Box<Explanation>> {
+        let mut chance = Chance::from_seed(ask.request.content_hash);
+        let mut steps = Steps::new(ask, &self.names, &self.deciders);
+        let mut legs = Vec::new();
+        for _ in 0..STEPS_MAX {
+            match self.handler.plugin.next(&mut steps) {
+                Step::Run { profile, stage } => {
+                    let Some(found) = self.profiles.iter().find(|known| known.name == profile) else { break };
+                    let run = found.run(ask, candidates, &mut chance);
+                    explanation.profiles.push(ProfileExplanation { stage, ..run.explanation });
+                    steps.ran(profile, stage, run.targets);
+                }
+                Step::Done(profiles) => {
+                    let found = profiles.into_iter().map_while(|profile| steps.take(profile));
+                    legs.extend(found.map(|ran| Leg::new(ran.stage, ran.targets)));
+                    break;
+                }
+                Step::Refuse => break,
+            }
+        }
+        explanation.handler = PluginName { name: self.handler.name.clone(), kind: self.handler.kind };
+        explanation.verdicts = steps.into_verdicts();
+        if legs.is_empty() {
+            return Err(Box::new(explanation));
+        }
+        Ok(Decision { legs, explanation: Arc::new(explanation) })
+    }
+}
+
+// === impl SessionRules ===
+
+impl SessionRules {
+    /// The rules that serve all of `kept`.
+    fn of(kept: &[Kept]) -> Self {
+        let mut rules = Self::default();
+        for Kept::Sessions(source) in kept {
             match source {
                 SessionSource::Token { header } => {
                     rules.token_header.get_or_insert_with(|| header.clone());
@@ -59,32 +113,5 @@ impl Profiles {
             }
         }
         rules
-    }
-
-    /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
-    ///
-    /// # Errors
-    /// The explanation, when a stage's filters left no candidate.
-    pub fn decide(
-        &self,
-        ask: &Ask<'_>,
-        candidates: &[Candidate<'_>],
-        mut explanation: Explanation,
-    ) -> Result<Decision, Box<Explanation>> {
-        let mut chance = Chance::from_seed(ask.request.content_hash);
-        let mut legs = Vec::new();
-        for (profile, stage) in self.handler.plugin.stages(ask, &self.names) {
-            let Some(profile) = self.profiles.get(profile) else { continue };
-            let run = profile.run(ask, candidates, &mut chance);
-            explanation.profiles.push(run.explanation);
-            if run.targets.is_empty() {
-                return Err(Box::new(explanation));
-            }
-            legs.push(Leg { stage, targets: run.targets });
-        }
-        if legs.is_empty() {
-            return Err(Box::new(explanation));
-        }
-        Ok(Decision { legs, explanation: Arc::new(explanation) })
     }
 }

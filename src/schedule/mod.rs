@@ -4,16 +4,20 @@
 
 mod admitted;
 pub mod candidate;
+pub mod cost;
 pub mod cycle;
 pub mod decision;
 pub mod profile;
 pub mod saturation;
+pub mod steps;
 pub mod uncertainty;
 pub mod view;
 
 pub use candidate::{Ask, Candidate, SessionMatch};
+pub use cost::Cost;
 pub use cycle::{Profiles, SessionRules};
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
 pub use profile::SchedulingProfile;
+pub use steps::{Step, Steps};
 pub use uncertainty::Uncertainty;
 pub use view::View;

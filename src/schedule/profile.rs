@@ -2,20 +2,24 @@
 //!
 //! Must not know what any plugin does, nor other profiles.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
 use crate::plugin::{Filter, Picker, Scorer};
 use crate::schedule::decision::{
     FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
 };
-use crate::schedule::{Ask, Candidate};
+use crate::schedule::{Ask, Candidate, Stage};
 
 /// A plugin and its name in the configuration.
 #[derive(Debug)]
 pub struct Named<P: ?Sized> {
     /// The name, by default the plugin's type.
     pub name: String,
-    /// The plugin.
-    pub plugin: Box<P>,
+    /// The type.
+    pub kind: &'static str,
+    /// The plugin; profiles that reference the same one share it.
+    pub plugin: Arc<P>,
 }
 
 /// A scorer and its weight.
@@ -120,6 +124,7 @@ impl SchedulingProfile {
         };
         ProfileExplanation {
             profile: self.name.clone(),
+            stage: Stage::default(),
             filters,
             scorers: self.scorers.iter().map(scorer_name).collect(),
             rows: order.iter().map(row).collect(),
@@ -169,8 +174,8 @@ fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanatio
 }
 
 impl<P: ?Sized> Named<P> {
-    /// A plugin under `name`.
-    pub fn new(name: impl Into<String>, plugin: Box<P>) -> Self {
-        Self { name: name.into(), plugin }
+    /// A plugin of the type `kind` under `name`.
+    pub fn new(name: impl Into<String>, kind: &'static str, plugin: Arc<P>) -> Self {
+        Self { name: name.into(), kind, plugin }
     }
 }

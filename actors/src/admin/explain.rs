@@ -34,7 +34,12 @@ pub fn page(decision: &Value) -> String {
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
-        line(&mut page, &format!("{:<11} {}", text(&leg["stage"]), targets.join(", then ")));
+        line(&mut page, &format!("{:<11} {}{}", text(&leg["stage"]), targets.join(", then "), cost(&leg["cost"])));
+    }
+    for verdict in items(&why["verdicts"]) {
+        let separate = if verdict["separate"].as_bool() == Some(true) { "on its own" } else { "not on its own" };
+        let (stage, decider) = (text(&verdict["stage"]), text(&verdict["decider"]));
+        line(&mut page, &format!("{stage} {separate}: {} ({decider})", text(&verdict["reason"])));
     }
     for failing in items(&why["failing"]) {
         line(&mut page, &format!("failing: {} of {}", text(&failing["failures"]), text(&failing["endpoint"])));
@@ -64,7 +69,10 @@ pub fn list(decisions: &Value) -> String {
 
 fn profile(page: &mut String, profile: &Value) {
     let margin = float(&profile["margin"]);
-    line(page, &format!("\nprofile {} (margin {margin:.3})", text(&profile["profile"])));
+    line(
+        page,
+        &format!("\nprofile {} for {} (margin {margin:.3})", text(&profile["profile"]), text(&profile["stage"])),
+    );
     for filter in items(&profile["filters"]) {
         let removed: Vec<Cow<'_, str>> = items(&filter["removed"]).map(text).collect();
         let removed = if removed.is_empty() { "none".to_owned() } else { removed.join(", ") };
@@ -106,6 +114,18 @@ fn profile(page: &mut String, profile: &Value) {
         );
         line(page, &row);
     }
+}
+
+/// What a leg adds to its endpoint's open work.
+fn cost(cost: &Value) -> String {
+    if cost.is_null() {
+        return String::new();
+    }
+    format!(
+        " (open work: {} prompt, {} answer tokens)",
+        number(&cost["prefill_tokens"]),
+        number(&cost["decode_tokens"])
+    )
 }
 
 fn line(page: &mut String, text: &str) {
@@ -190,12 +210,18 @@ mod tests {
     #[test]
     fn the_page_shows_the_chosen_endpoint_and_the_reasons() {
         let decision = json!({
-            "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
+            "legs": [
+                {"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}],
+                 "cost": {"prefill_tokens": 0, "decode_tokens": 960}},
+                {"stage": "prefill", "targets": [{"endpoint": "default/p1", "address": "10.0.0.9:8000"}],
+                 "cost": {"prefill_tokens": 640, "decode_tokens": 0}},
+            ],
             "explanation": {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
                 "uncertainty": Uncertainty::Concurrent(3),
+                "verdicts": [{"stage": "prefill", "decider": "pd", "separate": true, "reason": "much to compute"}],
                 "profiles": [{
-                    "profile": "default", "margin": 1.5,
+                    "profile": "default", "stage": "decode", "margin": 1.5,
                     "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
                     "scorers": [{"scorer": "queue-scorer", "weight": 2.0}],
                     "rows": [{
@@ -208,7 +234,10 @@ mod tests {
         });
         let page = page(&decision);
         for part in [
-            "decode      default/e1 at 10.0.0.2:8000",
+            "decode      default/e1 at 10.0.0.2:8000 (open work: 0 prompt, 960 answer tokens)",
+            "prefill     default/p1 at 10.0.0.9:8000 (open work: 640 prompt, 0 answer tokens)",
+            "prefill on its own: much to compute (pd)",
+            "profile default for decode",
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",

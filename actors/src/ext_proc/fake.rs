@@ -46,7 +46,7 @@ impl Decider for Table {
             matched: PrefixMatch::default(),
             score: 0.0,
         };
-        let leg = Leg { stage: Stage::Decode, targets: vec![target] };
+        let leg = Leg::new(Stage::Decode, vec![target]);
         let decision = Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) };
         Ok((Reservation::new(ticket, Arc::new(self.clone())), Arc::new(decision)))
     }

@@ -24,6 +24,8 @@ pub struct RequestAnswer {
     pub request_id: Option<String>,
     /// Trace headers.
     pub trace: Vec<(&'static str, String)>,
+    /// Headers that tell a sidecar the endpoints of further stages.
+    pub stages: Vec<(&'static str, String)>,
     /// Client-set control headers to remove.
     pub remove: Vec<String>,
 }
@@ -33,14 +35,19 @@ pub struct RequestAnswer {
 impl RequestAnswer {
     /// The answer to the request's headers: the destination in a header and in `envoy.lb`, both the same.
     pub fn into_response(self) -> ProcessingResponse {
-        let mut set = Vec::with_capacity(3 + self.trace.len());
+        let mut set = Vec::with_capacity(3 + self.trace.len() + self.stages.len());
         set.push(header(names::DESTINATION, self.destination.clone()));
         set.extend(self.content_length.map(|length| header("content-length", length.to_string())));
         set.extend(self.request_id.map(|id| header(names::REQUEST_ID, id)));
+        // A header that is both removed and set might be lost, by the order in which a proxy does so.
+        let remove =
+            self.remove.into_iter().filter(|name| !self.stages.iter().any(|(set, _)| name.eq_ignore_ascii_case(set)));
+        let remove_headers = remove.collect();
+        set.extend(self.stages.into_iter().map(|(name, value)| header(name, value)));
         set.extend(self.trace.into_iter().map(|(name, value)| header(name, value)));
         let common = CommonResponse {
             clear_route_cache: true,
-            header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: self.remove }),
+            header_mutation: Some(HeaderMutation { set_headers: set, remove_headers }),
             ..Default::default()
         };
         ProcessingResponse {

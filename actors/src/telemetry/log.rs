@@ -114,6 +114,10 @@ impl EventLog {
             Event::Decided(decided) => {
                 debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
                     matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
+                if let Some(split) = &decided.split {
+                    let prefill = split.prefill.as_ref().map_or("none", EndpointId::as_str);
+                    debug!(request_id = decided.request_id, split = split.decision, prefill, "stages");
+                }
             }
             Event::Refused { request_id, model, code, sentence } => {
                 debug!(request_id, model, code = code.as_str(), sentence, "refused");

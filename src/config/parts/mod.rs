@@ -2,15 +2,15 @@
 //!
 //! Each reads llm-d's parameters and returns a part of the blueprint. Must not know positions in the file.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::blueprint::{
     EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings, ScrapeSettings,
 };
-use crate::plugin::contract::NoParameters;
 use crate::plugin::parameters::{self, Fault};
+use crate::plugin::registration::NoParameters;
 
 mod discovery;
 mod engines;
@@ -30,8 +30,11 @@ pub(super) const OPENAI_PARSER: &str = "openai-parser";
 pub(super) const PASSTHROUGH_PARSER: &str = "passthrough-parser";
 pub(super) const UTILIZATION_DETECTOR: &str = "utilization-detector";
 
+/// llm-d's deprecated types that write the headers of stages. They always are written here, so these do nothing.
+pub(super) const STAGE_HEADERS: [&str; 2] = ["disagg-headers-handler", "prefill-header-handler"];
+
 /// All these types.
-pub(super) const TYPES: [&str; 9] = [
+pub(super) const TYPES: [&str; 11] = [
     APPROX_PREFIX_CACHE_PRODUCER,
     INFLIGHT_LOAD_PRODUCER,
     TOKEN_PRODUCER,
@@ -41,6 +44,8 @@ pub(super) const TYPES: [&str; 9] = [
     OPENAI_PARSER,
     PASSTHROUGH_PARSER,
     UTILIZATION_DETECTOR,
+    STAGE_HEADERS[0],
+    STAGE_HEADERS[1],
 ];
 
 /// A part of the blueprint.
@@ -54,6 +59,17 @@ pub(super) enum Part {
     Discovery(FileDiscovery),
     Parser(Parser),
     Saturation(SaturationSettings),
+    StageHeaders,
+}
+
+/// Parameters that are accepted and ignored: the decision knows its stages.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct StageHeaders {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefill_profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode_profile: Option<String>,
 }
 
 /// Bytes per token in the estimate; llm-d's figure.
@@ -71,6 +87,7 @@ pub(super) fn build(kind: &str, given: &Value) -> Option<Result<(Part, Value), F
         OPENAI_PARSER => part(given, |_: &mut NoParameters| Ok(Part::Parser(Parser::OpenAi))),
         PASSTHROUGH_PARSER => part(given, |_: &mut NoParameters| Ok(Part::Parser(Parser::Passthrough))),
         UTILIZATION_DETECTOR => part(given, saturation::build),
+        kind if STAGE_HEADERS.contains(&kind) => part(given, |_: &mut StageHeaders| Ok(Part::StageHeaders)),
         _ => return None,
     })
 }

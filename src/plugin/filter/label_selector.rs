@@ -3,10 +3,12 @@
 //! Must not know what any label means.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced};
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// The selector: both parts must match, and an empty selector matches everything.
@@ -61,7 +63,7 @@ impl Filter for LabelSelectorFilter {
     }
 }
 
-impl FilterPlugin for LabelSelectorFilter {
+impl Plugin for LabelSelectorFilter {
     const TYPE: &'static str = "label-selector-filter";
     const READS: &'static [Produced] = &[];
     type Parameters = LabelSelector;
@@ -79,6 +81,10 @@ impl FilterPlugin for LabelSelectorFilter {
             }
         }
         Ok(Self { selector })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
     }
 }
 

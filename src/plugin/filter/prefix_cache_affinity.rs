@@ -2,10 +2,13 @@
 //!
 //! Must not know how matches or in-flight tokens are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chance::{Chance, mix};
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid};
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, Plugin, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
@@ -105,7 +108,7 @@ impl PrefixCacheAffinityFilter {
     }
 }
 
-impl FilterPlugin for PrefixCacheAffinityFilter {
+impl Plugin for PrefixCacheAffinityFilter {
     const TYPE: &'static str = "prefix-cache-affinity-filter";
     type Parameters = PrefixCacheAffinityParameters;
 
@@ -131,6 +134,10 @@ impl FilterPlugin for PrefixCacheAffinityFilter {
             );
         }
         Ok(Self { parameters })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
     }
 }
 

@@ -4,8 +4,11 @@
 //! two requests with the same beginning meet on one endpoint even before a cache holds their prefix. If the view may be
 //! off, rows with different totals can count as equal too (`equals.rs`). Must not know scorers.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
-use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::plugin::contract::Picker;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
@@ -49,13 +52,17 @@ impl Picker for MaxScorePicker {
     }
 }
 
-impl PickerPlugin for MaxScorePicker {
+impl Plugin for MaxScorePicker {
     const TYPE: &'static str = "max-score-picker";
     const READS: &'static [Produced] = &[];
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
         Ok(Self { count: parameters.count()? })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::picker(self)
     }
 }
 

@@ -13,7 +13,7 @@ pub use weighted_random::WeightedRandomPicker;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::Invalid;
+use crate::plugin::registration::Invalid;
 
 /// The parameters of every picker.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -2,9 +2,12 @@
 //!
 //! Must not know how they are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
@@ -53,7 +56,7 @@ impl Scorer for ActiveRequestScorer {
     }
 }
 
-impl ScorerPlugin for ActiveRequestScorer {
+impl Plugin for ActiveRequestScorer {
     const TYPE: &'static str = "active-request-scorer";
     const READS: &'static [Produced] = &[Produced::InFlightLoad];
     type Parameters = ActiveRequestParameters;
@@ -64,6 +67,10 @@ impl ScorerPlugin for ActiveRequestScorer {
             return Err(format!("maxBusyScore must be within 0 and 1, got {max_busy_score}"));
         }
         Ok(Self { idle_threshold, max_busy_score })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Must not know which models are adapters: a base model never appears among the adapters.
 
+use std::sync::Arc;
+
 use crate::fleet::Adapters;
-use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// Score if the adapter is in use.
@@ -40,13 +43,17 @@ impl Scorer for LoraAffinityScorer {
     }
 }
 
-impl ScorerPlugin for LoraAffinityScorer {
+impl Plugin for LoraAffinityScorer {
     const TYPE: &'static str = "lora-affinity-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
 
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

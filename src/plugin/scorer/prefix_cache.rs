@@ -2,9 +2,12 @@
 //!
 //! Must not know how matches are found.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
@@ -50,7 +53,7 @@ impl Scorer for PrefixCacheScorer {
     }
 }
 
-impl ScorerPlugin for PrefixCacheScorer {
+impl Plugin for PrefixCacheScorer {
     const TYPE: &'static str = "prefix-cache-scorer";
     const READS: &'static [Produced] = &[Produced::PrefixMatch];
     type Parameters = PrefixCacheParameters;
@@ -64,6 +67,10 @@ impl ScorerPlugin for PrefixCacheScorer {
             return Err(format!("matchLengthScaleTokens must be above 0 where matchLengthWeight is, got {scale}"));
         }
         Ok(Self { length_weight: weight, scale_tokens: scale as f64 })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Must not know how in-flight tokens are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// 128 requests of 32K tokens.
@@ -46,7 +49,7 @@ impl Scorer for TokenLoadScorer {
     }
 }
 
-impl ScorerPlugin for TokenLoadScorer {
+impl Plugin for TokenLoadScorer {
     const TYPE: &'static str = "token-load-scorer";
     type Parameters = TokenLoadParameters;
 
@@ -56,6 +59,10 @@ impl ScorerPlugin for TokenLoadScorer {
             tokens if tokens > 0 => Ok(Self { threshold: tokens as f64 }),
             tokens => Err(format!("queueThresholdTokens must not be negative, got {tokens}")),
         }
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

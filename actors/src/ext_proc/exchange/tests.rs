@@ -40,7 +40,7 @@ pub(super) fn decision(addresses: &[&str]) -> Decision {
         matched: PrefixMatch { blocks: 1, of: 2 },
         score: 1.0,
     };
-    let leg = Leg { stage: Stage::Decode, targets: addresses.iter().map(target).collect() };
+    let leg = Leg::new(Stage::Decode, addresses.iter().map(target).collect());
     Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) }
 }
 
