@@ -2,6 +2,8 @@
 //!
 //! Must not know profiles or other sections.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::error::{ErrorCollector, Place};
@@ -14,6 +16,7 @@ use crate::plugin::catalog::{Built, Catalog};
 use crate::plugin::parameters::{Fault, Step};
 use crate::plugin::registration::{Produced, Roles};
 use crate::plugin::unsupported::{self, NOT_HERE_YET};
+use crate::schedule::profile::Named;
 
 /// All plugins, in the file's order; those added by default come last.
 #[derive(Debug)]
@@ -79,6 +82,14 @@ impl<'c> DeclaredPlugins<'c> {
 
     pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Declared> {
         self.plugins.iter().filter(move |plugin| plugin.kind == kind)
+    }
+
+    /// All plugins that have `role`, wherever they are referenced.
+    pub(super) fn all<R: ?Sized>(&self, role: impl Fn(&Roles) -> &Option<Arc<R>>) -> Vec<Named<R>> {
+        let of = |plugin: &Declared| {
+            Some(Named::new(&plugin.name, self.kind(&plugin.name)?, role(plugin.roles()?).clone()?))
+        };
+        self.plugins.iter().filter_map(of).collect()
     }
 
     /// The type of the plugin called `name`, as the catalog has it.

@@ -7,8 +7,8 @@ use super::error::ErrorCollector;
 use super::raw::{RawProfile, Reference};
 use super::suggestion;
 use crate::plugin::{Kept, Runs};
-use crate::schedule::Profiles;
 use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use crate::schedule::{Plugins, Profiles};
 
 /// llm-d's names of what is added by default.
 const DEFAULT_PROFILE: &str = "default";
@@ -78,7 +78,15 @@ pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profi
         .deciders
         .iter()
         .map(|name| Some(Named::new(name, declared.kind(name)?, declared.find(name)?.roles()?.decider.clone()?)));
-    Some(Profiles::new(handler, deciders.collect::<Option<_>>()?, built, &kept(plan, declared)))
+    Some(Profiles::new(Plugins {
+        handler,
+        deciders: deciders.collect::<Option<_>>()?,
+        profiles: built,
+        admissions: declared.all(|roles| &roles.admission),
+        request_hooks: declared.all(|roles| &roles.request_hook),
+        response_hooks: declared.all(|roles| &roles.response_hook),
+        kept: kept(plan, declared),
+    }))
 }
 
 /// What is kept for the plan's plugins.

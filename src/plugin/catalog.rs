@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::admission::ProbabilisticAdmitter;
 use super::decider::{AlwaysDisaggMultimodalDecider, AlwaysDisaggPdDecider, PrefixBasedPdDecider};
 use super::filter::{
     DecodeFilter, EncodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
@@ -75,6 +76,7 @@ impl Catalog {
             .register::<SingleProfileHandler>()
             .register::<DisaggProfileHandler>()
             .register::<PdProfileHandler>()
+            .register::<ProbabilisticAdmitter>()
             .register::<PrefixBasedPdDecider>()
             .register::<AlwaysDisaggPdDecider>()
             .register::<AlwaysDisaggMultimodalDecider>()
@@ -162,6 +164,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 23);
+        assert_eq!(catalog.types().count(), 24);
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use crate::chance::Chance;
-use crate::schedule::{Ask, Candidate, Stage, Step, Steps, Target};
+use crate::schedule::{Ask, Candidate, Decision, Header, Stage, Step, Steps, Target};
 
 /// Removes candidates.
 pub trait Filter: Debug + Send + Sync {
@@ -53,6 +53,25 @@ pub trait ProfileHandler: Debug + Send + Sync {
 pub trait Decider: Debug + Send + Sync {
     /// The verdict on `stage`. `chosen` is the endpoint that would do the work otherwise, if it is chosen already.
     fn decide(&self, ask: &Ask<'_>, stage: Stage, chosen: Option<&Target>) -> Verdict;
+}
+
+/// Admits a request or rejects it, before any profile runs. All declared ones are asked, in the configuration's order.
+pub trait Admission: Debug + Send + Sync {
+    /// # Errors
+    /// One sentence for the client, if the request is rejected.
+    fn admit(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], chance: &mut Chance) -> Result<(), String>;
+}
+
+/// Adds headers to a request that was decided, for the engine or its sidecar.
+pub trait RequestHook: Debug + Send + Sync {
+    /// The headers. They replace those of the same name.
+    fn request_headers(&self, ask: &Ask<'_>, decision: &Decision) -> Vec<Header>;
+}
+
+/// Adds headers to the answer of a request that was decided, for the client. Not with `--response-path leave`.
+pub trait ResponseHook: Debug + Send + Sync {
+    /// The headers. They replace those of the same name.
+    fn response_headers(&self, ask: &Ask<'_>, decision: &Decision) -> Vec<Header>;
 }
 
 /// The profiles that a handler runs.

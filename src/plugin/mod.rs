@@ -2,6 +2,7 @@
 //!
 //! Plugins do not know each other, keep no state between requests, and see only [`crate::schedule::Candidate`] rows.
 
+pub mod admission;
 pub mod catalog;
 pub mod contract;
 pub mod decider;
@@ -19,5 +20,7 @@ pub(crate) mod unsupported;
 pub(crate) mod testing;
 
 pub use catalog::Catalog;
-pub use contract::{Decider, Filter, Picker, ProfileHandler, Runs, Scorer, Verdict};
+pub use contract::{
+    Admission, Decider, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Runs, Scorer, Verdict,
+};
 pub use registration::{Invalid, Kept, NoParameters, Plugin, Produced, Roles, SessionSource};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Decider, Filter, Picker, ProfileHandler, Scorer};
+use super::contract::{Admission, Decider, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Scorer};
 
 /// A plugin that a catalog can build. A configuration that declares one gets one instance of it, and all profiles that
 /// reference it share the instance.
@@ -84,6 +84,9 @@ pub struct Roles {
     pub(crate) picker: Option<Arc<dyn Picker>>,
     pub(crate) profile_handler: Option<Arc<dyn ProfileHandler>>,
     pub(crate) decider: Option<Arc<dyn Decider>>,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
+    pub(crate) request_hook: Option<Arc<dyn RequestHook>>,
+    pub(crate) response_hook: Option<Arc<dyn ResponseHook>>,
 }
 
 /// A sentence about parameters that have the right type but an invalid value, for example
@@ -130,6 +133,21 @@ impl Roles {
         Self { decider: Some(plugin), ..Self::default() }
     }
 
+    /// It admits or rejects requests.
+    pub fn admission(plugin: Arc<impl Admission + 'static>) -> Self {
+        Self { admission: Some(plugin), ..Self::default() }
+    }
+
+    /// It adds headers to requests.
+    pub fn request_hook(plugin: Arc<impl RequestHook + 'static>) -> Self {
+        Self { request_hook: Some(plugin), ..Self::default() }
+    }
+
+    /// It adds headers to answers.
+    pub fn response_hook(plugin: Arc<impl ResponseHook + 'static>) -> Self {
+        Self { response_hook: Some(plugin), ..Self::default() }
+    }
+
     /// These roles and those of `other`, for a plugin with several.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -139,6 +157,9 @@ impl Roles {
             picker: self.picker.or(other.picker),
             profile_handler: self.profile_handler.or(other.profile_handler),
             decider: self.decider.or(other.decider),
+            admission: self.admission.or(other.admission),
+            request_hook: self.request_hook.or(other.request_hook),
+            response_hook: self.response_hook.or(other.response_hook),
         }
     }
 
@@ -150,6 +171,9 @@ impl Roles {
             (self.picker.is_some(), "a picker"),
             (self.profile_handler.is_some(), "a profile handler"),
             (self.decider.is_some(), "a decider"),
+            (self.admission.is_some(), "an admission plugin"),
+            (self.request_hook.is_some(), "a request hook"),
+            (self.response_hook.is_some(), "a response hook"),
         ];
         let nouns: Vec<&str> = roles.into_iter().filter_map(|(has, noun)| has.then_some(noun)).collect();
         nouns.join(" and ")

@@ -90,7 +90,6 @@ const TYPES: &[&str] = &[
     "predicted-latency-producer",
     "priority-holdback-policy",
     "priority-then-time-eviction-order-policy",
-    "probabilistic-admitter",
     "program-aware-fairness",
     "request-attribute-reporter",
     "round-robin-fairness-policy",

@@ -2,27 +2,56 @@
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
-use std::sync::Arc;
 use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::chance::Chance;
 use crate::id::PluginName;
-use crate::plugin::{Decider, Kept, ProfileHandler, SessionSource};
+use crate::plugin::{Admission, Decider, Kept, ProfileHandler, RequestHook, ResponseHook, SessionSource};
 use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation};
 use crate::schedule::profile::{Named, SchedulingProfile};
-use crate::schedule::{Ask, Candidate, Step, Steps};
+use crate::schedule::{Ask, Candidate, Header, Step, Steps};
 
 /// Steps of one decision at most; a handler that wants more ends without one.
 pub const STEPS_MAX: usize = 8;
+/// Separates the draws of admission from other uses of the same hashes.
+const ADMISSION_SALT: u64 = 0x6164_6d69_7400_0000;
 
-/// All scheduling profiles of a pool and the handler that chooses among them.
+/// The plugins of a pool by their roles, all of them as the configuration orders them.
+#[derive(Debug)]
+pub struct Plugins {
+    /// Chooses the profiles.
+    pub handler: Named<dyn ProfileHandler>,
+    /// Those that the handler may ask.
+    pub deciders: Vec<Named<dyn Decider>>,
+    /// The profiles.
+    pub profiles: Vec<SchedulingProfile>,
+    /// Each may reject a request.
+    pub admissions: Vec<Named<dyn Admission>>,
+    /// Each may add headers to a request.
+    pub request_hooks: Vec<Named<dyn RequestHook>>,
+    /// Each may add headers to an answer.
+    pub response_hooks: Vec<Named<dyn ResponseHook>>,
+    /// What is kept for all of them between requests.
+    pub kept: Vec<Kept>,
+}
+
+/// The plugins of a pool, ready to decide.
 #[derive(Debug)]
 pub struct Profiles {
-    handler: Named<dyn ProfileHandler>,
-    deciders: Vec<Named<dyn Decider>>,
-    profiles: Vec<SchedulingProfile>,
+    plugins: Plugins,
     names: Vec<String>,
     sessions: SessionRules,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Undecided {
+    /// An admission plugin rejected the request; its sentence for the client.
+    Rejected(String),
+    /// A stage that the request needs found no endpoint.
+    NoEndpoints(Box<Explanation>),
 }
 
 /// How all plugins of a pool together identify sessions. Header names are in lower case.
@@ -39,15 +68,11 @@ pub struct SessionRules {
 // === impl Profiles ===
 
 impl Profiles {
-    /// Profiles in the configuration's order, the deciders that the handler may ask, and what is kept for all plugins.
-    pub fn new(
-        handler: Named<dyn ProfileHandler>,
-        deciders: Vec<Named<dyn Decider>>,
-        profiles: Vec<SchedulingProfile>,
-        kept: &[Kept],
-    ) -> Self {
-        let names = profiles.iter().map(|profile| profile.name.clone()).collect();
-        Self { handler, deciders, profiles, names, sessions: SessionRules::of(kept) }
+    /// Decides by these plugins.
+    pub fn new(plugins: Plugins) -> Self {
+        let names = plugins.profiles.iter().map(|profile| profile.name.clone()).collect();
+        let sessions = SessionRules::of(&plugins.kept);
+        Self { plugins, names, sessions }
     }
 
     /// How the plugins identify sessions.
@@ -58,20 +83,26 @@ impl Profiles {
     /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
     ///
     /// # Errors
-    /// The explanation, when the handler refused: a stage that the request needs found no endpoint.
+    /// Why not.
     pub fn decide(
         &self,
         ask: &Ask<'_>,
         candidates: &[Candidate<'_>],
         mut explanation: Explanation,
-    ) -> Result<Decision, Box<Explanation>> {
-        let mut chance = Chance::from_seed(ask.request.content_hash);
-        let mut steps = Steps::new(ask, &self.names, &self.deciders);
+    ) -> Result<Decision, Undecided> {
+        let content = ask.request.content_hash;
+        // A retry under another id may be admitted where the first was not.
+        let mut draw = Chance::from_seed(xxh3_64_with_seed(ask.request.id.as_bytes(), content ^ ADMISSION_SALT));
+        for admission in &self.plugins.admissions {
+            admission.plugin.admit(ask, candidates, &mut draw).map_err(Undecided::Rejected)?;
+        }
+        let mut chance = Chance::from_seed(content);
+        let mut steps = Steps::new(ask, &self.names, &self.plugins.deciders);
         let mut legs = Vec::new();
         for _ in 0..STEPS_MAX {
-            match self.handler.plugin.next(&mut steps) {
+            match self.plugins.handler.plugin.next(&mut steps) {
                 Step::Run { profile, stage } => {
-                    let Some(found) = self.profiles.iter().find(|known| known.name == profile) else { break };
+                    let Some(found) = self.plugins.profiles.iter().find(|known| known.name == profile) else { break };
                     let run = found.run(ask, candidates, &mut chance);
                     explanation.profiles.push(ProfileExplanation { stage, ..run.explanation });
                     steps.ran(profile, stage, run.targets);
@@ -84,12 +115,22 @@ impl Profiles {
                 Step::Refuse => break,
             }
         }
-        explanation.handler = PluginName { name: self.handler.name.clone(), kind: self.handler.kind };
+        let Named { name, kind, .. } = &self.plugins.handler;
+        explanation.handler = PluginName { name: name.clone(), kind };
         explanation.verdicts = steps.into_verdicts();
         if legs.is_empty() {
-            return Err(Box::new(explanation));
+            return Err(Undecided::NoEndpoints(Box::new(explanation)));
         }
-        Ok(Decision { legs, explanation: Arc::new(explanation) })
+        Ok(Decision::new(legs, explanation))
+    }
+
+    /// Lets the hooks add their headers to a decision whose costs are known.
+    pub fn hook(&self, ask: &Ask<'_>, decision: &mut Decision) {
+        let request = self.plugins.request_hooks.iter().flat_map(|hook| hook.plugin.request_headers(ask, decision));
+        let request: Vec<Header> = request.collect();
+        let response = self.plugins.response_hooks.iter().flat_map(|hook| hook.plugin.response_headers(ask, decision));
+        decision.response_headers = response.collect();
+        decision.request_headers = request;
     }
 }
 

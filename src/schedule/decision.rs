@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::{EndpointId, PluginName};
 use crate::prefix::PrefixMatch;
-use crate::schedule::{Cost, Uncertainty};
+use crate::schedule::{Cost, Header, Uncertainty};
 
 /// The stage of a request that an endpoint is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord, Hash, Serialize)]
@@ -55,6 +55,10 @@ pub struct Leg {
 pub struct Decision {
     /// Never empty; the first leg is the one the request is sent to.
     pub legs: Vec<Leg>,
+    /// Headers that plugins add to the request.
+    pub request_headers: Vec<Header>,
+    /// Headers that plugins add to its answer.
+    pub response_headers: Vec<Header>,
     /// The reasons; shared with the ring of recent decisions.
     pub explanation: Arc<Explanation>,
 }
@@ -200,6 +204,12 @@ impl Leg {
 // === impl Decision ===
 
 impl Decision {
+    /// A decision to which no plugin adds headers.
+    pub fn new(legs: Vec<Leg>, explanation: Explanation) -> Self {
+        let explanation = Arc::new(explanation);
+        Self { legs, request_headers: Vec::new(), response_headers: Vec::new(), explanation }
+    }
+
     /// The leg of `stage`, if it has endpoints of its own.
     pub fn leg(&self, stage: Stage) -> Option<&Leg> {
         self.legs.iter().find(|leg| leg.stage == stage)

@@ -7,6 +7,7 @@ pub mod candidate;
 pub mod cost;
 pub mod cycle;
 pub mod decision;
+pub mod header;
 pub mod profile;
 pub mod saturation;
 pub mod steps;
@@ -15,8 +16,9 @@ pub mod view;
 
 pub use candidate::{Ask, Candidate, SessionMatch};
 pub use cost::Cost;
-pub use cycle::{Profiles, SessionRules};
+pub use cycle::{Plugins, Profiles, SessionRules, Undecided};
 pub use decision::{Decision, Explanation, Leg, Stage, Target};
+pub use header::Header;
 pub use profile::SchedulingProfile;
 pub use steps::{Step, Steps};
 pub use uncertainty::Uncertainty;

@@ -43,7 +43,7 @@ use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::Explanation;
 use crate::schedule::saturation::{saturation, sheds};
 use crate::schedule::uncertainty::own_key;
-use crate::schedule::{Ask, Cost, Decision, Leg, Profiles, Stage, Uncertainty, View};
+use crate::schedule::{Ask, Cost, Decision, Leg, Profiles, Stage, Uncertainty, Undecided, View};
 use crate::scheduler::burst::BurstEstimator;
 use crate::scheduler::cache::Losses;
 use crate::scheduler::foreign_traffic::ForeignTraffic;
@@ -271,13 +271,18 @@ impl Scheduler {
             uncertainty,
             ..Explanation::default()
         };
-        let decision = self.profiles.decide(&Ask { request, key, uncertainty }, &view.rows, explanation);
-        let mut decision = decision.map_err(|explanation| filtered_out(&explanation))?;
+        let ask = Ask { request, key, uncertainty };
+        let decision = self.profiles.decide(&ask, &view.rows, explanation);
+        let mut decision = decision.map_err(|undecided| match undecided {
+            Undecided::Rejected(sentence) => Refusal::new(RefusalCode::Saturated, sentence),
+            Undecided::NoEndpoints(explanation) => filtered_out(&explanation),
+        })?;
         let split = decision.leg(Stage::Prefill).is_some();
         for leg in &mut decision.legs {
             let matched = leg.targets.first().map_or(PrefixMatch::default(), |target| target.matched);
             leg.cost = Cost::of(leg.stage, split, matched, request, &self.settings.in_flight);
         }
+        self.profiles.hook(&ask, &mut decision);
         Ok(decision)
     }
 

@@ -14,8 +14,8 @@ use crate::plugin::profile_handler::SingleProfileHandler;
 use crate::plugin::{Picker, Scorer};
 use crate::prefix::PrefixChain;
 use crate::request::{Outcome, Prompt};
-use crate::schedule::Candidate;
 use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use crate::schedule::{Candidate, Plugins};
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.
 #[derive(Debug)]
@@ -73,7 +73,15 @@ fn scheduler() -> Scheduler {
 
 fn single(profile: SchedulingProfile) -> Profiles {
     let handler = Arc::new(SingleProfileHandler);
-    Profiles::new(Named::new("single", "single-profile-handler", handler), Vec::new(), vec![profile], &[])
+    Profiles::new(Plugins {
+        handler: Named::new("single", "single-profile-handler", handler),
+        deciders: Vec::new(),
+        profiles: vec![profile],
+        admissions: Vec::new(),
+        request_hooks: Vec::new(),
+        response_hooks: Vec::new(),
+        kept: Vec::new(),
+    })
 }
 
 fn address(n: u16) -> SocketAddr {

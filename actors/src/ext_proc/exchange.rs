@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use murmuration::id::EndpointId;
 use murmuration::request::{InferenceRequest, Refusal};
+use murmuration::schedule::Header;
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
 
@@ -81,6 +82,8 @@ pub struct Exchange {
     /// The endpoints that may serve, the first choice first. Kept only where the response tells the client which one
     /// did.
     targets: Vec<(SocketAddr, EndpointId)>,
+    /// Headers that plugins add to the answer.
+    added: Vec<Header>,
 }
 
 // === impl Exchange ===
@@ -98,6 +101,7 @@ impl Exchange {
             news: VecDeque::new(),
             record: RequestRecord::new(spare_id, now),
             targets: Vec::new(),
+            added: Vec::new(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Decider for Table {
             score: 0.0,
         };
         let leg = Leg::new(Stage::Decode, vec![target]);
-        let decision = Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) };
+        let decision = Decision::new(vec![leg], Explanation::default());
         Ok((Reservation::new(ticket, Arc::new(self.clone())), Arc::new(decision)))
     }
 }

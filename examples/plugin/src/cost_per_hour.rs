@@ -1,13 +1,13 @@
 //! `cost-per-hour`: prefers cheap endpoints, and leaves out those whose price is not known if it is told to.
 //!
-//! It takes two roles: as a filter it removes endpoints, as a scorer it compares their prices. A price is a label of the
-//! endpoint. It knows only the rows that it is given, and keeps nothing between requests: the same rows give the same
+//! It takes four roles: as a filter it removes endpoints, as a scorer it compares their prices, and as a hook it tells the
+//! engine and the client how dear the chosen endpoint is. A price is a label of the endpoint. It knows only the rows that it is given, and keeps nothing between requests: the same rows give the same
 //! scores on every replica.
 
 use std::sync::Arc;
 
-use murmuration::plugin::{Filter, Invalid, Plugin, Produced, Roles, Scorer};
-use murmuration::schedule::{Ask, Candidate};
+use murmuration::plugin::{Filter, Invalid, Plugin, Produced, RequestHook, ResponseHook, Roles, Scorer};
+use murmuration::schedule::{Ask, Candidate, Decision, Header};
 use serde::{Deserialize, Serialize};
 
 /// Parameters, as they stand in a configuration.
@@ -41,6 +41,18 @@ impl CostPerHour {
         let price: f64 = row.endpoint.labels.get(&self.parameters.label)?.parse().ok()?;
         (price.is_finite() && price > 0.0).then_some(price)
     }
+
+    /// `x-relative-cost`: the price of the chosen endpoint over the lowest.
+    fn price_header(&self, decision: &Decision) -> Vec<Header> {
+        let profile = decision.explanation.profiles.first();
+        let score = profile.and_then(|profile| {
+            let column = profile.scorers.iter().position(|scorer| scorer.scorer == Self::TYPE)?;
+            let chosen = profile.rows.iter().find(|row| Some(&row.endpoint) == profile.picked.first())?;
+            chosen.scores.get(column).copied()
+        });
+        let header = score.filter(|score| *score > 0.0).map(|score| format!("{:.2}", 1.0 / score));
+        header.and_then(|price| Header::new("x-relative-cost", price).ok()).into_iter().collect()
+    }
 }
 
 impl Filter for CostPerHour {
@@ -61,6 +73,18 @@ impl Scorer for CostPerHour {
     }
 }
 
+impl RequestHook for CostPerHour {
+    fn request_headers(&self, _: &Ask<'_>, decision: &Decision) -> Vec<Header> {
+        self.price_header(decision)
+    }
+}
+
+impl ResponseHook for CostPerHour {
+    fn response_headers(&self, _: &Ask<'_>, decision: &Decision) -> Vec<Header> {
+        self.price_header(decision)
+    }
+}
+
 impl Plugin for CostPerHour {
     const TYPE: &'static str = "cost-per-hour";
     const READS: &'static [Produced] = &[];
@@ -74,7 +98,10 @@ impl Plugin for CostPerHour {
     }
 
     fn roles(self: Arc<Self>) -> Roles {
-        Roles::filter(self.clone()).and(Roles::scorer(self))
+        Roles::filter(self.clone())
+            .and(Roles::scorer(self.clone()))
+            .and(Roles::request_hook(self.clone()))
+            .and(Roles::response_hook(self))
     }
 }
 

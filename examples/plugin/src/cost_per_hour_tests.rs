@@ -59,6 +59,16 @@ fn the_cheapest_of_equally_loaded_endpoints_is_chosen() {
 }
 
 #[test]
+fn the_engine_and_the_client_learn_what_the_choice_costs() {
+    let mut scheduler = scheduler(CONFIG, &[Some("4.0"), Some("2.0")]);
+    let decision = scheduler.decide(&InferenceRequest::default(), Timestamp::ZERO).unwrap();
+    for headers in [&decision.request_headers, &decision.response_headers] {
+        let headers: Vec<(&str, &str)> = headers.iter().map(|header| (header.name(), header.value())).collect();
+        assert_eq!(headers, [("x-relative-cost", "1.00")]);
+    }
+}
+
+#[test]
 fn endpoints_without_a_price_are_left_out_if_it_is_required() {
     let strict = CONFIG.replace("required: false", "required: true");
     assert_eq!(scores(&mut scheduler(&strict, &[Some("4.0"), None])).1, 1);

@@ -31,6 +31,7 @@ impl Exchange {
             return;
         };
         self.record.decided(decision, now);
+        self.added.clone_from(&decision.response_headers);
         if self.settings.sessions.token_header.is_some() {
             let targets = decision.legs.iter().take(1).flat_map(|leg| &leg.targets);
             self.targets = targets.map(|target| (target.address, target.endpoint.clone())).collect();
@@ -40,6 +41,7 @@ impl Exchange {
             content_length: (!body.is_empty()).then_some(body.len()),
             request_id: self.generated_id.then(|| self.record.request_id().to_owned()),
             trace,
+            added: decision.request_headers.clone(),
             stages: stage_headers(decision),
             remove: self.head.control_headers(),
         };

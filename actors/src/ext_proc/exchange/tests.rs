@@ -41,7 +41,7 @@ pub(super) fn decision(addresses: &[&str]) -> Decision {
         score: 1.0,
     };
     let leg = Leg::new(Stage::Decode, addresses.iter().map(target).collect());
-    Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) }
+    Decision::new(vec![leg], Explanation::default())
 }
 
 pub(super) fn message(request: Request) -> ProcessingRequest {
