@@ -197,6 +197,14 @@ pub enum Event {
         /// The name, as far as it is text; 256 bytes at most.
         name: String,
     },
+    /// Something was asked about a request before its decision.
+    Prepared {
+        /// Who was asked: `token-producer`.
+        producer: &'static str,
+        /// A stable label: `ok`, or why the estimate counts instead: `busy`, `too-large`, `timeout`, `connect`,
+        /// `broken`, `status` or `malformed`.
+        result: &'static str,
+    },
     /// Configuration or discovery was reloaded; the text names the source.
     Reloaded(String),
     /// A reload failed; the previous state stays in force.

@@ -17,6 +17,7 @@ mod handshakes;
 pub mod latest_value;
 pub mod peers;
 pub mod pool;
+pub mod prepare;
 pub mod replica;
 pub mod replication;
 pub mod scheduler;

@@ -376,7 +376,8 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
     let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
-    Settings { limits, response_path, parsers, prefix, tier_salt, tenant_header, trusted, sessions }
+    let renderer = blueprint.renderer.clone();
+    Settings { limits, response_path, parsers, prefix, renderer, tier_salt, tenant_header, trusted, sessions }
 }
 
 /// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.

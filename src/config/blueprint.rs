@@ -20,6 +20,8 @@ pub struct Blueprint {
     pub saturation: SaturationSettings,
     /// Parsers by path, in the configuration's order.
     pub parsers: Vec<Parser>,
+    /// Who counts the tokens of prompts; `None` if they are estimated.
+    pub renderer: Option<RendererSettings>,
     /// How engines are scraped.
     pub scrape: ScrapeSettings,
     /// The engines' metric names.
@@ -56,6 +58,19 @@ pub struct InFlightSettings {
     pub output_ratio: f64,
     /// Upper bound of that estimate.
     pub max_estimated_output_tokens: Option<u64>,
+}
+
+/// `token-producer` with `vllm`: a vLLM that renders prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RendererSettings {
+    /// An address or a host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How long a prompt of text may take; then the estimate counts.
+    pub timeout: Duration,
+    /// The same for a prompt with images, audio or video.
+    pub media_timeout: Duration,
 }
 
 /// `utilization-detector`.

@@ -279,7 +279,7 @@ impl Declared {
     pub(super) fn noun(&self) -> String {
         let noun = match &self.made {
             Made::Plugin(built) => return built.roles.nouns(),
-            Made::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens) => "a data producer",
+            Made::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens(_)) => "a data producer",
             Made::Part(Part::Scrape(_)) => "a data source",
             Made::Part(Part::Engines(_)) => "an extractor",
             Made::Part(Part::Discovery(_)) => "a discovery",

@@ -3,8 +3,8 @@
 //! Must not know individual plugins.
 
 use super::blueprint::{
-    Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
-    ScrapeSettings,
+    Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, RendererSettings,
+    SaturationSettings, ScrapeSettings,
 };
 use super::declared::{DeclaredPlugins, Made};
 use super::error::{ConfigErrors, ErrorCollector};
@@ -80,6 +80,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
         in_flight: settings.in_flight()?,
         saturation: settings.saturation(&sections.saturation)?,
         parsers: sections.parsers.iter().map(|name| settings.parser(name)).collect::<Option<_>>()?,
+        renderer: settings.renderer()?,
         scrape: settings.scrape(&sections.source)?,
         engines: settings.engines(&sections.extractor)?,
         discovery: match &sections.discovery {
@@ -116,6 +117,11 @@ impl Settings<'_, '_> {
     fn prefix(&self, enabled: bool) -> Option<PrefixSettings> {
         let Part::Prefix(settings) = self.producer(parts::APPROX_PREFIX_CACHE_PRODUCER)? else { return None };
         Some(PrefixSettings { enabled, ..settings })
+    }
+
+    fn renderer(&self) -> Option<Option<RendererSettings>> {
+        let Part::Tokens(renderer) = self.producer(parts::TOKEN_PRODUCER)? else { return None };
+        Some(renderer)
     }
 
     fn in_flight(&self) -> Option<InFlightSettings> {

@@ -54,6 +54,7 @@ pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
     let hashes = (0..blocks as u64).map(|i| BlockHash(mix(seed.wrapping_add(i)))).collect();
     request.prompt.chain = PrefixChain::from_blocks(64, hashes);
     request.prompt.tokens = 64 * blocks as u64;
+    request.prompt.estimate = request.prompt.tokens;
     request
 }
 

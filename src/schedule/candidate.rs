@@ -77,8 +77,6 @@ impl<'a> Ask<'a> {
 impl Candidate<'_> {
     /// Prompt tokens of `ask` that this endpoint would have to compute.
     pub fn uncached_tokens(&self, ask: &Ask<'_>) -> u64 {
-        let prompt = &ask.request.prompt;
-        let cached = u64::from(self.matched.blocks) * u64::from(prompt.chain.block_tokens());
-        prompt.tokens.saturating_sub(cached)
+        ask.request.prompt.uncached(self.matched.blocks)
     }
 }

@@ -31,8 +31,7 @@ impl Cost {
         request: &InferenceRequest,
         settings: &InFlightSettings,
     ) -> Self {
-        let cached = u64::from(matched.blocks) * u64::from(request.prompt.chain.block_tokens());
-        let uncached = request.prompt.tokens.saturating_sub(cached);
+        let uncached = request.prompt.uncached(matched.blocks);
         let answer = (settings.counted_output(request), settings.estimated_output(request));
         let (prefill_tokens, decode_tokens) = match stage {
             Stage::Decode if split => answer,

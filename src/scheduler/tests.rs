@@ -107,7 +107,7 @@ fn ask(ticket: u64, prompt: u64, blocks: u64) -> Input {
         PrefixChain::from_blocks(64, (0..blocks).map(|i| BlockHash(crate::chance::mix(prompt * 1000 + i))).collect());
     let request = InferenceRequest {
         id: format!("r{ticket}"),
-        prompt: Prompt { tokens: blocks * 64, media: 0, chain },
+        prompt: Prompt::estimated(blocks * 64, 0, chain),
         content_hash: prompt,
         sees_response: true,
         ..InferenceRequest::default()

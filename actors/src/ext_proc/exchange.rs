@@ -36,6 +36,7 @@ pub use unread::{Read, Unread};
 use self::phase::Phase;
 use self::record::RequestRecord;
 use self::response::Answer;
+use super::body::Gathered;
 use super::headers::Head;
 use super::reply;
 use super::settings::Settings;
@@ -131,6 +132,12 @@ impl Exchange {
             self.record.refused(refusal);
         }
         self.phase = Phase::Over;
+    }
+
+    /// The path and the body of a request that waits for its decision, as they will be sent on.
+    pub fn waiting(&self) -> Option<(&str, &Gathered)> {
+        let Phase::Deciding { body, .. } = &self.phase else { return None };
+        Some((self.head.get(":path")?, body))
     }
 
     /// The next piece of news.

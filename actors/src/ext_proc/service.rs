@@ -16,6 +16,7 @@ use super::id_generator::IdGenerator;
 use super::settings::Settings;
 use super::stream_driver::StreamDriver;
 use super::telemetry_sink::TelemetrySink;
+use crate::prepare::{Preparation, Renderer};
 use crate::scheduler::Decider;
 
 /// Returns the current time of this replica.
@@ -31,6 +32,8 @@ pub(super) struct Shared<A> {
     pub(super) asking: A,
     pub(super) settings: Arc<Settings>,
     pub(super) admission: Admission,
+    /// Asked about each request before its decision.
+    pub(super) preparation: Option<Preparation>,
     /// The settings with the current salt.
     salted: watch::Sender<Arc<Settings>>,
     pub(super) sink: Arc<dyn TelemetrySink>,
@@ -67,7 +70,8 @@ impl<A> Shared<A> {
     pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
         let salted = watch::channel(settings.clone()).0;
-        Self { asking, settings, admission, salted, sink, now, ids: IdGenerator::default() }
+        let preparation = settings.renderer.clone().map(|renderer| Preparation::new(Arc::new(Renderer::new(renderer))));
+        Self { asking, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
     }
 
     /// The settings of a request that begins now.

@@ -126,6 +126,7 @@ impl EventLog {
                 let served = served.as_ref().map_or("unknown", EndpointId::as_str);
                 debug!(%ticket, %decided, served, "served elsewhere");
             }
+            Event::Prepared { producer, result } => debug!(producer, result, "prepared"),
             Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
             Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
             Event::RequestFinished(finished) => {

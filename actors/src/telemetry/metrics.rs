@@ -37,6 +37,7 @@ pub(super) struct Metrics {
     restarts: CounterVec,
     given_up: CounterVec,
     panics: CounterVec,
+    prepared: CounterVec,
     reloads: CounterVec,
     pub(super) body_bytes: Gauge,
     pub(super) streams: Gauge,
@@ -70,6 +71,7 @@ impl Metrics {
             restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
             given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
             panics: f.counter("murmuration_panics_total", "Panics in this process, caught or not.", &[])?,
+            prepared: f.counter("murmuration_preparations_total", "Requests about which a producer was asked before their decision.", &["producer", "result"])?,
             reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
             body_bytes: f.gauge("murmuration_request_body_bytes", "Bytes of the bodies of requests that are arriving, being read or being sent on.", &[])?.with_label_values::<&str>(&[]),
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
@@ -98,6 +100,7 @@ impl Metrics {
                 self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
             }
             Event::LocalReply { status } => self.local_reply(*status),
+            Event::Prepared { producer, result } => self.prepared.with_label_values(&[producer, result]).inc(),
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
             Event::Scraped { .. }
             | Event::ScrapeFailed { .. }

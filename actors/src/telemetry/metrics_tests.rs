@@ -83,6 +83,7 @@ fn full_page() -> (Metrics, String) {
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
         Event::PartGivenUp { part: "gossip".into(), attempts: 10, why: String::new() },
         Event::Panicked { place: String::new(), why: String::new() },
+        Event::Prepared { producer: "token-producer", result: "ok" },
         Event::Reloaded(String::new()),
         Event::ConnectionClosed { port: "admin", why: "full" },
         Event::AuthorityRepaired { port: "ext-proc" },

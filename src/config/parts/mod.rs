@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::blueprint::{
-    EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings, ScrapeSettings,
+    EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, RendererSettings, SaturationSettings,
+    ScrapeSettings,
 };
 use crate::plugin::parameters::{self, Fault};
 use crate::plugin::registration::NoParameters;
@@ -53,7 +54,7 @@ pub(super) const TYPES: [&str; 11] = [
 pub(super) enum Part {
     Prefix(PrefixSettings),
     InFlight(InFlightSettings),
-    Tokens,
+    Tokens(Option<RendererSettings>),
     Scrape(ScrapeSettings),
     Engines(EngineSettings),
     Discovery(FileDiscovery),

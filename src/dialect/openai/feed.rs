@@ -143,7 +143,7 @@ impl Feed {
     pub(super) fn finish(self) -> (Prompt, u64) {
         let tokens = self.tokens + self.text_bytes.div_ceil(u64::from(self.spec.bytes_per_token.max(1)));
         let (chain, content_hash) = self.chain.finish();
-        (Prompt { tokens, media: self.media, chain }, content_hash)
+        (Prompt::estimated(tokens, self.media, chain), content_hash)
     }
 }
 

@@ -43,8 +43,7 @@ impl Decider for PrefixBasedPdDecider {
         if prompt.tokens < self.prompt_min {
             return apart(false, format!("the prompt has {} tokens, fewer than {}", prompt.tokens, self.prompt_min));
         }
-        let cached = u64::from(chosen.matched.blocks) * u64::from(prompt.chain.block_tokens());
-        let uncached = prompt.tokens.saturating_sub(cached);
+        let uncached = prompt.uncached(chosen.matched.blocks);
         let separate = uncached >= self.uncached_min;
         let compared = if separate { "at least" } else { "fewer than" };
         let (of, endpoint, limit) = (prompt.tokens, &chosen.endpoint, self.uncached_min);

@@ -65,7 +65,7 @@ fn headers_of_plugins_are_added_and_the_picker_s_own_come_last() {
     let Response::RequestHeaders(answer) = &sent[0] else { panic!("{sent:?}") };
     let mutation = answer.response.as_ref().unwrap().header_mutation.as_ref().unwrap();
     let set = mutation.set_headers.iter().filter_map(|option| option.header.as_ref());
-    let last = |name: &str| set.clone().filter(|header| header.key == name).last().unwrap().raw_value.clone();
+    let last = |name: &str| set.clone().rfind(|header| header.key == name).unwrap().raw_value.clone();
     assert_eq!((last("x-cost"), last(names::DESTINATION)), (b"2".to_vec(), b"10.0.0.1:8000".to_vec()));
     assert!(mutation.remove_headers.is_empty(), "what is set is not removed: {:?}", mutation.remove_headers);
     stream.answer_head(&[(":status", "200")], true);
