@@ -114,7 +114,7 @@ impl<'c> DeclaredPlugins<'c> {
     }
 
     /// The types that Murmuration supports.
-    fn types(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn types(&self) -> impl Iterator<Item = &'static str> {
         self.catalog.types().chain(parts::TYPES)
     }
 
@@ -189,7 +189,8 @@ impl<'c> DeclaredPlugins<'c> {
         odd.is_empty().then(|| parameters.node.to_json())
     }
 
-    fn build(&self, kind: &str, given: &Value) -> Option<Result<Made, Fault>> {
+    /// A plugin of the type `kind`; `None` if there is no such type.
+    pub(super) fn build(&self, kind: &str, given: &Value) -> Option<Result<Made, Fault>> {
         if let Some(part) = parts::build(kind, given) {
             return Some(part.map(|(part, parameters)| (PluginRole::Part(part), parameters, &[][..])));
         }

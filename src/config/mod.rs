@@ -15,6 +15,7 @@ mod parts;
 mod profiles;
 mod raw;
 mod read;
+pub mod reference;
 mod sections;
 mod suggestion;
 mod tree;

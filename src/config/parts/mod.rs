@@ -6,9 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::blueprint::{
-    EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings, ScrapeSettings,
-};
+use super::blueprint::Parser;
 use crate::plugin::contract::NoParameters;
 use crate::plugin::parameters::{self, Fault};
 
@@ -16,18 +14,31 @@ mod discovery;
 mod engines;
 mod in_flight;
 mod metrics;
+mod part;
 mod prefix;
 mod saturation;
 mod tokens;
 
+pub(super) use part::Part;
+
+/// Cuts prompts into chained blocks and remembers which endpoint holds which. It is added where a plugin reads matches.
 pub(super) const APPROX_PREFIX_CACHE_PRODUCER: &str = "approx-prefix-cache-producer";
+/// Counts what is dispatched to each endpoint and not finished. It is added where a plugin reads in-flight load.
 pub(super) const INFLIGHT_LOAD_PRODUCER: &str = "inflight-load-producer";
+/// Says how many tokens a prompt has: an estimate of one token for each four bytes, for every model.
 pub(super) const TOKEN_PRODUCER: &str = "token-producer";
+/// Reads each engine's metrics page at an interval.
 pub(super) const METRICS_DATA_SOURCE: &str = "metrics-data-source";
+/// Says which gauges of an engine's page are its load. llm-d's five kinds of engine are always known.
 pub(super) const CORE_METRICS_EXTRACTOR: &str = "core-metrics-extractor";
+/// Reads the pool's endpoints from a file instead of Kubernetes.
 pub(super) const FILE_DISCOVERY: &str = "file-discovery";
+/// Reads model and prompt of every JSON API (OpenAI's, Anthropic's, vLLM's own), on any path.
 pub(super) const OPENAI_PARSER: &str = "openai-parser";
+/// Claims every path and reads nothing: such requests are routed by load alone.
 pub(super) const PASSTHROUGH_PARSER: &str = "passthrough-parser";
+/// Says how full the pool is: the mean over its endpoints of the larger of queue and KV use, each divided by its
+/// threshold. From 1 on, requests with a priority below 0 are refused.
 pub(super) const UTILIZATION_DETECTOR: &str = "utilization-detector";
 
 /// All these types.
@@ -42,22 +53,6 @@ pub(super) const TYPES: [&str; 9] = [
     PASSTHROUGH_PARSER,
     UTILIZATION_DETECTOR,
 ];
-
-/// A part of the blueprint.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Part {
-    Prefix(PrefixSettings),
-    InFlight(InFlightSettings),
-    Tokens,
-    Scrape(ScrapeSettings),
-    Engines(EngineSettings),
-    Discovery(FileDiscovery),
-    Parser(Parser),
-    Saturation(SaturationSettings),
-}
-
-/// Bytes per token in the estimate; llm-d's figure.
-pub(super) const BYTES_PER_TOKEN: u32 = 4;
 
 /// The part of the type `kind` and its parameters with all defaults; `None` if `kind` is no part.
 pub(super) fn build(kind: &str, given: &Value) -> Option<Result<(Part, Value), Fault>> {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Part;
+use super::part::Part;
 
 /// llm-d's parameters.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -14,9 +14,12 @@ pub(super) struct Parameters {
     /// Accepted and ignored: an estimate is the same for every model.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_name: Option<String>,
+    /// Counting by an engine; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     vllm: Option<Value>,
+    /// How the estimate counts.
     estimate: Estimate,
+    /// Counting by a tokenizer; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     uds_tokenizer_config: Option<Value>,
 }
@@ -25,8 +28,10 @@ pub(super) struct Parameters {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Estimate {
+    /// How images count; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     image: Option<Value>,
+    /// How videos count; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     video: Option<Value>,
 }

@@ -11,11 +11,13 @@ const DECODE_ROLES: [&str; 4] = ["decode", "prefill-decode", "both", "encode-pre
 /// Roles that prefill. An endpoint without a role does not.
 const PREFILL_ROLES: [&str; 5] = ["prefill", "encode-prefill", "prefill-decode", "both", "encode-prefill-decode"];
 
-/// `decode-filter`.
+/// `decode-filter`: keeps the endpoints that decode: their label `llm-d.ai/role` is `decode`, `prefill-decode`, `both`
+/// or `encode-prefill-decode`, or they have no such label.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeFilter;
 
-/// `prefill-filter`.
+/// `prefill-filter`: keeps the endpoints that prefill: their label `llm-d.ai/role` is `prefill`, `encode-prefill`,
+/// `prefill-decode`, `both` or `encode-prefill-decode`. Those without the label are removed.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefillFilter;
 

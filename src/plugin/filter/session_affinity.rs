@@ -6,7 +6,8 @@ use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced, SessionSo
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-filter`.
+/// `session-affinity-filter`: keeps only the endpoint that the request's session is bound to, and all endpoints where
+/// that one is no candidate or the request has no session.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityFilter {
     affinity: SessionAffinity,

@@ -6,7 +6,7 @@ use crate::plugin::contract::{Invalid, NoParameters, Produced, ProfileHandler, P
 use crate::schedule::Ask;
 use crate::schedule::decision::Stage;
 
-/// `single-profile-handler`.
+/// `single-profile-handler`: runs the only profile. A configuration with several profiles needs another handler.
 #[derive(Clone, Copy, Debug)]
 pub struct SingleProfileHandler;
 

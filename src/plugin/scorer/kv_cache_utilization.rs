@@ -5,7 +5,7 @@
 use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
 use crate::schedule::{Ask, Candidate};
 
-/// `kv-cache-utilization-scorer`.
+/// `kv-cache-utilization-scorer`: a KV cache with more free space is better. The score is the free share.
 #[derive(Clone, Copy, Debug)]
 pub struct KvCacheUtilizationScorer;
 

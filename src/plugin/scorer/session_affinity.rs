@@ -6,7 +6,7 @@ use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin, SessionSo
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-scorer`.
+/// `session-affinity-scorer`: the endpoint that the request's session is bound to scores 1, all others 0.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityScorer {
     affinity: SessionAffinity,
