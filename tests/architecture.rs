@@ -80,7 +80,7 @@ const CIRCLES: [(&[&str], &str); 7] = [
 ];
 
 /// Everything that the core may depend on.
-const CORE_DEPENDENCIES: [&str; 9] = [
+const CORE_DEPENDENCIES: [&str; 10] = [
     "bincode",
     "memchr",
     "serde",
@@ -88,6 +88,7 @@ const CORE_DEPENDENCIES: [&str; 9] = [
     "serde_json",
     "serde_path_to_error",
     "siphasher",
+    "strsim",
     "thiserror",
     "xxhash-rust",
 ];

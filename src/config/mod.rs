@@ -7,7 +7,7 @@ pub mod endpoints_file;
 pub mod error;
 
 mod declared;
-mod duration;
+pub mod duration;
 mod effective;
 mod gates;
 mod messages;

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-
-use super::duration;
+use murmuration::config::duration::read as duration;
 
 /// Which replicas scrape an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
