@@ -36,10 +36,10 @@ const ROWS: [&[&str]; 8] = [
     &["scheduler"],
 ];
 
-/// Circles that stay, each with its files in alphabetical order and its reason.
-const CIRCLES: [(&[&str], &str); 7] = [
+/// Circles that stay: where their files' paths begin, and the reason.
+const CIRCLES: [(&[&str], &str); 6] = [
     (
-        &["src/replication/codec.rs", "src/replication/codec/load.rs", "src/replication/encoded.rs"],
+        &["src/replication/codec", "src/replication/encoded.rs"],
         "the bytes of a batch, of a fact and of a report are one format with one error and one bound",
     ),
     (
@@ -47,27 +47,12 @@ const CIRCLES: [(&[&str], &str); 7] = [
         "pages are packed from the log, and the log knows how long a fact is worth a place in a page",
     ),
     (
-        &[
-            "src/scheduler/cache.rs",
-            "src/scheduler/failing.rs",
-            "src/scheduler/mod.rs",
-            "src/scheduler/publishing.rs",
-            "src/scheduler/receiving.rs",
-            "src/scheduler/slices.rs",
-        ],
+        &["src/scheduler/"],
         "one type, `Scheduler`: each file has the methods of one concern, and its state is in mod.rs",
     ),
     (
-        &[
-            "actors/src/ext_proc/exchange.rs",
-            "actors/src/ext_proc/exchange/phase.rs",
-            "actors/src/ext_proc/exchange/response.rs",
-        ],
+        &["actors/src/ext_proc/exchange"],
         "one type, `Exchange`: the methods of its second half have a file of their own",
-    ),
-    (
-        &["actors/src/ext_proc/service.rs", "actors/src/ext_proc/stream_driver.rs"],
-        "what all streams of a service share is defined with the service, which starts each stream's driver",
     ),
     (
         &["actors/src/peers/follow.rs", "actors/src/peers/follower.rs"],
@@ -198,18 +183,21 @@ fn rooms_of_the_core_name_only_rooms_of_rows_above() {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut offenders = Vec::new();
-    let mut known: Vec<&[&str]> = CIRCLES.iter().map(|(files, _)| *files).collect();
+    let mut unused: Vec<&[&str]> = CIRCLES.iter().map(|(paths, _)| *paths).collect();
     for root in ["src/lib.rs", "actors/src/lib.rs"] {
         for circle in circles(&Modules::read(root, false)) {
-            let files: Vec<&str> = circle.files.iter().map(String::as_str).collect();
-            match known.iter().position(|known| *known == files) {
-                Some(at) => drop(known.remove(at)),
-                None => offenders.push(format!("{}\n    {}", files.join(", "), circle.imports.join("\n    "))),
+            let is_within =
+                |paths: &[&str]| circle.files.iter().all(|file| paths.iter().any(|path| file.starts_with(path)));
+            if CIRCLES.iter().any(|(paths, _)| is_within(paths)) {
+                unused.retain(|paths| !is_within(paths));
+            } else {
+                let files: Vec<&str> = circle.files.iter().map(String::as_str).collect();
+                offenders.push(format!("{}\n    {}", files.join(", "), circle.imports.join("\n    ")));
             }
         }
     }
     assert_none("circles of files; see tests/architecture/circles.rs for what counts", offenders);
-    assert!(known.is_empty(), "these are no circles any more; take them out of CIRCLES: {known:?}");
+    assert!(unused.is_empty(), "these are no circles any more; take them out of CIRCLES: {unused:?}");
 }
 
 #[test]

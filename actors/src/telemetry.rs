@@ -27,7 +27,7 @@ use murmuration::event::Event;
 use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
 
-pub use families::MetricFamily;
+pub use families::ListedFamily;
 use log::EventLog;
 use metrics::Metrics;
 use span::Tracer;
@@ -85,8 +85,8 @@ impl Telemetry {
     }
 
     /// Every family that the metrics page can have, in alphabetical order. Those without a series are not on the page.
-    pub fn metric_families(&self) -> &[MetricFamily] {
-        &self.inner.metrics.families
+    pub fn listed_families(&self) -> &[ListedFamily] {
+        &self.inner.metrics.listed
     }
 
     /// The metrics page.

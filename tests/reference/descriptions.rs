@@ -127,14 +127,20 @@ fn choices(item: &ItemEnum) -> String {
 
 /// The doc comment, as one paragraph, with links to code as code.
 pub(crate) fn doc(attributes: &[Attribute]) -> String {
+    doc_lines(attributes).iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// The lines of the doc comment, with links to code as code.
+pub(crate) fn doc_lines(attributes: &[Attribute]) -> Vec<String> {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         syn::Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
         _ => None,
     });
-    lines.collect::<Vec<_>>().join(" ").trim().replace("[`", "`").replace("`]", "`")
+    let plain = |line: String| line.strip_prefix(' ').unwrap_or(&line).replace("[`", "`").replace("`]", "`");
+    lines.map(plain).collect()
 }
 
 /// The value of `#[serde(key = "value")]`.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use murmuration_actors::telemetry::labels::LABELS;
 use murmuration_actors::telemetry::span::Tracer;
-use murmuration_actors::telemetry::{MetricFamily, Telemetry};
+use murmuration_actors::telemetry::{ListedFamily, Telemetry};
 
 use crate::markdown::{NOTE, code, table};
 
@@ -18,8 +18,8 @@ the page once it has a series. Times are in seconds, sizes in bytes. [Operations
 which to watch, and at which value to act.
 ";
 
-fn families() -> Vec<MetricFamily> {
-    Telemetry::new("default", Tracer::default()).unwrap().metric_families().to_vec()
+fn families() -> Vec<ListedFamily> {
+    Telemetry::new("default", Tracer::default()).unwrap().listed_families().to_vec()
 }
 
 /// The names of all families.
@@ -46,7 +46,7 @@ pub(crate) fn page() -> String {
     text
 }
 
-fn row(family: &MetricFamily) -> Vec<String> {
+fn row(family: &ListedFamily) -> Vec<String> {
     let labels: Vec<String> = family.labels.iter().map(|label| code(label)).collect();
     let kind = match (family.buckets.first(), family.buckets.last()) {
         (Some(first), Some(last)) => {
@@ -57,7 +57,7 @@ fn row(family: &MetricFamily) -> Vec<String> {
     vec![code(&family.name), kind, labels.join(", "), family.help.clone()]
 }
 
-fn labels(families: &[MetricFamily]) -> Vec<Vec<String>> {
+fn labels(families: &[ListedFamily]) -> Vec<Vec<String>> {
     let used: BTreeSet<&str> = families.iter().flat_map(|family| &family.labels).map(String::as_str).collect();
     let explained: Vec<&str> = LABELS.iter().map(|(label, _)| *label).collect();
     assert_eq!(

@@ -7,18 +7,22 @@ use std::fs;
 
 use murmuration::replication::codec;
 use syn::visit::Visit;
-use syn::{Expr, Fields, Item, Lit, Pat, RangeLimits, Type, Visibility};
+use syn::{Expr, Fields, Item, Lit, Pat, RangeLimits, Type};
 
-use crate::descriptions::{Found, Source, doc, last_segment};
+use crate::descriptions::{Found, Source, doc, doc_lines, last_segment};
 use crate::markdown::{NOTE, code, table};
 
 const INTRO: &str = "\
 # Wire records
 
 What one replica sends another, by peer stream or by gossip. [Concepts](../concepts.md#what-replicas-share) says why.
-Only `src/replication/codec.rs` knows the bytes: a format byte, then bincode with variable-length integers, little-endian.
 A kind that a replica does not know is skipped and counted, so releases can mix in one tier.
 ";
+
+/// The file that says how a batch is laid out.
+const CODEC: &str = "src/replication/codec.rs";
+/// The functions that may say which version brought a kind: a `match` over constants, with the version in each arm.
+const KNOWN: [&str; 2] = ["since", "known"];
 
 /// A kind of fact on the wire.
 struct Kind {
@@ -31,6 +35,7 @@ struct Kind {
 pub(crate) fn page() -> String {
     let source = Source::read("src/replication");
     let mut text = format!("{INTRO}\n{NOTE}\n## Versions and bounds\n\n{}", bounds());
+    text.push_str(&format!("\n## Layout\n\n{}\n", layout(&source)));
     text.push_str(&format!("\n## A batch\n\n{}", records(&source, "Batch")));
     text.push_str(&format!("\n## A fact\n\n{}", records(&source, "Fact")));
     text.push_str(&format!("\n## Kinds\n\n{}", kinds(&source)));
@@ -38,6 +43,13 @@ pub(crate) fn page() -> String {
     let proto = fs::read_to_string(crate::root().join("proto/peer.proto")).unwrap();
     text.push_str(&format!("\n## The peer stream\n\n```proto\n{proto}```\n"));
     text
+}
+
+/// What the codec's own file says of the bytes.
+fn layout(source: &Source) -> String {
+    let (_, codec) = source.files().find(|(path, _)| *path == CODEC).expect(CODEC);
+    let lines = doc_lines(&codec.attrs);
+    format!("`{CODEC}` says:\n\n{}", lines.join("\n").trim())
 }
 
 fn bounds() -> String {
@@ -93,76 +105,89 @@ fn variants(source: &Source) -> String {
     text
 }
 
-/// The kinds: private constants of one byte in the codec.
+/// The kinds that the codec knows, by number.
 fn kinds(source: &Source) -> String {
-    let mut kinds: Vec<Kind> = Vec::new();
-    let mut since = BTreeMap::new();
-    for (path, file) in source.files().filter(|(path, _)| path.starts_with("src/replication/codec")) {
-        for item in file.items.iter().filter(|_| !path.contains("test")) {
-            match item {
-                Item::Const(item) if type_name(&item.ty) == "u8" && !matches!(item.vis, Visibility::Public(_)) => {
-                    kinds.push(Kind {
-                        number: number(&item.expr).unwrap_or_else(|| panic!("{path}: {} is no number", item.ident)),
-                        name: item.ident.to_string(),
-                        text: doc(&item.attrs),
-                    });
-                }
-                Item::Fn(item) if item.sig.ident == "since" => {
-                    let mut arms = Arms { kinds: &kinds, since: &mut since };
-                    arms.visit_block(&item.block);
-                }
-                _ => {}
-            }
+    let files: Vec<&syn::File> = source.files().filter(|(path, _)| is_codec(path)).map(|(_, file)| file).collect();
+    let items = || files.iter().flat_map(|file| &file.items);
+    let constants = items().filter_map(|item| match item {
+        Item::Const(item) if type_name(&item.ty) == "u8" => {
+            Some(Kind { number: number(&item.expr)?, name: item.ident.to_string(), text: doc(&item.attrs) })
+        }
+        _ => None,
+    });
+    let constants: Vec<Kind> = constants.collect();
+    let mut arms = Arms { constants: &constants, since: BTreeMap::new() };
+    for item in items() {
+        match item {
+            Item::Fn(item) if KNOWN.iter().any(|name| item.sig.ident == name) => arms.visit_block(&item.block),
+            _ => {}
         }
     }
-    assert!(
-        !since.is_empty(),
-        "the codec has no `fn since(kind)` any more; teach tests/reference/wire.rs its successor"
-    );
-    let row = |kind: &Kind| {
-        let first = since.get(&kind.number).unwrap_or_else(|| panic!("since when is there {}?", kind.name));
-        vec![kind.number.to_string(), code(&kind.name), first.to_string(), kind.text.clone()]
-    };
-    let rows: Vec<Vec<String>> = kinds.iter().map(row).collect();
+    let since = arms.since;
+    assert!(since.len() > 5, "which function of the codec says since when there is a kind? Name it in KNOWN");
+    let named = constants.iter().filter_map(|kind| Some((kind, since.get(kind.name.as_str())?)));
+    let mut rows: Vec<(u64, Vec<String>)> = named
+        .map(|(kind, since)| {
+            (kind.number, vec![kind.number.to_string(), code(&kind.name), since.to_string(), kind.text.clone()])
+        })
+        .collect();
+    rows.sort();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
     table(&["kind", "name", "since version", "remark"], &rows)
 }
 
-/// Reads `fn since`: which version brought which kinds.
+fn is_codec(path: &str) -> bool {
+    path.starts_with(CODEC.trim_end_matches(".rs")) && !path.contains("test")
+}
+
+/// Reads since when there is each kind, by the constant's name.
 struct Arms<'k> {
-    kinds: &'k [Kind],
-    since: &'k mut BTreeMap<u64, u64>,
+    constants: &'k [Kind],
+    since: BTreeMap<&'k str, u64>,
 }
 
 impl<'ast> Visit<'ast> for Arms<'_> {
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
-        let Expr::Call(some) = arm.body.as_ref() else { return };
-        let Some(version) = some.args.first().and_then(number) else { return };
-        for kind in self.named(&arm.pat) {
-            self.since.insert(kind, version);
+        let version = match arm.body.as_ref() {
+            Expr::Call(some) => some.args.first().and_then(number),
+            Expr::Tuple(pair) => pair.elems.first().and_then(number),
+            _ => None,
+        };
+        if let Some(version) = version {
+            self.named(&arm.pat, version);
         }
     }
 }
 
 impl Arms<'_> {
-    fn named(&self, pattern: &Pat) -> Vec<u64> {
+    fn named(&mut self, pattern: &Pat, version: u64) {
         match pattern {
-            Pat::Or(any) => any.cases.iter().flat_map(|case| self.named(case)).collect(),
-            Pat::Ident(one) => vec![self.number_of(&one.ident.to_string())],
+            Pat::Or(any) => any.cases.iter().for_each(|case| self.named(case, version)),
+            Pat::Ident(one) => self.know(&|kind| one.ident == kind.name, version),
             Pat::Range(range) => {
                 assert!(matches!(range.limits, RangeLimits::Closed(_)), "a range of kinds includes its end");
-                let end = |end: &Option<Box<Expr>>| match end.as_deref() {
-                    Some(Expr::Path(path)) => self.number_of(&path.path.segments.last().unwrap().ident.to_string()),
-                    _ => panic!("a range of kinds has two named ends"),
-                };
-                let (from, to) = (end(&range.start), end(&range.end));
-                self.kinds.iter().map(|kind| kind.number).filter(|kind| (from..=to).contains(kind)).collect()
+                let (from, to) = (self.end(range.start.as_deref()), self.end(range.end.as_deref()));
+                self.know(&|kind| (from..=to).contains(&kind.number), version);
             }
-            _ => Vec::new(),
+            _ => {}
         }
     }
 
-    fn number_of(&self, name: &str) -> u64 {
-        self.kinds.iter().find(|kind| kind.name == name).unwrap_or_else(|| panic!("no kind is called {name}")).number
+    fn know(&mut self, is: &dyn Fn(&Kind) -> bool, version: u64) {
+        let kinds = self.constants.iter().filter(|kind| is(kind) && !kind.name.contains("FORMAT"));
+        let kinds = kinds.filter(|kind| !kind.name.contains("VERSION"));
+        self.since.extend(kinds.map(|kind| (kind.name.as_str(), version)));
+    }
+
+    /// The number of a range's end.
+    fn end(&self, end: Option<&Expr>) -> u64 {
+        let Some(Expr::Path(path)) = end else { panic!("a range of kinds has two named ends") };
+        let name = path.path.segments.last().unwrap().ident.to_string();
+        self.constants
+            .iter()
+            .find(|kind| kind.name == name)
+            .unwrap_or_else(|| panic!("no kind is called {name}"))
+            .number
     }
 }
 

@@ -8,7 +8,7 @@ use prometheus::{CounterVec, Error, GaugeVec, HistogramOpts, HistogramVec, Opts,
 
 /// A metric family, as a reference page lists it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MetricFamily {
+pub struct ListedFamily {
     /// Its name.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
@@ -24,7 +24,7 @@ pub struct MetricFamily {
 /// A registry that families are added to one by one.
 pub(super) struct Families<'a> {
     registry: &'a Registry,
-    listed: RefCell<Vec<MetricFamily>>,
+    listed: RefCell<Vec<ListedFamily>>,
 }
 
 // === impl Families ===
@@ -35,7 +35,7 @@ impl<'a> Families<'a> {
     }
 
     /// What was added, in alphabetical order.
-    pub(super) fn listed(&self) -> Vec<MetricFamily> {
+    pub(super) fn listed(&self) -> Vec<ListedFamily> {
         let mut listed = self.listed.borrow().clone();
         listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         listed
@@ -69,7 +69,7 @@ impl<'a> Families<'a> {
     }
 
     fn list(&self, kind: &'static str, name: &str, help: &str, labels: &[&str], buckets: &[f64]) {
-        self.listed.borrow_mut().push(MetricFamily {
+        self.listed.borrow_mut().push(ListedFamily {
             name: name.to_owned(),
             kind,
             help: help.to_owned(),

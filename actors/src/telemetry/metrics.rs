@@ -10,7 +10,7 @@ use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, Histogr
 use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
 use super::engine_metrics::EngineMetrics;
-use super::families::{Families, MetricFamily};
+use super::families::{Families, ListedFamily};
 use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
@@ -21,7 +21,7 @@ const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-p
 /// All metric families of the replica.
 pub(super) struct Metrics {
     registry: Registry,
-    pub(super) families: Vec<MetricFamily>,
+    pub(super) listed: Vec<ListedFamily>,
     requests: RequestSeries,
     pool: PoolGauges,
     replication: ReplicationMetrics,
@@ -76,7 +76,7 @@ impl Metrics {
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
             stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Duration of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
-            families: f.listed(),
+            listed: f.listed(),
             registry,
         })
     }
