@@ -24,4 +24,5 @@ pub mod scheduler;
 mod stall_detector;
 pub mod supervise;
 pub mod telemetry;
+pub mod text_table;
 pub mod tls;

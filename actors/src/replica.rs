@@ -3,9 +3,9 @@
 //! Must not know flags, signals or the process: `murmuration serve`, tests and the simulator start a replica alike.
 
 mod parts;
+mod serving_tls;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::{ServerTls, TlsError};
+
+pub use serving_tls::Tls;
 
 /// How long a draining replica still takes new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
@@ -71,17 +73,6 @@ pub struct ReplicaSettings {
     pub tenant_header: Option<String>,
     /// Replication; `None` for a replica without peers.
     pub replication: Option<ReplicationSettings>,
-}
-
-/// TLS of the ext-proc service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// None.
-    Plain,
-    /// A certificate generated at start.
-    SelfSigned,
-    /// `tls.crt` and `tls.key` in this directory; changes are followed.
-    Folder(PathBuf),
 }
 
 /// The listeners of a replica.

@@ -16,7 +16,7 @@ use crate::plugin::catalog::{Built, Catalog};
 use crate::plugin::parameters::{Fault, Step};
 use crate::plugin::registration::{Produced, Roles};
 use crate::plugin::unsupported::{self, NOT_HERE_YET};
-use crate::schedule::profile::Named;
+use crate::schedule::named::Named;
 
 /// All plugins, in the file's order; those added by default come last.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl<'c> DeclaredPlugins<'c> {
     }
 
     /// The types that Murmuration supports.
-    fn types(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn types(&self) -> impl Iterator<Item = &'static str> {
         self.catalog.types().chain(parts::TYPES)
     }
 
@@ -193,7 +193,8 @@ impl<'c> DeclaredPlugins<'c> {
         odd.is_empty().then(|| parameters.node.to_json())
     }
 
-    fn build(&self, kind: &str, given: &Value) -> Option<Result<(Made, Value), Fault>> {
+    /// A plugin of the type `kind` and its parameters with all defaults; `None` if there is no such type.
+    pub(super) fn build(&self, kind: &str, given: &Value) -> Option<Result<(Made, Value), Fault>> {
         if let Some(part) = parts::build(kind, given) {
             return Some(part.map(|(part, parameters)| (Made::Part(part), parameters)));
         }
@@ -269,24 +270,38 @@ impl Declared {
 
     /// What it reads beside the engines' reports.
     pub(super) fn reads(&self) -> &'static [Produced] {
-        match &self.made {
-            Made::Plugin(built) => built.reads,
-            Made::Part(_) | Made::Broken => &[],
+        self.made.reads()
+    }
+
+    /// The role's name in error messages.
+    pub(super) fn noun(&self) -> String {
+        self.made.noun()
+    }
+}
+
+// === impl Made ===
+
+impl Made {
+    /// What it reads beside the engines' reports.
+    pub(super) fn reads(&self) -> &'static [Produced] {
+        match self {
+            Self::Plugin(built) => built.reads,
+            Self::Part(_) | Self::Broken => &[],
         }
     }
 
     /// The role's name in error messages.
     pub(super) fn noun(&self) -> String {
-        let noun = match &self.made {
-            Made::Plugin(built) => return built.roles.nouns(),
-            Made::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens(_)) => "a data producer",
-            Made::Part(Part::Scrape(_)) => "a data source",
-            Made::Part(Part::Engines(_)) => "an extractor",
-            Made::Part(Part::Discovery(_)) => "a discovery",
-            Made::Part(Part::Parser(_)) => "a parser",
-            Made::Part(Part::Saturation(_)) => "a saturation detector",
-            Made::Part(Part::StageHeaders) => "a header writer",
-            Made::Broken => "broken",
+        let noun = match self {
+            Self::Plugin(built) => return built.roles.nouns(),
+            Self::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens(_)) => "a data producer",
+            Self::Part(Part::Scrape(_)) => "a data source",
+            Self::Part(Part::Engines(_)) => "an extractor",
+            Self::Part(Part::Discovery(_)) => "a discovery",
+            Self::Part(Part::Parser(_)) => "a parser",
+            Self::Part(Part::Saturation(_)) => "a saturation detector",
+            Self::Part(Part::StageHeaders) => "a header writer",
+            Self::Broken => "broken",
         };
         noun.to_owned()
     }

@@ -7,7 +7,8 @@ use super::error::ErrorCollector;
 use super::raw::{RawProfile, Reference};
 use super::suggestion;
 use crate::plugin::{Kept, Runs};
-use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use crate::schedule::named::Named;
+use crate::schedule::profile::{SchedulingProfile, Weighted};
 use crate::schedule::{Plugins, Profiles};
 
 /// llm-d's names of what is added by default.

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use crate::chance::Chance;
-use crate::schedule::{Ask, Candidate, Decision, Header, Stage, Step, Steps, Target};
+use crate::schedule::{Ask, Candidate, Decision, Header, Step, Steps};
 
 /// Removes candidates.
 pub trait Filter: Debug + Send + Sync {
@@ -49,12 +49,6 @@ pub trait ProfileHandler: Debug + Send + Sync {
     fn next<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h>;
 }
 
-/// Decides whether a stage of a request gets an endpoint of its own.
-pub trait Decider: Debug + Send + Sync {
-    /// The verdict on `stage`. `chosen` is the endpoint that would do the work otherwise, if it is chosen already.
-    fn decide(&self, ask: &Ask<'_>, stage: Stage, chosen: Option<&Target>) -> Verdict;
-}
-
 /// Admits a request or rejects it, before any profile runs. All declared ones are asked, in the configuration's order.
 pub trait Admission: Debug + Send + Sync {
     /// # Errors
@@ -86,13 +80,4 @@ pub enum Runs<'h> {
         /// They run if they are in the configuration.
         optional: Vec<&'h str>,
     },
-}
-
-/// A decider's verdict.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether the stage gets an endpoint of its own.
-    pub separate: bool,
-    /// Why, for people.
-    pub reason: String,
 }

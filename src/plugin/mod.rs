@@ -12,6 +12,7 @@ pub mod profile_handler;
 pub mod registration;
 pub mod scorer;
 pub mod session_affinity;
+pub mod verdict;
 
 pub(crate) mod parameters;
 pub(crate) mod unsupported;
@@ -20,7 +21,6 @@ pub(crate) mod unsupported;
 pub(crate) mod testing;
 
 pub use catalog::Catalog;
-pub use contract::{
-    Admission, Decider, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Runs, Scorer, Verdict,
-};
+pub use contract::{Admission, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Runs, Scorer};
 pub use registration::{Invalid, Kept, NoParameters, Plugin, Produced, Roles, SessionSource};
+pub use verdict::{Decider, Verdict};

@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Admission, Decider, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Scorer};
+use super::contract::{Admission, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Scorer};
+use super::verdict::Decider;
 
 /// A plugin that a catalog can build. A configuration that declares one gets one instance of it, and all profiles that
 /// reference it share the instance.

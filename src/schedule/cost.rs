@@ -4,7 +4,6 @@
 
 use serde::Serialize;
 
-use crate::config::blueprint::InFlightSettings;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
 use crate::schedule::Stage;
@@ -17,6 +16,17 @@ pub struct Cost {
     pub prefill_tokens: u64,
     /// Estimated tokens of the answer, until the request ends.
     pub decode_tokens: u64,
+}
+
+/// `inflight-load-producer`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InFlightSettings {
+    /// Whether estimated answer tokens count too.
+    pub add_estimated_output_tokens: bool,
+    /// Answer tokens for each prompt token, in that estimate.
+    pub output_ratio: f64,
+    /// Upper bound of that estimate.
+    pub max_estimated_output_tokens: Option<u64>,
 }
 
 // === impl Cost ===

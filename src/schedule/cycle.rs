@@ -10,7 +10,8 @@ use crate::chance::Chance;
 use crate::id::PluginName;
 use crate::plugin::{Admission, Decider, Kept, ProfileHandler, RequestHook, ResponseHook, SessionSource};
 use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation};
-use crate::schedule::profile::{Named, SchedulingProfile};
+use crate::schedule::named::Named;
+use crate::schedule::profile::SchedulingProfile;
 use crate::schedule::{Ask, Candidate, Header, Step, Steps};
 
 /// Steps of one decision at most; a handler that wants more ends without one.

@@ -11,20 +11,7 @@ use serde::Serialize;
 use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::{EndpointId, PluginName};
 use crate::prefix::PrefixMatch;
-use crate::schedule::{Cost, Header, Uncertainty};
-
-/// The stage of a request that an endpoint is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Generates the answer; the destination of the request.
-    #[default]
-    Decode,
-    /// Computes the prompt's KV blocks for the decode endpoint.
-    Prefill,
-    /// Encodes images, audio or video.
-    Encode,
-}
+use crate::schedule::{Cost, Header, Stage, Uncertainty};
 
 /// One endpoint that was chosen.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,25 +2,13 @@
 //!
 //! Must not know what any plugin does, nor other profiles.
 
-use std::sync::Arc;
-
 use crate::chance::Chance;
 use crate::plugin::{Filter, Picker, Scorer};
 use crate::schedule::decision::{
     FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
 };
+use crate::schedule::named::Named;
 use crate::schedule::{Ask, Candidate, Stage};
-
-/// A plugin and its name in the configuration.
-#[derive(Debug)]
-pub struct Named<P: ?Sized> {
-    /// The name, by default the plugin's type.
-    pub name: String,
-    /// The type.
-    pub kind: &'static str,
-    /// The plugin; profiles that reference the same one share it.
-    pub plugin: Arc<P>,
-}
 
 /// A scorer and its weight.
 #[derive(Debug)]
@@ -170,12 +158,5 @@ fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanatio
         in_flight: row.in_flight,
         trust: row.trust,
         age: row.age,
-    }
-}
-
-impl<P: ?Sized> Named<P> {
-    /// A plugin of the type `kind` under `name`.
-    pub fn new(name: impl Into<String>, kind: &'static str, plugin: Arc<P>) -> Self {
-        Self { name: name.into(), kind, plugin }
     }
 }

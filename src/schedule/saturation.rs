@@ -6,9 +6,17 @@
 //! endpoint with `FALLBACK` trust counts as full. Where endpoints have roles, the fuller of the stages prefill and decode
 //! counts.
 
-use crate::config::blueprint::SaturationSettings;
 use crate::fleet::Trust;
 use crate::schedule::Candidate;
+
+/// `utilization-detector`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaturationSettings {
+    /// Waiting requests that count as full.
+    pub queue_depth_threshold: f64,
+    /// KV use that counts as full.
+    pub kv_cache_util_threshold: f64,
+}
 
 /// Saturation of these rows; `1.0` and more is full. Rows of which none decodes count as full.
 pub fn saturation(rows: &[Candidate<'_>], settings: &SaturationSettings) -> f64 {

@@ -5,7 +5,7 @@
 
 use crate::plugin::{Decider, Verdict};
 use crate::schedule::decision::VerdictExplanation;
-use crate::schedule::profile::Named;
+use crate::schedule::named::Named;
 use crate::schedule::{Ask, Stage, Target};
 
 /// What a profile handler wants next.

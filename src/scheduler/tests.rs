@@ -14,7 +14,8 @@ use crate::plugin::profile_handler::SingleProfileHandler;
 use crate::plugin::{Picker, Scorer};
 use crate::prefix::PrefixChain;
 use crate::request::{Outcome, Prompt};
-use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use crate::schedule::named::Named;
+use crate::schedule::profile::{SchedulingProfile, Weighted};
 use crate::schedule::{Candidate, Plugins};
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.

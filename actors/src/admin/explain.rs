@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::printable::printable;
+use crate::text_table::{Column, left, right, table};
 
 /// The decision as a readable page.
 pub fn page(decision: &Value) -> String {
@@ -52,19 +53,17 @@ pub fn page(decision: &Value) -> String {
 
 /// The list of `/debug/decisions` as a table.
 pub fn list(decisions: &Value) -> String {
-    let mut page = format!("{:<38} {:<24} {:<24} {:>11} {:>8}\n", "REQUEST", "MODEL", "ENDPOINT", "MATCHED", "MARGIN");
-    for decision in items(decisions) {
-        let matched = format!("{}/{}", number(&decision["matched_blocks"]), number(&decision["blocks"]));
-        let row = format!(
-            "{:<38} {:<24} {:<24} {matched:>11} {:>8.3}",
-            text(&decision["request_id"]),
-            text(&decision["model"]),
-            text(&decision["endpoint"]),
-            float(&decision["margin"]),
-        );
-        line(&mut page, &row);
-    }
-    page
+    let columns = [left("REQUEST"), left("MODEL"), left("ENDPOINT"), right("MATCHED"), right("MARGIN")];
+    let row = |decision: &Value| {
+        [
+            text(&decision["request_id"]).into_owned(),
+            text(&decision["model"]).into_owned(),
+            text(&decision["endpoint"]).into_owned(),
+            format!("{}/{}", number(&decision["matched_blocks"]), number(&decision["blocks"])),
+            format!("{:.3}", float(&decision["margin"])),
+        ]
+    };
+    table(&columns, &items(decisions).map(row).collect::<Vec<_>>())
 }
 
 fn profile(page: &mut String, profile: &Value) {
@@ -90,30 +89,27 @@ fn profile(page: &mut String, profile: &Value) {
     for (i, scorer) in scorers.iter().enumerate() {
         line(page, &format!("  s{i} = {} x {}", text(&scorer["scorer"]), float(&scorer["weight"])));
     }
-    let columns: String = (0..scorers.len()).map(|i| format!("{:>7}", format!("s{i}"))).collect();
-    line(
-        page,
-        &format!(
-            "  {:<28}{:>8}{columns}{:>9}{:>8}{:>8}{:>7}{:>10}{:>9}  {}",
-            "ENDPOINT", "TOTAL", "PREFIX", "WAITING", "RUNNING", "KV", "IN FLIGHT", "AGE", "TRUST"
-        ),
-    );
-    for row in items(&profile["rows"]) {
-        let scores: String = items(&row["scores"]).map(|score| format!("{:>7.3}", float(score))).collect();
-        let prefix = format!("{}/{}", number(&row["matched"]["blocks"]), number(&row["matched"]["of"]));
-        let row = format!(
-            "  {:<28}{:>8.3}{scores}{prefix:>9}{:>8.1}{:>8.1}{:>7.2}{:>10}{:>9}  {}",
-            text(&row["endpoint"]),
-            float(&row["total"]),
-            float(&row["waiting"]),
-            float(&row["running"]),
-            float(&row["kv_usage"]),
-            number(&row["in_flight"]["requests"]),
-            age(&row["age"]),
-            text(&row["trust"]),
-        );
-        line(page, &row);
-    }
+    let scores = (0..scorers.len()).map(|i| right(format!("s{i}")));
+    let first = [left("ENDPOINT"), right("TOTAL")];
+    let last = ["PREFIX", "WAITING", "RUNNING", "KV", "IN FLIGHT", "AGE"].map(right);
+    let columns: Vec<Column> = first.into_iter().chain(scores).chain(last).chain([left("TRUST")]).collect();
+    let rows: Vec<Vec<String>> = items(&profile["rows"]).map(row).collect();
+    table(&columns, &rows).lines().for_each(|row| line(page, &format!("  {row}")));
+}
+
+fn row(row: &Value) -> Vec<String> {
+    let mut cells = vec![text(&row["endpoint"]).into_owned(), format!("{:.3}", float(&row["total"]))];
+    cells.extend(items(&row["scores"]).map(|score| format!("{:.3}", float(score))));
+    cells.extend([
+        format!("{}/{}", number(&row["matched"]["blocks"]), number(&row["matched"]["of"])),
+        format!("{:.1}", float(&row["waiting"])),
+        format!("{:.1}", float(&row["running"])),
+        format!("{:.2}", float(&row["kv_usage"])),
+        number(&row["in_flight"]["requests"]).to_string(),
+        age(&row["age"]),
+        text(&row["trust"]).into_owned(),
+    ]);
+    cells
 }
 
 /// What a leg adds to its endpoint's open work.

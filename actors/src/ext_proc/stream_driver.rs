@@ -20,7 +20,7 @@ use super::admission::RequestPermit;
 use super::connection_id::ConnectionId;
 use super::exchange::{Closing, Exchange, News, Outbox, Read, Step, Unread};
 use super::pace::Pace;
-use super::service::Shared;
+use super::shared::Shared;
 use super::telemetry_sink::StreamWatch;
 use crate::scheduler::{Decider, Reservation};
 

@@ -10,17 +10,9 @@ use murmuration::id::ReplicaId;
 use murmuration::replication::codec::{self, CodecError};
 use murmuration::replication::{Fact, Record};
 
+use super::lane::Lane;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
-
-/// How facts arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// A peer stream.
-    Stream,
-    /// chitchat.
-    Gossip,
-}
 
 /// The receiver. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,18 +21,6 @@ pub struct Receiver {
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
     version: u8,
-}
-
-// === impl Lane ===
-
-impl Lane {
-    /// Its spelling in metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Gossip => "gossip",
-        }
-    }
 }
 
 // === impl Receiver ===

@@ -10,7 +10,7 @@ use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, Histogr
 use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
 use super::engine_metrics::EngineMetrics;
-use super::families::Families;
+use super::families::{Families, ListedFamily};
 use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
@@ -21,6 +21,7 @@ const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-p
 /// All metric families of the replica.
 pub(super) struct Metrics {
     registry: Registry,
+    pub(super) listed: Vec<ListedFamily>,
     requests: RequestSeries,
     pool: PoolGauges,
     replication: ReplicationMetrics,
@@ -50,7 +51,7 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn register(pool: &str) -> Result<Self, Error> {
         let registry = Registry::new();
-        let f = Families(&registry);
+        let f = Families::new(&registry);
         let plugin = ["plugin_name", "plugin_type"];
         let info: GaugeVec = f.gauge("llm_d_epp_info", "What runs here.", &["commit", "build_ref"])?;
         info.with_label_values(&["", concat!("murmuration-", env!("CARGO_PKG_VERSION"))]).set(1.0);
@@ -77,6 +78,7 @@ impl Metrics {
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
             stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Duration of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
+            listed: f.listed(),
             registry,
         })
     }

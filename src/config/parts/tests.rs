@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::config::blueprint::{EngineSettings, PrefixSettings};
 
 fn built(kind: &str, given: Value) -> Part {
     build(kind, &given).unwrap().unwrap().0

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Part, RendererSettings};
+use super::part::Part;
+use crate::config::blueprint::RendererSettings;
 use crate::config::duration;
 
 /// llm-d's parameters.
@@ -15,9 +16,12 @@ pub(super) struct Parameters {
     /// Accepted and ignored: an estimate is the same for every model, and a renderer is asked for the request's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_name: Option<String>,
+    /// The vLLM that renders prompts, to count their tokens. Without it they are estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     vllm: Option<Renderer>,
+    /// How the estimate counts.
     estimate: Estimate,
+    /// Counting by a tokenizer; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     uds_tokenizer_config: Option<Value>,
 }
@@ -26,8 +30,11 @@ pub(super) struct Parameters {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Renderer {
+    /// `http://host:port` of a vLLM that was started with `--enable-scale-out`.
     url: String,
+    /// How long a prompt of text may take, in Go's notation; then the estimate counts.
     timeout: String,
+    /// The same for a prompt with images, audio or video.
     mm_timeout: String,
 }
 
@@ -35,8 +42,10 @@ struct Renderer {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Estimate {
+    /// How images count; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     image: Option<Value>,
+    /// How videos count; known to llm-d and not here yet.
     #[serde(skip_serializing)]
     video: Option<Value>,
 }

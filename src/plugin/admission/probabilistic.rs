@@ -9,10 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
-use crate::config::blueprint::SaturationSettings;
 use crate::plugin::contract::Admission;
 use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
-use crate::schedule::saturation::saturation;
+use crate::schedule::saturation::{SaturationSettings, saturation};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
@@ -29,7 +28,8 @@ pub struct ProbabilisticAdmitterParameters {
     pub k: f64,
 }
 
-/// `probabilistic-admitter`.
+/// `probabilistic-admitter`: rejects ever more of the requests with a priority below 0 as the pool fills, with the
+/// probability `min(saturation ^ power * k, 1)`.
 #[derive(Clone, Debug)]
 pub struct ProbabilisticAdmitter {
     settings: SaturationSettings,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::plugin::contract::{Decider, Verdict};
 use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
+use crate::plugin::verdict::{Decider, Verdict};
 use crate::schedule::{Ask, Stage, Target};
 
-/// `always-disagg-pd-decider`.
+/// `always-disagg-pd-decider`: every request gets a prefill endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysDisaggPdDecider;
 
-/// `always-disagg-multimodal-decider`.
+/// `always-disagg-multimodal-decider`: a request with images, audio or video gets an encode endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysDisaggMultimodalDecider;
 

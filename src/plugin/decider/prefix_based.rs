@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Decider, Verdict};
 use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
+use crate::plugin::verdict::{Decider, Verdict};
 use crate::schedule::{Ask, Stage, Target};
 
 /// llm-d's parameters and defaults.
@@ -21,7 +21,8 @@ pub struct PrefixBasedPdParameters {
     pub prompt_tokens: i64,
 }
 
-/// `prefix-based-pd-decider`.
+/// `prefix-based-pd-decider`: a request gets a prefill endpoint if its decode endpoint would have many tokens of the
+/// prompt to compute.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefixBasedPdDecider {
     uncached_min: u64,

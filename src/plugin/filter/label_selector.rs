@@ -15,7 +15,7 @@ use crate::schedule::{Ask, Candidate};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct LabelSelector {
-    /// Labels that must have exactly these values.
+    /// Labels that must have exactly these values, all of them.
     pub match_labels: BTreeMap<String, String>,
     /// Conditions that must all hold.
     pub match_expressions: Vec<Expression>,
@@ -27,9 +27,9 @@ pub struct LabelSelector {
 pub struct Expression {
     /// The label.
     pub key: String,
-    /// The test.
+    /// How the label is tested.
     pub operator: Operator,
-    /// The values for `In` and `NotIn`.
+    /// The values for `In` and `NotIn`, at least one; the other operators take none.
     #[serde(default)]
     pub values: Vec<String>,
 }
@@ -47,7 +47,8 @@ pub enum Operator {
     DoesNotExist,
 }
 
-/// `label-selector-filter`.
+/// `label-selector-filter`: keeps the endpoints whose labels match a Kubernetes label selector. Both parts must match,
+/// and an empty selector keeps all.
 #[derive(Clone, Debug)]
 pub struct LabelSelectorFilter {
     selector: LabelSelector,

@@ -9,15 +9,18 @@ use crate::plugin::contract::Filter;
 use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
-/// `decode-filter`.
+/// `decode-filter`: keeps the endpoints that decode: their label `llm-d.ai/role` is `decode`, `prefill-decode`, `both`
+/// or `encode-prefill-decode`, or they have no such label.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeFilter;
 
-/// `prefill-filter`.
+/// `prefill-filter`: keeps the endpoints that prefill: their label `llm-d.ai/role` is `prefill`, `encode-prefill`,
+/// `prefill-decode`, `both` or `encode-prefill-decode`. Those without the label are removed.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefillFilter;
 
-/// `encode-filter`.
+/// `encode-filter`: keeps endpoints whose role label allows encoding: `encode`, `encode-prefill` or
+/// `encode-prefill-decode`.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodeFilter;
 

@@ -9,7 +9,8 @@ use crate::plugin::registration::{Invalid, Kept, Plugin, Produced, Roles};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-filter`.
+/// `session-affinity-filter`: keeps only the endpoint that the request's session is bound to, and all endpoints where
+/// that one is no candidate or the request has no session.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityFilter {
     affinity: SessionAffinity,

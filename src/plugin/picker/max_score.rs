@@ -14,7 +14,8 @@ use crate::schedule::{Ask, Candidate};
 use super::PickerParameters;
 use super::equals::{TIE, draw, in_doubt};
 
-/// `max-score-picker`.
+/// `max-score-picker`: the endpoint with the highest total serves. Ties fall by a hash of prompt and endpoint, the same
+/// on every replica. While the view may be off, totals that are close count as ties.
 #[derive(Clone, Debug)]
 pub struct MaxScorePicker {
     count: usize,

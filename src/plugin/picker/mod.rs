@@ -19,7 +19,7 @@ use crate::plugin::registration::Invalid;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PickerParameters {
-    /// How many endpoints are picked: the serving one and its fallbacks. Zero means one.
+    /// How many endpoints are picked: the serving one, and fallbacks that Envoy may use instead. Zero means one.
     pub max_num_of_endpoints: i64,
 }
 

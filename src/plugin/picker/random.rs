@@ -11,7 +11,7 @@ use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
 
-/// `random-picker`.
+/// `random-picker`: every endpoint that the filters left is equally likely, whatever its scores.
 #[derive(Clone, Debug)]
 pub struct RandomPicker {
     count: usize,

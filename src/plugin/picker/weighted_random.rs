@@ -12,7 +12,8 @@ use crate::schedule::{Ask, Candidate};
 use super::PickerParameters;
 use super::random::pick_uniformly;
 
-/// `weighted-random-picker`.
+/// `weighted-random-picker`: an endpoint's probability is proportional to its total. Those with a total of zero come
+/// last.
 #[derive(Clone, Debug)]
 pub struct WeightedRandomPicker {
     count: usize,

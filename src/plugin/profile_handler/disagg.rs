@@ -10,21 +10,17 @@ use crate::plugin::contract::{ProfileHandler, Runs};
 use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Stage, Step, Steps, Target};
 
-use super::disagg_parameters::{DisaggParameters, Order, PdParameters};
+use super::disagg_parameters::{DisaggParameters, Order, PdParameters, Stages};
 
-/// `disagg-profile-handler`.
+/// `disagg-profile-handler`: chooses a decode endpoint, and endpoints for prefill and encode where deciders ask for
+/// them. A stage without a decider is not active.
 #[derive(Clone, Debug)]
 pub struct DisaggProfileHandler {
-    pub(super) order: Order,
-    pub(super) decode: String,
-    pub(super) prefill: String,
-    pub(super) encode: String,
-    pub(super) fallback: Option<String>,
-    pub(super) prefill_decider: Option<String>,
-    pub(super) encode_decider: Option<String>,
+    stages: Stages,
 }
 
-/// `pd-profile-handler`, the deprecated handler of two stages.
+/// `pd-profile-handler`: llm-d's deprecated handler of the stages prefill and decode; `disagg-profile-handler` replaces
+/// it.
 #[derive(Clone, Debug)]
 pub struct PdProfileHandler(DisaggProfileHandler);
 
@@ -54,21 +50,21 @@ fn extra(steps: &mut Steps<'_>, profile: &str, stage: Stage, decider: Option<&St
 
 impl DisaggProfileHandler {
     fn decode_first<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h> {
-        match steps.chosen(&self.decode) {
-            None => return Step::Run { profile: &self.decode, stage: Stage::Decode },
+        match steps.chosen(&self.stages.decode) {
+            None => return Step::Run { profile: &self.stages.decode, stage: Stage::Decode },
             Some([]) => return self.fall_back(steps),
             Some(_) => {}
         }
-        let mut done = vec![self.decode.as_str()];
-        let instead = Some(self.decode.as_str());
-        match extra(steps, &self.encode, Stage::Encode, self.encode_decider.as_ref(), instead) {
-            Extra::Run => return Step::Run { profile: &self.encode, stage: Stage::Encode },
-            Extra::Found => done.push(&self.encode),
+        let mut done = vec![self.stages.decode.as_str()];
+        let instead = Some(self.stages.decode.as_str());
+        match extra(steps, &self.stages.encode, Stage::Encode, self.stages.encode_decider.as_ref(), instead) {
+            Extra::Run => return Step::Run { profile: &self.stages.encode, stage: Stage::Encode },
+            Extra::Found => done.push(&self.stages.encode),
             Extra::Unwanted | Extra::NotFound => {}
         }
-        match extra(steps, &self.prefill, Stage::Prefill, self.prefill_decider.as_ref(), instead) {
-            Extra::Run => return Step::Run { profile: &self.prefill, stage: Stage::Prefill },
-            Extra::Found => done.push(&self.prefill),
+        match extra(steps, &self.stages.prefill, Stage::Prefill, self.stages.prefill_decider.as_ref(), instead) {
+            Extra::Run => return Step::Run { profile: &self.stages.prefill, stage: Stage::Prefill },
+            Extra::Found => done.push(&self.stages.prefill),
             Extra::NotFound => return self.fall_back(steps),
             Extra::Unwanted => {}
         }
@@ -77,23 +73,23 @@ impl DisaggProfileHandler {
 
     fn prefill_first<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h> {
         let mut done = Vec::with_capacity(3);
-        if steps.has(&self.prefill) {
-            match steps.chosen(&self.prefill) {
-                None => return Step::Run { profile: &self.prefill, stage: Stage::Prefill },
+        if steps.has(&self.stages.prefill) {
+            match steps.chosen(&self.stages.prefill) {
+                None => return Step::Run { profile: &self.stages.prefill, stage: Stage::Prefill },
                 Some([]) => return Step::Refuse,
-                Some(_) => done.push(self.prefill.as_str()),
+                Some(_) => done.push(self.stages.prefill.as_str()),
             }
         }
-        match extra(steps, &self.encode, Stage::Encode, self.encode_decider.as_ref(), None) {
-            Extra::Run => return Step::Run { profile: &self.encode, stage: Stage::Encode },
-            Extra::Found => done.push(&self.encode),
+        match extra(steps, &self.stages.encode, Stage::Encode, self.stages.encode_decider.as_ref(), None) {
+            Extra::Run => return Step::Run { profile: &self.stages.encode, stage: Stage::Encode },
+            Extra::Found => done.push(&self.stages.encode),
             Extra::Unwanted | Extra::NotFound => {}
         }
-        match steps.chosen(&self.decode) {
-            None => Step::Run { profile: &self.decode, stage: Stage::Decode },
+        match steps.chosen(&self.stages.decode) {
+            None => Step::Run { profile: &self.stages.decode, stage: Stage::Decode },
             Some([]) => Step::Refuse,
             Some(_) => {
-                done.insert(0, &self.decode);
+                done.insert(0, &self.stages.decode);
                 Step::Done(done)
             }
         }
@@ -101,7 +97,7 @@ impl DisaggProfileHandler {
 
     /// One endpoint for everything, if the configuration has a profile for that.
     fn fall_back<'h>(&'h self, steps: &Steps<'h>) -> Step<'h> {
-        let Some(profile) = self.fallback.as_deref() else { return Step::Refuse };
+        let Some(profile) = self.stages.fallback.as_deref() else { return Step::Refuse };
         match steps.chosen(profile) {
             None => Step::Run { profile, stage: Stage::Decode },
             Some([]) => Step::Refuse,
@@ -112,16 +108,17 @@ impl DisaggProfileHandler {
 
 impl ProfileHandler for DisaggProfileHandler {
     fn runs(&self) -> Runs<'_> {
-        let required = [Some(self.decode.as_str()), self.fallback.as_deref()].into_iter().flatten().collect();
-        Runs::Named { required, optional: vec![&self.prefill, &self.encode] }
+        let required =
+            [Some(self.stages.decode.as_str()), self.stages.fallback.as_deref()].into_iter().flatten().collect();
+        Runs::Named { required, optional: vec![&self.stages.prefill, &self.stages.encode] }
     }
 
     fn deciders(&self) -> Vec<&str> {
-        [&self.prefill_decider, &self.encode_decider].into_iter().flatten().map(String::as_str).collect()
+        [&self.stages.prefill_decider, &self.stages.encode_decider].into_iter().flatten().map(String::as_str).collect()
     }
 
     fn next<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h> {
-        match self.order {
+        match self.stages.order {
             Order::DecodeFirst => self.decode_first(steps),
             Order::PrefillFirst => self.prefill_first(steps),
         }
@@ -134,7 +131,7 @@ impl Plugin for DisaggProfileHandler {
     type Parameters = DisaggParameters;
 
     fn build(parameters: DisaggParameters) -> Result<Self, Invalid> {
-        parameters.handler()
+        Ok(Self { stages: parameters.stages()? })
     }
 
     fn roles(self: Arc<Self>) -> Roles {
@@ -164,7 +161,7 @@ impl Plugin for PdProfileHandler {
     type Parameters = PdParameters;
 
     fn build(parameters: PdParameters) -> Result<Self, Invalid> {
-        parameters.handler().map(Self)
+        Ok(Self(DisaggProfileHandler { stages: parameters.stages()? }))
     }
 
     fn roles(self: Arc<Self>) -> Roles {

@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::registration::Invalid;
 
-use super::DisaggProfileHandler;
-
 /// The parameters of `disagg-profile-handler`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -14,18 +12,26 @@ pub struct DisaggParameters {
     /// `decode-first` or `prefill-first`.
     #[serde(skip_serializing_if = "String::is_empty")]
     stage_order: String,
+    /// The profile of each stage.
     profiles: ProfileNames,
+    /// The decider of each stage, by name.
     deciders: DeciderNames,
+    /// llm-d's former spelling of `profiles.decode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     decode_profile: Option<String>,
+    /// llm-d's former spelling of `profiles.prefill`.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefill_profile: Option<String>,
+    /// llm-d's former spelling of `profiles.encode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     encode_profile: Option<String>,
+    /// llm-d's former spelling of `deciders.prefill`.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefill_decider_plugin_name: Option<String>,
+    /// llm-d's former spelling of `deciders.encode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     encode_decider_plugin_name: Option<String>,
+    /// llm-d's former spelling of `deciders.prefill`.
     #[serde(skip_serializing_if = "Option::is_none")]
     decider_plugin_name: Option<String>,
 }
@@ -34,8 +40,11 @@ pub struct DisaggParameters {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct ProfileNames {
+    /// The profile that chooses the decode endpoint.
     decode: String,
+    /// The profile that chooses the prefill endpoint.
     prefill: String,
+    /// The profile that chooses the encode endpoint.
     encode: String,
     /// Runs alone where a stage that is needed finds no endpoint.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -46,8 +55,10 @@ struct ProfileNames {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct DeciderNames {
+    /// The decider on prefill.
     #[serde(skip_serializing_if = "String::is_empty")]
     prefill: String,
+    /// The decider on encode.
     #[serde(skip_serializing_if = "String::is_empty")]
     encode: String,
 }
@@ -56,18 +67,35 @@ struct DeciderNames {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PdParameters {
+    /// The profile that chooses the decode endpoint.
     decode_profile: String,
+    /// The profile that chooses the prefill endpoint.
     prefill_profile: String,
+    /// The decider on prefill.
     decider_plugin_name: String,
     /// The port of data-parallel ranks; another one than 0 is not supported.
     primary_port: u16,
-    /// Accepted and ignored, as the two below: there is one producer of prefix matches.
+    /// Accepted and ignored: there is one producer of prefix matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_plugin_type: Option<String>,
+    /// Accepted and ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_plugin_name: Option<String>,
+    /// Accepted and ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_match_info_producer_name: Option<String>,
+}
+
+/// Profiles and deciders, with every default filled in.
+#[derive(Clone, Debug)]
+pub(super) struct Stages {
+    pub(super) order: Order,
+    pub(super) decode: String,
+    pub(super) prefill: String,
+    pub(super) encode: String,
+    pub(super) fallback: Option<String>,
+    pub(super) prefill_decider: Option<String>,
+    pub(super) encode_decider: Option<String>,
 }
 
 /// Which stage chooses its endpoint first.
@@ -95,11 +123,11 @@ impl Order {
 // === impl DisaggParameters ===
 
 impl DisaggParameters {
-    /// The handler that they describe.
+    /// The stages that they describe.
     ///
     /// # Errors
     /// One sentence, if they contradict each other.
-    pub(super) fn handler(self) -> Result<DisaggProfileHandler, Invalid> {
+    pub(super) fn stages(self) -> Result<Stages, Invalid> {
         let order = Order::read(&self.stage_order)?;
         let some = |name: String| Some(name).filter(|name| !name.is_empty());
         let name = |given: String, older: Option<String>, default: &str| {
@@ -107,7 +135,7 @@ impl DisaggParameters {
         };
         let ProfileNames { decode, prefill, encode, fallback } = self.profiles;
         let older_decider = self.prefill_decider_plugin_name.or(self.decider_plugin_name);
-        let handler = DisaggProfileHandler {
+        let stages = Stages {
             order,
             decode: name(decode, self.decode_profile, "decode"),
             prefill: name(prefill, self.prefill_profile, "prefill"),
@@ -116,21 +144,21 @@ impl DisaggParameters {
             prefill_decider: some(self.deciders.prefill).or(older_decider),
             encode_decider: some(self.deciders.encode).or(self.encode_decider_plugin_name),
         };
-        if order == Order::PrefillFirst && handler.prefill_decider.is_some() {
+        if order == Order::PrefillFirst && stages.prefill_decider.is_some() {
             let why = "takes no prefill decider: each request is prefilled before its decode endpoint is known";
             return Err(format!("stageOrder prefill-first {why}"));
         }
-        if let Some(fallback) = &handler.fallback {
+        if let Some(fallback) = &stages.fallback {
             if order == Order::PrefillFirst {
                 return Err("profiles: `fallback` needs stageOrder decode-first".to_owned());
             }
-            if [&handler.decode, &handler.prefill, &handler.encode].contains(&fallback) {
+            if [&stages.decode, &stages.prefill, &stages.encode].contains(&fallback) {
                 return Err(format!(
                     "profiles: `fallback` must be a profile of its own, and `{fallback}` is a stage's"
                 ));
             }
         }
-        Ok(handler)
+        Ok(stages)
     }
 }
 
@@ -146,11 +174,11 @@ impl Default for ProfileNames {
 // === impl PdParameters ===
 
 impl PdParameters {
-    /// The handler that they describe.
+    /// The stages that they describe.
     ///
     /// # Errors
     /// One sentence, if something is not supported.
-    pub(super) fn handler(self) -> Result<DisaggProfileHandler, Invalid> {
+    pub(super) fn stages(self) -> Result<Stages, Invalid> {
         if self.primary_port != 0 {
             let why = "ranks behind one port are known to llm-d and not here yet; leave it out";
             return Err(format!("primaryPort: {why}"));
@@ -161,7 +189,7 @@ impl PdParameters {
             decider_plugin_name: Some(self.decider_plugin_name),
             ..DisaggParameters::default()
         };
-        parameters.handler()
+        parameters.stages()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::plugin::testing::{request, target};
 use crate::plugin::{Decider, parameters};
 use crate::request::InferenceRequest;
 use crate::schedule::Ask;
-use crate::schedule::profile::Named;
+use crate::schedule::named::Named;
 
 const DECIDERS: &str = r#"{"prefill": "pd", "encode": "media"}"#;
 
@@ -115,7 +115,7 @@ fn contradictory_parameters_are_refused_and_older_spellings_are_read() {
     assert!(why(r#"{"stageOrder": "prefill-first", "deciders": {"prefill": "pd"}}"#).contains("no prefill decider"));
     assert!(why(r#"{"profiles": {"fallback": "decode"}}"#).contains("`decode` is a stage's"));
     let older = handler(r#"{"decodeProfile": "d", "prefillProfile": "p", "deciderPluginName": "pd"}"#).unwrap();
-    assert_eq!((older.decode.as_str(), older.prefill.as_str()), ("d", "p"));
+    assert_eq!((older.stages.decode.as_str(), older.stages.prefill.as_str()), ("d", "p"));
     assert_eq!(older.deciders(), ["pd"]);
     let pd = PdProfileHandler::build(PdParameters::default()).unwrap();
     assert_eq!(pd.deciders(), ["prefix-based-pd-decider"]);

@@ -8,7 +8,7 @@ use crate::plugin::contract::{ProfileHandler, Runs};
 use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Stage, Step, Steps};
 
-/// `single-profile-handler`.
+/// `single-profile-handler`: runs the only profile. A configuration with several profiles needs another handler.
 #[derive(Clone, Copy, Debug)]
 pub struct SingleProfileHandler;
 

@@ -14,11 +14,11 @@ use crate::schedule::{Ask, Candidate};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ActiveRequestParameters {
-    /// Requests up to which an endpoint counts as idle.
+    /// Requests up to which an endpoint counts as idle, 0 or more.
     pub idle_threshold: u32,
-    /// The best score of an endpoint that is not idle, `0..=1`.
+    /// The best score of an endpoint that is not idle, 0 to 1.
     pub max_busy_score: f64,
-    /// The producer of in-flight load.
+    /// The name of the `inflight-load-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
     /// Accepted and ignored, as in llm-d.
@@ -26,7 +26,8 @@ pub struct ActiveRequestParameters {
     pub request_timeout: Option<String>,
 }
 
-/// `active-request-scorer`: 1 for idle endpoints, `(max - count) / max * maxBusyScore` for others.
+/// `active-request-scorer`: fewer requests that are dispatched and not finished are better. Idle endpoints score 1,
+/// others `(most - count) / most * maxBusyScore`.
 #[derive(Clone, Debug)]
 pub struct ActiveRequestScorer {
     idle_threshold: u32,

@@ -8,7 +8,7 @@ use crate::plugin::contract::Scorer;
 use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
-/// `kv-cache-utilization-scorer`.
+/// `kv-cache-utilization-scorer`: a KV cache with more free space is better. The score is the free share.
 #[derive(Clone, Copy, Debug)]
 pub struct KvCacheUtilizationScorer;
 

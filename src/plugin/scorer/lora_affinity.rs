@@ -16,7 +16,8 @@ const ROOM: f64 = 0.8;
 /// Score if the adapter is queued for loading.
 const WAITING: f64 = 0.6;
 
-/// `lora-affinity-scorer`.
+/// `lora-affinity-scorer`: an engine that has loaded the requested adapter scores 1, one with room for another adapter
+/// 0.8, one that has it queued for loading 0.6, all others 0.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraAffinityScorer;
 

@@ -14,16 +14,17 @@ use crate::schedule::{Ask, Candidate};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PrefixCacheParameters {
-    /// The producer of matches.
+    /// The name of the `approx-prefix-cache-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_match_info_producer_name: Option<String>,
-    /// Weight of the matched length relative to the matched share, `0..=1`.
+    /// Weight of the matched length relative to the matched share, 0 to 1.
     pub match_length_weight: f64,
-    /// Matched tokens that give the full length score.
+    /// Matched tokens that give the full length score: the `scale`. Above 0 where `matchLengthWeight` is.
     pub match_length_scale_tokens: i64,
 }
 
-/// `prefix-cache-scorer`: `w * min(1, matched tokens / scale)^2 + (1 - w) * matched share`.
+/// `prefix-cache-scorer`: an endpoint that holds more of the prompt is better. The score is
+/// `w * min(1, matched tokens / scale)^2 + (1 - w) * matched share`, with `matchLengthWeight` as `w`.
 #[derive(Clone, Debug)]
 pub struct PrefixCacheScorer {
     length_weight: f64,

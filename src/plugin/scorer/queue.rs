@@ -10,7 +10,8 @@ use crate::schedule::{Ask, Candidate};
 
 use super::score_least;
 
-/// `queue-scorer`.
+/// `queue-scorer`: fewer waiting requests are better. The score is `(most - waiting) / (most - least)` over the
+/// candidates, and 1 for all where all wait alike.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueScorer;
 

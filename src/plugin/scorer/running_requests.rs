@@ -10,7 +10,8 @@ use crate::schedule::{Ask, Candidate};
 
 use super::score_least;
 
-/// `running-requests-size-scorer`.
+/// `running-requests-size-scorer`: fewer running requests are better. The score is `(most - running) / (most - least)`
+/// over the candidates, and 1 for all where all run alike.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningRequestsSizeScorer;
 

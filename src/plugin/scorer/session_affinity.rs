@@ -9,7 +9,7 @@ use crate::plugin::registration::{Invalid, Kept, Plugin, Produced, Roles};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-scorer`.
+/// `session-affinity-scorer`: the endpoint that the request's session is bound to scores 1, all others 0.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityScorer {
     affinity: SessionAffinity,

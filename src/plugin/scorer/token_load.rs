@@ -17,14 +17,15 @@ const DEFAULT_QUEUE_THRESHOLD_TOKENS: i64 = 4_194_304;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TokenLoadParameters {
-    /// Tokens from which an endpoint scores zero; zero means the default.
+    /// Prompt tokens from which an endpoint scores 0. Zero means the default.
     pub queue_threshold_tokens: i64,
-    /// The producer of in-flight load.
+    /// The name of the `inflight-load-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
 }
 
-/// `token-load-scorer`: `1 - min(tokens, threshold) / threshold`.
+/// `token-load-scorer`: fewer prompt tokens to compute, including this request's, are better. The score is
+/// `1 - min(tokens, threshold) / threshold`.
 #[derive(Clone, Debug)]
 pub struct TokenLoadScorer {
     threshold: f64,
