@@ -19,7 +19,7 @@ pub struct DisaggProfileHandler {
     stages: Stages,
 }
 
-/// `pd-profile-handler`: llm-d's deprecated handler of the stages prefill and decode; `disagg-profile-handler` replaces
+/// `pd-profile-handler`: handles the stages prefill and decode. Deprecated in llm-d; `disagg-profile-handler` replaces
 /// it.
 #[derive(Clone, Debug)]
 pub struct PdProfileHandler(DisaggProfileHandler);
