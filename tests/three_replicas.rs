@@ -4,7 +4,5 @@
 //! test more of the routing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 #[path = "three_replicas/replication.rs"]
 mod replication;

@@ -8,7 +8,6 @@
 mod args;
 mod body;
 mod churn;
-mod cpu;
 mod decision;
 mod detached;
 mod envoy;
@@ -17,6 +16,7 @@ mod ext_proc;
 mod hostile;
 mod noop;
 mod pages;
+mod pool;
 mod replication;
 mod scheduler_death;
 mod scrape;
@@ -29,8 +29,6 @@ pub mod trace_replay;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Command, Verb};
 
 /// Why a bench failed, as one sentence.
@@ -42,12 +40,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == "serve") {
         return murmuration_actors::cli::run(arguments);
     }
-    let command = match Command::try_parse_from(arguments) {
+    let command = match murmuration_kit::cli::parse::<Command>(arguments) {
         Ok(command) => command,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match bench(command.verb) {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::error::ClientError;
+use super::error::{ClientError, Lost};
 
 /// Most example sentences that are kept for each cause.
 pub const EXAMPLES_MAX: usize = 3;
@@ -78,40 +76,16 @@ pub struct Tally {
     pub examples: BTreeMap<Cause, Vec<String>>,
 }
 
-/// A tally in figures, as a storm prints it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
-    /// Requests that were due.
-    pub requests: usize,
-    /// Requests that succeeded.
-    pub ok: usize,
-    /// How many failed, by cause.
-    pub failures: BTreeMap<String, u64>,
-    /// From due to the first token, of requests that succeeded.
-    pub first_token_ms: Quantiles,
-    /// From due to the end, of requests that succeeded.
-    pub total_ms: Quantiles,
-}
-
-/// Median and 99th percentile, in ms; `None` without values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Quantiles {
-    /// The median.
-    pub p50: Option<f64>,
-    /// The 99th percentile.
-    pub p99: Option<f64>,
-}
-
 // === impl Cause ===
 
 impl From<&ClientError> for Cause {
     fn from(error: &ClientError) -> Self {
-        match error {
-            ClientError::Connect { .. } => Self::Connect,
-            ClientError::Reset { .. } => Self::Reset,
-            ClientError::Timeout { .. } => Self::Timeout,
-            ClientError::Truncated { .. } => Self::Truncated,
-            ClientError::TooLarge { .. } | ClientError::Request { .. } => Self::Unusable,
+        match error.lost {
+            Lost::Connect(_) => Self::Connect,
+            Lost::Reset { .. } => Self::Reset,
+            Lost::Timeout { .. } => Self::Timeout,
+            Lost::Truncated { .. } => Self::Truncated,
+            Lost::TooLarge { .. } | Lost::Request(_) => Self::Unusable,
         }
     }
 }
@@ -153,25 +127,11 @@ impl Tally {
         self.samples.iter().filter_map(|sample| sample.outcome.as_ref().ok())
     }
 
-    /// Their times to the first token, ascending.
-    pub fn first_tokens(&self) -> Vec<Duration> {
-        ascending(self.successes().map(|success| success.first_token))
-    }
-
     /// Their times to the end, ascending.
     pub fn totals(&self) -> Vec<Duration> {
-        ascending(self.successes().map(|success| success.total))
-    }
-
-    /// The tally in figures.
-    pub fn summary(&self) -> Summary {
-        Summary {
-            requests: self.samples.len(),
-            ok: self.ok(),
-            failures: self.failures().into_iter().map(|(cause, count)| (cause.to_string(), count)).collect(),
-            first_token_ms: Quantiles::of(&self.first_tokens()),
-            total_ms: Quantiles::of(&self.totals()),
-        }
+        let mut totals: Vec<Duration> = self.successes().map(|success| success.total).collect();
+        totals.sort_unstable();
+        totals
     }
 
     pub(super) fn add(
@@ -206,21 +166,6 @@ impl Tally {
     }
 }
 
-// === impl Quantiles ===
-
-impl Quantiles {
-    fn of(ascending: &[Duration]) -> Self {
-        let ms = |q| quantile(ascending, q).map(|duration| duration.as_micros() as f64 / 1e3);
-        Self { p50: ms(0.5), p99: ms(0.99) }
-    }
-}
-
-fn ascending(durations: impl Iterator<Item = Duration>) -> Vec<Duration> {
-    let mut durations: Vec<Duration> = durations.collect();
-    durations.sort_unstable();
-    durations
-}
-
 /// The `q`-quantile (0 to 1, nearest rank) of values in ascending order; `None` without values.
 pub fn quantile(ascending: &[Duration], q: f64) -> Option<Duration> {
     let rank = (q.clamp(0.0, 1.0) * ascending.len() as f64).ceil() as usize;
@@ -229,8 +174,6 @@ pub fn quantile(ascending: &[Duration], q: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::expect_used)]
-
     use super::*;
 
     #[test]
@@ -252,18 +195,9 @@ mod tests {
         tally.add(5, Duration::ZERO, Duration::ZERO, Err((Cause::Status(503), "busy".to_owned())));
         assert_eq!(tally.failures(), BTreeMap::from([(Cause::Reset, 5), (Cause::Status(503), 1)]));
         assert_eq!(tally.examples[&Cause::Reset], ["broke at 0", "broke at 1", "broke at 2"]);
-        let success = Success {
-            first_token: Duration::from_micros(1500),
-            total: Duration::from_millis(2),
-            engine: None,
-            usage: None,
-        };
+        let total = Duration::from_millis(2);
+        let success = Success { first_token: total, total, engine: None, usage: None };
         tally.add(6, Duration::ZERO, Duration::ZERO, Ok(success));
-        let summary = serde_json::to_value(tally.summary()).expect("plain data");
-        let expected = serde_json::json!({
-            "requests": 7, "ok": 1, "failures": { "reset": 5, "status 503": 1 },
-            "first_token_ms": { "p50": 1.5, "p99": 1.5 }, "total_ms": { "p50": 2.0, "p99": 2.0 },
-        });
-        assert_eq!(summary, expected);
+        assert_eq!((tally.samples.len(), tally.ok(), tally.totals()), (7, 1, vec![total]));
     }
 }

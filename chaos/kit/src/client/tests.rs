@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Call, Cause, Client, ClientError, Load};
+use super::{Call, Cause, Client, Load, Lost};
 
 const CHAT: &str = "/v1/chat/completions";
 const CAPTURED: &[u8] = include_bytes!("../../../../tests/fixtures/vllm/chat-stream-usage.raw");
@@ -131,27 +131,27 @@ async fn every_way_to_lose_an_answer_has_its_own_error() {
     let half = format!("{STREAM}data: {{\"choices\":[]}}\n\n");
     let server = canned(half, true, 0).await;
     let lost = Client::new(server.address).stream(CHAT, "{}", &[]).await.unwrap().collect().await.unwrap_err();
-    assert!(matches!(lost, ClientError::Truncated { events: 1, .. }), "{lost}");
+    assert!(matches!(lost.lost, Lost::Truncated { events: 1, .. }), "{lost}");
     assert!(lost.to_string().starts_with(&format!("POST {CHAT} of {}: the stream ended", server.address)), "{lost}");
 
     let server = canned(&CAPTURED[..700], true, 0).await;
     let lost = Client::new(server.address).stream(CHAT, "{}", &[]).await.unwrap().collect().await.unwrap_err();
-    assert!(matches!(lost, ClientError::Reset { received: 1.., .. }), "{lost}");
+    assert!(matches!(lost.lost, Lost::Reset { received: 1.., .. }), "{lost}");
 
     let server = canned("", true, 0).await;
     let lost = Client::new(server.address).post(CHAT, "{}", &[]).await.unwrap_err();
-    assert!(matches!(lost, ClientError::Reset { received: 0, .. }), "{lost}");
+    assert!(matches!(lost.lost, Lost::Reset { received: 0, .. }), "{lost}");
 
     let server = canned(&CAPTURED[..700], false, 0).await;
     let client = Client::new(server.address).with_deadline(Duration::from_millis(100));
     let lost = client.stream(CHAT, "{}", &[]).await.unwrap().collect().await.unwrap_err();
-    assert!(matches!(lost, ClientError::Timeout { received: 1.., .. }), "{lost}");
+    assert!(matches!(lost.lost, Lost::Timeout { received: 1.., .. }), "{lost}");
 
     let gone = server.address;
     drop(server);
     tokio::task::yield_now().await;
     let lost = Client::new(gone).get("/a b").await.unwrap_err();
-    assert!(matches!(lost, ClientError::Request { .. }), "{lost}");
+    assert!(matches!(lost.lost, Lost::Request(_)), "{lost}");
 }
 
 #[tokio::test]

@@ -13,13 +13,13 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Streamed};
-pub use error::{ClientError, ClientRequest};
+pub use answer::Answer;
+pub use error::{ClientError, ClientRequest, Lost};
 pub use events::{EVENT_BYTES_MAX, EventReader, EventTooLong};
 pub use load::{Call, Load};
 pub use pool::{ANSWER_BYTES_MAX, Client};
 pub use stream::EventStream;
-pub use tally::{Cause, EXAMPLES_MAX, Quantiles, Sample, Success, Summary, Tally, Usage, quantile};
+pub use tally::{Cause, EXAMPLES_MAX, Sample, Success, Tally, Usage, quantile};
 
 /// The header in which an emulated engine sends its name with each answer, as llm-d's simulator does.
 pub const ENGINE_NAME: &str = "x-inference-pod";

@@ -1,20 +1,24 @@
-//! The HTTP side of an engine on loopback: it answers as the test configures it, and counts the requests.
+//! The HTTP side of an engine on loopback, for tests: it answers as the test configures it, and counts the requests.
 //!
-//! Must not know replicas. HTTP is written by hand here, because no server library can misbehave in most of these ways.
+//! Must not know replicas.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::page_server::{connections, next_head, path, response, serve};
+
 /// The metrics page of a real, idle vLLM.
-const IDLE_PAGE: &str = include_str!("../fixtures/vllm/metrics-idle-fresh.txt");
+const IDLE_PAGE: &str = include_str!("../../../tests/fixtures/vllm/metrics-idle-fresh.txt");
 
 /// How `/metrics` is answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +60,7 @@ struct RequestCounts {
 }
 
 /// The engine's end of one connection.
+#[derive(Clone)]
 struct Connection {
     behavior: watch::Receiver<MetricsBehavior>,
     idle: watch::Receiver<Duration>,
@@ -100,6 +105,20 @@ impl Engine {
         Self::start_at("127.0.0.1:0".parse().unwrap(), behavior).await
     }
 
+    /// Starts an engine whose page shows this many requests waiting and running.
+    pub async fn showing(waiting: u32, running: u32) -> Self {
+        Self::start(MetricsBehavior::Whole(page(waiting, running))).await
+    }
+
+    /// Starts several engines as [`Self::showing`] does.
+    pub async fn several(count: usize, waiting: u32, running: u32) -> Vec<Self> {
+        let mut engines = Vec::with_capacity(count);
+        for _ in 0..count {
+            engines.push(Self::showing(waiting, running).await);
+        }
+        engines
+    }
+
     /// Starts an engine at `address`, for example where another one was killed.
     pub async fn start_at(address: SocketAddr, behavior: MetricsBehavior) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
@@ -108,7 +127,8 @@ impl Engine {
         // The default of vLLM.
         let (idle, idles) = watch::channel(Duration::from_secs(5));
         let counts = Arc::new(RequestCounts::default());
-        let server = tokio::spawn(serve(listener, behaviors, idles, counts.clone()));
+        let connection = Connection { behavior: behaviors, idle: idles, counts: counts.clone() };
+        let server = tokio::spawn(serve(connections(listener), move |stream| connection.clone().serve(stream)));
         Self { address, behavior, idle, counts, server }
     }
 
@@ -120,6 +140,11 @@ impl Engine {
     /// Sets how `/metrics` is answered from now on.
     pub fn behave(&self, behavior: MetricsBehavior) {
         self.behavior.send_replace(behavior);
+    }
+
+    /// Shows this many requests waiting and running from now on.
+    pub fn show(&self, waiting: u32, running: u32) {
+        self.behave(MetricsBehavior::Whole(page(waiting, running)));
     }
 
     /// From now on it closes connections that were idle for this long, without an answer.
@@ -156,40 +181,16 @@ impl Drop for Engine {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    behavior: watch::Receiver<MetricsBehavior>,
-    idle: watch::Receiver<Duration>,
-    counts: Arc<RequestCounts>,
-) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        counts.connections.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { behavior: behavior.clone(), idle: idle.clone(), counts: counts.clone() };
-        connections.spawn(async move {
-            // A broken connection concerns only the replica.
-            let _ = connection.serve(stream).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
 // === impl Connection ===
 
 impl Connection {
     async fn serve(self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut received = Vec::new();
+        self.counts.connections.fetch_add(1, Ordering::Relaxed);
         for nth in 0.. {
             let idle = *self.idle.borrow();
-            while !received.windows(4).any(|end| end == b"\r\n\r\n") {
-                match timeout(idle, stream.read_buf(&mut received)).await {
-                    Ok(Ok(read)) if read > 0 => {}
-                    _ => return Ok(()),
-                }
-            }
-            let request = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
-            match request.split(' ').nth(1) {
-                Some("/metrics") => {
+            let Ok(Ok(Some(head))) = timeout(idle, next_head(&mut stream)).await else { return Ok(()) };
+            match path(&head) {
+                "/metrics" => {
                     self.counts.pages.fetch_add(1, Ordering::Relaxed);
                     let behavior = self.behavior.borrow().clone();
                     if nth > 0 && matches!(behavior, MetricsBehavior::Once(_)) {
@@ -197,7 +198,7 @@ impl Connection {
                     }
                     answer(&mut stream, behavior).await?;
                 }
-                Some("/health") => {
+                "/health" => {
                     self.counts.health.fetch_add(1, Ordering::Relaxed);
                     stream.write_all(response(200, "").as_bytes()).await?;
                 }
@@ -238,8 +239,4 @@ async fn answer(stream: &mut TcpStream, behavior: MetricsBehavior) -> std::io::R
         }
         MetricsBehavior::NoResponse => std::future::pending().await,
     }
-}
-
-fn response(status: u16, body: &str) -> String {
-    format!("HTTP/1.1 {status} -\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }

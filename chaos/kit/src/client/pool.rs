@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::connection::{Connection, Sent};
-use super::error::{ClientError, ClientRequest};
+use super::error::{ClientError, ClientRequest, Lost};
 use super::stream::EventStream;
 
 /// The largest answer that is read.
@@ -37,7 +37,7 @@ pub struct Client {
 
 /// A request whose response headers have arrived.
 pub(super) struct Opened {
-    pub(super) client_request: ClientRequest,
+    pub(super) request: ClientRequest,
     pub(super) connection: Connection,
     pub(super) response: Response<Incoming>,
     pub(super) started: Instant,
@@ -68,7 +68,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; any status is an answer.
     pub async fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        self.whole(Method::GET, path, Bytes::new(), &[]).await
+        EventStream::new(self, self.open(Method::GET, path, Bytes::new(), &[]).await?).whole().await
     }
 
     /// Sends a body of JSON and reads the whole answer.
@@ -81,7 +81,7 @@ impl Client {
         body: impl Into<Bytes>,
         headers: &[(&str, &str)],
     ) -> Result<Answer, ClientError> {
-        self.whole(Method::POST, path, body.into(), headers).await
+        EventStream::new(self, self.open(Method::POST, path, body.into(), headers).await?).whole().await
     }
 
     /// Sends a body of JSON and returns the answer's events as they arrive.
@@ -94,30 +94,7 @@ impl Client {
         body: impl Into<Bytes>,
         headers: &[(&str, &str)],
     ) -> Result<EventStream<'_>, ClientError> {
-        let opened = self.open(Method::POST, path, body.into(), headers).await?;
-        Ok(EventStream::new(self, opened))
-    }
-
-    async fn whole(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-        headers: &[(&str, &str)],
-    ) -> Result<Answer, ClientError> {
-        let opened = self.open(method, path, body, headers).await?;
-        let Opened { client_request, connection, response, started, ends } = opened;
-        let (head, mut incoming) = response.into_parts();
-        let mut body = BytesMut::new();
-        let mut first_byte = None;
-        while let Some(piece) = self.piece(&client_request, &mut incoming, ends, body.len()).await? {
-            first_byte.get_or_insert_with(|| started.elapsed());
-            body.extend_from_slice(&piece);
-        }
-        self.keep(connection);
-        let total = started.elapsed();
-        let first_byte = first_byte.unwrap_or(total);
-        Ok(Answer { status: head.status, headers: head.headers, body: body.freeze(), first_byte, total })
+        Ok(EventStream::new(self, self.open(Method::POST, path, body.into(), headers).await?))
     }
 
     async fn open(
@@ -129,42 +106,29 @@ impl Client {
     ) -> Result<Opened, ClientError> {
         let started = Instant::now();
         let ends = started + self.deadline;
-        let client_request = ClientRequest { method, path: path.to_owned(), address: self.address };
-        let request = match request(&client_request, body, headers) {
-            Ok(request) => request,
-            Err(source) => return Err(ClientError::Request { client_request, source }),
-        };
-        let sent = timeout_at(ends, self.send(&client_request, request)).await;
-        let late =
-            || ClientError::Timeout { client_request: client_request.clone(), received: 0, after: self.deadline };
-        let (connection, response) = sent.map_err(|_| late())??;
-        Ok(Opened { client_request, connection, response, started, ends })
+        let request = ClientRequest { method, path: path.to_owned(), address: self.address };
+        let message = request.message(body, headers).map_err(|source| request.lost(Lost::Request(source)))?;
+        let sent = timeout_at(ends, self.send(message)).await;
+        let sent = sent.unwrap_or(Err(Lost::Timeout { received: 0, after: self.deadline }));
+        let (connection, response) = sent.map_err(|lost| request.lost(lost))?;
+        Ok(Opened { request, connection, response, started, ends })
     }
 
-    async fn send(
-        &self,
-        client_request: &ClientRequest,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(Connection, Response<Incoming>), ClientError> {
+    async fn send(&self, mut message: Request<Full<Bytes>>) -> Result<(Connection, Response<Incoming>), Lost> {
         loop {
             let kept = self.kept();
             let fresh = kept.is_none();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => Connection::open(self.address)
-                    .await
-                    .map_err(|source| ClientError::Connect { client_request: client_request.clone(), source })?,
+                None => Connection::open(self.address).await.map_err(Lost::Connect)?,
             };
-            match connection.send(request).await {
+            match connection.send(message).await {
                 Sent::Answered(response) => return Ok((connection, response)),
-                Sent::Broken(source) => {
-                    return Err(ClientError::Reset { client_request: client_request.clone(), received: 0, source });
-                }
+                Sent::Broken(source) => return Err(Lost::Reset { received: 0, source }),
                 Sent::Unsent(_) if fresh => {
-                    let source = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-                    return Err(ClientError::Connect { client_request: client_request.clone(), source });
+                    return Err(Lost::Connect(std::io::ErrorKind::ConnectionReset.into()));
                 }
-                Sent::Unsent(unsent) => request = unsent,
+                Sent::Unsent(unsent) => message = unsent,
             }
         }
     }
@@ -172,29 +136,19 @@ impl Client {
     /// The next piece of a body of which `received` bytes have arrived; `None` at its end.
     pub(super) async fn piece(
         &self,
-        client_request: &ClientRequest,
         body: &mut Incoming,
         ends: Instant,
         received: usize,
-    ) -> Result<Option<Bytes>, ClientError> {
+    ) -> Result<Option<Bytes>, Lost> {
         loop {
-            let Ok(frame) = timeout_at(ends, body.frame()).await else {
-                return Err(ClientError::Timeout {
-                    client_request: client_request.clone(),
-                    received,
-                    after: self.deadline,
-                });
+            let frame = timeout_at(ends, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| Lost::Timeout { received, after: self.deadline })? else {
+                return Ok(None);
             };
-            let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|source| ClientError::Reset {
-                client_request: client_request.clone(),
-                received,
-                source,
-            })?;
             // Trailers are no part of the body.
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.map_err(|source| Lost::Reset { received, source })?.into_data() else { continue };
             if received + data.len() > ANSWER_BYTES_MAX {
-                return Err(ClientError::TooLarge { client_request: client_request.clone(), most: ANSWER_BYTES_MAX });
+                return Err(Lost::TooLarge { most: ANSWER_BYTES_MAX });
             }
             return Ok(Some(data));
         }
@@ -217,20 +171,20 @@ impl Client {
     }
 }
 
-fn request(
-    client_request: &ClientRequest,
-    body: Bytes,
-    headers: &[(&str, &str)],
-) -> Result<Request<Full<Bytes>>, http::Error> {
-    let mut builder = Request::builder()
-        .method(client_request.method.clone())
-        .uri(&client_request.path)
-        .header(header::HOST, client_request.address.to_string());
-    if client_request.method == Method::POST {
-        builder = builder.header(header::CONTENT_TYPE, "application/json");
+// === impl ClientRequest ===
+
+impl ClientRequest {
+    fn message(&self, body: Bytes, headers: &[(&str, &str)]) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut builder = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .header(header::HOST, self.address.to_string());
+        if self.method == Method::POST {
+            builder = builder.header(header::CONTENT_TYPE, "application/json");
+        }
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(Full::new(body))
     }
-    for (name, value) in headers {
-        builder = builder.header(*name, *value);
-    }
-    builder.body(Full::new(body))
 }

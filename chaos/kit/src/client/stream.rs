@@ -9,9 +9,9 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::answer::{Streamed, is_event_stream, text};
+use super::answer::{Answer, is_event_stream, text};
 use super::connection::Connection;
-use super::error::{ClientError, ClientRequest};
+use super::error::{ClientError, ClientRequest, Lost};
 use super::events::{EVENT_BYTES_MAX, EventReader, EventTooLong};
 use super::pool::{Client, Opened};
 
@@ -27,7 +27,7 @@ pub struct EventStream<'c> {
     pub headers: HeaderMap,
     client: &'c Client,
     connection: Option<Connection>,
-    client_request: ClientRequest,
+    request: ClientRequest,
     body: Incoming,
     reader: EventReader,
     started: Instant,
@@ -43,14 +43,14 @@ pub struct EventStream<'c> {
 
 impl<'c> EventStream<'c> {
     pub(super) fn new(client: &'c Client, opened: Opened) -> Self {
-        let Opened { client_request, connection, response, started, ends } = opened;
+        let Opened { request, connection, response, started, ends } = opened;
         let (head, body) = response.into_parts();
         Self {
             status: head.status,
             headers: head.headers,
             client,
             connection: Some(connection),
-            client_request,
+            request,
             body,
             reader: EventReader::new(),
             started,
@@ -66,7 +66,7 @@ impl<'c> EventStream<'c> {
     /// The data of the next event; `None` once the stream ended with `[DONE]`.
     ///
     /// # Errors
-    /// See [`ClientError`]; [`ClientError::Truncated`] when the stream ended without `[DONE]`.
+    /// See [`ClientError`]; [`Lost::Truncated`] when the stream ended without `[DONE]`.
     pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
         loop {
             match self.reader.next_event() {
@@ -78,10 +78,7 @@ impl<'c> EventStream<'c> {
                 }
                 None => {
                     let Some(piece) = self.piece().await? else { return self.end() };
-                    let long = |EventTooLong| ClientError::TooLarge {
-                        client_request: self.client_request.clone(),
-                        most: EVENT_BYTES_MAX,
-                    };
+                    let long = |EventTooLong| self.request.lost(Lost::TooLarge { most: EVENT_BYTES_MAX });
                     self.reader.push(&piece).map_err(long)?;
                 }
             }
@@ -92,28 +89,31 @@ impl<'c> EventStream<'c> {
     ///
     /// # Errors
     /// See [`EventStream::next`].
-    pub async fn collect(mut self) -> Result<Streamed, ClientError> {
-        let (mut events, mut body) = (Vec::new(), BytesMut::new());
-        if is_event_stream(&self.headers) {
-            while let Some(event) = self.next().await? {
-                events.push(event);
-            }
-        } else {
-            while let Some(piece) = self.piece().await? {
-                body.extend_from_slice(&piece);
-            }
-            self.release();
+    pub async fn collect(mut self) -> Result<Answer, ClientError> {
+        if !is_event_stream(&self.headers) {
+            return self.whole().await;
         }
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await? {
+            events.push(event);
+        }
+        Ok(self.answer(events, Bytes::new()))
+    }
+
+    /// Reads the answer to its end as one body.
+    pub(super) async fn whole(mut self) -> Result<Answer, ClientError> {
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.piece().await? {
+            body.extend_from_slice(&piece);
+        }
+        self.release();
+        Ok(self.answer(Vec::new(), body.freeze()))
+    }
+
+    fn answer(self, events: Vec<String>, body: Bytes) -> Answer {
         let total = self.started.elapsed();
-        Ok(Streamed {
-            status: self.status,
-            headers: self.headers,
-            events,
-            after_done: self.after_done,
-            body: body.freeze(),
-            first_byte: self.first_byte.unwrap_or(total),
-            total,
-        })
+        let (after_done, first_byte) = (self.after_done, self.first_byte.unwrap_or(total));
+        Answer { status: self.status, headers: self.headers, body, events, after_done, first_byte, total }
     }
 
     /// The value of a header, when it is there and is text.
@@ -122,7 +122,8 @@ impl<'c> EventStream<'c> {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let piece = self.client.piece(&self.client_request, &mut self.body, self.ends, self.received).await?;
+        let piece = self.client.piece(&mut self.body, self.ends, self.received).await;
+        let piece = piece.map_err(|lost| self.request.lost(lost))?;
         if let Some(piece) = &piece {
             self.first_byte.get_or_insert_with(|| self.started.elapsed());
             self.received += piece.len();
@@ -135,7 +136,7 @@ impl<'c> EventStream<'c> {
         if self.done {
             return Ok(None);
         }
-        Err(ClientError::Truncated { client_request: self.client_request.clone(), events: self.events })
+        Err(self.request.lost(Lost::Truncated { events: self.events }))
     }
 
     fn release(&mut self) {

@@ -15,27 +15,12 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its whole body.
+    /// Its whole body. Empty when the answer was read as events.
     pub body: Bytes,
-    /// From the request's start to the body's first byte, or to the headers where there is no body.
-    pub first_byte: Duration,
-    /// From the request's start to the end.
-    pub total: Duration,
-}
-
-/// A streamed answer that is complete.
-#[derive(Clone, Debug)]
-pub struct Streamed {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// The data of its events, in order, `[DONE]` excluded. Empty when the answer is no stream.
+    /// The data of its events, in order, `[DONE]` excluded. Empty when the answer was read as a body.
     pub events: Vec<String>,
     /// Events that came after `[DONE]`, where nothing should.
     pub after_done: usize,
-    /// The whole body of an answer that is no stream, as errors are.
-    pub body: Bytes,
     /// From the request's start to the body's first byte, or to the headers where there is no body.
     pub first_byte: Duration,
     /// From the request's start to the end.
@@ -45,15 +30,6 @@ pub struct Streamed {
 // === impl Answer ===
 
 impl Answer {
-    /// The value of a header, when it is there and is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        text(&self.headers, name)
-    }
-}
-
-// === impl Streamed ===
-
-impl Streamed {
     /// The value of a header, when it is there and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         text(&self.headers, name)
