@@ -30,6 +30,8 @@ use attack::Tally;
 const ENGINES: u16 = 4;
 /// Bytes of the body of each request of the other clients.
 const BODY_BYTES: usize = 4 << 10;
+/// The number of the request that finds out whether the server is ready; those of the load stay below it.
+const FIRST: u64 = 1 << 40;
 /// How long a server may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Interval of reading the metrics page; short for a monitor.
@@ -79,7 +81,7 @@ fn plan() -> Plan {
 /// Waits until the server is ready.
 async fn serves(mut client: ExternalProcessorClient<Channel>) -> Result<(), Failure> {
     let (plan, began) = (plan(), Instant::now());
-    while let Err(why) = exchange(&mut client, &plan, u64::MAX).await {
+    while let Err(why) = exchange(&mut client, &plan, FIRST).await {
         if began.elapsed() > PATIENCE {
             return Err(format!("the server was not ready after {PATIENCE:?}: {why}"));
         }
