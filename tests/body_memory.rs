@@ -11,9 +11,7 @@ const SPEC: BlockSpec = BlockSpec { block_tokens: 64, bytes_per_token: 4, blocks
 
 /// The peak resident memory of the process, in KiB.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    murmuration_kit::machine::peak_memory_kib(std::process::id()).unwrap()
 }
 
 #[test]

@@ -8,11 +8,9 @@
 //! | admin | debug pages answer this machine only | `actors/src/admin/pages_server.rs`, `access.rs` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use murmuration_actors::admin::client;
 use murmuration_actors::replica::Tls;
-use support::{Config, Replica, TIMEOUT};
+use murmuration_kit::{Config, Replica, TIMEOUT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -81,8 +81,6 @@
 //! | 17 lines for every request | the log's own tests: gRPC does not show it |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 #[path = "ext_proc_contract/authority.rs"]
 mod authority;
 #[path = "ext_proc_contract/defects.rs"]

@@ -4,28 +4,23 @@
 //! zero), requests are answered meanwhile, and the next good page is believed again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::time::Duration;
 
 use murmuration::fleet::{LoadReport, Trust};
 use murmuration_actors::admin::client;
-use support::engine::{self, page};
-use support::envoy::{
-    COMPLETION, destination, hinted, post, refusal, request_body, response_body, response_headers, streaming,
+use murmuration_kit::engine::{self, page};
+use murmuration_kit::ext_proc::expect::{
+    COMPLETION, destination, hinted, post, response_body, response_headers, streaming,
 };
-use support::{Config, Engine, MetricsBehavior, Replica};
+use murmuration_kit::{Config, Engine, MetricsBehavior, Replica};
 
-/// A replica that scrapes its engines every 50 ms, the default of `murmuration serve`.
 async fn watching(engines: &[&Engine]) -> Replica {
-    let names: Vec<String> = engines.iter().map(|engine| engine.name()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Replica::start(Config { interval: Duration::from_millis(50), ..Config::default() }, &names).await
+    Replica::watching(Config::default(), engines.iter().copied()).await
 }
 
 /// Where a new request is sent.
 async fn chosen(replica: &Replica) -> String {
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     destination(&head)
 }
 
@@ -40,9 +35,9 @@ fn real_failures(replica: &Replica) -> u64 {
 
 /// Takes an engine from a good page into `fault` and back, and asserts what the replica counts and believes.
 async fn is_counted_and_survived(fault: MetricsBehavior, kind: &str) {
-    let engine = Engine::start(MetricsBehavior::Whole(page(3, 2))).await;
+    let engine = Engine::showing(3, 2).await;
     let replica = watching(&[&engine]).await;
-    replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|report| report.waiting == 3)).await;
+    replica.until_waiting(engine.address, 3).await;
     assert_eq!(real_failures(&replica), 0);
 
     engine.behave(fault);
@@ -55,37 +50,46 @@ async fn is_counted_and_survived(fault: MetricsBehavior, kind: &str) {
     let known = if kind == "timeout" { 0 } else { replica.metric(&failures(kind)) };
     assert_eq!(real_failures(&replica), known, "it is counted under its own kind only");
 
-    engine.behave(MetricsBehavior::Whole(page(1, 4)));
+    engine.show(1, 4);
     let believed = replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
     let report = believed.report.expect("a report");
     assert_eq!((report.waiting, report.running), (1, 4));
 }
 
 #[tokio::test]
-async fn a_page_that_is_cut_short_is_broken() {
-    is_counted_and_survived(MetricsBehavior::Torn(page(9, 9)), "broken").await;
-}
-
-#[tokio::test]
-async fn a_page_that_ends_in_mid_line_is_torn() {
-    let page = page(9, 9);
-    is_counted_and_survived(MetricsBehavior::Whole(page[..page.len() / 2].trim_end().to_owned()), "torn").await;
+async fn every_fault_of_a_page_is_counted_under_its_kind_and_survived() {
+    let half = page(9, 9);
+    let half = half[..half.len() / 2].trim_end().to_owned();
+    let cases = [
+        ("cut short", MetricsBehavior::Torn(page(9, 9)), "broken"),
+        ("ends in mid line", MetricsBehavior::Whole(half), "torn"),
+        ("something else", MetricsBehavior::Whole("<html>\n<body>It works!</body>\n</html>\n".to_owned()), "foreign"),
+        ("empty", MetricsBehavior::Whole(String::new()), "torn"),
+        ("without end", MetricsBehavior::Endless, "too-large"),
+        ("trickles without end", MetricsBehavior::Trickle, "timeout"),
+        ("never begins", MetricsBehavior::NoResponse, "timeout"),
+        ("status 500", MetricsBehavior::Status(500), "status"),
+    ];
+    for (name, fault, kind) in cases {
+        println!("a page: {name}");
+        is_counted_and_survived(fault, kind).await;
+    }
 }
 
 /// A page that lacks one gauge counts for the others.
 async fn counts_without_one_gauge(page_without: String, gauge: &str, values: fn(&LoadReport) -> [Option<f64>; 3]) {
-    let engine = Engine::start(MetricsBehavior::Whole(page(3, 2))).await;
+    let engine = Engine::showing(3, 2).await;
     let replica = watching(&[&engine]).await;
-    replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|report| report.waiting == 3)).await;
+    replica.until_waiting(engine.address, 3).await;
     engine.behave(MetricsBehavior::Whole(page_without));
-    let believed = replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.waiting == 9)).await;
+    let believed = replica.until_waiting(engine.address, 9).await;
     let report = believed.report.expect("a report");
     let missing: Vec<&str> = report.missing.names().collect();
     assert_eq!(missing, [gauge], "and nothing else");
     assert_eq!(values(&report).iter().filter(|value| value.is_none()).count(), 1, "unknown instead of a number");
     assert_eq!(replica.metric(&format!("murmuration_gauges_missing_total{{gauge=\"{gauge}\"}}")), 1, "counted once");
     assert_eq!(real_failures(&replica), 0, "the page itself is good");
-    engine.behave(MetricsBehavior::Whole(page(1, 4)));
+    engine.show(1, 4);
     replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.missing.is_none())).await;
 }
 
@@ -108,24 +112,25 @@ async fn a_page_with_an_impossible_number_counts_for_the_others() {
     counts_without_one_gauge(page, "running", gauges).await;
 }
 
-/// Sends a long prompt to the only engine, which answers it. Then the replica believes that it holds the prompt.
-async fn warm_up(replica: &Replica, engine: &Engine) {
+/// An engine that answered a long prompt, and a replica that believes that it holds the prompt.
+async fn warm() -> (Engine, Replica) {
+    let engine = Engine::showing(1, 1).await;
+    let replica = watching(&[&engine]).await;
+    replica.until_exact([&engine]).await;
     let body = format!("{{\"model\":\"base\",\"prompt\":\"{}\",\"stream\":true}}", "a long story ".repeat(400));
     let mut stream = replica.open_stream();
     let (head, _) = stream.ask(post(&[]), body.as_bytes()).await;
     assert_eq!(destination(&head), engine.name());
     stream.send(streaming()).await;
     stream.send(response_body(b"data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", true)).await;
-    while stream.receive().await.is_some() {}
+    stream.end().await;
     assert!(replica.endpoint(engine.address).await.index_blocks > 0);
+    (engine, replica)
 }
 
 #[tokio::test]
 async fn an_engine_that_restarted_in_place_is_believed_to_hold_nothing() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
-    let replica = watching(&[&engine]).await;
-    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
-    warm_up(&replica, &engine).await;
+    let (engine, replica) = warm().await;
     engine.behave(MetricsBehavior::Whole(engine::restarted()));
     replica.until_endpoint(engine.address, |e| e.index_blocks == 0).await;
     assert_eq!(replica.metric("murmuration_caches_cleared_total{noticed=\"restarted\"}"), 1);
@@ -133,23 +138,17 @@ async fn an_engine_that_restarted_in_place_is_believed_to_hold_nothing() {
 
 #[tokio::test]
 async fn an_engine_that_slept_is_believed_to_hold_nothing() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
-    let replica = watching(&[&engine]).await;
-    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
-    warm_up(&replica, &engine).await;
+    let (engine, replica) = warm().await;
     engine.behave(MetricsBehavior::Whole(engine::asleep()));
     replica.until_endpoint(engine.address, |e| e.index_blocks == 0).await;
-    engine.behave(MetricsBehavior::Whole(page(1, 1)));
+    engine.show(1, 1);
     replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| r.awake)).await;
     assert_eq!(replica.endpoint(engine.address).await.index_blocks, 0);
 }
 
 #[tokio::test]
 async fn an_engine_that_died_and_is_back_is_believed_to_hold_nothing() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
-    let replica = watching(&[&engine]).await;
-    replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
-    warm_up(&replica, &engine).await;
+    let (engine, replica) = warm().await;
     let address = engine.kill().await;
     replica.until_endpoint(address, |e| !e.reachable).await;
     let _back = Engine::start_at(address, MetricsBehavior::Whole(page(1, 1))).await;
@@ -159,7 +158,7 @@ async fn an_engine_that_died_and_is_back_is_believed_to_hold_nothing() {
 
 #[tokio::test]
 async fn a_seldom_scraped_engine_is_scraped_at_once_and_trusted_until_the_next_scrape() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(5, 1))).await;
+    let engine = Engine::showing(5, 1).await;
     let name = engine.name();
     let config = Config { interval: Duration::from_secs(15), ..Config::default() };
     let replica = Replica::start(config, &[&name]).await;
@@ -177,21 +176,16 @@ async fn requests_to(replica: &Replica, requests: usize, bad: &Engine, status: &
         let is_bad = destination(&head) == bad.name();
         went += usize::from(is_bad);
         stream.send(response_headers(&[(":status", if is_bad { status } else { "200" })], true)).await;
-        while stream.receive().await.is_some() {}
+        stream.end().await;
     }
     went
 }
 
 #[tokio::test]
 async fn an_engine_that_fails_fast_with_an_idle_page_is_passed_over() {
-    let (bad, good) = (
-        Engine::start(MetricsBehavior::Whole(page(0, 0))).await,
-        Engine::start(MetricsBehavior::Whole(page(3, 3))).await,
-    );
+    let (bad, good) = (Engine::showing(0, 0).await, Engine::showing(3, 3).await);
     let replica = watching(&[&bad, &good]).await;
-    for engine in [&bad, &good] {
-        replica.until_endpoint(engine.address, |e| e.trust == Trust::Exact).await;
-    }
+    replica.until_exact([&bad, &good]).await;
     // The engine that is chosen first would get all requests if failures did not count.
     let (first, second) = if chosen(&replica).await == bad.name() { (&bad, &good) } else { (&good, &bad) };
     assert_eq!(requests_to(&replica, 20, first, "404").await, 20, "errors of the client do not count");
@@ -199,37 +193,6 @@ async fn an_engine_that_fails_fast_with_an_idle_page_is_passed_over() {
     assert!((2..=20).contains(&went), "{went} of 80");
     let failing = replica.endpoint(first.address).await.failing.expect("it is known to fail");
     assert!(failing.failures > 0 && replica.endpoint(second.address).await.failing.is_none());
-}
-
-#[tokio::test]
-async fn a_page_of_something_else_is_foreign() {
-    let html = "<html>\n<body>It works!</body>\n</html>\n".to_owned();
-    is_counted_and_survived(MetricsBehavior::Whole(html), "foreign").await;
-}
-
-#[tokio::test]
-async fn an_empty_page_is_torn() {
-    is_counted_and_survived(MetricsBehavior::Whole(String::new()), "torn").await;
-}
-
-#[tokio::test]
-async fn a_page_without_end_is_too_large() {
-    is_counted_and_survived(MetricsBehavior::Endless, "too-large").await;
-}
-
-#[tokio::test]
-async fn a_page_that_trickles_without_end_is_a_timeout() {
-    is_counted_and_survived(MetricsBehavior::Trickle, "timeout").await;
-}
-
-#[tokio::test]
-async fn a_page_that_never_begins_is_a_timeout() {
-    is_counted_and_survived(MetricsBehavior::NoResponse, "timeout").await;
-}
-
-#[tokio::test]
-async fn a_status_of_500_is_no_page() {
-    is_counted_and_survived(MetricsBehavior::Status(500), "status").await;
 }
 
 #[tokio::test]
@@ -246,16 +209,16 @@ async fn all_faults_at_once_and_one_good_engine_leave_a_pool_that_serves() {
     for fault in faults {
         engines.push(Engine::start(fault).await);
     }
-    let good = Engine::start(MetricsBehavior::Whole(page(2, 2))).await;
+    let good = Engine::showing(2, 2).await;
     let replica = watching(&engines.iter().chain([&good]).collect::<Vec<_>>()).await;
-    replica.until_endpoint(good.address, |e| e.trust == Trust::Exact).await;
+    replica.until_exact([&good]).await;
     for kind in ["broken", "foreign", "too-large", "timeout", "status"] {
         replica.until_metric(&failures(kind), 1).await;
     }
     for engine in &engines {
         let believed = replica.endpoint(engine.address).await;
         assert_eq!((believed.report, believed.trust), (None, Trust::Fallback), "nothing is known or assumed");
-        let (head, _) = replica.open_stream().ask(hinted(post(&[]), &[&engine.name()]), COMPLETION).await;
+        let (head, _) = replica.ask(hinted(post(&[]), &[&engine.name()]), COMPLETION).await;
         assert_eq!(destination(&head), engine.name(), "an engine whose page is bad may still serve");
     }
     let believed = replica.until_endpoint(good.address, |e| e.trust == Trust::Exact).await;
@@ -264,7 +227,7 @@ async fn all_faults_at_once_and_one_good_engine_leave_a_pool_that_serves() {
 
 #[tokio::test]
 async fn connections_that_an_engine_closes_while_idle_are_no_failures() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
+    let engine = Engine::showing(1, 1).await;
     engine.close_idle_after(Duration::from_millis(5));
     let replica = watching(&[&engine]).await;
     replica.until_metric("murmuration_scrapes_total", 10).await;
@@ -284,7 +247,7 @@ async fn a_connection_that_is_closed_at_the_moment_of_its_use_is_replaced() {
 
 #[tokio::test]
 async fn one_connection_serves_many_pages() {
-    let engine = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
+    let engine = Engine::showing(1, 1).await;
     let replica = watching(&[&engine]).await;
     replica.until_metric("murmuration_scrapes_total", 10).await;
     let late = replica.metric(&failures("timeout"));
@@ -293,10 +256,7 @@ async fn one_connection_serves_many_pages() {
 
 #[tokio::test]
 async fn an_engine_that_sleeps_is_passed_over_though_its_health_is_200() {
-    let (sleeper, other) = (
-        Engine::start(MetricsBehavior::Whole(page(0, 0))).await,
-        Engine::start(MetricsBehavior::Whole(page(5, 5))).await,
-    );
+    let (sleeper, other) = (Engine::showing(0, 0).await, Engine::showing(5, 5).await);
     let replica = watching(&[&sleeper, &other]).await;
     let is_awake = |awake: bool| {
         move |e: &murmuration::scheduler::EndpointSummary| e.report.as_ref().is_some_and(|r| r.awake == awake)
@@ -312,27 +272,21 @@ async fn an_engine_that_sleeps_is_passed_over_though_its_health_is_200() {
 
     other.behave(MetricsBehavior::Whole(engine::asleep()));
     replica.until_endpoint(other.address, is_awake(false)).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(COMPLETION, true)).await;
-    let (status, reason, body) = refusal(&stream.answer().await);
+    let (status, reason, body) = replica.refused(post(&[]), COMPLETION).await;
     assert_eq!((status, reason.as_str()), (503, "rejected-no-endpoints"));
     assert!(body.contains("2 asleep"), "the client gets the reason: {body}");
 
-    sleeper.behave(MetricsBehavior::Whole(page(0, 0)));
+    sleeper.show(0, 0);
     replica.until_endpoint(sleeper.address, is_awake(true)).await;
     assert_eq!(chosen(&replica).await, sleeper.name());
 }
 
 #[tokio::test]
 async fn a_killed_engine_is_passed_over_while_another_lives_and_comes_back() {
-    let (first, second) = (
-        Engine::start(MetricsBehavior::Whole(page(1, 1))).await,
-        Engine::start(MetricsBehavior::Whole(page(1, 1))).await,
-    );
+    let (first, second) = (Engine::showing(1, 1).await, Engine::showing(1, 1).await);
     let replica = watching(&[&first, &second]).await;
     let (names, second_address) = ([first.name(), second.name()], second.address);
-    replica.until_endpoint(first.address, |e| e.trust == Trust::Exact).await;
+    replica.until_exact([&first]).await;
     assert_eq!(chosen(&replica).await, names[0]);
 
     let address = first.kill().await;
@@ -349,6 +303,6 @@ async fn a_killed_engine_is_passed_over_while_another_lives_and_comes_back() {
     let back = Engine::start_at(address, MetricsBehavior::Whole(page(2, 0))).await;
     let believed = replica.until_endpoint(address, |e| e.reachable && e.trust == Trust::Exact).await;
     assert_eq!(believed.report.map(|report| report.waiting), Some(2));
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert_eq!(destination(&head), back.name());
 }

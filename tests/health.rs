@@ -10,15 +10,13 @@
 //! | defect 14: the ext-proc port serves no health | `the_ext_proc_port_serves_no_health` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration_actors::admin::client;
-use support::envoy::{COMPLETION, destination, post, request_body, response_headers};
-use support::replica::channel;
-use support::{Config, Replica};
+use murmuration_kit::ext_proc::expect::{COMPLETION, destination, post, request_body, response_headers};
+use murmuration_kit::replica::channel;
+use murmuration_kit::{Config, Replica, TIMEOUT};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
@@ -29,9 +27,6 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 const POOL: [&str; 1] = ["127.0.0.1:7"];
 /// Names that report readiness: those of the protocol, and the one that Helm charts use.
 const READINESS: [&str; 4] = ["readiness", "", "envoy.service.ext_proc.v3.ExternalProcessor", "inference-extension"];
-/// A test that waits longer fails; no test passes by waiting.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// A client of all health interfaces of a replica.
 struct Prober {
     client: HealthClient<Channel>,
@@ -146,7 +141,7 @@ async fn a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began() 
     for stream in [&mut early, &mut late] {
         stream.send(response_headers(&[(":status", "200")], true)).await;
         stream.close();
-        while stream.receive().await.is_some() {}
+        stream.end().await;
     }
     timeout(TIMEOUT, draining).await.expect("a drain ends").unwrap();
     assert_eq!(next(&mut watch).await, None);

@@ -3,11 +3,10 @@
 //! A test program of its own, because it measures the memory of the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use murmuration_actors::admin::client;
-use support::envoy::{destination, piece, post, refusal, request_body, response_body, streaming};
-use support::{Config, ExtProcStream, Replica};
+use murmuration_kit::ext_proc::expect::{destination, piece, post, refusal, request_body, response_body, streaming};
+use murmuration_kit::machine::memory_kib;
+use murmuration_kit::{Config, ExtProcStream, Replica};
 
 const POOL: [&str; 1] = ["127.0.0.1:7"];
 /// Streams that are opened at once, and the most that may be open.
@@ -28,13 +27,6 @@ const GROWTH_KB_MAX: u64 = 60_000;
 struct Outcomes {
     answered: usize,
     refused: usize,
-}
-
-/// The resident memory of the process, in kilobytes; `None` where the system does not report it.
-fn resident_kb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// The ticket counts of `/debug/fleet`: opened so far, open now.
@@ -76,7 +68,7 @@ async fn run_round(replica: &Replica) -> Outcomes {
         stream.send(streaming()).await;
         if index % 2 == 0 {
             stream.send(response_body(b"data: [DONE]\n\n", true)).await;
-            while stream.receive().await.is_some() {}
+            stream.end().await;
         }
     }
     replica.until(|figures| figures.in_flight.is_empty() && figures.streams == 0).await;
@@ -97,7 +89,7 @@ async fn two_thousand_streams_are_answered_or_refused_and_leave_nothing_behind()
     let mut resident = Vec::new();
     for round in 1..rounds {
         assert_eq!(run_round(&replica).await, expected, "every slot is free again before round {round}");
-        resident.extend(resident_kb());
+        resident.extend(memory_kib(std::process::id()));
     }
     assert_eq!(tickets(&replica).await, ((rounds * STREAMS_MAX) as u64, 0));
     let Some((_, measured)) = resident.split_at_checked(WARM_UP - 1) else {

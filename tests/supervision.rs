@@ -2,30 +2,21 @@
 //! good ends the replica with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::time::Duration;
 
 use murmuration::fleet::Trust;
 use murmuration::request::InferenceRequest;
-use support::engine::page;
-use support::envoy::{COMPLETION, destination, post};
-use support::{Config, Engine, MetricsBehavior, Replica};
+use murmuration_kit::ext_proc::expect::{COMPLETION, destination, post};
+use murmuration_kit::{Config, Engine, Replica};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
 async fn watching(engines: &[Engine]) -> Replica {
-    let names: Vec<String> = engines.iter().map(Engine::name).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Replica::start(Config { interval: Duration::from_millis(50), ..Config::default() }, &names).await
+    Replica::watching(Config::default(), engines).await
 }
 
 async fn engines(count: usize) -> Vec<Engine> {
-    let mut engines = Vec::new();
-    for _ in 0..count {
-        engines.push(Engine::start(MetricsBehavior::Whole(page(3, 2))).await);
-    }
-    engines
+    Engine::several(count, 3, 2).await
 }
 
 /// Waits until every endpoint's load is known exactly. Returns how long that took.
@@ -47,9 +38,9 @@ async fn a_scheduler_that_is_killed_under_load_fails_no_request_and_learns_every
     for n in 0..400 {
         pace.tick().await;
         if n % 100 == 50 {
-            assert!(replica.kill_part("scheduler"), "it runs");
+            assert!(replica.inner.kill_part("scheduler"), "it runs");
         }
-        let scheduler = replica.scheduler();
+        let scheduler = replica.inner.scheduler().clone();
         requests.spawn(async move {
             let request = InferenceRequest { sees_response: true, ..InferenceRequest::default() };
             murmuration_actors::scheduler::Decider::ask(&scheduler, request).await.map(|_| ())
@@ -66,19 +57,19 @@ async fn a_scheduler_that_is_killed_under_load_fails_no_request_and_learns_every
 async fn every_part_that_is_killed_comes_back_and_the_replica_serves_on() {
     let engines = engines(2).await;
     let mut replica = watching(&engines).await;
-    let parts = replica.parts();
+    let parts = replica.inner.parts();
     for part in ["admin", "discovery", "ext-proc", "gauges", "health", "pool", "scheduler"] {
         assert!(parts.iter().any(|name| name == part), "{part} is none of {parts:?}");
     }
     assert_eq!(parts.iter().filter(|name| name.starts_with("endpoint ")).count(), engines.len());
     for part in &parts {
-        assert!(replica.kill_part(part), "{part} runs");
+        assert!(replica.inner.kill_part(part), "{part} runs");
         sleep(Duration::from_millis(50)).await;
         replica.ready().await;
     }
-    assert_eq!(replica.parts(), parts, "no part is duplicated, and none is missing");
+    assert_eq!(replica.inner.parts(), parts, "no part is duplicated, and none is missing");
     until_all_known(&replica, &engines).await;
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert!(engines.iter().any(|engine| engine.name() == destination(&head)));
 }
 
@@ -88,11 +79,11 @@ async fn a_pool_that_is_killed_leaves_one_watcher_for_each_endpoint() {
     let replica = watching(&engines).await;
     until_all_known(&replica, &engines).await;
     for _ in 0..5 {
-        replica.kill_part("pool");
+        replica.inner.kill_part("pool");
         sleep(Duration::from_millis(100)).await;
     }
     // The endpoint is announced at another address: the old one must not be scraped any more.
-    let moved = Engine::start(MetricsBehavior::Whole(page(1, 1))).await;
+    let moved = Engine::showing(1, 1).await;
     replica.announce(&[&moved.name()]);
     while replica.fleet().await.endpoints.iter().all(|e| e.endpoint.address != moved.address) {
         sleep(Duration::from_millis(20)).await;
@@ -108,11 +99,11 @@ async fn a_pool_that_is_killed_leaves_one_watcher_for_each_endpoint() {
 async fn a_part_that_can_not_run_ends_the_replica_with_a_reason() {
     let engines = engines(1).await;
     let replica = watching(&engines).await;
-    let failed = replica.failed();
+    let failed = replica.inner.failed();
     let killer = async {
         // Each pause before a restart is longer. The part is killed again after each restart.
         loop {
-            replica.kill_part("scheduler");
+            replica.inner.kill_part("scheduler");
             sleep(Duration::from_millis(5)).await;
         }
     };
@@ -121,5 +112,5 @@ async fn a_part_that_can_not_run_ends_the_replica_with_a_reason() {
         () = killer => unreachable!(),
     };
     assert_eq!((failed.part.as_str(), failed.attempts, failed.why.as_str()), ("scheduler", 10, "it was killed"));
-    assert_eq!(replica.readiness().down, Some("scheduler"));
+    assert_eq!(replica.inner.readiness().borrow().down, Some("scheduler"));
 }

@@ -4,8 +4,6 @@
 //! test more of the routing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 #[path = "three_replicas/pairs.rs"]
 mod pairs;
 #[path = "three_replicas/replication.rs"]

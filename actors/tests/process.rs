@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
-mod support;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -11,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use murmuration_actors::admin::client;
+use murmuration_kit::ExtProcStream;
+use murmuration_kit::ext_proc::expect::{answered, destination, post, response_headers};
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use murmuration_proto::names;
-use support::envoy::{answered, destination, post, response_headers};
-use support::ext_proc_stream::ExtProcStream;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{mpsc, watch};
@@ -269,8 +267,8 @@ async fn no_prompt_and_no_header_is_logged_at_any_level_of_ours() {
     let broken = format!("{{\"model\": {secret}");
     let mut stream = process.open_stream().await;
     stream.send(post(&[])).await;
-    stream.send(support::envoy::request_body(broken.as_bytes(), true)).await;
-    assert_eq!(support::envoy::refusal(&stream.answer().await).0, 400);
+    stream.send(murmuration_kit::ext_proc::request_body(broken.as_bytes(), true)).await;
+    assert_eq!(murmuration_kit::ext_proc::expect::refusal(&stream.answer().await).0, 400);
     // A regular shutdown, so that every line is written.
     signal(&process.child, "TERM").await;
     let (log, _) = process.end().await;

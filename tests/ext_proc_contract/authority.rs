@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::support::envoy::get;
-use crate::support::{Config, Replica, TIMEOUT};
+use murmuration_kit::ext_proc::expect::get;
+use murmuration_kit::{Config, Replica, TIMEOUT};
 
 const AUTHORITY: &[u8] = b"outbound|9002||picker.ns.svc.cluster.local";
 const PROCESS: &[u8] = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process";

@@ -3,8 +3,8 @@
 use murmuration_proto::ext_proc::Response;
 use murmuration_proto::names;
 
-use crate::support::envoy::*;
-use crate::support::{Config, Replica, SHEDDABLE};
+use murmuration_kit::ext_proc::expect::*;
+use murmuration_kit::{Config, Replica, SHEDDABLE};
 
 const POOL: [&str; 2] = ["127.0.0.1:7", "127.0.0.2:7"];
 
@@ -15,13 +15,10 @@ async fn replica() -> Replica {
 #[tokio::test]
 async fn d01_headers_alone_obey_the_subset_and_get_503_without_endpoints() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(hinted(get(), &[POOL[1]])).await;
+    let mut stream = replica.sends([hinted(get(), &[POOL[1]])]).await;
     assert_eq!(destination(&stream.answer().await), POOL[1]);
     let empty = Replica::start(Config::default(), &[]).await;
-    let mut stream = empty.open_stream();
-    stream.send(get()).await;
-    assert_eq!(refusal(&stream.answer().await).0, 503);
+    assert_eq!(refusal(&empty.reply(get()).await).0, 503);
 }
 
 #[tokio::test]
@@ -29,33 +26,37 @@ async fn d02_a_subset_counts_ports_and_reads_ipv6() {
     let ranks = ["127.0.0.1:7", "127.0.0.1:8", "[::1]:7", "[::1]:8"];
     let replica = Replica::start(Config { destinations: 4, ..Config::default() }, &ranks).await;
     for rank in ranks {
-        let (head, _) = replica.open_stream().ask(hinted(post(&[]), &[rank]), COMPLETION).await;
+        let (head, _) = replica.ask(hinted(post(&[]), &[rank]), COMPLETION).await;
         assert_eq!(destination(&head), rank);
-        let mut stream = replica.open_stream();
-        stream.send(hinted(get(), &[rank])).await;
-        assert_eq!(destination(&stream.answer().await), rank);
+        assert_eq!(destination(&replica.reply(hinted(get(), &[rank])).await), rank);
     }
 }
 
 #[tokio::test]
 async fn d03_a_hint_that_came_with_the_headers_is_honoured() {
     let replica = replica().await;
-    let (head, _) = replica.open_stream().ask(hinted(post(&[]), &[POOL[1]]), COMPLETION).await;
+    let (head, _) = replica.ask(hinted(post(&[]), &[POOL[1]]), COMPLETION).await;
     assert_eq!(destination(&head), POOL[1]);
-    let mut stream = replica.open_stream();
-    stream.send(hinted(post(&[]), &[POOL[0]])).await;
-    stream.send(hinted(request_body(COMPLETION, false), &[POOL[1]])).await;
-    stream.send(request_body(b"", true)).await;
+    let mut stream = replica
+        .sends([
+            hinted(post(&[]), &[POOL[0]]),
+            hinted(request_body(COMPLETION, false), &[POOL[1]]),
+            request_body(b"", true),
+        ])
+        .await;
     assert_eq!(destination(&stream.answer().await), POOL[1], "the latest hint counts");
 }
 
 #[tokio::test]
 async fn d04_a_body_that_ends_by_trailers_is_scheduled() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[("x-llm-d-model-name-rewrite", "v2")])).await;
-    stream.send(request_body(COMPLETION, false)).await;
-    stream.send(hinted(request_trailers(), &[POOL[1]])).await;
+    let mut stream = replica
+        .sends([
+            post(&[("x-llm-d-model-name-rewrite", "v2")]),
+            request_body(COMPLETION, false),
+            hinted(request_trailers(), &[POOL[1]]),
+        ])
+        .await;
     assert_eq!(destination(&stream.answer().await), POOL[1]);
     assert!(piece(&stream.answer().await).body.starts_with(br#"{"model":"v2""#));
     assert!(matches!(stream.answer().await.response, Some(Response::RequestTrailers(_))));
@@ -66,7 +67,7 @@ async fn d04_a_body_that_ends_by_trailers_is_scheduled() {
 #[tokio::test]
 async fn d05_a_spoofed_prefiller_is_removed() {
     let spoofed = [("x-prefiller-host-port", "evil:1"), ("X-Prefiller-Url", "http://evil:1")];
-    let (head, _) = replica().await.open_stream().ask(post(&spoofed), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&spoofed), COMPLETION).await;
     assert_eq!(removed(&head), ["x-prefiller-host-port", "X-Prefiller-Url"]);
 }
 
@@ -84,9 +85,7 @@ async fn d06_headers_that_came_twice_are_not_written_back() {
 
 #[tokio::test]
 async fn d07_usage_that_is_split_over_two_frames_is_read() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (replica, mut stream) = replica().await.into_asked().await;
     stream.send(streaming()).await;
     let event =
         b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":14,\"total_tokens\":18,\"completion_tokens\":4}}\n\n";
@@ -94,7 +93,7 @@ async fn d07_usage_that_is_split_over_two_frames_is_read() {
     stream.send(response_body(&event[..50], false)).await;
     stream.send(response_body(&event[50..], false)).await;
     stream.send(response_body(b"data: [DONE]\n\n", true)).await;
-    while stream.receive().await.is_some() {}
+    stream.end().await;
     let figures = replica.until(|figures| figures.completed == 1).await;
     assert_eq!((figures.prompt_tokens, figures.completion_tokens), (14, 4));
 }
@@ -124,27 +123,24 @@ async fn d09_a_rewrite_leaves_every_other_byte_alone() {
         format!("{head}, \"model\" : \"{model}\",\"a\":2,\"prompt\":\"x\"}}")
     };
     let head = post(&[("x-llm-d-model-name-rewrite", "say \"v2\"")]);
-    let (_, pieces) = replica().await.open_stream().ask(head, body("base").as_bytes()).await;
+    let (_, pieces) = replica().await.ask(head, body("base").as_bytes()).await;
     assert_eq!(String::from_utf8(piece(&pieces[0]).body.clone()).unwrap(), body("say \\\"v2\\\""));
 }
 
 #[tokio::test]
 async fn d10_an_engines_error_status_is_counted() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (replica, mut stream) = replica().await.into_asked().await;
     stream.send(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
     stream.send(response_body(br#"{"error":{"message":"busy","code":503}}"#, true)).await;
-    while stream.receive().await.is_some() {}
+    stream.end().await;
     replica.until(|figures| figures.engine_errors == 1).await;
 
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let mut stream = replica.asked().await;
     stream.send(streaming()).await;
     let event = b"data: {\"error\": {\"message\": \"busy\", \"type\": \"Service Unavailable\", \"code\": 503}}\n\n";
     stream.send(response_body(event, false)).await;
     stream.send(response_body(b"data: [DONE]\n\n", true)).await;
-    while stream.receive().await.is_some() {}
+    stream.end().await;
     let figures = replica.until(|figures| figures.engine_errors == 2).await;
     assert_eq!(figures.completed, 0, "a status of 200 does not make it a success");
 }
@@ -154,10 +150,7 @@ async fn d11_no_endpoint_and_all_endpoints_full_are_two_statuses() {
     // Endpoints that never reported count as full, which matters only to a sheddable request.
     for (pool, expected) in [(&[] as &[&str], 503), (&POOL, 429)] {
         let replica = Replica::start(Config::default(), pool).await;
-        let mut stream = replica.open_stream();
-        stream.send(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
-        stream.send(request_body(COMPLETION, true)).await;
-        assert_eq!(refusal(&stream.answer().await).0, expected);
+        assert_eq!(replica.refused(post(&[(names::OBJECTIVE[0], SHEDDABLE)]), COMPLETION).await.0, expected);
     }
 }
 
@@ -177,9 +170,7 @@ async fn d12_a_fallback_that_served_is_counted() {
 
 #[tokio::test]
 async fn d13_the_first_byte_of_an_answer_does_not_wait_for_its_last() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (_replica, mut stream) = replica().await.into_asked().await;
     stream.send(json()).await;
     stream.answer().await;
     stream.send(response_body(b"{", false)).await;
@@ -190,11 +181,10 @@ async fn d13_the_first_byte_of_an_answer_does_not_wait_for_its_last() {
 async fn d15_a_message_of_six_mebibytes_is_accepted_and_a_body_is_bounded() {
     let replica = Replica::start(Config { body_bytes: 7 << 20, ..Config::default() }, &POOL).await;
     let body = format!(r#"{{"model":"base","prompt":"{}"}}"#, "x".repeat(6 << 20)).into_bytes();
-    let (_, pieces) = replica.open_stream().ask(post(&[]), &body).await;
+    let (_, pieces) = replica.ask(post(&[]), &body).await;
     assert_eq!(pieces.iter().map(|one| piece(one).body.len()).sum::<usize>(), body.len());
     for chunks in [vec![4 << 20, 4 << 20], vec![9 << 20]] {
-        let mut stream = replica.open_stream();
-        stream.send(post(&[])).await;
+        let mut stream = replica.sends([post(&[])]).await;
         for bytes in chunks {
             stream.send(request_body(&vec![b' '; bytes], false)).await;
         }

@@ -3,8 +3,8 @@
 use murmuration_actors::ext_proc::TrustedSpelling;
 use murmuration_proto::names;
 
-use crate::support::envoy::*;
-use crate::support::{Config, Replica};
+use murmuration_kit::ext_proc::expect::*;
+use murmuration_kit::{Config, Replica};
 
 async fn replica() -> Replica {
     Replica::start(Config::default(), &["127.0.0.1:7"]).await
@@ -12,7 +12,7 @@ async fn replica() -> Replica {
 
 #[tokio::test]
 async fn the_destination_is_set_and_scores_are_not_emitted() {
-    let (head, _) = replica().await.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&[]), COMPLETION).await;
     assert_eq!(destination(&head), "127.0.0.1:7");
     assert_eq!(load_balancer(&head, names::DESTINATION_SCORES), None);
 }
@@ -23,7 +23,7 @@ async fn control_headers_do_not_reach_the_engine_in_any_spelling() {
     let all = [spellings.as_slice(), &names::VIDEO, &[names::SUBSET, names::DESTINATION_SERVED, names::DROPPED_REASON]]
         .concat();
     let pairs: Vec<(&str, &str)> = all.iter().map(|&name| (name, "1")).collect();
-    let (head, _) = replica().await.open_stream().ask(post(&pairs), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&pairs), COMPLETION).await;
     assert_eq!(removed(&head), all);
     assert!(set(&head).iter().all(|(name, _)| !all.contains(&name.as_str())));
 }
@@ -32,12 +32,12 @@ async fn control_headers_do_not_reach_the_engine_in_any_spelling() {
 async fn the_rewrite_header_sets_the_model_in_both_spellings() {
     let replica = replica().await;
     for name in names::MODEL_REWRITE {
-        let (head, pieces) = replica.open_stream().ask(post(&[(name, "base-v2")]), COMPLETION).await;
+        let (head, pieces) = replica.ask(post(&[(name, "base-v2")]), COMPLETION).await;
         assert_eq!(piece(&pieces[0]).body, br#"{"model":"base-v2","prompt":"hello","stream":true}"#);
         assert_eq!(removed(&head), [name]);
     }
     let agreed = [(names::MODEL_REWRITE[1], "new"), (names::MODEL_REWRITE[0], "new")];
-    let (_, pieces) = replica.open_stream().ask(post(&agreed), COMPLETION).await;
+    let (_, pieces) = replica.ask(post(&agreed), COMPLETION).await;
     assert!(piece(&pieces[0]).body.starts_with(br#"{"model":"new""#));
 }
 
@@ -46,10 +46,7 @@ async fn spellings_that_contradict_each_other_are_400() {
     let replica = replica().await;
     for [new, old] in [names::MODEL_REWRITE, names::OBJECTIVE, names::FAIRNESS_ID] {
         for pairs in [[(old, "gateway's"), (new, "client's")], [(old, "client's"), (old, "gateway's")]] {
-            let mut stream = replica.open_stream();
-            stream.send(post(&pairs)).await;
-            stream.send(request_body(COMPLETION, true)).await;
-            let (status, reason, body) = refusal(&stream.answer().await);
+            let (status, reason, body) = replica.refused(post(&pairs), COMPLETION).await;
             assert_eq!((status, reason.as_str()), (400, "bad-request"));
             assert!(body.contains(old), "{body}");
         }
@@ -61,10 +58,10 @@ async fn only_the_trusted_spelling_is_read() {
     let config = Config { trusted: TrustedSpelling::Gateway, ..Config::default() };
     let replica = Replica::start(config, &["127.0.0.1:7"]).await;
     let (gateways, clients) = ((names::MODEL_REWRITE[1], "gateways"), (names::MODEL_REWRITE[0], "clients"));
-    let (head, pieces) = replica.open_stream().ask(post(&[gateways, clients]), COMPLETION).await;
+    let (head, pieces) = replica.ask(post(&[gateways, clients]), COMPLETION).await;
     assert!(piece(&pieces[0]).body.starts_with(br#"{"model":"gateways""#));
     assert_eq!(removed(&head), [gateways.0, clients.0]);
-    let (_, pieces) = replica.open_stream().ask(post(&[clients]), COMPLETION).await;
+    let (_, pieces) = replica.ask(post(&[clients]), COMPLETION).await;
     assert_eq!(piece(&pieces[0]).body, COMPLETION);
 }
 
@@ -73,10 +70,7 @@ async fn a_control_header_of_more_than_256_bytes_is_400() {
     let replica = replica().await;
     let long = "m".repeat(257);
     for name in [names::MODEL_REWRITE[0], names::OBJECTIVE[1], names::FAIRNESS_ID[0]] {
-        let mut stream = replica.open_stream();
-        stream.send(post(&[(name, &long)])).await;
-        stream.send(request_body(COMPLETION, true)).await;
-        let (status, _, body) = refusal(&stream.answer().await);
+        let (status, _, body) = replica.refused(post(&[(name, &long)]), COMPLETION).await;
         assert!(status == 400 && body.contains(name), "{body}");
     }
 }
@@ -97,7 +91,7 @@ async fn the_rewrite_header_works_on_every_json_api() {
     for (path, body) in cases {
         let pairs = [(":method", "POST"), (":path", path), (names::MODEL_REWRITE[0], "tuned")];
         let head = request_headers(&pairs, false);
-        let (_, pieces) = replica.open_stream().ask(head, body.as_bytes()).await;
+        let (_, pieces) = replica.ask(head, body.as_bytes()).await;
         assert_eq!(piece(&pieces[0]).body, body.replace("base", "tuned").as_bytes(), "{path}");
     }
 }
@@ -106,15 +100,13 @@ async fn the_rewrite_header_works_on_every_json_api() {
 async fn a_compressed_body_is_routed_unless_its_model_must_be_rewritten() {
     let replica = replica().await;
     let gzip = ("content-encoding", "gzip");
-    let (head, pieces) = replica.open_stream().ask(post(&[gzip]), b"\x1f\x8b\x08\0").await;
+    let (head, pieces) = replica.ask(post(&[gzip]), b"\x1f\x8b\x08\0").await;
     assert_eq!(
         (destination(&head).as_str(), piece(&pieces[0]).body.as_slice()),
         ("127.0.0.1:7", &b"\x1f\x8b\x08\0"[..])
     );
-    let mut stream = replica.open_stream();
-    stream.send(post(&[gzip, (names::MODEL_REWRITE[0], "tuned")])).await;
-    stream.send(request_body(b"\x1f\x8b\x08\0", true)).await;
-    let (status, _, sentence) = refusal(&stream.answer().await);
+    let (status, _, sentence) =
+        replica.refused(post(&[gzip, (names::MODEL_REWRITE[0], "tuned")]), b"\x1f\x8b\x08\0").await;
     assert_eq!(status, 400);
     assert!(sentence.contains("send it uncompressed"), "{sentence}");
 }
@@ -122,8 +114,8 @@ async fn a_compressed_body_is_routed_unless_its_model_must_be_rewritten() {
 #[tokio::test]
 async fn a_request_without_an_id_gets_a_uuid() {
     let replica = replica().await;
-    let (one, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
-    let (other, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (one, _) = replica.ask(post(&[]), COMPLETION).await;
+    let (other, _) = replica.ask(post(&[]), COMPLETION).await;
     let (one, other) = (value(&one, names::REQUEST_ID).unwrap(), value(&other, names::REQUEST_ID).unwrap());
     assert_ne!(one, other);
     assert_eq!(one.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
@@ -131,7 +123,7 @@ async fn a_request_without_an_id_gets_a_uuid() {
 
 #[tokio::test]
 async fn a_request_with_an_id_keeps_it() {
-    let (head, _) = replica().await.open_stream().ask(post(&[(names::REQUEST_ID, "mine")]), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&[(names::REQUEST_ID, "mine")]), COMPLETION).await;
     assert_eq!(value(&head, names::REQUEST_ID), None, "Envoy keeps what the client sent");
     assert!(removed(&head).is_empty());
 }
@@ -145,10 +137,7 @@ async fn every_refusal_names_its_reason() {
         (&[b' '; 101], (413, "body-too-large")),
     ];
     for (body, expected) in cases {
-        let mut stream = replica.open_stream();
-        stream.send(post(&[])).await;
-        stream.send(request_body(body, true)).await;
-        let (status, reason, _) = refusal(&stream.answer().await);
+        let (status, reason, _) = replica.refused(post(&[]), body).await;
         assert_eq!((status, reason.as_str()), expected);
     }
 }
@@ -157,15 +146,13 @@ async fn every_refusal_names_its_reason() {
 async fn sidecar_headers_of_a_client_do_not_reach_the_sidecar() {
     let all = [names::PREFILLER[0], names::PREFILLER[1], names::ENCODERS, names::DATA_PARALLEL, names::KV_SOURCE];
     let pairs: Vec<(&str, &str)> = all.iter().map(|&name| (name, "169.254.169.254:80")).collect();
-    let (head, _) = replica().await.open_stream().ask(post(&pairs), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&pairs), COMPLETION).await;
     assert_eq!(removed(&head), all);
 }
 
 #[tokio::test]
 async fn an_answer_carries_the_header_of_the_picker() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (_replica, mut stream) = replica().await.into_asked().await;
     stream.send(json()).await;
     let head = stream.answer().await;
     assert_eq!(set(&head), [(names::WENT_INTO_RESPONSE.to_owned(), "true".to_owned())]);
@@ -175,7 +162,7 @@ async fn an_answer_carries_the_header_of_the_picker() {
 #[tokio::test]
 async fn other_headers_of_the_client_are_passed_on() {
     let own = [("x-session-id", "s"), ("prefer", "if-available"), ("epp-profile", "p"), ("authorization", "Bearer t")];
-    let (head, _) = replica().await.open_stream().ask(post(&own), COMPLETION).await;
+    let (head, _) = replica().await.ask(post(&own), COMPLETION).await;
     assert!(removed(&head).is_empty());
     assert!(set(&head).iter().all(|(name, _)| own.iter().all(|(mine, _)| mine != name)));
 }
@@ -192,7 +179,7 @@ async fn a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_giv
     failed.ask(post(&[("x-session-id", "failed")]), COMPLETION).await;
     failed.send(response_headers(&[(":status", "503"), ("content-type", "application/json")], false)).await;
     failed.send(response_body(b"{}", true)).await;
-    while failed.receive().await.is_some() {}
+    failed.end().await;
     replica.until(|figures| figures.in_flight.is_empty()).await;
     assert_eq!(replica.fleet().await.sessions, 0);
 
@@ -200,6 +187,6 @@ async fn a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_giv
     answered.ask(post(&[("x-session-id", "kept")]), COMPLETION).await;
     answered.send(json()).await;
     answered.send(response_body(b"{}", true)).await;
-    while answered.receive().await.is_some() {}
+    answered.end().await;
     replica.until_sessions(1).await;
 }

@@ -2,18 +2,16 @@
 
 use murmuration_proto::names;
 
-use crate::support::envoy::*;
-use crate::support::{Config, Replica, SHEDDABLE};
+use murmuration_kit::ext_proc::expect::*;
+use murmuration_kit::{Config, Replica, SHEDDABLE};
 
 const POOL: [&str; 3] = ["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7"];
 
 #[tokio::test]
 async fn p1_the_service_speaks_full_duplex_both_ways() {
     let replica = Replica::start(Config::default(), &POOL).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(&COMPLETION[..10], false)).await;
-    stream.send(request_body(&COMPLETION[10..], true)).await;
+    let mut stream =
+        replica.sends([post(&[]), request_body(&COMPLETION[..10], false), request_body(&COMPLETION[10..], true)]).await;
     assert!(POOL.contains(&destination(&stream.answer().await).as_str()));
     assert_eq!(piece(&stream.answer().await).body, COMPLETION);
     stream.send(streaming()).await;
@@ -30,7 +28,7 @@ async fn p1_the_service_speaks_full_duplex_both_ways() {
 #[tokio::test]
 async fn p2_only_endpoints_of_the_subset_are_chosen() {
     let replica = Replica::start(Config::default(), &POOL).await;
-    let (head, _) = replica.open_stream().ask(hinted(post(&[]), &["127.0.0.2:7", "10.9.9.9:1"]), COMPLETION).await;
+    let (head, _) = replica.ask(hinted(post(&[]), &["127.0.0.2:7", "10.9.9.9:1"]), COMPLETION).await;
     assert_eq!(destination(&head), "127.0.0.2:7");
 }
 
@@ -39,12 +37,11 @@ async fn p2_an_address_has_one_spelling() {
     let replica =
         Replica::start(Config { destinations: 2, ..Config::default() }, &["[::ffff:127.0.0.2]:7", POOL[0]]).await;
     for hint in ["127.0.0.2:7", "[::ffff:127.0.0.2]:7", "[::ffff:7f00:2]:7"] {
-        let (head, _) = replica.open_stream().ask(hinted(post(&[]), &[hint]), COMPLETION).await;
+        let (head, _) = replica.ask(hinted(post(&[]), &[hint]), COMPLETION).await;
         assert_eq!(destination(&head), "127.0.0.2:7", "{hint}");
         assert_eq!(load_balancer(&head, names::DESTINATION), Some("127.0.0.2:7".into()));
     }
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let mut stream = replica.asked().await;
     stream.send(served(streaming(), "[::ffff:127.0.0.1]:7")).await;
     stream.answer().await;
     let expected = POOL[0].parse().unwrap();
@@ -54,27 +51,21 @@ async fn p2_an_address_has_one_spelling() {
 #[tokio::test]
 async fn p2_an_empty_subset_is_503() {
     let replica = Replica::start(Config::default(), &POOL).await;
-    let mut stream = replica.open_stream();
-    stream.send(hinted(post(&[]), &[])).await;
-    stream.send(request_body(COMPLETION, true)).await;
-    assert_eq!(refusal(&stream.answer().await).0, 503);
+    assert_eq!(replica.refused(hinted(post(&[]), &[""; 0]), COMPLETION).await.0, 503);
 }
 
 #[tokio::test]
 async fn p2_a_subset_that_matches_no_endpoint_is_503() {
     let replica = Replica::start(Config::default(), &POOL).await;
     for unmatched in ["10.9.9.9:8000", "127.0.0.1", "not an address"] {
-        let mut stream = replica.open_stream();
-        stream.send(hinted(post(&[]), &[unmatched])).await;
-        stream.send(request_body(COMPLETION, true)).await;
-        assert_eq!(refusal(&stream.answer().await).0, 503, "{unmatched}");
+        assert_eq!(replica.refused(hinted(post(&[]), &[unmatched]), COMPLETION).await.0, 503, "{unmatched}");
     }
 }
 
 #[tokio::test]
 async fn p2_without_a_subset_the_whole_pool_is_chosen_from() {
     let replica = Replica::start(Config { destinations: 3, ..Config::default() }, &POOL).await;
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     let mut chosen: Vec<String> = destination(&head).split(',').map(str::to_owned).collect();
     chosen.sort();
     assert_eq!(chosen, POOL);
@@ -83,7 +74,7 @@ async fn p2_without_a_subset_the_whole_pool_is_chosen_from() {
 #[tokio::test]
 async fn p3_header_and_metadata_hold_the_same_destination() {
     let replica = Replica::start(Config { destinations: 2, ..Config::default() }, &POOL).await;
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert_eq!(load_balancer(&head, names::DESTINATION), Some(destination(&head)));
     assert!(answered(&head).response.as_ref().unwrap().clear_route_cache);
 }
@@ -91,9 +82,9 @@ async fn p3_header_and_metadata_hold_the_same_destination() {
 #[tokio::test]
 async fn p3_fallbacks_are_listed_in_order() {
     let replica = Replica::start(Config { destinations: 2, ..Config::default() }, &["[::1]:7", POOL[1]]).await;
-    let (head, _) = replica.open_stream().ask(hinted(post(&[]), &["[::1]:7"]), COMPLETION).await;
+    let (head, _) = replica.ask(hinted(post(&[]), &["[::1]:7"]), COMPLETION).await;
     assert_eq!(destination(&head), "[::1]:7");
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert_eq!(destination(&head).split(',').count(), 2);
 }
 
@@ -111,10 +102,7 @@ async fn p4_the_list_holds_endpoints_of_this_pool_only() {
 #[tokio::test]
 async fn p5_a_pool_without_endpoints_is_503() {
     let replica = Replica::start(Config::default(), &[]).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(COMPLETION, true)).await;
-    let (status, reason, body) = refusal(&stream.answer().await);
+    let (status, reason, body) = replica.refused(post(&[]), COMPLETION).await;
     assert_eq!((status, reason.as_str()), (503, "rejected-no-endpoints"));
     assert!(body.starts_with("inference error: ServiceUnavailable - "), "{body}");
 }
@@ -122,10 +110,7 @@ async fn p5_a_pool_without_endpoints_is_503() {
 #[tokio::test]
 async fn p5_a_request_that_is_shed_is_429() {
     let replica = Replica::start(Config::default(), &POOL).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[(names::OBJECTIVE[0], SHEDDABLE)])).await;
-    stream.send(request_body(COMPLETION, true)).await;
-    let (status, reason, body) = refusal(&stream.answer().await);
+    let (status, reason, body) = replica.refused(post(&[(names::OBJECTIVE[0], SHEDDABLE)]), COMPLETION).await;
     assert_eq!((status, reason.as_str()), (429, "rejected-saturated"));
     assert!(body.starts_with("inference error: ResourceExhausted - "), "{body}");
 }

@@ -6,8 +6,8 @@ use murmuration_actors::ext_proc::{Limits, ResponsePath};
 use murmuration_proto::ext_proc::{ProcessingRequest, Response};
 use tonic::Code;
 
-use crate::support::envoy::*;
-use crate::support::{Config, Replica};
+use murmuration_kit::ext_proc::expect::*;
+use murmuration_kit::{Config, Replica};
 
 const POOL: [&str; 1] = ["127.0.0.1:7"];
 
@@ -18,8 +18,7 @@ async fn replica() -> Replica {
 #[tokio::test]
 async fn headers_with_a_body_to_come_are_not_answered_yet() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
+    let mut stream = replica.sends([post(&[])]).await;
     stream.close();
     assert!(stream.receive().await.is_none(), "no message was sent before the proxy closed");
     assert_eq!(replica.open_tickets().await, 0);
@@ -28,8 +27,7 @@ async fn headers_with_a_body_to_come_are_not_answered_yet() {
 #[tokio::test]
 async fn headers_alone_are_answered_with_headers_alone() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(get()).await;
+    let mut stream = replica.sends([get()]).await;
     let head = stream.answer().await;
     assert_eq!((destination(&head).as_str(), value(&head, "content-length")), (POOL[0], None));
     stream.close();
@@ -39,9 +37,7 @@ async fn headers_alone_are_answered_with_headers_alone() {
 #[tokio::test]
 async fn body_chunks_are_gathered_and_not_answered_yet() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(COMPLETION, false)).await;
+    let mut stream = replica.sends([post(&[]), request_body(COMPLETION, false)]).await;
     stream.close();
     assert!(stream.receive().await.is_none());
 }
@@ -49,8 +45,7 @@ async fn body_chunks_are_gathered_and_not_answered_yet() {
 #[tokio::test]
 async fn the_end_of_the_body_is_answered_with_headers_and_then_pieces() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
+    let mut stream = replica.sends([post(&[])]).await;
     for chunk in COMPLETION.chunks(7) {
         stream.send(request_body(chunk, false)).await;
     }
@@ -65,7 +60,7 @@ async fn the_end_of_the_body_is_answered_with_headers_and_then_pieces() {
 
 #[tokio::test]
 async fn an_empty_body_is_one_empty_piece() {
-    let (head, pieces) = replica().await.open_stream().ask(post(&[]), b"").await;
+    let (head, pieces) = replica().await.ask(post(&[]), b"").await;
     assert_eq!(value(&head, "content-length"), None);
     assert_eq!((pieces.len(), piece(&pieces[0]).body.len()), (1, 0));
 }
@@ -74,7 +69,7 @@ async fn an_empty_body_is_one_empty_piece() {
 async fn pieces_are_at_most_62_000_bytes_and_only_the_last_one_ends() {
     let prompt = "x".repeat(450_000);
     let body = format!(r#"{{"model":"base","prompt":"{prompt}"}}"#).into_bytes();
-    let (_, pieces) = replica().await.open_stream().ask(post(&[]), &body).await;
+    let (_, pieces) = replica().await.ask(post(&[]), &body).await;
     assert!(pieces.iter().all(|one| (1..=62_000).contains(&piece(one).body.len())));
     assert_eq!(pieces.iter().flat_map(|one| piece(one).body.clone()).collect::<Vec<u8>>(), body);
     assert_eq!(pieces.iter().filter(|one| piece(one).end_of_stream).count(), 1);
@@ -83,10 +78,9 @@ async fn pieces_are_at_most_62_000_bytes_and_only_the_last_one_ends() {
 #[tokio::test]
 async fn content_length_is_that_of_the_body_that_is_sent_on() {
     let replica = replica().await;
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert_eq!(value(&head, "content-length"), Some(COMPLETION.len().to_string()));
-    let (head, pieces) =
-        replica.open_stream().ask(post(&[("x-llm-d-model-name-rewrite", "longer-name")]), COMPLETION).await;
+    let (head, pieces) = replica.ask(post(&[("x-llm-d-model-name-rewrite", "longer-name")]), COMPLETION).await;
     let sent: usize = pieces.iter().map(|one| piece(one).body.len()).sum();
     assert_eq!(value(&head, "content-length"), Some(sent.to_string()));
     assert_eq!(sent, COMPLETION.len() + "longer-name".len() - "base".len());
@@ -95,10 +89,7 @@ async fn content_length_is_that_of_the_body_that_is_sent_on() {
 #[tokio::test]
 async fn trailers_end_the_request_and_follow_the_body() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(COMPLETION, false)).await;
-    stream.send(request_trailers()).await;
+    let mut stream = replica.sends([post(&[]), request_body(COMPLETION, false), request_trailers()]).await;
     destination(&stream.answer().await);
     assert!(!piece(&stream.answer().await).end_of_stream);
     assert!(matches!(stream.answer().await.response, Some(Response::RequestTrailers(_))));
@@ -106,9 +97,7 @@ async fn trailers_end_the_request_and_follow_the_body() {
 
 #[tokio::test]
 async fn response_headers_are_answered_at_once() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (_replica, mut stream) = replica().await.into_asked().await;
     stream.send(response_headers(&[(":status", "204")], true)).await;
     assert!(removed(&stream.answer().await).is_empty());
     assert!(stream.receive().await.is_none(), "an answer of headers alone is complete");
@@ -116,9 +105,7 @@ async fn response_headers_are_answered_at_once() {
 
 #[tokio::test]
 async fn each_chunk_of_a_streamed_answer_is_passed_on_at_once() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (_replica, mut stream) = replica().await.into_asked().await;
     stream.send(streaming()).await;
     stream.answer().await;
     for chunk in [": keep-alive\n\n", "data: {\"cho", "ices\":[]}\n\n", "", "data: [DONE]\n\n"] {
@@ -130,9 +117,7 @@ async fn each_chunk_of_a_streamed_answer_is_passed_on_at_once() {
 
 #[tokio::test]
 async fn an_answer_in_one_document_is_passed_on_at_once_too() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (_replica, mut stream) = replica().await.into_asked().await;
     stream.send(json()).await;
     stream.answer().await;
     stream.send(response_body(&[b' '; 100_000], false)).await;
@@ -142,9 +127,7 @@ async fn an_answer_in_one_document_is_passed_on_at_once_too() {
 
 #[tokio::test]
 async fn response_trailers_end_the_stream_in_order() {
-    let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let (replica, mut stream) = replica().await.into_asked().await;
     stream.send(json()).await;
     stream.send(response_body(b"{}", false)).await;
     stream.send(response_trailers()).await;
@@ -158,9 +141,7 @@ async fn response_trailers_end_the_stream_in_order() {
 #[tokio::test]
 async fn an_error_is_answered_at_once_and_ends_the_stream() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(br#"{"model":"#, true)).await;
+    let mut stream = replica.sends([post(&[]), request_body(br#"{"model":"#, true)]).await;
     let (status, _, body) = refusal(&stream.answer().await);
     assert_eq!(status, 400);
     assert!(body.starts_with("inference error: BadRequest - "), "{body}");
@@ -180,19 +161,16 @@ async fn leaving_closes_the_stream_in_order_after_the_last_piece() {
 #[tokio::test]
 async fn a_sequence_out_of_order_is_an_error_and_leaves_no_ticket() {
     let replica = replica().await;
-    let mut stream = replica.open_stream();
-    stream.send(request_body(COMPLETION, true)).await;
+    let mut stream = replica.sends([request_body(COMPLETION, true)]).await;
     let status = stream.next().await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().starts_with("request body came before the request's headers"), "{status}");
 
-    let mut stream = replica.open_stream();
-    stream.ask(post(&[]), COMPLETION).await;
+    let mut stream = replica.asked().await;
     stream.send(post(&[])).await;
     assert!(stream.next().await.unwrap_err().message().contains("after the request was sent on"));
 
-    let mut stream = replica.open_stream();
-    stream.send(ProcessingRequest::default()).await;
+    let mut stream = replica.sends([ProcessingRequest::default()]).await;
     assert!(stream.next().await.is_err());
     replica.until(|figures| figures.in_flight.is_empty()).await;
 }
@@ -200,28 +178,22 @@ async fn a_sequence_out_of_order_is_an_error_and_leaves_no_ticket() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
     let replica = Replica::start(Config { body_bytes: 1_000, ..Config::default() }, &POOL).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(&[b' '; 600], false)).await;
-    stream.send(request_body(&[b' '; 600], false)).await;
+    let mut stream =
+        replica.sends([post(&[]), request_body(&[b' '; 600], false), request_body(&[b' '; 600], false)]).await;
     assert_eq!(refusal(&stream.answer().await).0, 413, "refused before the body ends");
 }
 
 #[tokio::test]
 async fn a_stream_over_the_limit_is_503() {
     let replica = Replica::start(Config { streams_max: 1, ..Config::default() }, &POOL).await;
-    let mut first = replica.open_stream();
-    first.ask(post(&[]), COMPLETION).await;
-    let mut second = replica.open_stream();
-    second.send(get()).await;
+    let first = replica.asked().await;
+    let mut second = replica.sends([get()]).await;
     let (status, reason, _) = refusal(&second.answer().await);
     assert_eq!((status, reason.as_str()), (503, "too-many-streams"));
     assert!(second.receive().await.is_none());
     drop(first);
     replica.until(|figures| figures.in_flight.is_empty()).await;
-    let mut third = replica.open_stream();
-    third.send(get()).await;
-    assert_eq!(destination(&third.answer().await), POOL[0]);
+    assert_eq!(destination(&replica.reply(get()).await), POOL[0]);
 }
 
 #[tokio::test]
@@ -247,9 +219,7 @@ async fn a_local_reply_of_the_proxy_is_let_through_in_any_state() {
 async fn a_slow_body_is_408() {
     let limits = Limits { arrival_max: Duration::from_millis(300), ..Limits::default() };
     let replica = Replica::start(Config { limits, ..Config::default() }, &POOL).await;
-    let mut stream = replica.open_stream();
-    stream.send(post(&[])).await;
-    stream.send(request_body(b"{", false)).await;
+    let mut stream = replica.sends([post(&[]), request_body(b"{", false)]).await;
     let (status, reason, body) = refusal(&stream.answer().await);
     assert_eq!((status, reason.as_str()), (408, "request-too-slow"));
     assert!(body.starts_with("inference error: RequestTimeout - the request came too slowly: 1 bytes"), "{body}");
@@ -264,8 +234,7 @@ async fn slow_streams_do_not_keep_others_out() {
     }
     // The oldest stream gives way after two seconds.
     let answer = loop {
-        let mut new = replica.open_stream();
-        new.send(get()).await;
+        let mut new = replica.sends([get()]).await;
         let answer = new.answer().await;
         if !matches!(answer.response, Some(Response::ImmediateResponse(_))) {
             break answer;
@@ -292,7 +261,7 @@ async fn a_body_over_the_budget_of_all_streams_is_503() {
     first.send(request_body(b"", true)).await;
     assert_eq!(refusal(&first.answer().await).0, 400);
     drop(first);
-    let (head, _) = replica.open_stream().ask(post(&[]), COMPLETION).await;
+    let (head, _) = replica.ask(post(&[]), COMPLETION).await;
     assert_eq!(destination(&head), POOL[0], "the held bytes are free again");
 }
 

@@ -2,8 +2,8 @@
 
 use murmuration_proto::names;
 
-use crate::support::envoy::*;
-use crate::support::{Config, Replica};
+use murmuration_kit::ext_proc::expect::*;
+use murmuration_kit::{Config, Replica};
 
 const POOL: [&str; 4] = ["127.0.0.1:7@decode", "127.0.0.1:8@prefill", "127.0.0.1:9@prefill", "[::1]:7@decode"];
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use murmuration_proto::names;
 
-use crate::support::engine::page;
-use crate::support::envoy::{destination, json, post, response_body, value};
-use crate::support::{Config, Engine, MetricsBehavior, Replica, Tier};
+use murmuration_kit::ext_proc::expect::{destination, json, post, response_body, value};
+use murmuration_kit::{Config, Engine, Replica, Tier};
 
 fn prompt(topic: &str) -> Vec<u8> {
     let text = format!("{topic} ").repeat(1_000);
@@ -15,10 +14,7 @@ fn prompt(topic: &str) -> Vec<u8> {
 
 /// Three replicas over four engines: the first two decode, the others prefill.
 async fn tier() -> (Vec<Engine>, Vec<Replica>) {
-    let (tier, mut engines, mut replicas) = (Tier::new(3), Vec::new(), Vec::new());
-    for _ in 0..4 {
-        engines.push(Engine::start(MetricsBehavior::Whole(page(0, 0))).await);
-    }
+    let (tier, engines, mut replicas) = (Tier::new(3), Engine::several(4, 0, 0).await, Vec::new());
     let pool: Vec<String> = engines
         .iter()
         .enumerate()

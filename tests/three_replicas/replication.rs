@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use murmuration::fleet::Trust;
 use murmuration_actors::replica::PromptSalt;
 use murmuration_actors::replication::ReplicationSettings;
 
-use crate::support::engine::page;
-use crate::support::envoy::{destination, json, post, response_body};
-use crate::support::{Config, Engine, MetricsBehavior, Replica, Tier};
+use murmuration_kit::ext_proc::expect::{destination, post};
+use murmuration_kit::{Config, Engine, Replica, Tier};
 
 /// A completion whose prompt is long enough for many blocks.
 fn prompt(topic: &str) -> Vec<u8> {
@@ -17,11 +15,7 @@ fn prompt(topic: &str) -> Vec<u8> {
 }
 
 async fn engines(count: usize) -> Vec<Engine> {
-    let mut engines = Vec::new();
-    for _ in 0..count {
-        engines.push(Engine::start(MetricsBehavior::Whole(page(0, 0))).await);
-    }
-    engines
+    Engine::several(count, 0, 0).await
 }
 
 async fn start_replica(engines: &[Engine], tier: &Tier, number: usize) -> Replica {
@@ -33,10 +27,7 @@ async fn start_with_settings(engines: &[Engine], settings: ReplicationSettings) 
 }
 
 async fn start_with_config(engines: &[Engine], config: Config) -> Replica {
-    let names: Vec<String> = engines.iter().map(Engine::name).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let interval = Duration::from_millis(50);
-    Replica::start(Config { interval, ..config }, &names).await
+    Replica::watching(config, engines).await
 }
 
 /// Starts replicas and waits until each has met all others.
@@ -59,31 +50,31 @@ async fn chosen(replica: &Replica, body: &[u8]) -> String {
 async fn chosen_for(replica: &Replica, headers: &[(&str, &str)], body: &[u8]) -> String {
     let mut stream = replica.open_stream();
     let (head, _) = stream.ask(post(headers), body).await;
-    stream.send(json()).await;
-    stream.answer().await;
-    stream.send(response_body(b"{}", true)).await;
-    stream.answer().await;
+    stream.serve().await;
     destination(&head)
 }
 
 /// Waits until every replica knows every engine's load exactly.
 async fn every_load_is_known(replicas: &[Replica], engines: &[Engine]) {
     for replica in replicas {
-        for engine in engines {
-            replica.until_endpoint(engine.address, |endpoint| endpoint.trust == Trust::Exact).await;
-        }
+        replica.until_exact(engines).await;
     }
 }
 
 async fn a_prefix_is_found_by_all(tier: Tier) {
     let engines = engines(4).await;
     let replicas = start_replicas(&engines, &tier, 3).await;
+    all_find_what_one_placed(&replicas).await;
+}
+
+/// Asks one replica after the other for something new, and then all of them for the same.
+async fn all_find_what_one_placed(replicas: &[Replica]) {
     for (number, topic) in ["starlings", "herring", "locusts", "gnus", "ants", "bees"].iter().enumerate() {
         let body = prompt(topic);
         let first = chosen(&replicas[number % 3], &body).await;
         let address = first.parse().unwrap();
         let held = replicas[number % 3].endpoint(address).await.index_blocks;
-        for replica in &replicas {
+        for replica in replicas {
             replica.until_endpoint(address, |endpoint| endpoint.index_blocks >= held).await;
             assert_eq!(chosen(replica, &body).await, first, "{topic}");
         }
@@ -109,16 +100,7 @@ async fn replicas_without_a_salt_agree_on_one() {
         let (replication, salt) = (Some(tier.settings(number)), PromptSalt::Agreed(1 + number as u128));
         replicas.push(start_with_config(&engines, Config { replication, salt, ..Config::scoring() }).await);
     }
-    for (number, topic) in ["starlings", "herring", "locusts", "gnus", "ants", "bees"].iter().enumerate() {
-        let body = prompt(topic);
-        let first = chosen(&replicas[number % 3], &body).await;
-        let address = first.parse().unwrap();
-        let held = replicas[number % 3].endpoint(address).await.index_blocks;
-        for replica in &replicas {
-            replica.until_endpoint(address, |endpoint| endpoint.index_blocks >= held).await;
-            assert_eq!(chosen(replica, &body).await, first, "{topic}");
-        }
-    }
+    all_find_what_one_placed(&replicas).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,10 +117,9 @@ async fn each_engine_has_one_keeper_and_every_replica_knows_its_load() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(kept(), 6);
-    engines[0].behave(MetricsBehavior::Whole(page(7, 3)));
+    engines[0].show(7, 3);
     for replica in &replicas {
-        let wanted = |waiting: u32| waiting == 7;
-        replica.until_endpoint(engines[0].address, |e| e.report.as_ref().is_some_and(|r| wanted(r.waiting))).await;
+        replica.until_waiting(engines[0].address, 7).await;
     }
 }
 
@@ -158,11 +139,10 @@ async fn a_dead_replicas_work_is_void_and_its_engines_find_another_keeper() {
         replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 0).await;
         replica.until_metric("murmuration_peers_lost_total", 1).await;
     }
-    engines.iter().for_each(|engine| engine.behave(MetricsBehavior::Whole(page(5, 1))));
+    engines.iter().for_each(|engine| engine.show(5, 1));
     for engine in &engines {
         for replica in &replicas {
-            let known = |waiting: u32| waiting == 5;
-            replica.until_endpoint(engine.address, |e| e.report.as_ref().is_some_and(|r| known(r.waiting))).await;
+            replica.until_waiting(engine.address, 5).await;
         }
     }
 }
@@ -234,10 +214,7 @@ async fn two_wire_versions(tier: Tier) {
             let received = replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 1).await;
             assert_eq!(received.foreign.decode_tokens > 0, publishes_tokens && number != 2, "{number} of {asked}");
         }
-        stream.send(json()).await;
-        stream.answer().await;
-        stream.send(response_body(b"{}", true)).await;
-        stream.answer().await;
+        stream.serve().await;
         for replica in replicas.iter() {
             replica.until_endpoint(address, |endpoint| endpoint.foreign.requests == 0).await;
         }

@@ -8,18 +8,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration::chance::mix;
-use murmuration::config::{self, Catalog};
-use murmuration::fleet::{Endpoint, EndpointChange, LoadReport, Observation, TrustAges};
+use murmuration::config;
+use murmuration::fleet::{Endpoint, EndpointChange, LoadReport, Observation};
 use murmuration::id::{BlockHash, EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::prefix::PrefixChain;
 use murmuration::replication::{FactLog, codec};
 use murmuration::request::{Asked, InferenceRequest, Outcome, Prompt};
-use murmuration::scheduler::{Input, News, Outbox, Scheduler, SchedulerSettings};
+use murmuration::scheduler::{Input, News, Outbox, Scheduler};
 use murmuration::time::Timestamp;
 
-use super::Failure;
+use murmuration_kit::machine::memory_kib;
+
 use super::args::ChurnArgs;
 use super::table::{Cell, Table};
+use super::{Failure, pool};
 
 /// Replicas of the tier.
 const REPLICAS: usize = 3;
@@ -37,8 +39,6 @@ const INDEX_BYTES_MAX: usize = 4 << 20;
 const FACTS_MAX: usize = 1_024;
 /// Ages of reports are counted up to here.
 const AGES_MAX_MS: usize = 10_000;
-/// Bytes of a page of memory, as the kernel counts them here.
-const PAGE_BYTES: u64 = 4_096;
 
 /// One replica, and the number up to which it has sent its facts to each other one.
 struct Replica {
@@ -195,7 +195,7 @@ impl Tier {
             let age = endpoint.age.map_or(AGES_MAX_MS, |age| usize::try_from(age.as_millis()).unwrap_or(AGES_MAX_MS));
             tenth.ages[age.min(AGES_MAX_MS)] += 1;
         }
-        tenth.memory = tenth.memory.max(resident()?);
+        tenth.memory = tenth.memory.max(memory_kib(std::process::id())? << 10);
         Ok(())
     }
 }
@@ -204,19 +204,9 @@ impl Tier {
 
 impl Replica {
     fn new(number: usize) -> Result<Self, Failure> {
-        let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin());
-        let blueprint = blueprint.map_err(|errors| errors.to_string())?;
-        let settings = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: INDEX_BYTES_MAX,
-            lease: Duration::from_secs(3600),
-            sharing: true,
-            trust_ages: TrustAges::default(),
-        };
+        let (scheduler, _) = pool::scheduler(config::default_text(), INDEX_BYTES_MAX)?;
         let log = FactLog::new(ReplicaId(format!("replica-{number}")), Incarnation(1));
-        Ok(Self { scheduler: Scheduler::new(blueprint.profiles, settings), log, sent: [0; REPLICAS] })
+        Ok(Self { scheduler, log, sent: [0; REPLICAS] })
     }
 
     fn handle(&mut self, input: Input, now: Timestamp) -> Result<(), Failure> {
@@ -239,14 +229,6 @@ fn request(number: u64) -> InferenceRequest {
     let blocks = (0..16).map(|at| BlockHash(mix(if at < 8 { number % 40 } else { number + 1_000 } * 64 + at)));
     let chain = PrefixChain::from_blocks(16, blocks.collect());
     InferenceRequest { prompt: Prompt::estimated(256, 0, chain), sees_response: true, ..InferenceRequest::default() }
-}
-
-/// Resident memory of this process in bytes, as the kernel reports it.
-fn resident() -> Result<u64, Failure> {
-    let statm =
-        std::fs::read_to_string("/proc/self/statm").map_err(|why| format!("can't read /proc/self/statm: {why}"))?;
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.map(|pages| pages * PAGE_BYTES).ok_or_else(|| format!("/proc/self/statm is not what proc(5) says: {statm:?}"))
 }
 
 #[cfg(test)]

@@ -13,19 +13,19 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
-use murmuration::config::{self, Catalog};
-use murmuration::fleet::{CacheGeometry, Endpoint, EndpointChange, LoadReport, Observation, TrustAges};
+use murmuration::config;
+use murmuration::fleet::{CacheGeometry, Endpoint, EndpointChange, LoadReport, Observation};
 use murmuration::id::{BlockHash, EndpointId, Ticket};
 use murmuration::prefix::PrefixChain;
 use murmuration::request::{Asked, InferenceRequest, Outcome, Prompt};
-use murmuration::scheduler::{Input, News, Outbox, Scheduler, SchedulerSettings};
+use murmuration::scheduler::{Input, News, Outbox, Scheduler};
 use murmuration::time::Timestamp;
 use tokio::time::Instant;
 
-use super::Failure;
 use super::args::DecisionArgs;
 use super::spread::Spread;
 use super::table::{Cell, Table};
+use super::{Failure, pool};
 
 /// Time between two requests.
 const STEP: Duration = Duration::from_millis(1);
@@ -37,8 +37,6 @@ const OPEN_PER_ENDPOINT: u64 = 8;
 const CONVERSATIONS_PER_ENDPOINT: usize = 4;
 /// The KV cache that each engine reports: 2 million tokens, an 80 GB card with an 8B model and a little more.
 const CACHE: CacheGeometry = CacheGeometry { block_tokens: 16, blocks: 125_000 };
-/// The replica's own default, `--prefix-index-size`.
-const INDEX_BYTES_MAX: usize = 256 << 20;
 
 /// How a prompt continues its conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,19 +107,8 @@ impl Measured {
 
 impl Pool {
     pub(super) fn new(prompts: Prompts, endpoints: u16, blocks: usize) -> Result<Self, Failure> {
-        let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin());
-        let blueprint = blueprint.map_err(|errors| errors.to_string())?;
-        let block_tokens = blueprint.prefix.block_tokens;
-        let settings = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: INDEX_BYTES_MAX,
-            lease: Duration::from_secs(3600),
-            sharing: true,
-            trust_ages: TrustAges::default(),
-        };
-        let mut scheduler = Scheduler::new(blueprint.profiles, settings);
+        let (mut scheduler, prefix) = pool::scheduler(config::default_text(), pool::INDEX_BYTES_MAX)?;
+        let block_tokens = prefix.block_tokens;
         let endpoints: Vec<Endpoint> = (0..endpoints).map(endpoint).collect();
         let changes = endpoints.iter().cloned().map(EndpointChange::Upsert).collect();
         let mut outbox = Outbox::default();

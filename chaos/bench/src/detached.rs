@@ -14,9 +14,9 @@ use murmuration::time::Timestamp;
 
 use super::Failure;
 use super::args::DetachedArgs;
-use super::cpu;
 use super::decision::{Pool, Prompts};
 use super::table::{Cell, Table};
+use murmuration_kit::machine::cpu_used;
 
 /// Blocks of each prompt.
 const BLOCKS: usize = 16;
@@ -66,7 +66,7 @@ pub(super) fn run(args: &DetachedArgs) -> Result<Table, Failure> {
 }
 
 fn used() -> Result<Duration, Failure> {
-    cpu::used(std::process::id())
+    cpu_used(std::process::id())
 }
 
 fn ask(pool: &mut Pool, now: Timestamp) {

@@ -9,7 +9,6 @@
 mod args;
 mod body;
 mod churn;
-mod cpu;
 mod decision;
 mod detached;
 mod envoy;
@@ -18,6 +17,7 @@ mod ext_proc;
 mod hostile;
 mod noop;
 mod pages;
+mod pool;
 mod replication;
 mod report;
 mod scheduler_death;
@@ -31,8 +31,6 @@ pub mod trace_replay;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Command, Verb};
 
 /// Why a bench failed, as one sentence.
@@ -44,12 +42,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == "serve") {
         return murmuration_actors::cli::run(arguments);
     }
-    let command = match Command::try_parse_from(arguments) {
+    let command = match murmuration_kit::cli::parse::<Command>(arguments) {
         Ok(command) => command,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match bench(command.verb) {
         Ok(()) => ExitCode::SUCCESS,

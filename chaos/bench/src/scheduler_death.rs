@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use murmuration_kit::pool::EndpointsFile;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -16,10 +17,9 @@ use super::envoy::engines::Engines;
 use super::envoy::stage::testbed;
 use super::envoy::way::Way;
 use super::replication::replica_host::{HostedReplica, ReplicaHost};
-use super::server::EndpointsFile;
 use super::spread::Spread;
 use super::table::{Cell, Table};
-use murmuration_testbed::local::args::ResponsePath;
+use murmuration_simulation::plan::ResponsePath;
 
 /// Scrape interval of an engine in ms: the default of `serve`.
 const SCRAPE_MS: u64 = 50;
@@ -36,7 +36,7 @@ const PART: &str = "scheduler";
 /// Measures requests and restarts.
 pub(super) async fn run(args: &SchedulerDeathArgs) -> Result<Table, Failure> {
     let engines = Engines::serve(Duration::ZERO).await?;
-    let file = EndpointsFile::write(&engines.addresses)?;
+    let file = EndpointsFile::with(&engines.addresses)?;
     let endpoints = file.path().to_owned();
     let replica_host =
         ReplicaHost::prepare(&ReplicationHostArgs { replicas: 1, lanes: Lanes::None, interval: SCRAPE_MS, endpoints })?;

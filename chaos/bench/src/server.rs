@@ -2,11 +2,8 @@
 //!
 //! Must not know what it serves.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,7 +11,10 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::time::timeout;
 
-use super::{Failure, cpu};
+use murmuration_kit::machine::cpu_used;
+use murmuration_kit::pool::{EndpointsFile, default_with_endpoints};
+
+use super::Failure;
 
 /// How long a server may take to print its address.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,10 +34,6 @@ pub(super) struct Server {
     _endpoints: Option<EndpointsFile>,
 }
 
-/// A file that is removed when its owner is dropped.
-#[derive(Debug)]
-pub(super) struct EndpointsFile(PathBuf);
-
 // === impl Server ===
 
 impl Server {
@@ -48,8 +44,8 @@ impl Server {
 
     /// A replica with llm-d's default configuration whose pool is `engines`; `flags` come last.
     pub(super) async fn replica(engines: &[SocketAddr], flags: &[String]) -> Result<Self, Failure> {
-        let endpoints = EndpointsFile::write(engines)?;
-        let config = config_text(&endpoints.0);
+        let endpoints = EndpointsFile::with(engines)?;
+        let config = default_with_endpoints(endpoints.path())?;
         let fixed =
             ["serve", "--config-text", &config, "--bind", "127.0.0.1", "--grpc-port", "0", "--grpc-health-port"];
         let rest = ["0", "--metrics-port", "0", "--secure-serving=false", "--exit-with-stdin"];
@@ -59,7 +55,7 @@ impl Server {
 
     /// Processor time that the server used so far.
     pub(super) fn cpu(&self) -> Result<Duration, Failure> {
-        cpu::used(self.pid)
+        cpu_used(self.pid)
     }
 
     async fn start(arguments: &[String], endpoints: Option<EndpointsFile>) -> Result<Self, Failure> {
@@ -102,42 +98,4 @@ async fn started(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<(SocketAdd
         last_line = line;
     }
     Err(format!("the server ended before it listened; its last line: {last_line}"))
-}
-
-/// llm-d's default configuration with file discovery.
-pub(super) fn config_text(endpoints: &Path) -> String {
-    let discovery = format!(
-        "- type: file-discovery\n  parameters: {{path: {:?}}}\nschedulingProfiles:",
-        endpoints.display().to_string()
-    );
-    let text = murmuration::config::default_text().replace("schedulingProfiles:", &discovery);
-    text.replace("dataLayer:", "dataLayer:\n  discovery: {pluginRef: file-discovery}")
-}
-
-// === impl EndpointsFile ===
-
-impl EndpointsFile {
-    /// Writes a file with the addresses of `engines`.
-    pub(super) fn write(engines: &[SocketAddr]) -> Result<Self, Failure> {
-        static FILES: AtomicU64 = AtomicU64::new(0);
-        let mut text = "endpoints:\n".to_owned();
-        for (i, engine) in engines.iter().enumerate() {
-            let _ = writeln!(text, "- {{name: vllm-{i:03}, address: \"{}\", port: {}}}", engine.ip(), engine.port());
-        }
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("murmuration-bench-{}-{number}.yaml", std::process::id()));
-        std::fs::write(&path, text).map_err(|why| format!("can't write {}: {why}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    /// Its path.
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for EndpointsFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

@@ -63,8 +63,8 @@ impl Checker {
 
 fn verdict(invariant: &dyn Invariant, broken: Broken, scene: &Scene) -> Verdict {
     Verdict::Broken {
-        invariant: invariant.name().to_owned(),
-        recovery: invariant.kind() == invariants::Kind::Recovery,
+        invariant: invariant.about().name.to_owned(),
+        recovery: invariant.about().kind == invariants::Kind::Recovery,
         at_s: scene.now().as_secs_f64(),
         how: broken.0,
     }

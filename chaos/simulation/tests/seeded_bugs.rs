@@ -33,7 +33,8 @@ fn there_are_at_least_eight_and_each_applies() {
 #[test]
 fn for_each_it_is_listed_what_catches_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let invariants: Vec<&str> = invariants::all(&Plan::from_seed(0)).iter().map(|invariant| invariant.name()).collect();
+    let invariants: Vec<&str> =
+        invariants::all(&Plan::from_seed(0)).iter().map(|invariant| invariant.about().name).collect();
     let caught = std::fs::read_to_string(folder().join("caught.txt")).unwrap();
     let mut names = BTreeSet::new();
     for line in caught.lines().filter(|line| !line.starts_with('#')) {

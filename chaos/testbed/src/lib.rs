@@ -1,9 +1,8 @@
 //! The testbed: a whole tier as processes on one machine, a client load, and storms of faults.
 //!
-//! [`local`] starts engines, replicas and Envoy; [`client`] sends the load. [`check`] checks a tier without faults,
+//! [`local`] starts engines, replicas and Envoy. [`check`] checks a tier without faults,
 //! [`storm`] one under faults.
 
 pub mod check;
-pub mod client;
 pub mod local;
 pub mod storm;

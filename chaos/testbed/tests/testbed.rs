@@ -6,10 +6,9 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
-use murmuration_testbed::client::Client;
+use murmuration_kit::client::Client;
 use murmuration_testbed::local::args::Command;
 use murmuration_testbed::local::{Args, Testbed};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -19,26 +18,18 @@ fn args(more: &[&str]) -> Args {
     Command::try_parse_from(own.iter().chain(more)).unwrap().testbed
 }
 
-/// The status of a chat.
+/// The status of a chat, over a connection of its own.
 async fn chat(at: SocketAddr) -> u16 {
     let body = r#"{"model":"tiny","messages":[{"role":"user","content":"hello"}],"max_tokens":2}"#;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: testbed\r\ncontent-type: application/json\r\n\
-                connection: close\r\n";
-    let mut stream = TcpStream::connect(at).await.unwrap();
-    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    if status != 200 {
-        eprintln!("{answer}");
+    let answer = Client::new(at).post("/v1/chat/completions", body, &[]).await.unwrap();
+    if answer.status != 200 {
+        eprintln!("{answer:?}");
     }
-    status
+    answer.status.as_u16()
 }
 
 fn lives(pid: u32) -> bool {
-    let script = format!("kill -0 {pid} 2>/dev/null");
-    std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success()
+    murmuration_kit::machine::parent_of(pid).is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]

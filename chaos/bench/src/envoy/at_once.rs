@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::way::{ClientRequest, Way};
-use crate::{Failure, cpu};
+use murmuration_kit::machine::cpu_used;
+
+use crate::Failure;
 
 /// Rounds of a measurement.
 const ROUNDS: u32 = 4;
@@ -79,7 +81,7 @@ async fn run(
 
 /// Processor time that Envoy and the picker used so far.
 fn used(way: &Way) -> Result<(Duration, Duration), Failure> {
-    Ok((cpu::used(way.envoy_pid)?, way.picker_pid.map_or(Ok(Duration::ZERO), cpu::used)?))
+    Ok((cpu_used(way.envoy_pid)?, way.picker_pid.map_or(Ok(Duration::ZERO), cpu_used)?))
 }
 
 // === impl ProcessorTime ===

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::way::Way;
-use crate::{Failure, cpu};
+use murmuration_kit::machine::cpu_used;
+
+use crate::Failure;
 
 /// After this time, connections are open.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -24,5 +26,5 @@ pub(super) async fn cores(ways: &[Way]) -> Result<Vec<f64>, Failure> {
 }
 
 fn used(ways: &[Way]) -> Result<Vec<Duration>, Failure> {
-    ways.iter().map(|way| way.picker_pid.map_or(Ok(Duration::ZERO), cpu::used)).collect()
+    ways.iter().map(|way| way.picker_pid.map_or(Ok(Duration::ZERO), cpu_used)).collect()
 }

@@ -93,7 +93,7 @@ async fn answer(State(content): State<Content>, headers: HeaderMap, _body: Bytes
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use murmuration_testbed::client::Client;
+    use murmuration_kit::client::Client;
 
     #[tokio::test]
     async fn an_answer_has_the_requested_chunks_and_shows_the_destination() {

@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use murmuration_kit::machine::parent_of;
+
 use crate::Failure;
 
 /// The child of `guard` that is another program than the guard itself.
@@ -21,28 +23,12 @@ fn program(pid: u32) -> Option<PathBuf> {
     fs::read_link(Path::new("/proc").join(pid.to_string()).join("exe")).ok()
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
-    parent(&fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?)
-}
-
-/// Field 4 of `/proc/PID/stat`; the second field is a name that may contain anything.
-fn parent(stat: &str) -> Option<u32> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-
-    #[test]
-    fn a_parent_is_found_behind_any_name() {
-        assert_eq!(parent("7 (a) b (c) S 41 7 7 0 -1 4194304"), Some(41));
-        assert_eq!(parent("7 (a)"), None);
-    }
 
     #[test]
     fn the_guarded_program_is_distinguished_from_the_guard_and_its_helpers() {

@@ -24,7 +24,7 @@ use super::spread::Spread;
 use super::table::{Cell, Table};
 use at_once::ProcessorTime;
 use engines::Engines;
-use murmuration_testbed::local::args::ResponsePath;
+use murmuration_simulation::plan::ResponsePath;
 use stage::Stage;
 use way::{ClientRequest, Way};
 

@@ -9,7 +9,8 @@ use super::guarded;
 use super::way::Way;
 use crate::Failure;
 use crate::server::Server;
-use murmuration_testbed::local::args::{ResponsePath, Sharing};
+use murmuration_simulation::plan::ResponsePath;
+use murmuration_testbed::local::args::Sharing;
 use murmuration_testbed::local::{Args, Testbed};
 use murmuration_testbed::storm::args::StormOptions;
 

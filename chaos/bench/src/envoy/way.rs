@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use super::engines::{CHUNKS, DESTINED};
 use crate::{Failure, body};
-use murmuration_testbed::client::Client;
+use murmuration_kit::client::Client;
 
 /// The path of all requests.
 const PATH: &str = "/v1/chat/completions";

@@ -5,18 +5,14 @@
 
 use std::time::Duration;
 
-use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse, Response};
-use tokio::sync::mpsc;
+use murmuration_kit::ext_proc::{Call, Reply, piece, request_chunks, response_body};
+use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingResponse, Response};
 use tokio::time::{Instant, sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::message;
 use crate::{Failure, body};
 
-/// Envoy sends a body in chunks of this size at most.
-const CHUNK_BYTES: usize = 64 << 10;
 /// How long to wait for a reply.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,12 +24,6 @@ pub(crate) struct Plan {
     answer: Vec<Vec<u8>>,
     window: usize,
     held: Duration,
-}
-
-/// An open stream.
-struct ExtProcStream {
-    outbound: mpsc::Sender<ProcessingRequest>,
-    inbound: Streaming<ProcessingResponse>,
 }
 
 // === impl Plan ===
@@ -61,92 +51,63 @@ pub(crate) async fn exchange(
 ) -> Result<Duration, Failure> {
     let began = Instant::now();
     let body = body::chat(plan.body_bytes, number, plan.streamed);
-    let count = body.len().div_ceil(CHUNK_BYTES);
-    let (outbound, messages) = mpsc::channel(count + 1 + plan.window);
-    let failed = |_| "the stream broke while the request was sent".to_owned();
-    outbound.send(message::request_headers(number, body.len())).await.map_err(failed)?;
-    for (i, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
-        outbound.send(message::request_body(chunk, i + 1 == count)).await.map_err(failed)?;
-    }
-    let opened = client.process(ReceiverStream::new(messages)).await;
-    let inbound = opened.map_err(|status| format!("the server refused the stream: {status}"))?.into_inner();
-    let mut exchange = ExtProcStream { outbound, inbound };
-    let served = exchange.request_returned(body.len()).await?;
+    let messages = std::iter::once(message::request_headers(number, body.len())).chain(request_chunks(&body)).collect();
+    let mut call = Call::open(client.clone(), messages).await.map_err(|why| why.to_string())?;
+    let replied = timeout(PATIENCE, call.reply()).await.map_err(|_| nothing())?;
+    let served = match replied.map_err(|why| why.to_string())? {
+        Reply::Sent { destination, bytes } if bytes == body.len() => destination,
+        Reply::Sent { bytes, .. } => return Err(format!("{bytes} of {} bytes of the request came back", body.len())),
+        Reply::Refused(status, code) => return Err(format!("the server refused with {status}, {code}")),
+    };
     let decided = began.elapsed();
     if !plan.held.is_zero() {
         sleep(plan.held).await;
     }
-    exchange.answer(plan, &served).await?;
+    answer(call, plan, &served).await?;
     Ok(decided)
 }
 
-// === impl ExtProcStream ===
-
-impl ExtProcStream {
-    /// Reads until the whole request has come back; returns its destination.
-    async fn request_returned(&mut self, bytes: usize) -> Result<String, Failure> {
-        let first = self.receive().await?.ok_or("the server ended the stream without a reply")?;
-        let destination = message::destination(&first).map(str::to_owned);
-        let destination = destination.ok_or_else(|| format!("no destination in the first reply: {first:?}"))?;
-        let mut left = bytes;
-        loop {
-            let reply = self.receive().await?.ok_or("the server ended the stream in the middle of the request")?;
-            let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the body: {reply:?}"))?;
-            left = left.checked_sub(piece.body.len()).ok_or("the request came back longer than it was")?;
-            match (piece.end_of_stream, left) {
-                (true, 0) => return Ok(destination),
-                (true, lost) => return Err(format!("the request came back without its last {lost} bytes")),
-                (false, _) => {}
+/// Sends the answer chunk by chunk, unless the server left.
+async fn answer(mut call: Call, plan: &Plan, served: &str) -> Result<(), Failure> {
+    if !call.send(message::response_headers(plan.streamed, served)).await {
+        return ended(call).await;
+    }
+    match receive(&mut call).await? {
+        Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => {}
+        Some(other) => return Err(format!("no answer to the response's headers: {other:?}")),
+        None => return Ok(()),
+    }
+    let (mut sent, count) = (0, plan.answer.len());
+    for received in 0..count {
+        while sent < count && sent < received + plan.window {
+            let chunk = response_body(&plan.answer[sent], sent + 1 == count);
+            sent += 1;
+            if !call.send(chunk).await {
+                return Err("the server left in the middle of an answer".to_owned());
             }
         }
-    }
-
-    /// Sends the answer chunk by chunk, unless the server left.
-    async fn answer(mut self, plan: &Plan, served: &str) -> Result<(), Failure> {
-        if !self.send(message::response_headers(plan.streamed, served)).await {
-            return self.ended().await;
-        }
-        match self.receive().await? {
-            Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => {}
-            Some(other) => return Err(format!("no answer to the response's headers: {other:?}")),
-            None => return Ok(()),
-        }
-        let (mut sent, count) = (0, plan.answer.len());
-        for received in 0..count {
-            while sent < count && sent < received + plan.window {
-                let chunk = message::response_body(&plan.answer[sent], sent + 1 == count);
-                sent += 1;
-                if !self.send(chunk).await {
-                    return Err("the server left in the middle of an answer".to_owned());
-                }
-            }
-            let reply = self.receive().await?.ok_or("the server ended the stream in the middle of an answer")?;
-            let piece = message::piece(&reply).ok_or_else(|| format!("no piece of the answer: {reply:?}"))?;
-            if piece.body.len() != plan.answer[received].len() {
-                return Err(format!("a chunk of the answer came back with {} bytes", piece.body.len()));
-            }
-        }
-        self.ended().await
-    }
-
-    /// Closes the sending side, and checks that the server ends the stream without further replies.
-    async fn ended(mut self) -> Result<(), Failure> {
-        let (closed, _) = mpsc::channel(1);
-        self.outbound = closed;
-        match self.receive().await? {
-            None => Ok(()),
-            Some(more) => Err(format!("a reply too many: {more:?}")),
+        let reply = receive(&mut call).await?.ok_or("the server ended the stream in the middle of an answer")?;
+        let piece = piece(&reply).ok_or_else(|| format!("no piece of the answer: {reply:?}"))?;
+        if piece.body.len() != plan.answer[received].len() {
+            return Err(format!("a chunk of the answer came back with {} bytes", piece.body.len()));
         }
     }
+    ended(call).await
+}
 
-    /// Sends a message; `false` if the stream has closed.
-    async fn send(&self, message: ProcessingRequest) -> bool {
-        self.outbound.send(message).await.is_ok()
+/// Closes the sending side, and checks that the server ends the stream without further replies.
+async fn ended(mut call: Call) -> Result<(), Failure> {
+    call.close();
+    match receive(&mut call).await? {
+        None => Ok(()),
+        Some(more) => Err(format!("a reply too many: {more:?}")),
     }
+}
 
-    async fn receive(&mut self) -> Result<Option<ProcessingResponse>, Failure> {
-        let reply = timeout(PATIENCE, self.inbound.message()).await;
-        let reply = reply.map_err(|_| format!("the server sent nothing for {PATIENCE:?}"))?;
-        reply.map_err(|status| format!("the stream broke: {status}"))
-    }
+async fn receive(call: &mut Call) -> Result<Option<ProcessingResponse>, Failure> {
+    timeout(PATIENCE, call.receive()).await.map_err(|_| nothing())?.map_err(|why| why.to_string())
+}
+
+fn nothing() -> Failure {
+    format!("the server sent nothing for {PATIENCE:?}")
 }

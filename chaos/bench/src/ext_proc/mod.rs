@@ -8,6 +8,7 @@
 pub(super) mod exchange;
 mod load;
 pub(super) mod message;
+pub(super) mod paced;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use murmuration_kit::ext_proc::{request_body, request_chunks};
 use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, Response};
 use murmuration_proto::names;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -20,9 +21,8 @@ use super::connect;
 use crate::Failure;
 use crate::args::HostileArgs;
 use crate::ext_proc::message;
+use crate::ext_proc::paced::at_rate;
 
-/// Envoy sends a body in chunks of this size at most.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Bytes of a model's name.
 const NAME_BYTES: usize = 20 << 20;
 /// Bytes of a body of tiny values.
@@ -90,9 +90,8 @@ async fn repeat_body(client: Client, body: Arc<Vec<u8>>, tally: Tally) {
         let body = body.clone();
         let sent = async move {
             let _ = outbound.send(message::request_headers(0, body.len())).await;
-            let count = body.len().div_ceil(CHUNK_BYTES);
-            for (i, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
-                if outbound.send(message::request_body(chunk, i + 1 == count)).await.is_err() {
+            for chunk in request_chunks(&body) {
+                if outbound.send(chunk).await.is_err() {
                     return;
                 }
             }
@@ -104,23 +103,19 @@ async fn repeat_body(client: Client, body: Arc<Vec<u8>>, tally: Tally) {
 
 /// Sends small requests whose labels never repeat.
 async fn labels(client: Client, rate: u32, tally: Tally) {
-    let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut open = JoinSet::new();
-    for number in 0_u64.. {
-        ticks.tick().await;
-        while open.try_join_next().is_some() {}
+    let request = |number: u64| {
         let (client, tally) = (client.clone(), tally.clone());
-        open.spawn(async move {
+        async move {
             let (outbound, messages) = mpsc::channel(2);
             let (model, flow) = (number % MODELS, format!("flow-{number}"));
             let body = format!(r#"{{"model":"made-up-{model}","messages":[{{"role":"user","content":"x"}}]}}"#);
             let head = message::request_headers_and(number, body.len(), &[(names::FAIRNESS_ID[0], &flow)]);
             let _ = outbound.send(head).await;
-            let _ = outbound.send(message::request_body(body.as_bytes(), true)).await;
+            let _ = outbound.send(request_body(body.as_bytes(), true)).await;
             tally.count(outcome(client, messages).await);
-        });
-    }
+        }
+    };
+    at_rate(rate, request).await;
 }
 
 /// Sends a body that never completes, and the next one when it is refused.
@@ -129,7 +124,7 @@ async fn trickle(client: Client, tally: Tally) {
         let (outbound, messages) = mpsc::channel(1);
         let sending = async move {
             let _ = outbound.send(message::request_headers(0, 1 << 20)).await;
-            while outbound.send(message::request_body(b"{", false)).await.is_ok() {
+            while outbound.send(request_body(b"{", false)).await.is_ok() {
                 sleep(TRICKLE).await;
             }
         };

@@ -5,29 +5,35 @@
 //! Must not know how a replica defends itself.
 
 mod attack;
-mod others;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use murmuration_actors::admin::client;
+use murmuration_kit::machine::peak_memory_kib;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use super::Failure;
 use super::args::HostileArgs;
+use super::ext_proc::exchange::{Plan, exchange};
+use super::ext_proc::paced::Paced;
 use super::pages::Pages;
 use super::server::Server;
 use super::spread::Spread;
 use super::table::{Cell, Table};
 use attack::Tally;
-use others::Others;
 
 /// Engines of the pool.
 const ENGINES: u16 = 4;
+/// Bytes of the body of each request of the other clients.
+const BODY_BYTES: usize = 4 << 10;
+/// The number of the request that finds out whether the server is ready; those of the load stay below it.
+const FIRST: u64 = 1 << 40;
+/// How long a server may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Interval of reading the metrics page; short for a monitor.
 const SCRAPE: Duration = Duration::from_secs(5);
 const COLUMNS: [&str; 10] = [
@@ -51,18 +57,47 @@ pub(super) async fn run(args: &HostileArgs) -> Result<Table, Failure> {
     table = table.about("names", args.names).about("labels_per_s", args.labels);
     table = table.about("values", args.values).about("slow", args.slow);
     let tally = Tally::default();
-    let others = Others::begin(connect(server.ext_proc).await?, args.rate).await?;
+    let client = connect(server.ext_proc).await?;
+    serves(client.clone()).await?;
+    let others = Paced::start(vec![client], plan(), args.rate);
     for (clients, hostile) in [("quiet", false), ("hostile", true)] {
         let mut attacks = JoinSet::new();
         if hostile {
             attack::begin(args, server.ext_proc, &tally, &mut attacks).await?;
         }
-        others.take()?;
+        decisions(&others)?;
         let page = largest_page(&server, Duration::from_secs_f64(args.seconds)).await?;
         attacks.abort_all();
-        table.row(row(clients, others.take()?, peak(server.pid)?, page, &tally));
+        table.row(row(clients, decisions(&others)?, peak_memory_kib(server.pid)?, page, &tally));
     }
     Ok(table)
+}
+
+/// The other clients' requests.
+fn plan() -> Plan {
+    Plan::new(BODY_BYTES, 0, 1)
+}
+
+/// Waits until the server is ready.
+async fn serves(mut client: ExternalProcessorClient<Channel>) -> Result<(), Failure> {
+    let (plan, began) = (plan(), Instant::now());
+    while let Err(why) = exchange(&mut client, &plan, FIRST).await {
+        if began.elapsed() > PATIENCE {
+            return Err(format!("the server was not ready after {PATIENCE:?}: {why}"));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// The time of each decision for the other clients since the last call, in ms. None of their requests may fail.
+fn decisions(others: &Paced) -> Result<Vec<f64>, Failure> {
+    let account = others.take();
+    match account.why {
+        Some(why) => Err(format!("a request of another client failed: {why}")),
+        None if account.left_out > 0 => Err(format!("{} requests of other clients were not sent", account.left_out)),
+        None => Ok(account.decisions_ms),
+    }
 }
 
 fn row(clients: &str, decisions: Vec<f64>, peak_kib: u64, page: usize, tally: &Tally) -> Vec<Cell> {
@@ -86,32 +121,17 @@ fn row(clients: &str, decisions: Vec<f64>, peak_kib: u64, page: usize, tally: &T
 /// Waits for `time`, and returns the bytes of the largest metrics page in it.
 async fn largest_page(server: &Server, time: Duration) -> Result<usize, Failure> {
     let admin = server.admin.ok_or("the replica did not report where its metrics page is")?;
-    let until = tokio::time::Instant::now() + time;
+    let until = Instant::now() + time;
     let mut largest = 0;
-    while tokio::time::Instant::now() < until {
-        sleep(SCRAPE.min(until - tokio::time::Instant::now())).await;
-        largest = largest.max(page(admin).await?);
+    while Instant::now() < until {
+        sleep(SCRAPE.min(until - Instant::now())).await;
+        let (status, page) = client::fetch(admin, "/metrics").await?;
+        if !status.is_success() {
+            return Err("the metrics page is not served".to_owned());
+        }
+        largest = largest.max(page.len());
     }
     Ok(largest)
-}
-
-async fn page(admin: SocketAddr) -> Result<usize, Failure> {
-    let cant = |why| format!("can't read the metrics page at {admin}: {why}");
-    let mut stream = TcpStream::connect(admin).await.map_err(cant)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").await.map_err(cant)?;
-    let mut page = Vec::new();
-    stream.read_to_end(&mut page).await.map_err(cant)?;
-    if page.starts_with(b"HTTP/1.1 200") { Ok(page.len()) } else { Err("the metrics page is not served".to_owned()) }
-}
-
-/// The most memory that the process ever held, in KiB.
-fn peak(pid: u32) -> Result<u64, Failure> {
-    let path = format!("/proc/{pid}/status");
-    let status =
-        std::fs::read_to_string(&path).map_err(|why| format!("can't read {path}: {why}; did the server end?"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    peak.ok_or_else(|| format!("{path} is not what proc(5) says"))
 }
 
 async fn connect(server: SocketAddr) -> Result<ExternalProcessorClient<Channel>, Failure> {

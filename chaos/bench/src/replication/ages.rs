@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::engines::set_waiting;
-use super::probe::{Held, Probe, endpoint, key};
+use super::probe::{Probe, check_deadline, endpoint, held, key};
 use super::replica_host::{HostedReplica, name};
 use crate::Failure;
 
@@ -84,7 +84,7 @@ async fn dispatch(schedulers: &[SchedulerHandle], probe: Probe, ages: &mut Ages)
                 ages.placements.push(age);
             }
         }
-        check_deadline(began, "a dispatch")?;
+        check_deadline(began, PATIENCE, "a dispatch was not seen by all")?;
         sleep(READ_INTERVAL).await;
     }
     Ok(())
@@ -105,7 +105,7 @@ async fn report(schedulers: &[SchedulerHandle], at: SocketAddr, queue: u32, ages
     set_waiting(at, queue).await?;
     let set = Instant::now();
     while !shows(&schedulers[keeper], at, queue).await? {
-        check_deadline(set, "a queue")?;
+        check_deadline(set, PATIENCE, "a queue was not seen by all")?;
         sleep(READ_INTERVAL).await;
     }
     let began = Instant::now();
@@ -120,7 +120,7 @@ async fn report(schedulers: &[SchedulerHandle], at: SocketAddr, queue: u32, ages
             }
         }
         peers = waiting;
-        check_deadline(began, "a load report")?;
+        check_deadline(began, PATIENCE, "a load report was not seen by all")?;
         sleep(READ_INTERVAL).await;
     }
     set_waiting(at, 0).await
@@ -129,15 +129,6 @@ async fn report(schedulers: &[SchedulerHandle], at: SocketAddr, queue: u32, ages
 async fn shows(scheduler: &SchedulerHandle, at: SocketAddr, queue: u32) -> Result<bool, Failure> {
     let summary = scheduler.summary().await.ok_or("a replica does not answer")?;
     Ok(endpoint(&summary, at).and_then(|one| one.report.as_ref()).is_some_and(|report| report.waiting == queue))
-}
-
-async fn held(scheduler: &SchedulerHandle, at: SocketAddr) -> Result<Held, Failure> {
-    let summary = scheduler.summary().await.ok_or("a replica does not answer")?;
-    Held::of(&summary, at).ok_or_else(|| format!("the endpoint {at} has left the pool"))
-}
-
-fn check_deadline(since: Instant, what: &str) -> Result<(), Failure> {
-    if since.elapsed() < PATIENCE { Ok(()) } else { Err(format!("{what} was not seen by all within {PATIENCE:?}")) }
 }
 
 fn ms(since: Instant) -> f64 {

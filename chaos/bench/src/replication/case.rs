@@ -2,21 +2,29 @@
 //!
 //! Must not know how a figure is shown.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use murmuration_kit::pool::EndpointsFile;
+use murmuration_proto::ext_proc::ExternalProcessorClient;
 use tokio::time::{Instant, sleep};
+use tonic::transport::{Channel, Endpoint};
 
 use super::ages::Ages;
 use super::child::Host;
 use super::engines::Engines;
 use super::host::{Answer, Order};
-use super::load::Load;
 use crate::Failure;
 use crate::args::{Lanes, ReplicationArgs};
-use crate::server::EndpointsFile;
+use crate::ext_proc::exchange::Plan;
+use crate::ext_proc::paced::Paced;
 
 /// Scrape interval of an engine: the default of `serve`.
 const SCRAPE: Duration = Duration::from_millis(50);
+/// Bytes of each request's body: about a thousand tokens, a quarter of them shared by all.
+const BODY_BYTES: usize = 4 << 10;
+/// How long the engine works on each request.
+const HELD: Duration = Duration::from_millis(200);
 /// After this time under load, connections are open and indices have grown.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// By then the pages that a dead replica requested are written, and no successor has taken over yet.
@@ -40,7 +48,7 @@ pub(super) struct Case {
 pub(super) struct Running<'a> {
     case: &'a Case,
     host: Host,
-    load: Load,
+    load: Paced,
     replicas: usize,
 }
 
@@ -78,7 +86,7 @@ impl Case {
     /// Starts the engines.
     pub(super) async fn prepare(args: &ReplicationArgs) -> Result<Self, Failure> {
         let engines = Engines::serve(args.endpoints).await?;
-        let endpoints = EndpointsFile::write(&engines.addresses)?;
+        let endpoints = EndpointsFile::with(&engines.addresses)?;
         Ok(Self { engines, endpoints, rate: args.rate, seconds: args.seconds })
     }
 
@@ -95,7 +103,8 @@ impl Case {
         let interval = SCRAPE * u32::try_from(readers).unwrap_or(u32::MAX);
         let (host, ready) = Host::start(replicas, lanes, interval, &self.endpoints).await?;
         let Answer::Ready(addresses) = ready else { return Err(format!("the host is not ready: {ready:?}")) };
-        let load = Load::start(&addresses, self.rate)?;
+        let clients = addresses.iter().map(client).collect::<Result<_, _>>()?;
+        let load = Paced::start(clients, Plan::new(BODY_BYTES, 0, 1).held(HELD), self.rate);
         sleep(WARM_UP).await;
         let mut running = Running { case: self, host, load, replicas };
         let cost = running.cost().await?;
@@ -107,14 +116,14 @@ impl Case {
 
 impl Running<'_> {
     async fn cost(&mut self) -> Result<Cost, Failure> {
-        let (cpu, served, ended) = (self.host.cpu()?, self.case.engines.served(), self.load.ended());
+        self.requests()?;
+        let (cpu, served) = (self.host.cpu()?, self.case.engines.served());
         let (began, wire) = (Instant::now(), self.wire().await?);
         sleep(Duration::from_secs_f64(self.case.seconds)).await;
         let took = began.elapsed().as_secs_f64();
         let (cpu, now) = ((self.host.cpu()? - cpu).as_secs_f64(), self.wire().await?);
         let pages: u64 = self.case.engines.served().iter().zip(&served).map(|(now, then)| now - then).sum();
-        self.check_requests()?;
-        let done = (self.load.ended().well - ended.well) as f64 / took;
+        let done = self.requests()? as f64 / took;
         eprintln!("  {done:.0} requests/s ended in order");
         let each = |bytes: f64| bytes * 8.0 / 1e6 / took / self.replicas as f64;
         Ok(Cost {
@@ -130,7 +139,7 @@ impl Running<'_> {
     /// Ages of facts, probed for `seconds` and for at least `least` rounds.
     pub(super) async fn ages(&mut self, seconds: f64, least: u64) -> Result<Ages, Failure> {
         let answer = self.host.ask(Order::Ages(seconds, least)).await?;
-        self.check_requests()?;
+        self.requests()?;
         match answer {
             Answer::Ages(ages) => Ok(ages),
             other => Err(format!("not ages: {other:?}")),
@@ -160,16 +169,26 @@ impl Running<'_> {
         }
     }
 
-    fn check_requests(&self) -> Result<(), Failure> {
-        let ended = self.load.ended();
-        match self.load.why() {
-            Some(why) => Err(format!("{} of {} requests went wrong; the first: {why}", ended.failed, ended.well)),
-            None if ended.left_out > 0 => {
-                Err(format!("{} requests were not sent, because too many were open; lower --rate", ended.left_out))
+    /// How many requests ended in order since the last call. None may fail.
+    fn requests(&self) -> Result<usize, Failure> {
+        let account = self.load.take();
+        let (well, left_out) = (account.decisions_ms.len(), account.left_out);
+        match account.why {
+            Some(why) => Err(format!("{} of {well} requests went wrong; the first: {why}", account.failed)),
+            None if left_out > 0 => {
+                Err(format!("{left_out} requests were not sent, because too many were open; lower --rate"))
             }
-            None => Ok(()),
+            None => Ok(well),
         }
     }
+}
+
+fn client(replica: &SocketAddr) -> Result<ExternalProcessorClient<Channel>, Failure> {
+    let endpoint = Endpoint::try_from(format!("http://{replica}")).map_err(|why| why.to_string())?;
+    let endpoint = endpoint.initial_stream_window_size(1 << 20).initial_connection_window_size(16 << 20);
+    // Lazy, so that it reconnects to a replica that was away.
+    let channel = endpoint.tcp_nodelay(true).connect_lazy();
+    Ok(ExternalProcessorClient::new(channel).max_decoding_message_size(usize::MAX))
 }
 
 /// Seconds from `died` until every engine was scraped again by a live replica.

@@ -5,14 +5,16 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use murmuration_kit::pool::EndpointsFile;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::host::{Answer, Order};
 use crate::args::Lanes;
-use crate::server::EndpointsFile;
-use crate::{Failure, cpu};
+use murmuration_kit::machine::cpu_used;
+
+use crate::Failure;
 
 /// How long any order may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -57,7 +59,7 @@ impl Host {
 
     /// Processor time that it used so far.
     pub(super) fn cpu(&self) -> Result<Duration, Failure> {
-        cpu::used(self.pid)
+        cpu_used(self.pid)
     }
 
     /// Sends an order and waits for its answer.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use murmuration_actors::scheduler::{Decider, Reservation};
 use tokio::time::{Instant, sleep};
 
-use super::probe::{Held, Probe};
+use super::probe::{Held, Probe, check_deadline, held};
 use super::replica_host::{HostedReplica, ReplicaHost};
 use crate::Failure;
 
@@ -35,7 +35,7 @@ pub(super) async fn give(victim: &HostedReplica, others: &[&HostedReplica], roun
         let probe = Probe::new(NUMBERS + round * 1_000 + i as u64, one.endpoint.address);
         let mut before = Vec::new();
         for other in others {
-            before.push(held(other, probe).await?);
+            before.push(held(other.replica.scheduler(), probe.at).await?);
         }
         let asked = victim.replica.scheduler().ask(probe.request()).await;
         open.push(asked.map_err(|refusal| format!("a probe was refused: {refusal:?}"))?.0);
@@ -44,7 +44,7 @@ pub(super) async fn give(victim: &HostedReplica, others: &[&HostedReplica], roun
     let work = Work { probes, _open: open };
     let began = Instant::now();
     while work.known(others).await? < work.probes.len() * others.len() {
-        check_deadline(began, "the work of a replica did not reach all others")?;
+        check_deadline(began, PATIENCE, "the work of a replica did not reach all others")?;
         sleep(READ_INTERVAL).await;
     }
     Ok(work)
@@ -53,7 +53,7 @@ pub(super) async fn give(victim: &HostedReplica, others: &[&HostedReplica], roun
 /// Waits until none of `others` counts `work` any more; returns the seconds since `died`.
 pub(super) async fn cleaned(work: &Work, others: &[&HostedReplica], died: Instant) -> Result<f64, Failure> {
     while work.known(others).await? > 0 {
-        check_deadline(died, "the work of a dead replica was not forgotten")?;
+        check_deadline(died, PATIENCE, "the work of a dead replica was not forgotten")?;
         sleep(READ_INTERVAL).await;
     }
     Ok(died.elapsed().as_secs_f64())
@@ -85,13 +85,4 @@ impl Work {
         }
         Ok(known)
     }
-}
-
-async fn held(hosted: &HostedReplica, probe: Probe) -> Result<Held, Failure> {
-    let summary = hosted.replica.scheduler().summary().await.ok_or("a replica does not answer")?;
-    Held::of(&summary, probe.at).ok_or_else(|| format!("the endpoint {} has left the pool", probe.at))
-}
-
-fn check_deadline(since: Instant, what: &str) -> Result<(), Failure> {
-    if since.elapsed() < PATIENCE { Ok(()) } else { Err(format!("{what} within {PATIENCE:?}")) }
 }

@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use murmuration_kit::page_server::{PageEngine, response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 
 use crate::Failure;
 
@@ -24,14 +24,13 @@ const SET: &str = "POST /waiting/";
 pub(super) struct Engines {
     /// Where they listen.
     pub(super) addresses: Vec<SocketAddr>,
-    engines: Vec<Arc<Engine>>,
-    _listeners: JoinSet<()>,
+    engines: Vec<PageEngine>,
 }
 
 #[derive(Debug, Default)]
 struct Engine {
     waiting: AtomicU32,
-    served: AtomicU64,
+    shown: AtomicU64,
 }
 
 // === impl Engines ===
@@ -39,21 +38,17 @@ struct Engine {
 impl Engines {
     /// Starts `count` engines on loopback.
     pub(super) async fn serve(count: u16) -> Result<Self, Failure> {
-        let mut all = Self { addresses: Vec::new(), engines: Vec::new(), _listeners: JoinSet::new() };
+        let mut engines = Vec::new();
         for _ in 0..count {
-            let cant = |why| format!("can't listen on loopback: {why}; are there enough file descriptors?");
-            let listener = TcpListener::bind("127.0.0.1:0").await.map_err(cant)?;
-            all.addresses.push(listener.local_addr().map_err(cant)?);
-            let engine = Arc::<Engine>::default();
-            all.engines.push(engine.clone());
-            all._listeners.spawn(accept(listener, engine));
+            let engine = Engine::default();
+            engines.push(PageEngine::start(Arc::new(move |head: &str| engine.answer(head))).await?);
         }
-        Ok(all)
+        Ok(Self { addresses: engines.iter().map(|engine| engine.address).collect(), engines })
     }
 
     /// Pages that each engine has served so far.
     pub(super) fn served(&self) -> Vec<u64> {
-        self.engines.iter().map(|engine| engine.served.load(Ordering::Relaxed)).collect()
+        self.engines.iter().map(PageEngine::served).collect()
     }
 }
 
@@ -67,59 +62,27 @@ pub(super) async fn set_waiting(address: SocketAddr, waiting: u32) -> Result<(),
     Ok(())
 }
 
-async fn accept(listener: TcpListener, engine: Arc<Engine>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Ok((stream, _)) = listener.accept() => {
-                let _ = stream.set_nodelay(true);
-                connections.spawn(serve_connection(stream, engine.clone()));
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
-/// One keep-alive connection. Its client sends the next request only after the answer, so a read never has two heads.
-async fn serve_connection(mut stream: TcpStream, engine: Arc<Engine>) {
-    let (mut head, mut length) = ([0; 2048], 0);
-    while let Some(free) = head.get_mut(length..).filter(|free| !free.is_empty()) {
-        match stream.read(free).await {
-            Ok(read) if read > 0 => length += read,
-            _ => return,
-        }
-        if !head[..length].ends_with(b"\r\n\r\n") {
-            continue;
-        }
-        if let Some(waiting) = queue_to_set(&head[..length]) {
-            engine.waiting.store(waiting, Ordering::Relaxed);
-            return;
-        }
-        length = 0;
-        if stream.write_all(engine.answer().as_bytes()).await.is_err() {
-            return;
-        }
-        engine.served.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// The queue that a request sets, if it sets one.
-fn queue_to_set(head: &[u8]) -> Option<u32> {
-    let (number, _) = std::str::from_utf8(head).ok()?.strip_prefix(SET)?.split_once(' ')?;
+fn queue_to_set(head: &str) -> Option<u32> {
+    let (number, _) = head.strip_prefix(SET)?.split_once(' ')?;
     number.parse().ok()
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// The next page, as vLLM's server writes it.
-    fn answer(&self) -> String {
-        let page = page(self.waiting.load(Ordering::Relaxed), self.served.load(Ordering::Relaxed));
-        format!(
-            "HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-length: {}\r\n\
-             content-type: text/plain; version=1.0.0; charset=utf-8\r\n\r\n{page}",
-            page.len()
-        )
+    /// The next page; none for a request that sets the queue.
+    fn answer(&self, head: &str) -> Option<String> {
+        match queue_to_set(head) {
+            Some(waiting) => {
+                self.waiting.store(waiting, Ordering::Relaxed);
+                None
+            }
+            None => {
+                let shown = self.shown.fetch_add(1, Ordering::Relaxed);
+                Some(response(200, &page(self.waiting.load(Ordering::Relaxed), shown)))
+            }
+        }
     }
 }
 
@@ -142,6 +105,8 @@ mod tests {
     use murmuration::dialect::engine::EngineSpec;
     use murmuration::dialect::metrics_page::read_page;
 
+    use murmuration_actors::admin::client;
+
     use super::*;
 
     #[test]
@@ -156,20 +121,11 @@ mod tests {
         let engines = Engines::serve(2).await.unwrap();
         set_waiting(engines.addresses[1], 1234).await.unwrap();
         assert_eq!(engines.served(), [0, 0]);
-        assert!(engines.engines[1].answer().contains("waiting{engine=\"0\",model_name=\"base\"} 1234.0"));
-        assert!(engines.engines[0].answer().contains("waiting{engine=\"0\",model_name=\"base\"} 0.0"));
-        let mut stream = TcpStream::connect(engines.addresses[0]).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
-        let mut read = [0; 15];
-        stream.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"HTTP/1.1 200 OK");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").await.unwrap();
-        tokio::time::timeout(std::time::Duration::from_secs(20), async {
-            while engines.served() != [2, 0] {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-        .unwrap();
+        for (address, waiting) in engines.addresses.iter().zip([0, 1234]) {
+            let page = client::fetch(*address, "/metrics").await.unwrap().1;
+            let line = format!("waiting{{engine=\"0\",model_name=\"base\"}} {waiting}.0");
+            assert!(page.contains(&line), "{page}");
+        }
+        assert_eq!(engines.served(), [1, 1]);
     }
 }

@@ -12,9 +12,10 @@ mod child;
 mod death;
 mod engines;
 mod host;
-mod load;
 mod probe;
 pub(super) mod replica_host;
+
+use murmuration_kit::machine::load_average;
 
 use super::Failure;
 use super::args::{Lanes, ReplicationArgs, ReplicationHostArgs};
@@ -101,11 +102,4 @@ fn row(
 
 fn figure(figure: Option<f64>, decimals: usize) -> Cell {
     figure.map_or(Cell::Nothing, |figure| Cell::Figure(figure, decimals))
-}
-
-/// The load average of the last minute: other work of this machine affects every figure.
-fn load_average() -> Result<f64, Failure> {
-    let text = std::fs::read_to_string("/proc/loadavg").map_err(|why| format!("can't read /proc/loadavg: {why}"))?;
-    let first = text.split(' ').next().and_then(|first| first.parse().ok());
-    first.ok_or_else(|| format!("/proc/loadavg is not what proc(5) says: {text:?}"))
 }

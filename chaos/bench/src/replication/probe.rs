@@ -3,12 +3,17 @@
 //! Must not know lanes, or which replica gets the request.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use murmuration::chance::mix;
 use murmuration::id::{BlockHash, EndpointKey};
 use murmuration::prefix::PrefixChain;
 use murmuration::request::{InferenceRequest, Prompt};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
+use murmuration_actors::scheduler::SchedulerHandle;
+use tokio::time::Instant;
+
+use crate::Failure;
 
 /// Blocks of a probe's prompt; the load's requests have some sixty each.
 const BLOCKS: u64 = 4_096;
@@ -28,6 +33,17 @@ pub(super) struct Probe {
 pub(super) struct Held {
     foreign_tokens: u64,
     blocks: u64,
+}
+
+/// What a replica knows of the endpoint at `at`.
+pub(super) async fn held(scheduler: &SchedulerHandle, at: SocketAddr) -> Result<Held, Failure> {
+    let summary = scheduler.summary().await.ok_or("a replica does not answer")?;
+    Held::of(&summary, at).ok_or_else(|| format!("the endpoint {at} has left the pool"))
+}
+
+/// An error once more than `patience` has passed since then; `what` has not happened.
+pub(super) fn check_deadline(since: Instant, patience: Duration, what: &str) -> Result<(), Failure> {
+    if since.elapsed() < patience { Ok(()) } else { Err(format!("{what} within {patience:?}")) }
 }
 
 // === impl Probe ===
@@ -92,30 +108,19 @@ pub(super) fn key(summary: &FleetSummary, at: SocketAddr) -> Option<EndpointKey>
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
-    use murmuration::config::{self, Catalog};
-    use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
+    use murmuration::config;
+    use murmuration::fleet::{Endpoint, EndpointChange};
     use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
     use murmuration::replication::FactLog;
     use murmuration::request::Asked;
-    use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
+    use murmuration::scheduler::{Input, Outbox, Scheduler};
     use murmuration::time::Timestamp;
 
     use super::*;
+    use crate::pool;
 
     fn scheduler(at: SocketAddr) -> Scheduler {
-        let blueprint = config::read(config::default_text(), "default", &Catalog::builtin()).unwrap();
-        let settings = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: 256 << 20,
-            lease: Duration::from_secs(3600),
-            sharing: true,
-            trust_ages: TrustAges::default(),
-        };
-        let mut scheduler = Scheduler::new(blueprint.profiles, settings);
+        let (mut scheduler, _) = pool::scheduler(config::default_text(), pool::INDEX_BYTES_MAX).unwrap();
         let endpoint = Endpoint { id: EndpointId::new("bench", "e"), address: at, labels: Default::default() };
         let found = Input::Discovered(vec![EndpointChange::Upsert(endpoint)]);
         scheduler.handle(found, Timestamp::ZERO, &mut Outbox::default());

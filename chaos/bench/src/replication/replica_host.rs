@@ -3,38 +3,29 @@
 //!
 //! Must not know what is measured.
 
-use std::io::Read as _;
-use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::plugin::Catalog;
-use murmuration::replication::codec;
 use murmuration_actors::environment::{Environment, Listener};
-use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::gossip::Seal;
 use murmuration_actors::peers::{Authority, PeerNames, PeerTls};
-use murmuration_actors::replica::{Addresses, Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
+use murmuration_actors::replica::{Addresses, Listeners, Replica, ReplicaSettings};
 use murmuration_actors::replication::{ReplicationSettings, incarnation_now};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
+use murmuration_kit::metrics::sum_of_lines;
+use murmuration_kit::pool::default_with_endpoints;
+use murmuration_kit::settings;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 use crate::Failure;
 use crate::args::{Lanes, ReplicationHostArgs};
-use crate::server::config_text;
 
 /// How long a replica may take to be ready, or to see all others.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The period of `serve`'s own gauges.
-const GAUGES: Duration = Duration::from_secs(5);
-/// The default gossip interval of `serve`.
-const GOSSIP: Duration = Duration::from_millis(50);
-
 /// What all replicas of the tier have in common.
 #[derive(Debug)]
 pub(crate) struct ReplicaHost {
@@ -63,14 +54,12 @@ impl ReplicaHost {
         (0..args.replicas)
             .try_for_each(|number| authority.write_folder(&folder.join(name(number).0), &name(number)))
             .map_err(cant)?;
-        write_key(&folder.join("gossip.key")).map_err(cant)?;
+        settings::write_gossip_key(&folder.join("gossip.key")).map_err(cant)?;
         let cant = |why| format!("can't bind gossip on loopback: {why}");
-        // All are bound at the same time, so that all differ; replicas bind them again later.
-        let sockets: Vec<UdpSocket> =
-            (0..args.replicas).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(cant)?;
-        let gossip = sockets.iter().map(UdpSocket::local_addr).collect::<Result<_, _>>().map_err(cant)?;
+        let gossip = settings::gossip_addresses(args.replicas).map_err(cant)?;
         let interval = Duration::from_millis(args.interval);
-        Ok(Self { config: config_text(&args.endpoints), interval, lanes: args.lanes, gossip, folder })
+        let config = default_with_endpoints(&args.endpoints)?;
+        Ok(Self { config, interval, lanes: args.lanes, gossip, folder })
     }
 
     /// How many replicas it hosts.
@@ -95,7 +84,11 @@ impl ReplicaHost {
             peers,
         };
         let telemetry = Telemetry::new("bench", Tracer::default()).map_err(|why| why.to_string())?;
-        let settings = self.settings(self.replication_settings(number, streams));
+        let settings = ReplicaSettings {
+            interval: self.interval,
+            replication: self.replication_settings(number, streams),
+            ..settings::replica(self.config.as_str())
+        };
         let replica = Replica::start(Environment::production(), settings, listeners, telemetry.clone())
             .await
             .map_err(|why| why.to_string())?;
@@ -111,45 +104,14 @@ impl ReplicaHost {
             return None;
         }
         let gossip = *self.gossip.get(number)?;
+        let own = settings::replication(name(number).0, &format!("bench-{}", std::process::id()), gossip, &self.gossip);
         Some(ReplicationSettings {
-            me: name(number),
             incarnation: Incarnation(incarnation_now().0),
-            zone: String::new(),
-            tier: format!("bench-{}", std::process::id()),
-            gossip,
-            advertise: gossip,
-            ext_proc: gossip,
-            seeds: self.gossip.iter().map(SocketAddr::to_string).collect(),
-            interval: GOSSIP,
             seal: Seal::KeyFile(self.folder.join("gossip.key")),
-            accept_gossip_version_one: false,
             streams: streams
                 .map(|at| (at, PeerTls::Mutual { folder: self.folder.join(name(number).0), names: PeerNames::Own })),
-            one_keeper: true,
-            wire_version_max: codec::VERSION,
+            ..own
         })
-    }
-
-    /// The defaults of `serve`, without TLS towards the proxy.
-    fn settings(&self, replication: Option<ReplicationSettings>) -> ReplicaSettings {
-        ReplicaSettings {
-            config_text: self.config.clone(),
-            config_name: "bench".to_owned(),
-            catalog: Catalog::builtin,
-            interval: self.interval,
-            gauges_interval: GAUGES,
-            limits: Limits::default(),
-            trusted: TrustedSpelling::default(),
-            response_path: ResponsePath::Stay,
-            index_bytes_max: 256 << 20,
-            lease: Duration::from_secs(3600),
-            tls: Tls::Plain,
-            debug: murmuration_actors::admin::DebugAccess::default(),
-            drain_timeout: Duration::from_secs(1),
-            salt: PromptSalt::Given(0),
-            tenant_header: None,
-            replication,
-        }
     }
 }
 
@@ -169,9 +131,7 @@ pub(super) fn name(number: usize) -> ReplicaId {
 impl HostedReplica {
     /// The sum of its metrics whose line begins with `wanted`.
     pub(crate) fn metric(&self, wanted: &str) -> f64 {
-        let page = self.telemetry.page();
-        let lines = page.lines().filter(|line| line.starts_with(wanted));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        sum_of_lines(&self.telemetry.page(), wanted)
     }
 
     /// Waits until it sees `others` live peers.
@@ -183,10 +143,4 @@ impl HostedReplica {
         };
         timeout(PATIENCE, known).await.map_err(|_| format!("the replicas did not all meet in {PATIENCE:?}"))
     }
-}
-
-fn write_key(path: &Path) -> std::io::Result<()> {
-    let mut key = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    std::fs::write(path, format!("{}\n", STANDARD.encode(key)))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use murmuration::config;
 
-use super::plan::{self, Balance, Gauging, Plan, Sharing, Way};
+use super::plan::{self, Plan, Sharing, Way};
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
 use super::workload::{self, Workload};
@@ -87,21 +87,12 @@ pub struct Replay {
     /// The share of messages that every lane loses.
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub loss: f64,
-    /// Writes an SVG: time to first token against load, and hit ratio against replicas.
-    #[arg(long)]
-    pub plot: Option<PathBuf>,
     /// A file with an `EndpointPickerConfig`, instead of the default one.
     #[arg(long)]
     pub config_file: Option<PathBuf>,
     /// Tokens that an engine's KV cache holds.
     #[arg(long, default_value_t = plan::KV_TOKENS)]
     pub kv_tokens: usize,
-    /// When an engine's metrics page shows a change.
-    #[arg(long, value_enum, default_value = "step")]
-    pub gauging: Gauging,
-    /// Which replica receives a request.
-    #[arg(long, value_enum, default_value = "random")]
-    pub balance: Balance,
     /// Compares with the oracle only, without the baselines.
     #[arg(long)]
     pub no_baselines: bool,
@@ -133,8 +124,6 @@ impl Replay {
             engines: self.engines.into(),
             engine: plan::engine(self.kv_tokens),
             way: Way::Schedulers(self.sharing),
-            balance: self.balance,
-            gauging: self.gauging,
             loss: self.loss,
             seed: self.seed,
             config,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::{Command, Figures, Flags, Replay};
 use super::experiment::{self, Comparison};
-use super::{figures, plot, report};
+use super::{figures, report};
 
 /// The results, and the parameters of the run.
 #[derive(Serialize)]
@@ -63,10 +63,6 @@ fn replay(flags: &Replay) -> Result<String, String> {
     let (plan, trace) = (flags.plan()?, flags.requests()?);
     let pace = flags.pace(&plan, &trace);
     let comparison = experiment::compare(&plan, !flags.no_baselines, &trace, &pace.tempo)?;
-    if let Some(path) = &flags.plot {
-        let svg = plot::svg(&plan, &trace, &pace.tempo, flags.jitter)?;
-        std::fs::write(path, svg).map_err(|error| format!("can't write the plot {}: {error}", path.display()))?;
-    }
     let run = Run {
         replicas: plan.replicas,
         engines: plan.engines,

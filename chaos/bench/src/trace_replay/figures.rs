@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::Figures;
 use super::experiment;
-use super::plan::{self, Balance, Gauging, Plan, Sharing, Way};
+use super::plan::{self, Plan, Sharing, Way};
 use super::tally::Outcome;
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
@@ -166,8 +166,6 @@ impl Scene<'_> {
             engines: ENGINES,
             engine: plan::engine(plan::KV_TOKENS),
             way: Way::Schedulers(Sharing::Full),
-            balance: Balance::Random,
-            gauging: Gauging::Step,
             loss: 0.0,
             seed,
             config: murmuration::config::default_text().to_owned(),

@@ -14,7 +14,6 @@ pub mod experiment;
 pub mod figures;
 pub mod lanes;
 pub mod plan;
-pub mod plot;
 pub mod prompt;
 pub mod queue;
 pub mod replica;

@@ -45,24 +45,6 @@ pub enum Way {
     Schedulers(Sharing),
 }
 
-/// When an engine's metrics page shows a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Gauging {
-    /// At the end of each engine step, as vLLM does.
-    Step,
-    /// At once.
-    Live,
-}
-
-/// Which replica receives a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Balance {
-    /// The next one.
-    RoundRobin,
-    /// One drawn from the seed, as with many Envoy workers that each take turns by themselves.
-    Random,
-}
-
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -74,10 +56,6 @@ pub struct Plan {
     pub engine: EngineConfig,
     /// How the engine is chosen.
     pub way: Way,
-    /// Which replica receives a request.
-    pub balance: Balance,
-    /// When gauges change.
-    pub gauging: Gauging,
     /// The share of messages that a lane loses, `0..1`.
     pub loss: f64,
     /// The seed of all random choices.

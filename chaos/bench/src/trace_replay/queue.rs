@@ -2,30 +2,22 @@
 //!
 //! Must not know what an event does.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
 use murmuration::time::Timestamp;
 
-/// The events to come.
+/// The events to come, by time and by the number of their planning.
 #[derive(Debug)]
 pub struct Queue<T> {
-    heap: BinaryHeap<Reverse<Planned<T>>>,
+    events: BTreeMap<(Timestamp, u64), T>,
     planned: u64,
-}
-
-#[derive(Debug)]
-struct Planned<T> {
-    at: Timestamp,
-    number: u64,
-    what: T,
 }
 
 // === impl Queue ===
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), planned: 0 }
+        Self { events: BTreeMap::new(), planned: 0 }
     }
 }
 
@@ -33,40 +25,12 @@ impl<T> Queue<T> {
     /// Plans `what` for `at`.
     pub fn plan(&mut self, at: Timestamp, what: T) {
         self.planned += 1;
-        self.heap.push(Reverse(Planned { at, number: self.planned, what }));
+        self.events.insert((at, self.planned), what);
     }
 
     /// Takes the next event.
     pub fn take(&mut self) -> Option<(Timestamp, T)> {
-        self.heap.pop().map(|Reverse(planned)| (planned.at, planned.what))
-    }
-}
-
-// === impl Planned ===
-
-impl<T> Planned<T> {
-    fn key(&self) -> (Timestamp, u64) {
-        (self.at, self.number)
-    }
-}
-
-impl<T> PartialEq for Planned<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Planned<T> {}
-
-impl<T> PartialOrd for Planned<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Planned<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        self.events.pop_first().map(|((at, _), what)| (at, what))
     }
 }
 

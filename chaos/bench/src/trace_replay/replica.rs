@@ -4,23 +4,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use murmuration::config::blueprint::PrefixSettings;
-use murmuration::config::{self, Catalog};
-use murmuration::fleet::{Endpoint, EndpointChange, TrustAges};
+use murmuration::fleet::{Endpoint, EndpointChange};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::replication::{Batch, FactLog, Keeper, Keepers, Page, Pages};
 use murmuration::request::{Asked, InferenceRequest};
-use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
+use murmuration::scheduler::{Input, Outbox, Scheduler};
 use murmuration::time::Timestamp;
 
 use super::plan::{Plan, Sharing};
+use crate::pool;
 
-/// Bytes that a replica's prefix index may take, as `murmuration serve` has it by default.
-const INDEX_BYTES_MAX: usize = 256 << 20;
-/// The lease of tickets; longer than any run lasts.
-const LEASE: Duration = Duration::from_secs(7200);
 /// The first engine's port; the others follow.
 const FIRST_PORT: u16 = 10_000;
 
@@ -72,20 +67,10 @@ impl Replica {
     /// # Errors
     /// All errors of the configuration.
     pub fn new(n: usize, plan: &Plan) -> Result<Self, String> {
-        let blueprint =
-            config::read(&plan.config, "the configuration", &Catalog::builtin()).map_err(|e| e.to_string())?;
-        let prefix = blueprint.prefix.clone();
-        let settings = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: INDEX_BYTES_MAX,
-            lease: LEASE,
-            sharing: (plan.replicas > 1 || plan.sharing() == Sharing::Cut) && plan.sharing().tries(),
-            trust_ages: TrustAges::default(),
-        };
+        let shares = (plan.replicas > 1 || plan.sharing() == Sharing::Cut) && plan.sharing().tries();
+        let (scheduler, prefix) = pool::scheduler_that(shares, &plan.config, pool::INDEX_BYTES_MAX)?;
         let mut replica = Self {
-            scheduler: Scheduler::new(blueprint.profiles, settings),
+            scheduler,
             fact_log: FactLog::new(name(n), Incarnation(1)),
             pages: Pages::default(),
             sharing: plan.sharing(),

@@ -17,7 +17,7 @@ use murmuration::time::Timestamp;
 
 use super::ages::LaneCounts;
 use super::lanes::{FLUSH, Lane, Lanes, Message, ROUND};
-use super::plan::{Balance, Plan, Way};
+use super::plan::{Plan, Way};
 use super::prompt;
 use super::queue::Queue;
 use super::replica::{self, Replica};
@@ -101,7 +101,7 @@ pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, St
         flushing: vec![false; replicas.len()],
         lanes: Lanes::new(replicas.len(), plan.loss, plan.seed),
         replicas,
-        stations: (0..plan.engines.max(1)).map(|_| Station::new(plan.engine.clone(), plan.gauging)).collect(),
+        stations: (0..plan.engines.max(1)).map(|_| Station::new(plan.engine.clone())).collect(),
         served_by: vec![0; trace.len()],
         books: LaneCounts::default(),
         tally: Tally::new(tempo.arrivals.len()),
@@ -224,10 +224,8 @@ impl Simulation<'_> {
         if n % ASK_EVERY == ASK_EVERY - 1 {
             self.ask_all(request, now, When::Loaded);
         }
-        let replica = match self.plan.balance {
-            Balance::RoundRobin => n % self.replicas.len(),
-            Balance::Random => self.balance.below(self.replicas.len()),
-        };
+        // As with many Envoy workers that each take turns by themselves.
+        let replica = self.balance.below(self.replicas.len());
         self.served_by[request] = replica;
         let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
         let engine = self.replicas[replica].dispatch(request, asked, now);

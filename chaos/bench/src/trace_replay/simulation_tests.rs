@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::trace_replay::plan::{Gauging, Sharing, engine};
+use crate::trace_replay::plan::{Sharing, engine};
 use crate::trace_replay::tempo::Demand;
 use crate::trace_replay::workload::{Workload, generate};
 
@@ -13,8 +13,6 @@ fn plan(replicas: usize, sharing: Sharing) -> Plan {
         engines: 4,
         engine: engine(1 << 20),
         way: Way::Schedulers(sharing),
-        balance: Balance::Random,
-        gauging: Gauging::Step,
         loss: 0.0,
         seed: 7,
         config: murmuration::config::default_text().to_owned(),

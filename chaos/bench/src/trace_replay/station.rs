@@ -7,7 +7,6 @@ use std::time::Duration;
 use murmuration::fleet::{CacheGeometry, LoadReport};
 use murmuration::time::Timestamp;
 
-use super::plan::Gauging;
 use murmuration_engine_sim::EngineConfig;
 use murmuration_engine_sim::model::{EngineModel, Gauges, Output, Request};
 
@@ -15,7 +14,6 @@ use murmuration_engine_sim::model::{EngineModel, Gauges, Output, Request};
 #[derive(Debug)]
 pub struct Station {
     model: EngineModel,
-    gauging: Gauging,
     page: Gauges,
 }
 
@@ -23,8 +21,8 @@ pub struct Station {
 
 impl Station {
     /// An engine that was just started.
-    pub fn new(config: EngineConfig, gauging: Gauging) -> Self {
-        Self { model: EngineModel::new(config), gauging, page: Gauges::default() }
+    pub fn new(config: EngineConfig) -> Self {
+        Self { model: EngineModel::new(config), page: Gauges::default() }
     }
 
     /// Takes a request. Returns the end of the step that begins with it, or `None` if a step is already running.
@@ -42,16 +40,9 @@ impl Station {
         (outputs, self.model.next_event())
     }
 
-    /// What the metrics page shows.
+    /// What the metrics page shows: as in vLLM, the state at the end of the last engine step.
     pub fn page(&self) -> LoadReport {
-        let live;
-        let gauges = match self.gauging {
-            Gauging::Step => &self.page,
-            Gauging::Live => {
-                live = self.model.gauges();
-                &live
-            }
-        };
+        let gauges = &self.page;
         let config = self.model.config();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         LoadReport {
@@ -90,14 +81,11 @@ mod tests {
     #[test]
     fn a_page_that_is_written_by_steps_shows_a_burst_a_step_late() {
         let request = |id| Request { id, tokens: vec![1; 100], adapter: None, salt: None, max_tokens: 5 };
-        let pages = [Gauging::Step, Gauging::Live].map(|gauging| {
-            let mut station = Station::new(engine(100_000), gauging);
-            let end = station.submit(request(1), Timestamp::ZERO);
-            assert!(end.is_some() && station.submit(request(2), Timestamp::ZERO).is_none());
-            let before = station.page();
-            station.step(end.unwrap_or_default());
-            (before.running + before.waiting, station.page().running)
-        });
-        assert_eq!(pages, [(0, 2), (2, 2)]);
+        let mut station = Station::new(engine(100_000));
+        let end = station.submit(request(1), Timestamp::ZERO);
+        assert!(end.is_some() && station.submit(request(2), Timestamp::ZERO).is_none());
+        let before = station.page();
+        station.step(end.unwrap_or_default());
+        assert_eq!((before.running + before.waiting, station.page().running), (0, 2));
     }
 }

@@ -7,21 +7,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::driver::Message;
 use crate::model::Output;
 
-/// The body of an answer.
-#[derive(Debug)]
-pub(super) enum AnswerBody {
-    /// All of it; `None` once it is sent.
-    Whole(Option<Bytes>),
-    /// A stream.
-    Events(Box<Events>),
-}
+/// The body of an answer: all of it, or a stream.
+pub(super) type AnswerBody = Either<Full<Bytes>, Events>;
 
 /// Requests that the model has, and their tokens. A drop before they finish aborts them.
 #[derive(Debug)]
@@ -36,6 +31,11 @@ pub(super) struct Hold {
 pub(super) struct Events {
     hold: Hold,
     ended: bool,
+}
+
+/// A body that is complete.
+pub(super) fn whole(text: impl Into<Bytes>) -> AnswerBody {
+    Either::Left(Full::new(text.into()))
 }
 
 // === impl Hold ===
@@ -58,8 +58,8 @@ impl Hold {
     }
 
     /// The answer as a stream.
-    pub(super) fn into_events(self) -> Events {
-        Events { hold: self, ended: false }
+    pub(super) fn stream(self) -> AnswerBody {
+        Either::Right(Events { hold: self, ended: false })
     }
 }
 
@@ -71,16 +71,9 @@ impl Drop for Hold {
     }
 }
 
-// === impl AnswerBody ===
+// === impl Events ===
 
-impl AnswerBody {
-    /// A body that is complete.
-    pub(super) fn whole(text: impl Into<Bytes>) -> Self {
-        Self::Whole(Some(text.into()))
-    }
-}
-
-impl Body for AnswerBody {
+impl Body for Events {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -88,36 +81,22 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut *self {
-            Self::Whole(text) => {
-                let text = text.take().filter(|text| !text.is_empty());
-                Poll::Ready(text.map(|text| Ok(Frame::data(text))))
-            }
-            Self::Events(events) if events.ended => Poll::Ready(None),
-            Self::Events(events) => events.hold.outputs.poll_recv(context).map(|output| {
-                let text = match output {
-                    Some(output) => events.hold.answer.events(&output),
-                    None => {
-                        events.ended = true;
-                        events.hold.answer.last_events()
-                    }
-                };
-                Some(Ok(Frame::data(text.into())))
-            }),
+        if self.ended {
+            return Poll::Ready(None);
         }
+        self.hold.outputs.poll_recv(context).map(|output| {
+            let text = match output {
+                Some(output) => self.hold.answer.events(&output),
+                None => {
+                    self.ended = true;
+                    self.hold.answer.last_events()
+                }
+            };
+            Some(Ok(Frame::data(text.into())))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(text) => text.as_ref().is_none_or(Bytes::is_empty),
-            Self::Events(events) => events.ended,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Events(_) => SizeHint::default(),
-        }
+        self.ended
     }
 }

@@ -93,7 +93,7 @@ impl Driver {
     /// Steps the model up to `now`, one step after the other, so that each is counted.
     fn advance(&mut self, now: Timestamp) {
         while let Some(end) = self.model.next_event().filter(|end| *end <= now) {
-            self.meters.step_tokens.observe(self.model.step_tokens() as f64);
+            self.meters.observe("vllm:iteration_tokens_total", self.model.step_tokens() as f64);
             for output in self.model.advance(end) {
                 self.hand_out(output);
             }

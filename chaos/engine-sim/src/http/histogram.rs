@@ -5,7 +5,7 @@
 /// Counts of values by upper bounds.
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
-    bounds: &'static [f64],
+    bounds: Vec<f64>,
     /// One more than `bounds`: the last one counts values above all of them.
     counts: Vec<u64>,
     sum: f64,
@@ -15,8 +15,8 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// An empty one with these upper bounds, in rising order.
-    pub(super) fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    pub(super) fn new(bounds: Vec<f64>) -> Self {
+        Self { counts: vec![0; bounds.len() + 1], bounds, sum: 0.0 }
     }
 
     /// Counts `value`.
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_value_on_a_bound_is_below_it() {
-        let mut histogram = Histogram::new(&[1.0, 2.0]);
+        let mut histogram = Histogram::new(vec![1.0, 2.0]);
         [1.0, 1.5, 2.0, 3.0].into_iter().for_each(|value| histogram.observe(value));
         let buckets: Vec<_> = histogram.buckets().collect();
         assert_eq!(buckets, [(1.0, 1), (2.0, 3), (f64::INFINITY, 4)]);

@@ -1,7 +1,7 @@
 //! What an engine counts beside its model: the times and sizes of requests, the sets of adapters in use, and the
 //! responses of its web server.
 //!
-//! Must not know clocks or the page.
+//! Must not know clocks, or how the page is written.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,30 +9,14 @@ use std::time::Duration;
 use murmuration::time::Timestamp;
 
 use super::histogram::Histogram;
+use super::page;
 use crate::model::{Gauges, Output};
 
 /// Sets of adapters that are kept. A real engine keeps all of them for ever.
 const ADAPTER_SETS_MAX: usize = 256;
 
-const TOKENS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0];
-const STEP_TOKENS: &[f64] =
-    &[1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0];
-const ANSWERS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0];
-const FIRST_TOKEN: &[f64] = &[
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0,
-    160.0, 640.0, 2560.0,
-];
-const NEXT_TOKEN: &[f64] =
-    &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
-const PHASE: &[f64] = &[
-    0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-    1920.0, 7680.0,
-];
-const PREEMPTIONS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0];
-const HTTP_FINE: &[f64] = &[
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 7.5, 10.0, 30.0, 60.0,
-];
-const HTTP_COARSE: &[f64] = &[0.1, 0.5, 1.0];
+/// The histogram of responses by route; what `histograms` has under its name stays empty.
+const COARSE: &str = "http_request_duration_seconds";
 
 /// A request that the model has.
 #[derive(Clone, Debug)]
@@ -77,28 +61,13 @@ pub(super) struct Handled {
 pub(super) struct Meters {
     pub(super) stopped: u64,
     pub(super) at_length: u64,
-    pub(super) prompt_tokens: Histogram,
-    pub(super) generation_tokens: Histogram,
-    pub(super) step_tokens: Histogram,
-    pub(super) max_generation_tokens: Histogram,
-    pub(super) n: Histogram,
-    pub(super) max_tokens: Histogram,
-    pub(super) first_token: Histogram,
-    pub(super) next_token: Histogram,
-    pub(super) per_output_token: Histogram,
-    pub(super) e2e: Histogram,
-    pub(super) queue: Histogram,
-    pub(super) inference: Histogram,
-    pub(super) prefill: Histogram,
-    pub(super) decode: Histogram,
-    pub(super) preemptions: Histogram,
-    pub(super) prefill_computed: Histogram,
+    /// The histograms of the page that have one series, by their family's name.
+    pub(super) histograms: BTreeMap<&'static str, Histogram>,
     /// Pairs of running and waiting adapters, and when each pair was last seen.
     pub(super) adapter_sets: BTreeMap<(String, String), Timestamp>,
     /// Responses by handler, method and class of status.
     pub(super) http_requests: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     pub(super) http_sizes: BTreeMap<&'static str, Handled>,
-    pub(super) http_fine: Histogram,
     pub(super) http_coarse: BTreeMap<(&'static str, &'static str), Histogram>,
 }
 
@@ -114,32 +83,22 @@ impl Open {
 
 impl Meters {
     pub(super) fn new() -> Self {
-        let tokens = || Histogram::new(TOKENS);
-        let phase = || Histogram::new(PHASE);
+        let histograms = page::histograms().map(|(name, bounds)| (name, Histogram::new(bounds)));
         Self {
             stopped: 0,
             at_length: 0,
-            prompt_tokens: tokens(),
-            generation_tokens: tokens(),
-            step_tokens: Histogram::new(STEP_TOKENS),
-            max_generation_tokens: tokens(),
-            n: Histogram::new(ANSWERS),
-            max_tokens: tokens(),
-            first_token: Histogram::new(FIRST_TOKEN),
-            next_token: Histogram::new(NEXT_TOKEN),
-            per_output_token: Histogram::new(NEXT_TOKEN),
-            e2e: phase(),
-            queue: phase(),
-            inference: phase(),
-            prefill: phase(),
-            decode: phase(),
-            preemptions: Histogram::new(PREEMPTIONS),
-            prefill_computed: tokens(),
+            histograms: histograms.collect(),
             adapter_sets: BTreeMap::new(),
             http_requests: BTreeMap::new(),
             http_sizes: BTreeMap::new(),
-            http_fine: Histogram::new(HTTP_FINE),
             http_coarse: BTreeMap::new(),
+        }
+    }
+
+    /// Counts `value` in a histogram of the page.
+    pub(super) fn observe(&mut self, name: &str, value: f64) {
+        if let Some(histogram) = self.histograms.get_mut(name) {
+            histogram.observe(value);
         }
     }
 
@@ -148,9 +107,9 @@ impl Meters {
         match open.first {
             None => {
                 open.first = Some(output.at);
-                self.first_token.observe(seconds(output.at.since(open.submitted)));
+                self.observe("vllm:time_to_first_token_seconds", seconds(output.at.since(open.submitted)));
             }
-            Some(_) => self.next_token.observe(seconds(output.at.since(open.last))),
+            Some(_) => self.observe("vllm:inter_token_latency_seconds", seconds(output.at.since(open.last))),
         }
         open.last = output.at;
         if output.finished {
@@ -167,21 +126,24 @@ impl Meters {
         } else {
             self.at_length += 1;
         }
-        self.prompt_tokens.observe(open.prompt_tokens as f64);
-        self.generation_tokens.observe(answer as f64);
-        self.max_generation_tokens.observe(answer as f64);
-        self.n.observe(open.n as f64);
-        self.max_tokens.observe(open.max_tokens as f64);
-        self.e2e.observe(seconds(last.at.since(open.submitted)));
-        self.queue.observe(seconds(last.admitted.since(open.submitted)));
-        self.inference.observe(seconds(last.at.since(last.admitted)));
-        self.prefill.observe(seconds(first.since(last.admitted)));
-        self.decode.observe(seconds(last.at.since(first)));
-        self.preemptions.observe(0.0);
-        self.prefill_computed.observe(open.prompt_tokens.saturating_sub(last.cached_tokens) as f64);
+        self.observe("vllm:request_prompt_tokens", open.prompt_tokens as f64);
+        self.observe("vllm:request_generation_tokens", answer as f64);
+        self.observe("vllm:request_max_num_generation_tokens", answer as f64);
+        self.observe("vllm:request_params_n", open.n as f64);
+        self.observe("vllm:request_params_max_tokens", open.max_tokens as f64);
+        self.observe("vllm:e2e_request_latency_seconds", seconds(last.at.since(open.submitted)));
+        self.observe("vllm:request_queue_time_seconds", seconds(last.admitted.since(open.submitted)));
+        self.observe("vllm:request_inference_time_seconds", seconds(last.at.since(last.admitted)));
+        self.observe("vllm:request_prefill_time_seconds", seconds(first.since(last.admitted)));
+        self.observe("vllm:request_decode_time_seconds", seconds(last.at.since(first)));
+        self.observe("vllm:request_num_preemptions", 0.0);
+        self.observe(
+            "vllm:request_prefill_kv_computed_tokens",
+            open.prompt_tokens.saturating_sub(last.cached_tokens) as f64,
+        );
         // As in a real engine, an answer of one token counts as 0 seconds per output token.
         let between = if answer > 1 { seconds(last.at.since(first)) / (answer - 1) as f64 } else { 0.0 };
-        self.per_output_token.observe(between);
+        self.observe("vllm:request_time_per_output_token_seconds", between);
     }
 
     /// Records the adapters that run and wait now.
@@ -210,8 +172,10 @@ impl Meters {
         handled.count += 1;
         handled.request_bytes += request_bytes;
         handled.response_bytes += response_bytes;
-        self.http_fine.observe(seconds);
-        self.http_coarse.entry((handler, method)).or_insert_with(|| Histogram::new(HTTP_COARSE)).observe(seconds);
+        self.observe("http_request_duration_highr_seconds", seconds);
+        if let Some(empty) = self.histograms.get(COARSE) {
+            self.http_coarse.entry((handler, method)).or_insert_with(|| empty.clone()).observe(seconds);
+        }
     }
 }
 
@@ -232,12 +196,23 @@ mod tests {
             let output = Output { id: 1, at: at(when), admitted: at(200), token: 0, index, cached_tokens, finished };
             meters.token(&mut open, &output);
         }
-        let close = |histogram: &Histogram, sum: f64| (histogram.sum() - sum).abs() < 1e-9;
-        assert!(close(&meters.first_token, 0.3) && close(&meters.next_token, 0.15) && close(&meters.e2e, 0.45));
-        assert!(close(&meters.queue, 0.1) && close(&meters.prefill, 0.2) && close(&meters.decode, 0.15));
-        assert!(close(&meters.inference, 0.35) && close(&meters.per_output_token, 0.075));
-        assert!(close(&meters.prefill_computed, 34.0));
-        assert_eq!((meters.at_length, meters.stopped, meters.next_token.count()), (1, 0, 2));
+        let close = |name: &str, sum: f64| (meters.histograms[&*format!("vllm:{name}")].sum() - sum).abs() < 1e-9;
+        assert!(
+            close("time_to_first_token_seconds", 0.3)
+                && close("inter_token_latency_seconds", 0.15)
+                && close("e2e_request_latency_seconds", 0.45)
+        );
+        assert!(
+            close("request_queue_time_seconds", 0.1)
+                && close("request_prefill_time_seconds", 0.2)
+                && close("request_decode_time_seconds", 0.15)
+        );
+        assert!(close("request_inference_time_seconds", 0.35) && close("request_time_per_output_token_seconds", 0.075));
+        assert!(close("request_prefill_kv_computed_tokens", 34.0));
+        assert_eq!(
+            (meters.at_length, meters.stopped, meters.histograms["vllm:inter_token_latency_seconds"].count()),
+            (1, 0, 2)
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Answer, refused_stream};
 use super::ask::{Ask, Route};
-use super::body::{AnswerBody, Hold};
+use super::body::{AnswerBody, Hold, whole};
 use super::driver::{Message, Submission};
 use super::fault::{EngineFault, Spoiled, endless};
 use super::meters::Answered;
@@ -117,7 +117,7 @@ impl Shared {
         let first_id = match first_id.await.map_err(|_| Refusal::dead())? {
             Ok(first_id) => first_id,
             Err(Busy) if ask.stream && self.config.busy_in_stream => {
-                return Ok(event_stream(AnswerBody::whole(refused_stream(&Refusal::busy()))));
+                return Ok(event_stream(whole(refused_stream(&Refusal::busy()))));
             }
             Err(Busy) => return Err(Refusal::busy()),
         };
@@ -125,7 +125,7 @@ impl Shared {
         let answer = Answer::begin(&ask, &name, first_id, self.unix_now(), &self.fingerprint);
         let hold = Hold::new(answer, received, self.driver.clone());
         if ask.stream {
-            return Ok(event_stream(AnswerBody::Events(Box::new(hold.into_events()))));
+            return Ok(event_stream(hold.stream()));
         }
         Ok(json_text(hold.whole().await))
     }
@@ -134,8 +134,8 @@ impl Shared {
         let (reader, page) = oneshot::channel();
         self.driver.send(Message::Page(reader)).map_err(|_| Refusal::dead())?;
         let body = match page.await.map_err(|_| Refusal::dead())? {
-            Spoiled::Text(page) => AnswerBody::whole(page),
-            Spoiled::Endless => AnswerBody::whole(endless()),
+            Spoiled::Text(page) => whole(page),
+            Spoiled::Endless => whole(endless()),
             Spoiled::Error => return Err(Refusal::dead()),
         };
         Ok(with_type("text/plain; version=0.0.4; charset=utf-8", body))
@@ -152,7 +152,7 @@ impl Shared {
 
     /// Healthy as long as the driver runs, whatever its load.
     fn health(&self) -> Response<AnswerBody> {
-        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        let mut response = Response::new(whole(Bytes::new()));
         if self.driver.is_closed() {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
@@ -236,7 +236,7 @@ fn refused(refusal: &Refusal) -> Response<AnswerBody> {
 }
 
 fn json_text(text: String) -> Response<AnswerBody> {
-    with_type("application/json", AnswerBody::whole(text))
+    with_type("application/json", whole(text))
 }
 
 fn event_stream(body: AnswerBody) -> Response<AnswerBody> {

@@ -90,13 +90,6 @@ impl BlockCache {
         }
     }
 
-    /// Evicts all idle blocks.
-    pub fn forget_idle(&mut self) {
-        while !self.idle.is_empty() {
-            self.evict();
-        }
-    }
-
     /// Blocks held by live requests.
     pub fn held(&self) -> usize {
         self.private + self.shared.len() - self.idle.len()

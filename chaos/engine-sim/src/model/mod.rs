@@ -167,11 +167,6 @@ impl EngineModel {
         self.slowness = slowness.max(0.01);
     }
 
-    /// Clears the prefix cache, as a restart does; live requests continue.
-    pub fn reset_cache(&mut self) {
-        self.cache.forget_idle();
-    }
-
     /// What the metrics page shows.
     pub fn gauges(&self) -> Gauges {
         let adapters = |sequences: &mut dyn Iterator<Item = &Sequence>| -> Vec<String> {

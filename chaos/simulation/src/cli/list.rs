@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::args::List;
-use crate::invariants::{self, Kind};
+use crate::invariants::{self, About};
 use crate::plan::{Fault, Plan};
 
 /// The folders of scenarios and plans, from the root of the repository.
@@ -51,9 +51,8 @@ pub(super) fn run(flags: &List) -> Result<ExitCode, Failure> {
 }
 
 fn rows() -> Vec<Row> {
-    let kind = |kind| if kind == Kind::Safety { "safety" } else { "recovery" };
-    let invariants = invariants::all(&Plan::from_seed(0));
-    invariants.iter().map(|p| Row { name: p.name(), kind: kind(p.kind()), meaning: p.meaning() }).collect()
+    let row = |About { name, kind, meaning }| Row { name, kind: kind.as_str(), meaning };
+    invariants::all(&Plan::from_seed(0)).iter().map(|invariant| row(invariant.about())).collect()
 }
 
 /// The names of the plans in `folder`, sorted; empty if the folder is missing.

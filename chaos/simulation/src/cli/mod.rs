@@ -14,13 +14,10 @@ mod sweep;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use murmuration_kit::cli::{USAGE, parse};
 
 use crate::trial::Simulate;
 use args::{Command, Verb};
-
-/// `EX_USAGE`, the same as in `murmuration`.
-const USAGE: u8 = 64;
 
 /// Why a command could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +32,9 @@ enum Failure {
 
 /// Runs the program with these arguments; the first is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, simulate: Simulate) -> ExitCode {
-    let command = match Command::try_parse_from(arguments) {
+    let command = match parse::<Command>(arguments) {
         Ok(command) => command,
-        Err(error) => {
-            // clap returns help and version as errors; they go to standard output and exit with 0.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     let done = match command.verb {
         Verb::Run(flags) => run::run(&flags, simulate),

@@ -5,19 +5,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse, Response};
-use tokio::sync::mpsc;
+use murmuration_kit::ext_proc::{self, Call, CallError, Reply};
+use murmuration_proto::ext_proc::{
+    ExternalProcessorClient, HttpHeaders, ProcessingRequest, ProcessingResponse, Request, Response,
+};
+use murmuration_proto::names;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use tonic::transport::Channel;
-
-use super::words;
 
 /// How long a replica may take to answer a request, or one message of its response.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The largest body chunk that a gateway sends.
-const CHUNK_BYTES: usize = 64 << 10;
+/// The largest reply that a gateway reads.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+/// The path of all requests.
+const PATH: &str = "/v1/completions";
 
 /// The outcome of one call.
 pub(super) enum Answer {
@@ -30,9 +31,19 @@ pub(super) enum Answer {
 }
 
 /// An open stream.
-pub(super) struct ExtProcCall {
-    outbound: mpsc::Sender<ProcessingRequest>,
-    inbound: Streaming<ProcessingResponse>,
+pub(super) struct ExtProcCall(Call);
+
+/// The headers of a request, as the gateway sends them.
+pub(super) fn head(id: &str) -> HttpHeaders {
+    let pairs = [
+        (":authority", "gateway.example.com"),
+        (":path", PATH),
+        (":method", "POST"),
+        (":scheme", "http"),
+        ("content-type", "application/json"),
+        (names::REQUEST_ID, id),
+    ];
+    ext_proc::headers(&pairs, false)
 }
 
 /// Asks the replica behind `channel` where the request goes.
@@ -41,34 +52,25 @@ pub(super) async fn ask(channel: Channel, id: &str, subset: &[SocketAddr], body:
 }
 
 async fn exchange(channel: Channel, id: &str, subset: &[SocketAddr], body: &[u8]) -> Answer {
-    let count = body.len().div_ceil(CHUNK_BYTES);
-    let (outbound, messages) = mpsc::channel(count + 8);
-    // The channel has room for all messages, so no send fails.
-    let _ = outbound.try_send(words::request_headers(id, subset));
-    for (i, chunk) in body.chunks(CHUNK_BYTES).enumerate() {
-        let _ = outbound.try_send(words::request_body(chunk, i + 1 == count));
-    }
-    let mut client = ExternalProcessorClient::new(channel).max_decoding_message_size(16 << 20);
-    let Ok(opened) = client.process(ReceiverStream::new(messages)).await else {
-        return Answer::Unanswered("stream not opened");
+    let first = ProcessingRequest { request: Some(Request::RequestHeaders(head(id))), ..Default::default() };
+    // The hint is built even if it is not sent: each hash map takes a key, and a seed must keep its trace.
+    let first = ext_proc::hinted(ext_proc::full_duplex(first), subset);
+    let first = ProcessingRequest { metadata_context: first.metadata_context.filter(|_| !subset.is_empty()), ..first };
+    let messages = std::iter::once(first).chain(ext_proc::request_chunks(body)).collect();
+    let client = ExternalProcessorClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+    let replied = async {
+        let mut call = Call::open(client, messages).await?;
+        Ok((call.reply().await?, call))
     };
-    let mut inbound = opened.into_inner();
-    let Ok(Some(first)) = inbound.message().await else { return Answer::Unanswered("stream broken") };
-    if let Some((status, code)) = words::refusal(&first) {
-        return Answer::Refused(status, code);
-    }
-    let Some(to) = words::destination(&first) else { return Answer::Unanswered("unexpected reply") };
-    loop {
-        match inbound.message().await {
-            Ok(Some(reply)) => match words::piece(&reply) {
-                Some(piece) if piece.end_of_stream => {
-                    return Answer::Sent(to, Box::new(ExtProcCall { outbound, inbound }));
-                }
-                Some(_) => {}
-                None => return Answer::Unanswered("unexpected reply"),
-            },
-            Ok(None) | Err(_) => return Answer::Unanswered("stream broken"),
-        }
+    match replied.await {
+        Ok((Reply::Refused(status, code), _)) => Answer::Refused(status, code),
+        Ok((Reply::Sent { destination, .. }, call)) => match destination.split(',').next().map(str::parse) {
+            Some(Ok(to)) => Answer::Sent(to, Box::new(ExtProcCall(call))),
+            _ => Answer::Unanswered("unexpected reply"),
+        },
+        Err(CallError::NotOpened(_)) => Answer::Unanswered("stream not opened"),
+        Err(CallError::Unexpected(_)) => Answer::Unanswered("unexpected reply"),
+        Err(CallError::Broken(_) | CallError::Ended) => Answer::Unanswered("stream broken"),
     }
 }
 
@@ -82,7 +84,9 @@ impl ExtProcCall {
         served: &SocketAddr,
     ) -> Result<Option<Box<Self>>, ()> {
         // The send fails if the stream has ended; `receive` tells how it ended.
-        let _ = self.outbound.send(words::response_headers(streamed, served)).await;
+        let content_type = if streamed { "text/event-stream" } else { "application/json" };
+        let headers = ext_proc::response_headers(&[(":status", "200"), ("content-type", content_type)], false);
+        let _ = self.0.send(ext_proc::served(headers, served)).await;
         match self.receive().await? {
             Some(ProcessingResponse { response: Some(Response::ResponseHeaders(_)), .. }) => Ok(Some(self)),
             Some(_) => Err(()),
@@ -91,15 +95,15 @@ impl ExtProcCall {
     }
 
     /// Sends a chunk of the response body, and waits until it comes back.
-    pub(super) async fn chunk(&mut self, bytes: Vec<u8>, end: bool) -> Result<(), ()> {
-        self.outbound.send(words::response_body(bytes, end)).await.map_err(drop)?;
+    pub(super) async fn chunk(&mut self, bytes: &[u8], end: bool) -> Result<(), ()> {
+        let sent = self.0.send(ext_proc::response_body(bytes, end)).await;
         match self.receive().await? {
-            Some(reply) if words::piece(&reply).is_some() => Ok(()),
+            Some(reply) if sent && ext_proc::piece(&reply).is_some() => Ok(()),
             _ => Err(()),
         }
     }
 
     async fn receive(&mut self) -> Result<Option<ProcessingResponse>, ()> {
-        timeout(PATIENCE, self.inbound.message()).await.map_err(drop)?.map_err(drop)
+        timeout(PATIENCE, self.0.receive()).await.map_err(drop)?.map_err(drop)
     }
 }

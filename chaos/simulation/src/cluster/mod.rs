@@ -18,7 +18,6 @@ mod prompt;
 mod recorder;
 mod replica;
 mod running;
-mod words;
 
 use std::sync::mpsc::sync_channel;
 use std::thread;

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use murmuration::chance::mix;
+use murmuration_kit::text::push_words;
 
 /// Turns of a conversation, after which a new one replaces it.
 const TURNS: u64 = 6;
@@ -86,17 +87,6 @@ impl Prompt {
             u32::from_le_bytes(bytes)
         };
         text.as_bytes().chunks(4).map(token).collect()
-    }
-}
-
-/// Appends `bytes` of text that follow from `seed`.
-fn push_words(text: &mut String, seed: u64, bytes: usize) {
-    let end = text.len() + bytes;
-    let mut number = seed;
-    while text.len() < end {
-        number = mix(number);
-        let letters = (0..7).map(|shift| char::from(b'a' + ((number >> (8 * shift)) % 26) as u8));
-        text.extend(letters.chain([' ']).take(end - text.len()));
     }
 }
 

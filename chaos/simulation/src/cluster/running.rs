@@ -17,13 +17,13 @@ use murmuration_actors::ext_proc::request_builder::RequestBuilder;
 use super::SimError;
 use super::directory::Directory;
 use super::engine::Engine;
+use super::ext_proc_call;
 use super::fault_state::{FaultState, TrafficFaults};
 use super::gateway::Gateway;
 use super::net::{Net, Places};
 use super::prompt::Prompt;
 use super::recorder::Recorder;
 use super::replica::{Considered, ReplicaHost, config_text};
-use super::words;
 use crate::history::{Fact, Source, Twin};
 use crate::plan::{Discovery, Part, Plan};
 
@@ -178,7 +178,7 @@ impl Cluster {
 
     /// The request as a replica would read it.
     fn read(&self, body: &[u8]) -> Option<InferenceRequest> {
-        let head = Head::new(words::head("twin"));
+        let head = Head::new(ext_proc_call::head("twin"));
         RequestBuilder { head: &head, id: "twin", body, subset: None }
             .read(&self.settings)
             .ok()

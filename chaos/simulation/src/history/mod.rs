@@ -23,6 +23,18 @@ pub struct Entry {
     pub fact: Fact,
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// The snapshot that this entry records, and the number of its replica.
+    pub fn snapshot(&self) -> Option<(usize, &Snapshot)> {
+        match (&self.fact, self.by) {
+            (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) => Some((replica, snapshot)),
+            _ => None,
+        }
+    }
+}
+
 /// The observer of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {

@@ -4,13 +4,13 @@
 //! alone, a restarted replica may know fewer placements than the others: after the last request its answers are not
 //! compared, and under load no answers are.
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase, Twin};
 
 /// Requests that must have been put to all replicas before agreement under load is checked.
 const TWINS_MIN: usize = 4;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct DecisionsAgree {
     put: usize,
@@ -25,16 +25,11 @@ pub(crate) fn agree(twins: &[Twin]) -> bool {
 // === impl DecisionsAgree ===
 
 impl Invariant for DecisionsAgree {
-    fn name(&self) -> &'static str {
-        "decisions_agree"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "every replica gives the same answer to the same request: always from 2 s after the last request on, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "decisions_agree",
+            "every replica gives the same answer to the same request: always from 2 s after the last request on, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{End, Entry, Fact};
 use crate::plan::Place;
 
@@ -22,7 +22,7 @@ const AFTERMATH: Duration = Duration::from_millis(2_500);
 /// How long a replica may leave attempts unanswered after its start.
 pub(super) const JOINING: Duration = Duration::from_secs(5);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct EveryAskGetsOneAnswer {
     asks: BTreeMap<u64, Ask>,
@@ -57,12 +57,11 @@ pub(super) fn unheard(replica: usize, since: Duration, scene: &Scene) -> bool {
 // === impl EveryAskGetsOneAnswer ===
 
 impl Invariant for EveryAskGetsOneAnswer {
-    fn name(&self) -> &'static str {
-        "every_ask_gets_one_answer"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "each attempt gets one decision or one refusal within 5 s, and each request ends once; only a replica that can't be reached may leave an attempt unanswered"
+    fn about(&self) -> About {
+        About::safety(
+            "every_ask_gets_one_answer",
+            "each attempt gets one decision or one refusal within 5 s, and each request ends once; only a replica that can't be reached may leave an attempt unanswered",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

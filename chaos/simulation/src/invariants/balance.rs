@@ -9,14 +9,14 @@ use murmuration::event::Event;
 use murmuration::id::Ticket;
 use murmuration::scheduler::FleetSummary;
 
-use super::{Broken, Invariant, Scene, broken, scheduler_restarted};
+use super::{About, Broken, Invariant, Scene, broken, scheduler_restarted};
 use crate::history::{Entry, Fact, Source};
 
 /// How long after the last answer ended a ticket may be open: until the reports of engines show that the request is
 /// over.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct BooksBalance {
     open: BTreeMap<(usize, u32), BTreeSet<Ticket>>,
@@ -25,12 +25,11 @@ pub(super) struct BooksBalance {
 // === impl BooksBalance ===
 
 impl Invariant for BooksBalance {
-    fn name(&self) -> &'static str {
-        "books_balance"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "reserved = closed + expired + open, no more requests are in flight than tickets are open, no ticket closes twice, and none is open 2 s after the last request"
+    fn about(&self) -> About {
+        About::safety(
+            "books_balance",
+            "reserved = closed + expired + open, no more requests are in flight than tickets are open, no ticket closes twice, and none is open 2 s after the last request",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -75,15 +74,15 @@ mod tests {
 
     use super::*;
     use crate::history::Phase;
-    use crate::invariants::testing::{HistoryBuilder, closed, decided, open, well};
+    use crate::invariants::testing::{HistoryBuilder, closed, decided, open};
 
     fn with_snapshot(at: u64, tickets: Balance, in_flight: u32) -> HistoryBuilder {
         let mut history = HistoryBuilder::calm();
         history.phase(10_000, Phase::Quiesced);
-        let mut snapshot = well(0);
-        snapshot.fleet.tickets = tickets;
-        snapshot.fleet.endpoints[1].in_flight = open(in_flight);
-        history.at(at).snapshot(0, snapshot);
+        history.at(at).sees(0, |snapshot| {
+            snapshot.fleet.tickets = tickets;
+            snapshot.fleet.endpoints[1].in_flight = open(in_flight);
+        });
         history
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use murmuration::fleet::Trust;
 
-use super::{Broken, Invariant, Scene, broken, names};
-use crate::history::{Entry, Fact, Source};
+use super::{About, Broken, Invariant, Scene, broken, names};
+use crate::history::Entry;
 use crate::plan::Fault;
 
 /// The smallest legal age of a report. Clocks drift, and the time that a report lies on a gossip page is not counted in
@@ -16,25 +16,22 @@ fn at_least(real: Duration) -> Duration {
     (real - real / 20).saturating_sub(Duration::from_millis(750))
 }
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct StaleBeliefsExpire;
 
 // === impl StaleBeliefsExpire ===
 
 impl Invariant for StaleBeliefsExpire {
-    fn name(&self) -> &'static str {
-        "stale_beliefs_expire"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "trust follows from the age of a report alone (exact to 300 ms, none after 10 s), and the report of a dead engine is at least as old as its death"
+    fn about(&self) -> About {
+        About::safety(
+            "stale_beliefs_expire",
+            "trust follows from the age of a report alone (exact to 300 ms, none after 10 s), and the report of a dead engine is at least as old as its death",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         let cluster = &scene.plan().cluster;
         for endpoint in &snapshot.fleet.endpoints {
             let (id, earned) = (&endpoint.endpoint.id, Trust::of_age(endpoint.age));
@@ -63,16 +60,17 @@ impl Invariant for StaleBeliefsExpire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, ms, well};
+    use crate::history::Fact;
+    use crate::invariants::testing::{HistoryBuilder, ms};
     use crate::plan::Place;
 
     fn with_snapshot(age: u64, trust: Trust) -> HistoryBuilder {
         let mut history = HistoryBuilder::with(vec![Fault::EngineKill { who: Place::Engine(1) }]);
         history.at(2_000).world(Fact::FaultBegan(0));
-        let mut snapshot = well(0);
-        snapshot.fleet.endpoints[1].age = Some(ms(age));
-        snapshot.fleet.endpoints[1].trust = trust;
-        history.at(4_000).snapshot(0, snapshot);
+        history.at(4_000).sees(0, |snapshot| {
+            snapshot.fleet.endpoints[1].age = Some(ms(age));
+            snapshot.fleet.endpoints[1].trust = trust;
+        });
         history
     }
 

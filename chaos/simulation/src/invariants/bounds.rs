@@ -5,8 +5,8 @@
 use murmuration::fleet::ENDPOINTS_MAX;
 use murmuration::replication::peers::PEERS_MAX;
 
-use super::{Broken, Invariant, Scene, broken};
-use crate::history::{Entry, Fact, Source};
+use super::{About, Broken, Invariant, Scene, broken};
+use crate::history::Entry;
 
 /// Bytes of the prefix index: the default of `--prefix-index-size`.
 const INDEX_BYTES_MAX: u64 = 256 << 20;
@@ -15,25 +15,22 @@ const TICKETS_MAX: u64 = 10_000;
 /// Dispatches of one origin to one endpoint that the endpoint's last report can't include yet.
 const UNSEEN_MAX: usize = 4_096;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct NothingIsUnbounded;
 
 // === impl NothingIsUnbounded ===
 
 impl Invariant for NothingIsUnbounded {
-    fn name(&self) -> &'static str {
-        "nothing_is_unbounded"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "the prefix index, open tickets, unseen dispatches, peers and endpoints stay within their declared bounds"
+    fn about(&self) -> About {
+        About::safety(
+            "nothing_is_unbounded",
+            "the prefix index, open tickets, unseen dispatches, peers and endpoints stay within their declared bounds",
+        )
     }
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         let fleet = &snapshot.fleet;
         let unseen = fleet.endpoints.iter().map(|endpoint| endpoint.unseen).max().unwrap_or_default();
         let bounds = [
@@ -53,14 +50,14 @@ impl Invariant for NothingIsUnbounded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, well};
+    use crate::invariants::testing::HistoryBuilder;
 
     fn with_snapshot(index: u64, tickets: u64, unseen: usize) -> HistoryBuilder {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(0);
-        (snapshot.fleet.index_bytes, snapshot.fleet.tickets.open) = (index, tickets);
-        snapshot.fleet.endpoints[3].unseen = unseen;
-        history.snapshot(0, snapshot);
+        history.sees(0, |snapshot| {
+            (snapshot.fleet.index_bytes, snapshot.fleet.tickets.open) = (index, tickets);
+            snapshot.fleet.endpoints[3].unseen = unseen;
+        });
         history
     }
 

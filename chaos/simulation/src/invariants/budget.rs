@@ -4,33 +4,30 @@
 
 use murmuration::replication::pages::KEYS_MAX;
 
-use super::{Broken, Invariant, Scene, broken};
-use crate::history::{Entry, Fact, Source};
+use super::{About, Broken, Invariant, Scene, broken};
+use crate::history::Entry;
 
 /// The most bytes of one value.
 const VALUE_BYTES_MAX: usize = 16 << 10;
 /// The most bytes of all values and keys of one replica.
 const TOTAL_BYTES_MAX: usize = 256 << 10;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct GossipStaysWithinBudget;
 
 // === impl GossipStaysWithinBudget ===
 
 impl Invariant for GossipStaysWithinBudget {
-    fn name(&self) -> &'static str {
-        "gossip_stays_within_budget"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "a replica gossips at most 84 keys, at most 16 KiB in one value, and at most 256 KiB in all"
+    fn about(&self) -> About {
+        About::safety(
+            "gossip_stays_within_budget",
+            "a replica gossips at most 84 keys, at most 16 KiB in one value, and at most 256 KiB in all",
+        )
     }
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         if let Some((key, bytes)) = snapshot.gossip.iter().find(|(_, bytes)| **bytes > VALUE_BYTES_MAX) {
             return broken!("replica-{replica} gossips {bytes} bytes under {key}, at most {VALUE_BYTES_MAX}");
         }
@@ -48,13 +45,11 @@ impl Invariant for GossipStaysWithinBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, well};
+    use crate::invariants::testing::HistoryBuilder;
 
     fn gossiped(keys: usize, bytes: usize) -> HistoryBuilder {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(0);
-        snapshot.gossip = (0..keys).map(|key| (format!("{key:02}"), bytes)).collect();
-        history.snapshot(0, snapshot);
+        history.sees(0, |snapshot| snapshot.gossip = (0..keys).map(|key| (format!("{key:02}"), bytes)).collect());
         history
     }
 

@@ -5,7 +5,7 @@
 //! never reached its engine; there claims are checked only if no request can have been lost on its way. All claims are
 //! checked together, and may be too high by the stated error.
 
-use super::{Broken, Invariant, Scene, broken, names};
+use super::{About, Broken, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact, Phase};
 use crate::plan::{Fault, ResponsePath};
 
@@ -16,7 +16,7 @@ const ERROR: f64 = 0.1;
 /// Blocks by which a single claim may be too high: those of the prompt that is being computed.
 const ON_THE_WAY: u64 = 1;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct PrefixClaimsAreHonest {
     claims: u64,
@@ -27,12 +27,11 @@ pub(super) struct PrefixClaimsAreHonest {
 // === impl PrefixClaimsAreHonest ===
 
 impl Invariant for PrefixClaimsAreHonest {
-    fn name(&self) -> &'static str {
-        "prefix_claims_are_honest"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "after the storm, engines hold the blocks that replicas believe them to hold, but for 10 % and for losses that replicas can't know of"
+    fn about(&self) -> About {
+        About::safety(
+            "prefix_claims_are_honest",
+            "after the storm, engines hold the blocks that replicas believe them to hold, but for 10 % and for losses that replicas can't know of",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::answers::{hindered, unheard};
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{End, Entry, Fact};
 use crate::plan::ResponsePath;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct OnlyTheDeadCutAnswers {
     sent: BTreeMap<u64, (usize, Duration)>,
@@ -20,12 +20,11 @@ pub(super) struct OnlyTheDeadCutAnswers {
 // === impl OnlyTheDeadCutAnswers ===
 
 impl Invariant for OnlyTheDeadCutAnswers {
-    fn name(&self) -> &'static str {
-        "only_the_dead_cut_answers"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "an answer is cut only if the replica that saw it died or could not be reached; where replicas leave the response path, only if it could not be reached"
+    fn about(&self) -> About {
+        About::safety(
+            "only_the_dead_cut_answers",
+            "an answer is cut only if the replica that saw it died or could not be reached; where replicas leave the response path, only if it could not be reached",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

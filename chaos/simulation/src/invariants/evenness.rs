@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use murmuration::id::EndpointId;
 
 use super::stampede::sharers;
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase};
 use crate::plan::Plan;
 
@@ -19,7 +19,7 @@ const SLACK: usize = 20;
 /// Seconds of the plan's traffic that may be open. With more, engines still work off what the storm left.
 const BACKLOG_MAX: f64 = 2.0;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug)]
 pub(super) struct LoadEvensOut {
     sharers: usize,
@@ -35,16 +35,11 @@ impl LoadEvensOut {
 }
 
 impl Invariant for LoadEvensOut {
-    fn name(&self) -> &'static str {
-        "load_evens_out"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "of the requests from 2 s after the storm on, its backlog worked off, no endpoint gets more than three times its share plus 20"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "load_evens_out",
+            "of the requests from 2 s after the storm on, its backlog worked off, no endpoint gets more than three times its share plus 20",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -7,25 +7,24 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{Entry, Fact, Source};
 
 /// How long after a part was ended other parts of the same replica may fail.
 const FALLOUT: Duration = Duration::from_secs(2);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct NoActorFails;
 
 // === impl NoActorFails ===
 
 impl Invariant for NoActorFails {
-    fn name(&self) -> &'static str {
-        "no_actor_fails"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "nothing panics, and no actor or task of a replica fails unless the plan ended one there within the last 2 s"
+    fn about(&self) -> About {
+        About::safety(
+            "no_actor_fails",
+            "nothing panics, and no actor or task of a replica fails unless the plan ended one there within the last 2 s",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

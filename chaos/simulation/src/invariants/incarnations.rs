@@ -8,14 +8,14 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, ReplicaId};
 
-use super::{Broken, CLEANUP, Invariant, Scene, broken, scheduler_restarted};
+use super::{About, Broken, CLEANUP, Invariant, Scene, broken, scheduler_restarted};
 use crate::history::{Entry, Fact, Source};
 
 /// The observing replica and its start, the peer, and where it is observed: events of membership, the members list, or
 /// the scheduler.
 type Observer = (usize, u32, ReplicaId, &'static str);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct IncarnationsOnlyGrow {
     newest: BTreeMap<Observer, Incarnation>,
@@ -26,12 +26,11 @@ pub(super) struct IncarnationsOnlyGrow {
 // === impl IncarnationsOnlyGrow ===
 
 impl Invariant for IncarnationsOnlyGrow {
-    fn name(&self) -> &'static str {
-        "incarnations_only_grow"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "no replica accepts an older incarnation of a peer after a newer one, nor counts it 2 s after membership knows the newer one"
+    fn about(&self) -> About {
+        About::safety(
+            "incarnations_only_grow",
+            "no replica accepts an older incarnation of a peer after a newer one, nor counts it 2 s after membership knows the newer one",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -112,9 +111,7 @@ mod tests {
     #[test]
     fn the_scheduler_is_judged_as_membership_is() {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(0);
-        snapshot.fleet.peers[0].incarnation = Incarnation(2);
-        history.snapshot(0, snapshot);
+        history.sees(0, |snapshot| snapshot.fleet.peers[0].incarnation = Incarnation(2));
         assert_eq!(history.check(IncarnationsOnlyGrow::default()), Ok(()));
         history.snapshot(0, well(0));
         history.breaks(IncarnationsOnlyGrow::default(), "(scheduler)");

@@ -7,32 +7,29 @@ use std::time::Duration;
 
 use murmuration::replication::keepers::SUCCESSOR_WAIT_MIN;
 
-use super::{Broken, Invariant, Scene, broken, names};
-use crate::history::{Entry, Fact, Phase, Source};
+use super::{About, Broken, Invariant, Scene, broken, names};
+use crate::history::{Entry, Phase};
 use crate::plan::{Fault, PageFault, Place};
 
 /// From when a successor may report until all replicas have received the report.
 const REPORTING: Duration = Duration::from_millis(1_500);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SomebodyKeepsWatch;
 
 // === impl SomebodyKeepsWatch ===
 
 impl Invariant for SomebodyKeepsWatch {
-    fn name(&self) -> &'static str {
-        "somebody_keeps_watch"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "on every replica the report of a live engine is at most 1.5 s old, plus 1 s for each replica that can't reach the engine"
+    fn about(&self) -> About {
+        About::safety(
+            "somebody_keeps_watch",
+            "on every replica the report of a live engine is at most 1.5 s old, plus 1 s for each replica that can't reach the engine",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         if !(Phase::Storm..=Phase::Recovered).contains(&scene.phase()) {
             return Ok(());
         }
@@ -85,7 +82,8 @@ mod tests {
     use murmuration::fleet::Trust;
 
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, ms, well};
+    use crate::history::Fact;
+    use crate::invariants::testing::{HistoryBuilder, ms};
 
     fn with_snapshot(age: u64, faults: Vec<Fault>) -> HistoryBuilder {
         let struck = !faults.is_empty();
@@ -93,10 +91,10 @@ mod tests {
         if struck {
             history.at(10_000).world(Fact::FaultBegan(0));
         }
-        let mut snapshot = well(1);
-        snapshot.fleet.endpoints[2].age = Some(ms(age));
-        snapshot.fleet.endpoints[2].trust = Trust::Degraded;
-        history.at(20_000).snapshot(1, snapshot);
+        history.at(20_000).sees(1, |snapshot| {
+            snapshot.fleet.endpoints[2].age = Some(ms(age));
+            snapshot.fleet.endpoints[2].trust = Trust::Degraded;
+        });
         history
     }
 

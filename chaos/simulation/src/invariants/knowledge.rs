@@ -8,13 +8,13 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::EndpointId;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{Entry, Fact, Source};
 
 /// How long a running replica may take to notice that an endpoint was withdrawn.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct PicksOnlyWhatItKnows {
     replicas: BTreeMap<(usize, u32), Known>,
@@ -31,12 +31,11 @@ struct Known {
 // === impl PicksOnlyWhatItKnows ===
 
 impl Invariant for PicksOnlyWhatItKnows {
-    fn name(&self) -> &'static str {
-        "picks_only_what_it_knows"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "a decision names an endpoint that discovery announced to this replica and did not withdraw more than 1 s ago"
+    fn about(&self) -> About {
+        About::safety(
+            "picks_only_what_it_knows",
+            "a decision names an endpoint that discovery announced to this replica and did not withdraw more than 1 s ago",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use murmuration::id::EndpointId;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{Entry, Fact, Source};
 
 /// How long after it left an endpoint may be remembered: a minute in which a fact may be late, another minute for a
@@ -18,7 +18,7 @@ const REMEMBERED: Duration = Duration::from_secs(125);
 /// Facts about this many more endpoints may be kept a little longer, since facts arrive late on some replicas.
 const SLACK: usize = 2;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct MemoryIsFlat {
     /// What discovery last announced to each replica.
@@ -30,12 +30,11 @@ pub(super) struct MemoryIsFlat {
 // === impl MemoryIsFlat ===
 
 impl Invariant for MemoryIsFlat {
-    fn name(&self) -> &'static str {
-        "memory_is_flat"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "facts kept of each peer are about at most as many endpoints as were announced within the last 125 s, plus 10 % and 2"
+    fn about(&self) -> About {
+        About::safety(
+            "memory_is_flat",
+            "facts kept of each peer are about at most as many endpoints as were announced within the last 125 s, plus 10 % and 2",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -78,7 +77,7 @@ impl MemoryIsFlat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, engine, well};
+    use crate::invariants::testing::{HistoryBuilder, engine};
 
     /// From 5 s on engine 0 is announced to no replica; replica 1 keeps facts of replica 0 about `endpoints` endpoints.
     fn kept(endpoints: usize, at: u64) -> HistoryBuilder {
@@ -86,9 +85,7 @@ mod tests {
         (0..2).for_each(|replica| history.by(replica, Fact::Announced(vec![engine(0), engine(1)])));
         history.at(4_000).by(0, Fact::Announced(vec![engine(1)]));
         history.at(5_000).by(1, Fact::Announced(vec![engine(1)]));
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].endpoints = endpoints;
-        history.at(at).snapshot(1, snapshot);
+        history.at(at).sees(1, |snapshot| snapshot.fleet.peers[0].endpoints = endpoints);
         history
     }
 
@@ -103,9 +100,7 @@ mod tests {
     fn an_endpoint_that_comes_back_counts_again() {
         let mut history = kept(2 + SLACK, 6_000);
         history.at(7_000).by(0, Fact::Announced(vec![engine(0), engine(1)]));
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].endpoints = 2 + SLACK;
-        history.at(200_000).snapshot(1, snapshot);
+        history.at(200_000).sees(1, |snapshot| snapshot.fleet.peers[0].endpoints = 2 + SLACK);
         assert_eq!(history.check(MemoryIsFlat::default()), Ok(()));
     }
 }

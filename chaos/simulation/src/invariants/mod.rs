@@ -57,16 +57,34 @@ pub enum Kind {
     Recovery,
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Safety => "safety",
+            Self::Recovery => "recovery",
+        }
+    }
+}
+
+/// What an invariant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its meaning, in a sentence.
+    pub meaning: &'static str,
+}
+
 /// One invariant.
 pub trait Invariant {
-    /// Its name.
-    fn name(&self) -> &'static str;
-    /// Its meaning, in a sentence.
-    fn meaning(&self) -> &'static str;
-    /// Its kind.
-    fn kind(&self) -> Kind {
-        Kind::Safety
-    }
+    /// What it is.
+    fn about(&self) -> About;
+
     /// Judges one entry; `scene` has seen it already.
     ///
     /// # Errors
@@ -84,6 +102,18 @@ pub trait Invariant {
 /// The violation of an invariant: a sentence with the numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken(pub String);
+
+// === impl About ===
+
+impl About {
+    fn safety(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, kind: Kind::Safety, meaning }
+    }
+
+    fn recovery(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, kind: Kind::Recovery, meaning }
+    }
+}
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,8 +175,8 @@ mod tests {
     fn the_table_of_invariants_lists_each_with_its_meaning() {
         let table = include_str!("../../../README.md");
         for invariant in all(&Plan::from_seed(0)) {
-            let kind = if invariant.kind() == Kind::Safety { "safety" } else { "recovery" };
-            let row = format!("| `{}` | {kind} | {} |\n", invariant.name(), invariant.meaning());
+            let About { name, kind, meaning } = invariant.about();
+            let row = format!("| `{name}` | {} | {meaning} |\n", kind.as_str());
             assert!(table.contains(&row), "chaos/README.md lacks the row\n{row}");
         }
         assert_eq!(

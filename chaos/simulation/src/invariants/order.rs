@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, ReplicaId};
 
-use super::{Broken, Invariant, Scene, broken, scheduler_restarted};
+use super::{About, Broken, Invariant, Scene, broken, scheduler_restarted};
 use crate::history::{Entry, Fact, Source};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct WordsArriveInOrder {
     received: BTreeMap<(usize, u32), BTreeMap<ReplicaId, (Incarnation, u64)>>,
@@ -20,12 +20,11 @@ pub(super) struct WordsArriveInOrder {
 // === impl WordsArriveInOrder ===
 
 impl Invariant for WordsArriveInOrder {
-    fn name(&self) -> &'static str {
-        "words_arrive_in_order"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "the number up to which all facts of a peer were received never falls, unless the peer was lost"
+    fn about(&self) -> About {
+        About::safety(
+            "words_arrive_in_order",
+            "the number up to which all facts of a peer were received never falls, unless the peer was lost",
+        )
     }
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {
@@ -69,9 +68,7 @@ mod tests {
         if lost_between {
             history.told(0, Event::PeerLost { peer: replica(1), incarnation: Incarnation(1) });
         }
-        let mut snapshot = well(0);
-        snapshot.fleet.peers[0].upto = 99;
-        history.snapshot(0, snapshot);
+        history.sees(0, |snapshot| snapshot.fleet.peers[0].upto = 99);
         history
     }
 

@@ -2,10 +2,10 @@
 //!
 //! Must not know the membership protocol.
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
-use crate::history::{Entry, Fact, Phase, Snapshot, Source};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
+use crate::history::{Entry, Phase, Snapshot};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct EveryoneIsSeen;
 
@@ -18,22 +18,15 @@ pub(crate) fn missing(replica: usize, snapshot: &Snapshot, scene: &Scene) -> Vec
 // === impl EveryoneIsSeen ===
 
 impl Invariant for EveryoneIsSeen {
-    fn name(&self) -> &'static str {
-        "everyone_is_seen"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "from 2 s after the storm on, every live replica is ready and sees every other live one"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "everyone_is_seen",
+            "from 2 s after the storm on, every live replica is ready and sees every other live one",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         if !scene.settled(Phase::Recovery, RECOVERY) {
             return Ok(());
         }
@@ -51,6 +44,7 @@ impl Invariant for EveryoneIsSeen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::Fact;
     use crate::invariants::testing::{HistoryBuilder, well};
 
     fn with_snapshot(at: u64, snapshot: Snapshot) -> HistoryBuilder {

@@ -4,32 +4,25 @@
 
 use murmuration::fleet::Trust;
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
-use crate::history::{Entry, Fact, Phase, Source};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
+use crate::history::{Entry, Phase};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct EnginesAreKnownAgain;
 
 // === impl EnginesAreKnownAgain ===
 
 impl Invariant for EnginesAreKnownAgain {
-    fn name(&self) -> &'static str {
-        "engines_are_known_again"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "from 2 s after the storm on, every replica knows every engine, reaches it, and has a report of it that is not too old to count"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "engines_are_known_again",
+            "from 2 s after the storm on, every replica knows every engine, reaches it, and has a report of it that is not too old to count",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         if !scene.settled(Phase::Recovery, RECOVERY) {
             return Ok(());
         }
@@ -56,15 +49,13 @@ impl Invariant for EnginesAreKnownAgain {
 mod tests {
     use super::*;
     use crate::history::Snapshot;
-    use crate::invariants::testing::{HistoryBuilder, well};
+    use crate::invariants::testing::HistoryBuilder;
 
     type Damage = fn(&mut Snapshot);
 
     fn with_snapshot(at: u64, damage: Damage) -> HistoryBuilder {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(0);
-        damage(&mut snapshot);
-        history.phase(10_000, Phase::Recovery).at(at).snapshot(0, snapshot);
+        history.phase(10_000, Phase::Recovery).at(at).sees(0, damage);
         history
     }
 

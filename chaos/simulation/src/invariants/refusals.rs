@@ -2,26 +2,21 @@
 //!
 //! Must not know why a request was refused during the storm.
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct RefusalsStop;
 
 // === impl RefusalsStop ===
 
 impl Invariant for RefusalsStop {
-    fn name(&self) -> &'static str {
-        "refusals_stop"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "from 2 s after the storm on, no replica refuses a request or leaves one unanswered"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "refusals_stop",
+            "from 2 s after the storm on, no replica refuses a request or leaves one unanswered",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

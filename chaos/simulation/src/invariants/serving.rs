@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{End, Entry, Fact, Phase};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct EverybodyIsServed {
     asked: BTreeSet<u64>,
@@ -17,16 +17,11 @@ pub(super) struct EverybodyIsServed {
 // === impl EverybodyIsServed ===
 
 impl Invariant for EverybodyIsServed {
-    fn name(&self) -> &'static str {
-        "everybody_is_served"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "a request that is sent 2 s after the storm or later is served completely"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "everybody_is_served",
+            "a request that is sent 2 s after the storm or later is served completely",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -6,31 +6,28 @@
 
 use std::time::Duration;
 
-use super::{Broken, CLEANUP, Invariant, Scene, broken, names};
-use crate::history::{Entry, Fact, Snapshot, Source};
+use super::{About, Broken, CLEANUP, Invariant, Scene, broken, names};
+use crate::history::{Entry, Snapshot};
 
 /// How much later a death may be detected while messages are lost or late.
 const EXTRA_DELAY: Duration = Duration::from_secs(2);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SharesDieWithTheirOwner;
 
 // === impl SharesDieWithTheirOwner ===
 
 impl Invariant for SharesDieWithTheirOwner {
-    fn name(&self) -> &'static str {
-        "shares_die_with_their_owner"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "2 s after a replica died or froze, or the last cut ended, no replica counts its open work, nor any that none of its peers has"
+    fn about(&self) -> About {
+        About::safety(
+            "shares_die_with_their_owner",
+            "2 s after a replica died or froze, or the last cut ended, no replica counts its open work, nor any that none of its peers has",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
-        let (Fact::SnapshotTaken(snapshot), Source::Replica(replica, _)) = (&entry.fact, entry.by) else {
-            return Ok(());
-        };
+        let Some((replica, snapshot)) = entry.snapshot() else { return Ok(()) };
         orphans(replica, snapshot)?;
         if !scene.awake_for(replica, CLEANUP) {
             return Ok(());
@@ -75,7 +72,8 @@ fn disturbed(owner: usize, scene: &Scene) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, open, well};
+    use crate::history::Fact;
+    use crate::invariants::testing::{HistoryBuilder, open};
     use crate::plan::{Fault, Place};
 
     /// A snapshot of replica 1 at `at` counts one request of replica 0, which dies at 10 s or is hit by the faults.
@@ -88,9 +86,7 @@ mod tests {
         } else {
             (0..history.plan.faults.len()).for_each(|index| history.world(Fact::FaultBegan(index)));
         }
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].in_flight = open(1);
-        history.at(at).snapshot(1, snapshot);
+        history.at(at).sees(1, |snapshot| snapshot.fleet.peers[0].in_flight = open(1));
         history
     }
 
@@ -123,9 +119,7 @@ mod tests {
             history.at(10_000);
             (0..2).for_each(|index| history.world(Fact::FaultBegan(index)));
             history.at(13_800).world(Fact::FaultEnded(1));
-            let mut snapshot = well(1);
-            snapshot.fleet.peers[0].in_flight = open(1);
-            history.at(at).snapshot(1, snapshot);
+            history.at(at).sees(1, |snapshot| snapshot.fleet.peers[0].in_flight = open(1));
             history
         };
         assert_eq!(counted_at(15_800).check(SharesDieWithTheirOwner), Ok(()));
@@ -135,9 +129,7 @@ mod tests {
     #[test]
     fn work_that_no_peer_has_is_not_counted() {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(1);
-        snapshot.fleet.endpoints[0].foreign = open(1);
-        history.snapshot(1, snapshot);
+        history.sees(1, |snapshot| snapshot.fleet.endpoints[0].foreign = open(1));
         history.breaks(SharesDieWithTheirOwner, "counts 1 requests of peers, who have 0");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use murmuration::id::EndpointId;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{Entry, Fact, Phase};
 use crate::plan::{Fault, Plan};
 
@@ -21,7 +21,7 @@ const TIMES: usize = 3;
 /// Requests that it may get beyond that: a few requests are no stampede.
 const SLACK: usize = 12;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug)]
 pub(super) struct NoStampede {
     sharers: usize,
@@ -52,12 +52,11 @@ impl NoStampede {
 }
 
 impl Invariant for NoStampede {
-    fn name(&self) -> &'static str {
-        "no_stampede"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "while endpoints are equal, none gets more than three times its share of the requests of one second plus 12"
+    fn about(&self) -> About {
+        About::safety(
+            "no_stampede",
+            "while endpoints are equal, none gets more than three times its share of the requests of one second plus 12",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use murmuration::id::EndpointId;
 
-use super::{Broken, Invariant, Scene, broken, names};
+use super::{About, Broken, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact};
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct StaysWithinTheSubset {
     allowed: BTreeMap<u64, Vec<EndpointId>>,
@@ -18,12 +18,8 @@ pub(super) struct StaysWithinTheSubset {
 // === impl StaysWithinTheSubset ===
 
 impl Invariant for StaysWithinTheSubset {
-    fn name(&self) -> &'static str {
-        "stays_within_the_subset"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "a decision never names an endpoint outside the gateway's subset"
+    fn about(&self) -> About {
+        About::safety("stays_within_the_subset", "a decision never names an endpoint outside the gateway's subset")
     }
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {

@@ -9,14 +9,14 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{EndpointId, Ticket};
 
-use super::{Broken, CLEANUP, Invariant, Scene, broken, names};
+use super::{About, Broken, CLEANUP, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact, Snapshot, Source};
 use crate::plan::Fault;
 
 /// How long the greatest number of open requests counts as recent, at least.
 const RECENT: Duration = Duration::from_secs(2);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SharesAreWhatTheirOwnersHave {
     tickets: BTreeMap<(usize, Ticket), EndpointId>,
@@ -37,12 +37,11 @@ struct Count {
 // === impl SharesAreWhatTheirOwnersHave ===
 
 impl Invariant for SharesAreWhatTheirOwnersHave {
-    fn name(&self) -> &'static str {
-        "shares_are_what_their_owners_have"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "no replica counts more open requests of peers, in all or on an endpoint, than they had at some time; without faults, than they had recently"
+    fn about(&self) -> About {
+        About::safety(
+            "shares_are_what_their_owners_have",
+            "no replica counts more open requests of peers, in all or on an endpoint, than they had at some time; without faults, than they had recently",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -133,13 +132,13 @@ mod tests {
         history.at(8_000).told(0, decided(1, 1));
         history.told(0, decided(2, 1));
         history.told(0, closed(1));
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].in_flight = open(believed);
-        snapshot.fleet.endpoints[1].foreign = open(foreign);
         for at in (8_500..snapshot_at).step_by(500) {
             history.at(at).snapshot(2, well(2));
         }
-        history.at(snapshot_at).snapshot(1, snapshot);
+        history.at(snapshot_at).sees(1, |snapshot| {
+            snapshot.fleet.peers[0].in_flight = open(believed);
+            snapshot.fleet.endpoints[1].foreign = open(foreign);
+        });
         history
     }
 

@@ -100,6 +100,13 @@ impl HistoryBuilder {
         self.by(replica, Fact::SnapshotTaken(Box::new(snapshot)));
     }
 
+    /// Adds a snapshot of a healthy replica after `change`.
+    pub(crate) fn sees(&mut self, replica: usize, change: impl FnOnce(&mut Snapshot)) {
+        let mut snapshot = well(replica);
+        change(&mut snapshot);
+        self.snapshot(replica, snapshot);
+    }
+
     pub(crate) fn ask(&mut self, request: u64, replica: usize, attempt: u32) {
         self.client(Fact::Asked { request, replica, attempt, subset: Vec::new() });
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 
-use super::{Broken, Invariant, Scene, broken};
+use super::{About, Broken, Invariant, Scene, broken};
 use crate::history::{Entry, Fact, Snapshot};
 
 /// The longest legal age. A clock that runs too fast makes ages longer than they are, by less than a tenth.
@@ -14,7 +14,7 @@ fn oldest(scene: &Scene) -> Duration {
     scene.now() + scene.now() / 10 + Duration::from_secs(1)
 }
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct TimeOnlyAdvances {
     last: Duration,
@@ -23,12 +23,11 @@ pub(super) struct TimeOnlyAdvances {
 // === impl TimeOnlyAdvances ===
 
 impl Invariant for TimeOnlyAdvances {
-    fn name(&self) -> &'static str {
-        "time_only_advances"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "entries are in the order of their times, and no age or duration is longer than the run so far"
+    fn about(&self) -> About {
+        About::safety(
+            "time_only_advances",
+            "entries are in the order of their times, and no age or duration is longer than the run so far",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -65,12 +64,9 @@ mod tests {
     #[test]
     fn an_age_as_long_as_the_run_with_a_fast_clock_is_legal() {
         let mut history = HistoryBuilder::calm();
-        let mut snapshot = well(0);
-        snapshot.fleet.endpoints[0].age = Some(ms(3_200));
-        history.at(2_000).snapshot(0, snapshot.clone());
+        history.at(2_000).sees(0, |snapshot| snapshot.fleet.endpoints[0].age = Some(ms(3_200)));
         assert_eq!(history.check(TimeOnlyAdvances::default()), Ok(()));
-        snapshot.fleet.endpoints[0].age = Some(ms(3_201));
-        history.at(2_000).snapshot(0, snapshot);
+        history.at(2_000).sees(0, |snapshot| snapshot.fleet.endpoints[0].age = Some(ms(3_201)));
         history.breaks(TimeOnlyAdvances::default(), "an age is 3.201s");
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{EndpointId, Ticket};
 
-use super::{Broken, Invariant, Scene, broken, names, scheduler_restarted};
+use super::{About, Broken, Invariant, Scene, broken, names, scheduler_restarted};
 use crate::history::{Entry, Fact, Phase, Snapshot, Source};
 use crate::plan::Fault;
 
@@ -21,7 +21,7 @@ const BY_GOSSIP: Duration = Duration::from_millis(750);
 /// How long there must have been no fault before a belief is checked.
 const UNDISTURBED: Duration = Duration::from_secs(4);
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SharesAreTold {
     tickets: BTreeMap<(usize, Ticket), EndpointId>,
@@ -40,12 +40,11 @@ struct Counts {
 // === impl SharesAreTold ===
 
 impl Invariant for SharesAreTold {
-    fn name(&self) -> &'static str {
-        "shares_are_told"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "without faults, the open work counted for a peer is what it had within the last 250 ms, or 750 ms with gossip alone"
+    fn about(&self) -> About {
+        About::safety(
+            "shares_are_told",
+            "without faults, the open work counted for a peer is what it had within the last 250 ms, or 750 ms with gossip alone",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
@@ -157,7 +156,7 @@ fn undisturbed(scene: &Scene) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invariants::testing::{HistoryBuilder, closed, decided, engine, open, well};
+    use crate::invariants::testing::{HistoryBuilder, closed, decided, engine, open};
 
     /// Replica 0 has two requests open on engine 1 from 8 s on, and one from 9 s on; a snapshot of replica 1 counts
     /// `believed`.
@@ -166,10 +165,10 @@ mod tests {
         history.at(8_000).told(0, decided(1, 1));
         history.told(0, decided(2, 1));
         history.at(9_000).told(0, closed(1));
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].in_flight = open(believed);
-        snapshot.fleet.endpoints[1].foreign = open(believed);
-        history.at(snapshot_at).snapshot(1, snapshot);
+        history.at(snapshot_at).sees(1, |snapshot| {
+            snapshot.fleet.peers[0].in_flight = open(believed);
+            snapshot.fleet.endpoints[1].foreign = open(believed);
+        });
         history
     }
 
@@ -189,10 +188,10 @@ mod tests {
         history.at(8_000).told(0, decided(1, 1));
         history.told(0, decided(2, 2));
         history.at(9_000).told(0, Event::EndpointLeft(engine(1)));
-        let mut snapshot = well(1);
-        snapshot.fleet.peers[0].in_flight = open(1);
-        snapshot.fleet.endpoints[2].foreign = open(1);
-        history.at(20_000).snapshot(1, snapshot);
+        history.at(20_000).sees(1, |snapshot| {
+            snapshot.fleet.peers[0].in_flight = open(1);
+            snapshot.fleet.endpoints[2].foreign = open(1);
+        });
         assert_eq!(history.check(SharesAreTold::default()), Ok(()));
     }
 
@@ -200,9 +199,7 @@ mod tests {
     fn a_replica_that_publishes_nothing_is_found() {
         history(0, 9_100).breaks(SharesAreTold::default(), "0 requests of replica-0 open, which had 1 to 2");
         let mut history = history(1, 20_000);
-        let mut snapshot = well(2);
-        snapshot.fleet.peers[0].in_flight = open(1);
-        history.snapshot(2, snapshot);
+        history.sees(2, |snapshot| snapshot.fleet.peers[0].in_flight = open(1));
         history.breaks(SharesAreTold::default(), "0 requests of peers open on town/engine-1");
     }
 

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 use murmuration::scheduler::BeliefDigest;
 
-use super::{Broken, Invariant, Kind, RECOVERY, Scene, broken};
+use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Source};
 use crate::plan::Fault;
 
-/// See [`Invariant::meaning`].
+/// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct ViewsAreEqual {
     digests: BTreeMap<usize, (BeliefDigest, bool)>,
@@ -25,16 +25,11 @@ pub(super) struct ViewsAreEqual {
 // === impl ViewsAreEqual ===
 
 impl Invariant for ViewsAreEqual {
-    fn name(&self) -> &'static str {
-        "views_are_equal"
-    }
-
-    fn meaning(&self) -> &'static str {
-        "2 s after the last request all live replicas believe the same of engines and load; with peer streams and no request broken off, those that never died believe the same of prefixes"
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Recovery
+    fn about(&self) -> About {
+        About::recovery(
+            "views_are_equal",
+            "2 s after the last request all live replicas believe the same of engines and load; with peer streams and no request broken off, those that never died believe the same of prefixes",
+        )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {

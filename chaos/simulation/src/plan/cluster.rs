@@ -24,7 +24,7 @@ pub struct ClusterSpec {
 }
 
 /// Whether responses pass through the replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResponsePath {
     /// Responses pass through the replica.

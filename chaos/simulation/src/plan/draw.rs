@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use murmuration::chance::{Chance, mix};
 
 use super::{
@@ -21,35 +22,7 @@ const KIND_EXISTS: f64 = 0.35;
 const GRID_MS: u64 = 50;
 
 /// The kinds of faults. Their order is part of the meaning of a seed.
-const KINDS: [Kind; 25] = [
-    Kind::Kill,
-    Kind::Freeze,
-    Kind::Drain,
-    Kind::Upgrade,
-    Kind::Reload,
-    Kind::Clock,
-    Kind::CutReplicas,
-    Kind::CutZones,
-    Kind::CutEngines,
-    Kind::CutGateway,
-    Kind::Loss,
-    Kind::Delay,
-    Kind::EngineKill,
-    Kind::EngineSlow,
-    Kind::EnginePage,
-    Kind::Discovery,
-    Kind::Burst,
-    Kind::HotPrefix,
-    Kind::Vanish,
-    Kind::LargePrompts,
-    Kind::KillPart,
-    Kind::ClockStep,
-    Kind::Duplicate,
-    Kind::Replay,
-    Kind::EndpointChurn,
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Kill,
     Freeze,
@@ -99,7 +72,8 @@ impl Plan {
             rate: 1.0,
             cluster: ClusterSpec::default(),
         };
-        let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| draw.chance.unit() < KIND_EXISTS).collect();
+        let kinds: Vec<Kind> =
+            Kind::value_variants().iter().copied().filter(|_| draw.chance.unit() < KIND_EXISTS).collect();
         draw.cluster = draw.cluster();
         let traffic = draw.traffic();
         draw.rate = traffic.rate;

@@ -206,59 +206,48 @@ pub enum Replacement {
 
 // === impl Fault ===
 
-impl Fault {
-    /// The names of all faults, as plans write them.
-    pub const NAMES: &'static [&'static str] = &[
-        "kill",
-        "freeze",
-        "drain",
-        "upgrade",
-        "reload",
-        "kill-part",
-        "clock-step",
-        "clock",
-        "cut",
-        "loss",
-        "delay",
-        "replay",
-        "engine-kill",
-        "engine-slow",
-        "engine-page",
-        "discovery",
-        "endpoint-churn",
-        "burst",
-        "hot-prefix",
-        "vanish",
-        "large-prompts",
-    ];
+/// Defines [`Fault::NAMES`] and [`Fault::name`].
+macro_rules! names {
+    ($($fault:ident: $name:literal,)*) => {
+        impl Fault {
+            /// The names of all faults, as plans write them.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
 
-    /// Its name, as plans write it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Kill { .. } => "kill",
-            Self::Freeze { .. } => "freeze",
-            Self::Drain { .. } => "drain",
-            Self::Upgrade { .. } => "upgrade",
-            Self::Reload { .. } => "reload",
-            Self::KillPart { .. } => "kill-part",
-            Self::ClockStep { .. } => "clock-step",
-            Self::Clock { .. } => "clock",
-            Self::Cut { .. } => "cut",
-            Self::Loss { .. } => "loss",
-            Self::Delay { .. } => "delay",
-            Self::Replay { .. } => "replay",
-            Self::EngineKill { .. } => "engine-kill",
-            Self::EngineSlow { .. } => "engine-slow",
-            Self::EnginePage { .. } => "engine-page",
-            Self::Discovery { .. } => "discovery",
-            Self::EndpointChurn { .. } => "endpoint-churn",
-            Self::Burst { .. } => "burst",
-            Self::HotPrefix { .. } => "hot-prefix",
-            Self::Vanish { .. } => "vanish",
-            Self::LargePrompts { .. } => "large-prompts",
+            /// Its name, as plans write it.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$fault { .. } => $name,)*
+                }
+            }
         }
-    }
+    };
+}
 
+names! {
+    Kill: "kill",
+    Freeze: "freeze",
+    Drain: "drain",
+    Upgrade: "upgrade",
+    Reload: "reload",
+    KillPart: "kill-part",
+    ClockStep: "clock-step",
+    Clock: "clock",
+    Cut: "cut",
+    Loss: "loss",
+    Delay: "delay",
+    Replay: "replay",
+    EngineKill: "engine-kill",
+    EngineSlow: "engine-slow",
+    EnginePage: "engine-page",
+    Discovery: "discovery",
+    EndpointChurn: "endpoint-churn",
+    Burst: "burst",
+    HotPrefix: "hot-prefix",
+    Vanish: "vanish",
+    LargePrompts: "large-prompts",
+}
+
+impl Fault {
     /// The places that the fault affects; both ends of a link.
     pub fn places(&self) -> Vec<Place> {
         match self {

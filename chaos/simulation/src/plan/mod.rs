@@ -123,13 +123,6 @@ impl Plan {
         }
         Ok(())
     }
-
-    /// The faults in the order in which they begin; those that begin together in the order of the plan.
-    pub fn in_order(&self) -> Vec<&ScheduledFault> {
-        let mut strikes: Vec<&ScheduledFault> = self.faults.iter().collect();
-        strikes.sort_by_key(|strike| strike.at);
-        strikes
-    }
 }
 
 // === impl ScheduledFault ===

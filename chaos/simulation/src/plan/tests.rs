@@ -19,13 +19,13 @@ fn a_plan_is_read_and_written_without_loss() {
     let plan = Plan::read(STORM, "storm.yaml").unwrap();
     assert_eq!(plan.cluster.response_path, ResponsePath::Leave);
     assert_eq!(plan.traffic.conversations, Traffic::default().conversations);
-    let order: Vec<String> = plan.in_order().into_iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = plan.faults.iter().map(ToString::to_string).collect();
     let expected = [
-        "1s +250ms kill replica-3",
         "2s +1500ms cut zone-0 <-> zone-1",
+        "1s +250ms kill replica-3",
         "3s +1s delay replicas <-> engines 1ms to 20ms",
     ];
-    assert_eq!(order, expected);
+    assert_eq!(faults, expected);
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(Plan::read(&json, "plan.json").unwrap(), plan);
 }

@@ -34,15 +34,17 @@ pub(crate) struct Request {
     pub(crate) prompt: (u64, u64),
 }
 
-/// Runs the scenario of `plan` in a process of its own, since seeded entropy belongs to a process: the test `name` is
-/// run again in a child process. There all invariants must hold, and `point` must pass.
-pub(crate) fn tell(name: &str, plan: &str, point: impl FnOnce(&Told)) {
+/// Runs the scenario `name` in a process of its own, since seeded entropy belongs to a process: its test, whose name
+/// has underscores instead of hyphens, is run again in a child process. There all invariants must hold, and `point`
+/// must pass.
+pub(crate) fn tell(name: &str, point: impl FnOnce(&Told)) {
     if std::env::var_os(CHILD).is_some() {
-        point(&play(Plan::read(plan, name).unwrap()));
+        point(&play(plan(name)));
         return;
     }
+    let test = name.replace('-', "_");
     let mut program = Command::new(std::env::current_exe().unwrap());
-    let ended = program.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let ended = program.args(["--exact", &test, "--nocapture"]).env(CHILD, "1").output().unwrap();
     let output = [ended.stdout, ended.stderr].map(|output| String::from_utf8_lossy(&output).into_owned()).concat();
     assert!(ended.status.success() && output.contains("1 passed"), "{output}");
 }
@@ -61,8 +63,13 @@ fn play(plan: Plan) -> Told {
 }
 
 /// The same cluster and requests without faults.
-pub(crate) fn calm(plan: &str) -> Told {
-    play(Plan { faults: Vec::new(), ..Plan::read(plan, "scenario").unwrap() })
+pub(crate) fn calm(name: &str) -> Told {
+    play(Plan { faults: Vec::new(), ..plan(name) })
+}
+
+fn plan(name: &str) -> Plan {
+    let path = format!("{}/../plans/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    Plan::read(&std::fs::read_to_string(&path).unwrap(), name).unwrap()
 }
 
 /// A part of the storm, in seconds.

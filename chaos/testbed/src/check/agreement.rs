@@ -6,15 +6,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use murmuration_proto::ext_proc::{
-    ExternalProcessorClient, HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest, Request, Response,
-};
-use murmuration_proto::names;
+use murmuration_kit::ext_proc::{self, Call, Reply};
+use murmuration_proto::ext_proc::ExternalProcessorClient;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::Target;
-use super::report::Findings;
+use super::report::Report;
 
 /// How long one replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,7 +34,7 @@ pub(crate) enum Then {
 
 /// Asks every replica the same questions. Returns the share of questions that all answered alike; 1 where replicas
 /// share nothing.
-pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
+pub(super) async fn measure(target: &Target, report: &mut Report) -> f64 {
     let Some(replication) = &target.replication else { return 1.0 };
     let mut alike = 0;
     for question in 0..QUESTIONS {
@@ -47,14 +45,14 @@ pub(super) async fn measure(target: &Target, findings: &mut Findings) -> f64 {
                 .await
             {
                 Ok(Ok(destination)) => answers.push((replica, destination)),
-                Ok(Err(why)) => findings.fail(format!("asking the replica at {replica} directly: {why}")),
-                Err(_) => findings.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
+                Ok(Err(why)) => report.fail(format!("asking the replica at {replica} directly: {why}")),
+                Err(_) => report.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
             }
             sleep(QUIET / 4).await;
         }
         match answers.split_first() {
             Some(((_, first), others)) if others.iter().all(|(_, other)| other == first) => alike += 1,
-            _ => findings.fail(format!("question {question}: replicas do not agree: {answers:?}")),
+            _ => report.fail(format!("question {question}: replicas do not agree: {answers:?}")),
         }
     }
     f64::from(alike) / QUESTIONS as f64
@@ -70,47 +68,24 @@ fn body(model: &str, question: usize) -> Vec<u8> {
 /// # Errors
 /// A sentence that says why there is no answer.
 pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8], then: Then) -> Result<String, String> {
-    let mut client = ExternalProcessorClient::new(connect(replica, authority).await?);
-    let asked = headers(&[(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")]);
-    // The stream stays open while its answer is awaited.
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
-    for request in [Request::RequestHeaders(asked), Request::RequestBody(whole(body))] {
-        sender.send(message(request)).await.map_err(|why| why.to_string())?;
-    }
-    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut answers = client.process(stream).await.map_err(|why| why.to_string())?.into_inner();
-    let answer = answers.message().await.map_err(|why| why.to_string())?.ok_or("the stream ended")?;
-    let Some(Response::RequestHeaders(answer)) = answer.response else { return Err(format!("{answer:?}")) };
-    let mutation = answer.response.and_then(|common| common.header_mutation).unwrap_or_default();
-    let set = mutation.set_headers.into_iter().filter_map(|option| option.header);
-    let destination = set.filter(|header| header.key == names::DESTINATION).map(|header| header.raw_value).next();
-    if then == Then::Served {
-        let served = headers(&[(":status", "200"), ("content-type", "application/json")]);
-        for request in [Request::ResponseHeaders(served), Request::ResponseBody(whole(b"{}"))] {
-            // A replica that has left the stream does not read this.
-            let _ = sender.send(message(request)).await;
-        }
-        drop(sender);
-        while let Ok(Some(_)) = answers.message().await {}
-    }
-    destination.map(|value| String::from_utf8_lossy(&value).into_owned()).ok_or("no destination".to_owned())
-}
-
-fn message(request: Request) -> ProcessingRequest {
-    ProcessingRequest { request: Some(request), ..ProcessingRequest::default() }
-}
-
-fn headers(pairs: &[(&str, &str)]) -> HttpHeaders {
-    let header = |(key, value): &(&str, &str)| HeaderValue {
-        key: (*key).to_owned(),
-        raw_value: value.as_bytes().to_vec(),
-        ..HeaderValue::default()
+    let client = ExternalProcessorClient::new(connect(replica, authority).await?);
+    let head = [(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")];
+    let messages = vec![ext_proc::request_headers(&head, false), ext_proc::request_body(body, true)];
+    let mut call = Call::open(client, messages).await.map_err(|why| why.to_string())?;
+    let destination = match call.reply().await.map_err(|why| why.to_string())? {
+        Reply::Sent { destination, .. } => destination,
+        Reply::Refused(status, code) => return Err(format!("it refused with {status}, {code}")),
     };
-    HttpHeaders { headers: Some(HeaderMap { headers: pairs.iter().map(header).collect() }), ..HttpHeaders::default() }
-}
-
-fn whole(body: &[u8]) -> HttpBody {
-    HttpBody { body: body.to_vec(), end_of_stream: true, ..HttpBody::default() }
+    if then == Then::Served {
+        let served = ext_proc::response_headers(&[(":status", "200"), ("content-type", "application/json")], false);
+        for message in [served, ext_proc::response_body(b"{}", true)] {
+            // A replica that has left the stream does not read this.
+            call.send(message).await;
+        }
+        call.close();
+        while let Ok(Some(_)) = call.receive().await {}
+    }
+    Ok(destination)
 }
 
 async fn connect(replica: SocketAddr, authority: &str) -> Result<Channel, String> {

@@ -2,20 +2,8 @@
 //!
 //! Must not know which answers are correct.
 
-use bytes::Bytes;
-use http::StatusCode;
-
 use super::workload::{Ask, Expected};
-use crate::client::{Answer, Call, Client, ClientError, ENGINE_NAME, Streamed};
-
-/// An answer that came back.
-#[derive(Clone, Debug)]
-pub(super) enum Came {
-    /// In one piece.
-    Whole(Answer),
-    /// In events.
-    Streamed(Streamed),
-}
+use murmuration_kit::client::{Answer, Call, Client, ENGINE_NAME};
 
 /// How a request ended.
 #[derive(Clone, Debug)]
@@ -26,37 +14,18 @@ pub(super) struct Heard {
     pub(super) expected: Expected,
     /// Whether a picker routed the request.
     pub(super) picked: bool,
+    /// Whether the answer was asked for as a stream.
+    pub(super) streamed: bool,
     /// The answer, or why no whole answer came.
-    pub(super) came: Result<Came, String>,
+    pub(super) came: Result<Answer, String>,
 }
 
-// === impl Came ===
+// === impl Heard ===
 
-impl Came {
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::Whole(answer) => answer.status,
-            Self::Streamed(answer) => answer.status,
-        }
-    }
-
-    pub(super) fn body(&self) -> &Bytes {
-        match self {
-            Self::Whole(answer) => &answer.body,
-            Self::Streamed(answer) => &answer.body,
-        }
-    }
-
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        match self {
-            Self::Whole(answer) => answer.header(name),
-            Self::Streamed(answer) => answer.header(name),
-        }
-    }
-
-    /// The engine that answered.
+impl Heard {
+    /// The engine that answered, where one did.
     pub(super) fn engine(&self) -> Option<&str> {
-        self.header(ENGINE_NAME)
+        self.came.as_ref().ok()?.header(ENGINE_NAME)
     }
 }
 
@@ -65,7 +34,7 @@ pub(super) async fn one_by_one(public: &Client, asks: Vec<Ask>) -> Vec<Heard> {
     let mut heard = Vec::with_capacity(asks.len());
     for ask in asks {
         let came = fetch(public, &ask.call).await;
-        heard.push(Heard { label: ask.label, expected: ask.expected, picked: true, came });
+        heard.push(Heard { label: ask.label, expected: ask.expected, picked: true, streamed: ask.call.streamed, came });
     }
     heard
 }
@@ -77,7 +46,8 @@ pub(super) async fn compared(public: &Client, direct: &Client, asks: Vec<Ask>) -
         if !heard.iter().any(|before| before.expected == ask.expected) {
             let came = fetch(direct, &ask.call).await;
             let label = format!("{}, without a picker", ask.label);
-            heard.push(Heard { label, expected: ask.expected.clone(), picked: false, came });
+            let (expected, streamed) = (ask.expected.clone(), ask.call.streamed);
+            heard.push(Heard { label, expected, picked: false, streamed, came });
         }
         heard.extend(one_by_one(public, vec![ask]).await);
     }
@@ -86,15 +56,18 @@ pub(super) async fn compared(public: &Client, direct: &Client, asks: Vec<Ask>) -
 
 /// Fetches a page through a picker.
 pub(super) async fn page(public: &Client, path: &str) -> Heard {
-    let came = public.get(path).await.map(Came::Whole).map_err(|error| error.to_string());
-    Heard { label: path.to_owned(), expected: Expected::Page, picked: true, came }
+    let came = public.get(path).await.map_err(|error| error.to_string());
+    Heard { label: path.to_owned(), expected: Expected::Page, picked: true, streamed: false, came }
 }
 
-async fn fetch(client: &Client, call: &Call) -> Result<Came, String> {
-    let sentence = |error: ClientError| error.to_string();
-    if call.streamed {
-        let stream = client.stream(&call.path, call.body.clone(), &call.header_pairs()).await.map_err(sentence)?;
-        return stream.collect().await.map(Came::Streamed).map_err(sentence);
-    }
-    client.post(&call.path, call.body.clone(), &call.header_pairs()).await.map(Came::Whole).map_err(sentence)
+async fn fetch(client: &Client, call: &Call) -> Result<Answer, String> {
+    let (path, body, headers) = (&call.path, call.body.clone(), &call.header_pairs());
+    let came = match call.streamed {
+        true => match client.stream(path, body, headers).await {
+            Ok(stream) => stream.collect().await,
+            Err(error) => Err(error),
+        },
+        false => client.post(path, body, headers).await,
+    };
+    came.map_err(|error| error.to_string())
 }

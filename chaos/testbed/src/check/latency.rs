@@ -8,11 +8,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Target;
-use super::client_request::Came;
 use super::reading;
-use super::report::Findings;
+use super::report::Report;
 use super::workload::{self, Api};
-use crate::client::{Call, Client, quantile};
+use murmuration_kit::client::{Call, Client, quantile};
 
 /// Pairs that are measured.
 pub(super) const PAIRS: usize = 400;
@@ -33,7 +32,7 @@ pub struct AddedLatency {
 }
 
 /// Measures with `pairs` pairs of requests.
-pub(super) async fn measure(target: &Target, pairs: usize, findings: &mut Findings) -> AddedLatency {
+pub(super) async fn measure(target: &Target, pairs: usize, report: &mut Report) -> AddedLatency {
     let (public, direct) = (Client::new(target.public), Client::new(target.direct));
     let model = target.model.as_str();
     let call = workload::small(model);
@@ -54,12 +53,12 @@ pub(super) async fn measure(target: &Target, pairs: usize, findings: &mut Findin
             }
             (Ok(_), Ok(_)) => {}
             (one, other) => {
-                one.err().into_iter().chain(other.err()).for_each(|sentence| findings.fail(sentence));
+                one.err().into_iter().chain(other.err()).for_each(|sentence| report.fail(sentence));
                 failed += 1;
             }
         }
         if failed >= FAILURES_MAX {
-            findings.fail(format!("gave up measuring latency after {failed} pairs that failed"));
+            report.fail(format!("gave up measuring latency after {failed} pairs that failed"));
             break;
         }
     }
@@ -82,7 +81,7 @@ async fn took(client: &Client, call: &Call, model: &str) -> Result<Duration, Str
     let sent = client.post(&call.path, call.body.clone(), &call.header_pairs()).await;
     let answer = sent.map_err(|error| error.to_string())?;
     let total = answer.total;
-    let read = reading::read(&Came::Whole(answer), Api::Completions, model);
+    let read = reading::read(&answer, false, Api::Completions, model);
     read.map_err(|why| format!("latency: POST {} of {}: {why}", call.path, client.address()))?;
     Ok(total)
 }

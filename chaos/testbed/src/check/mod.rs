@@ -25,9 +25,8 @@ pub use latency::AddedLatency;
 pub use prefixes::{MeetingRule, Visit};
 pub use report::Report;
 
-use crate::client::Client;
 use client_request::Heard;
-use report::Findings;
+use murmuration_kit::client::Client;
 use workload::Ask;
 
 /// A tier to check.
@@ -62,11 +61,11 @@ pub async fn run(target: &Target) -> Report {
 }
 
 async fn run_with(target: &Target, pairs: usize) -> Report {
-    let mut findings = Findings::default();
+    let mut report = Report::default();
     let public = Arc::new(Client::new(target.public));
     let direct = Arc::new(Client::new(target.direct));
-    replicas::are_ready(target, &mut findings).await;
-    let adapter = models(target, &public, &mut findings).await;
+    replicas::are_ready(target, &mut report).await;
+    let adapter = models(target, &public, &mut report).await;
 
     // Shared prefixes first: the megabyte that follows could evict them from a cache.
     let rule = match target.replication {
@@ -74,17 +73,17 @@ async fn run_with(target: &Target, pairs: usize) -> Report {
         None => MeetingRule::per_replica(target.replicas.len(), target.engines),
     };
     let groups = client_request::one_by_one(&public, workload::shared_prefixes(&target.model)).await;
-    verdict::groups(&groups, rule, &mut findings);
+    verdict::groups(&groups, rule, &mut report);
 
     let lanes = workload::lanes(&target.model, adapter.as_deref());
     let mut answers = mixed(&public, &direct, lanes).await;
     answers.extend(client_request::one_by_one(&public, workload::bad_requests(&target.model)).await);
-    verdict::answers(&answers, &mut findings);
+    verdict::answers(&answers, &mut report);
 
-    replicas::took_part(target, &mut findings).await;
-    findings.agreement = agreement::measure(target, &mut findings).await;
-    let latency = latency::measure(target, pairs, &mut findings).await;
-    findings.into_report(latency)
+    replicas::took_part(target, &mut report).await;
+    report.agreement = agreement::measure(target, &mut report).await;
+    report.added_latency_ms = latency::measure(target, pairs, &mut report).await;
+    report
 }
 
 /// Runs the lanes concurrently; each lane sends one request after the other.
@@ -101,13 +100,13 @@ async fn mixed(public: &Arc<Client>, direct: &Arc<Client>, lanes: Vec<Vec<Ask>>)
 }
 
 /// Requests the list of models, without a body. Returns an adapter's name where the engines have one.
-async fn models(target: &Target, public: &Client, findings: &mut Findings) -> Option<String> {
+async fn models(target: &Target, public: &Client, report: &mut Report) -> Option<String> {
     let heard = client_request::page(public, "/v1/models").await;
-    findings.count(&heard);
+    report.count(&heard);
     match verdict::models(&heard, &target.model) {
         Ok(adapter) => adapter,
         Err(sentence) => {
-            findings.fail(sentence);
+            report.fail(sentence);
             None
         }
     }

@@ -4,9 +4,8 @@
 
 use serde_json::Value;
 
-use super::client_request::Came;
 use super::workload::{Api, MAX_TOKENS};
-use crate::client::{Answer, Streamed};
+use murmuration_kit::client::Answer;
 
 /// The content of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,18 +16,15 @@ pub(super) struct Reading {
     pub(super) cached_tokens: Option<u64>,
 }
 
-/// Reads an answer of this shape and model.
+/// Reads an answer of this shape and model, which was asked for `as_stream` or whole.
 ///
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
-pub(super) fn read(came: &Came, api: Api, model: &str) -> Result<Reading, String> {
-    if came.status() != http::StatusCode::OK {
-        return Err(format!("answered {}: {}", came.status(), excerpt(came.body())));
+pub(super) fn read(came: &Answer, as_stream: bool, api: Api, model: &str) -> Result<Reading, String> {
+    if came.status != http::StatusCode::OK {
+        return Err(format!("answered {}: {}", came.status, excerpt(&came.body)));
     }
-    match came {
-        Came::Whole(answer) => whole(answer, api, model),
-        Came::Streamed(answer) => streamed(answer, api, model),
-    }
+    if as_stream { streamed(came, api, model) } else { whole(came, api, model) }
 }
 
 /// The beginning of a body, for an error message.
@@ -57,7 +53,7 @@ fn whole(answer: &Answer, api: Api, model: &str) -> Result<Reading, String> {
     with_usage(text.to_owned(), &json["usage"])
 }
 
-fn streamed(answer: &Streamed, api: Api, model: &str) -> Result<Reading, String> {
+fn streamed(answer: &Answer, api: Api, model: &str) -> Result<Reading, String> {
     kind(answer.header("content-type"), "text/event-stream")?;
     if answer.after_done > 0 {
         return Err(format!("{} events came after [DONE]", answer.after_done));

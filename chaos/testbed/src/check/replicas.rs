@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use super::Target;
 use super::reading::excerpt;
-use super::report::Findings;
-use crate::client::Client;
+use super::report::Report;
+use murmuration_kit::client::Client;
 
 /// Each replica must be ready before the first request.
-pub(super) async fn are_ready(target: &Target, findings: &mut Findings) {
+pub(super) async fn are_ready(target: &Target, report: &mut Report) {
     for &replica in &target.replicas {
         if let Err(why) = page(replica, "/readyz").await {
-            findings.fail(why);
+            report.fail(why);
         }
     }
 }
 
 /// After the last request, each replica must have made a decision.
-pub(super) async fn took_part(target: &Target, findings: &mut Findings) {
+pub(super) async fn took_part(target: &Target, report: &mut Report) {
     for &replica in &target.replicas {
         let decisions = page(replica, "/debug/decisions").await.and_then(|page| {
             let decisions = serde_json::from_slice::<Vec<Value>>(&page);
@@ -31,11 +31,11 @@ pub(super) async fn took_part(target: &Target, findings: &mut Findings) {
             })
         });
         match decisions {
-            Ok(decisions) if decisions.is_empty() => findings.fail(format!(
+            Ok(decisions) if decisions.is_empty() => report.fail(format!(
                 "the replica at {replica} decided nothing; does the proxy balance its streams over all replicas?"
             )),
             Ok(_) => {}
-            Err(why) => findings.fail(why),
+            Err(why) => report.fail(why),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The checker's findings, and the object that `testbed --check` prints.
+//! The checker's report: the object that `testbed --check` prints.
 //!
 //! Must not know how failures are found.
 
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::client_request::{Came, Heard};
+use super::client_request::Heard;
 use super::latency::AddedLatency;
 
 /// Most sentences that are kept; failures beyond them are only counted.
 const SENTENCES_MAX: usize = 40;
 
 /// The verdict on a tier.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Requests through a picker, except those that measure latency.
     pub requests: u64,
@@ -31,17 +31,6 @@ pub struct Report {
     pub added_latency_ms: AddedLatency,
 }
 
-/// The findings so far.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    requests: u64,
-    failures: u64,
-    sentences: Vec<String>,
-    pub(super) cached_share: f64,
-    pub(super) agreement: f64,
-    per_endpoint: BTreeMap<String, u64>,
-}
-
 // === impl Report ===
 
 impl Report {
@@ -49,11 +38,7 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.failures == 0
     }
-}
 
-// === impl Findings ===
-
-impl Findings {
     pub(super) fn fail(&mut self, sentence: String) {
         self.failures += 1;
         if self.sentences.len() < SENTENCES_MAX {
@@ -67,20 +52,8 @@ impl Findings {
             return;
         }
         self.requests += 1;
-        if let Some(engine) = heard.came.as_ref().ok().and_then(Came::engine) {
+        if let Some(engine) = heard.engine() {
             *self.per_endpoint.entry(engine.to_owned()).or_default() += 1;
-        }
-    }
-
-    pub(super) fn into_report(self, added_latency_ms: AddedLatency) -> Report {
-        Report {
-            requests: self.requests,
-            failures: self.failures,
-            sentences: self.sentences,
-            cached_share: (self.cached_share * 10_000.0).round() / 10_000.0,
-            agreement: self.agreement,
-            per_endpoint: self.per_endpoint,
-            added_latency_ms,
         }
     }
 }
@@ -91,9 +64,8 @@ mod tests {
 
     #[test]
     fn all_failures_are_counted_and_the_first_are_kept() {
-        let mut findings = Findings::default();
-        (0..100).for_each(|number| findings.fail(format!("failure {number}")));
-        let report = findings.into_report(AddedLatency::default());
+        let mut report = Report::default();
+        (0..100).for_each(|number| report.fail(format!("failure {number}")));
         assert_eq!((report.failures, report.sentences.len(), report.passed()), (100, SENTENCES_MAX, false));
     }
 }

@@ -7,11 +7,10 @@ use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
 use self::tier::{Fault, Tier};
-use super::client_request::Came;
 use super::reading;
 use super::workload::Api;
 use super::{Report, run_with};
-use crate::client::Answer;
+use murmuration_kit::client::Answer;
 
 const PAIRS: usize = 3;
 
@@ -72,8 +71,7 @@ async fn a_tier_that_is_not_there_fails_and_measures_nothing() {
 
 #[test]
 fn the_report_is_one_object_with_the_expected_keys() {
-    let findings = super::report::Findings::default();
-    let report = serde_json::to_value(findings.into_report(super::AddedLatency::default())).unwrap();
+    let report = serde_json::to_value(super::Report::default()).unwrap();
     for key in ["requests", "failures", "cached_share", "per_endpoint", "added_latency_ms"] {
         assert!(!report[key].is_null(), "{key}: {report}");
     }
@@ -87,16 +85,17 @@ fn a_real_answer_is_read() {
     headers.insert("content-type", "application/json".parse().unwrap());
     let body = captured.rsplit_once("\r\n\r\n").unwrap().1.trim_end().to_owned().into();
     let came = |status| {
-        let (first_byte, total) = (Duration::ZERO, Duration::ZERO);
-        Came::Whole(Answer { status, headers: headers.clone(), body: bytes::Bytes::clone(&body), first_byte, total })
+        let (first_byte, total, events, after_done) = (Duration::ZERO, Duration::ZERO, Vec::new(), 0);
+        let (headers, body) = (headers.clone(), bytes::Bytes::clone(&body));
+        Answer { status, headers, body, events, after_done, first_byte, total }
     };
-    let reading = reading::read(&came(StatusCode::OK), Api::Chat, "tiny").unwrap();
+    let reading = reading::read(&came(StatusCode::OK), false, Api::Chat, "tiny").unwrap();
     assert_eq!(
         (reading.text.as_str(), reading.prompt_tokens, reading.cached_tokens),
         (" De Replace Allow", 16, Some(0))
     );
-    let as_completion = reading::read(&came(StatusCode::OK), Api::Completions, "tiny").unwrap_err();
+    let as_completion = reading::read(&came(StatusCode::OK), false, Api::Completions, "tiny").unwrap_err();
     assert_eq!(as_completion, r#"its object is "chat.completion" where "text_completion" was due"#);
-    let of_another = reading::read(&came(StatusCode::OK), Api::Chat, "large").unwrap_err();
+    let of_another = reading::read(&came(StatusCode::OK), false, Api::Chat, "large").unwrap_err();
     assert_eq!(of_another, r#"its model is "tiny" where "large" was due"#);
 }

@@ -6,20 +6,21 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use murmuration::request::RefusalCode;
+use murmuration_kit::client::{Answer, ENGINE_NAME};
 use murmuration_proto::names;
 use serde_json::Value;
 
-use super::client_request::{Came, Heard};
+use super::client_request::Heard;
 use super::prefixes::{MeetingRule, Visit, cached_share};
 use super::reading::{self, Reading, excerpt};
-use super::report::Findings;
+use super::report::Report;
 use super::workload::{Api, Expected};
 
 /// Checks answers to the mixed workload.
-pub(super) fn answers(heard: &[Heard], findings: &mut Findings) {
+pub(super) fn answers(heard: &[Heard], report: &mut Report) {
     let mut seen = BTreeMap::new();
     for heard in heard {
-        findings.count(heard);
+        report.count(heard);
         let verdict = match &heard.expected {
             Expected::Answer { api, model, prompt, .. } => answer(heard, *api, model)
                 .and_then(|reading| same(&mut seen, (model.as_str(), prompt.as_str()), &heard.label, reading)),
@@ -28,32 +29,32 @@ pub(super) fn answers(heard: &[Heard], findings: &mut Findings) {
             Expected::Page => Ok(()),
         };
         if let Err(why) = verdict {
-            findings.fail(format!("{}: {why}", heard.label));
+            report.fail(format!("{}: {why}", heard.label));
         }
     }
 }
 
 /// Checks answers to requests with shared prefixes: each alone, and where each group was answered.
-pub(super) fn groups(heard: &[Heard], rule: MeetingRule, findings: &mut Findings) {
+pub(super) fn groups(heard: &[Heard], rule: MeetingRule, report: &mut Report) {
     let mut groups: BTreeMap<usize, Vec<Visit>> = BTreeMap::new();
     for heard in heard {
-        findings.count(heard);
+        report.count(heard);
         let Expected::Answer { api, model, group: Some(group), .. } = &heard.expected else { continue };
         let visit = answer(heard, *api, model).and_then(|reading| {
             let Reading { prompt_tokens, cached_tokens, .. } = reading;
-            Ok(Visit { engine: engine(came(heard)?)?, prompt_tokens, cached_tokens })
+            Ok(Visit { engine: engine(heard)?, prompt_tokens, cached_tokens })
         });
         match visit {
             Ok(visit) => groups.entry(*group).or_default().push(visit),
-            Err(why) => findings.fail(format!("{}: {why}", heard.label)),
+            Err(why) => report.fail(format!("{}: {why}", heard.label)),
         }
     }
     for (group, visits) in &groups {
         for error in rule.errors(&format!("group {group}"), visits) {
-            findings.fail(error);
+            report.fail(error);
         }
     }
-    findings.cached_share = cached_share(groups.values().flatten());
+    report.cached_share = (cached_share(groups.values().flatten()) * 10_000.0).round() / 10_000.0;
 }
 
 /// Checks the list of models; returns the name of an adapter, where there is one.
@@ -63,14 +64,14 @@ pub(super) fn groups(heard: &[Heard], rule: MeetingRule, findings: &mut Findings
 pub(super) fn models(heard: &Heard, model: &str) -> Result<Option<String>, String> {
     let fail = |why: String| format!("{}: {why}", heard.label);
     let came = came(heard).map_err(fail)?;
-    if came.status() != StatusCode::OK {
-        return Err(fail(format!("answered {}: {}", came.status(), excerpt(came.body()))));
+    if came.status != StatusCode::OK {
+        return Err(fail(format!("answered {}: {}", came.status, excerpt(&came.body))));
     }
-    engine(came).map_err(fail)?;
-    let page: Value = serde_json::from_slice(came.body()).map_err(|why| fail(format!("the body is no JSON: {why}")))?;
+    engine(heard).map_err(fail)?;
+    let page: Value = serde_json::from_slice(&came.body).map_err(|why| fail(format!("the body is no JSON: {why}")))?;
     let cards = page["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !cards.iter().any(|card| card["id"] == model) {
-        return Err(fail(format!("{model} is not in the list: {}", excerpt(came.body()))));
+        return Err(fail(format!("{model} is not in the list: {}", excerpt(&came.body))));
     }
     let adapter = cards.iter().find(|card| card["parent"].is_string());
     Ok(adapter.and_then(|card| card["id"].as_str()).map(str::to_owned))
@@ -78,9 +79,8 @@ pub(super) fn models(heard: &Heard, model: &str) -> Result<Option<String>, Strin
 
 /// Checks one answer of an engine.
 fn answer(heard: &Heard, api: Api, model: &str) -> Result<Reading, String> {
-    let came = came(heard)?;
-    let reading = reading::read(came, api, model)?;
-    engine(came)?;
+    let reading = reading::read(came(heard)?, heard.streamed, api, model)?;
+    engine(heard)?;
     Ok(reading)
 }
 
@@ -114,37 +114,37 @@ fn same<'h>(seen: &mut Seen<'h>, prompt: (&'h str, &'h str), label: &'h str, rea
 fn refusal(heard: &Heard) -> Result<(), String> {
     let came = came(heard)?;
     let code = RefusalCode::BadRequest;
-    let right = came.status().as_u16() == code.status()
+    let right = came.status.as_u16() == code.status()
         && came.header(names::DROPPED_REASON) == Some(code.as_str())
-        && came.body().starts_with(format!("inference error: {} - ", code.word()).as_bytes());
+        && came.body.starts_with(format!("inference error: {} - ", code.word()).as_bytes());
     if right {
         return Ok(());
     }
     let reason = came.header(names::DROPPED_REASON);
-    let (status, body) = (came.status(), excerpt(came.body()));
+    let (status, body) = (came.status, excerpt(&came.body));
     Err(format!("answered {status}, reason {reason:?}, {body} where the picker's own 400 was due"))
 }
 
 /// Expects the engine's own 404.
 fn not_found(heard: &Heard) -> Result<(), String> {
     let came = came(heard)?;
-    let error = serde_json::from_slice::<Value>(came.body()).map(|body| body["error"].clone()).unwrap_or_default();
-    let right = came.status() == StatusCode::NOT_FOUND
+    let error = serde_json::from_slice::<Value>(&came.body).map(|body| body["error"].clone()).unwrap_or_default();
+    let right = came.status == StatusCode::NOT_FOUND
         && error["code"] == 404
         && error["type"] == "NotFoundError"
         && error["message"].is_string();
     if !right {
-        let (status, body) = (came.status(), excerpt(came.body()));
+        let (status, body) = (came.status, excerpt(&came.body));
         return Err(format!("answered {status}, {body} where the engine's own 404 was due"));
     }
-    engine(came).map(drop)
+    engine(heard).map(drop)
 }
 
-fn came(heard: &Heard) -> Result<&Came, String> {
+fn came(heard: &Heard) -> Result<&Answer, String> {
     heard.came.as_ref().map_err(Clone::clone)
 }
 
-fn engine(came: &Came) -> Result<String, String> {
-    let missing = || format!("it has no header {}; did it come from an engine?", crate::client::ENGINE_NAME);
-    came.engine().map(str::to_owned).ok_or_else(missing)
+fn engine(heard: &Heard) -> Result<String, String> {
+    let missing = || format!("it has no header {ENGINE_NAME}; did it come from an engine?");
+    heard.engine().map(str::to_owned).ok_or_else(missing)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use murmuration::chance::mix;
 use serde_json::{Value, json};
 
-use crate::client::Call;
+use murmuration_kit::client::Call;
 
 /// Sizes of bodies: name, most bytes, how often each prompt is asked. The megabyte is decimal, so that its prompt and
 /// answer fit into the blocks of an emulated engine of default size.

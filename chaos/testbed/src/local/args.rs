@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::storm::args::StormOptions;
 use murmuration_engine_sim::cli::EngineArgs;
+use murmuration_simulation::plan::ResponsePath;
+
+use crate::storm::args::StormOptions;
 
 /// Most emulated engines or replicas that a testbed starts: each is a process.
 const PROCESSES_MAX: i64 = 64;
@@ -46,15 +48,6 @@ pub struct Rest {
     /// Flags of the command.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub arguments: Vec<OsString>,
-}
-
-/// Whether a replica sees the answers of the requests it routed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ResponsePath {
-    /// It sees them.
-    Stay,
-    /// It leaves the stream once the request is routed.
-    Leave,
 }
 
 /// What the replicas share, and how.

@@ -5,19 +5,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use murmuration_kit::cli::{USAGE, parse};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::TestbedError;
 use super::args::{Args, Command, Verb};
-use super::progress::Progress;
 use super::table::table;
 use super::tier::{Testbed, WATCH_EVERY};
 use crate::check;
-
-/// `EX_USAGE`, as `murmuration` has it.
-const USAGE: u8 = 64;
 
 /// Why the program fails.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -30,13 +26,9 @@ struct Ending {
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match Command::try_parse_from(arguments) {
+    let command = match parse::<Command>(arguments) {
         Ok(command) => command,
-        Err(error) => {
-            // clap returns help and version as errors that print to standard output; here they are successes.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match command.verb {
         Some(Verb::Engine(args)) => murmuration_engine_sim::cli::run(*args),
@@ -72,14 +64,12 @@ fn whole(args: &Args) -> ExitCode {
 /// return `false`.
 async fn run_testbed(args: &Args) -> Result<bool, Failure> {
     let mut ending = Ending::listen()?;
-    let progress = Progress::start();
-    let mut tell = |step: &str| progress.tell(step);
+    let mut tell = |step: &str| eprintln!("testbed: {step}");
     let started = tokio::select! {
         biased;
         () = ending.wait() => None,
         started = Testbed::start(args, &mut tell) => Some(started),
     };
-    progress.done().await;
     // Processes of an interrupted start end by themselves: their standard input is closed.
     let Some(started) = started else { return Err("stopped before it had started".into()) };
     let mut testbed = started?;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use murmuration_actors::admin::client;
+use murmuration_kit::pool::endpoints_file;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -86,6 +87,11 @@ pub(super) async fn first_model(engine: &EngineSpot) -> Result<String, TestbedEr
     let models: Value = serde_json::from_str(&text).map_err(|_| fail("its /v1/models is no JSON"))?;
     let first = models["data"][0]["id"].as_str();
     first.map(str::to_owned).ok_or_else(|| fail("its /v1/models names no model; say which with --model"))
+}
+
+/// The endpoints file of these engines.
+pub(super) fn listed<'a>(engines: impl IntoIterator<Item = &'a EngineSpot>) -> String {
+    endpoints_file(engines.into_iter().map(|one| (one.name.as_str(), one.address)))
 }
 
 fn no_answer(address: SocketAddr) -> String {

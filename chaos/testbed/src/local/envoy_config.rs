@@ -60,14 +60,14 @@ pub struct Picker {
 /// Envoy's bootstrap for `plan`.
 pub fn bootstrap(plan: &EnvoyPlan) -> Value {
     let mut listeners = vec![
-        listener("public", plan.public, ENGINES, Some(ext_proc(PICKERS, plan.shows_answers))),
-        listener("direct", plan.direct, ENGINES_IN_TURN, None),
+        entrance("public", plan.public, ENGINES, Some(ext_proc(PICKERS, plan.shows_answers))),
+        entrance("direct", plan.direct, ENGINES_IN_TURN, None),
     ];
-    let mut clusters = vec![pickers(&plan.pickers), engines(), engines_in_turn(&plan.engines)];
-    for (number, (entrance, server)) in plan.foreign.iter().enumerate() {
+    let mut clusters = vec![pickers(&plan.pickers), engines(), cluster(ENGINES_IN_TURN, &plan.engines, false)];
+    for (number, (at, server)) in plan.foreign.iter().enumerate() {
         let name = format!("{FOREIGN}_{number}");
-        listeners.push(listener(&name, *entrance, ENGINES_IN_TURN, Some(ext_proc(&name, plan.shows_answers))));
-        clusters.push(foreign(&name, *server));
+        listeners.push(entrance(&name, *at, ENGINES_IN_TURN, Some(ext_proc(&name, plan.shows_answers))));
+        clusters.push(cluster(&name, &[*server], true));
     }
     json!({
         "admin": { "address": address(plan.admin) },
@@ -75,11 +75,7 @@ pub fn bootstrap(plan: &EnvoyPlan) -> Value {
     })
 }
 
-fn listener(name: &str, at: SocketAddr, cluster: &str, ext_proc: Option<Value>) -> Value {
-    let router = json!({
-        "name": "envoy.filters.http.router",
-        "typed_config": { "@type": typed("extensions.filters.http.router.v3.Router") },
-    });
+fn entrance(name: &str, at: SocketAddr, cluster: &str, ext_proc: Option<Value>) -> Value {
     let route = json!({
         "match": { "prefix": "/" },
         "route": {
@@ -90,6 +86,19 @@ fn listener(name: &str, at: SocketAddr, cluster: &str, ext_proc: Option<Value>) 
             "retry_policy": { "retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 1 },
         },
     });
+    let mut listener = listener(name, at, ext_proc.into_iter().collect(), json!({ "routes": [route] }));
+    manager(&mut listener)["stream_idle_timeout"] = Value::from(REQUEST_MAX);
+    listener
+}
+
+/// A listener whose requests pass these filters, and then the routes of `virtual_host`.
+pub fn listener(name: &str, at: SocketAddr, mut filters: Vec<Value>, mut virtual_host: Value) -> Value {
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": { "@type": typed("extensions.filters.http.router.v3.Router") },
+    }));
+    virtual_host["name"] = Value::from(name);
+    virtual_host["domains"] = json!(["*"]);
     json!({
         "name": name,
         "address": address(at),
@@ -98,21 +107,22 @@ fn listener(name: &str, at: SocketAddr, cluster: &str, ext_proc: Option<Value>) 
             "typed_config": {
                 "@type": typed("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
                 "stat_prefix": name,
-                "stream_idle_timeout": REQUEST_MAX,
-                "route_config": {
-                    "name": name,
-                    "virtual_hosts": [{ "name": name, "domains": ["*"], "routes": [route] }],
-                },
-                "http_filters": ext_proc.into_iter().chain([router]).collect::<Vec<_>>(),
+                "route_config": { "name": name, "virtual_hosts": [virtual_host] },
+                "http_filters": filters,
             },
         }] }],
     })
 }
 
+/// The settings of a listener's connection manager.
+pub fn manager(listener: &mut Value) -> &mut Value {
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
 /// The filter that calls `cluster`. In full duplex Envoy has no timeout for single messages; the replica's own
 /// deadlines apply. If a replica is gone, Envoy tries another one, as long as its retry buffer holds the request
 /// (64 KiB).
-fn ext_proc(cluster: &str, shows_answers: bool) -> Value {
+pub fn ext_proc(cluster: &str, shows_answers: bool) -> Value {
     let (ends, body) = if shows_answers { ("SEND", "FULL_DUPLEX_STREAMED") } else { ("SKIP", "NONE") };
     let lb = json!({ "untyped": ["envoy.lb"] });
     json!({
@@ -222,26 +232,16 @@ fn engines() -> Value {
     })
 }
 
-fn engines_in_turn(engines: &[SocketAddr]) -> Value {
-    json!({
-        "name": ENGINES_IN_TURN,
-        "type": "STATIC",
-        "connect_timeout": "2s",
-        "lb_policy": "ROUND_ROBIN",
-        "circuit_breakers": generous(),
-        "typed_extension_protocol_options": http1(),
-        "load_assignment": assignment(ENGINES_IN_TURN, engines),
-    })
-}
-
-fn foreign(name: &str, server: SocketAddr) -> Value {
+/// A cluster of servers at these addresses, without health checks.
+pub fn cluster(name: &str, servers: &[SocketAddr], is_http2: bool) -> Value {
     json!({
         "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
+        "lb_policy": "ROUND_ROBIN",
         "circuit_breakers": generous(),
-        "typed_extension_protocol_options": http2(),
-        "load_assignment": assignment(name, &[server]),
+        "typed_extension_protocol_options": if is_http2 { http2() } else { http1() },
+        "load_assignment": assignment(name, servers),
     })
 }
 
@@ -276,11 +276,13 @@ fn protocol(mut options: Value) -> Value {
     json!({ "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options })
 }
 
-fn address(at: SocketAddr) -> Value {
+/// An address as Envoy writes it.
+pub fn address(at: SocketAddr) -> Value {
     json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })
 }
 
-fn typed(name: &str) -> String {
+/// The type of an extension or message, in full.
+pub fn typed(name: &str) -> String {
     format!("{TYPES}{name}")
 }
 

@@ -25,12 +25,12 @@ fn named<'a>(bootstrap: &'a Value, kind: &str, name: &str) -> &'a Value {
     all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{kind} has no {name}"))
 }
 
-fn manager<'a>(bootstrap: &'a Value, listener: &str) -> &'a Value {
+fn manager_of<'a>(bootstrap: &'a Value, listener: &str) -> &'a Value {
     &named(bootstrap, "listeners", listener)["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
 fn filters(bootstrap: &Value, listener: &str) -> Vec<String> {
-    let filters = manager(bootstrap, listener)["http_filters"].as_array().unwrap().iter();
+    let filters = manager_of(bootstrap, listener)["http_filters"].as_array().unwrap().iter();
     filters.map(|filter| filter["name"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -43,7 +43,7 @@ fn ports(cluster: &Value) -> Vec<u64> {
 fn public_requests_pass_a_picker_and_go_to_its_destination() {
     let bootstrap = bootstrap(&plan());
     assert_eq!(filters(&bootstrap, "public"), ["envoy.filters.http.ext_proc", "envoy.filters.http.router"]);
-    let manager = manager(&bootstrap, "public");
+    let manager = manager_of(&bootstrap, "public");
     let filter = &manager["http_filters"][0]["typed_config"];
     assert_eq!(filter["grpc_service"]["envoy_grpc"]["cluster_name"], PICKERS);
     for mode in ["request_body_mode", "response_body_mode"] {
@@ -58,7 +58,7 @@ fn public_requests_pass_a_picker_and_go_to_its_destination() {
 #[test]
 fn a_picker_that_leaves_is_not_shown_answers() {
     let bootstrap = bootstrap(&EnvoyPlan { shows_answers: false, ..plan() });
-    let mode = &manager(&bootstrap, "public")["http_filters"][0]["typed_config"]["processing_mode"];
+    let mode = &manager_of(&bootstrap, "public")["http_filters"][0]["typed_config"]["processing_mode"];
     assert_eq!((&mode["response_header_mode"], &mode["response_body_mode"]), (&json!("SKIP"), &json!("NONE")));
     assert_eq!(mode["request_body_mode"], "FULL_DUPLEX_STREAMED");
 }
@@ -88,7 +88,7 @@ fn every_replica_is_health_checked_at_its_health_port() {
 #[test]
 fn a_picker_that_dies_is_replaced_by_another_one() {
     let bootstrap = bootstrap(&plan());
-    let retries = &manager(&bootstrap, "public")["http_filters"][0]["typed_config"]["grpc_service"]["retry_policy"];
+    let retries = &manager_of(&bootstrap, "public")["http_filters"][0]["typed_config"]["grpc_service"]["retry_policy"];
     let causes: Vec<&str> = retries["retry_on"].as_str().unwrap().split(',').collect();
     for cause in ["connect-failure", "reset-before-request", "unavailable", "cancelled"] {
         assert!(causes.contains(&cause), "{cause}");

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use murmuration::config::ConfigErrors;
+use murmuration_kit::pool::PoolError;
 
 /// Why a testbed can't start, or can't go on as asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,17 +48,9 @@ pub enum TestbedError {
         /// Where to look.
         cure: String,
     },
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    /// The configuration is valid for a replica, but the testbed's engines can't be put into it.
-    #[error("can't put the testbed's engines into {file}: {why}")]
-    Rewrite {
-        /// The configuration.
-        file: String,
-        /// Why not.
-        why: String,
-    },
+    /// The configuration is wrong, or the testbed's engines can't be put into it.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// No address to serve on.
     #[error("can't listen on 127.0.0.1:{port}: {source}; is another testbed running? --port 0 takes any free port")]
     Port {
@@ -114,7 +106,7 @@ pub enum TestbedError {
 impl TestbedError {
     /// Whether the cause is wrong usage: the configuration can't be used as it is written.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Rewrite { .. })
+        matches!(self, Self::Pool(_))
     }
 
     /// For `map_err`: `what` was tried with a file.

@@ -13,10 +13,8 @@ mod error;
 mod itself;
 mod network;
 mod page;
-mod pool_config;
 mod ports;
-mod process;
-mod progress;
+pub mod process;
 mod replicas;
 mod replication;
 mod run_folder;
@@ -25,8 +23,6 @@ mod tier;
 mod verbs;
 
 use std::time::Duration;
-
-use process::Process;
 
 pub use args::Args;
 pub use engines::EngineSpot;

@@ -43,7 +43,7 @@ exit "$code"
 
 /// A running child.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     name: String,
     log: PathBuf,
     child: Child,
@@ -58,7 +58,7 @@ impl Process {
     ///
     /// # Errors
     /// [`TestbedError::Spawn`], and [`TestbedError::File`] for the log.
-    pub(super) fn start(name: &str, mut command: Command, log: &Path) -> Result<Self, TestbedError> {
+    pub fn start(name: &str, mut command: Command, log: &Path) -> Result<Self, TestbedError> {
         let file = open(log)?;
         let copy = file.try_clone().map_err(TestbedError::file(format!("write {}", log.display())))?;
         command.stdout(copy);
@@ -69,12 +69,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub(super) fn start_guarded(
-        name: &str,
-        program: &Path,
-        arguments: &[&str],
-        log: &Path,
-    ) -> Result<Self, TestbedError> {
+    pub fn start_guarded(name: &str, program: &Path, arguments: &[&str], log: &Path) -> Result<Self, TestbedError> {
         let mut command = Command::new("sh");
         command.args(["-c", GUARD, name]).arg(program).args(arguments);
         Self::start(name, command, log)
@@ -84,7 +79,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`Self::start`]; [`TestbedError::Ended`] and [`TestbedError::Late`] when no line comes.
-    pub(super) async fn start_and_read_line(
+    pub async fn start_and_read_line(
         name: &str,
         mut command: Command,
         log: &Path,
@@ -120,12 +115,12 @@ impl Process {
     }
 
     /// Its process id, while it runs.
-    pub(super) fn pid(&self) -> Option<u32> {
+    pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
     /// How it ended, if it has.
-    pub(super) fn end(&mut self) -> Option<String> {
+    pub fn end(&mut self) -> Option<String> {
         self.child.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
@@ -133,30 +128,30 @@ impl Process {
     ///
     /// # Errors
     /// [`TestbedError::Ended`].
-    pub(super) fn still_lives(&mut self) -> Result<(), TestbedError> {
+    pub fn still_lives(&mut self) -> Result<(), TestbedError> {
         self.end().map_or(Ok(()), |status| Err(self.ended(status)))
     }
 
     /// The error of a wait that took too long.
-    pub(super) fn late(&self, what: &str, patience: Duration) -> TestbedError {
+    pub fn late(&self, what: &str, patience: Duration) -> TestbedError {
         let cure = format!("see its log, {}", self.log.display());
         TestbedError::Late { what: format!("{} {what}", self.name), seconds: patience.as_secs(), cure }
     }
 
     /// Sends SIGKILL, as the kernel does to a process that uses too much memory; returns when it is gone.
-    pub(super) async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         // An error means that it is gone already.
         let _ = self.child.start_kill();
         let _ = self.child.wait().await;
     }
 
     /// Tells it to end, without waiting; see [`Self::gone`].
-    pub(super) fn close_input(&mut self) {
+    pub fn close_input(&mut self) {
         drop(self.input.take());
     }
 
     /// Waits until it is gone, and kills it if that takes too long. Returns whether it ended by itself.
-    pub(super) async fn gone(&mut self) -> bool {
+    pub async fn gone(&mut self) -> bool {
         self.close_input();
         if timeout(EXIT_MAX, self.child.wait()).await.is_ok() {
             return true;

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use murmuration_actors::admin::client;
+use murmuration_simulation::plan::ResponsePath;
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::args::ResponsePath;
 use super::ports::Ports;
 use super::process::Process;
 use super::replication::ReplicationPlan;

@@ -2,16 +2,14 @@
 //!
 //! Must not know processes. Keys and certificates are made for one testbed and removed with its folder.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use murmuration::id::ReplicaId;
 use murmuration_actors::peers::Authority;
+use murmuration_kit::settings::write_gossip_key;
 
 use super::TestbedError;
 use super::args::Sharing;
@@ -38,7 +36,7 @@ impl ReplicationPlan {
             return Ok(None);
         }
         let (key_file, certificates) = (run.join("gossip.key"), run.join("certificates"));
-        write_key(&key_file).map_err(TestbedError::file(format!("write {}", key_file.display())))?;
+        write_gossip_key(&key_file).map_err(TestbedError::file(format!("write {}", key_file.display())))?;
         let authority = Arc::new(
             Authority::new()
                 .map_err(std::io::Error::other)
@@ -76,10 +74,4 @@ impl ReplicationPlan {
         // ext-proc uses the same certificate, so that a client that calls a replica directly can verify it.
         command.arg("--cert-path").arg(&certificates);
     }
-}
-
-fn write_key(path: &Path) -> std::io::Result<()> {
-    let mut key = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    std::fs::write(path, format!("{}\n", STANDARD.encode(key)))
 }

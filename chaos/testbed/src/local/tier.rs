@@ -7,11 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{Args, ResponsePath};
+use murmuration::plugin::Catalog;
+use murmuration_kit::pool::with_endpoints;
+use murmuration_simulation::plan::ResponsePath;
+
+use super::args::Args;
 use super::engines::{self, EnginePlace, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
 use super::page::{self, Page};
-use super::pool_config;
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::{ReplicaSpot, Spawner};
@@ -82,8 +85,7 @@ impl Testbed {
         let mut network = args.own_networks.then(Network::make).transpose()?;
         let (engines, engine_processes, model) =
             start_engines(args, &program, &run_folder, network.as_mut(), tell).await?;
-        let listed = engines.iter().map(|one| (one.name.as_str(), one.address.ip().to_string(), one.address.port()));
-        run_folder.write("endpoints.json", &pool_config::endpoints_file(listed))?;
+        run_folder.write("endpoints.json", &engines::listed(&engines))?;
 
         tell(&format!("starting {}", counted(args.replicas, "replica")));
         let mut replicas = places(args, &mut ports, network.as_mut())?;
@@ -313,12 +315,11 @@ async fn start_replicas(spots: &mut [ReplicaSpot], spawner: &Spawner) -> Result<
 }
 
 fn config(args: &Args, endpoints: &Path) -> Result<String, TestbedError> {
-    let Some(file) = &args.config_file else {
-        return pool_config::with_endpoints(None, "the default configuration", endpoints);
-    };
-    let name = file.display().to_string();
-    let text = fs::read_to_string(file).map_err(TestbedError::file(format!("read --config-file {name}")))?;
-    pool_config::with_endpoints(Some(&text), &name, endpoints)
+    let name = args.config_file.as_ref().map(|file| file.display().to_string());
+    let text = name.as_ref().map(fs::read_to_string).transpose();
+    let name = name.unwrap_or_else(|| "the default configuration".to_owned());
+    let text = text.map_err(TestbedError::file(format!("read --config-file {name}")))?;
+    Ok(with_endpoints(text.as_deref(), &name, endpoints, &Catalog::builtin())?)
 }
 
 fn counted(number: u16, noun: &str) -> String {

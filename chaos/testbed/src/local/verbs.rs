@@ -5,9 +5,10 @@
 use std::fs;
 use std::net::IpAddr;
 
-use super::{Network, Testbed, TestbedError, engines, pool_config};
-use crate::client::Client;
+use super::{Network, Testbed, TestbedError, engines};
 use murmuration_engine_sim::http::EngineFault;
+use murmuration_kit::client::Client;
+use murmuration_kit::pool;
 
 impl Testbed {
     /// Sends a signal, such as `STOP`, `CONT` or `TERM`, to a replica.
@@ -75,12 +76,7 @@ impl Testbed {
             return fs::remove_file(&path).map_err(TestbedError::file("remove the list of endpoints"));
         };
         let spots = engines.iter().filter_map(|index| self.engines.get(*index));
-        let listed = spots.map(|one| (one.name.as_str(), one.address.ip().to_string(), one.address.port()));
-        // Written to another file and renamed, so that no replica reads half of it.
-        let beside = self.run.join("endpoints.json.new");
-        fs::write(&beside, pool_config::endpoints_file(listed))
-            .map_err(TestbedError::file("write the list of endpoints"))?;
-        fs::rename(&beside, &path).map_err(TestbedError::file("replace the list of endpoints"))
+        pool::replace(&path, &engines::listed(spots)).map_err(TestbedError::file("replace the list of endpoints"))
     }
 
     /// The networks of its parts, if they have their own.
@@ -97,7 +93,10 @@ impl Testbed {
     }
 
     /// Starts an engine with its name, at its old address and in its namespace.
-    pub(super) async fn start_engine(&self, index: usize) -> Result<(super::EngineSpot, super::Process), TestbedError> {
+    pub(super) async fn start_engine(
+        &self,
+        index: usize,
+    ) -> Result<(super::EngineSpot, super::process::Process), TestbedError> {
         let spot = &self.engines[index];
         let space = self.network.as_ref().map(|network| network.space(&spot.name));
         let place = engines::EnginePlace { address: spot.address, space };

@@ -20,5 +20,5 @@ pub struct StormOptions {
     pub short: bool,
     /// Whether replicas see answers; overrides the plan.
     #[arg(long, value_enum, value_name = "PATH")]
-    pub answers: Option<crate::local::args::ResponsePath>,
+    pub answers: Option<murmuration_simulation::plan::ResponsePath>,
 }

@@ -15,12 +15,11 @@ use super::obstacles::{Machine, Obstacle, needs_network, obstacles};
 use super::plans::{find, shorter};
 use super::verdict::judge;
 use super::{page, run, table};
-use crate::local::args::ResponsePath as PathFlag;
 use crate::local::{Args, Testbed};
-use murmuration_simulation::plan::{Plan, ResponsePath};
+use murmuration_kit::cli::USAGE;
+use murmuration_kit::machine;
+use murmuration_simulation::plan::Plan;
 
-/// `EX_USAGE`, as `murmuration` has it.
-const USAGE: u8 = 64;
 /// The storm was not run, because a fault of the plan can't be injected here. Test runners read this code as "skipped".
 pub(crate) const SKIPPED: u8 = 77;
 
@@ -38,7 +37,7 @@ pub(crate) fn within(plan: &str, options: &StormOptions, testbed: &Args) -> Exit
     };
     let mut plan = if options.short { shorter(plan) } else { plan };
     if let Some(answers) = options.answers {
-        plan.cluster.response_path = if answers == PathFlag::Leave { ResponsePath::Leave } else { ResponsePath::Stay };
+        plan.cluster.response_path = answers;
     }
     let obstacles = obstacles(&plan, &Machine::look(&plan));
     if !obstacles.is_empty() {
@@ -129,18 +128,16 @@ fn failed_requests(observed: &run::Observed) -> Vec<serde_json::Value> {
 
 /// How busy the machine was, to compare latencies.
 fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
+    machine::load_average().map_or_else(|_| String::new(), |load| format!("{load:.2}"))
 }
 
 fn testbed_args(plan: &Plan, base: &Args, own_networks: bool) -> Args {
     let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-    let sees = plan.cluster.response_path == ResponsePath::Stay;
     Args {
         engines: count(plan.cluster.engines),
         replicas: count(plan.cluster.replicas),
         port: base.port.or(Some(0)),
-        response_path: if sees { PathFlag::Stay } else { PathFlag::Leave },
+        response_path: plan.cluster.response_path,
         sharing: match plan.cluster.peer_streams {
             true => crate::local::args::Sharing::Streams,
             false => crate::local::args::Sharing::Gossip,

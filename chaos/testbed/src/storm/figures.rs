@@ -11,7 +11,7 @@ use super::fault_injector::Injection;
 use super::run::Observed;
 use super::series::Buckets;
 use super::watch::{Observation, Observations};
-use crate::client::{Cause, Sample, quantile};
+use murmuration_kit::client::{Cause, Sample, quantile};
 use murmuration_simulation::plan::{Fault, Plan, ResponsePath};
 
 /// The load's first seconds fill the caches and are not counted.

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::fault_injector::{FaultInjector, Injection};
 use super::traffic::{call, loads};
 use super::watch::{Observations, Stage, Watched};
-use crate::client::{Client, Load, Tally};
 use crate::local::{Testbed, TestbedError};
+use murmuration_kit::client::{Client, Load, Tally};
 use murmuration_simulation::plan::Plan;
 
 /// How long requests go on after the last fault.

@@ -13,7 +13,7 @@ use super::rules::{Map, rules};
 use super::run::moments;
 use super::traffic::call;
 use super::watch::Asked;
-use crate::client::{Cause, Sample};
+use murmuration_kit::client::{Cause, Sample};
 use murmuration_simulation::plan::{Fault, Place, Plan};
 
 fn plan(faults: &str) -> Plan {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use murmuration::chance::mix;
+use murmuration_kit::text::words;
 use serde_json::json;
 
-use crate::client::Call;
+use murmuration_kit::client::Call;
 use murmuration_simulation::plan::{Fault, Plan};
 
 /// Turns of a conversation; then another one takes its place.
@@ -76,14 +77,4 @@ pub(super) fn call(plan: &Plan, model: &str, number: u64, at: Duration) -> Call 
 pub(super) fn question(model: &str, number: u64) -> Vec<u8> {
     let text = words(mix(number) ^ 7, 4_000);
     json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
-}
-
-fn words(seed: u64, bytes: usize) -> String {
-    let mut text = String::with_capacity(bytes + 17);
-    let mut state = seed;
-    while text.len() < bytes {
-        state = mix(state);
-        text.push_str(&format!("{state:016x} "));
-    }
-    text
 }

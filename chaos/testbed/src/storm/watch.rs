@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration_actors::admin::client::fetch;
+use murmuration_kit::metrics;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -192,10 +193,12 @@ fn seen(page: &Value, streams: bool) -> Seen {
 pub(super) async fn read(started: Instant, replica: usize, admin: SocketAddr) -> Option<Reading> {
     let text = page(admin, "/metrics").await?;
     let mut reading = Reading { at: started.elapsed(), replica, ..Reading::default() };
-    for (name, labels, value) in text.lines().filter_map(sample) {
+    for (name, labels, value) in metrics::samples(&text) {
         match name {
             "murmuration_peer_fact_age_seconds_bucket" => {
-                let (Some(lane), Some(most)) = (label(labels, "lane"), label(labels, "le")) else { continue };
+                let (Some(lane), Some(most)) = (metrics::label(labels, "lane"), metrics::label(labels, "le")) else {
+                    continue;
+                };
                 let most = most.parse().unwrap_or(f64::INFINITY);
                 reading.ages.entry(lane.to_owned()).or_default().push((most, value));
             }
@@ -205,19 +208,6 @@ pub(super) async fn read(started: Instant, replica: usize, admin: SocketAddr) ->
         }
     }
     Some(reading)
-}
-
-/// Name, labels and value of a line of a metrics page.
-fn sample(line: &str) -> Option<(&str, &str, f64)> {
-    let (name, value) = line.rsplit_once(' ')?;
-    let (name, labels) = name.split_once('{').unwrap_or((name, ""));
-    Some((name, labels, value.parse().ok()?))
-}
-
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
-    labels
-        .split(',')
-        .find_map(|label| label.trim_end_matches('}').strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
 async fn ask_all(started: Instant, replication: ReplicaAccess, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
@@ -241,17 +231,6 @@ async fn ask_all(started: Instant, replication: ReplicaAccess, body: Vec<u8>, aw
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_metrics_is_name_labels_and_value() {
-        let line = "murmuration_peer_fact_age_seconds_bucket{lane=\"stream\",le=\"0.004\"} 26";
-        let Some((name, labels, value)) = sample(line) else { panic!("{line}") };
-        assert_eq!(
-            (name, label(labels, "lane"), label(labels, "le"), value),
-            ("murmuration_peer_fact_age_seconds_bucket", Some("stream"), Some("0.004"), 26.0)
-        );
-        assert!(sample("# HELP x y").is_none());
-    }
 
     #[test]
     fn a_peer_is_well_when_it_is_a_member_heard_and_followed() {

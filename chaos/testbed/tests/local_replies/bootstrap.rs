@@ -4,10 +4,9 @@
 
 use std::net::SocketAddr;
 
+use murmuration_testbed::local::envoy_config::{address, cluster, ext_proc, listener, manager, typed};
 use serde_json::{Value, json};
 
-/// Prefix of the names of Envoy's extensions and messages.
-const TYPES: &str = "type.googleapis.com/envoy.";
 /// A key set with one key that no client has.
 const KEYS: &str = r#"{"keys":[{"kty":"oct","alg":"HS256","kid":"none","k":"c2VjcmV0LW9mLW5vYm9keQ"}]}"#;
 
@@ -37,15 +36,15 @@ pub(crate) struct Places {
 /// The bootstrap.
 pub(crate) fn bootstrap(at: &Places) -> Value {
     let filters = || vec![cors(), rbac(), jwt(), rate_limit(), fault(), buffer()];
-    let behind = filters().into_iter().chain([picker()]).collect();
-    let before = [picker()].into_iter().chain(filters()).collect();
+    let behind = filters().into_iter().chain([ext_proc("picker", true)]).collect();
+    let before = [ext_proc("picker", true)].into_iter().chain(filters()).collect();
     json!({
         "admin": { "address": address(at.admin) },
         "static_resources": {
             "listeners": [
-                listener("plain", at.plain, filters()),
-                listener("behind", at.behind, behind),
-                listener("before", at.before, before),
+                entrance("plain", at.plain, filters()),
+                entrance("behind", at.behind, behind),
+                entrance("before", at.before, before),
             ],
             "clusters": [
                 cluster("picker", &[at.picker], true),
@@ -59,34 +58,16 @@ pub(crate) fn bootstrap(at: &Places) -> Value {
     })
 }
 
-fn listener(name: &str, at: SocketAddr, mut filters: Vec<Value>) -> Value {
-    filters.push(filter("router", "router.v3.Router", json!({})));
-    json!({
-        "name": name,
-        "address": address(at),
-        "filter_chains": [{ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": format!("{TYPES}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-                "stat_prefix": name,
-                "request_timeout": "1s",
-                "route_config": {
-                    "name": name,
-                    "virtual_hosts": [{
-                        "name": name,
-                        "domains": ["*"],
-                        "typed_per_filter_config": { "envoy.filters.http.cors": {
-                            "@type": format!("{TYPES}extensions.filters.http.cors.v3.CorsPolicy"),
-                            "allow_origin_string_match": [{ "exact": "https://testbed" }],
-                            "allow_methods": "GET, POST",
-                        } },
-                        "routes": routes(),
-                    }],
-                },
-                "http_filters": filters,
-            },
-        }] }],
-    })
+fn entrance(name: &str, at: SocketAddr, filters: Vec<Value>) -> Value {
+    let cors = json!({
+        "@type": typed("extensions.filters.http.cors.v3.CorsPolicy"),
+        "allow_origin_string_match": [{ "exact": "https://testbed" }],
+        "allow_methods": "GET, POST",
+    });
+    let host = json!({ "typed_per_filter_config": { "envoy.filters.http.cors": cors }, "routes": routes() });
+    let mut listener = listener(name, at, filters, host);
+    manager(&mut listener)["request_timeout"] = Value::from("1s");
+    listener
 }
 
 /// All paths but `/nowhere`, which has no route.
@@ -98,18 +79,18 @@ fn routes() -> Vec<Value> {
         route
     };
     let limited = json!({
-        "@type": format!("{TYPES}extensions.filters.http.local_ratelimit.v3.LocalRateLimit"),
+        "@type": typed("extensions.filters.http.local_ratelimit.v3.LocalRateLimit"),
         "stat_prefix": "limited",
         "token_bucket": { "max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s" },
         "filter_enabled": { "default_value": { "numerator": 100 } },
         "filter_enforced": { "default_value": { "numerator": 100 } },
     });
     let aborted = json!({
-        "@type": format!("{TYPES}extensions.filters.http.fault.v3.HTTPFault"),
+        "@type": typed("extensions.filters.http.fault.v3.HTTPFault"),
         "abort": { "http_status": 418, "percentage": { "numerator": 100 } },
     });
     let buffered = json!({
-        "@type": format!("{TYPES}extensions.filters.http.buffer.v3.BufferPerRoute"),
+        "@type": typed("extensions.filters.http.buffer.v3.BufferPerRoute"),
         "buffer": { "max_request_bytes": 1_000 },
     });
     vec![
@@ -126,26 +107,6 @@ fn routes() -> Vec<Value> {
         to("/garbage", "garbage"),
         to("/empty", "empty"),
     ]
-}
-
-fn picker() -> Value {
-    filter(
-        "ext_proc",
-        "ext_proc.v3.ExternalProcessor",
-        json!({
-            "grpc_service": { "envoy_grpc": { "cluster_name": "picker", "authority": "localhost" }, "timeout": "60s" },
-            "processing_mode": {
-                "request_header_mode": "SEND",
-                "request_body_mode": "FULL_DUPLEX_STREAMED",
-                "request_trailer_mode": "SEND",
-                "response_header_mode": "SEND",
-                "response_body_mode": "FULL_DUPLEX_STREAMED",
-                "response_trailer_mode": "SEND",
-            },
-            "message_timeout": "60s",
-            "allow_content_length_header": true,
-        }),
-    )
 }
 
 fn cors() -> Value {
@@ -183,25 +144,6 @@ fn buffer() -> Value {
 }
 
 fn filter(name: &str, message: &str, mut config: Value) -> Value {
-    config["@type"] = Value::from(format!("{TYPES}extensions.filters.http.{message}"));
+    config["@type"] = Value::from(typed(&format!("extensions.filters.http.{message}")));
     json!({ "name": format!("envoy.filters.http.{name}"), "typed_config": config })
-}
-
-fn cluster(name: &str, addresses: &[SocketAddr], http2: bool) -> Value {
-    let endpoints: Vec<Value> = addresses.iter().map(|at| json!({ "endpoint": { "address": address(*at) } })).collect();
-    let protocol = if http2 { "http2_protocol_options" } else { "http_protocol_options" };
-    json!({
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": format!("{TYPES}extensions.upstreams.http.v3.HttpProtocolOptions"),
-            "explicit_http_config": { (protocol): {} },
-        } },
-        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] },
-    })
-}
-
-fn address(at: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })
 }

@@ -7,14 +7,16 @@ mod bootstrap;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
+use murmuration::plugin::Catalog;
 use murmuration_actors::admin::client;
+use murmuration_kit::pool::{endpoints_file, with_endpoints};
 use murmuration_testbed::local::find_envoy;
+use murmuration_testbed::local::process::Process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,9 +24,6 @@ use bootstrap::{Places, bootstrap};
 
 /// A test that waits longer has failed; none passes by waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Processes end by themselves after this many seconds, whatever becomes of the test.
-const RUN_MAX: &str = "180";
-
 /// One kind of reply: its name, the request, and the status that Envoy must return, so that no kind passes by chance.
 struct Kind {
     name: &'static str,
@@ -147,8 +146,8 @@ async fn every_local_reply_has_the_status_that_envoy_gives_without_a_picker() {
 /// Envoy and a replica as processes; dropping it ends them.
 struct Setup {
     folder: PathBuf,
-    replica: Child,
-    envoy: Child,
+    replica: Process,
+    envoy: Process,
 }
 
 // === impl Setup ===
@@ -160,32 +159,25 @@ impl Setup {
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             std::fs::write(&path, text).unwrap();
-            path.display().to_string()
+            path
         };
-        let engine = places.engine;
-        let endpoints = format!("endpoints:\n- {{name: engine, address: {}, port: {}}}\n", engine.ip(), engine.port());
-        let endpoints = write("endpoints.yaml", &endpoints);
-        let config = write(
-            "config.yaml",
-            &format!(
-                "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefix-cache-scorer\n\
-                 - type: file-discovery\n  parameters: {{path: {endpoints:?}}}\ndataLayer: {{discovery: {{pluginRef: file-discovery}}}}\n"
-            ),
-        );
+        let endpoints = write("endpoints.json", &endpoints_file([("engine", places.engine)]));
+        let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefix-cache-scorer\n";
+        let text = with_endpoints(Some(text), "the configuration", &endpoints, &Catalog::builtin()).unwrap();
+        let config = write("config.json", &text);
         let (health, admin) = (free(), free());
-        let port = |at: SocketAddr| at.port().to_string();
-        let (grpc_port, health_port, metrics_port) = (port(places.picker), port(health), port(admin));
-        let flags = ["serve", "--bind", "127.0.0.1", "--secure-serving=false", "--config-file", &config];
-        let ports = ["--grpc-port", &grpc_port, "--grpc-health-port", &health_port, "--metrics-port", &metrics_port];
-        let replica = start(
-            Path::new(env!("CARGO_BIN_EXE_testbed")),
-            &[&flags[..], &ports[..]].concat(),
-            &folder.join("replica.log"),
-        );
-        let bootstrap = write("envoy.json", &format!("{:#}\n", bootstrap(places)));
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_testbed"));
+        serve.args(["serve", "--bind", "127.0.0.1", "--secure-serving=false", "--exit-with-stdin", "--config-file"]);
+        serve.arg(config);
+        let ports = [("--grpc-port", places.picker), ("--grpc-health-port", health), ("--metrics-port", admin)];
+        for (flag, at) in ports {
+            serve.args([flag, &at.port().to_string()]);
+        }
+        let replica = Process::start("replica", serve, &folder.join("replica.log")).unwrap();
+        let bootstrap = write("envoy.json", &format!("{:#}\n", bootstrap(places))).display().to_string();
         let flags =
             ["--config-path", &bootstrap, "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"];
-        let envoy = start(envoy, &flags, &folder.join("envoy.log"));
+        let envoy = Process::start_guarded("envoy", envoy, &flags, &folder.join("envoy.log")).unwrap();
         let mut setup = Self { folder, replica, envoy };
         for (at, page) in [(admin, "/readyz"), (places.admin, "/ready")] {
             setup.wait_for(at, page).await;
@@ -196,35 +188,19 @@ impl Setup {
     async fn wait_for(&mut self, at: SocketAddr, page: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !client::fetch(at, page).await.is_ok_and(|(status, _)| status.is_success()) {
-            let ended =
-                [&mut self.replica, &mut self.envoy].iter_mut().any(|child| child.try_wait().unwrap().is_some());
-            assert!(!ended && Instant::now() < deadline, "{page} never came; logs in {}", self.folder.display());
+            self.replica.still_lives().unwrap();
+            self.envoy.still_lives().unwrap();
+            assert!(Instant::now() < deadline, "{page} never came; logs in {}", self.folder.display());
             sleep(Duration::from_millis(50)).await;
         }
     }
 
     async fn stop(mut self) {
-        for child in [&mut self.envoy, &mut self.replica] {
-            terminate(child).await;
+        for process in [&mut self.envoy, &mut self.replica] {
+            process.gone().await;
         }
         std::fs::remove_dir_all(&self.folder).unwrap();
     }
-}
-
-/// Starts a program that ends by itself after [`RUN_MAX`] seconds, and with this test.
-fn start(program: &Path, arguments: &[&str], log: &Path) -> Child {
-    let log = std::fs::File::create(log).unwrap();
-    let mut command = Command::new("timeout");
-    command.args(["--signal", "TERM", "--kill-after", "5", RUN_MAX]).arg(program).args(arguments);
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true).spawn().unwrap()
-}
-
-/// `timeout` passes the signal on to its child.
-async fn terminate(child: &mut Child) {
-    if let Some(pid) = child.id() {
-        let _ = Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status().await;
-    }
-    let _ = timeout(PATIENCE, child.wait()).await;
 }
 
 /// A server that sends `answer` to each client that sent something; if it is empty, the connection stays open.

@@ -14,7 +14,7 @@ const STREAM: &str = r#"{"model":"tiny","prompt":"x","stream":true}"#;
 /// Running and waiting requests, as the page shows them.
 async fn load(engine: &EngineServer) -> (u32, u32) {
     let page = get(engine.address(), "/metrics").await;
-    let report = read_page(page.text.as_bytes(), &EngineSpec::vllm()).unwrap();
+    let report = read_page(&page.body, &EngineSpec::vllm()).unwrap();
     (report.running, report.waiting)
 }
 
@@ -47,10 +47,10 @@ async fn the_room_of_a_disconnected_client_goes_to_the_next() {
     let endless = r#"{"model":"tiny","prompt":"x","max_tokens":300000,"stream":true}"#;
     let engine = start(EngineConfig { max_num_seqs: 1, ..quick() }).await;
     let mut first = begin(engine.address(), COMPLETIONS, endless).await;
-    assert!(first.piece().await.starts_with("data: {"));
+    assert!(first.next().await.unwrap().is_some());
     let next = begin(engine.address(), COMPLETIONS, STREAM).await;
     drop(first);
-    assert_eq!(next.rest().await.events().len(), 16);
+    assert_eq!(next.collect().await.unwrap().events.len(), 16);
     assert_eq!(load(&engine).await, (0, 0));
     engine.stop().await;
 }
@@ -62,12 +62,15 @@ async fn a_full_queue_is_answered_with_503() {
     let _waiting = begin(engine.address(), COMPLETIONS, STREAM).await;
     for body in [STREAM, r#"{"model":"tiny","prompt":"x"}"#] {
         let response = post(engine.address(), COMPLETIONS, body).await;
-        assert_eq!((response.status.as_u16(), &response.json()["error"]["type"]), (503, &json!("Service Unavailable")));
+        assert_eq!(
+            (response.status.as_u16(), &json_of(&response.body)["error"]["type"]),
+            (503, &json!("Service Unavailable"))
+        );
     }
     assert_eq!(get(engine.address(), "/health").await.status.as_u16(), 200);
-    let page = get(engine.address(), "/metrics").await.text;
+    let page = get(engine.address(), "/metrics").await.body;
     let rejected = r#"vllm:admission_rejections_total{model_name="tiny",reason="max_num_queued_reqs"} 2.0"#;
-    assert!(page.lines().any(|line| line == rejected));
+    assert!(String::from_utf8_lossy(&page).lines().any(|line| line == rejected));
     engine.stop().await;
 }
 
@@ -83,7 +86,7 @@ async fn answers_that_do_not_fit_into_the_queue_together_are_refused_together() 
 async fn a_full_queue_is_reported_inside_a_stream_when_configured() {
     let engine = start(EngineConfig { max_num_queued: Some(0), busy_in_stream: true, ..stuck() }).await;
     let response = post(engine.address(), CHAT, r#"{"messages":[{"role":"user","content":"x"}],"stream":true}"#).await;
-    let events = response.events();
+    let events = events_of(&response);
     assert_eq!((response.status.as_u16(), events.len(), &events[0]["error"]["code"]), (200, 1, &json!(503)));
     let response = post(engine.address(), COMPLETIONS, r#"{"prompt":"x"}"#).await;
     assert_eq!(response.status.as_u16(), 503);
@@ -123,7 +126,7 @@ async fn a_stream_may_last_longer_than_an_idle_connection() {
     let config = EngineConfig { step_base: Duration::from_millis(10), ..quick() };
     let engine = serve_with(listener, config, Duration::from_millis(20)).unwrap();
     let response = post(engine.address(), COMPLETIONS, STREAM).await;
-    assert_eq!(response.events().len(), 16);
+    assert_eq!(events_of(&response).len(), 16);
     engine.stop().await;
 }
 
@@ -133,7 +136,7 @@ async fn an_engine_that_stops_ends_its_streams_with_abort() {
     let address = engine.address();
     let stream = begin(address, COMPLETIONS, STREAM).await;
     engine.stop().await;
-    let events = stream.rest().await.events();
+    let events = events_of(&stream.collect().await.unwrap());
     assert_eq!((events.len(), &events[0]["choices"][0]["finish_reason"]), (1, &json!("abort")));
     assert!(TcpStream::connect(address).await.is_err());
 }

@@ -109,3 +109,34 @@ fn numbers_on_the_page_parse_back() {
     let started = page.lines().find_map(|line| line.strip_prefix("process_start_time_seconds ")).unwrap();
     assert_eq!(started.parse::<f64>().unwrap(), 1_795_340_640.25);
 }
+
+#[test]
+fn numbers_are_written_as_on_a_captured_page() {
+    let captured = [
+        (13_719.0, "13719.0"),
+        (2_548_514_816.0, "2.548514816e+09"),
+        (1_795_340_640.263_126_9, "1.7953406402631269e+09"),
+        (0.500_978_473_581_213_3, "0.5009784735812133"),
+        (999_999.0, "999999.0"),
+        (1_000_000.0, "1e+06"),
+        (f64::INFINITY, "+Inf"),
+        (0.0, "0.0"),
+    ];
+    for (value, text) in captured {
+        assert_eq!(number(value), text);
+    }
+}
+
+#[test]
+fn labels_are_escaped_and_bounds_stand_in_their_order() {
+    let model = EngineModel::new(EngineConfig { model: "a\"b".to_owned(), ..EngineConfig::default() });
+    let mut meters = Meters::new();
+    meters.observe("vllm:request_params_n", 1.5);
+    let page = render(&model, &meters, 1.0);
+    for (bound, count) in [("1.0", "0.0"), ("2.0", "1.0"), ("+Inf", "1.0")] {
+        let labels = format!(r#"{{engine="0",le="{bound}",model_name="a\"b"}}"#);
+        let line = format!("vllm:request_params_n_bucket{labels} {count}\n");
+        assert!(page.contains(&line), "{line}");
+    }
+    assert!(page.contains(r#"vllm:request_params_n_created{engine="0",model_name="a\"b"} 1.0"#), "{page}");
+}

@@ -7,46 +7,30 @@ use std::io;
 use std::time::Duration;
 
 use murmuration_actors::environment::{Connection, Listener};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
+use murmuration_kit::page_server;
+use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
-use tokio_stream::StreamExt;
 
 use super::{BLOCKS, Engine};
 use crate::plan::PageFault;
 use murmuration_engine_sim::model::Gauges;
 
-/// The end of a request's headers.
-const HEAD_END: &[u8] = b"\r\n\r\n";
-/// Bytes of a request's headers, at most.
-const HEAD_BYTES_MAX: usize = 8 << 10;
 /// The pause between two chunks of an endless page.
 const CHUNK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Serves each connection in a task of its own.
-pub(super) async fn serve(mut listener: Listener, engine: Engine) {
-    let mut connections = JoinSet::new();
-    while let Some(Ok(connection)) = listener.next().await {
-        let engine = engine.clone();
-        connections.spawn(async move { drop(serve_connection(connection, engine).await) });
-        while connections.try_join_next().is_some() {}
-    }
+/// Serves the page to every connection.
+pub(super) async fn serve(listener: Listener, engine: Engine) {
+    page_server::serve(listener, |connection| serve_connection(connection, engine.clone())).await;
 }
 
 async fn serve_connection(mut connection: Connection, engine: Engine) -> io::Result<()> {
-    let mut head = Vec::new();
-    loop {
-        while !head.ends_with(HEAD_END) {
-            if head.len() > HEAD_BYTES_MAX || connection.read_buf(&mut head).await? == 0 {
-                return Ok(());
-            }
-        }
-        head.clear();
+    while page_server::next_head(&mut connection).await?.is_some() {
         match engine.answer() {
             Some(answer) => connection.write_all(answer.as_bytes()).await?,
             None => write_endless(&mut connection).await?,
         }
     }
+    Ok(())
 }
 
 async fn write_endless(connection: &mut Connection) -> io::Result<()> {

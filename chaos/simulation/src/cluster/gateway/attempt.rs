@@ -133,7 +133,7 @@ impl ClientRequest {
                 last += pending.len();
                 let chunk = self.chunk(&pending, finished.then_some((prompt_tokens, last)));
                 if let Some(ext_proc_call) = &mut ext_proc_call
-                    && ext_proc_call.chunk(chunk, finished).await.is_err()
+                    && ext_proc_call.chunk(&chunk, finished).await.is_err()
                 {
                     return End::Cut;
                 }

@@ -1,19 +1,16 @@
 //! A tier in one task: answers of the right shape, and one fault at a time.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -79,22 +76,16 @@ async fn listen(tasks: &mut JoinSet<()>, state: &Arc<State>, way: Way) -> Socket
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let state = Arc::clone(state);
-    tasks.spawn(async move {
-        let mut open = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let state = Arc::clone(&state);
-            let service = service_fn(move |request| serve(Arc::clone(&state), way, request));
-            open.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
+    let router = Router::new()
+        .fallback(async move |uri: Uri, body: Bytes| serve(&state, way, uri.path(), &body))
+        .layer(DefaultBodyLimit::disable());
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
     address
 }
 
-async fn serve(state: Arc<State>, way: Way, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+fn serve(state: &State, way: Way, path: &str, body: &[u8]) -> Response {
     let fault = if way == Way::Direct { Fault::None } else { state.fault };
-    let path = request.uri().path().to_owned();
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    Ok(match path.as_str() {
+    match path {
         "/readyz" if fault == Fault::IsNotReady => plain(503, "endpoints not known yet\n"),
         "/readyz" => plain(200, "ready\n"),
         "/debug/decisions" if fault == Fault::LeavesAReplicaOut => plain(200, "[]"),
@@ -102,11 +93,11 @@ async fn serve(state: Arc<State>, way: Way, request: Request<Incoming>) -> Resul
         "/v1/models" => {
             named(fault, 0, plain(200, r#"{"data":[{"id":"tiny","parent":null},{"id":"tiny-sql","parent":"tiny"}]}"#))
         }
-        _ => answer(&state, fault, &body),
-    })
+        _ => answer(state, fault, body),
+    }
 }
 
-fn answer(state: &State, fault: Fault, body: &[u8]) -> Response<Full<Bytes>> {
+fn answer(state: &State, fault: Fault, body: &[u8]) -> Response {
     let asked = state.asked.fetch_add(1, Ordering::SeqCst);
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         if fault == Fault::PassesBrokenJson {
@@ -157,7 +148,7 @@ fn answer(state: &State, fault: Fault, body: &[u8]) -> Response<Full<Bytes>> {
     named(fault, engine, response)
 }
 
-fn whole(model: &str, chat: bool, text: &str, usage: &Value) -> Response<Full<Bytes>> {
+fn whole(model: &str, chat: bool, text: &str, usage: &Value) -> Response {
     let choice = if chat {
         json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"})
     } else {
@@ -168,7 +159,7 @@ fn whole(model: &str, chat: bool, text: &str, usage: &Value) -> Response<Full<By
     plain(200, &body.to_string())
 }
 
-fn stream(fault: Fault, model: &str, chat: bool, text: &str, usage: &Value) -> Response<Full<Bytes>> {
+fn stream(fault: Fault, model: &str, chat: bool, text: &str, usage: &Value) -> Response {
     let object = if chat { "chat.completion.chunk" } else { "text_completion" };
     let event = |choices: Value, usage: &Value| {
         format!(
@@ -204,12 +195,12 @@ fn stream(fault: Fault, model: &str, chat: bool, text: &str, usage: &Value) -> R
     response
 }
 
-fn plain(status: u16, body: &str) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status).header("content-type", "application/json");
-    response.body(Full::new(Bytes::from(body.to_owned()))).unwrap()
+fn plain(status: u16, body: &str) -> Response {
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [("content-type", "application/json")], body.to_owned()).into_response()
 }
 
-fn named(fault: Fault, engine: u64, mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn named(fault: Fault, engine: u64, mut response: Response) -> Response {
     if fault != Fault::LosesName {
         response.headers_mut().insert("x-inference-pod", format!("engine-{engine}").parse().unwrap());
     }

@@ -3,7 +3,6 @@
 //! Must not know how anything is decided or started. It only reads, and only on request: a testbed without visitors is
 //! not polled.
 
-mod figures;
 mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};

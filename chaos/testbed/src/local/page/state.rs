@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use murmuration_actors::admin::client;
+use murmuration_kit::metrics::sum;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
 
 use super::Watched;
-use super::figures::sum;
 use crate::local::{EngineSpot, ReplicaSpot, envoy};
 
 /// How long one replica may take; the page asks once a second.

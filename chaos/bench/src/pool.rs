@@ -1,0 +1,42 @@
+//! The pure scheduler of a replica, with the settings of `murmuration serve`.
+//!
+//! Must not know what is measured.
+
+use std::time::Duration;
+
+use murmuration::config::blueprint::PrefixSettings;
+use murmuration::config::{self, Catalog};
+use murmuration::fleet::TrustAges;
+use murmuration::scheduler::{Scheduler, SchedulerSettings};
+
+use crate::Failure;
+
+/// The default of `--prefix-index-size`.
+pub(crate) const INDEX_BYTES_MAX: usize = 256 << 20;
+/// The lease of tickets; longer than any run lasts.
+const LEASE: Duration = Duration::from_secs(7200);
+
+/// The settings of a scheduler with this configuration, and its profiles.
+pub(crate) fn scheduler(config: &str, index_bytes_max: usize) -> Result<(Scheduler, PrefixSettings), Failure> {
+    scheduler_that(true, config, index_bytes_max)
+}
+
+/// A scheduler that publishes to peers, or does not.
+pub(crate) fn scheduler_that(
+    shares: bool,
+    config: &str,
+    index_bytes_max: usize,
+) -> Result<(Scheduler, PrefixSettings), Failure> {
+    let blueprint = config::read(config, "the configuration", &Catalog::builtin()).map_err(|why| why.to_string())?;
+    let prefix = blueprint.prefix.clone();
+    let settings = SchedulerSettings {
+        prefix: blueprint.prefix,
+        in_flight: blueprint.in_flight,
+        saturation: blueprint.saturation,
+        index_bytes_max,
+        lease: LEASE,
+        sharing: shares,
+        trust_ages: TrustAges::default(),
+    };
+    Ok((Scheduler::new(blueprint.profiles, settings), prefix))
+}

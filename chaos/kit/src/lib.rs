@@ -1,0 +1,25 @@
+//! What the chaos crates and the tests of a whole replica share, so that each has one home.
+//!
+//! [`client`] speaks HTTP to a tier, [`ext_proc`] speaks to a replica as Envoy does. [`page_server`] and [`engine`] are
+//! engines that answer as they are told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas. [`metrics`],
+//! [`machine`] and [`text`] read pages and `/proc`, and write prompts. Must not know storms, invariants or figures.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod engine;
+pub mod ext_proc;
+pub mod machine;
+pub mod metrics;
+pub mod page_server;
+pub mod pool;
+pub mod replica;
+pub mod settings;
+pub mod text;
+pub mod tier;
+
+pub use config::{Config, SHEDDABLE};
+pub use engine::{Engine, MetricsBehavior};
+pub use ext_proc::stream::{ExtProcStream, TIMEOUT};
+pub use replica::Replica;
+pub use tier::Tier;
