@@ -27,17 +27,8 @@ const ROWS: [&[&str]; 8] = [
 ];
 
 /// Everything that the core may depend on.
-const CORE_DEPENDENCIES: [&str; 9] = [
-    "bincode",
-    "memchr",
-    "serde",
-    "serde-saphyr",
-    "serde_json",
-    "serde_path_to_error",
-    "siphasher",
-    "thiserror",
-    "xxhash-rust",
-];
+const CORE_DEPENDENCIES: [&str; 8] =
+    ["memchr", "serde", "serde-saphyr", "serde_json", "serde_path_to_error", "siphasher", "thiserror", "xxhash-rust"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

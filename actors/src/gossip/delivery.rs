@@ -92,9 +92,9 @@ impl Delivery {
         };
         match bytes {
             _ if !understood => self.receiver.ignore(peer, "too-new"),
-            Some(bytes) => self.receiver.receive(Lane::Gossip, peer, &bytes).await,
+            Some(bytes) => drop(self.receiver.receive(Lane::Gossip, peer, &bytes).await),
             None => self.receiver.ignore(peer, "malformed"),
-        };
+        }
     }
 }
 

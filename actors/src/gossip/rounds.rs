@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::replication::{Pages, ReplicaCard, SaltClaim};
+use murmuration::replication::{Pages, ReplicaCard, SaltClaim, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -76,6 +76,8 @@ struct Progress {
     written: Option<Timestamp>,
     /// The salt claim that was published.
     salt: Option<SaltClaim>,
+    /// The wire version that all peers read which were last present.
+    readers: u8,
     /// When all living peers last followed by stream.
     streamed_at: Option<Timestamp>,
 }
@@ -89,8 +91,16 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let membership = MembershipView::new(self.interval);
-        let (pages, streamed_at) = (Pages::default(), None);
-        let mut progress = Progress { pages, membership, pushes: 0, turn: 0, written: None, salt: None, streamed_at };
+        let mut progress = Progress {
+            pages: Pages::default(),
+            membership,
+            pushes: 0,
+            turn: 0,
+            written: None,
+            salt: None,
+            readers: codec::VERSION,
+            streamed_at: None,
+        };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -126,7 +136,10 @@ impl Rounds {
         let streamed = progress.streamed_at.is_some_and(|at| now.since(at) < STREAM_LOST_AFTER);
         let mut values = Vec::new();
         if is_due(progress.written, now, streamed) {
-            values = self.pages(&mut progress.pages);
+            if let Some(readers) = self.members.borrow().iter().map(|member| member.card.wire.1).min() {
+                progress.readers = readers;
+            }
+            values = self.pages(&mut progress.pages, progress.readers);
             progress.written = Some(now);
         }
         let card = self.card();
@@ -174,10 +187,10 @@ impl Rounds {
         !members.is_empty() && self.publisher.subscribers().has_all(members.iter().map(|member| &member.replica))
     }
 
-    /// The values of the pages that changed.
-    fn pages(&self, pages: &mut Pages) -> Vec<(String, String)> {
+    /// The values of the pages that changed, for peers that read wire version `readers`.
+    fn pages(&self, pages: &mut Pages, readers: u8) -> Vec<(String, String)> {
         let before = pages.left_out();
-        let written = self.publisher.write(pages);
+        let written = self.publisher.write(pages, readers);
         let facts = pages.left_out() - before;
         if facts > 0 {
             self.receiver.emit(&Event::GossipLeftOut { facts });

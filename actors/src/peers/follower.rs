@@ -23,7 +23,7 @@ use super::joining::Joining;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::environment::Network;
-use crate::replication::{Lane, Receiver};
+use crate::replication::{Lane, Receiver, Reception};
 use crate::stall_detector::StallDetector;
 
 /// Refused batches in a row after which a peer is quarantined.
@@ -249,8 +249,8 @@ impl Follower {
         let batch = match reply {
             Ok(Some(reply)) if !reply.history.is_empty() => {
                 return match self.receiver.receive(Lane::Stream, &self.peer, &reply.history).await {
-                    Some(_) => Taken::Nothing,
-                    None => self.strike("history that can't be read"),
+                    Reception::Taken(_) | Reception::OtherPool => Taken::Nothing,
+                    Reception::Refused => self.strike("history that can't be read"),
                 };
             }
             Ok(Some(reply)) if reply.batch.is_empty() => return Taken::Nothing,
@@ -259,18 +259,22 @@ impl Follower {
             Err(status) => return Taken::Ends(self.classify(Failure::of(&status))),
         };
         match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
+            // Its numbers are not those that the cursor counts.
+            Reception::OtherPool => Taken::Nothing,
             // An earlier batch was refused, so the cursor must not pass it.
-            Some(_) if *refused => Taken::Ends(Ended::Gap),
-            Some(upto) if upto > self.cursor.upto => {
+            Reception::Taken(_) if *refused => Taken::Ends(Ended::Gap),
+            Reception::Taken(upto) if upto > self.cursor.upto => {
                 (self.cursor.upto, self.strikes) = (upto, 0);
                 Taken::Advanced
             }
-            Some(_) => {
+            Reception::Taken(_) => {
                 self.receiver.ignore(&self.peer, "replayed");
                 self.strike("batches that it had sent before")
             }
-            None if self.is_sound(&batch) => Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into())),
-            None => {
+            Reception::Refused if self.is_sound(&batch) => {
+                Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into()))
+            }
+            Reception::Refused => {
                 *refused = true;
                 self.strike("batches that can't be read, or are not its own")
             }

@@ -72,11 +72,12 @@ impl Service {
         Ok(())
     }
 
-    async fn history(&self) -> VecDeque<Bytes> {
+    /// History, for a follower that reads wire version `version`.
+    async fn history(&self, version: u8) -> VecDeque<Bytes> {
         let known = self.serving.receiver.history(HISTORY_MAX).await;
         let batches = self.serving.publisher.history(&known, FACTS_MAX);
         // A placement is far smaller than the limit of the codec, and so are a thousand.
-        batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
+        batches.iter().filter_map(|batch| codec::encode_as(version, batch).ok()).map(Bytes::from).collect()
     }
 
     fn check(&self, asked: &FollowRequest) -> Result<(), Status> {
@@ -123,8 +124,10 @@ impl Replication for Service {
         let slot = self.subscriber_slots.take(follower).ok_or_else(full)?;
         let same_incarnation = Incarnation(asked.incarnation) == self.serving.publisher.incarnation();
         let after = if same_incarnation { asked.after } else { 0 };
-        let history = if asked.history { self.history().await } else { VecDeque::new() };
+        let reads = u8::try_from(asked.wire_version_max).unwrap_or(u8::MAX);
+        let version = reads.min(self.serving.publisher.version());
+        let history = if asked.history { self.history(version).await } else { VecDeque::new() };
         let (serving, signals) = (self.serving.clone(), (self.closing.clone(), self.released.clone()));
-        Ok(Response::new(SubscriberStream::new(serving, slot, signals, after, history)))
+        Ok(Response::new(SubscriberStream::new(serving, slot, signals, (version, after), history)))
     }
 }

@@ -9,7 +9,7 @@ mod server;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use murmuration::id::{BlockHash, EndpointKey, Incarnation, PoolId, ReplicaId};
 use murmuration::replication::fact_log::HISTORY_AGE;
 use murmuration::replication::{Batch, Fact, InFlightReport, Member, Placement, Record, ReplicaCard};
 use murmuration::time::Timestamp;

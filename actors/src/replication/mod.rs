@@ -15,6 +15,6 @@ pub use keeping::Keeping;
 pub use members::{Members, follow_members};
 pub use part::{Links, Replication, ReplicationError, ReplicationView};
 pub use publisher::{EncodedBatch, Publisher};
-pub use receiver::{Lane, Receiver};
+pub use receiver::{Lane, Receiver, Reception};
 pub use settings::{ReplicationSettings, incarnation_now, publisher_and_keeping};
 pub use subscribers::{Subscribers, Subscription};

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::id::ReplicaId;
+use murmuration::id::{PoolId, ReplicaId};
 use murmuration::replication::codec::{self, CodecError};
 use murmuration::replication::{Fact, Record};
 
@@ -22,10 +22,22 @@ pub enum Lane {
     Gossip,
 }
 
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// The scheduler took it in. It goes up to this number.
+    Taken(u64),
+    /// It is sound, and about a pool that is not served here.
+    OtherPool,
+    /// It was refused, or the scheduler did not take it in.
+    Refused,
+}
+
 /// The receiver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     me: ReplicaId,
+    pool: PoolId,
     scheduler: SchedulerHandle,
     telemetry: Telemetry,
     version: u8,
@@ -46,9 +58,9 @@ impl Lane {
 // === impl Receiver ===
 
 impl Receiver {
-    /// The receiver of `me`.
+    /// The receiver of `me` for the default pool.
     pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
-        Self { me, scheduler, telemetry, version: codec::VERSION }
+        Self { me, pool: PoolId::default(), scheduler, telemetry, version: codec::VERSION }
     }
 
     /// The receiver of a replica that understands no later wire version than `version`.
@@ -63,26 +75,29 @@ impl Receiver {
     }
 
     /// Decodes what `from` sent by `lane`, and gives it to the scheduler. `from` is the peer that the lane knows to be
-    /// at its other end; a batch of another origin is refused. Returns the number that the batch goes up to; `None`
-    /// when it was not taken.
-    pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
+    /// at its other end; a batch of another origin is refused.
+    pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Reception {
         let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
-            Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
-            Err(_) => return self.ignore(from, "malformed"),
+            Err(CodecError::TooNew(_)) => return self.refuse(from, "too-new"),
+            Err(_) => return self.refuse(from, "malformed"),
         };
         if decoded.skipped > 0 {
             self.ignore(from, "unknown-kind");
         }
         let batch = decoded.batch;
         if batch.origin != *from || batch.origin == self.me {
-            return self.ignore(from, "not-the-origin");
+            return self.refuse(from, "not-the-origin");
+        }
+        if batch.pool != self.pool {
+            self.telemetry.record(&Event::PoolNotServed { peer: from.clone(), pool: batch.pool });
+            return Reception::OtherPool;
         }
         let age = batch.facts.iter().filter(|fact| fact.seq != Fact::HISTORY).map(|fact| fact.age).min();
         let (facts, upto) = (batch.facts.len(), batch.upto);
         let peer = from.clone();
         self.telemetry.record(&Event::BatchReceived { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
-        self.scheduler.received(batch).await.then_some(upto)
+        if self.scheduler.received(batch).await { Reception::Taken(upto) } else { Reception::Refused }
     }
 
     /// Known prefix placements and session bindings, for a joining peer; at most `most` of each.
@@ -90,10 +105,14 @@ impl Receiver {
         self.scheduler.history(most).await
     }
 
-    /// Counts refused input of `from`, with the reason. Always returns `None`.
-    pub fn ignore(&self, from: &ReplicaId, why: &'static str) -> Option<u64> {
+    /// Counts refused input of `from`, with the reason.
+    pub fn ignore(&self, from: &ReplicaId, why: &'static str) {
         self.telemetry.record(&Event::PeerIgnored { peer: from.clone(), why });
-        None
+    }
+
+    fn refuse(&self, from: &ReplicaId, why: &'static str) -> Reception {
+        self.ignore(from, why);
+        Reception::Refused
     }
 
     /// Counts the bytes of a sent batch or datagram.

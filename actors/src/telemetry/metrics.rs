@@ -120,6 +120,7 @@ impl Metrics {
             | Event::PeerJoined { .. }
             | Event::PeerLost { .. }
             | Event::PeerIgnored { .. }
+            | Event::PoolNotServed { .. }
             | Event::PeerFactsRefused { .. }
             | Event::GossipLeftOut { .. }
             | Event::BatchReceived { .. }

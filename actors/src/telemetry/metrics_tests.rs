@@ -7,7 +7,7 @@ use std::path::Path;
 use murmuration::event::{Decided, RequestFinished};
 use murmuration::fleet::{CacheLoss, FailureCounts, InFlight, Missing};
 use murmuration::id::{EndpointId, Ticket};
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::prefix::PrefixMatch;
 use murmuration::replication::{Member, PeerSummary, ReplicaCard};
 use murmuration::request::{Outcome, RefusalCode, Usage};
@@ -84,6 +84,7 @@ fn full_page() -> (Metrics, String) {
         Event::ServerNameRefused { port: "ext-proc", name: "outbound|9002||picker".into() },
         Event::PeerFactsRefused { peer: ReplicaId("r1".into()), facts: 3 },
         Event::GossipLeftOut { facts: 2 },
+        Event::PoolNotServed { peer: ReplicaId("r1".into()), pool: PoolId::default() },
     ] {
         metrics.record(&event);
     }
