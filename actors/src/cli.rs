@@ -2,6 +2,7 @@
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
+mod pools;
 mod replication;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use murmuration::config::{self, ConfigErrors};
 use murmuration::event::Event;
+use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -37,6 +39,7 @@ const USAGE: u8 = 64;
 const PANICS_QUEUED_MAX: usize = 64;
 
 /// Why the program failed, and its exit code.
+#[derive(Debug)]
 struct Failure {
     code: u8,
     why: String,
@@ -61,8 +64,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Serve(args) => serve(*args).await,
             Verb::Check(args) => check(&args),
             Verb::Explain(args) => explain(args).await,
-            Verb::Fleet(args) => table(&args, "/debug/fleet", tables::fleet).await,
-            Verb::Peers(args) => table(&args, "/debug/peers", tables::peers).await,
+            Verb::Fleet(args) => table(&args, "fleet", tables::fleet).await,
+            Verb::Peers(args) => table(&args, "peers", tables::peers).await,
         }
     });
     // Reading standard input (--exit-with-stdin) can't be cancelled: a drained replica would wait for it.
@@ -79,8 +82,8 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
 
 async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let path = match &args.request_id {
-        Some(id) => format!("/debug/decisions/{}", escaped(id)),
-        None => "/debug/decisions".to_owned(),
+        Some(id) => debug_path(args.pool.as_deref(), &format!("decisions/{}", escaped(id))),
+        None => debug_path(args.pool.as_deref(), "decisions"),
     };
     let value = page(args.admin, args.debug_token_file.as_deref(), &path).await?;
     let page = if args.request_id.is_some() { explain::page(&value) } else { explain::list(&value) };
@@ -89,8 +92,9 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
 }
 
 /// Prints a replica's debug page as a table.
-async fn table(args: &AdminArgs, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
-    print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), path).await?));
+async fn table(args: &AdminArgs, page_name: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
+    let path = debug_path(args.pool.as_deref(), page_name);
+    print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), &path).await?));
     Ok(())
 }
 
@@ -108,6 +112,11 @@ async fn page(admin: SocketAddr, token: Option<&Path>, path: &str) -> Result<ser
         return Err(Failure::new(1, format!("{admin}: {}", printable(why))));
     }
     Ok(value)
+}
+
+/// The path of a debug page, of the only pool or of the one called `pool`.
+fn debug_path(pool: Option<&str>, page: &str) -> String {
+    pool.map_or_else(|| format!("/debug/{page}"), |pool| format!("/debug/pools/{}/{page}", escaped(pool)))
 }
 
 /// A request id as one segment of a path: every byte that is not unreserved is percent-encoded.
@@ -128,19 +137,13 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         let why = format!("--max-body-memory ({memory} bytes) must not be less than --max-body-size ({size} bytes)");
         return Err(Failure::new(USAGE, why));
     }
-    let (config_text, config_name) = config_text(&args.config)?;
-    let blueprint = config::read(&config_text, &config_name, &Catalog::builtin());
-    let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
-    tracing::info!(config = blueprint.effective, "effective configuration");
-    if blueprint.discovery.is_none() {
-        let fix = "name file-discovery under dataLayer.discovery.pluginRef";
-        return Err(Failure::new(USAGE, format!("{config_name}: nothing says which endpoints the pool has; {fix}")));
-    }
+    let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
+    let pools = pools::read(&args, salt)?;
     let tracer = tracer(&args)?;
-    let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
+    let telemetry = Telemetry::new(&pools::metrics_name(&args), tracer.clone()).map_err(|why| Failure::new(1, why))?;
     let _panic_reporter = report_panics(telemetry.clone());
     let listeners = Listeners {
-        ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
+        ext_proc: bind(&args, pools.first.port, pools.first.flag).await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
         admin: bind(&args, args.metrics_port, "--metrics-port").await?,
         peers: match args.replication.peer_streams && !args.replication.peers.is_empty() {
@@ -152,13 +155,16 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let ext_proc = listeners.ext_proc.address().map_err(|why| Failure::new(1, why))?;
     let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
-    let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
-    let settings = ReplicaSettings { replication, ..settings(args, config_text, config_name, salt) };
-    let replica = Replica::start(Environment::production(), settings, listeners, telemetry)
+    let (first, pools) = pools.opened(&args).await?;
+    let settings = ReplicaSettings { replication, ..settings(args, first.config_text, first.config_name, first.salt) };
+    let replica = Replica::start_pools(Environment::production(), settings, listeners, telemetry, pools)
         .await
         .map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
+    for (pool, ext_proc) in replica.served().into_iter().filter(|(pool, _)| !pool.is_default()) {
+        tracing::info!(%pool, %ext_proc, "serves");
+    }
     let served = run_until_stopped(replica, exit_with_stdin).await;
     // The exporter waits for its collector, which must not hold a thread of the runtime.
     let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
@@ -307,6 +313,12 @@ impl Failure {
         let count = errors.errors().len();
         let plural = if count == 1 { "error" } else { "errors" };
         Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
+    }
+
+    /// The same for the configuration of a named pool.
+    fn config_of(pool: &PoolId, errors: &ConfigErrors) -> Self {
+        let Self { code, why } = Self::config(errors);
+        Self { code, why: format!("pool {pool}: {why}") }
     }
 
     fn report(self) -> ExitCode {

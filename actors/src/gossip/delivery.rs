@@ -127,9 +127,13 @@ impl Delivered {
     }
 }
 
-/// Whether `key` is the key of a page: its kind, then its number.
+/// Whether `key` is the key of a page: its kind, then its number, and the number of its pool unless that is the first.
 fn is_page(key: &str) -> bool {
-    key.strip_prefix(['f', 'l', 'p']).is_some_and(|number| number.parse::<u8>().is_ok())
+    let is_number = |text: &str| text.parse::<u8>().is_ok();
+    key.strip_prefix(['f', 'l', 'p']).is_some_and(|numbers| match numbers.split_once('.') {
+        Some((page, pool)) => is_number(page) && is_number(pool),
+        None => is_number(numbers),
+    })
 }
 
 #[cfg(test)]
@@ -171,10 +175,12 @@ mod tests {
         state.set("x0", "a");
         state.set("p", "a");
         state.set("p999", "a");
+        state.set("f0.x", "a");
+        state.set("f0.1", "a");
         state.set("l0", "a".repeat(VALUE_BYTES_MAX + 1));
         state.set("l1", "a".repeat(VALUE_BYTES_MAX));
         let pages = delivered.undelivered(&state);
-        assert_eq!(pages.iter().filter(|page| **page == Page::Malformed).count(), 4);
-        assert_eq!((pages.len(), delivered.undelivered(&state).len()), (5, 0));
+        assert_eq!(pages.iter().filter(|page| **page == Page::Malformed).count(), 5);
+        assert_eq!((pages.len(), delivered.undelivered(&state).len()), (7, 0));
     }
 }

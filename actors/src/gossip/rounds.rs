@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::replication::{Pages, ReplicaCard, SaltClaim, codec};
+use murmuration::replication::{Page, Pages, ReplicaCard, SaltClaim, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -40,7 +40,8 @@ const LEAVE_LINGER_MIN: Duration = Duration::from_millis(100);
 pub(super) struct Rounds {
     pub(super) server: Arc<Server>,
     pub(super) link: Arc<Link>,
-    pub(super) publisher: Publisher,
+    /// One for each pool.
+    pub(super) publishers: Vec<Publisher>,
     /// Reports facts that found no room.
     pub(super) receiver: Receiver,
     pub(super) card: watch::Receiver<ReplicaCard>,
@@ -67,7 +68,8 @@ pub(super) enum End {
 
 /// The state that one round leaves for the next.
 struct Progress {
-    pages: Pages,
+    /// The pages of each publisher.
+    pages: Vec<Pages>,
     membership: MembershipView<ChitchatId>,
     /// Peers still to be pushed to since values were set last.
     pushes: usize,
@@ -92,7 +94,7 @@ impl Rounds {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let membership = MembershipView::new(self.interval);
         let mut progress = Progress {
-            pages: Pages::default(),
+            pages: self.publishers.iter().map(|_| Pages::default()).collect(),
             membership,
             pushes: 0,
             turn: 0,
@@ -139,7 +141,9 @@ impl Rounds {
             if let Some(readers) = self.members.borrow().iter().map(|member| member.card.wire.1).min() {
                 progress.readers = readers;
             }
-            values = self.pages(&mut progress.pages, progress.readers);
+            for (number, pages) in progress.pages.iter_mut().enumerate() {
+                values.extend(self.pages(number, pages, progress.readers));
+            }
             progress.written = Some(now);
         }
         let card = self.card();
@@ -184,20 +188,26 @@ impl Rounds {
     /// Whether all living peers get by stream what gossip would bring.
     fn all_follow_by_stream(&self) -> bool {
         let members = self.members.borrow();
-        !members.is_empty() && self.publisher.subscribers().has_all(members.iter().map(|member| &member.replica))
+        let has_all = |publisher: &Publisher| {
+            let members = members.iter().filter(|member| member.card.serves(publisher.pool()));
+            publisher.subscribers().has_all(members.map(|member| &member.replica))
+        };
+        !members.is_empty() && self.publishers.iter().all(has_all)
     }
 
-    /// The values of the pages that changed, for peers that read wire version `readers`.
-    fn pages(&self, pages: &mut Pages, readers: u8) -> Vec<(String, String)> {
+    /// The values of a publisher's pages that changed, for peers that read wire version `readers`.
+    fn pages(&self, number: usize, pages: &mut Pages, readers: u8) -> Vec<(String, String)> {
+        let Some(publisher) = self.publishers.get(number) else { return Vec::new() };
         let before = pages.left_out();
-        let written = self.publisher.write(pages, readers);
+        let written = publisher.write(pages, readers);
         let facts = pages.left_out() - before;
         if facts > 0 {
             self.receiver.emit(&Event::GossipLeftOut { facts });
         }
-        let mut values: Vec<_> = written.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
-        if !values.is_empty() {
-            values.push((HEAD.to_owned(), self.publisher.head().borrow().to_string()));
+        let value = |page: Page| (key_of(number, page.key), STANDARD.encode(page.bytes));
+        let mut values: Vec<_> = written.into_iter().map(value).collect();
+        if !values.is_empty() && publisher.pool().is_default() {
+            values.push((HEAD.to_owned(), publisher.head().borrow().to_string()));
         }
         values
     }
@@ -223,6 +233,11 @@ impl Rounds {
         self.present.send_if_modified(|known| std::mem::replace(known, present.clone()) != present);
         self.members.send_if_modified(|known| std::mem::replace(known, members.clone()) != members);
     }
+}
+
+/// The key of a page of the publisher with this number. Batches name their pools, so the number means nothing to peers.
+fn key_of(publisher: usize, key: String) -> String {
+    if publisher == 0 { key } else { format!("{key}.{publisher}") }
 }
 
 /// How many of `peers` are pushed to when values were set; these spread them to the others.

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::replication::Member;
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::peers::PEERS_MAX;
+use murmuration::replication::{Member, ReplicaCard};
 use tokio::sync::watch;
 
 use super::cursor::Cursor;
@@ -25,6 +25,8 @@ use crate::supervise::{Held, Supervisor};
 pub struct Listening {
     /// The name of this replica.
     pub me: ReplicaId,
+    /// The pool that the peers are followed for.
+    pub pool: PoolId,
     /// The current members.
     pub members: watch::Receiver<Members>,
     /// The network that carries streams.
@@ -74,9 +76,10 @@ pub fn follow(listening: Listening) -> Following {
     Following { streams, supervisor }
 }
 
-/// The members that can be followed, at most [`PEERS_MAX`].
-pub(super) fn followed(members: &Members) -> impl Iterator<Item = &Member> {
-    members.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
+/// The members that can be followed for `pool`, at most [`PEERS_MAX`].
+pub(super) fn followed<'a>(pool: &'a PoolId, members: &'a Members) -> impl Iterator<Item = &'a Member> {
+    let can = |card: &ReplicaCard| card.peer.is_some() && card.is_understood() && card.serves(pool);
+    members.iter().filter(move |member| can(&member.card)).take(PEERS_MAX)
 }
 
 // === impl Following ===
@@ -116,8 +119,11 @@ impl Followers {
     }
 
     fn reconcile(&mut self, members: &Members) {
-        let living: BTreeMap<&ReplicaId, &Member> =
-            followed(members).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
+        let pool = self.listening.pool.clone();
+        let living: BTreeMap<&ReplicaId, &Member> = followed(&pool, members)
+            .filter(|member| member.replica != self.listening.me)
+            .map(|m| (&m.replica, m))
+            .collect();
         let (states, lost) = (&self.states, &mut self.lost);
         self.followed.retain(|replica, (known, _)| {
             let stays = living.contains_key(replica);

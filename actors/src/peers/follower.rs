@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::{Member, codec};
 use murmuration_proto::peer::{FollowReply, FollowRequest};
 use tokio::sync::watch;
@@ -41,6 +41,7 @@ const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The follower.
 pub(super) struct Follower {
     me: ReplicaId,
+    pool: PoolId,
     peer: ReplicaId,
     network: Arc<dyn Network>,
     tls: PeerTls,
@@ -95,11 +96,12 @@ impl Follower {
         states: States,
         returned: bool,
     ) -> Self {
-        let Listening { me, network, tls, receiver, resync, rotated, joins, .. } = listening.clone();
+        let Listening { me, pool, network, tls, receiver, resync, rotated, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
             me,
+            pool,
             peer,
             network,
             tls,
@@ -168,6 +170,8 @@ impl Follower {
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
             history: joins.is_some() || returned,
+            // Releases that know no pools ignore it, and are asked for the default pool alone.
+            pool: if self.pool.is_default() { String::new() } else { self.pool.to_string() },
         };
         let (greeting, stream) = match call::open((&self.peer, address), self.network.clone(), &self.tls, request).await
         {
@@ -310,8 +314,9 @@ impl Follower {
         codec::decode(batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
     }
 
+    /// Members report the head of the default pool alone.
     fn is_behind(&self) -> bool {
-        self.cursor.is_behind(&self.member.borrow())
+        self.pool.is_default() && self.cursor.is_behind(&self.member.borrow())
     }
 
     fn failed(&mut self) -> Duration {

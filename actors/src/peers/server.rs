@@ -19,7 +19,7 @@ use crate::connection::{Arrivals, Bounds, EventSink, Repaired};
 use crate::environment::Listener;
 use crate::replication::{Members, Publisher, Receiver};
 
-/// Bytes of a request at most; it holds one name and four numbers.
+/// Bytes of a request at most; it holds two names and four numbers.
 const REQUEST_BYTES_MAX: usize = 1_024;
 /// Streams of one connection. A follower opens one.
 const CONCURRENT_MAX: u32 = 8;
@@ -31,8 +31,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What followers are served, and who may follow.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// The facts of this replica.
-    pub publisher: Publisher,
+    /// The facts of this replica, by pool.
+    pub publishers: Vec<Publisher>,
     /// Counts what is sent and which followers are rejected.
     pub receiver: Receiver,
     /// The current members. Only they may follow.

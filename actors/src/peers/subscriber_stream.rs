@@ -79,13 +79,13 @@ impl SubscriberStream {
     /// Sends `history`, and then the facts after the number `after` in wire version `version`, as far as they are
     /// `released`.
     pub(super) fn new(
-        serving: Serving,
+        (publisher, serving): (Publisher, &Serving),
         slot: SubscriberSlot,
         (closing, released): (watch::Receiver<bool>, watch::Receiver<u64>),
         (version, after): (u8, u64),
         history: VecDeque<Bytes>,
     ) -> Self {
-        let Serving { publisher, receiver, rotated, .. } = serving;
+        let (receiver, rotated) = (serving.receiver.clone(), &serving.rotated);
         let begun = publisher.incarnation_changes();
         let incarnation = *begun.borrow();
         let last = *publisher.head().borrow();

@@ -106,6 +106,7 @@ impl TestFollower {
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
         let following = follow(Listening {
             me,
+            pool: PoolId::default(),
             members,
             network,
             tls,
@@ -167,7 +168,7 @@ impl TestServer {
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         let (followers, members) = watch::channel(followers());
-        let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
+        let serving = Serving { publishers: vec![publisher.clone()], receiver, members, rotated: watch::channel(0).0 };
         tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
         Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }

@@ -13,7 +13,7 @@ mod subscribers;
 
 pub use keeping::Keeping;
 pub use members::{Members, follow_members};
-pub use part::{Links, Replication, ReplicationError, ReplicationView};
+pub use part::{Links, PoolLinks, Replication, ReplicationError, ReplicationView};
 pub use publisher::{EncodedBatch, Publisher};
 pub use receiver::{Lane, Receiver, Reception};
 pub use settings::{ReplicationSettings, incarnation_now, publisher_and_keeping};

@@ -1,4 +1,4 @@
-//! The publisher: what this replica publishes, shared by the scheduler that writes it and the lanes that send it.
+//! The publisher: what this replica publishes about one pool, shared by the scheduler that writes it and the lanes that send it.
 //!
 //! Must not know lanes. Nothing queues up here: a slow lane finds the newest fact on each subject when it reads. The
 //! log's lock is held only while references are taken or facts are appended. Encoding and writing happen outside of it.
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::{Batch, FactLog, Page, Pages, Record, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
@@ -24,6 +24,7 @@ const BATCH_REUSED_FOR: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub struct Publisher {
     me: ReplicaId,
+    pool: PoolId,
     incarnation: Arc<watch::Sender<Incarnation>>,
     version: u8,
     fact_log: Arc<Mutex<FactLog>>,
@@ -51,12 +52,18 @@ pub struct EncodedBatch {
 // === impl Publisher ===
 
 impl Publisher {
-    /// The publisher of `me` in this `incarnation`.
+    /// The publisher of `me` in this `incarnation`, for the default pool.
     pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
-        let fact_log = FactLog::new(me.clone(), incarnation);
+        Self::of_pool(PoolId::default(), me, incarnation, clock)
+    }
+
+    /// The publisher of `me` in this `incarnation`, for `pool`.
+    pub fn of_pool(pool: PoolId, me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
+        let fact_log = FactLog::new(me.clone(), incarnation).of_pool(pool.clone());
         let number = || Arc::new(watch::channel(0).0);
         Self {
             me,
+            pool,
             incarnation: Arc::new(watch::channel(incarnation).0),
             version: fact_log.version(),
             fact_log: Arc::new(Mutex::new(fact_log)),
@@ -74,6 +81,11 @@ impl Publisher {
         self.fact_log().limit(version);
         self.version = version;
         self
+    }
+
+    /// The pool that it publishes about.
+    pub fn pool(&self) -> &PoolId {
+        &self.pool
     }
 
     /// The highest wire version that it sends.

@@ -3,6 +3,8 @@
 //! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a busy peer
 //! is slowed down instead of piling up batches.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
@@ -37,8 +39,9 @@ pub enum Reception {
 #[derive(Clone, Debug)]
 pub struct Receiver {
     me: ReplicaId,
-    pool: PoolId,
-    scheduler: SchedulerHandle,
+    schedulers: Arc<BTreeMap<PoolId, SchedulerHandle>>,
+    /// The pool that a lane is about; `None` for a lane that carries all.
+    only: Option<PoolId>,
     telemetry: Telemetry,
     version: u8,
 }
@@ -60,7 +63,22 @@ impl Lane {
 impl Receiver {
     /// The receiver of `me` for the default pool.
     pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
-        Self { me, pool: PoolId::default(), scheduler, telemetry, version: codec::VERSION }
+        Self::of_pools(me, std::iter::once((PoolId::default(), scheduler)), telemetry)
+    }
+
+    /// The receiver of `me` for these pools.
+    pub fn of_pools(
+        me: ReplicaId,
+        schedulers: impl Iterator<Item = (PoolId, SchedulerHandle)>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { me, schedulers: Arc::new(schedulers.collect()), only: None, telemetry, version: codec::VERSION }
+    }
+
+    /// The same receiver, for a lane that carries `pool` alone.
+    #[must_use]
+    pub fn only(self, pool: PoolId) -> Self {
+        Self { only: Some(pool), ..self }
     }
 
     /// The receiver of a replica that understands no later wire version than `version`.
@@ -89,20 +107,24 @@ impl Receiver {
         if batch.origin != *from || batch.origin == self.me {
             return self.refuse(from, "not-the-origin");
         }
-        if batch.pool != self.pool {
+        let expected = self.only.as_ref().is_none_or(|only| batch.pool == *only);
+        let Some(scheduler) = self.schedulers.get(&batch.pool).filter(|_| expected) else {
             self.telemetry.record(&Event::PoolNotServed { peer: from.clone(), pool: batch.pool });
             return Reception::OtherPool;
-        }
+        };
         let age = batch.facts.iter().filter(|fact| fact.seq != Fact::HISTORY).map(|fact| fact.age).min();
         let (facts, upto) = (batch.facts.len(), batch.upto);
         let peer = from.clone();
         self.telemetry.record(&Event::BatchReceived { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
-        if self.scheduler.received(batch).await { Reception::Taken(upto) } else { Reception::Refused }
+        if scheduler.received(batch).await { Reception::Taken(upto) } else { Reception::Refused }
     }
 
-    /// Known prefix placements and session bindings, for a joining peer; at most `most` of each.
-    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
-        self.scheduler.history(most).await
+    /// Known prefix placements and session bindings of `pool`, for a joining peer; at most `most` of each.
+    pub async fn history(&self, pool: &PoolId, most: usize) -> Vec<(Record, Duration)> {
+        match self.schedulers.get(pool) {
+            Some(scheduler) => scheduler.history(most).await,
+            None => Vec::new(),
+        }
     }
 
     /// Counts refused input of `from`, with the reason.
@@ -125,8 +147,9 @@ impl Receiver {
         self.telemetry.record(event);
     }
 
-    /// Tells the scheduler that a peer is lost.
+    /// Tells all schedulers that a peer is lost.
     pub fn lost(&self, member: &murmuration::replication::Member) {
-        self.scheduler.peer_lost(member.replica.clone(), member.incarnation);
+        let schedulers = self.schedulers.values();
+        schedulers.for_each(|scheduler| scheduler.peer_lost(member.replica.clone(), member.incarnation));
     }
 }

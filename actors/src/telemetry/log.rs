@@ -11,7 +11,7 @@ use murmuration::event::Event;
 use murmuration::fleet::Trust;
 use murmuration::id::{EndpointId, PoolId, ReplicaId};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, error_span, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::log_writer::LogWriter;
@@ -30,6 +30,8 @@ const NAMES_MAX: usize = 16;
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
+    /// The pool that lines are about, where there are several.
+    pool: Option<Span>,
     troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
     ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
     pools: Mutex<BTreeSet<(ReplicaId, PoolId)>>,
@@ -93,7 +95,13 @@ fn lost_line_text(lines: u64) -> String {
 // === impl EventLog ===
 
 impl EventLog {
+    /// The log of one of several pools: each line names it.
+    pub(super) fn of_pool(pool: &PoolId) -> Self {
+        Self { pool: Some(error_span!("pool", pool = %pool)), ..Self::default() }
+    }
+
     pub(super) fn record(&self, event: &Event) {
+        let _named = self.pool.as_ref().map(Span::enter);
         match event {
             Event::EndpointJoined(endpoint) => info!(%endpoint, "endpoint joined"),
             Event::EndpointLeft(endpoint) => {

@@ -108,7 +108,7 @@ fn full_page() -> (Metrics, String) {
     let card = ReplicaCard::new(([127, 0, 0, 1], 9002).into(), None, String::new());
     let member = Member { replica: ReplicaId("r1".into()), incarnation: Incarnation(1), card, head: 7 };
     metrics.pool(&summary, &[member]);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     (metrics, page)
 }
 
@@ -182,7 +182,7 @@ async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_serv
         tokio::time::advance(Duration::from_millis(1)).await;
         request(&metrics, &model, "default-flow", true);
     }
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(page.len() < series::UNKNOWN_BYTES_MAX + (4 << 20), "{} bytes", page.len());
     for model in ["real-before", "real-later-0", "real-later-49"] {
         let line = format!("llm_d_epp_request_duration_seconds_count{{model_name=\"{model}\"");
@@ -196,7 +196,7 @@ async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_serv
 
     tokio::time::advance(Duration::from_secs(601)).await;
     metrics.pool(&empty(), &[]);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(!page.contains("made-up") && !page.contains("real-before"), "{page}");
 }
 
@@ -211,17 +211,20 @@ async fn a_request_in_progress_is_counted_where_it_began_even_when_its_series_is
     tokio::time::advance(Duration::from_secs(3_000)).await;
     metrics.pool(&empty(), &[]);
     for line in [running, twin] {
-        assert!(metrics.page().contains(&format!("{line} 1\n")), "it stays while a request is in progress");
+        assert!(
+            text_of(&metrics.families()).contains(&format!("{line} 1\n")),
+            "it stays while a request is in progress"
+        );
     }
     for _ in 0..2 {
         metrics.record(&Event::TicketClosed { ticket: Ticket(7), outcome: Outcome::Completed });
         for line in [running, twin] {
-            assert!(metrics.page().contains(&format!("{line} 0\n")), "{}", metrics.page());
+            assert!(text_of(&metrics.families()).contains(&format!("{line} 0\n")), "{}", text_of(&metrics.families()));
         }
     }
     metrics.pool(&empty(), &[]);
     for line in [running, twin] {
-        assert!(!metrics.page().contains(line));
+        assert!(!text_of(&metrics.families()).contains(line));
     }
 }
 
@@ -230,13 +233,13 @@ fn an_endpoint_that_left_is_off_the_page_at_once() {
     let (metrics, page) = full_page();
     assert!(page.contains(r#"endpoint_name="e0""#));
     metrics.record(&Event::EndpointLeft(EndpointId::new("default", "e0")));
-    assert!(!metrics.page().contains(r#"endpoint_name="e0""#));
+    assert!(!text_of(&metrics.families()).contains(r#"endpoint_name="e0""#));
 }
 
 #[test]
 fn a_label_is_never_longer_than_256_bytes() {
     let metrics = Metrics::register("pool").unwrap();
     request(&metrics, &"m".repeat(8 << 20), &"f".repeat(1 << 20), false);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(page.len() < 1 << 20 && !page.contains(&"m".repeat(257)) && !page.contains(&"f".repeat(257)));
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
+#[path = "../../../tests/support/engine.rs"]
+pub mod engine;
 #[path = "../../../tests/support/envoy.rs"]
 pub mod envoy;
 #[path = "../../../tests/support/ext_proc_stream.rs"]

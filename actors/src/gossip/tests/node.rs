@@ -155,7 +155,7 @@ impl Plan {
             accept_version_one,
             card,
         };
-        let gossip = Gossip::start(settings, publisher.clone(), receiver).await?;
+        let gossip = Gossip::start(settings, vec![publisher.clone()], receiver).await?;
         Ok(Node { gossip, publisher, telemetry, received, _collector: StopOnDrop(collector), _living: living })
     }
 }

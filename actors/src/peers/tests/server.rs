@@ -22,6 +22,7 @@ fn asking(follower: &str) -> FollowRequest {
         incarnation: 1,
         after: 0,
         history: false,
+        pool: String::new(),
     }
 }
 
@@ -50,6 +51,21 @@ async fn a_follower_of_another_wire_version_is_refused_by_name() {
     assert!(status.message().contains("upgrade"), "{}", status.message());
     let both = FollowRequest { wire_version_max: newer, ..asking("a") };
     assert!(ask(&channel, both).await.is_ok(), "a newer follower that still reads ours is served");
+}
+
+#[tokio::test]
+async fn a_follower_is_served_the_pool_that_it_names_and_no_other() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_in_flight(&server.publisher, 1, 7);
+    let channel = channel(&server).await;
+    let of = |pool: &str| FollowRequest { pool: pool.to_owned(), ..asking("a") };
+    let status = ask(&channel, of("llama")).await.unwrap_err();
+    assert!(status.code() == Code::NotFound && status.message().contains("llama"), "{status}");
+    for named in ["", PoolId::DEFAULT] {
+        let mut stream = ask(&channel, of(named)).await.unwrap();
+        assert_eq!(reply(&mut stream).await.unwrap().unwrap().head, 1);
+        assert!(next(&mut stream).await.pool.is_default());
+    }
 }
 
 /// Its first byte is the format that the follower reads, in batches and in history.
@@ -254,10 +270,15 @@ async fn facts_published_before_the_close_are_sent_and_then_the_stream_ends() {
     let receiver = Receiver::new(publisher.me(), handle, telemetry());
     let slot = SubscriberSlots::default().take(ReplicaId("a".into())).unwrap();
     let (_followers, members) = watch::channel(followers());
-    let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
+    let serving = Serving { publishers: vec![publisher.clone()], receiver, members, rotated: watch::channel(0).0 };
     let (_releasing, released) = watch::channel(0);
-    let mut subscriber_stream =
-        SubscriberStream::new(serving, slot, (closes, released), (codec::VERSION, 0), Default::default());
+    let mut subscriber_stream = SubscriberStream::new(
+        (publisher.clone(), &serving),
+        slot,
+        (closes, released),
+        (codec::VERSION, 0),
+        Default::default(),
+    );
     assert_eq!(subscriber_stream.next().await.unwrap().unwrap().head, 0);
     let is_subscribed = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
     assert!(is_subscribed(), "as long as its stream is there");
