@@ -2,6 +2,7 @@
 //!
 //! Must not know how the card travels.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct ReplicaCard {
     pub pools: Vec<String>,
 }
 
+/// Pools of one replica, at most: each takes memory of its own, and room in gossip.
+pub const POOLS_MAX: usize = 16;
+
 /// A live replica, as its peers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
@@ -41,8 +45,11 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Its card.
     pub card: ReplicaCard,
-    /// The number of the last fact that it published.
+    /// The number of the last fact that it published about the default pool.
     pub head: u64,
+    /// The same for its other pools, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub heads: BTreeMap<String, u64>,
 }
 
 // === impl ReplicaCard ===
@@ -83,10 +90,32 @@ impl ReplicaCard {
     }
 }
 
+// === impl Member ===
+
+impl Member {
+    /// The member as `pool` sees it, with that pool's head; `None` where it does not serve it.
+    pub fn of_pool(&self, pool: &PoolId) -> Option<Self> {
+        let head = if pool.is_default() { Some(&self.head) } else { self.heads.get(pool.as_str()) };
+        let head = head.copied().unwrap_or_default();
+        self.card.serves(pool).then(|| Self { head, heads: BTreeMap::new(), ..self.clone() })
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_pool_sees_its_own_head() {
+        let [a, b] = ["a", "b"].map(|name| PoolId::new(name).unwrap());
+        let card = ReplicaCard::new(SocketAddr::from(([127, 0, 0, 1], 1)), None, String::new());
+        let card = card.of_pools([&a, &PoolId::default()].into_iter());
+        let heads = BTreeMap::from([("a".to_owned(), 7)]);
+        let member = Member { replica: ReplicaId("r".into()), incarnation: Incarnation(1), card, head: 3, heads };
+        let head_of = |pool| member.of_pool(pool).map(|member| (member.head, member.heads.len()));
+        assert_eq!([head_of(&a), head_of(&PoolId::default()), head_of(&b)], [Some((7, 0)), Some((3, 0)), None]);
+    }
 
     #[test]
     fn a_card_of_the_default_pool_is_the_one_of_earlier_releases() {

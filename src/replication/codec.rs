@@ -109,8 +109,8 @@ pub fn encode(batch: &Batch) -> Result<Vec<u8>, CodecError> {
     encode_as(VERSION, batch)
 }
 
-/// The bytes of `batch` for a reader of wire version `version`. Versions 1 to 3 can't be told another pool than the
-/// default one, so don't send them batches of others.
+/// The bytes of `batch` for a reader of wire version `version`. Versions 1 to 3 can't read a batch of another pool than
+/// the default one: it is written in format 2 for them too, and never as one of the default pool.
 ///
 /// # Errors
 /// [`CodecError::TooLarge`] when they would be more than [`BATCH_BYTES_MAX`].
@@ -193,9 +193,9 @@ pub fn size_of_empty(origin: &ReplicaId, pool: &PoolId) -> usize {
     origin.0.len() + pool.as_str().len() + 64
 }
 
-/// The format that a reader of wire version `version` is written.
-pub fn format_for(version: u8) -> u8 {
-    if version < VERSION_GROWING { FORMAT_FIXED } else { FORMAT }
+/// The format that a reader of wire version `version` is written facts about `pool` in.
+pub fn format_for(version: u8, pool: &PoolId) -> u8 {
+    if version < VERSION_GROWING && pool.is_default() { FORMAT_FIXED } else { FORMAT }
 }
 
 /// An age in the unit of the wire.

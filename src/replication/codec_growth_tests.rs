@@ -59,6 +59,16 @@ fn a_replica_of_an_earlier_version_reads_no_batch_that_names_a_pool() {
     }
 }
 
+/// Else it would be taken for one of the default pool.
+#[test]
+fn a_batch_of_a_pool_with_a_name_is_never_written_in_format_one() {
+    for version in VERSION_MIN..VERSION_GROWING {
+        let bytes = encode_as(version, &golden_of_version_four()).unwrap();
+        assert_eq!(hex(&bytes), GOLDEN_4);
+        assert_eq!(decode_as(version, &bytes), Err(CodecError::TooNew(FORMAT)));
+    }
+}
+
 #[test]
 fn a_batch_of_an_earlier_version_belongs_to_the_default_pool() {
     for golden in [GOLDEN, GOLDEN_2, GOLDEN_3] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::id::{Incarnation, PoolId, ReplicaId};
 use crate::replication::codec::writer::{text, varint};
-use crate::replication::codec::{self, BATCH_BYTES_MAX, CodecError, VERSION_GROWING, legacy};
+use crate::replication::codec::{self, BATCH_BYTES_MAX, CodecError, FORMAT, legacy};
 use crate::replication::record::Record;
 
 /// Bytes that number and age take at most.
@@ -74,8 +74,9 @@ impl Encoded {
 pub fn write(version: u8, header: Header<'_>, facts: &[EncodedFact]) -> Result<Vec<u8>, CodecError> {
     let size: usize = facts.iter().map(|fact| fact.encoded.size()).sum();
     let mut bytes = Vec::with_capacity(size + codec::size_of_empty(header.origin, header.pool));
-    bytes.push(codec::format_for(version));
-    let grows = version >= VERSION_GROWING;
+    let format = codec::format_for(version, header.pool);
+    bytes.push(format);
+    let grows = format == FORMAT;
     if grows {
         let mut head = Vec::with_capacity(codec::size_of_empty(header.origin, header.pool));
         write_fixed(header, &mut head);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::chance::mix;
 use crate::fleet::trust::EXACT_AGE_MAX;
+use crate::id::PoolId;
 use crate::replication::codec;
 use crate::replication::encoded::EncodedFact;
 use crate::replication::fact_log::FactLog;
@@ -92,7 +93,10 @@ impl Pages {
     /// Writes what readers of wire version `version` know, from the next call on. Where that is another format, all
     /// pages are set again: a reader that joins must be able to read what was set before.
     pub fn set_readers(&mut self, version: u8) {
-        if codec::format_for(std::mem::replace(&mut self.readers, version)) != codec::format_for(version) {
+        let before = std::mem::replace(&mut self.readers, version);
+        // A pool with a name has one format for all, and is set again for nothing, which happens once in an upgrade.
+        let of_default = PoolId::default();
+        if codec::format_for(before, &of_default) != codec::format_for(version, &of_default) {
             self.in_flight.set_again();
             self.load.set_again();
             self.segment.set_again();

@@ -5,13 +5,11 @@
 use murmuration::config::{self, ConfigErrors};
 use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
+use murmuration::replication::POOLS_MAX;
 
 use super::{Failure, USAGE, bind, config_text, replication};
 use crate::args::{ConfigArgs, PoolArg, ServeArgs};
 use crate::replica::{PoolSource, Pools, PromptSalt};
-
-/// Pools of one replica at most: each takes memory of its own, and room in gossip.
-const POOLS_MAX: usize = 16;
 
 /// A pool whose configuration was read.
 #[derive(Debug)]

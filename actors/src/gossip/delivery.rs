@@ -114,7 +114,8 @@ impl Delivered {
         let upto = if upto < self.upto { upto } else { 0 };
         let mut pages = Vec::new();
         for (key, value) in state.key_values_including_deleted().filter(|(_, value)| value.version > upto) {
-            if [CARD, HEAD, SALT].contains(&key) || value.is_deleted() {
+            let is_head = key.strip_prefix(HEAD).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            if is_head || [CARD, SALT].contains(&key) || value.is_deleted() {
                 continue;
             }
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
@@ -153,6 +154,7 @@ mod tests {
         state.set("p0", "two");
         state.set(CARD, "{}");
         state.set(HEAD, "2");
+        state.set(super::super::head_key("llama"), "2");
         state.set(SALT, "1:00");
         assert_eq!(delivered.undelivered(&state), ["one", "two", "new", "old"].map(text));
         assert_eq!(delivered.undelivered(&state), []);

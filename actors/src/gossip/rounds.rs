@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::link::Link;
 use super::membership::{MembershipView, PresentMember};
 use super::server::Server;
-use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
+use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX, head_key};
 use crate::clock::Clock;
 use crate::replication::{Members, Publisher, Receiver};
 
@@ -206,8 +206,10 @@ impl Rounds {
         }
         let value = |page: Page| (key_of(number, page.key), STANDARD.encode(page.bytes));
         let mut values: Vec<_> = written.into_iter().map(value).collect();
-        if !values.is_empty() && publisher.pool().is_default() {
-            values.push((HEAD.to_owned(), publisher.head().borrow().to_string()));
+        if !values.is_empty() {
+            let pool = publisher.pool();
+            let key = if pool.is_default() { HEAD.to_owned() } else { head_key(pool.as_str()) };
+            values.push((key, publisher.head().borrow().to_string()));
         }
         values
     }

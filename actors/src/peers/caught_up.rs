@@ -25,7 +25,7 @@ pub async fn caught_up(
     mut streams: watch::Receiver<Streams>,
 ) -> bool {
     let awaited: Vec<ReplicaId> =
-        super::follow::followed(pool, &members.borrow_and_update()).map(|m| m.replica.clone()).collect();
+        super::follow::followed(pool, &members.borrow_and_update()).map(|m| m.replica).collect();
     let all = async {
         loop {
             let living: BTreeSet<ReplicaId> = members.borrow_and_update().iter().map(|m| m.replica.clone()).collect();

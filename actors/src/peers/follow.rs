@@ -76,10 +76,10 @@ pub fn follow(listening: Listening) -> Following {
     Following { streams, supervisor }
 }
 
-/// The members that can be followed for `pool`, at most [`PEERS_MAX`].
-pub(super) fn followed<'a>(pool: &'a PoolId, members: &'a Members) -> impl Iterator<Item = &'a Member> {
-    let can = |card: &ReplicaCard| card.peer.is_some() && card.is_understood() && card.serves(pool);
-    members.iter().filter(move |member| can(&member.card)).take(PEERS_MAX)
+/// The members that can be followed for `pool`, as that pool sees them, at most [`PEERS_MAX`].
+pub(super) fn followed<'a>(pool: &'a PoolId, members: &'a Members) -> impl Iterator<Item = Member> + 'a {
+    let can = |card: &ReplicaCard| card.peer.is_some() && card.is_understood();
+    members.iter().filter(move |member| can(&member.card)).filter_map(|member| member.of_pool(pool)).take(PEERS_MAX)
 }
 
 // === impl Following ===
@@ -120,9 +120,10 @@ impl Followers {
 
     fn reconcile(&mut self, members: &Members) {
         let pool = self.listening.pool.clone();
-        let living: BTreeMap<&ReplicaId, &Member> = followed(&pool, members)
-            .filter(|member| member.replica != self.listening.me)
-            .map(|m| (&m.replica, m))
+        let me = self.listening.me.clone();
+        let living: BTreeMap<ReplicaId, Member> = followed(&pool, members)
+            .filter(|member| member.replica != me)
+            .map(|member| (member.replica.clone(), member))
             .collect();
         let (states, lost) = (&self.states, &mut self.lost);
         self.followed.retain(|replica, (known, _)| {
@@ -140,16 +141,16 @@ impl Followers {
         let mut living: Vec<_> = living.into_iter().collect();
         living.sort_by_key(|(_, member)| member.incarnation);
         for (replica, member) in living {
-            match self.followed.get(replica) {
+            match self.followed.get(&replica) {
                 Some((known, _)) => {
                     known.send_if_modified(|known| {
-                        *known != *member && {
-                            *known = member.clone();
+                        *known != member && {
+                            *known = member;
                             true
                         }
                     });
                 }
-                None => self.begin(member),
+                None => self.begin(&member),
             }
         }
     }

@@ -314,9 +314,8 @@ impl Follower {
         codec::decode(batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
     }
 
-    /// Members report the head of the default pool alone.
     fn is_behind(&self) -> bool {
-        self.pool.is_default() && self.cursor.is_behind(&self.member.borrow())
+        self.cursor.is_behind(&self.member.borrow())
     }
 
     fn failed(&mut self) -> Duration {

@@ -202,7 +202,13 @@ fn publisher(incarnation: u64) -> Publisher {
 fn member(incarnation: u64, address: SocketAddr) -> Member {
     let ext_proc = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let card = ReplicaCard::new(ext_proc, Some(address), String::new());
-    Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head: 0 }
+    Member {
+        replica: ReplicaId("b".into()),
+        incarnation: Incarnation(incarnation),
+        card,
+        head: 0,
+        heads: Default::default(),
+    }
 }
 
 fn placement() -> Record {

@@ -110,10 +110,7 @@ pub(super) fn gauges(
         async move {
             loop {
                 if let Some(summary) = scheduler.summary().await {
-                    let members = replication
-                        .as_ref()
-                        .map(|replication| replication.members.borrow().clone())
-                        .unwrap_or_default();
+                    let members = replication.as_ref().map(ReplicationView::of_pool).unwrap_or_default();
                     telemetry.pool(&summary, &members);
                 }
                 sleep(interval).await;

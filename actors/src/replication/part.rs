@@ -80,6 +80,8 @@ pub struct PoolLinks {
 /// What the admin page reads.
 #[derive(Clone, Debug)]
 pub struct ReplicationView {
+    /// The pool that it is about.
+    pub pool: PoolId,
     /// The living peers.
     pub members: watch::Receiver<Members>,
     /// The current incarnation of this replica.
@@ -93,13 +95,22 @@ pub struct ReplicationView {
 pub struct Replication {
     gossip: Gossip,
     /// The streams of each pool; none where facts travel by gossip alone.
-    following: Vec<Option<Following>>,
+    following: Vec<(PoolId, Option<Following>)>,
     members: watch::Receiver<Members>,
     closing: watch::Sender<bool>,
     server: Option<Ended>,
     supervisor: Supervisor,
     /// Those of the pools.
     pools: Vec<Supervisor>,
+}
+
+// === impl ReplicationView ===
+
+impl ReplicationView {
+    /// The members that serve the pool, as it sees them.
+    pub fn of_pool(&self) -> Members {
+        self.members.borrow().iter().filter_map(|member| member.of_pool(&self.pool)).collect()
+    }
 }
 
 // === impl Replication ===
@@ -162,7 +173,7 @@ impl Replication {
             let id = pool.publisher.pool().clone();
             pool.supervisor
                 .vital("join", move || join(id.clone(), settles.clone(), met.clone(), streams.clone(), ready.clone()));
-            following
+            (pool.publisher.pool().clone(), following)
         };
         let following = links.pools.iter().map(follow).collect();
         if let Some((drawn, apply)) = links.salt {
@@ -182,17 +193,18 @@ impl Replication {
 
     /// What the admin page reads, of the first pool.
     pub fn view(&self) -> ReplicationView {
-        self.view_of(self.following.first().and_then(Option::as_ref))
+        let first = self.views().into_iter().next();
+        first.unwrap_or_else(|| self.view_of(&PoolId::default(), None))
     }
 
     /// What the admin pages read, of each pool.
     pub fn views(&self) -> Vec<ReplicationView> {
-        self.following.iter().map(|following| self.view_of(following.as_ref())).collect()
+        self.following.iter().map(|(pool, following)| self.view_of(pool, following.as_ref())).collect()
     }
 
-    fn view_of(&self, following: Option<&Following>) -> ReplicationView {
+    fn view_of(&self, pool: &PoolId, following: Option<&Following>) -> ReplicationView {
         let (members, incarnation) = (self.members.clone(), self.gossip.incarnation());
-        ReplicationView { members, incarnation, streams: following.map(Following::states) }
+        ReplicationView { pool: pool.clone(), members, incarnation, streams: following.map(Following::states) }
     }
 
     /// Announces that this replica leaves: it keeps no endpoint from now on.

@@ -144,7 +144,7 @@ impl Publisher {
     pub fn batch_after(&self, version: u8, after: u64, least: u64, mut most: usize) -> Option<EncodedBatch> {
         let now = self.clock.now();
         let version = version.min(self.version);
-        let format = codec::format_for(version);
+        let format = codec::format_for(version, &self.pool);
         let mut last = self.last_batches();
         if let Some((made, encoded)) = last.get(&format)
             && (encoded.after, encoded.upto >= least) == (after, true)

@@ -106,7 +106,13 @@ fn full_page() -> (Metrics, String) {
         peers: vec![peer],
     };
     let card = ReplicaCard::new(([127, 0, 0, 1], 9002).into(), None, String::new());
-    let member = Member { replica: ReplicaId("r1".into()), incarnation: Incarnation(1), card, head: 7 };
+    let member = Member {
+        replica: ReplicaId("r1".into()),
+        incarnation: Incarnation(1),
+        card,
+        head: 7,
+        heads: Default::default(),
+    };
     metrics.pool(&summary, &[member]);
     let page = text_of(&metrics.families());
     (metrics, page)
