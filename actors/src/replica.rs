@@ -110,13 +110,11 @@ impl Replica {
         pools: Pools,
     ) -> Result<Self, StartError> {
         let Listeners { ext_proc, health, admin, peers } = listeners;
-        let mut planned = planned(&settings, pools, ext_proc)?.into_iter();
-        // There is always a first pool.
-        let Some(first) = planned.next() else { return Err(StartError::PoolTwice(PoolId::default())) };
+        let (first, planned) = planned(&settings, pools, ext_proc)?;
         let tls = settings.tls.server()?;
         let addresses = Addresses { ext_proc: first.address, health: health.address()?, admin: admin.address()? };
         let clock = environment.clock.unwrap_or_else(Clock::start);
-        let (joining, alone) = (settings.replication.is_some(), planned.len() == 0);
+        let (joining, alone) = (settings.replication.is_some(), planned.is_empty());
         // One pool alone is the replica: it shares the supervisor and the readiness.
         let own = Readiness { joining: joining && alone, synced: !alone, ..Readiness::default() };
         let readiness = Arc::new(watch::channel(own).0);
@@ -334,23 +332,31 @@ fn part_of(pool: Option<&PoolId>, part: &str) -> String {
     pool.map_or_else(|| part.to_owned(), |pool| format!("{pool}/{part}"))
 }
 
-/// The pools with their configurations, all of them valid.
-fn planned(settings: &ReplicaSettings, pools: Pools, ext_proc: Listener) -> Result<Vec<Planned>, StartError> {
+/// The first pool and the further ones, with their configurations, all of them valid.
+fn planned(
+    settings: &ReplicaSettings,
+    pools: Pools,
+    ext_proc: Listener,
+) -> Result<(Planned, Vec<Planned>), StartError> {
     let Pools { first, further } = pools;
     let named = !first.is_default() || !further.is_empty();
     let (config_text, config_name) = (settings.config_text.clone(), settings.config_name.clone());
     let first = PoolSource { id: first, config_text, config_name, salt: settings.salt, ext_proc };
-    let mut planned: Vec<Planned> = Vec::new();
-    for PoolSource { id, config_text, config_name, salt, ext_proc } in std::iter::once(first).chain(further) {
-        if planned.iter().any(|known| known.id == id) {
-            return Err(StartError::PoolTwice(id));
-        }
+    let plan = |PoolSource { id, config_text, config_name, salt, ext_proc }| {
         let blueprint = config::read(&config_text, &config_name, &(settings.catalog)());
         let wrong = |errors| if named { StartError::Pool(id.clone(), errors) } else { StartError::Config(errors) };
         let blueprint = blueprint.map_err(wrong)?;
         let address = ext_proc.address()?;
         let settings = ReplicaSettings { config_text, config_name, salt, ..settings.clone() };
-        planned.push(Planned { id, settings, blueprint, listener: ext_proc, address });
+        Ok::<_, StartError>(Planned { id, settings, blueprint, listener: ext_proc, address })
+    };
+    let first = plan(first)?;
+    let mut planned: Vec<Planned> = Vec::new();
+    for source in further {
+        if source.id == first.id || planned.iter().any(|known| known.id == source.id) {
+            return Err(StartError::PoolTwice(source.id));
+        }
+        planned.push(plan(source)?);
     }
-    Ok(planned)
+    Ok((first, planned))
 }

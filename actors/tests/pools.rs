@@ -18,7 +18,7 @@ use murmuration_actors::admin::client;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde_json::Value;
 use support::engine::{Engine, MetricsBehavior, page};
-use support::envoy::{destination, json, post, response_body};
+use support::envoy::{destination, json, post, refusal, request_body, response_body};
 use support::ext_proc_stream::ExtProcStream;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -281,6 +281,24 @@ async fn pages_without_a_pools_name_say_which_pools_there_are() {
     assert!(shown.status.success(), "{shown:?}");
     let pools: Value = serde_json::from_str(&process.text("/debug/pools").await.1).unwrap();
     assert_eq!(pools.as_array().map(Vec::len), Some(2), "{pools}");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_not_ready_holds_up_the_replica_and_not_the_other_pool() {
+    let fleet = Fleet::start().await;
+    std::fs::remove_file(fleet.folder.join("llama-endpoints.yaml")).unwrap();
+    let process = Process::start(&fleet, &["gemma", "llama"], &[]).await;
+    let known = |endpoint: &Value| endpoint["report"]["waiting"] == 3;
+    process.until_endpoints("gemma", |endpoints| endpoints.iter().all(known)).await;
+    for (path, expected) in [("/readyz/gemma", 200), ("/readyz/llama", 503), ("/readyz", 503), ("/readyz/other", 404)] {
+        assert_eq!(process.text(path).await.0, expected, "{path}");
+    }
+    let (head, _) = process.stream("gemma").await.ask(post(&[]), &prompt("herring")).await;
+    assert!(fleet.addresses("gemma").contains(&destination(&head)));
+    let mut refused = process.stream("llama").await;
+    refused.send(post(&[])).await;
+    refused.send(request_body(&prompt("herring"), true)).await;
+    assert_eq!(refusal(&refused.answer().await).0, 503);
 }
 
 #[tokio::test]

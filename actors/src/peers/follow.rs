@@ -10,6 +10,7 @@ use murmuration::replication::peers::PEERS_MAX;
 use murmuration::replication::{Member, ReplicaCard};
 use tokio::sync::watch;
 
+use super::connections::Connections;
 use super::cursor::Cursor;
 use super::follower::Follower;
 use super::joining::Joining;
@@ -31,6 +32,8 @@ pub struct Listening {
     pub members: watch::Receiver<Members>,
     /// The network that carries streams.
     pub network: Arc<dyn Network>,
+    /// The connections to peers, shared by all pools.
+    pub connections: Connections,
     /// How streams are protected.
     pub tls: PeerTls,
     /// Takes the batches.

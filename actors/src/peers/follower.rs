@@ -17,6 +17,7 @@ use tonic::Streaming;
 
 use super::backoff;
 use super::call::{self, Failure};
+use super::connections::Connections;
 use super::cursor::Cursor;
 use super::follow::Listening;
 use super::joining::Joining;
@@ -44,6 +45,7 @@ pub(super) struct Follower {
     pool: PoolId,
     peer: ReplicaId,
     network: Arc<dyn Network>,
+    connections: Connections,
     tls: PeerTls,
     receiver: Receiver,
     resync: watch::Receiver<u64>,
@@ -96,7 +98,7 @@ impl Follower {
         states: States,
         returned: bool,
     ) -> Self {
-        let Listening { me, pool, network, tls, receiver, resync, rotated, joins, .. } = listening.clone();
+        let Listening { me, pool, network, connections, tls, receiver, resync, rotated, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
@@ -104,6 +106,7 @@ impl Follower {
             pool,
             peer,
             network,
+            connections,
             tls,
             receiver,
             resync,
@@ -173,8 +176,8 @@ impl Follower {
             // Releases that know no pools ignore it, and are asked for the default pool alone.
             pool: if self.pool.is_default() { String::new() } else { self.pool.to_string() },
         };
-        let (greeting, stream) = match call::open((&self.peer, address), self.network.clone(), &self.tls, request).await
-        {
+        let called = call::open(&self.connections, (&self.peer, address), self.network.clone(), &self.tls, request);
+        let (greeting, stream, connection) = match called.await {
             Ok(opened) => opened,
             Err(failure) => {
                 joins.iter().for_each(|asking| self.joins.not_delivered(asking));
@@ -182,12 +185,16 @@ impl Follower {
                 return self.classify(failure);
             }
         };
-        if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
+        let ended = if self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
+            self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
+            self.receive_all(stream, greeting.head).await
+        } else {
             self.receiver.ignore(&self.peer, "stale-incarnation");
-            return Ended::Failed("an older incarnation of it answers".into());
-        }
-        self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
-        self.receive_all(stream, greeting.head).await
+            Ended::Failed("an older incarnation of it answers".into())
+        };
+        // The next call is made on another connection, whatever ended this one.
+        connection.ended();
+        ended
     }
 
     /// Receives the stream to its end. `head` is the peer's last number when it greeted.

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use murmuration::replication::POOLS_MAX;
 use murmuration_proto::peer::ReplicationServer;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -21,8 +22,8 @@ use crate::replication::{Members, Publisher, Receiver};
 
 /// Bytes of a request at most; it holds two names and four numbers.
 const REQUEST_BYTES_MAX: usize = 1_024;
-/// Streams of one connection. A follower opens one.
-const CONCURRENT_MAX: u32 = 8;
+/// Streams of one connection. A follower opens one for each pool.
+const CONCURRENT_MAX: u32 = POOLS_MAX as u32;
 /// Connections at once. A peer opens one, and a second one while it reconnects.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to receive the last batch.

@@ -4,6 +4,7 @@
 mod liars;
 mod life;
 mod outsiders;
+mod pools;
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use super::subscriber_slots::SUBSCRIBERS_MAX;
 use super::*;
 use crate::clock::Clock;
-use crate::environment::Sockets;
+use crate::environment::{Network, Sockets};
 use crate::replication::{Members, Publisher, Receiver};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
@@ -92,23 +93,35 @@ impl TestFollower {
     }
 
     async fn follows_by(members: Members, tls: PeerTls) -> Self {
+        let network: Arc<dyn Network> = Arc::new(Sockets);
+        Self::follows_pool(&PoolId::default(), members, (network, Connections::new(1)), tls).await
+    }
+
+    async fn follows_pool(
+        pool: &PoolId,
+        members: Members,
+        (network, connections): (Arc<dyn Network>, Connections),
+        tls: PeerTls,
+    ) -> Self {
         let received = Received::default();
         let (actor, _) = Actor::spawn(None, RecordingScheduler, received.clone()).await.unwrap();
         let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(5));
         living.send_replace(Some(actor));
         let (telemetry, me) = (telemetry(), ReplicaId("follower".into()));
-        let receiver = Receiver::new(me.clone(), handle, telemetry.clone());
+        let schedulers = std::iter::once((pool.clone(), handle));
+        let receiver = Receiver::of_pools(me.clone(), schedulers, telemetry.clone()).only(pool.clone());
         let ((changes, members), (resync, resyncs)) = (watch::channel(members), watch::channel(0));
-        let (clock, network) = (Clock::start(), Arc::new(Sockets));
+        let clock = Clock::start();
         let joins = Arc::new(Joining::is_over());
         let (rotated, rotates) = watch::channel(0);
         let readiness = Arc::new(watch::channel(crate::admin::Readiness::default()).0);
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
         let following = follow(Listening {
             me,
-            pool: PoolId::default(),
+            pool: pool.clone(),
             members,
             network,
+            connections,
             tls,
             receiver,
             resync: resyncs,
@@ -157,6 +170,12 @@ impl TestServer {
     }
 
     async fn starts_at(publisher: Publisher, tls: PeerTls, address: SocketAddr) -> Self {
+        Self::starts_pools(vec![publisher], tls, address).await
+    }
+
+    /// A server of these publishers, one for each pool.
+    async fn starts_pools(publishers: Vec<Publisher>, tls: PeerTls, address: SocketAddr) -> Self {
+        let publisher = publishers[0].clone();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let telemetry = telemetry();
@@ -168,7 +187,7 @@ impl TestServer {
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         let (followers, members) = watch::channel(followers());
-        let serving = Serving { publishers: vec![publisher.clone()], receiver, members, rotated: watch::channel(0).0 };
+        let serving = Serving { publishers, receiver, members, rotated: watch::channel(0).0 };
         tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
         Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }

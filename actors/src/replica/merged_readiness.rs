@@ -32,6 +32,7 @@ async fn follow(each: Vec<watch::Receiver<Readiness>>, to: watch::Sender<Readine
     Ok(())
 }
 
+/// Each field is that of the worst.
 fn all(each: &[watch::Receiver<Readiness>]) -> Readiness {
     let first = Readiness { synced: true, ..Readiness::default() };
     each.iter().map(|one| *one.borrow()).fold(first, |sum, one| Readiness {
@@ -41,4 +42,40 @@ fn all(each: &[watch::Receiver<Readiness>]) -> Readiness {
         draining: sum.draining || one.draining,
         down: sum.down.or(one.down),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::telemetry::Telemetry;
+    use crate::telemetry::span::Tracer;
+
+    #[tokio::test]
+    async fn all_are_ready_or_none_is() {
+        let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
+        let supervisor = Supervisor::new(Clock::start(), telemetry, Arc::new(watch::channel(Readiness::default()).0));
+        let ready = Readiness { synced: true, ..Readiness::default() };
+        let (one, other) = (watch::channel(ready).0, watch::channel(Readiness::default()).0);
+        let mut both = merged(&supervisor, "both", vec![one.subscribe(), other.subscribe()]);
+        assert!(!both.borrow().is_ready());
+        other.send_replace(ready);
+        both.wait_for(|both| both.is_ready()).await.unwrap();
+        for worse in [
+            Readiness { synced: false, ..ready },
+            Readiness { joining: true, ..ready },
+            Readiness { isolated: true, ..ready },
+            Readiness { draining: true, ..ready },
+            Readiness { down: Some("scheduler"), ..ready },
+        ] {
+            one.send_replace(worse);
+            assert_eq!(*both.wait_for(|both| !both.is_ready()).await.unwrap(), worse);
+            one.send_replace(ready);
+            both.wait_for(|both| both.is_ready()).await.unwrap();
+        }
+        supervisor.stop_all();
+    }
 }

@@ -18,7 +18,7 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::environment::{Listener, Network, SharedListener};
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
-use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
+use crate::peers::{self, Connections, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Ended, Supervisor};
 
@@ -149,6 +149,7 @@ impl Replication {
             }
         });
         let (settled, settles) = watch::channel(links.salt.is_none());
+        let connections = Connections::new(links.pools.len());
         let follow = |pool: &PoolLinks| {
             let (resync, resyncs) = watch::channel(0);
             let joins = Arc::new(Joining::begins());
@@ -159,6 +160,7 @@ impl Replication {
                     pool: pool.publisher.pool().clone(),
                     members: members.clone(),
                     network: links.network.clone(),
+                    connections: connections.clone(),
                     tls,
                     receiver: links.receiver.clone().only(pool.publisher.pool().clone()),
                     resync: resyncs,
@@ -178,14 +180,7 @@ impl Replication {
         let following = links.pools.iter().map(follow).collect();
         if let Some((drawn, apply)) = links.salt {
             let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
-            let agreement = Agreement { own, heard, told, apply, settled, receiver: links.receiver.clone() };
-            supervisor.vital("salt", move || {
-                let agreement = agreement.clone();
-                async move {
-                    agreement.run().await;
-                    Ok(())
-                }
-            });
+            agree(&supervisor, Agreement { own, heard, told, apply, settled, receiver: links.receiver });
         }
         let pools = links.pools.into_iter().map(|pool| pool.supervisor).collect();
         Ok(Self { gossip, following, members, closing, server, supervisor, pools })
@@ -277,6 +272,17 @@ async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sende
             return Err("the gossip lane ended".to_owned());
         }
     }
+}
+
+/// Agrees with the tier on the salt of prompts.
+fn agree(supervisor: &Supervisor, agreement: Agreement) {
+    supervisor.vital("salt", move || {
+        let agreement = agreement.clone();
+        async move {
+            agreement.run().await;
+            Ok(())
+        }
+    });
 }
 
 /// Serves peer streams until `closed` is true.
