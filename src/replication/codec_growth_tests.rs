@@ -112,6 +112,17 @@ fn a_field_that_is_missing_has_its_default() {
     }
 }
 
+/// No release writes such a name.
+#[test]
+fn an_adapters_name_that_is_too_long_is_malformed() {
+    for (bytes, fits) in [(NAME_BYTES_MAX, true), (NAME_BYTES_MAX + 1, false)] {
+        let mut body = [[0; 8].as_slice(), &[1, 1], &0.5f64.to_le_bytes(), &[1, 1, 4, 1]].concat();
+        writer::text(&"x".repeat(bytes), &mut body);
+        body.extend_from_slice(&[0, 0]);
+        assert_eq!(decode(&of_one(FORMAT, body::LOAD, &body)).is_ok(), fits, "{bytes}");
+    }
+}
+
 #[test]
 fn a_body_that_is_too_short_is_named_with_its_place() {
     let short = |format, kind, body: &[u8]| decode(&of_one(format, kind, body)).unwrap_err().to_string();

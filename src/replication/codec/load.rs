@@ -83,5 +83,9 @@ fn read_names(body: &mut Reader<'_>) -> Result<Vec<String>, CodecError> {
     if count > ADAPTERS_MAX {
         return Err(body.malformed(format_args!("names {count} adapters, and at most {ADAPTERS_MAX} are sent")));
     }
-    (0..count).map(|_| body.text("adapter name").map(str::to_owned)).collect()
+    let name = |_| match body.text("adapter name")? {
+        long if long.len() > NAME_BYTES_MAX => Err(body.malformed(format_args!("has a name of {} bytes", long.len()))),
+        name => Ok(name.to_owned()),
+    };
+    (0..count).map(name).collect()
 }
