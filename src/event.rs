@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
-use crate::id::{EndpointId, Incarnation, PoolId, ReplicaId, Ticket};
+use crate::id::{EndpointId, Incarnation, PluginName, PoolId, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
 /// An event.
@@ -204,6 +204,14 @@ pub enum Event {
         /// The name, as far as it is text; 256 bytes at most.
         name: String,
     },
+    /// Something was asked about a request before its decision.
+    Prepared {
+        /// Who was asked: `token-producer`.
+        producer: &'static str,
+        /// A stable label: `ok`, or why the estimate counts instead: `busy`, `too-large`, `timeout`, `connect`,
+        /// `broken`, `status` or `malformed`.
+        result: &'static str,
+    },
     /// Configuration or discovery was reloaded; the text names the source.
     Reloaded(String),
     /// A reload failed; the previous state stays in force.
@@ -272,6 +280,19 @@ pub struct Decided {
     pub block_tokens: u32,
     /// Number of candidates before filters.
     pub candidates: usize,
+    /// How the request's stages were split, where its profile handler can split them.
+    pub split: Option<Split>,
+}
+
+/// How the stages of a request were split among endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The profile handler.
+    pub handler: PluginName,
+    /// llm-d's name of the result, such as `prefill-decode`.
+    pub decision: &'static str,
+    /// The endpoint of the prefill stage, if it is another one.
+    pub prefill: Option<EndpointId>,
 }
 
 /// The record of a finished request.

@@ -79,6 +79,15 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// A plugin of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PluginName {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+}
+
 // === impl EndpointId ===
 
 impl EndpointId {

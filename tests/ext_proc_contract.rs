@@ -25,6 +25,7 @@
 //! | `x-request-id` | `a_request_without_an_id_gets_a_uuid`, `a_request_with_an_id_keeps_it` |
 //! | dropped reason | `every_refusal_names_its_reason` |
 //! | prefiller, encoders, rank, KV source | `sidecar_headers_of_a_client_do_not_reach_the_sidecar` |
+//! | prefiller of the decision | `a_long_prompt_names_its_prefill_endpoint_and_goes_to_the_decode_endpoint`, `a_client_s_own_prefill_endpoint_is_overwritten_or_removed` |
 //! | `x-went-into-resp-headers` | `an_answer_carries_the_header_of_the_picker` |
 //! | whose session is bound | `a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_given_up` |
 //! | session headers, `Prefer`, `EPP-Profile` | `other_headers_of_the_client_are_passed_on` |
@@ -92,3 +93,5 @@ mod keys;
 mod protocol;
 #[path = "ext_proc_contract/sequence.rs"]
 mod sequence;
+#[path = "ext_proc_contract/stages.rs"]
+mod stages;

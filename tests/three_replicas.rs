@@ -6,5 +6,7 @@
 
 mod support;
 
+#[path = "three_replicas/pairs.rs"]
+mod pairs;
 #[path = "three_replicas/replication.rs"]
 mod replication;

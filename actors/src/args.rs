@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use murmuration::config::duration::read as duration;
 use murmuration::id::PoolId;
 
 pub use replication::{Keepers, ReplicationArgs};
@@ -277,16 +278,6 @@ fn pool(text: &str) -> Result<PoolArg, String> {
     Ok(PoolArg { id, port, file: file.into() })
 }
 
-/// A Go-like duration: `50ms`, `2.5s`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 0.001), ("us", 0.000_001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, unit) = number_and_unit(text);
-    let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
-    let seconds = number.zip(scale).map(|(number, scale)| number * scale);
-    let fits = seconds.filter(|seconds| (0.0..=1e9).contains(seconds));
-    fits.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is no duration; write 50ms, 2.5s, 10m or 1h"))
-}
-
 /// A size: `10MiB`, `25MB`, `65536`.
 fn bytes(text: &str) -> Result<usize, String> {
     let units = [
@@ -323,16 +314,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_written_as_go_writes_them() {
-        assert_eq!(duration("50ms").unwrap(), Duration::from_millis(50));
-        assert_eq!(duration("2.5s").unwrap(), Duration::from_millis(2500));
-        assert_eq!(duration("1h").unwrap(), Duration::from_secs(3600));
-        for bad in ["", "5", "s", "-1s", "5 s", "5d", "1e9h"] {
-            assert!(duration(bad).unwrap_err().contains("write 50ms"), "{bad}");
-        }
-    }
-
-    #[test]
     fn sizes_take_both_families_of_units() {
         assert_eq!((bytes("10MiB").unwrap(), bytes("25MB").unwrap(), bytes("7").unwrap()), (10_485_760, 25_000_000, 7));
         assert!(bytes("10XB").is_err());
@@ -361,9 +342,13 @@ mod tests {
 
     #[test]
     fn llm_ds_spelling_of_flags_is_accepted() {
-        let flags = "murmuration serve --grpc-port 1 --secure-serving=false --refresh-metrics-interval=100ms -v 4";
+        let flags = "murmuration serve --grpc-port 1 --secure-serving=false --refresh-metrics-interval=100ms --ticket-lease 1h30m -v 4";
         let Verb::Serve(args) = Command::try_parse_from(flags.split(' ')).unwrap().verb else { panic!("serve") };
         assert!(!args.secure_serving);
         assert_eq!((args.grpc_port, args.verbosity.as_str()), (1, "4"));
+        let (interval, lease) = (args.refresh_metrics_interval, args.ticket_lease);
+        assert_eq!((interval, lease), (Duration::from_millis(100), Duration::from_secs(5_400)));
+        let wrong = Command::try_parse_from(["murmuration", "serve", "--ticket-lease", "5"]).unwrap_err();
+        assert!(wrong.to_string().contains("is no duration such as `1s`"), "{wrong}");
     }
 }

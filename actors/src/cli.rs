@@ -2,6 +2,7 @@
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
+mod failure;
 mod pools;
 mod replication;
 
@@ -11,12 +12,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use murmuration::config::{self, ConfigErrors};
+use murmuration::config;
 use murmuration::event::Event;
-use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -24,29 +23,26 @@ use tokio::task::JoinSet;
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
 use crate::args::{
-    self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders,
-    Verb,
+    self, AdminArgs, CheckArgs, Command, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders, Verb,
 };
-use crate::environment::{Environment, Listener};
+use crate::environment::Environment;
 use crate::ext_proc::{self, Limits, TrustedSpelling};
 use crate::replica::{Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
+use failure::{Failure, USAGE};
+use pools::{bind, config_text};
 
-/// `EX_USAGE`: the command line or the configuration is wrong.
-const USAGE: u8 = 64;
 /// Panics that may wait to be reported.
 const PANICS_QUEUED_MAX: usize = 64;
 
-/// Why the program failed, and its exit code.
-#[derive(Debug)]
-struct Failure {
-    code: u8,
-    why: String,
-}
-
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_with(arguments, Catalog::builtin)
+}
+
+/// As [`run`], with the plugins of `catalog`: a program with plugins of its own (`examples/plugin`).
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> Catalog) -> ExitCode {
     let command = match Command::try_parse_from(arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -61,8 +57,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = runtime.block_on(async {
         match command.verb {
-            Verb::Serve(args) => serve(*args).await,
-            Verb::Check(args) => check(&args),
+            Verb::Serve(args) => serve(*args, catalog).await,
+            Verb::Check(args) => check(&args, &catalog()),
             Verb::Explain(args) => explain(args).await,
             Verb::Fleet(args) => table(&args, "fleet", tables::fleet).await,
             Verb::Peers(args) => table(&args, "peers", tables::peers).await,
@@ -73,9 +69,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
-fn check(args: &CheckArgs) -> Result<(), Failure> {
+fn check(args: &CheckArgs, catalog: &Catalog) -> Result<(), Failure> {
     let (text, name) = config_text(&args.config)?;
-    let blueprint = config::read(&text, &name, &Catalog::builtin()).map_err(|errors| Failure::config(&errors))?;
+    let blueprint = config::read(&text, &name, catalog).map_err(|errors| Failure::config(&errors))?;
     print!("{}", blueprint.effective);
     Ok(())
 }
@@ -128,7 +124,7 @@ fn escaped(id: &str) -> String {
     id.bytes().map(piece).collect()
 }
 
-async fn serve(args: ServeArgs) -> Result<(), Failure> {
+async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure> {
     let started = log::start(args.log_format == LogFormat::Json, &args.verbosity);
     // Dropped last, so that every line of this function is written before the program ends.
     let _last_lines = started.map_err(|why| Failure::new(USAGE, why))?;
@@ -138,7 +134,7 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
         return Err(Failure::new(USAGE, why));
     }
     let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
-    let pools = pools::read(&args, salt)?;
+    let pools = pools::read(&args, salt, &catalog())?;
     let tracer = tracer(&args)?;
     let telemetry = Telemetry::new(&pools::metrics_name(&args), tracer.clone()).map_err(|why| Failure::new(1, why))?;
     let _panic_reporter = report_panics(telemetry.clone());
@@ -156,7 +152,8 @@ async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
     let (first, pools) = pools.opened(&args).await?;
-    let settings = ReplicaSettings { replication, ..settings(args, first.config_text, first.config_name, first.salt) };
+    let settings = settings(args, first.config_text, first.config_name, first.salt);
+    let settings = ReplicaSettings { replication, catalog, ..settings };
     let replica = Replica::start_pools(Environment::production(), settings, listeners, telemetry, pools)
         .await
         .map_err(|why| Failure::new(1, why))?;
@@ -230,12 +227,6 @@ fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
     Tracer::export(&settings).map_err(|why| Failure::new(USAGE, format!("--otlp-endpoint: {why}")))
 }
 
-async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
-    let address = SocketAddr::new(args.bind, port);
-    let failure = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
-    TcpListener::bind(address).await.map(Listener::from).map_err(failure)
-}
-
 fn settings(args: ServeArgs, config_text: String, config_name: String, salt: PromptSalt) -> ReplicaSettings {
     let limits = Limits {
         streams_max: args.max_streams,
@@ -286,43 +277,5 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
         salt,
         tenant_header: args.replication.prompt_salt_tenant_header,
         replication: None,
-    }
-}
-
-fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
-    if let Some(text) = &args.config_text {
-        return Ok((text.clone(), "--config-text".to_owned()));
-    }
-    let Some(path) = &args.config_file else {
-        return Ok((config::default_text().to_owned(), "the default configuration".to_owned()));
-    };
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path);
-    text.map(|text| (text, name.clone())).map_err(|why| Failure::new(USAGE, format!("can't read {name}: {why}")))
-}
-
-// === impl Failure ===
-
-impl Failure {
-    fn new(code: u8, why: impl ToString) -> Self {
-        Self { code, why: why.to_string() }
-    }
-
-    /// One line with their number, then one line per error that begins with its position, where editors look for it.
-    fn config(errors: &ConfigErrors) -> Self {
-        let count = errors.errors().len();
-        let plural = if count == 1 { "error" } else { "errors" };
-        Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
-    }
-
-    /// The same for the configuration of a named pool.
-    fn config_of(pool: &PoolId, errors: &ConfigErrors) -> Self {
-        let Self { code, why } = Self::config(errors);
-        Self { code, why: format!("pool {pool}: {why}") }
-    }
-
-    fn report(self) -> ExitCode {
-        eprintln!("murmuration: {}", self.why);
-        ExitCode::from(self.code)
     }
 }

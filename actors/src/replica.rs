@@ -5,6 +5,7 @@
 mod merged_readiness;
 mod parts;
 mod pool_tree;
+mod serving_tls;
 mod settings;
 
 use std::net::SocketAddr;
@@ -28,7 +29,9 @@ use crate::telemetry::Telemetry;
 use merged_readiness::merged;
 pub use pool_tree::PoolSource;
 use pool_tree::{PoolTree, Shared, event_sink};
-pub use settings::{Listeners, ReplicaSettings, StartError, Tls};
+pub use settings::{Listeners, ReplicaSettings, StartError};
+
+pub use serving_tls::Tls;
 
 /// How long a draining replica still takes new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ mod buckets;
 mod connection_metrics;
 mod engine_metrics;
 mod families;
+pub mod labels;
 mod legacy_names;
 pub mod log;
 mod log_writer;
@@ -28,6 +29,7 @@ use murmuration::id::PoolId;
 use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
 
+pub use families::ListedFamily;
 use log::EventLog;
 use metrics::Metrics;
 use span::Tracer;
@@ -92,6 +94,11 @@ impl Telemetry {
     /// Sets the pool's gauges.
     pub fn pool(&self, summary: &FleetSummary, members: &[Member]) {
         self.inner.metrics.pool(summary, members);
+    }
+
+    /// Every family that the metrics page can have, in alphabetical order. Those without a series are not on the page.
+    pub fn listed_families(&self) -> &[ListedFamily] {
+        &self.inner.metrics.listed
     }
 
     /// The metrics page.

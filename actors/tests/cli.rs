@@ -86,7 +86,7 @@ fn a_wrong_command_line_is_64_and_says_what_was_meant() {
         (&["chekc"][..], "a similar subcommand exists: 'check'"),
         (&["check", "--config-fil", "x"], "a similar argument exists: '--config-file'"),
         (&["check", "--config-file", "a", "--config-text", "b"], "cannot be used with"),
-        (&["serve", "--drain-timeout", "5"], "write 50ms, 2.5s, 10m or 1h"),
+        (&["serve", "--drain-timeout", "5"], "such as `1s`, `500ms` or `1m30s`"),
         (&["serve", "--max-body-size", "10XB"], "write 65536, 25MB or 10MiB"),
         (&["explain", "--admin", "localhost"], "--admin"),
         (&[], "Usage: murmuration <COMMAND>"),

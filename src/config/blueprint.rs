@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::dialect::engine::EngineSpec;
 use crate::schedule::Profiles;
+pub use crate::schedule::cost::InFlightSettings;
+pub use crate::schedule::saturation::SaturationSettings;
 
 /// The parts of a pool, ready to run.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Blueprint {
     pub saturation: SaturationSettings,
     /// Parsers by path, in the configuration's order.
     pub parsers: Vec<Parser>,
+    /// Who counts the tokens of prompts; `None` if they are estimated.
+    pub renderer: Option<RendererSettings>,
     /// How engines are scraped.
     pub scrape: ScrapeSettings,
     /// The engines' metric names.
@@ -47,24 +51,17 @@ pub struct PrefixSettings {
     pub bytes_per_token: u32,
 }
 
-/// `inflight-load-producer`.
+/// `token-producer` with `vllm`: a vLLM that renders prompts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InFlightSettings {
-    /// Whether estimated answer tokens count too.
-    pub add_estimated_output_tokens: bool,
-    /// Answer tokens for each prompt token, in that estimate.
-    pub output_ratio: f64,
-    /// Upper bound of that estimate.
-    pub max_estimated_output_tokens: Option<u64>,
-}
-
-/// `utilization-detector`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SaturationSettings {
-    /// Waiting requests that count as full.
-    pub queue_depth_threshold: f64,
-    /// KV use that counts as full.
-    pub kv_cache_util_threshold: f64,
+pub struct RendererSettings {
+    /// An address or a host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How long a prompt of text may take; then the estimate counts.
+    pub timeout: Duration,
+    /// The same for a prompt with images, audio or video.
+    pub media_timeout: Duration,
 }
 
 /// A request parser.

@@ -2,6 +2,8 @@
 //!
 //! Must not know profiles or other sections.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::error::{ErrorCollector, Place};
@@ -10,10 +12,11 @@ use super::parts::{self, Part};
 use super::raw::{RawPlugin, Reference};
 use super::suggestion;
 use super::tree::Node;
-use crate::plugin::catalog::{Catalog, Plugin};
-use crate::plugin::contract::Produced;
+use crate::plugin::catalog::{Built, Catalog};
 use crate::plugin::parameters::{Fault, Step};
+use crate::plugin::registration::{Produced, Roles};
 use crate::plugin::unsupported::{self, NOT_HERE_YET};
+use crate::schedule::named::Named;
 
 /// All plugins, in the file's order; those added by default come last.
 #[derive(Debug)]
@@ -27,30 +30,24 @@ pub(super) struct DeclaredPlugins<'c> {
 pub(super) struct Declared {
     pub(super) name: String,
     pub(super) kind: String,
-    pub(super) role: PluginRole,
+    pub(super) made: Made,
     /// Its parameters with all defaults.
     pub(super) parameters: Value,
-    /// What it reads beside the engines' reports.
-    pub(super) reads: &'static [Produced],
     /// Position and path of its name.
     pub(super) place: Place,
     pub(super) path: String,
 }
 
-/// The kind of a plugin.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum PluginRole {
-    Filter,
-    Scorer,
-    Picker,
-    ProfileHandler,
+/// What a declaration gave.
+#[derive(Clone, Debug)]
+pub(super) enum Made {
+    /// The instance of a plugin, which all references share.
+    Plugin(Built),
+    /// Settings.
     Part(Part),
     /// It has an error that is already reported; references to it are not reported again.
     Broken,
 }
-
-/// A built plugin: its role, its parameters with all defaults, and what it reads.
-type Made = (PluginRole, Value, &'static [Produced]);
 
 /// Maximum number of faults searched in one plugin's parameters. Removing the faulty field reveals the next fault.
 const FAULTS_MAX: usize = 32;
@@ -66,13 +63,12 @@ impl<'c> DeclaredPlugins<'c> {
                 let message = format!("the name `{}` is taken; give one of the two another `name`", plugin.name);
                 errors.add(plugin.name_place, &plugin.path, message);
             }
-            let (role, parameters, reads) = declared.build_declared(plugin, errors);
+            let (made, parameters) = declared.build_declared(plugin, errors);
             declared.plugins.push(Declared {
                 name: plugin.name.clone(),
                 kind: plugin.kind.clone(),
-                role,
+                made,
                 parameters,
-                reads,
                 place: plugin.name_place,
                 path: plugin.path.clone(),
             });
@@ -88,8 +84,22 @@ impl<'c> DeclaredPlugins<'c> {
         self.plugins.iter().filter(move |plugin| plugin.kind == kind)
     }
 
+    /// All plugins that have `role`, wherever they are referenced.
+    pub(super) fn all<R: ?Sized>(&self, role: impl Fn(&Roles) -> &Option<Arc<R>>) -> Vec<Named<R>> {
+        let of = |plugin: &Declared| {
+            Some(Named::new(&plugin.name, self.kind(&plugin.name)?, role(plugin.roles()?).clone()?))
+        };
+        self.plugins.iter().filter_map(of).collect()
+    }
+
+    /// The type of the plugin called `name`, as the catalog has it.
+    pub(super) fn kind(&self, name: &str) -> Option<&'static str> {
+        let kind = &self.find(name)?.kind;
+        self.catalog.types().find(|known| known == kind)
+    }
+
     pub(super) fn any_broken(&self) -> bool {
-        self.plugins.iter().any(|plugin| plugin.role == PluginRole::Broken)
+        self.plugins.iter().any(Declared::is_broken)
     }
 
     /// The plugin that `reference` names; reports an error if there is none.
@@ -114,7 +124,7 @@ impl<'c> DeclaredPlugins<'c> {
     }
 
     /// The types that Murmuration supports.
-    fn types(&self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn types(&self) -> impl Iterator<Item = &'static str> {
         self.catalog.types().chain(parts::TYPES)
     }
 
@@ -127,22 +137,16 @@ impl<'c> DeclaredPlugins<'c> {
         while self.find(&name).is_some() {
             name.push_str("-default");
         }
-        if let Some(Ok((role, parameters, reads))) = self.build(kind, &Value::Null) {
+        if let Some(Ok((made, parameters))) = self.build(kind, &Value::Null) {
             let (kind, place) = (kind.to_owned(), Place { line: 1, column: 1 });
             let path = String::new();
-            self.plugins.push(Declared { name: name.clone(), kind, role, parameters, reads, place, path });
+            self.plugins.push(Declared { name: name.clone(), kind, made, parameters, place, path });
         }
         name
     }
 
-    /// A new instance of a scheduling plugin.
-    pub(super) fn instance(&self, name: &str) -> Option<Plugin> {
-        let plugin = self.find(name)?;
-        Some(self.catalog.build(&plugin.kind, &plugin.parameters)?.ok()?.plugin)
-    }
-
-    fn build_declared(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> Made {
-        let broken: Made = (PluginRole::Broken, Value::Null, &[]);
+    fn build_declared(&self, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) -> (Made, Value) {
+        let broken = (Made::Broken, Value::Null);
         let Some(mut given) = self.known(plugin, errors) else { return broken };
         for nth in 0..FAULTS_MAX {
             match self.build(&plugin.kind, &given) {
@@ -189,19 +193,15 @@ impl<'c> DeclaredPlugins<'c> {
         odd.is_empty().then(|| parameters.node.to_json())
     }
 
-    fn build(&self, kind: &str, given: &Value) -> Option<Result<Made, Fault>> {
+    /// A plugin of the type `kind` and its parameters with all defaults; `None` if there is no such type.
+    pub(super) fn build(&self, kind: &str, given: &Value) -> Option<Result<(Made, Value), Fault>> {
         if let Some(part) = parts::build(kind, given) {
-            return Some(part.map(|(part, parameters)| (PluginRole::Part(part), parameters, &[][..])));
+            return Some(part.map(|(part, parameters)| (Made::Part(part), parameters)));
         }
         let built = self.catalog.build(kind, given)?;
         Some(built.map(|built| {
-            let role = match built.plugin {
-                Plugin::Filter(_) => PluginRole::Filter,
-                Plugin::Scorer(_) => PluginRole::Scorer,
-                Plugin::Picker(_) => PluginRole::Picker,
-                Plugin::ProfileHandler(_) => PluginRole::ProfileHandler,
-            };
-            (role, built.parameters, built.reads)
+            let parameters = built.parameters.clone();
+            (Made::Plugin(built), parameters)
         }))
     }
 }
@@ -248,23 +248,61 @@ fn report(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
     }
 }
 
-// === impl PluginRole ===
+// === impl Declared ===
 
-impl PluginRole {
+impl Declared {
+    /// The roles that it takes in decisions; `None` for settings and broken plugins.
+    pub(super) fn roles(&self) -> Option<&Roles> {
+        match &self.made {
+            Made::Plugin(built) => Some(&built.roles),
+            Made::Part(_) | Made::Broken => None,
+        }
+    }
+
+    /// Whether `role` is one of its roles.
+    pub(super) fn is<R>(&self, role: impl Fn(&Roles) -> &Option<R>) -> bool {
+        self.roles().is_some_and(|roles| role(roles).is_some())
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.made, Made::Broken)
+    }
+
+    /// What it reads beside the engines' reports.
+    pub(super) fn reads(&self) -> &'static [Produced] {
+        self.made.reads()
+    }
+
     /// The role's name in error messages.
-    pub(super) fn noun(&self) -> &'static str {
+    pub(super) fn noun(&self) -> String {
+        self.made.noun()
+    }
+}
+
+// === impl Made ===
+
+impl Made {
+    /// What it reads beside the engines' reports.
+    pub(super) fn reads(&self) -> &'static [Produced] {
         match self {
-            Self::Filter => "a filter",
-            Self::Scorer => "a scorer",
-            Self::Picker => "a picker",
-            Self::ProfileHandler => "a profile handler",
-            Self::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens) => "a data producer",
+            Self::Plugin(built) => built.reads,
+            Self::Part(_) | Self::Broken => &[],
+        }
+    }
+
+    /// The role's name in error messages.
+    pub(super) fn noun(&self) -> String {
+        let noun = match self {
+            Self::Plugin(built) => return built.roles.nouns(),
+            Self::Part(Part::Prefix(_) | Part::InFlight(_) | Part::Tokens(_)) => "a data producer",
             Self::Part(Part::Scrape(_)) => "a data source",
             Self::Part(Part::Engines(_)) => "an extractor",
             Self::Part(Part::Discovery(_)) => "a discovery",
             Self::Part(Part::Parser(_)) => "a parser",
             Self::Part(Part::Saturation(_)) => "a saturation detector",
+            Self::Part(Part::StageHeaders) => "a header writer",
             Self::Broken => "broken",
-        }
+        };
+        noun.to_owned()
     }
 }

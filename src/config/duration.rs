@@ -1,4 +1,4 @@
-//! Durations in Go's notation: `1s`, `500ms`, `1m30s`.
+//! Durations in Go's notation: `1s`, `500ms`, `1m30s`; of configurations and of flags.
 //!
 //! Must not know which field it reads.
 
@@ -7,14 +7,14 @@ use std::time::Duration;
 /// Units of Go's notation, in nanoseconds.
 const UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
-/// Maximum duration in a configuration: a year.
+/// Maximum duration: a year.
 const SECONDS_MAX: f64 = 366.0 * 24.0 * 3600.0;
 
 /// Parses a duration that is not negative.
 ///
 /// # Errors
 /// One sentence with an example.
-pub(super) fn read(text: &str) -> Result<Duration, String> {
+pub fn read(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration such as `1s`, `500ms` or `1m30s`");
     if text == "0" {
         return Ok(Duration::ZERO);

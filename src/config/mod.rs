@@ -7,7 +7,7 @@ pub mod endpoints_file;
 pub mod error;
 
 mod declared;
-mod duration;
+pub mod duration;
 mod effective;
 mod gates;
 mod messages;
@@ -15,6 +15,7 @@ mod parts;
 mod profiles;
 mod raw;
 mod read;
+pub mod reference;
 mod sections;
 mod suggestion;
 mod tree;

@@ -2,12 +2,14 @@
 //!
 //! Must not know what any plugin does.
 
-use super::declared::{DeclaredPlugins, PluginRole};
+use super::declared::{Declared, DeclaredPlugins, Made};
 use super::error::ErrorCollector;
 use super::raw::{RawProfile, Reference};
-use crate::plugin::catalog::Plugin;
-use crate::schedule::Profiles;
-use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use super::suggestion;
+use crate::plugin::{Kept, Runs};
+use crate::schedule::named::Named;
+use crate::schedule::profile::{SchedulingProfile, Weighted};
+use crate::schedule::{Plugins, Profiles};
 
 /// llm-d's names of what is added by default.
 const DEFAULT_PROFILE: &str = "default";
@@ -20,6 +22,8 @@ const DEFAULT_WEIGHT: f64 = 1.0;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) handler: String,
+    /// The deciders that the handler asks.
+    pub(super) deciders: Vec<String>,
     pub(super) profiles: Vec<PlannedProfile>,
 }
 
@@ -45,29 +49,55 @@ pub(super) fn plan(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, error
         profiles.push(everything(declared, errors));
     }
     let handler = handler(raw, declared, errors);
-    Plan { handler, profiles }
+    let deciders = deciders(&handler, declared, errors);
+    Plan { handler, deciders, profiles }
 }
 
-/// Builds the plan's plugins. Call it only if there are no errors; then each reference has the role [`plan`] found.
+/// Connects the plan's plugins. Call it only if there are no errors; then each reference has the role [`plan`] found.
 pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profiles> {
     let mut built = Vec::new();
     for profile in &plan.profiles {
         let (mut filters, mut scorers, mut picker) = (Vec::new(), Vec::new(), None);
         for (name, weight) in &profile.plugins {
-            match declared.instance(name)? {
-                Plugin::Filter(filter) => filters.push(Named::new(name, filter)),
-                Plugin::Scorer(scorer) => {
-                    let weight = weight.unwrap_or(DEFAULT_WEIGHT);
-                    scorers.push(Weighted { weight, scorer: Named::new(name, scorer) });
-                }
-                Plugin::Picker(found) => picker = Some(Named::new(name, found)),
-                Plugin::ProfileHandler(_) => return None,
+            let (roles, kind) = (declared.find(name)?.roles()?, declared.kind(name)?);
+            if let Some(filter) = &roles.filter {
+                filters.push(Named::new(name, kind, filter.clone()));
+            }
+            if let Some(scorer) = &roles.scorer {
+                let weight = weight.unwrap_or(DEFAULT_WEIGHT);
+                scorers.push(Weighted { weight, scorer: Named::new(name, kind, scorer.clone()) });
+            }
+            if let Some(found) = &roles.picker {
+                picker = Some(Named::new(name, kind, found.clone()));
             }
         }
         built.push(SchedulingProfile { name: profile.name.clone(), filters, scorers, picker: picker? });
     }
-    let Plugin::ProfileHandler(handler) = declared.instance(&plan.handler)? else { return None };
-    Some(Profiles::new(Named::new(&plan.handler, handler), built))
+    let handler = declared.find(&plan.handler)?.roles()?.profile_handler.clone()?;
+    let handler = Named::new(&plan.handler, declared.kind(&plan.handler)?, handler);
+    let deciders = plan
+        .deciders
+        .iter()
+        .map(|name| Some(Named::new(name, declared.kind(name)?, declared.find(name)?.roles()?.decider.clone()?)));
+    Some(Profiles::new(Plugins {
+        handler,
+        deciders: deciders.collect::<Option<_>>()?,
+        profiles: built,
+        admissions: declared.all(|roles| &roles.admission),
+        request_hooks: declared.all(|roles| &roles.request_hook),
+        response_hooks: declared.all(|roles| &roles.response_hook),
+        kept: kept(plan, declared),
+    }))
+}
+
+/// What is kept for the plan's plugins.
+fn kept(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Vec<Kept> {
+    let used = declared.plugins.iter().filter(|plugin| plan.uses(&plugin.name));
+    let kept = used.filter_map(|plugin| match &plugin.made {
+        Made::Plugin(built) => Some(built.keeps.clone()),
+        Made::Part(_) | Made::Broken => None,
+    });
+    kept.flatten().collect()
 }
 
 fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> PlannedProfile {
@@ -75,29 +105,23 @@ fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mu
     let mut picker: Option<&Reference> = None;
     for (reference, weight) in &profile.plugins {
         // llm-d adds its default picker before it resolves references, so the name needs no declaration.
-        if reference.name == MAX_SCORE_PICKER
-            && !declared.plugins.iter().any(|plugin| plugin.role == PluginRole::Picker)
-        {
+        if reference.name == MAX_SCORE_PICKER && !declared.plugins.iter().any(is_picker) {
             declared.ensure(MAX_SCORE_PICKER);
         }
         let Some(plugin) = declared.resolve(reference, errors) else { continue };
-        match plugin.role {
-            PluginRole::Filter | PluginRole::Broken => plugins.push((reference.name.clone(), None)),
-            PluginRole::Scorer => plugins.push((reference.name.clone(), Some(weight.unwrap_or(DEFAULT_WEIGHT)))),
-            PluginRole::Picker => {
-                if let Some(first) = picker {
-                    let message = format!("the profile has the picker `{}` already; it takes one", first.name);
-                    errors.add(reference.place, &reference.path, message);
-                }
-                picker = Some(reference);
-                plugins.push((reference.name.clone(), None));
-            }
-            PluginRole::ProfileHandler | PluginRole::Part(_) => {
-                let message =
-                    format!("`{}` is {}; profiles take filters, scorers and pickers", plugin.name, plugin.role.noun());
+        if is_picker(plugin) {
+            if let Some(first) = picker {
+                let message = format!("the profile has the picker `{}` already; it takes one", first.name);
                 errors.add(reference.place, &reference.path, message);
             }
+            picker = Some(reference);
+        } else if !is_filter_or_scorer(plugin) && !plugin.is_broken() {
+            let message = format!("`{}` is {}; profiles take filters, scorers and pickers", plugin.name, plugin.noun());
+            errors.add(reference.place, &reference.path, message);
+            continue;
         }
+        let weight = plugin.is(|roles| &roles.scorer).then(|| weight.unwrap_or(DEFAULT_WEIGHT));
+        plugins.push((reference.name.clone(), weight));
     }
     if picker.is_none() {
         plugins.push((default_picker(declared), None));
@@ -110,20 +134,18 @@ fn everything(declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -
     let mut plugins = Vec::new();
     let mut picker = None;
     for plugin in &declared.plugins {
-        match plugin.role {
-            PluginRole::Filter => plugins.push((plugin.name.clone(), None)),
-            PluginRole::Scorer => plugins.push((plugin.name.clone(), Some(DEFAULT_WEIGHT))),
-            PluginRole::Picker if picker.is_some() => {
+        if is_picker(plugin) {
+            if picker.is_some() {
                 let message =
                     "without `schedulingProfiles` there can be one picker; write the profile out to have more";
                 errors.add(plugin.place, &plugin.path, message);
+                continue;
             }
-            PluginRole::Picker => {
-                picker = Some(());
-                plugins.push((plugin.name.clone(), None));
-            }
-            PluginRole::ProfileHandler | PluginRole::Part(_) | PluginRole::Broken => {}
+            picker = Some(());
+        } else if !is_filter_or_scorer(plugin) {
+            continue;
         }
+        plugins.push((plugin.name.clone(), plugin.is(|roles| &roles.scorer).then_some(DEFAULT_WEIGHT)));
     }
     if picker.is_none() {
         plugins.push((default_picker(declared), None));
@@ -133,34 +155,80 @@ fn everything(declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -
 
 /// A declared `max-score-picker`, else the first declared picker, else a new `max-score-picker`.
 fn default_picker(declared: &mut DeclaredPlugins<'_>) -> String {
-    let is_picker = |plugin: &&super::declared::Declared| plugin.role == PluginRole::Picker;
-    let best = declared.of_kind(MAX_SCORE_PICKER).find(is_picker);
-    match best.or_else(|| declared.plugins.iter().find(is_picker)) {
+    let best = declared.of_kind(MAX_SCORE_PICKER).find(|plugin| is_picker(plugin));
+    match best.or_else(|| declared.plugins.iter().find(|plugin| is_picker(plugin))) {
         Some(picker) => picker.name.clone(),
         None => declared.ensure(MAX_SCORE_PICKER),
     }
 }
 
+fn is_picker(plugin: &Declared) -> bool {
+    plugin.is(|roles| &roles.picker)
+}
+
+fn is_filter_or_scorer(plugin: &Declared) -> bool {
+    plugin.is(|roles| &roles.filter) || plugin.is(|roles| &roles.scorer)
+}
+
 fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> String {
-    let mut handlers = declared.plugins.iter().filter(|plugin| plugin.role == PluginRole::ProfileHandler);
+    let mut handlers = declared.plugins.iter().filter(|plugin| plugin.is(|roles| &roles.profile_handler));
     let first = handlers.next();
     if let (Some(first), Some(second)) = (first, handlers.next()) {
         let message = format!("`{}` is a profile handler already; there can be one", first.name);
         errors.add(second.place, &second.path, message);
     }
-    match (first, raw.get(1)) {
-        (Some(first), Some(profile)) if first.kind == SINGLE_PROFILE_HANDLER => {
-            let message = format!("`{SINGLE_PROFILE_HANDLER}` runs one profile, and this is the second");
-            errors.add(profile.place, &profile.path, message);
-        }
-        // A broken plugin may be the missing handler.
-        (None, Some(profile)) if !declared.any_broken() => {
-            errors.add(profile.place, &profile.path, "several profiles need a profile handler under `plugins`");
-        }
-        _ => {}
+    // A broken plugin may be the missing handler.
+    if let (None, Some(profile), false) = (first, raw.get(1), declared.any_broken()) {
+        errors.add(profile.place, &profile.path, "several profiles need a profile handler under `plugins`");
     }
-    match first {
-        Some(first) => first.name.clone(),
-        None => declared.ensure(SINGLE_PROFILE_HANDLER),
+    let Some(first) = first else { return declared.ensure(SINGLE_PROFILE_HANDLER) };
+    let Some(runs) = first.roles().and_then(|roles| roles.profile_handler.as_ref()).map(|handler| handler.runs())
+    else {
+        return first.name.clone();
+    };
+    match runs {
+        Runs::TheOnly => {
+            if let Some(profile) = raw.get(1) {
+                let message = format!("`{}` runs one profile, and this is the second", first.name);
+                errors.add(profile.place, &profile.path, message);
+            }
+        }
+        Runs::Named { required, .. } => {
+            for name in required.into_iter().filter(|name| !raw.iter().any(|profile| profile.name == *name)) {
+                let known: Vec<&str> = raw.iter().map(|profile| profile.name.as_str()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { suggestion::listed(&known) };
+                let message = format!("runs the profile `{name}`, and `schedulingProfiles` has {known}");
+                errors.add(first.place, &first.path, message);
+            }
+        }
+    }
+    first.name.clone()
+}
+
+/// The deciders that the handler asks, each declared and a decider.
+fn deciders(handler: &str, declared: &DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> Vec<String> {
+    let Some(plugin) = declared.find(handler) else { return Vec::new() };
+    let Some(handler) = plugin.roles().and_then(|roles| roles.profile_handler.as_ref()) else { return Vec::new() };
+    let names: Vec<String> = handler.deciders().into_iter().map(str::to_owned).collect();
+    for name in &names {
+        let reference = Reference { name: name.clone(), place: plugin.place, path: plugin.path.clone() };
+        let Some(decider) = declared.resolve(&reference, errors) else { continue };
+        if !decider.is(|roles| &roles.decider) && !decider.is_broken() {
+            let message = format!("`{name}` is {}, and a decider is needed", decider.noun());
+            errors.add(plugin.place, &plugin.path, message);
+        }
+    }
+    names
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether the plugin runs for requests.
+    pub(super) fn uses(&self, name: &str) -> bool {
+        let in_profile = |profile: &PlannedProfile| profile.plugins.iter().any(|(known, _)| known == name);
+        self.handler == name
+            || self.deciders.iter().any(|decider| decider == name)
+            || self.profiles.iter().any(in_profile)
     }
 }

@@ -3,13 +3,13 @@
 //! Must not know individual plugins.
 
 use super::blueprint::{
-    Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, SaturationSettings,
-    ScrapeSettings,
+    Blueprint, EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, RendererSettings,
+    SaturationSettings, ScrapeSettings,
 };
-use super::declared::{DeclaredPlugins, PluginRole};
+use super::declared::{DeclaredPlugins, Made};
 use super::error::{ConfigErrors, ErrorCollector};
 use super::parts::{self, Part};
-use super::profiles::{self, Plan};
+use super::profiles;
 use super::raw::{self, Raw};
 use super::sections::{self, Sections};
 use super::walk::Field;
@@ -66,7 +66,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
     let saturation = sections::saturation(raw.saturation.as_ref(), &mut declared, errors);
     let (source, extractor, discovery) = sections::data_layer(&raw.data_layer, &mut declared, errors);
     let parsers = sections::parsers(&raw.parsers, &mut declared, errors);
-    let reads_matches = sections::producers(&used(&plan), &mut declared, errors);
+    let reads_matches = sections::producers(&plan, &mut declared, errors);
     sections::producer_names(&raw.plugins, &declared, errors);
     let inject_defaults = raw.data_layer.inject_defaults;
     let sections = Sections { inject_defaults, source, extractor, discovery, parsers, saturation };
@@ -80,6 +80,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
         in_flight: settings.in_flight()?,
         saturation: settings.saturation(&sections.saturation)?,
         parsers: sections.parsers.iter().map(|name| settings.parser(name)).collect::<Option<_>>()?,
+        renderer: settings.renderer()?,
         scrape: settings.scrape(&sections.source)?,
         engines: settings.engines(&sections.extractor)?,
         discovery: match &sections.discovery {
@@ -88,12 +89,6 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
         },
         effective: effective::text(&declared, &plan, &sections),
     })
-}
-
-/// Names of all plugins that run for a request.
-fn used(plan: &Plan) -> Vec<String> {
-    let of_profiles = plan.profiles.iter().flat_map(|profile| profile.plugins.iter().map(|(name, _)| name.clone()));
-    of_profiles.chain([plan.handler.clone()]).collect()
 }
 
 /// Reads settings from the declared plugins by name.
@@ -105,8 +100,8 @@ struct Settings<'s, 'c> {
 
 impl Settings<'_, '_> {
     fn part(&self, name: &str) -> Option<Part> {
-        match &self.declared.find(name)?.role {
-            PluginRole::Part(part) => Some(part.clone()),
+        match &self.declared.find(name)?.made {
+            Made::Part(part) => Some(part.clone()),
             _ => None,
         }
     }
@@ -122,6 +117,11 @@ impl Settings<'_, '_> {
     fn prefix(&self, enabled: bool) -> Option<PrefixSettings> {
         let Part::Prefix(settings) = self.producer(parts::APPROX_PREFIX_CACHE_PRODUCER)? else { return None };
         Some(PrefixSettings { enabled, ..settings })
+    }
+
+    fn renderer(&self) -> Option<Option<RendererSettings>> {
+        let Part::Tokens(renderer) = self.producer(parts::TOKEN_PRODUCER)? else { return None };
+        Some(renderer)
     }
 
     fn in_flight(&self) -> Option<InFlightSettings> {

@@ -1,13 +1,14 @@
 //! The sections other than scheduling: data layer, parsers, detector, producers; each with llm-d's defaults.
 //!
-//! Must not know profiles.
+//! Must not know what a profile does.
 
-use super::declared::{Declared, DeclaredPlugins, PluginRole};
+use super::declared::{DeclaredPlugins, Made};
 use super::error::ErrorCollector;
 use super::parts::{self, Part};
+use super::profiles::Plan;
 use super::raw::{RawDataLayer, RawPlugin, Reference};
 use super::suggestion;
-use crate::plugin::contract::Produced;
+use crate::plugin::registration::Produced;
 use crate::plugin::unsupported;
 
 /// Names of the plugins that fill the sections.
@@ -33,11 +34,11 @@ fn part(
     errors: &mut ErrorCollector,
 ) -> Option<String> {
     let plugin = declared.resolve(reference, errors)?;
-    match &plugin.role {
-        PluginRole::Part(part) if fits(part) => Some(plugin.name.clone()),
-        PluginRole::Broken => None,
-        other => {
-            let message = format!("`{}` is {}, and {what} is needed here", plugin.name, other.noun());
+    match &plugin.made {
+        Made::Part(part) if fits(part) => Some(plugin.name.clone()),
+        Made::Broken => None,
+        Made::Plugin(_) | Made::Part(_) => {
+            let message = format!("`{}` is {}, and {what} is needed here", plugin.name, plugin.noun());
             errors.add(reference.place, &reference.path, message);
             None
         }
@@ -127,10 +128,11 @@ fn undeclared(reference: &Reference, kinds: &[&str], declared: &mut DeclaredPlug
     }
 }
 
-/// Adds the producers of what `used` plugins read. Returns whether chains are needed: a plugin reads matches, or the
+/// Adds the producers of what the plan's plugins read. Returns whether chains are needed: a plugin reads matches, or the
 /// producer is declared.
-pub(super) fn producers(used: &[String], declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
-    let reads = |what| used.iter().filter_map(|name| declared.find(name)).any(|plugin| plugin.reads.contains(&what));
+pub(super) fn producers(plan: &Plan, declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
+    let used = || declared.plugins.iter().filter(|plugin| plan.uses(&plugin.name));
+    let reads = |what| used().any(|plugin| plugin.reads().contains(&what));
     let (matches, load) = (reads(Produced::PrefixMatch), reads(Produced::InFlightLoad));
     let has_producer = declared.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();
     if matches {
@@ -162,11 +164,10 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'
             };
             let Some(name) = field.text(&mut aside) else { continue };
             match declared.find(name) {
-                Some(Declared { role: PluginRole::Broken, .. }) => {}
+                Some(plugin) if plugin.is_broken() => {}
                 Some(plugin) if plugin.kind == kind => {}
                 Some(plugin) => {
-                    field
-                        .complain(errors, format!("`{name}` is {}, and a `{kind}` is needed here", plugin.role.noun()));
+                    field.complain(errors, format!("`{name}` is {}, and a `{kind}` is needed here", plugin.noun()));
                 }
                 None if name == kind || name.is_empty() => {}
                 None => match unsupported::sentence(name) {

@@ -49,24 +49,7 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
 
 /// Edits between two names: insertions, deletions, replacements and swaps of neighbours, without regard to case.
 fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-    let b: Vec<char> = b.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-    // Rows `i - 2`, `i - 1` and `i` of the table.
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(before_last[j - 2] + 1);
-            }
-            row.push(least);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
+    strsim::osa_distance(&a.to_ascii_lowercase(), &b.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -14,8 +14,7 @@ use memchr::{memchr, memchr2};
 
 use brackets::Brackets;
 
-/// The deepest nesting that is read, in brackets.
-pub const DEPTH_MAX: usize = 1024;
+pub use brackets::DEPTH_MAX;
 
 /// A place in JSON text.
 #[derive(Clone, Debug)]

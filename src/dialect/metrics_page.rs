@@ -5,6 +5,7 @@
 
 mod gauge;
 mod line;
+mod page_error;
 
 use memchr::memchr;
 
@@ -12,6 +13,8 @@ use crate::dialect::engine::{EngineSpec, MetricSpec};
 use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
 use gauge::Gauge;
 use line::Sample;
+
+pub use page_error::PageError;
 
 /// The family in which vLLM reports whether it sleeps.
 const SLEEP_FAMILY: &str = "vllm:engine_sleep_state";
@@ -24,30 +27,6 @@ const WORK_FAMILIES: [&str; 4] = [
     "trtllm_request_success_total",
     "nv_inference_request_success",
 ];
-
-/// Why a page gives no report.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PageError {
-    /// The page has none of the gauges of this kind of engine.
-    #[error("the page has no {family}: it is not a page of {engine}; is the label llm-d.ai/engine-type right?")]
-    Foreign {
-        /// The family that was looked for first.
-        family: String,
-        /// The kind of engine that was expected.
-        engine: String,
-    },
-    /// The page ends in mid-line, or has a line that can't be read.
-    #[error("the page is torn: {0}")]
-    Torn(String),
-    /// A value is no number, or no gauge has a possible value.
-    #[error("{family} has the value {text:?}, which can't be")]
-    BadNumber {
-        /// The family.
-        family: String,
-        /// The value as the page has it.
-        text: String,
-    },
-}
 
 /// A gauge under its name, and under the names that it had in earlier releases.
 #[derive(Debug, Default)]

@@ -52,6 +52,7 @@ impl Fleet {
                 Some(entry) if entry.endpoint.address == endpoint.address => {
                     if entry.endpoint != endpoint {
                         events.push(Event::EndpointJoined(endpoint.id.clone()));
+                        entry.stages = endpoint.stages();
                         entry.endpoint = endpoint;
                     }
                     return None;

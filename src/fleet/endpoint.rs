@@ -27,6 +27,24 @@ pub struct Endpoint {
     pub labels: BTreeMap<String, String>,
 }
 
+/// The stages of requests that an endpoint serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// It generates answers.
+    pub decode: bool,
+    /// It computes prompts for others.
+    pub prefill: bool,
+    /// It encodes images, audio and video for others.
+    pub encode: bool,
+}
+
+/// Roles that decode. An endpoint without a role decodes too.
+const DECODE_ROLES: [&str; 4] = ["decode", "prefill-decode", "both", "encode-prefill-decode"];
+/// Roles that prefill. An endpoint without a role does not.
+const PREFILL_ROLES: [&str; 5] = ["prefill", "encode-prefill", "prefill-decode", "both", "encode-prefill-decode"];
+/// Roles that encode. An endpoint without a role does not.
+const ENCODE_ROLES: [&str; 3] = ["encode", "encode-prefill", "encode-prefill-decode"];
+
 /// A change that discovery announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointChange {
@@ -34,4 +52,19 @@ pub enum EndpointChange {
     Upsert(Endpoint),
     /// The endpoint is gone.
     Remove(EndpointId),
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// The stages that its role label allows. It is read once, as a decision looks at each endpoint.
+    pub fn stages(&self) -> Stages {
+        let role = self.labels.get(ROLE_LABEL).map(String::as_str);
+        let is_one_of = |roles: &[&str]| role.is_some_and(|role| roles.contains(&role));
+        Stages {
+            decode: role.is_none() || is_one_of(&DECODE_ROLES),
+            prefill: is_one_of(&PREFILL_ROLES),
+            encode: is_one_of(&ENCODE_ROLES),
+        }
+    }
 }

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use crate::fleet::load::Process;
-use crate::fleet::{Endpoint, FailureCounts, Failures, InFlight, LoadReport, Missing, Trust, TrustAges, Unseen};
+use crate::fleet::{
+    Endpoint, FailureCounts, Failures, InFlight, LoadReport, Missing, Stages, Trust, TrustAges, Unseen,
+};
 use crate::time::Timestamp;
 
 /// Scrapes in a row that must fail to connect before an endpoint is passed over. One refused connection may be a full
@@ -17,6 +19,8 @@ pub(super) const UNREACHABLE_AFTER: u32 = 2;
 pub struct Entry {
     /// The endpoint as discovery announced it.
     pub endpoint: Endpoint,
+    /// The stages that its labels allow.
+    pub stages: Stages,
     /// Open work dispatched from here.
     pub in_flight: InFlight,
     /// Open work dispatched by all peers.
@@ -66,6 +70,7 @@ pub(super) struct Belief {
 impl Entry {
     pub(super) fn new(endpoint: Endpoint, ages: TrustAges, generation: u64) -> Self {
         Self {
+            stages: endpoint.stages(),
             endpoint,
             in_flight: InFlight::default(),
             foreign: InFlight::default(),

@@ -13,7 +13,7 @@ mod book;
 mod entry;
 
 pub use book::{ENDPOINTS_MAX, Fleet, Tenancy};
-pub use endpoint::{Endpoint, EndpointChange};
+pub use endpoint::{Endpoint, EndpointChange, Stages};
 pub use entry::{CacheLoss, Entry};
 pub use failures::{FailureCounts, Failures};
 pub use inflight::InFlight;

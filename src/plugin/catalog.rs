@@ -3,22 +3,23 @@
 //! Must not know files or profiles. Types are added explicitly, so that the source shows what a catalog contains:
 //!
 //! ```ignore
-//! let catalog = Catalog::builtin().scorer::<MyScorer>();
+//! let catalog = Catalog::builtin().register::<MyScorer>();
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::contract::{
-    Filter, FilterPlugin, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer, ScorerPlugin,
-};
+use super::admission::ProbabilisticAdmitter;
+use super::decider::{AlwaysDisaggMultimodalDecider, AlwaysDisaggPdDecider, PrefixBasedPdDecider};
 use super::filter::{
-    DecodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
+    DecodeFilter, EncodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
 };
 use super::parameters::{self, Fault};
 use super::picker::{MaxScorePicker, RandomPicker, WeightedRandomPicker};
-use super::profile_handler::SingleProfileHandler;
+use super::profile_handler::{DisaggProfileHandler, PdProfileHandler, SingleProfileHandler};
+use super::registration::{Kept, Plugin, Produced, Roles};
 use super::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefixCacheScorer, QueueScorer,
     RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer,
@@ -35,21 +36,13 @@ struct Entry {
     build: fn(&Value) -> Result<Built, Fault>,
 }
 
-/// A plugin, its parameters with all defaults, and what it reads.
-#[derive(Debug)]
+/// A plugin: its roles, its parameters with all defaults, what it reads and what is kept for it.
+#[derive(Clone, Debug)]
 pub(crate) struct Built {
-    pub(crate) plugin: Plugin,
+    pub(crate) roles: Roles,
     pub(crate) parameters: Value,
     pub(crate) reads: &'static [Produced],
-}
-
-/// A plugin of any kind.
-#[derive(Debug)]
-pub(crate) enum Plugin {
-    Filter(Box<dyn Filter>),
-    Scorer(Box<dyn Scorer>),
-    Picker(Box<dyn Picker>),
-    ProfileHandler(Box<dyn ProfileHandler>),
+    pub(crate) keeps: Vec<Kept>,
 }
 
 // === impl Catalog ===
@@ -63,55 +56,37 @@ impl Catalog {
     /// All plugin types that come with Murmuration.
     pub fn builtin() -> Self {
         Self::empty()
-            .filter::<LabelSelectorFilter>()
-            .filter::<DecodeFilter>()
-            .filter::<PrefillFilter>()
-            .filter::<PrefixCacheAffinityFilter>()
-            .filter::<SessionAffinityFilter>()
-            .scorer::<QueueScorer>()
-            .scorer::<RunningRequestsSizeScorer>()
-            .scorer::<KvCacheUtilizationScorer>()
-            .scorer::<LoraAffinityScorer>()
-            .scorer::<PrefixCacheScorer>()
-            .scorer::<TokenLoadScorer>()
-            .scorer::<ActiveRequestScorer>()
-            .scorer::<SessionAffinityScorer>()
-            .picker::<MaxScorePicker>()
-            .picker::<RandomPicker>()
-            .picker::<WeightedRandomPicker>()
-            .profile_handler::<SingleProfileHandler>()
+            .register::<LabelSelectorFilter>()
+            .register::<DecodeFilter>()
+            .register::<PrefillFilter>()
+            .register::<EncodeFilter>()
+            .register::<PrefixCacheAffinityFilter>()
+            .register::<SessionAffinityFilter>()
+            .register::<QueueScorer>()
+            .register::<RunningRequestsSizeScorer>()
+            .register::<KvCacheUtilizationScorer>()
+            .register::<LoraAffinityScorer>()
+            .register::<PrefixCacheScorer>()
+            .register::<TokenLoadScorer>()
+            .register::<ActiveRequestScorer>()
+            .register::<SessionAffinityScorer>()
+            .register::<MaxScorePicker>()
+            .register::<RandomPicker>()
+            .register::<WeightedRandomPicker>()
+            .register::<SingleProfileHandler>()
+            .register::<DisaggProfileHandler>()
+            .register::<PdProfileHandler>()
+            .register::<ProbabilisticAdmitter>()
+            .register::<PrefixBasedPdDecider>()
+            .register::<AlwaysDisaggPdDecider>()
+            .register::<AlwaysDisaggMultimodalDecider>()
     }
 
-    /// Adds a filter; a type of the same name is replaced.
+    /// Adds a plugin type; a type of the same name is replaced.
     #[must_use]
-    pub fn filter<T: FilterPlugin>(self) -> Self {
-        self.with(T::TYPE, |given| {
-            built(given, T::READS, |parameters| Ok(Plugin::Filter(Box::new(T::build(parameters)?))))
-        })
-    }
-
-    /// Adds a scorer; a type of the same name is replaced.
-    #[must_use]
-    pub fn scorer<T: ScorerPlugin>(self) -> Self {
-        self.with(T::TYPE, |given| {
-            built(given, T::READS, |parameters| Ok(Plugin::Scorer(Box::new(T::build(parameters)?))))
-        })
-    }
-
-    /// Adds a picker; a type of the same name is replaced.
-    #[must_use]
-    pub fn picker<T: PickerPlugin>(self) -> Self {
-        self.with(T::TYPE, |given| {
-            built(given, T::READS, |parameters| Ok(Plugin::Picker(Box::new(T::build(parameters)?))))
-        })
-    }
-
-    /// Adds a profile handler; a type of the same name is replaced.
-    #[must_use]
-    pub fn profile_handler<T: ProfileHandlerPlugin>(self) -> Self {
-        self.with(T::TYPE, |given| {
-            built(given, T::READS, |parameters| Ok(Plugin::ProfileHandler(Box::new(T::build(parameters)?))))
-        })
+    pub fn register<T: Plugin>(mut self) -> Self {
+        self.entries.insert(T::TYPE, Entry { build: built::<T> });
+        self
     }
 
     /// The types in the catalog, in alphabetical order.
@@ -123,32 +98,22 @@ impl Catalog {
     pub(crate) fn build(&self, kind: &str, parameters: &Value) -> Option<Result<Built, Fault>> {
         self.entries.get(kind).map(|entry| (entry.build)(parameters))
     }
-
-    fn with(mut self, kind: &'static str, build: fn(&Value) -> Result<Built, Fault>) -> Self {
-        self.entries.insert(kind, Entry { build });
-        self
-    }
 }
 
-fn built<P>(
-    given: &Value,
-    reads: &'static [Produced],
-    build: impl FnOnce(P) -> Result<Plugin, String>,
-) -> Result<Built, Fault>
-where
-    P: serde::de::DeserializeOwned + serde::Serialize + Default,
-{
-    let typed: P = parameters::read(given)?;
+fn built<T: Plugin>(given: &Value) -> Result<Built, Fault> {
+    let typed: T::Parameters = parameters::read(given)?;
     let parameters = parameters::write(&typed);
-    let plugin = build(typed).map_err(Fault::whole)?;
-    Ok(Built { plugin, parameters, reads })
+    let plugin = Arc::new(T::build(typed).map_err(Fault::whole)?);
+    let keeps = plugin.keeps();
+    Ok(Built { roles: plugin.roles(), parameters, reads: T::READS, keeps })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::plugin::contract::Invalid;
+    use crate::plugin::contract::Scorer;
+    use crate::plugin::registration::Invalid;
     use crate::schedule::{Ask, Candidate};
 
     /// A user-defined scorer.
@@ -167,20 +132,24 @@ mod tests {
         }
     }
 
-    impl ScorerPlugin for Fixed {
+    impl Plugin for Fixed {
         const TYPE: &'static str = "fixed-scorer";
         type Parameters = FixedParameters;
 
         fn build(parameters: FixedParameters) -> Result<Self, Invalid> {
             if parameters.value > 1.0 { Err("value must be at most 1".to_owned()) } else { Ok(Self(parameters.value)) }
         }
+
+        fn roles(self: Arc<Self>) -> Roles {
+            Roles::scorer(self)
+        }
     }
 
     #[test]
     fn a_user_can_add_a_scorer() {
-        let catalog = Catalog::builtin().scorer::<Fixed>();
+        let catalog = Catalog::builtin().register::<Fixed>();
         let built = catalog.build("fixed-scorer", &serde_json::json!({"value": 0.5})).unwrap().unwrap();
-        assert!(matches!(built.plugin, Plugin::Scorer(_)));
+        assert_eq!(built.roles.nouns(), "a scorer");
         assert_eq!(built.reads, Produced::ALL, "a plugin without `READS` reads everything");
         let fault = catalog.build("fixed-scorer", &serde_json::json!({"value": 2})).unwrap().unwrap_err();
         assert_eq!(fault, Fault::whole("value must be at most 1".to_owned()));
@@ -195,6 +164,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 17);
+        assert_eq!(catalog.types().count(), 24);
     }
 }

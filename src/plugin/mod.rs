@@ -2,13 +2,17 @@
 //!
 //! Plugins do not know each other, keep no state between requests, and see only [`crate::schedule::Candidate`] rows.
 
+pub mod admission;
 pub mod catalog;
 pub mod contract;
+pub mod decider;
 pub mod filter;
 pub mod picker;
 pub mod profile_handler;
+pub mod registration;
 pub mod scorer;
 pub mod session_affinity;
+pub mod verdict;
 
 pub(crate) mod parameters;
 pub(crate) mod unsupported;
@@ -17,7 +21,6 @@ pub(crate) mod unsupported;
 pub(crate) mod testing;
 
 pub use catalog::Catalog;
-pub use contract::{
-    Filter, FilterPlugin, NoParameters, Picker, PickerPlugin, Produced, ProfileHandler, ProfileHandlerPlugin, Scorer,
-    ScorerPlugin, SessionSource,
-};
+pub use contract::{Admission, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Runs, Scorer};
+pub use registration::{Invalid, Kept, NoParameters, Plugin, Produced, Roles, SessionSource};
+pub use verdict::{Decider, Verdict};

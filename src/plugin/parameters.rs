@@ -103,7 +103,7 @@ mod tests {
         let fault = read::<PickerParameters>(&serde_json::json!({"maxNumOfEndpoint": 1})).unwrap_err();
         assert_eq!(fault.steps, [Step::Key("maxNumOfEndpoint".into())]);
         assert_eq!(fault.unknown.unwrap(), ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into()]));
-        let fault = read::<crate::plugin::contract::NoParameters>(&serde_json::json!({"x": 1})).unwrap_err();
+        let fault = read::<crate::plugin::registration::NoParameters>(&serde_json::json!({"x": 1})).unwrap_err();
         assert_eq!(fault.unknown.unwrap(), ("x".into(), vec![]));
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, SessionSource};
+use super::registration::{Invalid, Kept, SessionSource};
 use crate::schedule::Candidate;
 
 /// llm-d's parameters and defaults.
@@ -40,7 +40,7 @@ pub enum Strategy {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct EncodedEndpointHeader {
-    /// The header's name, in requests and in answers.
+    /// The header's name, in requests and in answers; not empty.
     pub header: String,
 }
 
@@ -48,9 +48,9 @@ pub struct EncodedEndpointHeader {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct SessionId {
-    /// Tried in order; the first usable one counts.
+    /// Where the session's name comes from, at least one. The first usable one counts.
     pub sources: Vec<Source>,
-    /// Seconds that a binding is kept after its last use.
+    /// Seconds that a binding is kept after its last use, 1 to 604800 (a week).
     pub eviction_ttl_seconds: u64,
     /// Accepted and ignored: expired bindings are removed at once.
     pub eviction_sweep_seconds: u64,
@@ -60,13 +60,13 @@ pub struct SessionId {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Source {
-    /// A header.
+    /// The name of a request header.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub header: String,
-    /// An attribute set by a producer.
+    /// Known to llm-d and not here yet; refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// The producer of the attribute.
+    /// Known to llm-d and not here yet; refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub producer: Option<String>,
 }
@@ -125,6 +125,11 @@ impl SessionAffinity {
             },
         };
         Ok(Self { source })
+    }
+
+    /// What the tier keeps for it.
+    pub(super) fn keeps(&self) -> Vec<Kept> {
+        vec![Kept::Sessions(self.source.clone())]
     }
 
     /// Whether the request's session is bound to `row`.

@@ -9,7 +9,7 @@ use crate::fleet::{Endpoint, InFlight, Trust};
 use crate::id::{BlockHash, EndpointId, Slot};
 use crate::prefix::{PrefixChain, PrefixMatch};
 use crate::request::InferenceRequest;
-use crate::schedule::{Ask, Candidate, SessionMatch};
+use crate::schedule::{Ask, Candidate, SessionMatch, Target};
 
 use super::contract::{Filter, Picker, Scorer};
 
@@ -33,6 +33,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
     let row = |(i, endpoint)| Candidate {
         slot: Slot(u16::try_from(i).unwrap_or(u16::MAX)),
         endpoint,
+        stages: endpoint.stages(),
         waiting: 0.0,
         running: 0.0,
         kv_usage: 0.0,
@@ -53,7 +54,14 @@ pub(crate) fn request(seed: u64, blocks: usize) -> InferenceRequest {
     let hashes = (0..blocks as u64).map(|i| BlockHash(mix(seed.wrapping_add(i)))).collect();
     request.prompt.chain = PrefixChain::from_blocks(64, hashes);
     request.prompt.tokens = 64 * blocks as u64;
+    request.prompt.estimate = request.prompt.tokens;
     request
+}
+
+/// `default/name` as a profile's choice, believed to hold `held` blocks of the prompt.
+pub(crate) fn target(name: &str, held: u32) -> Target {
+    let Endpoint { id, address, .. } = endpoint(name, &[]);
+    Target { endpoint: id, address, matched: PrefixMatch { blocks: held, of: held }, score: 0.0 }
 }
 
 /// Names of the endpoints that a filter keeps.

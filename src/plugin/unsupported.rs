@@ -8,10 +8,7 @@ pub(crate) const NOT_HERE_YET: &str = "not here yet";
 /// The message for a type of llm-d that is not supported; `None` for types that llm-d does not have.
 pub(crate) fn sentence(kind: &str) -> Option<String> {
     if let Some((_, successor)) = DEPRECATED.iter().find(|(old, _)| *old == kind) {
-        let here = if TYPES.contains(successor) { ", which is not here yet either" } else { "" };
-        return Some(format!(
-            "`{kind}` is deprecated in llm-d and {NOT_HERE_YET}; its successor is `{successor}`{here}"
-        ));
+        return Some(format!("`{kind}` is deprecated in llm-d and {NOT_HERE_YET}; its successor is `{successor}`"));
     }
     TYPES.contains(&kind).then(|| format!("`{kind}` is known to llm-d and {NOT_HERE_YET}; leave it out"))
 }
@@ -42,22 +39,17 @@ const MOVED: &[(&[&str], &str, &str)] = &[
 ];
 
 /// Types that llm-d has deprecated, and their replacements.
-const DEPRECATED: [(&str, &str); 8] = [
+const DEPRECATED: [(&str, &str); 5] = [
     ("by-label", "label-selector-filter"),
     ("by-label-selector", "label-selector-filter"),
     ("data-parallel-profile-handler", "single-profile-handler"),
-    ("disagg-headers-handler", "disagg-profile-handler"),
-    ("pd-profile-handler", "disagg-profile-handler"),
     ("precise-prefix-cache-scorer", "prefix-cache-scorer"),
-    ("prefill-header-handler", "disagg-profile-handler"),
     ("tokenizer", "token-producer"),
 ];
 
 /// The other unsupported types.
 const TYPES: &[&str] = &[
     "agent-identity",
-    "always-disagg-multimodal-decider",
-    "always-disagg-pd-decider",
     "anthropic-parser",
     "burst-prefix-cache-producer",
     "concurrency-detector",
@@ -65,10 +57,8 @@ const TYPES: &[&str] = &[
     "dcgm-data-source",
     "dcgm-extractor",
     "destination-endpoint-served-verifier",
-    "disagg-profile-handler",
     "disaggregatedset-rollout-screener",
     "edf-ordering-policy",
-    "encode-filter",
     "endpoint-attribute-filter",
     "endpoint-attribute-scorer",
     "endpoint-notification-source",
@@ -98,10 +88,8 @@ const TYPES: &[&str] = &[
     "p2p-source-producer",
     "precise-prefix-cache-producer",
     "predicted-latency-producer",
-    "prefix-based-pd-decider",
     "priority-holdback-policy",
     "priority-then-time-eviction-order-policy",
-    "probabilistic-admitter",
     "program-aware-fairness",
     "request-attribute-reporter",
     "round-robin-fairness-policy",
@@ -135,7 +123,6 @@ mod tests {
     fn a_deprecated_type_names_its_successor() {
         let message = "`by-label` is deprecated in llm-d and not here yet; its successor is `label-selector-filter`";
         assert_eq!(sentence("by-label").as_deref(), Some(message));
-        assert!(sentence("pd-profile-handler").is_some_and(|text| text.ends_with("which is not here yet either")));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, Trust};
+use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, Stages, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
@@ -29,6 +29,8 @@ pub struct Candidate<'a> {
     pub slot: Slot,
     /// The endpoint as discovery announced it.
     pub endpoint: &'a Endpoint,
+    /// The stages that its labels allow.
+    pub stages: Stages,
     /// Requests waiting: the report's, and those dispatched since it was made.
     pub waiting: f64,
     /// Requests running, by the report.
@@ -75,8 +77,6 @@ impl<'a> Ask<'a> {
 impl Candidate<'_> {
     /// Prompt tokens of `ask` that this endpoint would have to compute.
     pub fn uncached_tokens(&self, ask: &Ask<'_>) -> u64 {
-        let prompt = &ask.request.prompt;
-        let cached = u64::from(self.matched.blocks) * u64::from(prompt.chain.block_tokens());
-        prompt.tokens.saturating_sub(cached)
+        ask.request.prompt.uncached(self.matched.blocks)
     }
 }

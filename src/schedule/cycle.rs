@@ -1,22 +1,58 @@
-//! The scheduling cycle: the profile handler names stages, each stage's profile runs, the results form one decision.
+//! The scheduling cycle: the profile handler names one profile after the other, each runs, the results form one decision.
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chance::Chance;
-use crate::plugin::{ProfileHandler, SessionSource};
-use crate::schedule::decision::{Decision, Explanation, Leg};
-use crate::schedule::profile::{Named, SchedulingProfile};
-use crate::schedule::{Ask, Candidate};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// All scheduling profiles of a pool and the handler that chooses among them.
+use crate::chance::Chance;
+use crate::id::PluginName;
+use crate::plugin::{Admission, Decider, Kept, ProfileHandler, RequestHook, ResponseHook, SessionSource};
+use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation};
+use crate::schedule::named::Named;
+use crate::schedule::profile::SchedulingProfile;
+use crate::schedule::{Ask, Candidate, Header, Step, Steps};
+
+/// Steps of one decision at most; a handler that wants more ends without one.
+pub const STEPS_MAX: usize = 8;
+/// Separates the draws of admission from other uses of the same hashes.
+const ADMISSION_SALT: u64 = 0x6164_6d69_7400_0000;
+
+/// The plugins of a pool by their roles, all of them as the configuration orders them.
+#[derive(Debug)]
+pub struct Plugins {
+    /// Chooses the profiles.
+    pub handler: Named<dyn ProfileHandler>,
+    /// Those that the handler may ask.
+    pub deciders: Vec<Named<dyn Decider>>,
+    /// The profiles.
+    pub profiles: Vec<SchedulingProfile>,
+    /// Each may reject a request.
+    pub admissions: Vec<Named<dyn Admission>>,
+    /// Each may add headers to a request.
+    pub request_hooks: Vec<Named<dyn RequestHook>>,
+    /// Each may add headers to an answer.
+    pub response_hooks: Vec<Named<dyn ResponseHook>>,
+    /// What is kept for all of them between requests.
+    pub kept: Vec<Kept>,
+}
+
+/// The plugins of a pool, ready to decide.
 #[derive(Debug)]
 pub struct Profiles {
-    handler: Named<dyn ProfileHandler>,
-    profiles: Vec<SchedulingProfile>,
+    plugins: Plugins,
     names: Vec<String>,
+    sessions: SessionRules,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Undecided {
+    /// An admission plugin rejected the request; its sentence for the client.
+    Rejected(String),
+    /// A stage that the request needs found no endpoint.
+    NoEndpoints(Box<Explanation>),
 }
 
 /// How all plugins of a pool together identify sessions. Header names are in lower case.
@@ -33,19 +69,79 @@ pub struct SessionRules {
 // === impl Profiles ===
 
 impl Profiles {
-    /// Profiles in the configuration's order.
-    pub fn new(handler: Named<dyn ProfileHandler>, profiles: Vec<SchedulingProfile>) -> Self {
-        let names = profiles.iter().map(|profile| profile.name.clone()).collect();
-        Self { handler, profiles, names }
+    /// Decides by these plugins.
+    pub fn new(plugins: Plugins) -> Self {
+        let names = plugins.profiles.iter().map(|profile| profile.name.clone()).collect();
+        let sessions = SessionRules::of(&plugins.kept);
+        Self { plugins, names, sessions }
     }
 
     /// How the plugins identify sessions.
     pub fn sessions(&self) -> SessionRules {
-        let filters = self.profiles.iter().flat_map(|profile| &profile.filters);
-        let scorers = self.profiles.iter().flat_map(|profile| &profile.scorers);
-        let of_scorers = scorers.filter_map(|weighted| weighted.scorer.plugin.session());
-        let mut rules = SessionRules::default();
-        for source in filters.filter_map(|filter| filter.plugin.session()).chain(of_scorers) {
+        self.sessions.clone()
+    }
+
+    /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        mut explanation: Explanation,
+    ) -> Result<Decision, Undecided> {
+        let content = ask.request.content_hash;
+        // A retry under another id may be admitted where the first was not.
+        let mut draw = Chance::from_seed(xxh3_64_with_seed(ask.request.id.as_bytes(), content ^ ADMISSION_SALT));
+        for admission in &self.plugins.admissions {
+            admission.plugin.admit(ask, candidates, &mut draw).map_err(Undecided::Rejected)?;
+        }
+        let mut chance = Chance::from_seed(content);
+        let mut steps = Steps::new(ask, &self.names, &self.plugins.deciders);
+        let mut legs = Vec::new();
+        for _ in 0..STEPS_MAX {
+            match self.plugins.handler.plugin.next(&mut steps) {
+                Step::Run { profile, stage } => {
+                    let Some(found) = self.plugins.profiles.iter().find(|known| known.name == profile) else { break };
+                    let run = found.run(ask, candidates, &mut chance);
+                    explanation.profiles.push(ProfileExplanation { stage, ..run.explanation });
+                    steps.ran(profile, stage, run.targets);
+                }
+                Step::Done(profiles) => {
+                    let found = profiles.into_iter().map_while(|profile| steps.take(profile));
+                    legs.extend(found.map(|ran| Leg::new(ran.stage, ran.targets)));
+                    break;
+                }
+                Step::Refuse => break,
+            }
+        }
+        let Named { name, kind, .. } = &self.plugins.handler;
+        explanation.handler = PluginName { name: name.clone(), kind };
+        explanation.verdicts = steps.into_verdicts();
+        if legs.is_empty() {
+            return Err(Undecided::NoEndpoints(Box::new(explanation)));
+        }
+        Ok(Decision::new(legs, explanation))
+    }
+
+    /// Lets the hooks add their headers to a decision whose costs are known.
+    pub fn hook(&self, ask: &Ask<'_>, decision: &mut Decision) {
+        let request = self.plugins.request_hooks.iter().flat_map(|hook| hook.plugin.request_headers(ask, decision));
+        let request: Vec<Header> = request.collect();
+        let response = self.plugins.response_hooks.iter().flat_map(|hook| hook.plugin.response_headers(ask, decision));
+        decision.response_headers = response.collect();
+        decision.request_headers = request;
+    }
+}
+
+// === impl SessionRules ===
+
+impl SessionRules {
+    /// The rules that serve all of `kept`.
+    fn of(kept: &[Kept]) -> Self {
+        let mut rules = Self::default();
+        for Kept::Sessions(source) in kept {
             match source {
                 SessionSource::Token { header } => {
                     rules.token_header.get_or_insert_with(|| header.clone());
@@ -59,32 +155,5 @@ impl Profiles {
             }
         }
         rules
-    }
-
-    /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
-    ///
-    /// # Errors
-    /// The explanation, when a stage's filters left no candidate.
-    pub fn decide(
-        &self,
-        ask: &Ask<'_>,
-        candidates: &[Candidate<'_>],
-        mut explanation: Explanation,
-    ) -> Result<Decision, Box<Explanation>> {
-        let mut chance = Chance::from_seed(ask.request.content_hash);
-        let mut legs = Vec::new();
-        for (profile, stage) in self.handler.plugin.stages(ask, &self.names) {
-            let Some(profile) = self.profiles.get(profile) else { continue };
-            let run = profile.run(ask, candidates, &mut chance);
-            explanation.profiles.push(run.explanation);
-            if run.targets.is_empty() {
-                return Err(Box::new(explanation));
-            }
-            legs.push(Leg { stage, targets: run.targets });
-        }
-        if legs.is_empty() {
-            return Err(Box::new(explanation));
-        }
-        Ok(Decision { legs, explanation: Arc::new(explanation) })
     }
 }

@@ -9,21 +9,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::fleet::{FailureCounts, InFlight, Trust};
-use crate::id::EndpointId;
+use crate::id::{EndpointId, PluginName};
 use crate::prefix::PrefixMatch;
-use crate::schedule::Uncertainty;
-
-/// The stage of a request that an endpoint is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Generates the answer; the destination of the request.
-    Decode,
-    /// Computes the prompt's KV blocks for the decode endpoint.
-    Prefill,
-    /// Encodes images, audio or video.
-    Encode,
-}
+use crate::schedule::{Cost, Header, Stage, Uncertainty};
 
 /// One endpoint that was chosen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,6 +33,8 @@ pub struct Leg {
     pub stage: Stage,
     /// Never empty.
     pub targets: Vec<Target>,
+    /// What it adds to the open work of the first.
+    pub cost: Cost,
 }
 
 /// Where a request goes: one leg for each stage it needs, all chosen and reserved together.
@@ -52,6 +42,10 @@ pub struct Leg {
 pub struct Decision {
     /// Never empty; the first leg is the one the request is sent to.
     pub legs: Vec<Leg>,
+    /// Headers that plugins add to the request.
+    pub request_headers: Vec<Header>,
+    /// Headers that plugins add to its answer.
+    pub response_headers: Vec<Header>,
     /// The reasons; shared with the ring of recent decisions.
     pub explanation: Arc<Explanation>,
 }
@@ -79,8 +73,25 @@ pub struct Explanation {
     pub saturation: f64,
     /// How incomplete the view may have been.
     pub uncertainty: Uncertainty,
+    /// The profile handler that chose the profiles.
+    pub handler: PluginName,
+    /// Which stages got endpoints of their own, and why or why not.
+    pub verdicts: Vec<VerdictExplanation>,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
+}
+
+/// What a decider said about a stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerdictExplanation {
+    /// The stage.
+    pub stage: Stage,
+    /// The decider's name.
+    pub decider: String,
+    /// Whether the stage gets an endpoint of its own.
+    pub separate: bool,
+    /// Why.
+    pub reason: String,
 }
 
 /// An endpoint that fails most of its requests.
@@ -97,6 +108,8 @@ pub struct FailingExplanation {
 pub struct ProfileExplanation {
     /// The profile's name.
     pub profile: String,
+    /// The stage that it chose endpoints for.
+    pub stage: Stage,
     /// Each filter in order, with the endpoints that it removed.
     pub filters: Vec<FilterExplanation>,
     /// Names of the scorers, the columns of every row's `scores`.
@@ -161,9 +174,45 @@ pub struct RowExplanation {
     pub age: Option<Duration>,
 }
 
+// === impl Leg ===
+
+impl Leg {
+    /// A leg whose cost is not known yet.
+    pub fn new(stage: Stage, targets: Vec<Target>) -> Self {
+        Self { stage, targets, cost: Cost::default() }
+    }
+
+    /// Addresses in order: the serving endpoint and its fallbacks.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.targets.iter().map(|target| target.address)
+    }
+}
+
 // === impl Decision ===
 
 impl Decision {
+    /// A decision to which no plugin adds headers.
+    pub fn new(legs: Vec<Leg>, explanation: Explanation) -> Self {
+        let explanation = Arc::new(explanation);
+        Self { legs, request_headers: Vec::new(), response_headers: Vec::new(), explanation }
+    }
+
+    /// The leg of `stage`, if it has endpoints of its own.
+    pub fn leg(&self, stage: Stage) -> Option<&Leg> {
+        self.legs.iter().find(|leg| leg.stage == stage)
+    }
+
+    /// llm-d's name for how the request was split: `decode-only`, `prefill-decode`, `encode-decode` or
+    /// `encode-prefill-decode`.
+    pub fn split(&self) -> &'static str {
+        match (self.leg(Stage::Encode).is_some(), self.leg(Stage::Prefill).is_some()) {
+            (false, false) => "decode-only",
+            (false, true) => "prefill-decode",
+            (true, false) => "encode-decode",
+            (true, true) => "encode-prefill-decode",
+        }
+    }
+
     /// The endpoint the request is sent to.
     pub fn primary(&self) -> Option<&Target> {
         self.legs.first().and_then(|leg| leg.targets.first())
@@ -171,6 +220,6 @@ impl Decision {
 
     /// Addresses of the first leg in order: the destination and its fallbacks.
     pub fn destinations(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.legs.first().into_iter().flat_map(|leg| leg.targets.iter().map(|target| target.address))
+        self.legs.first().into_iter().flat_map(Leg::addresses)
     }
 }

@@ -7,16 +7,8 @@ use crate::plugin::{Filter, Picker, Scorer};
 use crate::schedule::decision::{
     FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
 };
-use crate::schedule::{Ask, Candidate};
-
-/// A plugin and its name in the configuration.
-#[derive(Debug)]
-pub struct Named<P: ?Sized> {
-    /// The name, by default the plugin's type.
-    pub name: String,
-    /// The plugin.
-    pub plugin: Box<P>,
-}
+use crate::schedule::named::Named;
+use crate::schedule::{Ask, Candidate, Stage};
 
 /// A scorer and its weight.
 #[derive(Debug)]
@@ -120,6 +112,7 @@ impl SchedulingProfile {
         };
         ProfileExplanation {
             profile: self.name.clone(),
+            stage: Stage::default(),
             filters,
             scorers: self.scorers.iter().map(scorer_name).collect(),
             rows: order.iter().map(row).collect(),
@@ -165,12 +158,5 @@ fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanatio
         in_flight: row.in_flight,
         trust: row.trust,
         age: row.age,
-    }
-}
-
-impl<P: ?Sized> Named<P> {
-    /// A plugin under `name`.
-    pub fn new(name: impl Into<String>, plugin: Box<P>) -> Self {
-        Self { name: name.into(), plugin }
     }
 }

@@ -113,6 +113,7 @@ fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical
     Candidate {
         slot,
         endpoint: &entry.endpoint,
+        stages: entry.stages,
         waiting: believed(waiting, typical.waiting, 1.0) + entry.unseen() as f64,
         running: believed(running, typical.running, 1.0),
         kv_usage: believed(LoadReport::kv_usage, typical.kv_usage, 0.0),

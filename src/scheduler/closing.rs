@@ -9,7 +9,8 @@ use crate::event::Event;
 use crate::fleet::Tenancy;
 use crate::id::{BlockHash, Slot, Ticket};
 use crate::prefix::{PlacedAt, anchors};
-use crate::request::{InferenceRequest, Outcome};
+use crate::request::Outcome;
+use crate::schedule::Stage;
 use crate::scheduler::ledger::{Hold, Open};
 use crate::scheduler::{News, Outbox, Scheduler};
 use crate::time::Timestamp;
@@ -69,15 +70,22 @@ impl Scheduler {
     }
 
     /// The prompt is computed: its tokens are no longer in flight, its blocks are in the cache, and its session is
-    /// bound to the endpoint.
+    /// bound to the endpoint. Endpoints that worked for the one that decodes are done.
     fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
         let Some(open) = self.ledger.get_mut(ticket) else { return };
         open.anchors = Vec::new();
         let mut released = Vec::with_capacity(1);
-        for hold in open.holds.iter_mut().filter(|hold| hold.tokens > 0) {
-            self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
-            released.push(hold.tenancy);
-        }
+        open.holds.retain_mut(|hold| {
+            let is_over = hold.stage != Stage::Decode;
+            if hold.tokens > 0 || is_over {
+                self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
+                released.push(hold.tenancy);
+            }
+            if is_over {
+                self.fleet.release_request(hold.tenancy, hold.decode_tokens);
+            }
+            !is_over
+        });
         released.into_iter().for_each(|tenancy| self.publish_in_flight_of(tenancy, now, out));
         self.bind_session_of(ticket, now, out);
     }
@@ -131,23 +139,5 @@ impl Scheduler {
             self.index.shorten(hold.tenancy.slot, anchors, kept);
             self.publish_revocation(hold.tenancy.slot, anchors, kept, now, out);
         }
-    }
-}
-
-// === impl InFlightSettings ===
-
-impl crate::config::blueprint::InFlightSettings {
-    /// Estimated tokens of the answer that count as load; `0` unless the configuration counts them.
-    pub fn counted_output(&self, request: &InferenceRequest) -> u64 {
-        if self.add_estimated_output_tokens { self.estimated_output(request) } else { 0 }
-    }
-
-    /// Estimated tokens of the answer.
-    pub fn estimated_output(&self, request: &InferenceRequest) -> u64 {
-        // The cast saturates, and a negative ratio is refused by the configuration.
-        let estimate = (request.prompt.tokens as f64 * self.output_ratio) as u64;
-        estimate
-            .min(self.max_estimated_output_tokens.unwrap_or(u64::MAX))
-            .min(request.max_output_tokens.unwrap_or(u64::MAX))
     }
 }

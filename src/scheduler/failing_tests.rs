@@ -102,11 +102,11 @@ impl Filter for OnlyZero {
 fn a_failing_engine_serves_what_no_other_engine_may() {
     let profile = SchedulingProfile {
         name: "default".into(),
-        filters: vec![Named::new("only-zero", Box::new(OnlyZero))],
+        filters: vec![Named::new("only-zero", "only-zero", Arc::new(OnlyZero))],
         scorers: Vec::new(),
-        picker: Named::new("best", Box::new(Best)),
+        picker: Named::new("best", "best", Arc::new(Best)),
     };
-    let profiles = Profiles::new(Named::new("single", Box::new(Single)), vec![profile]);
+    let profiles = single(profile);
     let mut a = Replica::with("a", 1, Scheduler::new(profiles, settings()));
     fail(&mut a, 0, 100);
     assert_eq!(picked(&a.handle(ask(1, 7, 4), 200)), id(0));

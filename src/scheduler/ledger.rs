@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::fleet::Tenancy;
 use crate::id::{BlockHash, EndpointId, SessionKey, Ticket};
+use crate::schedule::Stage;
 use crate::time::Timestamp;
 
 /// What one open ticket holds.
 #[derive(Debug)]
 pub struct Open {
-    /// One hold for each leg; the first is on the serving endpoint.
+    /// One hold for each leg that goes on; the first is on the serving endpoint.
     pub holds: Vec<Hold>,
     /// When it was decided.
     pub opened: Timestamp,
@@ -30,6 +31,8 @@ pub struct Open {
 /// What a ticket holds of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
+    /// What it does for the request.
+    pub stage: Stage,
     /// The endpoint.
     pub endpoint: EndpointId,
     /// The tenancy of the endpoint's slot.

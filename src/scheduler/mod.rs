@@ -18,6 +18,7 @@ pub mod ledger;
 mod publishing;
 mod receiving;
 pub mod recent;
+mod reporting;
 mod slices;
 pub mod summary;
 
@@ -33,21 +34,22 @@ pub use slices::{HistoryWalk, PendingFacts, SLICE, Walk};
 pub use summary::{EndpointSummary, FleetSummary};
 
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
-use crate::event::{Decided, Event};
+use crate::event::Event;
 use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
-use crate::prefix::{PlacedAt, PrefixIndex, anchors};
+use crate::prefix::{PlacedAt, PrefixIndex, PrefixMatch, anchors};
 use crate::replication::Peers;
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
-use crate::schedule::decision::{Explanation, Target};
+use crate::schedule::decision::Explanation;
 use crate::schedule::saturation::{saturation, sheds};
 use crate::schedule::uncertainty::own_key;
-use crate::schedule::{Ask, Decision, Profiles, Uncertainty, View};
+use crate::schedule::{Ask, Cost, Decision, Leg, Profiles, Stage, Uncertainty, Undecided, View};
 use crate::scheduler::burst::BurstEstimator;
 use crate::scheduler::cache::Losses;
 use crate::scheduler::foreign_traffic::ForeignTraffic;
 use crate::scheduler::ledger::Hold;
 use crate::scheduler::publishing::AnnouncedLoads;
+use crate::scheduler::reporting::{decided, filtered_out, no_candidates};
 use crate::session::{Sessions, TTL_DEFAULT};
 use crate::time::Timestamp;
 
@@ -267,11 +269,21 @@ impl Scheduler {
             failing: failing::explained(&view),
             saturation,
             uncertainty,
-            profiles: Vec::new(),
+            ..Explanation::default()
         };
-        self.profiles
-            .decide(&Ask { request, key, uncertainty }, &view.rows, explanation)
-            .map_err(|explanation| filtered_out(&explanation))
+        let ask = Ask { request, key, uncertainty };
+        let decision = self.profiles.decide(&ask, &view.rows, explanation);
+        let mut decision = decision.map_err(|undecided| match undecided {
+            Undecided::Rejected(sentence) => Refusal::new(RefusalCode::Saturated, sentence),
+            Undecided::NoEndpoints(explanation) => filtered_out(&explanation),
+        })?;
+        let split = decision.leg(Stage::Prefill).is_some();
+        for leg in &mut decision.legs {
+            let matched = leg.targets.first().map_or(PrefixMatch::default(), |target| target.matched);
+            leg.cost = Cost::of(leg.stage, split, matched, request, &self.settings.in_flight);
+        }
+        self.profiles.hook(&ask, &mut decision);
+        Ok(decision)
     }
 
     /// How incomplete the view may be at `now`.
@@ -298,15 +310,12 @@ impl Scheduler {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let mut holds = Vec::with_capacity(decision.legs.len());
-        for target in decision.legs.iter().filter_map(|leg| leg.targets.first()) {
-            let Some(slot) = self.fleet.slot(&target.endpoint) else { continue };
-            if let Some(hold) = self.hold(slot, &request, target.matched.blocks, now, out) {
-                holds.push(hold);
-            }
+        let holds = decision.legs.iter().filter_map(|leg| self.hold(leg, &request, now, out)).collect();
+        if self.peers.is_empty() {
+            self.foreign_traffic.look(&self.fleet, now);
         }
         if let Some(target) = decision.primary() {
-            out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, &decision.explanation))));
+            out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, decision))));
         }
         self.ledger.open(ticket, holds, request.prompt.chain.into_anchors(), request.sees_response, now);
         if let Some(open) = self.ledger.get_mut(ticket) {
@@ -318,30 +327,29 @@ impl Scheduler {
         }
     }
 
-    /// Reserves one endpoint for one leg. Its load and its placement count before the answer leaves.
-    fn hold(
-        &mut self,
-        slot: Slot,
-        request: &InferenceRequest,
-        held: u32,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) -> Option<Hold> {
-        let chain = &request.prompt.chain;
-        let cached = u64::from(held) * u64::from(chain.block_tokens());
-        let uncached = request.prompt.tokens.saturating_sub(cached);
-        let tokens = uncached.saturating_add(self.settings.in_flight.counted_output(request));
-        let decode_tokens = self.settings.in_flight.estimated_output(request);
+    /// Reserves the endpoint of one leg. Its load and its placement count before the answer leaves.
+    fn hold(&mut self, leg: &Leg, request: &InferenceRequest, now: Timestamp, out: &mut Outbox) -> Option<Hold> {
+        let target = leg.targets.first()?;
+        let slot = self.fleet.slot(&target.endpoint)?;
+        let Cost { prefill_tokens: tokens, decode_tokens } = leg.cost;
         let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
-        self.place(slot, chain.anchors(), PlacedAt::new(now, Duration::ZERO));
-        self.burst.dispatched(now);
-        if self.peers.is_empty() {
-            self.foreign_traffic.look(&self.fleet, now);
+        self.count_dispatch(slot, now);
+        // An encoder computes no blocks. The endpoint that decodes gets them, whoever computes them.
+        if leg.stage != Stage::Encode {
+            let anchors = request.prompt.chain.anchors();
+            self.place(slot, anchors, PlacedAt::new(now, Duration::ZERO));
+            self.publish_placement(slot, anchors, now, out);
         }
-        self.publish_placement(slot, chain.anchors(), now, out);
         self.publish_in_flight(slot, now, out);
-        let endpoint = self.fleet.get(slot)?.endpoint.id.clone();
-        Some(Hold { endpoint, tenancy, tokens, decode_tokens, held_before: held })
+        let (endpoint, held_before) = (target.endpoint.clone(), target.matched.blocks);
+        Some(Hold { stage: leg.stage, endpoint, tenancy, tokens, decode_tokens, held_before })
+    }
+
+    /// Counts a dispatch for the estimate of bursts. A request counts once: not where another endpoint decodes for it.
+    fn count_dispatch(&mut self, slot: Slot, at: Timestamp) {
+        if self.fleet.get(slot).is_some_and(|entry| entry.stages.decode) {
+            self.burst.dispatched(at);
+        }
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -351,44 +359,6 @@ impl Scheduler {
         self.expire(now, out);
         self.expire_peers(now);
     }
-}
-
-fn decided(ticket: Ticket, request: &InferenceRequest, target: &Target, explanation: &Explanation) -> Decided {
-    Decided {
-        ticket,
-        request_id: request.id.clone(),
-        model: request.incoming_model.clone(),
-        target_model: request.target_model.clone(),
-        fairness_id: request.fairness_id.clone(),
-        priority: request.priority,
-        endpoint: target.endpoint.clone(),
-        port: target.address.port(),
-        matched: target.matched,
-        block_tokens: request.prompt.chain.block_tokens(),
-        candidates: explanation.candidates,
-    }
-}
-
-/// Why there are no candidates, for the client.
-fn no_candidates(fleet: &Fleet, view: &View<'_>) -> Refusal {
-    let sentence = if fleet.is_empty() {
-        "the pool has no endpoints".to_owned()
-    } else if view.asleep > 0 {
-        format!("no endpoint can serve: {} asleep, {} outside of the subset", view.asleep, view.outside_subset)
-    } else {
-        format!("the gateway's subset admits none of the pool's {} endpoints", fleet.len())
-    };
-    Refusal::new(RefusalCode::NoEndpoints, sentence)
-}
-
-/// Which filter left no candidate, for the client.
-fn filtered_out(explanation: &Explanation) -> Refusal {
-    let filters = explanation.profiles.iter().flat_map(|profile| &profile.filters);
-    let sentence = filters.filter(|filter| filter.after == 0).map(|filter| filter.filter.as_str()).next().map_or_else(
-        || "no scheduling profile chose an endpoint".to_owned(),
-        |filter| format!("the filter {filter} left none of {} endpoints", explanation.candidates),
-    );
-    Refusal::new(RefusalCode::NoEndpoints, sentence)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Scheduler {
                 if dated.dispatches && fact.age <= DISPATCH_LOAD_AGE_MAX {
                     // A dispatch from before this replica's start can't be dated: all of them would get the same time.
                     if fact.age <= now.since(Timestamp::ZERO) {
-                        self.burst.dispatched(now - fact.age);
+                        self.count_dispatch(slot, now - fact.age);
                         self.burst.heard(fact.age);
                     }
                     let measured = self.fleet.get(slot).and_then(Entry::measured);

@@ -396,3 +396,5 @@ proptest! {
 mod cache;
 #[path = "failing_tests.rs"]
 mod failing;
+#[path = "stage_tests.rs"]
+mod stages;

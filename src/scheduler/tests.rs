@@ -10,12 +10,13 @@ use super::*;
 use crate::chance::Chance;
 use crate::fleet::{Endpoint, InFlight, LoadReport};
 use crate::id::BlockHash;
-use crate::plugin::{Picker, ProfileHandler, Scorer};
+use crate::plugin::profile_handler::SingleProfileHandler;
+use crate::plugin::{Picker, Scorer};
 use crate::prefix::PrefixChain;
 use crate::request::{Outcome, Prompt};
-use crate::schedule::Candidate;
-use crate::schedule::decision::Stage;
-use crate::schedule::profile::{Named, SchedulingProfile, Weighted};
+use crate::schedule::named::Named;
+use crate::schedule::profile::{SchedulingProfile, Weighted};
+use crate::schedule::{Candidate, Plugins};
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.
 #[derive(Debug)]
@@ -35,15 +36,6 @@ struct Best;
 impl Picker for Best {
     fn pick(&self, _: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64], _: &mut Chance, chosen: &mut Vec<usize>) {
         chosen.extend((0..rows.len()).max_by(|&a, &b| totals[a].total_cmp(&totals[b]).then(b.cmp(&a))));
-    }
-}
-
-#[derive(Debug)]
-struct Single;
-
-impl ProfileHandler for Single {
-    fn stages(&self, _: &Ask<'_>, _: &[String]) -> Vec<(usize, Stage)> {
-        vec![(0, Stage::Decode)]
     }
 }
 
@@ -74,10 +66,23 @@ fn scheduler() -> Scheduler {
     let profile = SchedulingProfile {
         name: "default".into(),
         filters: Vec::new(),
-        scorers: vec![Weighted { weight: 1.0, scorer: Named::new("queue", Box::new(ShortQueue)) }],
-        picker: Named::new("best", Box::new(Best)),
+        scorers: vec![Weighted { weight: 1.0, scorer: Named::new("queue", "short-queue", Arc::new(ShortQueue)) }],
+        picker: Named::new("best", "best", Arc::new(Best)),
     };
-    Scheduler::new(Profiles::new(Named::new("single", Box::new(Single)), vec![profile]), settings())
+    Scheduler::new(single(profile), settings())
+}
+
+fn single(profile: SchedulingProfile) -> Profiles {
+    let handler = Arc::new(SingleProfileHandler);
+    Profiles::new(Plugins {
+        handler: Named::new("single", "single-profile-handler", handler),
+        deciders: Vec::new(),
+        profiles: vec![profile],
+        admissions: Vec::new(),
+        request_hooks: Vec::new(),
+        response_hooks: Vec::new(),
+        kept: Vec::new(),
+    })
 }
 
 fn address(n: u16) -> SocketAddr {
@@ -103,7 +108,7 @@ fn ask(ticket: u64, prompt: u64, blocks: u64) -> Input {
         PrefixChain::from_blocks(64, (0..blocks).map(|i| BlockHash(crate::chance::mix(prompt * 1000 + i))).collect());
     let request = InferenceRequest {
         id: format!("r{ticket}"),
-        prompt: Prompt { tokens: blocks * 64, chain },
+        prompt: Prompt::estimated(blocks * 64, 0, chain),
         content_hash: prompt,
         sees_response: true,
         ..InferenceRequest::default()

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test crate uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod config_text;
 pub mod engine;
 pub mod envoy;
 pub mod ext_proc_stream;

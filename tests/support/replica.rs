@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use murmuration::chance::Chance;
-use murmuration::plugin::{Catalog, Picker, PickerPlugin};
+use murmuration::plugin::{Catalog, Picker, Plugin, Roles};
 use murmuration::schedule::{Ask, Candidate};
 use murmuration::scheduler::{EndpointSummary, FleetSummary};
 use murmuration_actors::environment::Environment;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 
-use super::ExtProcStream;
+use super::{ExtProcStream, config_text};
 
 /// The objective whose requests may be shed.
 pub const SHEDDABLE: &str = "sheddable";
@@ -53,6 +54,9 @@ pub struct Config {
     pub scores: bool,
     /// Whether a request that names its session in `x-session-id` stays with its endpoint. Needs `scores`.
     pub sessions: bool,
+    /// Whether requests with long prompts get a prefill endpoint too. Endpoints are then given with their role, as in
+    /// `127.0.0.1:7@prefill`.
+    pub pairs: bool,
     /// Its replication settings; without them it has no peers.
     pub replication: Option<ReplicationSettings>,
     /// TLS of the ext-proc service.
@@ -108,12 +112,16 @@ impl Picker for InOrder {
     }
 }
 
-impl PickerPlugin for InOrder {
+impl Plugin for InOrder {
     const TYPE: &'static str = "in-order-picker";
     type Parameters = InOrderParameters;
 
     fn build(parameters: InOrderParameters) -> Result<Self, String> {
         Ok(Self { most: parameters.max_num_of_endpoints })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::picker(self)
     }
 }
 
@@ -133,6 +141,7 @@ impl Default for Config {
             interval: Duration::from_secs(3600),
             scores: false,
             sessions: false,
+            pairs: false,
             replication: None,
             tls: Tls::Plain,
         }
@@ -336,37 +345,26 @@ fn endpoints_text(endpoints: &[&str]) -> String {
         text = text.replace("endpoints:", "endpoints: []");
     }
     for (i, endpoint) in endpoints.iter().enumerate() {
-        let address: SocketAddr = endpoint.parse().unwrap();
-        writeln!(text, "- {{name: e{i:03}, address: \"{}\", port: {}}}", address.ip(), address.port()).unwrap();
+        let (address, role) = endpoint.split_once('@').map_or((*endpoint, None), |(at, role)| (at, Some(role)));
+        let address: SocketAddr = address.parse().unwrap();
+        let labels = role.map_or(String::new(), |role| format!(", labels: {{llm-d.ai/role: {role}}}"));
+        writeln!(text, "- {{name: e{i:03}, address: \"{}\", port: {}{labels}}}", address.ip(), address.port()).unwrap();
     }
     text
 }
 
 fn settings(config: &Config, endpoints_file: &std::path::Path) -> ReplicaSettings {
-    let config_text = format!(
-        "apiVersion: llm-d.ai/v1alpha1
-kind: EndpointPickerConfig
-plugins:
-- type: in-order-picker
-  parameters: {{maxNumOfEndpoints: {}}}
-- type: prefix-cache-scorer
-- type: file-discovery
-  parameters: {{path: {:?}, watchFile: true}}
-dataLayer:
-  discovery: {{pluginRef: file-discovery}}
-schedulingProfiles:
-- name: default
-  plugins: [{{pluginRef: in-order-picker}}, {{pluginRef: prefix-cache-scorer}}]
-",
-        config.destinations,
-        endpoints_file.display().to_string(),
-    );
+    let config_text = match (config.scores, config.pairs) {
+        (_, true) => config_text::pairs(endpoints_file),
+        (true, false) => config_text::scoring(endpoints_file, config.sessions),
+        (false, false) => config_text::in_order(endpoints_file, config.destinations),
+    };
     let limits = Limits { body_bytes: config.body_bytes, streams_max: config.streams_max, ..config.limits };
     ReplicaSettings {
         replication: config.replication.clone(),
-        config_text: if config.scores { scoring_text(endpoints_file, config.sessions) } else { config_text },
+        config_text,
         config_name: "test".to_owned(),
-        catalog: || Catalog::builtin().picker::<InOrder>(),
+        catalog: || Catalog::builtin().register::<InOrder>(),
         interval: config.interval,
         gauges_interval: Duration::from_secs(3600),
         limits,
@@ -380,21 +378,4 @@ schedulingProfiles:
         salt: config.salt,
         tenant_header: None,
     }
-}
-
-/// The default configuration, with endpoints from a file.
-fn scoring_text(endpoints_file: &std::path::Path, sessions: bool) -> String {
-    let file = format!(
-        "- type: file-discovery\n  parameters: {{path: {:?}, watchFile: true}}\n",
-        endpoints_file.display().to_string()
-    );
-    let text = murmuration::config::default_text()
-        .replace("plugins:\n- type: queue", &format!("plugins:\n{file}- type: queue"));
-    let text = text.replace("dataLayer:\n", "dataLayer:\n  discovery: {pluginRef: file-discovery}\n");
-    if !sessions {
-        return text;
-    }
-    let affinity = "plugins:\n- type: session-affinity-filter\n  parameters: {strategy: session_id}\n";
-    let text = text.replacen("plugins:\n", affinity, 1);
-    text.replace("  plugins:\n", "  plugins:\n  - pluginRef: session-affinity-filter\n")
 }

@@ -11,7 +11,7 @@ use axum::http::{Response, StatusCode, header};
 use axum::middleware::Next;
 use ring::digest::{SHA256, digest};
 
-use super::pages::error;
+use super::answer::error;
 use super::pages_server::Caller;
 
 /// The longest token, in bytes.

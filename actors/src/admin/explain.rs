@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::printable::printable;
+use crate::text_table::{Column, left, right, table};
 
 /// The decision as a readable page.
 pub fn page(decision: &Value) -> String {
@@ -34,7 +35,12 @@ pub fn page(decision: &Value) -> String {
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
-        line(&mut page, &format!("{:<11} {}", text(&leg["stage"]), targets.join(", then ")));
+        line(&mut page, &format!("{:<11} {}{}", text(&leg["stage"]), targets.join(", then "), cost(&leg["cost"])));
+    }
+    for verdict in items(&why["verdicts"]) {
+        let separate = if verdict["separate"].as_bool() == Some(true) { "on its own" } else { "not on its own" };
+        let (stage, decider) = (text(&verdict["stage"]), text(&verdict["decider"]));
+        line(&mut page, &format!("{stage} {separate}: {} ({decider})", text(&verdict["reason"])));
     }
     for failing in items(&why["failing"]) {
         line(&mut page, &format!("failing: {} of {}", text(&failing["failures"]), text(&failing["endpoint"])));
@@ -47,24 +53,25 @@ pub fn page(decision: &Value) -> String {
 
 /// The list of `/debug/decisions` as a table.
 pub fn list(decisions: &Value) -> String {
-    let mut page = format!("{:<38} {:<24} {:<24} {:>11} {:>8}\n", "REQUEST", "MODEL", "ENDPOINT", "MATCHED", "MARGIN");
-    for decision in items(decisions) {
-        let matched = format!("{}/{}", number(&decision["matched_blocks"]), number(&decision["blocks"]));
-        let row = format!(
-            "{:<38} {:<24} {:<24} {matched:>11} {:>8.3}",
-            text(&decision["request_id"]),
-            text(&decision["model"]),
-            text(&decision["endpoint"]),
-            float(&decision["margin"]),
-        );
-        line(&mut page, &row);
-    }
-    page
+    let columns = [left("REQUEST"), left("MODEL"), left("ENDPOINT"), right("MATCHED"), right("MARGIN")];
+    let row = |decision: &Value| {
+        [
+            text(&decision["request_id"]).into_owned(),
+            text(&decision["model"]).into_owned(),
+            text(&decision["endpoint"]).into_owned(),
+            format!("{}/{}", number(&decision["matched_blocks"]), number(&decision["blocks"])),
+            format!("{:.3}", float(&decision["margin"])),
+        ]
+    };
+    table(&columns, &items(decisions).map(row).collect::<Vec<_>>())
 }
 
 fn profile(page: &mut String, profile: &Value) {
     let margin = float(&profile["margin"]);
-    line(page, &format!("\nprofile {} (margin {margin:.3})", text(&profile["profile"])));
+    line(
+        page,
+        &format!("\nprofile {} for {} (margin {margin:.3})", text(&profile["profile"]), text(&profile["stage"])),
+    );
     for filter in items(&profile["filters"]) {
         let removed: Vec<Cow<'_, str>> = items(&filter["removed"]).map(text).collect();
         let removed = if removed.is_empty() { "none".to_owned() } else { removed.join(", ") };
@@ -82,30 +89,39 @@ fn profile(page: &mut String, profile: &Value) {
     for (i, scorer) in scorers.iter().enumerate() {
         line(page, &format!("  s{i} = {} x {}", text(&scorer["scorer"]), float(&scorer["weight"])));
     }
-    let columns: String = (0..scorers.len()).map(|i| format!("{:>7}", format!("s{i}"))).collect();
-    line(
-        page,
-        &format!(
-            "  {:<28}{:>8}{columns}{:>9}{:>8}{:>8}{:>7}{:>10}{:>9}  {}",
-            "ENDPOINT", "TOTAL", "PREFIX", "WAITING", "RUNNING", "KV", "IN FLIGHT", "AGE", "TRUST"
-        ),
-    );
-    for row in items(&profile["rows"]) {
-        let scores: String = items(&row["scores"]).map(|score| format!("{:>7.3}", float(score))).collect();
-        let prefix = format!("{}/{}", number(&row["matched"]["blocks"]), number(&row["matched"]["of"]));
-        let row = format!(
-            "  {:<28}{:>8.3}{scores}{prefix:>9}{:>8.1}{:>8.1}{:>7.2}{:>10}{:>9}  {}",
-            text(&row["endpoint"]),
-            float(&row["total"]),
-            float(&row["waiting"]),
-            float(&row["running"]),
-            float(&row["kv_usage"]),
-            number(&row["in_flight"]["requests"]),
-            age(&row["age"]),
-            text(&row["trust"]),
-        );
-        line(page, &row);
+    let scores = (0..scorers.len()).map(|i| right(format!("s{i}")));
+    let first = [left("ENDPOINT"), right("TOTAL")];
+    let last = ["PREFIX", "WAITING", "RUNNING", "KV", "IN FLIGHT", "AGE"].map(right);
+    let columns: Vec<Column> = first.into_iter().chain(scores).chain(last).chain([left("TRUST")]).collect();
+    let rows: Vec<Vec<String>> = items(&profile["rows"]).map(row).collect();
+    table(&columns, &rows).lines().for_each(|row| line(page, &format!("  {row}")));
+}
+
+fn row(row: &Value) -> Vec<String> {
+    let mut cells = vec![text(&row["endpoint"]).into_owned(), format!("{:.3}", float(&row["total"]))];
+    cells.extend(items(&row["scores"]).map(|score| format!("{:.3}", float(score))));
+    cells.extend([
+        format!("{}/{}", number(&row["matched"]["blocks"]), number(&row["matched"]["of"])),
+        format!("{:.1}", float(&row["waiting"])),
+        format!("{:.1}", float(&row["running"])),
+        format!("{:.2}", float(&row["kv_usage"])),
+        number(&row["in_flight"]["requests"]).to_string(),
+        age(&row["age"]),
+        text(&row["trust"]).into_owned(),
+    ]);
+    cells
+}
+
+/// What a leg adds to its endpoint's open work.
+fn cost(cost: &Value) -> String {
+    if cost.is_null() {
+        return String::new();
     }
+    format!(
+        " (open work: {} prompt, {} answer tokens)",
+        number(&cost["prefill_tokens"]),
+        number(&cost["decode_tokens"])
+    )
 }
 
 fn line(page: &mut String, text: &str) {
@@ -190,12 +206,18 @@ mod tests {
     #[test]
     fn the_page_shows_the_chosen_endpoint_and_the_reasons() {
         let decision = json!({
-            "legs": [{"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}]}],
+            "legs": [
+                {"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}],
+                 "cost": {"prefill_tokens": 0, "decode_tokens": 960}},
+                {"stage": "prefill", "targets": [{"endpoint": "default/p1", "address": "10.0.0.9:8000"}],
+                 "cost": {"prefill_tokens": 640, "decode_tokens": 0}},
+            ],
             "explanation": {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
                 "uncertainty": Uncertainty::Concurrent(3),
+                "verdicts": [{"stage": "prefill", "decider": "pd", "separate": true, "reason": "much to compute"}],
                 "profiles": [{
-                    "profile": "default", "margin": 1.5,
+                    "profile": "default", "stage": "decode", "margin": 1.5,
                     "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
                     "scorers": [{"scorer": "queue-scorer", "weight": 2.0}],
                     "rows": [{
@@ -208,7 +230,10 @@ mod tests {
         });
         let page = page(&decision);
         for part in [
-            "decode      default/e1 at 10.0.0.2:8000",
+            "decode      default/e1 at 10.0.0.2:8000 (open work: 0 prompt, 960 answer tokens)",
+            "prefill     default/p1 at 10.0.0.9:8000 (open work: 640 prompt, 0 answer tokens)",
+            "prefill on its own: much to compute (pd)",
+            "profile default for decode",
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",

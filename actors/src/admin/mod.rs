@@ -3,6 +3,7 @@
 //! Must not know how to decide or serve; it only reads.
 
 mod access;
+mod answer;
 pub mod client;
 pub mod explain;
 mod health;

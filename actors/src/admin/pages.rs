@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::Readiness;
 use super::access::{DebugAccess, guard};
+use super::answer::{error, text, with_type};
 use super::replication_page::replication_page;
 use crate::replication::ReplicationView;
 use crate::scheduler::SchedulerHandle;
@@ -215,19 +216,4 @@ fn json(value: &impl Serialize) -> Response<Body> {
         Ok(body) => with_type(StatusCode::OK, "application/json", body),
         Err(why) => error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
     }
-}
-
-pub(super) fn error(status: StatusCode, why: &str) -> Response<Body> {
-    with_type(status, "application/json", serde_json::json!({ "error": why }).to_string())
-}
-
-fn text(status: StatusCode, body: String) -> Response<Body> {
-    with_type(status, "text/plain; charset=utf-8", body)
-}
-
-fn with_type(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
 }

@@ -2,53 +2,34 @@
 //!
 //! Must not know where they came from; it is given the JSON of `/debug/fleet` and `/debug/peers`.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::printable::printable;
+use crate::text_table::{left, right, table};
 
 /// `/debug/fleet`: one line for each endpoint.
 pub fn fleet(fleet: &Value) -> String {
-    let mut page = format!(
-        "{:<28} {:<21} {:<8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>8} {:>8} {:>7} {:>8}  {}\n",
-        "ENDPOINT",
-        "ADDRESS",
-        "TRUST",
-        "WAITING",
-        "RUNNING",
-        "KV",
-        "IN FLIGHT",
-        "OF PEERS",
-        "PREFILL",
-        "DECODE",
-        "UNSEEN",
-        "BLOCKS",
-        "AGE"
-    );
-    for row in items(&fleet["endpoints"]) {
-        let report = &row["report"];
-        let kv = report["kv_usage"].as_f64().map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0));
-        let trust = if row["reachable"] == false { Cow::Borrowed("GONE") } else { text(&row["trust"]) };
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            page,
-            "{:<28} {:<21} {trust:<8} {:>7} {:>7} {kv:>6} {:>9} {:>9} {:>8} {:>8} {:>7} {:>8}  {}",
-            text(&row["endpoint"]["id"]),
-            text(&row["endpoint"]["address"]),
-            number(&report["waiting"]),
-            number(&report["running"]),
-            number(&row["in_flight"]["requests"]),
-            number(&row["foreign"]["requests"]),
-            sum(&row["in_flight"]["prefill_tokens"], &row["foreign"]["prefill_tokens"]),
-            sum(&row["in_flight"]["decode_tokens"], &row["foreign"]["decode_tokens"]),
-            number(&row["unseen"]),
-            number(&row["index_blocks"]),
-            span(&row["age"]),
-        );
-    }
+    let columns = [
+        left("ENDPOINT"),
+        left("ADDRESS"),
+        left("TRUST"),
+        right("WAITING"),
+        right("RUNNING"),
+        right("KV"),
+        right("IN FLIGHT"),
+        right("OF PEERS"),
+        right("PREFILL"),
+        right("DECODE"),
+        right("UNSEEN"),
+        right("BLOCKS"),
+        right("AGE"),
+    ];
+    let rows: Vec<_> = items(&fleet["endpoints"]).map(endpoint).collect();
+    let mut page = table(&columns, &rows);
     let tickets = &fleet["tickets"];
+    // Writing to a string can't fail.
     let _ = writeln!(
         page,
         "\ntickets: {} open, {} closed, {} expired; prefix index: {} bytes; sessions: {}",
@@ -61,6 +42,25 @@ pub fn fleet(fleet: &Value) -> String {
     page
 }
 
+fn endpoint(row: &Value) -> [String; 13] {
+    let report = &row["report"];
+    [
+        text(&row["endpoint"]["id"]),
+        text(&row["endpoint"]["address"]),
+        if row["reachable"] == false { "GONE".to_owned() } else { text(&row["trust"]) },
+        number(&report["waiting"]),
+        number(&report["running"]),
+        report["kv_usage"].as_f64().map_or("-".to_owned(), |kv| format!("{:.0}%", kv * 100.0)),
+        number(&row["in_flight"]["requests"]),
+        number(&row["foreign"]["requests"]),
+        sum(&row["in_flight"]["prefill_tokens"], &row["foreign"]["prefill_tokens"]),
+        sum(&row["in_flight"]["decode_tokens"], &row["foreign"]["decode_tokens"]),
+        number(&row["unseen"]),
+        number(&row["index_blocks"]),
+        span(&row["age"]),
+    ]
+}
+
 /// `/debug/peers`: one line for each other replica that is known.
 pub fn peers(replication: &Value) -> String {
     let mut page =
@@ -69,39 +69,48 @@ pub fn peers(replication: &Value) -> String {
         page.push_str("this replica shares nothing: it was started without --peer\n");
         return page;
     }
-    let _ = writeln!(
-        page,
-        "{:<24} {:<10} {:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  STATE",
-        "PEER", "ZONE", "STREAM", "VERSION", "PUBLISHED", "RECEIVED", "GAPS", "REFUSED", "IN FLIGHT", "QUIET"
-    );
-    for peer in items(&replication["peers"]) {
-        let member = &peer["member"];
-        let state = match (member.is_null(), member["card"]["draining"] == true) {
-            (true, _) => "lost",
-            (_, true) => "draining",
-            _ => "live",
-        };
-        let stream = match (peer["stream"].is_null(), peer["stream"]["connected"] == true) {
-            (true, _) => "none".to_owned(),
-            (_, true) => text(&member["card"]["peer"]).into_owned(),
-            _ => "connecting".to_owned(),
-        };
-        let received = &peer["heard"];
-        let _ = writeln!(
-            page,
-            "{:<24} {:<10} {stream:<22} {:<9} {:>9} {:>9} {:>6} {:>7} {:>9} {:>9}  {state}",
-            text(&peer["replica"]),
-            text(&member["card"]["zone"]),
-            text(&member["card"]["version"]),
-            number(&member["head"]),
-            number(&received["upto"]),
-            number(&received["gaps"]),
-            number(&received["refused"]),
-            number(&received["in_flight"]["requests"]),
-            span(&received["quiet"]),
-        );
-    }
-    page
+    let columns = [
+        left("PEER"),
+        left("ZONE"),
+        left("STREAM"),
+        left("VERSION"),
+        right("PUBLISHED"),
+        right("RECEIVED"),
+        right("GAPS"),
+        right("REFUSED"),
+        right("IN FLIGHT"),
+        right("QUIET"),
+        left("STATE"),
+    ];
+    let rows: Vec<_> = items(&replication["peers"]).map(peer).collect();
+    page + &table(&columns, &rows)
+}
+
+fn peer(peer: &Value) -> [String; 11] {
+    let (member, received) = (&peer["member"], &peer["heard"]);
+    let state = match (member.is_null(), member["card"]["draining"] == true) {
+        (true, _) => "lost",
+        (_, true) => "draining",
+        _ => "live",
+    };
+    let stream = match (peer["stream"].is_null(), peer["stream"]["connected"] == true) {
+        (true, _) => "none".to_owned(),
+        (_, true) => text(&member["card"]["peer"]),
+        _ => "connecting".to_owned(),
+    };
+    [
+        text(&peer["replica"]),
+        text(&member["card"]["zone"]),
+        stream,
+        text(&member["card"]["version"]),
+        number(&member["head"]),
+        number(&received["upto"]),
+        number(&received["gaps"]),
+        number(&received["refused"]),
+        number(&received["in_flight"]["requests"]),
+        span(&received["quiet"]),
+        state.to_owned(),
+    ]
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -109,8 +118,8 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Untrusted text, made harmless for a terminal.
-fn text(value: &Value) -> Cow<'_, str> {
-    printable(value.as_str().unwrap_or("-"))
+fn text(value: &Value) -> String {
+    printable(value.as_str().unwrap_or("-")).into_owned()
 }
 
 fn number(value: &Value) -> String {

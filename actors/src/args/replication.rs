@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-
-use super::duration;
+use murmuration::config::duration::read as duration;
 
 /// Which replicas scrape an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,7 +64,7 @@ pub struct ReplicationArgs {
     #[arg(long, default_value_t = 9005, value_name = "PORT")]
     pub peer_port: u16,
     /// Whether facts travel by peer streams too. Without streams they travel by gossip only, and arrive later.
-    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub peer_streams: bool,
     /// A directory with ca.crt, tls.crt and tls.key for peer streams. Both sides present a certificate that names
     /// `murmuration-peer` and the replica; see docs/security.md.
@@ -79,6 +78,6 @@ pub struct ReplicationArgs {
     #[arg(long, conflicts_with = "peer_cert_path")]
     pub insecure_peer_streams: bool,
     /// Which replicas scrape an endpoint.
-    #[arg(long, value_enum, default_value_t = Keepers::One)]
+    #[arg(long, value_enum, default_value_t = Keepers::One, value_name = "WHICH")]
     pub keepers: Keepers,
 }

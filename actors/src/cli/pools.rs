@@ -2,13 +2,18 @@
 //!
 //! Must not know what a pool does with its configuration.
 
+use std::net::SocketAddr;
+
 use murmuration::config::{self, ConfigErrors};
 use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
 use murmuration::replication::POOLS_MAX;
+use tokio::net::TcpListener;
 
-use super::{Failure, USAGE, bind, config_text, replication};
+use super::failure::{Failure, USAGE};
+use super::replication;
 use crate::args::{ConfigArgs, PoolArg, ServeArgs};
+use crate::environment::Listener;
 use crate::replica::{PoolSource, Pools, PromptSalt};
 
 /// A pool whose configuration was read.
@@ -31,10 +36,10 @@ pub(super) struct PoolFiles {
 }
 
 /// Reads and checks the configurations. `salt` is that of the default pool, and of all where none is configured.
-pub(super) fn read(args: &ServeArgs, salt: PromptSalt) -> Result<PoolFiles, Failure> {
+pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Result<PoolFiles, Failure> {
     let Some((first, further)) = args.pools.split_first() else {
         let (config_text, config_name) = config_text(&args.config)?;
-        check(None, &config_text, &config_name)?;
+        check(None, (&config_text, &config_name), catalog)?;
         let (port, flag) = (args.grpc_port, "--grpc-port");
         let first = PoolFile { id: PoolId::default(), config_text, config_name, salt, port, flag };
         return Ok(PoolFiles { first, further: Vec::new() });
@@ -48,7 +53,7 @@ pub(super) fn read(args: &ServeArgs, salt: PromptSalt) -> Result<PoolFiles, Fail
     {
         return Err(Failure::new(USAGE, format!("--pool {}: two pools have this name", twice.1.id)));
     }
-    let read = |pool: &PoolArg| read_named(pool, args, salt);
+    let read = |pool: &PoolArg| read_named(pool, args, salt, catalog);
     Ok(PoolFiles { first: read(first)?, further: further.iter().map(read).collect::<Result<_, _>>()? })
 }
 
@@ -60,11 +65,11 @@ pub(super) fn metrics_name(args: &ServeArgs) -> String {
     }
 }
 
-fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt) -> Result<PoolFile, Failure> {
+fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Result<PoolFile, Failure> {
     let of_pool = |failure: Failure| Failure::new(failure.code, format!("pool {}: {}", pool.id, failure.why));
     let source = ConfigArgs { config_file: Some(pool.file.clone()), config_text: None };
     let (config_text, config_name) = config_text(&source).map_err(of_pool)?;
-    check(Some(&pool.id), &config_text, &config_name)?;
+    check(Some(&pool.id), (&config_text, &config_name), catalog)?;
     let salt = match salt {
         PromptSalt::Given(_) => {
             replication::prompt_salt_of(pool.id.as_str(), args).map_err(|why| Failure::new(USAGE, why))?
@@ -76,8 +81,8 @@ fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt) -> Result<Pool
 }
 
 /// Checks that a configuration is valid and says where endpoints come from.
-fn check(pool: Option<&PoolId>, text: &str, name: &str) -> Result<(), Failure> {
-    let blueprint = config::read(text, name, &Catalog::builtin());
+fn check(pool: Option<&PoolId>, (text, name): (&str, &str), catalog: &Catalog) -> Result<(), Failure> {
+    let blueprint = config::read(text, name, catalog);
     let blueprint = blueprint.map_err(|errors: ConfigErrors| match pool {
         Some(pool) => Failure::config_of(pool, &errors),
         None => Failure::config(&errors),
@@ -92,6 +97,26 @@ fn check(pool: Option<&PoolId>, text: &str, name: &str) -> Result<(), Failure> {
         return Err(Failure::new(USAGE, format!("{of}{name}: nothing says which endpoints the pool has; {fix}")));
     }
     Ok(())
+}
+
+/// The text of a configuration, and the name under which errors in it are reported.
+pub(super) fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
+    if let Some(text) = &args.config_text {
+        return Ok((text.clone(), "--config-text".to_owned()));
+    }
+    let Some(path) = &args.config_file else {
+        return Ok((config::default_text().to_owned(), "the default configuration".to_owned()));
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path);
+    text.map(|text| (text, name.clone())).map_err(|why| Failure::new(USAGE, format!("can't read {name}: {why}")))
+}
+
+/// A socket on `port`, which `flag` named.
+pub(super) async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
+    let address = SocketAddr::new(args.bind, port);
+    let failure = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
+    TcpListener::bind(address).await.map(Listener::from).map_err(failure)
 }
 
 // === impl PoolFiles ===

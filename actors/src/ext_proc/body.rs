@@ -45,6 +45,11 @@ impl Gathered {
         Ok(())
     }
 
+    /// A copy of the bytes so far.
+    pub fn copied(&self) -> Vec<u8> {
+        self.chunks.concat()
+    }
+
     /// Bytes so far.
     pub fn len(&self) -> usize {
         self.bytes

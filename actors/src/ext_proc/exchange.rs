@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use murmuration::id::EndpointId;
 use murmuration::request::{InferenceRequest, Refusal};
+use murmuration::schedule::Header;
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
 
@@ -35,6 +36,7 @@ pub use unread::{Read, Unread};
 use self::phase::Phase;
 use self::record::RequestRecord;
 use self::response::Answer;
+use super::body::Gathered;
 use super::headers::Head;
 use super::reply;
 use super::settings::Settings;
@@ -81,6 +83,8 @@ pub struct Exchange {
     /// The endpoints that may serve, the first choice first. Kept only where the response tells the client which one
     /// did.
     targets: Vec<(SocketAddr, EndpointId)>,
+    /// Headers that plugins add to the answer.
+    added: Vec<Header>,
 }
 
 // === impl Exchange ===
@@ -98,6 +102,7 @@ impl Exchange {
             news: VecDeque::new(),
             record: RequestRecord::new(spare_id, now),
             targets: Vec::new(),
+            added: Vec::new(),
         }
     }
 
@@ -127,6 +132,12 @@ impl Exchange {
             self.record.refused(refusal);
         }
         self.phase = Phase::Over;
+    }
+
+    /// The path and the body of a request that waits for its decision, as they will be sent on.
+    pub fn waiting(&self) -> Option<(&str, &Gathered)> {
+        let Phase::Deciding { body, .. } = &self.phase else { return None };
+        Some((self.head.get(":path")?, body))
     }
 
     /// The next piece of news.

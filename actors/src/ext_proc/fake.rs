@@ -23,6 +23,8 @@ pub(super) struct Told {
     pub(super) events: Vec<Event>,
     pub(super) watched: Vec<String>,
     pub(super) bytes_held: i64,
+    /// Lengths of the prompts that decisions were asked for.
+    pub(super) tokens: Vec<u64>,
 }
 
 /// The fake scheduler and its record.
@@ -36,18 +38,21 @@ pub(super) struct Table {
 struct Watch(Arc<Mutex<Told>>);
 
 impl Decider for Table {
-    async fn ask(&self, _: InferenceRequest) -> Result<(Reservation, Arc<Decision>), Refusal> {
+    async fn ask(&self, request: InferenceRequest) -> Result<(Reservation, Arc<Decision>), Refusal> {
         tokio::time::sleep(self.delay).await;
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        self.told.lock().unwrap().open.insert(ticket, Vec::new());
+        let mut told = self.told.lock().unwrap();
+        told.open.insert(ticket, Vec::new());
+        told.tokens.push(request.prompt.tokens);
+        drop(told);
         let target = Target {
             endpoint: EndpointId::new("default", "one"),
             address: "10.0.0.1:8000".parse().unwrap(),
             matched: PrefixMatch::default(),
             score: 0.0,
         };
-        let leg = Leg { stage: Stage::Decode, targets: vec![target] };
-        let decision = Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) };
+        let leg = Leg::new(Stage::Decode, vec![target]);
+        let decision = Decision::new(vec![leg], Explanation::default());
         Ok((Reservation::new(ticket, Arc::new(self.clone())), Arc::new(decision)))
     }
 }

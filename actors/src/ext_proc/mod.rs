@@ -29,6 +29,7 @@ pub mod server;
 pub mod service;
 mod session;
 pub mod settings;
+mod shared;
 pub mod stream_driver;
 pub mod telemetry_sink;
 

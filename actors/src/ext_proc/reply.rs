@@ -4,6 +4,7 @@
 //! not written back, so Envoy keeps them as received, duplicates included.
 
 use murmuration::request::Refusal;
+use murmuration::schedule::Header;
 use murmuration_proto::ext_proc::{
     BodyMutation, BodyResponse, CommonResponse, HeaderAppendAction, HeaderMutation, HeaderValue, HeaderValueOption,
     HeadersResponse, HttpStatus, ImmediateResponse, Mutation, ProcessingResponse, Response, StreamedBodyResponse,
@@ -24,6 +25,10 @@ pub struct RequestAnswer {
     pub request_id: Option<String>,
     /// Trace headers.
     pub trace: Vec<(&'static str, String)>,
+    /// Headers that plugins add. The picker's own win.
+    pub added: Vec<Header>,
+    /// Headers that tell a sidecar the endpoints of further stages.
+    pub stages: Vec<(&'static str, String)>,
     /// Client-set control headers to remove.
     pub remove: Vec<String>,
 }
@@ -33,14 +38,23 @@ pub struct RequestAnswer {
 impl RequestAnswer {
     /// The answer to the request's headers: the destination in a header and in `envoy.lb`, both the same.
     pub fn into_response(self) -> ProcessingResponse {
-        let mut set = Vec::with_capacity(3 + self.trace.len());
+        // A header that is both removed and set might be lost, by the order in which a proxy does so.
+        let is_set = |name: &String| {
+            let stages = self.stages.iter().map(|(set, _)| *set);
+            stages.chain(self.added.iter().map(Header::name)).any(|set| name.eq_ignore_ascii_case(set))
+        };
+        let remove_headers = self.remove.iter().filter(|name| !is_set(name)).cloned().collect();
+        let mut set = Vec::with_capacity(3 + self.trace.len() + self.stages.len() + self.added.len());
+        // The last of two with one name counts.
+        set.extend(self.added.into_iter().map(added));
         set.push(header(names::DESTINATION, self.destination.clone()));
         set.extend(self.content_length.map(|length| header("content-length", length.to_string())));
         set.extend(self.request_id.map(|id| header(names::REQUEST_ID, id)));
+        set.extend(self.stages.into_iter().map(|(name, value)| header(name, value)));
         set.extend(self.trace.into_iter().map(|(name, value)| header(name, value)));
         let common = CommonResponse {
             clear_route_cache: true,
-            header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: self.remove }),
+            header_mutation: Some(HeaderMutation { set_headers: set, remove_headers }),
             ..Default::default()
         };
         ProcessingResponse {
@@ -61,10 +75,11 @@ pub fn request_trailers() -> ProcessingResponse {
 }
 
 /// The answer to the response's headers. `drop_length` removes the length where the body's size may change on its way.
-/// `token` tells a session its endpoint.
-pub fn response_headers(drop_length: bool, token: Option<(&str, String)>) -> ProcessingResponse {
+/// `plugins` are the headers that plugins add, `token` tells a session its endpoint.
+pub fn response_headers(drop_length: bool, plugins: Vec<Header>, token: Option<(&str, String)>) -> ProcessingResponse {
     let remove = if drop_length { vec!["content-length".to_owned()] } else { Vec::new() };
-    let mut set = vec![header(names::WENT_INTO_RESPONSE, "true".to_owned())];
+    let mut set: Vec<HeaderValueOption> = plugins.into_iter().map(added).collect();
+    set.push(header(names::WENT_INTO_RESPONSE, "true".to_owned()));
     set.extend(token.map(|(name, value)| header(name, value)));
     let common = CommonResponse {
         header_mutation: Some(HeaderMutation { set_headers: set, remove_headers: remove }),
@@ -116,6 +131,10 @@ fn piece(body: Vec<u8>, end_of_stream: bool) -> BodyResponse {
     let streamed = StreamedBodyResponse { body, end_of_stream, ..Default::default() };
     let mutation = BodyMutation { mutation: Some(Mutation::StreamedResponse(streamed)) };
     BodyResponse { response: Some(CommonResponse { body_mutation: Some(mutation), ..Default::default() }) }
+}
+
+fn added(one: Header) -> HeaderValueOption {
+    header(one.name(), one.value().to_owned())
 }
 
 fn header(name: &str, value: String) -> HeaderValueOption {

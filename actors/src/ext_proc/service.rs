@@ -1,41 +1,26 @@
-//! The gRPC service: what all streams share, and what each of them is given.
+//! The gRPC service: what each stream is given.
 //!
 //! Must not know the messages of a stream. A draining replica keeps serving new streams: its health reports the drain,
 //! and the socket is closed when the drain ends.
 
 use std::sync::Arc;
 
-use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ExternalProcessor, ProcessingRequest};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::admission::Admission;
 use super::connection_id::ConnectionId;
-use super::id_generator::IdGenerator;
 use super::settings::Settings;
+use super::shared::Shared;
 use super::stream_driver::StreamDriver;
 use super::telemetry_sink::TelemetrySink;
 use crate::scheduler::Decider;
 
-/// Returns the current time of this replica.
-pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub use super::shared::Now;
 
 /// The ext-proc service of one pool.
 pub struct Service<A> {
     shared: Arc<Shared<A>>,
-}
-
-/// What all streams of a service share.
-pub(super) struct Shared<A> {
-    pub(super) asking: A,
-    pub(super) settings: Arc<Settings>,
-    pub(super) admission: Admission,
-    /// The settings with the current salt.
-    salted: watch::Sender<Arc<Settings>>,
-    pub(super) sink: Arc<dyn TelemetrySink>,
-    pub(super) now: Now,
-    pub(super) ids: IdGenerator,
 }
 
 // === impl Service ===
@@ -49,30 +34,13 @@ impl<A: Decider> Service<A> {
     /// Follows changes of `salt`: later requests hash their prompts under the new one.
     pub async fn follow_salt(self, mut salt: watch::Receiver<u128>) {
         while salt.changed().await.is_ok() {
-            let tier_salt = *salt.borrow_and_update();
-            let salted = |settings: &mut Arc<Settings>| {
-                *settings = Arc::new(Settings { tier_salt, ..Settings::clone(settings) });
-            };
-            self.shared.salted.send_modify(salted);
+            self.shared.salt(*salt.borrow_and_update());
         }
     }
 
     /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
-    }
-}
-
-impl<A> Shared<A> {
-    pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
-        let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
-        let salted = watch::channel(settings.clone()).0;
-        Self { asking, settings, admission, salted, sink, now, ids: IdGenerator::default() }
-    }
-
-    /// The settings of a request that begins now.
-    pub(super) fn salted(&self) -> Arc<Settings> {
-        self.salted.borrow().clone()
     }
 }
 

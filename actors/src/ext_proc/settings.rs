@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use murmuration::config::blueprint::{Parser, PrefixSettings};
+use murmuration::config::blueprint::{Parser, PrefixSettings, RendererSettings};
 use murmuration::prefix::salt;
 use murmuration::schedule::SessionRules;
 
@@ -63,6 +63,8 @@ pub struct Settings {
     pub parsers: Vec<Parser>,
     /// How prompts become chains.
     pub prefix: PrefixSettings,
+    /// Who counts the tokens of prompts; `None` if they are estimated.
+    pub renderer: Option<RendererSettings>,
     /// The tier's salt, which is mixed into them.
     pub tier_salt: u128,
     /// The header whose value is mixed in too, so that tenants share no hashes.
@@ -108,6 +110,7 @@ impl Settings {
             response_path: ResponsePath::default(),
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
+            renderer: None,
             tier_salt: 0,
             tenant_header: None,
             trusted: TrustedSpelling::default(),

@@ -20,7 +20,7 @@ use super::admission::RequestPermit;
 use super::connection_id::ConnectionId;
 use super::exchange::{Closing, Exchange, News, Outbox, Read, Step, Unread};
 use super::pace::Pace;
-use super::service::Shared;
+use super::shared::Shared;
 use super::telemetry_sink::StreamWatch;
 use crate::scheduler::{Decider, Reservation};
 
@@ -203,7 +203,8 @@ where
         }
     }
 
-    async fn ask(&mut self, request: InferenceRequest) {
+    async fn ask(&mut self, mut request: InferenceRequest) {
+        prepare(&self.shared, &self.exchange, &mut request).await;
         self.watch.asked(&request);
         let patience = self.shared.settings.limits.decision_timeout;
         let verdict = timeout(patience, self.shared.asking.ask(request)).await.unwrap_or_else(|_| {
@@ -308,6 +309,15 @@ impl<A: Decider, I> Drop for StreamDriver<A, I> {
     fn drop(&mut self) {
         self.return_room();
         self.report_end();
+    }
+}
+
+/// Lets others complete the request, if there are any to ask.
+async fn prepare<A>(shared: &Shared<A>, exchange: &Exchange, request: &mut InferenceRequest) {
+    let (Some(preparation), Some((path, body))) = (&shared.preparation, exchange.waiting()) else { return };
+    let longest = shared.settings.limits.decision_timeout;
+    if let Some(event) = preparation.prepare(path, body, request, longest).await {
+        shared.sink.record(&event);
     }
 }
 

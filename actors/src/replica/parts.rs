@@ -10,7 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Tls;
+use super::serving_tls::Tls;
 use crate::admin::{DebugAccess, HealthService, Pages, router, serve_health, serve_pages};
 use crate::clock::Clock;
 use crate::connection::EventSink;

@@ -13,7 +13,8 @@ use murmuration::id::PoolId;
 use murmuration::scheduler::SchedulerSettings;
 use tokio::sync::watch;
 
-use super::{ReplicaSettings, parts};
+use super::parts;
+use super::settings::ReplicaSettings;
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::connection::EventSink;
@@ -187,7 +188,8 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
     let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
-    Settings { limits, response_path, parsers, prefix, tier_salt, tenant_header, trusted, sessions }
+    let renderer = blueprint.renderer.clone();
+    Settings { limits, response_path, parsers, prefix, renderer, tier_salt, tenant_header, trusted, sessions }
 }
 
 /// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.

@@ -2,13 +2,13 @@
 //!
 //! Must not know how it starts.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use murmuration::config::ConfigErrors;
 use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
 
+use super::serving_tls::Tls;
 use crate::admin::DebugAccess;
 use crate::environment::Listener;
 use crate::ext_proc::{Limits, PromptSalt, ResponsePath, TrustedSpelling};
@@ -50,17 +50,6 @@ pub struct ReplicaSettings {
     pub tenant_header: Option<String>,
     /// Replication; `None` for a replica without peers.
     pub replication: Option<ReplicationSettings>,
-}
-
-/// TLS of the ext-proc service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// None.
-    Plain,
-    /// A certificate generated at start.
-    SelfSigned,
-    /// `tls.crt` and `tls.key` in this directory; changes are followed.
-    Folder(PathBuf),
 }
 
 /// The listeners of a replica.
@@ -105,6 +94,7 @@ pub enum StartError {
 // === impl Tls ===
 
 impl Tls {
+    /// What the ext-proc servers need.
     pub(super) fn server(&self) -> Result<Option<ServerTls>, TlsError> {
         Ok(match self {
             Self::Plain => None,

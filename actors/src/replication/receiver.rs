@@ -12,17 +12,9 @@ use murmuration::id::{PoolId, ReplicaId};
 use murmuration::replication::codec::{self, CodecError};
 use murmuration::replication::{Fact, Record};
 
+use super::lane::Lane;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
-
-/// How facts arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// A peer stream.
-    Stream,
-    /// chitchat.
-    Gossip,
-}
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +36,6 @@ pub struct Receiver {
     only: Option<PoolId>,
     telemetry: Telemetry,
     version: u8,
-}
-
-// === impl Lane ===
-
-impl Lane {
-    /// Its spelling in metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Gossip => "gossip",
-        }
-    }
 }
 
 // === impl Receiver ===

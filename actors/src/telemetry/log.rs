@@ -123,6 +123,10 @@ impl EventLog {
             Event::Decided(decided) => {
                 debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
                     matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
+                if let Some(split) = &decided.split {
+                    let prefill = split.prefill.as_ref().map_or("none", EndpointId::as_str);
+                    debug!(request_id = decided.request_id, split = split.decision, prefill, "stages");
+                }
             }
             Event::Refused { request_id, model, code, sentence } => {
                 debug!(request_id, model, code = code.as_str(), sentence, "refused");
@@ -131,6 +135,7 @@ impl EventLog {
                 let served = served.as_ref().map_or("unknown", EndpointId::as_str);
                 debug!(%ticket, %decided, served, "served elsewhere");
             }
+            Event::Prepared { producer, result } => debug!(producer, result, "prepared"),
             Event::LocalReply { status } => debug!(status, "the proxy answered by itself"),
             Event::TicketClosed { ticket, outcome } => debug!(%ticket, ?outcome, "ticket closed"),
             Event::RequestFinished(finished) => {

@@ -11,7 +11,7 @@ use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, Histogr
 use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
 use super::engine_metrics::EngineMetrics;
-use super::families::Families;
+use super::families::{Families, ListedFamily};
 use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
@@ -22,6 +22,7 @@ const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-p
 /// All metric families of the replica.
 pub(super) struct Metrics {
     registry: Registry,
+    pub(super) listed: Vec<ListedFamily>,
     requests: RequestSeries,
     pool: PoolGauges,
     replication: ReplicationMetrics,
@@ -38,6 +39,7 @@ pub(super) struct Metrics {
     restarts: CounterVec,
     given_up: CounterVec,
     panics: CounterVec,
+    prepared: CounterVec,
     reloads: CounterVec,
     pub(super) body_bytes: Gauge,
     pub(super) streams: Gauge,
@@ -50,7 +52,7 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn register(pool: &str) -> Result<Self, Error> {
         let registry = Registry::new();
-        let f = Families(&registry);
+        let f = Families::new(&registry);
         let plugin = ["plugin_name", "plugin_type"];
         let info: GaugeVec = f.gauge("llm_d_epp_info", "What runs here.", &["commit", "build_ref"])?;
         info.with_label_values(&["", concat!("murmuration-", env!("CARGO_PKG_VERSION"))]).set(1.0);
@@ -71,11 +73,13 @@ impl Metrics {
             restarts: f.counter("murmuration_actor_restarts_total", "Actors and tasks that failed and were started again.", &["kind"])?,
             given_up: f.counter("murmuration_parts_given_up_total", "Vital parts that failed too often; the replica ends.", &["part"])?,
             panics: f.counter("murmuration_panics_total", "Panics in this process, caught or not.", &[])?,
+            prepared: f.counter("murmuration_preparations_total", "Requests about which a producer was asked before their decision.", &["producer", "result"])?,
             reloads: f.counter("murmuration_reloads_total", "Reloads of endpoints and certificates.", &["result"])?,
             body_bytes: f.gauge("murmuration_request_body_bytes", "Bytes of the bodies of requests that are arriving, being read or being sent on.", &[])?.with_label_values::<&str>(&[]),
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
             stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Duration of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
+            listed: f.listed(),
             registry,
         })
     }
@@ -99,6 +103,7 @@ impl Metrics {
                 self.tickets.with_label_values(&[format!("{outcome:?}").as_str()]).inc();
             }
             Event::LocalReply { status } => self.local_reply(*status),
+            Event::Prepared { producer, result } => self.prepared.with_label_values(&[producer, result]).inc(),
             Event::ServedElsewhere { .. } => self.served_elsewhere.with_label_values::<&str>(&[]).inc(),
             Event::Scraped { .. }
             | Event::ScrapeFailed { .. }

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use murmuration::event::{Decided, RequestFinished};
+use murmuration::event::{Decided, RequestFinished, Split};
 use murmuration::fleet::{CacheLoss, FailureCounts, InFlight, Missing};
-use murmuration::id::{EndpointId, Ticket};
+use murmuration::id::{EndpointId, PluginName, Ticket};
 use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::prefix::PrefixMatch;
 use murmuration::replication::{Member, PeerSummary, ReplicaCard};
@@ -29,6 +29,11 @@ fn decided() -> Decided {
         matched: PrefixMatch { blocks: 1, of: 2 },
         block_tokens: 64,
         candidates: 2,
+        split: Some(Split {
+            handler: PluginName { name: "pd".into(), kind: "disagg-profile-handler" },
+            decision: "prefill-decode",
+            prefill: Some(EndpointId::new("default", "p0")),
+        }),
     }
 }
 
@@ -78,6 +83,7 @@ fn full_page() -> (Metrics, String) {
         Event::ActorRestarted { actor: "endpoint default/e0".into(), why: String::new() },
         Event::PartGivenUp { part: "gossip".into(), attempts: 10, why: String::new() },
         Event::Panicked { place: String::new(), why: String::new() },
+        Event::Prepared { producer: "token-producer", result: "ok" },
         Event::Reloaded(String::new()),
         Event::ConnectionClosed { port: "admin", why: "full" },
         Event::AuthorityRepaired { port: "ext-proc" },

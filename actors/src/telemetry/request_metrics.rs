@@ -4,8 +4,8 @@
 //!
 //! Histograms have no fairness id: clients choose it, and each value would add two hundred lines.
 
-use murmuration::event::RequestFinished;
-use murmuration::id::EndpointId;
+use murmuration::event::{RequestFinished, Split};
+use murmuration::id::{EndpointId, PluginName};
 use murmuration::request::Outcome;
 use prometheus::{CounterVec, Error, GaugeVec, HistogramVec};
 
@@ -16,6 +16,8 @@ use super::series::{Key, Names};
 const LABELS: [&str; 4] = ["model_name", "target_model_name", "fairness_id", "priority"];
 /// Labels of histograms.
 const SPREAD: [&str; 3] = ["model_name", "target_model_name", "priority"];
+/// Values of `decision_type`.
+const DECISIONS: [&str; 4] = ["decode-only", "prefill-decode", "encode-decode", "encode-prefill-decode"];
 /// Values of `streaming`.
 const STREAMING: [&str; 2] = ["false", "true"];
 
@@ -36,6 +38,7 @@ pub(super) struct RequestMetrics {
     attempts: CounterVec,
     processing: HistogramVec,
     rewrites: CounterVec,
+    splits: CounterVec,
 }
 
 // === impl RequestMetrics ===
@@ -107,6 +110,7 @@ impl RequestMetrics {
                 "Requests whose model was rewritten.",
                 &["model_rewrite_name", "model_name", "target_model"],
             )?,
+            splits: splits(f)?,
         })
     }
 
@@ -137,6 +141,12 @@ impl RequestMetrics {
 
     pub(super) fn rewritten(&self, names: &Names) {
         self.rewrites.with_label_values(&["header", &names.model, &names.target]).inc();
+    }
+
+    /// A request's stages were split, or were not, under the model name `target`.
+    pub(super) fn split(&self, target: &str, split: &Split) {
+        let PluginName { name, kind } = &split.handler;
+        self.splits.with_label_values(&[name.as_str(), kind, target, split.decision]).inc();
     }
 
     /// Records the figures of a finished request under the labels of histograms.
@@ -198,6 +208,11 @@ impl RequestMetrics {
             Key::Rewrite(names) => {
                 let _ = self.rewrites.remove_label_values(&["header", &names.model, &names.target]);
             }
+            Key::Split(target, handler, kind) => {
+                for decision in DECISIONS {
+                    let _ = self.splits.remove_label_values(&[handler.as_str(), kind, target, decision]);
+                }
+            }
             Key::Twins(_) => {}
         }
     }
@@ -215,6 +230,14 @@ impl RequestMetrics {
             &self.output_token,
         ]
     }
+}
+
+fn splits(families: &Families<'_>) -> Result<CounterVec, Error> {
+    families.counter(
+        "llm_d_epp_disagg_decision_total",
+        "Decisions of profile handlers that can split a request's stages.",
+        &["plugin_name", "plugin_type", "model_name", "decision_type"],
+    )
 }
 
 /// The error code of a finished request: its status, or a name where the status is no error.

@@ -72,6 +72,11 @@ impl RequestSeries {
         let attempt = Key::Attempts(target.target.clone(), decided.endpoint.clone(), decided.port);
         let own = state.series.admit(&attempt, known, now, &mut gone);
         self.metrics.attempted(if own { &target.target } else { OTHER }, &decided.endpoint, decided.port);
+        if let Some(split) = &decided.split {
+            let key = Key::Split(target.target.clone(), split.handler.name.clone(), split.handler.kind);
+            let own = state.series.admit(&key, known, now, &mut gone);
+            self.metrics.split(if own { &target.target } else { OTHER }, split);
+        }
         if names.model != names.target {
             let known = state.served.holds(&names);
             let own = state.series.admit(&Key::Rewrite(names.clone()), known, now, &mut gone);

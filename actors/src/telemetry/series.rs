@@ -52,6 +52,8 @@ pub(super) enum Key {
     Attempts(String, EndpointId, u16),
     /// Rewrites.
     Rewrite(Names),
+    /// How stages were split: target, and the profile handler's name and type.
+    Split(String, String, &'static str),
 }
 
 /// Removed series, with the error codes that they had.
@@ -115,6 +117,7 @@ impl Key {
             Self::Twins(names) => 48 * (LINE + names.bytes()),
             Self::Attempts(target, endpoint, _) => LINE + target.len() + endpoint.as_str().len(),
             Self::Rewrite(names) => LINE + names.bytes(),
+            Self::Split(target, handler, kind) => 4 * (LINE + target.len() + handler.len() + kind.len()),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use murmuration::request::InferenceRequest;
-use murmuration::schedule::Decision;
 use murmuration::schedule::decision::ProfileExplanation;
+use murmuration::schedule::{Decision, Stage};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{Span, SpanKind, TraceContextExt, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
@@ -111,6 +111,7 @@ impl RequestSpan {
             parent.with_span(span)
         };
         let orchestration = start("gateway.request_orchestration", context);
+        orchestration.span().set_attributes(split_attributes(decision));
         for profile in &decision.explanation.profiles {
             let run = start("run_scheduler_profile", &orchestration);
             run.span().set_attribute(KeyValue::new("llm_d.epp.scheduling.profile.name", profile.profile.clone()));
@@ -157,6 +158,28 @@ impl Drop for RequestSpan {
             context.span().end();
         }
     }
+}
+
+/// How the stages were split, and why.
+fn split_attributes(decision: &Decision) -> Vec<KeyValue> {
+    let prefill = decision.leg(Stage::Prefill).and_then(|leg| leg.targets.first());
+    let verdicts = &decision.explanation.verdicts;
+    if verdicts.is_empty() && prefill.is_none() {
+        return Vec::new();
+    }
+    let mut attributes = vec![
+        KeyValue::new("llm_d.epp.profile_handler.decision", format!("complete_{}", decision.split())),
+        KeyValue::new("llm_d.epp.pd.disaggregation_used", prefill.is_some()),
+    ];
+    for verdict in verdicts {
+        let key = if verdict.stage == Stage::Encode { "llm_d.epp.encode.reason" } else { "llm_d.epp.pd.reason" };
+        attributes.push(KeyValue::new(key, verdict.reason.clone()));
+    }
+    if let Some(target) = prefill {
+        attributes.push(KeyValue::new("llm_d.epp.pd.prefill_pod_address", target.address.ip().to_string()));
+        attributes.push(KeyValue::new("llm_d.epp.pd.prefill_pod_port", target.address.port().to_string()));
+    }
+    attributes
 }
 
 fn scorer_attributes(profile: &ProfileExplanation, column: usize) -> Vec<KeyValue> {

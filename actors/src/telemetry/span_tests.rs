@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::Arc;
-
 use murmuration::schedule::Explanation;
 use murmuration::schedule::decision::ScorerName;
 use opentelemetry_sdk::trace::InMemorySpanExporter;
@@ -22,7 +20,7 @@ fn decision() -> Decision {
     let scorers = vec![ScorerName { scorer: "queue-scorer".into(), weight: 2.0 }];
     let profile = ProfileExplanation { profile: "default".into(), scorers, ..ProfileExplanation::default() };
     let explanation = Explanation { profiles: vec![profile], ..Explanation::default() };
-    Decision { legs: Vec::new(), explanation: Arc::new(explanation) }
+    Decision::new(Vec::new(), explanation)
 }
 
 #[test]

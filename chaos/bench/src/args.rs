@@ -39,6 +39,8 @@ pub(super) enum Verb {
     SchedulerDeath(SchedulerDeathArgs),
     /// Years of endpoint churn in virtual time: memory, ages of load reports, and the counted share of peers' work.
     Churn(ChurnArgs),
+    /// Run the benches whose figures BENCHMARKS.md has, and write them into it.
+    Report(ReportArgs),
     /// Host the replicas of `replication`.
     #[command(hide = true)]
     ReplicationHost(ReplicationHostArgs),
@@ -225,6 +227,21 @@ pub(super) struct ScrapeArgs {
     /// The page to serve; by default one captured from a real vLLM.
     #[arg(long, value_name = "FILE")]
     pub(super) page: Option<PathBuf>,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The benches to run, such as `replication` or `decision,subset`; all of them if none is named. Rows of the others
+    /// stay as they are.
+    #[arg(long, value_delimiter = ',', value_name = "BENCH")]
+    pub(super) only: Vec<String>,
+    /// Run each bench for seconds instead of minutes. Its rows say so: such figures are no measurement.
+    #[arg(long)]
+    pub(super) short: bool,
+    /// The page.
+    #[arg(long, default_value = "BENCHMARKS.md", value_name = "FILE")]
+    pub(super) file: PathBuf,
 }
 
 /// Flags of `serve-noop`.

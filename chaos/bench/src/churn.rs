@@ -238,7 +238,7 @@ fn id(name: u64) -> EndpointId {
 fn request(number: u64) -> InferenceRequest {
     let blocks = (0..16).map(|at| BlockHash(mix(if at < 8 { number % 40 } else { number + 1_000 } * 64 + at)));
     let chain = PrefixChain::from_blocks(16, blocks.collect());
-    InferenceRequest { prompt: Prompt { tokens: 256, chain }, sees_response: true, ..InferenceRequest::default() }
+    InferenceRequest { prompt: Prompt::estimated(256, 0, chain), sees_response: true, ..InferenceRequest::default() }
 }
 
 /// Resident memory of this process in bytes, as the kernel reports it.

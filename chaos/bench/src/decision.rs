@@ -221,7 +221,7 @@ impl Pool {
             id: format!("{:032x}", self.asked),
             incoming_model: "base".to_owned(),
             target_model: "base".to_owned(),
-            prompt: Prompt { tokens, chain },
+            prompt: Prompt::estimated(tokens, 0, chain),
             content_hash: mix(self.asked),
             streaming: true,
             body_bytes: tokens * 4,

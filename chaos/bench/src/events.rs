@@ -37,6 +37,7 @@ pub(super) fn run(args: &EventsArgs) -> Result<Table, Failure> {
             matched: PrefixMatch { blocks: 3, of: 8 },
             block_tokens: 16,
             candidates: 200,
+            split: None,
         }))
     };
     let closed = |n: u64| Event::TicketClosed { ticket: Ticket(n), outcome: Outcome::Completed };

@@ -3,7 +3,8 @@
 //! Measured servers are child processes of this program (`bench serve`, `bench serve-noop`). So their processor time is
 //! separate from the client's, and no figure depends on another binary being up to date.
 //!
-//! Must not know budgets: it measures and does not judge. A failed exchange is an error, never a figure.
+//! Benches must not know budgets: they measure and do not judge; `report` does. A failed exchange is an error, never a
+//! figure.
 
 mod args;
 mod body;
@@ -18,6 +19,7 @@ mod hostile;
 mod noop;
 mod pages;
 mod replication;
+mod report;
 mod scheduler_death;
 mod scrape;
 mod server;
@@ -71,6 +73,10 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::Replication(args) => block_on(replication::run(&args))?,
         Verb::Hostile(args) => block_on(hostile::run(&args))?,
         Verb::SchedulerDeath(args) => block_on(scheduler_death::run(&args))?,
+        Verb::Report(args) => {
+            print!("{}", report::run(&args)?);
+            return Ok(());
+        }
         Verb::ReplicationHost(args) => return block_on(replication::host(&args)),
         Verb::ServeNoop(args) => return block_on(noop::serve(args.port)),
     };

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use murmuration_actors::text_table::{Column, right, table};
 use serde_json::{Map, Value, json};
 
 /// A cell.
@@ -63,16 +64,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
-        let width = |i: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(i)).map(String::len);
-            cells.chain([self.columns[i].len()]).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        let head: Vec<String> = self.columns.iter().map(|column| (*column).to_owned()).collect();
-        for row in std::iter::once(&head).chain(&rows) {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-            writeln!(f, "{}", cells.join("  ").trim_end())?;
-        }
+        let columns: Vec<Column> = self.columns.iter().map(|column| right(*column)).collect();
+        f.write_str(&table(&columns, &rows))?;
         writeln!(f, "{}", self.json())
     }
 }

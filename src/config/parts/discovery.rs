@@ -4,13 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileDiscovery, Part};
+use super::part::Part;
+use crate::config::blueprint::FileDiscovery;
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// The endpoints file. Relative paths begin at the working directory.
     path: String,
+    /// Whether the file is read again when it changes.
     watch_file: bool,
 }
 

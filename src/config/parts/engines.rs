@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EngineSettings, Part};
+use super::part::Part;
+use crate::config::blueprint::EngineSettings;
 use crate::dialect::engine::{EngineSpec, MetricSpec};
 use crate::fleet::endpoint::ENGINE_LABEL;
 
@@ -16,8 +17,11 @@ const RESERVED_NAME: &str = "default";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// The endpoint label that says which kind of engine it is.
     engine_label_key: String,
+    /// The kind of endpoints without that label, or with an unknown kind.
     default_engine: String,
+    /// Kinds of engine; one called like a built-in kind replaces it.
     engine_configs: Vec<EngineConfig>,
 }
 
@@ -25,17 +29,28 @@ pub(super) struct Parameters {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct EngineConfig {
+    /// The kind's name, unique and not `default`.
     name: String,
+    /// The gauge of waiting requests, as `name` or `name{label=value}`; empty if the engine has none.
     queued_requests_spec: String,
+    /// The gauge of running requests.
     running_requests_spec: String,
+    /// The gauge of KV-cache use, 0 to 1.
     #[serde(rename = "kvUsageSpec")]
     kv_usage_spec: String,
+    /// The info gauge of LoRA adapters.
     lora_spec: String,
+    /// The info gauge of the cache's geometry.
     cache_info_spec: String,
+    /// Its label for the tokens of a block. Default: vLLM's `block_size`.
     cache_block_size_label_name: String,
+    /// Its label for the number of blocks. Default: vLLM's `num_gpu_blocks`.
     cache_num_blocks_label_name: String,
+    /// A gauge of the tokens of a block, where there is no info gauge.
     cache_block_size_spec: String,
+    /// A gauge of the number of blocks, where there is no info gauge.
     cache_num_blocks_spec: String,
+    /// Known to llm-d and not here yet; refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     custom_metrics: Vec<Value>,
 }

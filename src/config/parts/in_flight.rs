@@ -4,16 +4,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InFlightSettings, Part};
+use super::part::Part;
+use crate::config::blueprint::InFlightSettings;
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// Whether estimated answer tokens count as in-flight tokens too.
     add_estimated_output_tokens: bool,
+    /// Answer tokens for each prompt token in that estimate, 0 or more.
     output_ratio: f64,
+    /// Upper bound of that estimate, in tokens. Without it there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_estimated_output_tokens: Option<u64>,
+    /// The name of the `approx-prefix-cache-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_match_info_producer_name: Option<String>,
     /// Accepted and ignored: llm-d shares these counts only where a syncer is configured.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Part, ScrapeSettings};
+use super::part::Part;
+use crate::config::blueprint::ScrapeSettings;
 use crate::config::duration;
 
 /// The shortest interval, as in llm-d. A shorter one is raised to this, also in the effective configuration.
@@ -16,17 +17,26 @@ const INTERVAL_MIN: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// `http`. `https` is known to llm-d and not here yet.
     scheme: String,
+    /// The page's path, beginning with `/`.
     path: String,
+    /// The page's port, 1 to 65535. Without it the endpoint's own port counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
+    /// Whether certificates are accepted unchecked. It belongs to `https` and has no effect yet.
     insecure_skip_verify: bool,
+    /// Belongs to `https`; refused.
     #[serde(skip_serializing_if = "String::is_empty")]
     ca_cert_path: String,
+    /// Belongs to `https`; refused.
     #[serde(skip_serializing_if = "String::is_empty")]
     client_cert_path: String,
+    /// Belongs to `https`; refused.
     #[serde(skip_serializing_if = "String::is_empty")]
     client_key_path: String,
+    /// Interval between two scrapes of an engine, such as `100ms`. A shorter one than 50ms is raised to that. Without
+    /// it `--refresh-metrics-interval` counts.
     #[serde(skip_serializing_if = "String::is_empty")]
     interval: String,
 }

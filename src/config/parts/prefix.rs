@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BYTES_PER_TOKEN, Part, PrefixSettings};
+use super::part::{BYTES_PER_TOKEN, Part};
+use crate::config::blueprint::PrefixSettings;
 
 /// llm-d's default, which is vLLM's block size.
 const DEFAULT_BLOCK_TOKENS: u32 = 16;
@@ -15,11 +16,17 @@ const UNCAPPED_BLOCKS: usize = 1 << 20;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// Whether an endpoint's capacity follows the cache geometry that its engine reports.
     auto_tune: bool,
+    /// Tokens of a block; above 0 where `autoTune` is off. `minBlockSizeTokens` is the least.
     block_size_tokens: u32,
+    /// The least tokens of a block, above 0. A constant in llm-d.
     min_block_size_tokens: u32,
+    /// How much of a prompt is looked at, in tokens. Zero: `maxPrefixBlocksToMatch` counts.
     max_prefix_tokens_to_match: u32,
+    /// How much of a prompt is looked at, in blocks, where `maxPrefixTokensToMatch` is 0. Zero: 1,048,576 blocks.
     max_prefix_blocks_to_match: u32,
+    /// Blocks that an endpoint's cache is assumed to have until its engine reports its geometry, above 0.
     #[serde(rename = "lruCapacityPerServer")]
     lru_capacity_per_server: u64,
     /// Deprecated; used as `blockSizeTokens` if that has its default.

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Part, SaturationSettings};
+use super::part::Part;
+use crate::config::blueprint::SaturationSettings;
 use crate::config::duration;
 
 /// The only accepted staleness: llm-d's default. Here trust decreases with a report's age instead.
@@ -14,8 +15,11 @@ const STALENESS: &str = "200ms";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Parameters {
+    /// Waiting requests at which an endpoint counts as full, above 0.
     queue_depth_threshold: u32,
+    /// KV-cache use at which an endpoint counts as full, above 0 and at most 1.
     kv_cache_util_threshold: f64,
+    /// Only `200ms` is accepted. A report counts the less the older it is.
     #[serde(skip_serializing)]
     metrics_staleness_threshold: String,
     /// Accepted and ignored: it only matters where the detector is used as a filter.

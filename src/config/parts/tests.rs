@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::config::blueprint::{EngineSettings, PrefixSettings};
 
 fn built(kind: &str, given: Value) -> Part {
     build(kind, &given).unwrap().unwrap().0
@@ -52,7 +53,7 @@ fn the_cap_in_tokens_overrides_the_cap_in_blocks() {
 
 #[test]
 fn unsupported_modes_are_reported_as_not_here_yet() {
-    assert!(refused(TOKEN_PRODUCER, json!({"vllm": {"url": "http://x"}})).contains("not here yet"));
+    assert!(refused(TOKEN_PRODUCER, json!({"vllm": {"url": "https://x:1"}})).contains("not here yet"));
     assert!(refused(TOKEN_PRODUCER, json!({"udsTokenizerConfig": {}})).contains("not here yet"));
     assert!(refused(TOKEN_PRODUCER, json!({"estimate": {"image": {}}})).contains("not here yet"));
     assert!(refused(METRICS_DATA_SOURCE, json!({"scheme": "https"})).contains("not here yet"));
@@ -60,7 +61,7 @@ fn unsupported_modes_are_reported_as_not_here_yet() {
     assert!(refused(UTILIZATION_DETECTOR, json!({"metricsStalenessThreshold": "5s"})).contains("not here yet"));
     let custom = json!({"engineConfigs": [{"name": "mine", "customMetrics": [{}]}]});
     assert!(refused(CORE_METRICS_EXTRACTOR, custom).contains("not here yet"));
-    assert_eq!(built(TOKEN_PRODUCER, json!({"modelName": "m", "estimate": {}})), Part::Tokens);
+    assert_eq!(built(TOKEN_PRODUCER, json!({"modelName": "m", "estimate": {}})), Part::Tokens(None));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Must not know text.
 
-use super::DEPTH_MAX;
+/// The deepest nesting that is read, in brackets.
+pub const DEPTH_MAX: usize = 1024;
 
 /// Which brackets are open: one bit each, set for objects.
 #[derive(Default)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::PageError;
 use super::line::Sample;
+use super::page_error::PageError;
 
 /// The suffix of labels that number the workers of one engine.
 const RANK: &str = "_rank";

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
-use super::PageError;
+use super::page_error::PageError;
 
 /// A line of a family that matters.
 #[derive(Clone, Copy, Debug)]

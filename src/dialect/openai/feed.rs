@@ -45,6 +45,7 @@ pub(super) struct Feed {
     spec: BlockSpec,
     text_bytes: u64,
     tokens: u64,
+    media: u32,
 }
 
 /// The hash of a value that counts as a whole.
@@ -58,7 +59,7 @@ pub(super) struct Digest {
 
 impl Feed {
     pub(super) fn new(spec: BlockSpec, model: &str, salt: Option<&str>) -> Self {
-        Self { chain: ChainBuilder::new(spec, model, salt), spec, text_bytes: 0, tokens: 0 }
+        Self { chain: ChainBuilder::new(spec, model, salt), spec, text_bytes: 0, tokens: 0, media: 0 }
     }
 
     pub(super) fn tag(&mut self, tag: Tag) {
@@ -122,6 +123,7 @@ impl Feed {
         let bytes = MEDIA_TOKENS * u64::from(self.spec.bytes_per_token.max(1));
         (0..bytes.div_ceil(8)).for_each(|_| self.chain.push(&hash));
         self.tokens += MEDIA_TOKENS;
+        self.media = self.media.saturating_add(1);
     }
 
     /// What changes the prompt without being part of its text.
@@ -141,7 +143,7 @@ impl Feed {
     pub(super) fn finish(self) -> (Prompt, u64) {
         let tokens = self.tokens + self.text_bytes.div_ceil(u64::from(self.spec.bytes_per_token.max(1)));
         let (chain, content_hash) = self.chain.finish();
-        (Prompt { tokens, chain }, content_hash)
+        (Prompt::estimated(tokens, self.media, chain), content_hash)
     }
 }
 

@@ -3,17 +3,19 @@
 //! Must not know what any label means.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced};
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// The selector: both parts must match, and an empty selector matches everything.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct LabelSelector {
-    /// Labels that must have exactly these values.
+    /// Labels that must have exactly these values, all of them.
     pub match_labels: BTreeMap<String, String>,
     /// Conditions that must all hold.
     pub match_expressions: Vec<Expression>,
@@ -25,9 +27,9 @@ pub struct LabelSelector {
 pub struct Expression {
     /// The label.
     pub key: String,
-    /// The test.
+    /// How the label is tested.
     pub operator: Operator,
-    /// The values for `In` and `NotIn`.
+    /// The values for `In` and `NotIn`, at least one; the other operators take none.
     #[serde(default)]
     pub values: Vec<String>,
 }
@@ -45,7 +47,8 @@ pub enum Operator {
     DoesNotExist,
 }
 
-/// `label-selector-filter`.
+/// `label-selector-filter`: keeps the endpoints whose labels match a Kubernetes label selector. Both parts must match,
+/// and an empty selector keeps all.
 #[derive(Clone, Debug)]
 pub struct LabelSelectorFilter {
     selector: LabelSelector,
@@ -61,7 +64,7 @@ impl Filter for LabelSelectorFilter {
     }
 }
 
-impl FilterPlugin for LabelSelectorFilter {
+impl Plugin for LabelSelectorFilter {
     const TYPE: &'static str = "label-selector-filter";
     const READS: &'static [Produced] = &[];
     type Parameters = LabelSelector;
@@ -79,6 +82,10 @@ impl FilterPlugin for LabelSelectorFilter {
             }
         }
         Ok(Self { selector })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
     }
 }
 

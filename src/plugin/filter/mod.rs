@@ -9,5 +9,5 @@ pub mod session_affinity;
 
 pub use label_selector::LabelSelectorFilter;
 pub use prefix_cache_affinity::PrefixCacheAffinityFilter;
-pub use role::{DecodeFilter, PrefillFilter};
+pub use role::{DecodeFilter, EncodeFilter, PrefillFilter};
 pub use session_affinity::SessionAffinityFilter;

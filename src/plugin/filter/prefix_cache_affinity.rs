@@ -2,34 +2,37 @@
 //!
 //! Must not know how matches or in-flight tokens are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chance::{Chance, mix};
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid};
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, Plugin, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PrefixCacheAffinityParameters {
-    /// Matched share of the prompt from which an endpoint is sticky; zero or less keeps all endpoints.
+    /// Share of the prompt that an endpoint must hold to be kept, at most 1. Zero or less keeps all endpoints.
     pub affinity_threshold: f64,
-    /// Probability of keeping all endpoints, `0..=1`.
+    /// Probability that a request keeps all endpoints, 0 to 1. Equal requests draw alike.
     pub exploration_probability: f64,
-    /// Extra milliseconds until the first token that stickiness may cost; zero is no limit.
+    /// Milliseconds that the first token may come later than on the best other endpoint. Zero is no limit.
     #[serde(rename = "maxTTFTPenaltyMs")]
     pub max_ttft_penalty_ms: f64,
     /// Where the time to first token comes from.
     pub ttft_source: TtftSource,
-    /// Prompt tokens that an engine computes per second.
+    /// Prompt tokens that an engine computes per second, above 0. It turns in-flight prompt tokens into a wait.
     pub peak_prefill_throughput: f64,
-    /// The producer of matches.
+    /// The name of the `approx-prefix-cache-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_match_info_producer_name: Option<String>,
-    /// The producer of predicted latencies.
+    /// Known to llm-d and not here yet; refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_prediction_info_producer_name: Option<String>,
-    /// The producer of in-flight load.
+    /// The name of the `inflight-load-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
 }
@@ -40,11 +43,12 @@ pub struct PrefixCacheAffinityParameters {
 pub enum TtftSource {
     /// In-flight tokens divided by `peakPrefillThroughput`.
     PrefillThroughput,
-    /// A latency predictor.
+    /// A latency predictor; known to llm-d and not here yet.
     LatencyPredictor,
 }
 
-/// `prefix-cache-affinity-filter`.
+/// `prefix-cache-affinity-filter`: keeps the endpoints that hold most of the prompt. It keeps all where none does, and
+/// where the first token would come too much later than on the best other endpoint.
 #[derive(Clone, Debug)]
 pub struct PrefixCacheAffinityFilter {
     parameters: PrefixCacheAffinityParameters,
@@ -105,7 +109,7 @@ impl PrefixCacheAffinityFilter {
     }
 }
 
-impl FilterPlugin for PrefixCacheAffinityFilter {
+impl Plugin for PrefixCacheAffinityFilter {
     const TYPE: &'static str = "prefix-cache-affinity-filter";
     type Parameters = PrefixCacheAffinityParameters;
 
@@ -131,6 +135,10 @@ impl FilterPlugin for PrefixCacheAffinityFilter {
             );
         }
         Ok(Self { parameters })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
     }
 }
 

@@ -1,27 +1,32 @@
-//! `decode-filter` and `prefill-filter`: endpoints whose role label allows the stage.
+//! `decode-filter`, `prefill-filter` and `encode-filter`: endpoints whose role label allows the stage.
 //!
 //! Must not know which stage is being decided: the configuration puts each filter into the right profile.
 
-use crate::fleet::endpoint::ROLE_LABEL;
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid, NoParameters, Produced};
+use std::sync::Arc;
+
+use crate::fleet::Stages;
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
-/// Roles that decode. An endpoint without a role decodes too.
-const DECODE_ROLES: [&str; 4] = ["decode", "prefill-decode", "both", "encode-prefill-decode"];
-/// Roles that prefill. An endpoint without a role does not.
-const PREFILL_ROLES: [&str; 5] = ["prefill", "encode-prefill", "prefill-decode", "both", "encode-prefill-decode"];
-
-/// `decode-filter`.
+/// `decode-filter`: keeps the endpoints that decode: their label `llm-d.ai/role` is `decode`, `prefill-decode`, `both`
+/// or `encode-prefill-decode`, or they have no such label.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeFilter;
 
-/// `prefill-filter`.
+/// `prefill-filter`: keeps the endpoints that prefill: their label `llm-d.ai/role` is `prefill`, `encode-prefill`,
+/// `prefill-decode`, `both` or `encode-prefill-decode`. Those without the label are removed.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefillFilter;
 
-fn keep_roles(candidates: &[Candidate<'_>], keep: &mut [bool], roles: &[&str], without_role: bool) {
+/// `encode-filter`: keeps endpoints whose role label allows encoding: `encode`, `encode-prefill` or
+/// `encode-prefill-decode`.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodeFilter;
+
+fn keep_those(candidates: &[Candidate<'_>], keep: &mut [bool], allowed: fn(Stages) -> bool) {
     for (row, keep) in candidates.iter().zip(keep) {
-        *keep = row.endpoint.labels.get(ROLE_LABEL).map_or(without_role, |role| roles.contains(&role.as_str()));
+        *keep = allowed(row.stages);
     }
 }
 
@@ -29,11 +34,11 @@ fn keep_roles(candidates: &[Candidate<'_>], keep: &mut [bool], roles: &[&str], w
 
 impl Filter for DecodeFilter {
     fn filter(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
-        keep_roles(candidates, keep, &DECODE_ROLES, true);
+        keep_those(candidates, keep, |stages| stages.decode);
     }
 }
 
-impl FilterPlugin for DecodeFilter {
+impl Plugin for DecodeFilter {
     const TYPE: &'static str = "decode-filter";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
@@ -41,17 +46,21 @@ impl FilterPlugin for DecodeFilter {
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
     }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
+    }
 }
 
 // === impl PrefillFilter ===
 
 impl Filter for PrefillFilter {
     fn filter(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
-        keep_roles(candidates, keep, &PREFILL_ROLES, false);
+        keep_those(candidates, keep, |stages| stages.prefill);
     }
 }
 
-impl FilterPlugin for PrefillFilter {
+impl Plugin for PrefillFilter {
     const TYPE: &'static str = "prefill-filter";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
@@ -59,11 +68,38 @@ impl FilterPlugin for PrefillFilter {
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
     }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
+    }
+}
+
+// === impl EncodeFilter ===
+
+impl Filter for EncodeFilter {
+    fn filter(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
+        keep_those(candidates, keep, |stages| stages.encode);
+    }
+}
+
+impl Plugin for EncodeFilter {
+    const TYPE: &'static str = "encode-filter";
+    const READS: &'static [Produced] = &[];
+    type Parameters = NoParameters;
+
+    fn build(_: NoParameters) -> Result<Self, Invalid> {
+        Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::endpoint::ROLE_LABEL;
     use crate::plugin::testing::{endpoint, kept, request, rows};
 
     #[test]
@@ -77,5 +113,7 @@ mod tests {
         assert_eq!(decode, ["decode", "prefill-decode", "both", "encode-prefill-decode", "unlabelled"]);
         let prefill = kept(&PrefillFilter, &request(1, 0), &rows);
         assert_eq!(prefill, ["prefill", "prefill-decode", "both", "encode-prefill", "encode-prefill-decode"]);
+        let encode = kept(&EncodeFilter, &request(1, 0), &rows);
+        assert_eq!(encode, ["encode", "encode-prefill", "encode-prefill-decode"]);
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Must not know how a session is identified.
 
-use crate::plugin::contract::{Filter, FilterPlugin, Invalid, Produced, SessionSource};
+use std::sync::Arc;
+
+use crate::plugin::contract::Filter;
+use crate::plugin::registration::{Invalid, Kept, Plugin, Produced, Roles};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-filter`.
+/// `session-affinity-filter`: keeps only the endpoint that the request's session is bound to, and all endpoints where
+/// that one is no candidate or the request has no session.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityFilter {
     affinity: SessionAffinity,
@@ -23,19 +27,23 @@ impl Filter for SessionAffinityFilter {
             *keep = self.affinity.is_bound(row);
         }
     }
-
-    fn session(&self) -> Option<&SessionSource> {
-        Some(&self.affinity.source)
-    }
 }
 
-impl FilterPlugin for SessionAffinityFilter {
+impl Plugin for SessionAffinityFilter {
     const TYPE: &'static str = "session-affinity-filter";
     const READS: &'static [Produced] = &[];
     type Parameters = SessionAffinityParameters;
 
     fn build(parameters: SessionAffinityParameters) -> Result<Self, Invalid> {
         Ok(Self { affinity: SessionAffinity::build(parameters)? })
+    }
+
+    fn keeps(&self) -> Vec<Kept> {
+        self.affinity.keeps()
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::filter(self)
     }
 }
 

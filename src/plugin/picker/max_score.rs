@@ -4,14 +4,18 @@
 //! two requests with the same beginning meet on one endpoint even before a cache holds their prefix. If the view may be
 //! off, rows with different totals can count as equal too (`equals.rs`). Must not know scorers.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
-use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::plugin::contract::Picker;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
 use super::equals::{TIE, draw, in_doubt};
 
-/// `max-score-picker`.
+/// `max-score-picker`: the endpoint with the highest total serves. Ties fall by a hash of prompt and endpoint, the same
+/// on every replica. While the view may be off, totals that are close count as ties.
 #[derive(Clone, Debug)]
 pub struct MaxScorePicker {
     count: usize,
@@ -49,13 +53,17 @@ impl Picker for MaxScorePicker {
     }
 }
 
-impl PickerPlugin for MaxScorePicker {
+impl Plugin for MaxScorePicker {
     const TYPE: &'static str = "max-score-picker";
     const READS: &'static [Produced] = &[];
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
         Ok(Self { count: parameters.count()? })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::picker(self)
     }
 }
 

@@ -13,13 +13,13 @@ pub use weighted_random::WeightedRandomPicker;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::Invalid;
+use crate::plugin::registration::Invalid;
 
 /// The parameters of every picker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PickerParameters {
-    /// How many endpoints are picked: the serving one and its fallbacks. Zero means one.
+    /// How many endpoints are picked: the serving one, and fallbacks that Envoy may use instead. Zero means one.
     pub max_num_of_endpoints: i64,
 }
 

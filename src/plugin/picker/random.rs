@@ -2,13 +2,16 @@
 //!
 //! Must not know scores.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
-use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::plugin::contract::Picker;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
 
-/// `random-picker`.
+/// `random-picker`: every endpoint that the filters left is equally likely, whatever its scores.
 #[derive(Clone, Debug)]
 pub struct RandomPicker {
     count: usize,
@@ -31,13 +34,17 @@ impl Picker for RandomPicker {
     }
 }
 
-impl PickerPlugin for RandomPicker {
+impl Plugin for RandomPicker {
     const TYPE: &'static str = "random-picker";
     const READS: &'static [Produced] = &[];
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
         Ok(Self { count: parameters.count()? })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::picker(self)
     }
 }
 

@@ -2,14 +2,18 @@
 //!
 //! A-Res (Efraimidis and Spirakis): each candidate draws `U^(1/total)` and the highest win. Must not know scorers.
 
+use std::sync::Arc;
+
 use crate::chance::Chance;
-use crate::plugin::contract::{Invalid, Picker, PickerPlugin, Produced};
+use crate::plugin::contract::Picker;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
 use super::random::pick_uniformly;
 
-/// `weighted-random-picker`.
+/// `weighted-random-picker`: an endpoint's probability is proportional to its total. Those with a total of zero come
+/// last.
 #[derive(Clone, Debug)]
 pub struct WeightedRandomPicker {
     count: usize,
@@ -37,13 +41,17 @@ impl Picker for WeightedRandomPicker {
     }
 }
 
-impl PickerPlugin for WeightedRandomPicker {
+impl Plugin for WeightedRandomPicker {
     const TYPE: &'static str = "weighted-random-picker";
     const READS: &'static [Produced] = &[];
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
         Ok(Self { count: parameters.count()? })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::picker(self)
     }
 }
 

@@ -2,20 +2,23 @@
 //!
 //! Must not know how they are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ActiveRequestParameters {
-    /// Requests up to which an endpoint counts as idle.
+    /// Requests up to which an endpoint counts as idle, 0 or more.
     pub idle_threshold: u32,
-    /// The best score of an endpoint that is not idle, `0..=1`.
+    /// The best score of an endpoint that is not idle, 0 to 1.
     pub max_busy_score: f64,
-    /// The producer of in-flight load.
+    /// The name of the `inflight-load-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
     /// Accepted and ignored, as in llm-d.
@@ -23,7 +26,8 @@ pub struct ActiveRequestParameters {
     pub request_timeout: Option<String>,
 }
 
-/// `active-request-scorer`: 1 for idle endpoints, `(max - count) / max * maxBusyScore` for others.
+/// `active-request-scorer`: fewer requests that are dispatched and not finished are better. Idle endpoints score 1,
+/// others `(most - count) / most * maxBusyScore`.
 #[derive(Clone, Debug)]
 pub struct ActiveRequestScorer {
     idle_threshold: u32,
@@ -53,7 +57,7 @@ impl Scorer for ActiveRequestScorer {
     }
 }
 
-impl ScorerPlugin for ActiveRequestScorer {
+impl Plugin for ActiveRequestScorer {
     const TYPE: &'static str = "active-request-scorer";
     const READS: &'static [Produced] = &[Produced::InFlightLoad];
     type Parameters = ActiveRequestParameters;
@@ -64,6 +68,10 @@ impl ScorerPlugin for ActiveRequestScorer {
             return Err(format!("maxBusyScore must be within 0 and 1, got {max_busy_score}"));
         }
         Ok(Self { idle_threshold, max_busy_score })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

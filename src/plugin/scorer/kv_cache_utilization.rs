@@ -2,10 +2,13 @@
 //!
 //! Must not know what fills the cache.
 
-use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use std::sync::Arc;
+
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
-/// `kv-cache-utilization-scorer`.
+/// `kv-cache-utilization-scorer`: a KV cache with more free space is better. The score is the free share.
 #[derive(Clone, Copy, Debug)]
 pub struct KvCacheUtilizationScorer;
 
@@ -19,13 +22,17 @@ impl Scorer for KvCacheUtilizationScorer {
     }
 }
 
-impl ScorerPlugin for KvCacheUtilizationScorer {
+impl Plugin for KvCacheUtilizationScorer {
     const TYPE: &'static str = "kv-cache-utilization-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
 
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! Must not know which models are adapters: a base model never appears among the adapters.
 
+use std::sync::Arc;
+
 use crate::fleet::Adapters;
-use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// Score if the adapter is in use.
@@ -13,7 +16,8 @@ const ROOM: f64 = 0.8;
 /// Score if the adapter is queued for loading.
 const WAITING: f64 = 0.6;
 
-/// `lora-affinity-scorer`.
+/// `lora-affinity-scorer`: an engine that has loaded the requested adapter scores 1, one with room for another adapter
+/// 0.8, one that has it queued for loading 0.6, all others 0.
 #[derive(Clone, Copy, Debug)]
 pub struct LoraAffinityScorer;
 
@@ -40,13 +44,17 @@ impl Scorer for LoraAffinityScorer {
     }
 }
 
-impl ScorerPlugin for LoraAffinityScorer {
+impl Plugin for LoraAffinityScorer {
     const TYPE: &'static str = "lora-affinity-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
 
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

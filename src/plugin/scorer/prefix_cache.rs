@@ -2,25 +2,29 @@
 //!
 //! Must not know how matches are found.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// llm-d's parameters and defaults.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PrefixCacheParameters {
-    /// The producer of matches.
+    /// The name of the `approx-prefix-cache-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_match_info_producer_name: Option<String>,
-    /// Weight of the matched length relative to the matched share, `0..=1`.
+    /// Weight of the matched length relative to the matched share, 0 to 1.
     pub match_length_weight: f64,
-    /// Matched tokens that give the full length score.
+    /// Matched tokens that give the full length score: the `scale`. Above 0 where `matchLengthWeight` is.
     pub match_length_scale_tokens: i64,
 }
 
-/// `prefix-cache-scorer`: `w * min(1, matched tokens / scale)^2 + (1 - w) * matched share`.
+/// `prefix-cache-scorer`: an endpoint that holds more of the prompt is better. The score is
+/// `w * min(1, matched tokens / scale)^2 + (1 - w) * matched share`, with `matchLengthWeight` as `w`.
 #[derive(Clone, Debug)]
 pub struct PrefixCacheScorer {
     length_weight: f64,
@@ -50,7 +54,7 @@ impl Scorer for PrefixCacheScorer {
     }
 }
 
-impl ScorerPlugin for PrefixCacheScorer {
+impl Plugin for PrefixCacheScorer {
     const TYPE: &'static str = "prefix-cache-scorer";
     const READS: &'static [Produced] = &[Produced::PrefixMatch];
     type Parameters = PrefixCacheParameters;
@@ -64,6 +68,10 @@ impl ScorerPlugin for PrefixCacheScorer {
             return Err(format!("matchLengthScaleTokens must be above 0 where matchLengthWeight is, got {scale}"));
         }
         Ok(Self { length_weight: weight, scale_tokens: scale as f64 })
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Must not know how waiting requests are counted.
 
-use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use std::sync::Arc;
+
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::score_least;
 
-/// `queue-scorer`.
+/// `queue-scorer`: fewer waiting requests are better. The score is `(most - waiting) / (most - least)` over the
+/// candidates, and 1 for all where all wait alike.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueScorer;
 
@@ -19,13 +23,17 @@ impl Scorer for QueueScorer {
     }
 }
 
-impl ScorerPlugin for QueueScorer {
+impl Plugin for QueueScorer {
     const TYPE: &'static str = "queue-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
 
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Must not know how running requests are counted.
 
-use crate::plugin::contract::{Invalid, NoParameters, Produced, Scorer, ScorerPlugin};
+use std::sync::Arc;
+
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::score_least;
 
-/// `running-requests-size-scorer`.
+/// `running-requests-size-scorer`: fewer running requests are better. The score is `(most - running) / (most - least)`
+/// over the candidates, and 1 for all where all run alike.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningRequestsSizeScorer;
 
@@ -19,13 +23,17 @@ impl Scorer for RunningRequestsSizeScorer {
     }
 }
 
-impl ScorerPlugin for RunningRequestsSizeScorer {
+impl Plugin for RunningRequestsSizeScorer {
     const TYPE: &'static str = "running-requests-size-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = NoParameters;
 
     fn build(_: NoParameters) -> Result<Self, Invalid> {
         Ok(Self)
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Must not know how a session is identified.
 
-use crate::plugin::contract::{Invalid, Produced, Scorer, ScorerPlugin, SessionSource};
+use std::sync::Arc;
+
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Kept, Plugin, Produced, Roles};
 use crate::plugin::session_affinity::{SessionAffinity, SessionAffinityParameters};
 use crate::schedule::{Ask, Candidate};
 
-/// `session-affinity-scorer`.
+/// `session-affinity-scorer`: the endpoint that the request's session is bound to scores 1, all others 0.
 #[derive(Clone, Debug)]
 pub struct SessionAffinityScorer {
     affinity: SessionAffinity,
@@ -20,19 +23,23 @@ impl Scorer for SessionAffinityScorer {
             *score = f64::from(u8::from(self.affinity.is_bound(row)));
         }
     }
-
-    fn session(&self) -> Option<&SessionSource> {
-        Some(&self.affinity.source)
-    }
 }
 
-impl ScorerPlugin for SessionAffinityScorer {
+impl Plugin for SessionAffinityScorer {
     const TYPE: &'static str = "session-affinity-scorer";
     const READS: &'static [Produced] = &[];
     type Parameters = SessionAffinityParameters;
 
     fn build(parameters: SessionAffinityParameters) -> Result<Self, Invalid> {
         Ok(Self { affinity: SessionAffinity::build(parameters)? })
+    }
+
+    fn keeps(&self) -> Vec<Kept> {
+        self.affinity.keeps()
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! Must not know how in-flight tokens are counted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::contract::{Invalid, Scorer, ScorerPlugin};
+use crate::plugin::contract::Scorer;
+use crate::plugin::registration::{Invalid, Plugin, Roles};
 use crate::schedule::{Ask, Candidate};
 
 /// 128 requests of 32K tokens.
@@ -14,14 +17,15 @@ const DEFAULT_QUEUE_THRESHOLD_TOKENS: i64 = 4_194_304;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TokenLoadParameters {
-    /// Tokens from which an endpoint scores zero; zero means the default.
+    /// Prompt tokens from which an endpoint scores 0. Zero means the default.
     pub queue_threshold_tokens: i64,
-    /// The producer of in-flight load.
+    /// The name of the `inflight-load-producer` to use, if it differs from its type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_load_producer_name: Option<String>,
 }
 
-/// `token-load-scorer`: `1 - min(tokens, threshold) / threshold`.
+/// `token-load-scorer`: fewer prompt tokens to compute, including this request's, are better. The score is
+/// `1 - min(tokens, threshold) / threshold`.
 #[derive(Clone, Debug)]
 pub struct TokenLoadScorer {
     threshold: f64,
@@ -46,7 +50,7 @@ impl Scorer for TokenLoadScorer {
     }
 }
 
-impl ScorerPlugin for TokenLoadScorer {
+impl Plugin for TokenLoadScorer {
     const TYPE: &'static str = "token-load-scorer";
     type Parameters = TokenLoadParameters;
 
@@ -56,6 +60,10 @@ impl ScorerPlugin for TokenLoadScorer {
             tokens if tokens > 0 => Ok(Self { threshold: tokens as f64 }),
             tokens => Err(format!("queueThresholdTokens must not be negative, got {tokens}")),
         }
+    }
+
+    fn roles(self: Arc<Self>) -> Roles {
+        Roles::scorer(self)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Must not know the answer's half, except that a proxy may answer by itself before the request is whole.
 
 use murmuration::request::{Refusal, RefusalCode};
-use murmuration::schedule::Decision;
+use murmuration::schedule::{Decision, Stage};
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{HttpBody, HttpHeaders, Metadata, ProtocolConfiguration};
 use murmuration_proto::names;
@@ -31,6 +31,7 @@ impl Exchange {
             return;
         };
         self.record.decided(decision, now);
+        self.added.clone_from(&decision.response_headers);
         if self.settings.sessions.token_header.is_some() {
             let targets = decision.legs.iter().take(1).flat_map(|leg| &leg.targets);
             self.targets = targets.map(|target| (target.address, target.endpoint.clone())).collect();
@@ -40,6 +41,8 @@ impl Exchange {
             content_length: (!body.is_empty()).then_some(body.len()),
             request_id: self.generated_id.then(|| self.record.request_id().to_owned()),
             trace,
+            added: decision.request_headers.clone(),
+            stages: stage_headers(decision),
             remove: self.head.control_headers(),
         };
         out.push_back(answer.into_response());
@@ -156,6 +159,13 @@ impl Exchange {
             }
         }
     }
+}
+
+/// The endpoints of the stages before decoding, for the sidecar of the endpoint that decodes.
+fn stage_headers(decision: &Decision) -> Vec<(&'static str, String)> {
+    let headers = [(Stage::Prefill, names::PREFILLER[0]), (Stage::Encode, names::ENCODERS)];
+    let header = |(stage, name)| decision.leg(stage).map(|leg| (name, envoy_metadata::destination(leg.addresses())));
+    headers.into_iter().filter_map(header).collect()
 }
 
 /// Sends the pieces of the body and the trailers. The end is marked where it was marked on arrival: a body that was

@@ -82,8 +82,9 @@ impl Exchange {
             let framing = if sse { Framing::Sse } else { Framing::Json };
             ModelEcho::new(framing, target, model)
         });
+        let added = std::mem::take(&mut self.added);
         let token = self.token(metadata);
-        out.push_back(reply::response_headers(self.answer.echo.is_some(), token));
+        out.push_back(reply::response_headers(self.answer.echo.is_some(), added, token));
         self.served(metadata);
         self.after(ended)
     }

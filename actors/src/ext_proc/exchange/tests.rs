@@ -40,8 +40,8 @@ pub(super) fn decision(addresses: &[&str]) -> Decision {
         matched: PrefixMatch { blocks: 1, of: 2 },
         score: 1.0,
     };
-    let leg = Leg { stage: Stage::Decode, targets: addresses.iter().map(target).collect() };
-    Decision { legs: vec![leg], explanation: Arc::new(Explanation::default()) }
+    let leg = Leg::new(Stage::Decode, addresses.iter().map(target).collect());
+    Decision::new(vec![leg], Explanation::default())
 }
 
 pub(super) fn message(request: Request) -> ProcessingRequest {

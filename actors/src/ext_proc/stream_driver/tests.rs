@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use murmuration::config::blueprint::RendererSettings;
 use murmuration::event::Event;
 use murmuration::request::Outcome;
 use murmuration::time::Timestamp;
@@ -299,4 +300,21 @@ async fn a_local_reply_passes_even_if_no_permit_is_free() {
     let replies: Vec<_> = stream_driver.map(|reply| reply.unwrap().response.unwrap()).collect().await;
     assert!(matches!(replies.as_slice(), [Response::ResponseHeaders(_), Response::ResponseBody(_)]), "{replies:?}");
     assert_eq!(table.told.lock().unwrap().events, [Event::LocalReply { status: Some(403) }]);
+}
+
+#[tokio::test]
+async fn a_prompt_is_counted_between_its_body_and_its_decision() {
+    let body = r#"[{"token_ids":[1,2,3,4,5,6,7]}]"#;
+    let port = crate::prepare::tests::renderer(axum::http::StatusCode::OK, body, Duration::ZERO).await;
+    let second = Duration::from_secs(1);
+    let renderer = RendererSettings { host: "localhost".into(), port, timeout: second, media_timeout: second };
+    for (renderer, tokens) in [(Some(renderer), 7), (None, 1)] {
+        let table = Table::default();
+        let settings = Settings { renderer: renderer.clone(), ..settings() };
+        let mut stream_driver = drive(&table, settings, iter(request_and_answer()));
+        stream_driver.read_request().await.unwrap();
+        assert_eq!(table.told.lock().unwrap().tokens, [tokens]);
+        let prepared = Event::Prepared { producer: "token-producer", result: "ok" };
+        assert_eq!(table.told.lock().unwrap().events.contains(&prepared), renderer.is_some());
+    }
 }

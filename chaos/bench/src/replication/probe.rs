@@ -47,7 +47,7 @@ impl Probe {
             id: format!("probe-{}", self.number),
             incoming_model: "base".to_owned(),
             target_model: "base".to_owned(),
-            prompt: Prompt { tokens, chain },
+            prompt: Prompt::estimated(tokens, 0, chain),
             content_hash: mix(u64::MAX - self.number),
             streaming: true,
             body_bytes: tokens * 4,

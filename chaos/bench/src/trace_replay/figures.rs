@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use murmuration_actors::text_table::{self, left, right};
 use serde::Serialize;
 
 use super::args::Figures;
@@ -138,17 +139,17 @@ fn ttft(one: &Outcome, other: &Outcome) -> f64 {
 
 /// The rows as a table.
 pub fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:<62} {:>8} {:>8} {:>8}\n", "", "bar", "mean", "worst");
-    for row in rows {
+    let row = |row: &Row| {
         let (bar, worst) = match row.bar {
             Some(Bar::AtLeast(bar)) => (format!(">= {bar}"), row.values.iter().copied().fold(f64::MAX, f64::min)),
             Some(Bar::AtMost(bar)) => (format!("<= {bar}"), row.values.iter().copied().fold(f64::MIN, f64::max)),
             None => ("-".to_owned(), row.mean),
         };
         let verdict = row.pass.map_or("", |pass| if pass { "PASS" } else { "miss" });
-        text.push_str(&format!("{:<62} {bar:>8} {:>8.3} {worst:>8.3} {verdict}\n", row.what, row.mean));
-    }
-    text
+        [row.what.clone(), bar, format!("{:.3}", row.mean), format!("{worst:.3}"), verdict.to_owned()]
+    };
+    let columns = [left(""), right("bar"), right("mean"), right("worst"), left("")];
+    text_table::table(&columns, &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 // === impl Scene ===
@@ -202,6 +203,6 @@ mod tests {
         assert_eq!(row(Some(Bar::AtLeast(0.75))).pass, Some(true));
         assert_eq!(row(Some(Bar::AtMost(0.7))).pass, Some(false));
         assert_eq!(row(None).pass, None);
-        assert!(table(&[row(Some(Bar::AtMost(0.7)))]).contains("0.750    1.000 miss"));
+        assert!(table(&[row(Some(Bar::AtMost(0.7)))]).contains("0.750  1.000  miss"));
     }
 }

@@ -28,7 +28,7 @@ pub fn asked(number: usize, recorded: &Recorded, prefix: &PrefixSettings) -> Inf
         id: format!("replay-{number}"),
         incoming_model: "model".to_owned(),
         target_model: "model".to_owned(),
-        prompt: Prompt { tokens: recorded.input_length, chain: PrefixChain::from_blocks(prefix.block_tokens, blocks) },
+        prompt: Prompt::estimated(recorded.input_length, 0, PrefixChain::from_blocks(prefix.block_tokens, blocks)),
         content_hash,
         streaming: true,
         fairness_id: "default-flow".to_owned(),

@@ -4,20 +4,21 @@
 
 use std::fmt::Write;
 
+use murmuration_actors::text_table::{self, left, right};
+
 use super::experiment::Comparison;
 use super::tally::Outcome;
 
 /// The table.
 pub fn table(comparison: &Comparison) -> String {
     let Comparison { replication, oracle, baselines } = comparison;
-    let mut text = format!(
-        "{:<16} {:>7} {:>9} {:>9} {:>9} {:>8} {:>6} {:>7} {:>7} {:>7} {:>8} {:>8}\n",
-        "", "hit", "ttft mean", "p50", "p99", "load cov", "work", "agree", "quiet", "equal", "hit/ora", "ttft/ora"
-    );
     let others = baselines.iter().map(|(name, outcome)| (*name, outcome));
-    for (name, outcome) in [("replication", replication), ("oracle", oracle)].into_iter().chain(others) {
-        row(&mut text, name, outcome, oracle);
-    }
+    let ways = [("replication", replication), ("oracle", oracle)].into_iter().chain(others);
+    let rows: Vec<_> = ways.map(|(name, outcome)| row(name, outcome, oracle)).collect();
+    let figures =
+        ["hit", "ttft mean", "p50", "p99", "load cov", "work", "agree", "quiet", "equal", "hit/ora", "ttft/ora"];
+    let columns: Vec<_> = [left("")].into_iter().chain(figures.map(right)).chain([left("")]).collect();
+    let mut text = text_table::table(&columns, &rows);
     for (name, lane) in &replication.lanes {
         // Writing to a string never fails.
         let _ = write!(
@@ -36,22 +37,22 @@ pub fn table(comparison: &Comparison) -> String {
     text
 }
 
-fn row(text: &mut String, name: &str, outcome: &Outcome, oracle: &Outcome) {
+fn row(name: &str, outcome: &Outcome, oracle: &Outcome) -> [String; 13] {
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.1}%", share * 100.0));
-    let _ = writeln!(
-        text,
-        "{name:<16} {:>7.4} {:>8.3}s {:>8.3}s {:>8.3}s {:>8.3} {:>6.3} {:>7} {:>7} {:>7} {:>8.3} {:>8.3}{}",
-        outcome.hit,
-        outcome.ttft_mean_s,
-        outcome.ttft_p50_s,
-        outcome.ttft_p99_s,
-        outcome.load_cov,
-        outcome.work,
+    let seconds = |seconds: f64| format!("{seconds:.3}s");
+    [
+        name.to_owned(),
+        format!("{:.4}", outcome.hit),
+        seconds(outcome.ttft_mean_s),
+        seconds(outcome.ttft_p50_s),
+        seconds(outcome.ttft_p99_s),
+        format!("{:.3}", outcome.load_cov),
+        format!("{:.3}", outcome.work),
         percent(outcome.agreement),
         percent(outcome.agreement_quiet),
         percent(outcome.agreement_equal),
-        outcome.hit / oracle.hit.max(1e-9),
-        outcome.ttft_mean_s / oracle.ttft_mean_s.max(1e-9),
-        if outcome.unfinished > 0 { format!("  {} unfinished", outcome.unfinished) } else { String::new() }
-    );
+        format!("{:.3}", outcome.hit / oracle.hit.max(1e-9)),
+        format!("{:.3}", outcome.ttft_mean_s / oracle.ttft_mean_s.max(1e-9)),
+        if outcome.unfinished > 0 { format!("{} unfinished", outcome.unfinished) } else { String::new() },
+    ]
 }

@@ -194,6 +194,7 @@ pub(crate) fn decided(ticket: u64, to: usize) -> Event {
         matched: PrefixMatch { blocks: 0, of: 10 },
         block_tokens: 16,
         candidates: 4,
+        split: None,
     }))
 }
 

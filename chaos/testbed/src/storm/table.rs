@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use murmuration_actors::text_table::{self, left, right};
+
 use super::figures::{Figures, Stretch};
 use super::run::Observed;
 use super::verdict::{Judged, told};
@@ -39,9 +41,10 @@ pub(super) fn table(name: &str, figures: &Figures, judged: &[Judged], observed: 
     for note in &observed.notes {
         let _ = writeln!(text, "  note: {note}");
     }
-    let _ = writeln!(text, "\n  {:40} {:>10} {:>10} {:>10}", "", "before", "during", "after");
-    for [what, before, during, after] in rows(figures) {
-        let _ = writeln!(text, "  {what:40} {before:>10} {during:>10} {after:>10}");
+    let columns = [left(""), right("before"), right("during"), right("after")];
+    text.push('\n');
+    for row in text_table::table(&columns, &rows(figures)).lines() {
+        let _ = writeln!(text, "  {row}");
     }
     for (cause, count) in &figures.failures {
         let _ = writeln!(text, "\n  FAILED {count:5}  {cause}");

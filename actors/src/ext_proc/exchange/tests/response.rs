@@ -51,6 +51,28 @@ fn an_answer_carries_a_token_of_its_endpoint_and_the_next_request_returns_it() {
 }
 
 #[test]
+fn headers_of_plugins_are_added_and_the_picker_s_own_come_last() {
+    let header_of = |name: &str, value: &str| murmuration::schedule::Header::new(name, value).unwrap();
+    let mut decision = decision(&["10.0.0.1:8000"]);
+    decision.request_headers =
+        vec![header_of("x-cost", "2"), header_of(names::DESTINATION, "6.6.6.6:6"), header_of(names::PREFILLER[0], "p")];
+    decision.response_headers = vec![header_of("x-cost", "3")];
+    let mut stream = TestStream::new(settings());
+    stream.head(&[("x-cost", "client's"), ("X-Prefiller-Host-Port", "client's")], false);
+    asked(stream.chunk(CHAT, true));
+    stream.exchange.decided(&decision, Vec::new(), Timestamp::from_millis(9), &mut stream.out);
+    let sent = stream.sent();
+    let Response::RequestHeaders(answer) = &sent[0] else { panic!("{sent:?}") };
+    let mutation = answer.response.as_ref().unwrap().header_mutation.as_ref().unwrap();
+    let set = mutation.set_headers.iter().filter_map(|option| option.header.as_ref());
+    let last = |name: &str| set.clone().rfind(|header| header.key == name).unwrap().raw_value.clone();
+    assert_eq!((last("x-cost"), last(names::DESTINATION)), (b"2".to_vec(), b"10.0.0.1:8000".to_vec()));
+    assert!(mutation.remove_headers.is_empty(), "what is set is not removed: {:?}", mutation.remove_headers);
+    stream.answer_head(&[(":status", "200")], true);
+    assert_eq!(header(&stream.sent()[0], "x-cost").unwrap(), "3");
+}
+
+#[test]
 fn a_session_is_known_by_the_first_header_that_names_it_and_no_token_is_sent() {
     let id_headers = vec!["x-session-id".to_owned(), "session-id".to_owned()];
     let settings =

@@ -1,0 +1,54 @@
+//! What all streams of a service share.
+//!
+//! Must not know a stream.
+
+use std::sync::Arc;
+
+use murmuration::time::Timestamp;
+use tokio::sync::watch;
+
+use super::admission::Admission;
+use super::id_generator::IdGenerator;
+use super::settings::Settings;
+use super::telemetry_sink::TelemetrySink;
+use crate::prepare::{Preparation, Renderer};
+
+/// Returns the current time of this replica.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What all streams of a service share.
+pub(super) struct Shared<A> {
+    pub(super) asking: A,
+    pub(super) settings: Arc<Settings>,
+    pub(super) admission: Admission,
+    /// Asked about each request before its decision.
+    pub(super) preparation: Option<Preparation>,
+    /// The settings with the current salt.
+    salted: watch::Sender<Arc<Settings>>,
+    pub(super) sink: Arc<dyn TelemetrySink>,
+    pub(super) now: Now,
+    pub(super) ids: IdGenerator,
+}
+
+// === impl Shared ===
+
+impl<A> Shared<A> {
+    pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
+        let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
+        let salted = watch::channel(settings.clone()).0;
+        let preparation = settings.renderer.clone().map(|renderer| Preparation::new(Arc::new(Renderer::new(renderer))));
+        Self { asking, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
+    }
+
+    /// Hashes the prompts of later requests under `tier_salt`.
+    pub(super) fn salt(&self, tier_salt: u128) {
+        self.salted.send_modify(|settings| {
+            *settings = Arc::new(Settings { tier_salt, ..Settings::clone(settings) });
+        });
+    }
+
+    /// The settings of a request that begins now.
+    pub(super) fn salted(&self) -> Arc<Settings> {
+        self.salted.borrow().clone()
+    }
+}

@@ -1,0 +1,161 @@
+//! `token-producer` with `vllm`: counts tokens by a vLLM that renders prompts (`--enable-scale-out`).
+//!
+//! Must not know what the count is used for. A connection is kept for the next request; the renderer is a sidecar, or a
+//! service that many replicas share.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use murmuration::config::blueprint::RendererSettings;
+use murmuration::request::InferenceRequest;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use super::Producer;
+
+/// The largest answer that is read: four million tokens.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Idle connections that are kept.
+const IDLE_MAX: usize = 16;
+/// Paths that can be rendered; llm-d's.
+const PATHS: [&str; 2] = ["/chat/completions", "/completions"];
+
+/// The renderer.
+#[derive(Debug)]
+pub struct Renderer {
+    settings: RendererSettings,
+    idle: Mutex<Vec<Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: AbortHandle,
+}
+
+/// A rendered prompt. Completions have one for each of several prompts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Rendered {
+    One { token_ids: Vec<IgnoredAny> },
+    Several(Vec<One>),
+}
+
+#[derive(Deserialize)]
+struct One {
+    token_ids: Vec<IgnoredAny>,
+}
+
+// === impl Renderer ===
+
+impl Renderer {
+    /// A renderer with these settings; it is contacted with the first request.
+    pub fn new(settings: RendererSettings) -> Self {
+        Self { settings, idle: Mutex::default() }
+    }
+
+    fn pop(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(connection) = idle.pop() {
+            if !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, &'static str> {
+        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.settings.port)).await.map_err(|_| "connect")?;
+        let _ = stream.set_nodelay(true);
+        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| "connect")?;
+        // The driver ends with its connection, and is aborted with it.
+        #[expect(clippy::disallowed_methods, reason = "lives and dies with this connection")]
+        let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
+        Ok(Connection { sender, driver })
+    }
+
+    async fn ask(&self, connection: &mut Connection, path: &str, body: Bytes) -> Result<u64, &'static str> {
+        let request = Request::post(path)
+            .header(header::HOST, format!("{}:{}", self.settings.host, self.settings.port))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|_| "malformed")?;
+        connection.sender.ready().await.map_err(|_| "broken")?;
+        let answer = connection.sender.send_request(request).await.map_err(|_| "broken")?;
+        if answer.status() != StatusCode::OK {
+            return Err("status");
+        }
+        let answer = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "broken")?;
+        let rendered: Rendered = serde_json::from_slice(&answer.to_bytes()).map_err(|_| "malformed")?;
+        Ok(match rendered {
+            Rendered::One { token_ids } => token_ids.len() as u64,
+            Rendered::Several(several) => several.iter().map(|one| one.token_ids.len() as u64).sum(),
+        })
+    }
+}
+
+#[async_trait]
+impl Producer for Renderer {
+    fn name(&self) -> &'static str {
+        "token-producer"
+    }
+
+    fn deadline(&self, path: &str, request: &InferenceRequest) -> Option<Duration> {
+        let media = request.prompt.media > 0;
+        let deadline = if media { self.settings.media_timeout } else { self.settings.timeout };
+        render_path(path).map(|_| deadline)
+    }
+
+    async fn prepare(&self, path: &str, body: Vec<u8>, request: &mut InferenceRequest) -> Result<(), &'static str> {
+        let path = render_path(path).ok_or("malformed")?;
+        let body = Bytes::from(body);
+        let idle = self.pop();
+        let reused = idle.is_some();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let mut counted = self.ask(&mut connection, &path, body.clone()).await;
+        // It may have been closed while it was idle.
+        if counted == Err("broken") && reused {
+            connection = self.connect().await?;
+            counted = self.ask(&mut connection, &path, body).await;
+        }
+        let tokens = counted?;
+        self.keep(connection);
+        if tokens > 0 {
+            request.prompt.tokens = tokens;
+        }
+        Ok(())
+    }
+}
+
+/// Where a request to `path` is rendered; `None` if it can't be.
+fn render_path(path: &str) -> Option<String> {
+    let path = path.split('?').next().unwrap_or_default();
+    PATHS.iter().any(|known| path.ends_with(known)).then(|| format!("{path}/render"))
+}
+
+// === impl Connection ===
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,140 @@
+//! Tests of requests whose prompt is computed on another endpoint.
+
+use super::*;
+use crate::fleet::endpoint::ROLE_LABEL;
+use crate::scheduler::ledger::Balance;
+
+const PAIRS: &str = include_str!("../../deploy/config/prefill-decode.yaml");
+
+/// A replica with two endpoints that decode, 0 and 1, and two that prefill, 2 and 3.
+fn replica(name: &str) -> Replica {
+    let profiles = crate::config::read(PAIRS, "pairs", &crate::config::Catalog::builtin()).unwrap().profiles;
+    let mut replica = Replica::with(name, 1, Scheduler::new(profiles, settings()));
+    for n in 0..4 {
+        let role = if n < 2 { "decode" } else { "prefill" };
+        let labels = [(ROLE_LABEL.to_owned(), role.to_owned())].into();
+        let endpoint = Endpoint { id: id(n), address: address(n), labels };
+        replica.handle(Input::Discovered(vec![EndpointChange::Upsert(endpoint)]), 0);
+        replica.handle(report(n, 0), 1);
+    }
+    replica.news(1);
+    replica
+}
+
+fn decision(out: &Outbox) -> Arc<Decision> {
+    out.answers[0].1.clone().unwrap()
+}
+
+/// The endpoints of the decode leg and of the prefill leg.
+fn pair(out: &Outbox) -> (EndpointId, Option<EndpointId>) {
+    let decision = decision(out);
+    let first = |leg: &Leg| leg.targets[0].endpoint.clone();
+    (first(&decision.legs[0]), decision.leg(Stage::Prefill).map(first))
+}
+
+fn number(endpoint: &EndpointId) -> u16 {
+    endpoint.name()[1..].parse().unwrap()
+}
+
+/// Requests, prompt tokens and answer tokens in flight on an endpoint, by all replicas.
+fn load(replica: &Replica, endpoint: &EndpointId, millis: u64) -> (u32, u64, u64) {
+    let summary = replica.endpoint(number(endpoint), millis);
+    let sum = summary.in_flight.and(summary.foreign);
+    (sum.requests, sum.prefill_tokens, sum.decode_tokens)
+}
+
+#[test]
+fn a_long_prompt_gets_a_pair_and_each_endpoint_its_own_share() {
+    let mut replica = replica("a");
+    let out = replica.handle(ask(1, 7, 20), 2);
+    let (decode, prefill) = pair(&out);
+    let prefill = prefill.unwrap();
+    assert!(number(&decode) < 2 && number(&prefill) >= 2);
+    assert_eq!(decision(&out).destinations().collect::<Vec<_>>(), [address(number(&decode))], "the request goes there");
+    let answer = settings().in_flight.estimated_output(&request_of(7, 20));
+    assert_eq!(load(&replica, &decode, 3), (1, 0, answer));
+    assert_eq!(load(&replica, &prefill, 3), (1, 20 * 64, 0));
+    let verdict = &decision(&out).explanation.verdicts[0];
+    assert!(verdict.separate && verdict.reason.contains("1280 of 1280 tokens"), "{}", verdict.reason);
+    assert!(
+        matches!(&out.events[0], Event::Decided(decided) if decided.split.as_ref().unwrap().decision == "prefill-decode")
+    );
+
+    replica.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 4);
+    assert_eq!(load(&replica, &prefill, 5), (0, 0, 0), "its work is done");
+    assert_eq!(load(&replica, &decode, 5), (1, 0, answer));
+    replica.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 6);
+    assert_eq!(load(&replica, &decode, 7), (0, 0, 0));
+    assert_eq!(replica.scheduler.ledger.balance(), Balance { reserved: 1, closed: 1, expired: 0, open: 0 });
+}
+
+#[test]
+fn a_short_prompt_and_a_cached_one_stay_on_the_decode_endpoint() {
+    let mut replica = replica("a");
+    assert_eq!(pair(&replica.handle(ask(1, 7, 4), 2)).1, None, "256 tokens");
+    let (decode, prefill) = pair(&replica.handle(ask(2, 9, 20), 3));
+    assert!(prefill.is_some());
+    replica.handle(Input::TicketUpdate(Ticket(2), News::FirstToken), 4);
+    let (again, prefill) = pair(&replica.handle(ask(3, 9, 20), 5));
+    assert_eq!((again, prefill), (decode, None), "the decode endpoint holds the blocks that it was sent");
+}
+
+#[test]
+fn every_replica_knows_both_shares_and_gives_the_same_pair() {
+    let (mut a, mut b) = (replica("a"), replica("b"));
+    let (decode, prefill) = pair(&a.handle(ask(1, 7, 20), 2));
+    let prefill = prefill.unwrap();
+    b.handle(ask(2, 50, 4), 2);
+    tell(&mut a, &mut b, 3);
+    tell(&mut b, &mut a, 3);
+    for endpoint in [&decode, &prefill] {
+        assert_eq!(load(&b, endpoint, 4), load(&a, endpoint, 4));
+    }
+    // Until then a replica that hears of others' dispatches counts on more of them.
+    let quiet = 3_000;
+    for replica in [&mut a, &mut b] {
+        (0..4).for_each(|n| drop(replica.handle(report(n, u32::from(n)), quiet)));
+    }
+    for prompt in 2..40 {
+        let now = Timestamp::from_millis(quiet + 1);
+        let request = request_of(prompt, 20);
+        let pair = |replica: &mut Replica| replica.scheduler.decide(&request, now).unwrap().legs;
+        let legs = pair(&mut a);
+        assert_eq!(legs, pair(&mut b), "{prompt}");
+        assert_eq!(legs.len(), if prompt == 7 { 1 } else { 2 });
+    }
+    b.handle(Input::TicketUpdate(Ticket(2), News::Finished(Outcome::Completed)), quiet + 2);
+    b.handle(Input::PeerLost(crate::id::ReplicaId("a".into()), crate::id::Incarnation(1)), quiet + 3);
+    for endpoint in [&decode, &prefill] {
+        assert_eq!(load(&b, endpoint, quiet + 4), (0, 0, 0), "the replica that planned the pair is gone");
+    }
+}
+
+#[test]
+fn a_request_that_ends_before_its_first_token_frees_both_and_places_nothing() {
+    let mut replica = replica("a");
+    let (decode, prefill) = pair(&replica.handle(ask(1, 7, 20), 2));
+    replica.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::EngineError)), 3);
+    for endpoint in [decode, prefill.unwrap()] {
+        assert_eq!(load(&replica, &endpoint, 4), (0, 0, 0));
+        assert_eq!(replica.endpoint(number(&endpoint), 4).index_blocks, 0);
+    }
+}
+
+#[test]
+fn without_an_endpoint_for_the_prefill_stage_the_request_is_refused_by_the_filter_s_name() {
+    let mut replica = replica("a");
+    let gone = [2, 3].map(|n| EndpointChange::Remove(id(n)));
+    replica.handle(Input::Discovered(gone.into()), 2);
+    let out = replica.handle(ask(1, 7, 20), 3);
+    let refusal = out.answers[0].1.clone().unwrap_err();
+    assert_eq!(refusal.sentence, "the filter prefill-filter left none of 2 endpoints");
+    assert!(pair(&replica.handle(ask(2, 7, 4), 4)).1.is_none(), "a short prompt needs none");
+}
+
+fn request_of(prompt: u64, blocks: u64) -> InferenceRequest {
+    match ask(0, prompt, blocks) {
+        Input::Asked(asked) => asked.request,
+        _ => unreachable!(),
+    }
+}
