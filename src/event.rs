@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
-use crate::id::{EndpointId, Incarnation, PluginName, ReplicaId, Ticket};
+use crate::id::{EndpointId, Incarnation, PluginName, PoolId, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
 
 /// An event.
@@ -145,6 +145,13 @@ pub enum Event {
         peer: ReplicaId,
         /// A stable label.
         why: &'static str,
+    },
+    /// A batch of a peer was ignored: it is about a pool that this replica does not serve.
+    PoolNotServed {
+        /// The peer.
+        peer: ReplicaId,
+        /// The pool.
+        pool: PoolId,
     },
     /// Facts of a peer were dropped: they concern more endpoints outside this replica's pool than it keeps.
     PeerFactsRefused {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::hash::Hasher as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -21,6 +22,24 @@ pub struct EndpointId(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplicaId(pub String);
+
+/// One pool of endpoints, by its name. Pools of one replica share nothing but the process.
+///
+/// A name has 1 to [`PoolId::BYTES_MAX`] bytes: lower-case letters, digits, `-` and `.`, the first and the last a letter
+/// or a digit. So it can stand in a path, in a metric's label and in the name of a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(Arc<str>);
+
+/// Why a text can't name a pool.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPoolName {
+    /// It is empty or too long.
+    #[error("a pool's name of {0} bytes; it has 1 to {max}", max = PoolId::BYTES_MAX)]
+    Length(usize),
+    /// It has a character that it can't have, or begins or ends with `-` or `.`.
+    #[error("{0:?} is no pool's name; write lower-case letters, digits, and `-` or `.` between them")]
+    Characters(String),
+}
 
 /// One start of a replica: higher with each later start. Facts of an older incarnation never overwrite newer ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,6 +137,53 @@ impl fmt::Display for ReplicaId {
     }
 }
 
+impl PoolId {
+    /// Bytes of a name at most, as of a Kubernetes object.
+    pub const BYTES_MAX: usize = 253;
+    /// The name of the default pool: the one that a replica serves that was given none by name, and the one that
+    /// batches of wire versions 1 to 3 belong to.
+    pub const DEFAULT: &'static str = "default";
+
+    /// The pool called `name`.
+    ///
+    /// # Errors
+    /// See [`InvalidPoolName`].
+    pub fn new(name: &str) -> Result<Self, InvalidPoolName> {
+        if !(1..=Self::BYTES_MAX).contains(&name.len()) {
+            return Err(InvalidPoolName::Length(name.len()));
+        }
+        let is_inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        let is_outer = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let (first, last) = (name.bytes().next(), name.bytes().next_back());
+        if !name.bytes().all(is_inner) || !is_outer(first) || !is_outer(last) {
+            return Err(InvalidPoolName::Characters(name.to_owned()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the default pool.
+    pub fn is_default(&self) -> bool {
+        *self.0 == *Self::DEFAULT
+    }
+}
+
+impl Default for PoolId {
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -174,6 +240,20 @@ mod tests {
         let id = EndpointId::new("prod", "vllm-0-rank-1");
         assert_eq!((id.namespace(), id.name()), ("prod", "vllm-0-rank-1"));
         assert_eq!(id.to_string(), "prod/vllm-0-rank-1");
+    }
+
+    #[test]
+    fn a_pools_name_is_checked() {
+        for name in ["a", "default", "llama-3.1-8b", "0", &"x".repeat(PoolId::BYTES_MAX)] {
+            assert_eq!(PoolId::new(name).map(|pool| pool.to_string()), Ok(name.to_owned()));
+        }
+        for name in ["-a", "a-", ".a", "A", "a/b", "a b", "\u{e9}", "a\n"] {
+            assert_eq!(PoolId::new(name), Err(InvalidPoolName::Characters(name.to_owned())), "{name:?}");
+        }
+        for bytes in [0, PoolId::BYTES_MAX + 1] {
+            assert_eq!(PoolId::new(&"x".repeat(bytes)), Err(InvalidPoolName::Length(bytes)));
+        }
+        assert!(PoolId::default().is_default() && PoolId::new(PoolId::DEFAULT) == Ok(PoolId::default()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use murmuration::config::duration::read as duration;
+use murmuration::id::PoolId;
 
 pub use replication::{Keepers, ReplicationArgs};
 
@@ -64,6 +65,9 @@ pub struct ExplainArgs {
     /// The admin address of the replica that made the decision.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
+    /// The pool, where the replica serves several.
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
     /// A file with the token for the debug pages; needed for a replica on another machine.
     #[arg(long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
@@ -75,6 +79,9 @@ pub struct AdminArgs {
     /// The admin address of the replica.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "IP:PORT")]
     pub admin: SocketAddr,
+    /// The pool, where the replica serves several.
+    #[arg(long, value_name = "NAME")]
+    pub pool: Option<String>,
     /// A file with the token for the debug pages; needed for a replica on another machine.
     #[arg(long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
@@ -130,6 +137,17 @@ const POOL: &str = "Pool";
 const REQUESTS: &str = "Requests and limits";
 const OBSERVABILITY: &str = "Logs and traces";
 
+/// A pool to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolArg {
+    /// Its name.
+    pub id: PoolId,
+    /// The port of its ext-proc service.
+    pub port: u16,
+    /// Its EndpointPickerConfig.
+    pub file: PathBuf,
+}
+
 /// Flags of `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
@@ -168,7 +186,11 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub replication: ReplicationArgs,
 
-    /// The InferencePool's name, the `name` label of pool metrics.
+    /// A pool to serve, repeatable: its name, the port of its ext-proc service, and its EndpointPickerConfig file. It
+    /// replaces --config-file, --config-text and --grpc-port. The other limits and intervals hold for each pool.
+    #[arg(help_heading = POOL, long = "pool", value_parser = pool, value_name = "NAME=PORT:FILE", conflicts_with_all = ["config_file", "config_text"])]
+    pub pools: Vec<PoolArg>,
+    /// The InferencePool's name, the `name` label of pool metrics; where several pools are served, the tier's name.
     #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]
     pub pool_name: String,
     /// Interval between two scrapes of an engine; at least 50ms.
@@ -245,6 +267,17 @@ pub struct ServeArgs {
     pub exit_with_stdin: bool,
 }
 
+/// A pool: `NAME=PORT:FILE`.
+fn pool(text: &str) -> Result<PoolArg, String> {
+    let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.split_once(':')?)));
+    let Some((name, (port, file))) = parts.filter(|(_, (_, file))| !file.is_empty()) else {
+        return Err(format!("{text:?} is no pool; write NAME=PORT:FILE, as in llama=9002:/etc/murmuration/llama.yaml"));
+    };
+    let id = PoolId::new(name).map_err(|why| why.to_string())?;
+    let port = port.parse().map_err(|_| format!("{port:?} is no port; write NAME=PORT:FILE"))?;
+    Ok(PoolArg { id, port, file: file.into() })
+}
+
 /// A size: `10MiB`, `25MB`, `65536`.
 fn bytes(text: &str) -> Result<usize, String> {
     let units = [
@@ -286,6 +319,25 @@ mod tests {
         assert!(bytes("10XB").is_err());
         assert_eq!((rate("0"), rate("0B"), rate("1KiB")), (Ok(0), Ok(0), Ok(1_024)));
         assert!(bytes("0").is_err() && rate("-1").is_err());
+    }
+
+    #[test]
+    fn a_pool_has_a_name_a_port_and_a_file() {
+        let parsed = pool("llama-8b=9002:/etc/a=b:c.yaml").unwrap();
+        let id = PoolId::new("llama-8b").unwrap();
+        assert_eq!(parsed, PoolArg { id, port: 9002, file: "/etc/a=b:c.yaml".into() });
+        for (bad, cure) in [
+            ("llama", "NAME=PORT:FILE"),
+            ("llama=/etc/a.yaml", "NAME=PORT:FILE"),
+            ("llama=9002:", "NAME=PORT:FILE"),
+            ("llama=x:/a", "no port"),
+            ("LLAMA=9002:/a", "lower-case"),
+            ("=9002:/a", "1 to 253"),
+        ] {
+            assert!(pool(bad).unwrap_err().contains(cure), "{bad}: {}", pool(bad).unwrap_err());
+        }
+        let with_file = "murmuration serve --pool a=1:/a --config-file /b".split(' ');
+        assert!(Command::try_parse_from(with_file).is_err());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
+mod failure;
+mod pools;
 mod replication;
 
 use std::ffi::OsString;
@@ -10,11 +12,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use murmuration::config::{self, ConfigErrors};
+use murmuration::config;
 use murmuration::event::Event;
 use murmuration::plugin::Catalog;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -22,25 +23,18 @@ use tokio::task::JoinSet;
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
 use crate::args::{
-    self, AdminArgs, CheckArgs, Command, ConfigArgs, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders,
-    Verb,
+    self, AdminArgs, CheckArgs, Command, ExplainArgs, LogFormat, ResponsePath, ServeArgs, TrustedHeaders, Verb,
 };
-use crate::environment::{Environment, Listener};
+use crate::environment::Environment;
 use crate::ext_proc::{self, Limits, TrustedSpelling};
 use crate::replica::{Listeners, PromptSalt, Replica, ReplicaSettings, Tls};
 use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
+use failure::{Failure, USAGE};
+use pools::{bind, config_text};
 
-/// `EX_USAGE`: the command line or the configuration is wrong.
-const USAGE: u8 = 64;
 /// Panics that may wait to be reported.
 const PANICS_QUEUED_MAX: usize = 64;
-
-/// Why the program failed, and its exit code.
-struct Failure {
-    code: u8,
-    why: String,
-}
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -66,8 +60,8 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> 
             Verb::Serve(args) => serve(*args, catalog).await,
             Verb::Check(args) => check(&args, &catalog()),
             Verb::Explain(args) => explain(args).await,
-            Verb::Fleet(args) => table(&args, "/debug/fleet", tables::fleet).await,
-            Verb::Peers(args) => table(&args, "/debug/peers", tables::peers).await,
+            Verb::Fleet(args) => table(&args, "fleet", tables::fleet).await,
+            Verb::Peers(args) => table(&args, "peers", tables::peers).await,
         }
     });
     // Reading standard input (--exit-with-stdin) can't be cancelled: a drained replica would wait for it.
@@ -84,8 +78,8 @@ fn check(args: &CheckArgs, catalog: &Catalog) -> Result<(), Failure> {
 
 async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let path = match &args.request_id {
-        Some(id) => format!("/debug/decisions/{}", escaped(id)),
-        None => "/debug/decisions".to_owned(),
+        Some(id) => debug_path(args.pool.as_deref(), &format!("decisions/{}", escaped(id))),
+        None => debug_path(args.pool.as_deref(), "decisions"),
     };
     let value = page(args.admin, args.debug_token_file.as_deref(), &path).await?;
     let page = if args.request_id.is_some() { explain::page(&value) } else { explain::list(&value) };
@@ -94,8 +88,9 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
 }
 
 /// Prints a replica's debug page as a table.
-async fn table(args: &AdminArgs, path: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
-    print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), path).await?));
+async fn table(args: &AdminArgs, page_name: &str, print: fn(&serde_json::Value) -> String) -> Result<(), Failure> {
+    let path = debug_path(args.pool.as_deref(), page_name);
+    print!("{}", print(&page(args.admin, args.debug_token_file.as_deref(), &path).await?));
     Ok(())
 }
 
@@ -113,6 +108,11 @@ async fn page(admin: SocketAddr, token: Option<&Path>, path: &str) -> Result<ser
         return Err(Failure::new(1, format!("{admin}: {}", printable(why))));
     }
     Ok(value)
+}
+
+/// The path of a debug page, of the only pool or of the one called `pool`.
+fn debug_path(pool: Option<&str>, page: &str) -> String {
+    pool.map_or_else(|| format!("/debug/{page}"), |pool| format!("/debug/pools/{}/{page}", escaped(pool)))
 }
 
 /// A request id as one segment of a path: every byte that is not unreserved is percent-encoded.
@@ -133,19 +133,13 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
         let why = format!("--max-body-memory ({memory} bytes) must not be less than --max-body-size ({size} bytes)");
         return Err(Failure::new(USAGE, why));
     }
-    let (config_text, config_name) = config_text(&args.config)?;
-    let blueprint = config::read(&config_text, &config_name, &catalog());
-    let blueprint = blueprint.map_err(|errors| Failure::config(&errors))?;
-    tracing::info!(config = blueprint.effective, "effective configuration");
-    if blueprint.discovery.is_none() {
-        let fix = "name file-discovery under dataLayer.discovery.pluginRef";
-        return Err(Failure::new(USAGE, format!("{config_name}: nothing says which endpoints the pool has; {fix}")));
-    }
+    let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
+    let pools = pools::read(&args, salt, &catalog())?;
     let tracer = tracer(&args)?;
-    let telemetry = Telemetry::new(&args.pool_name, tracer.clone()).map_err(|why| Failure::new(1, why))?;
+    let telemetry = Telemetry::new(&pools::metrics_name(&args), tracer.clone()).map_err(|why| Failure::new(1, why))?;
     let _panic_reporter = report_panics(telemetry.clone());
     let listeners = Listeners {
-        ext_proc: bind(&args, args.grpc_port, "--grpc-port").await?,
+        ext_proc: bind(&args, pools.first.port, pools.first.flag).await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
         admin: bind(&args, args.metrics_port, "--metrics-port").await?,
         peers: match args.replication.peer_streams && !args.replication.peers.is_empty() {
@@ -157,13 +151,17 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
     let ext_proc = listeners.ext_proc.address().map_err(|why| Failure::new(1, why))?;
     let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
-    let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
-    let settings = ReplicaSettings { replication, catalog, ..settings(args, config_text, config_name, salt) };
-    let replica = Replica::start(Environment::production(), settings, listeners, telemetry)
+    let (first, pools) = pools.opened(&args).await?;
+    let settings = settings(args, first.config_text, first.config_name, first.salt);
+    let settings = ReplicaSettings { replication, catalog, ..settings };
+    let replica = Replica::start_pools(Environment::production(), settings, listeners, telemetry, pools)
         .await
         .map_err(|why| Failure::new(1, why))?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
+    for (pool, ext_proc) in replica.served().into_iter().filter(|(pool, _)| !pool.is_default()) {
+        tracing::info!(%pool, %ext_proc, "serves");
+    }
     let served = run_until_stopped(replica, exit_with_stdin).await;
     // The exporter waits for its collector, which must not hold a thread of the runtime.
     let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
@@ -229,12 +227,6 @@ fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {
     Tracer::export(&settings).map_err(|why| Failure::new(USAGE, format!("--otlp-endpoint: {why}")))
 }
 
-async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
-    let address = SocketAddr::new(args.bind, port);
-    let failure = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
-    TcpListener::bind(address).await.map(Listener::from).map_err(failure)
-}
-
 fn settings(args: ServeArgs, config_text: String, config_name: String, salt: PromptSalt) -> ReplicaSettings {
     let limits = Limits {
         streams_max: args.max_streams,
@@ -285,37 +277,5 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
         salt,
         tenant_header: args.replication.prompt_salt_tenant_header,
         replication: None,
-    }
-}
-
-fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
-    if let Some(text) = &args.config_text {
-        return Ok((text.clone(), "--config-text".to_owned()));
-    }
-    let Some(path) = &args.config_file else {
-        return Ok((config::default_text().to_owned(), "the default configuration".to_owned()));
-    };
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path);
-    text.map(|text| (text, name.clone())).map_err(|why| Failure::new(USAGE, format!("can't read {name}: {why}")))
-}
-
-// === impl Failure ===
-
-impl Failure {
-    fn new(code: u8, why: impl ToString) -> Self {
-        Self { code, why: why.to_string() }
-    }
-
-    /// One line with their number, then one line per error that begins with its position, where editors look for it.
-    fn config(errors: &ConfigErrors) -> Self {
-        let count = errors.errors().len();
-        let plural = if count == 1 { "error" } else { "errors" };
-        Self::new(USAGE, format!("{count} {plural} in the configuration\n{errors}"))
-    }
-
-    fn report(self) -> ExitCode {
-        eprintln!("murmuration: {}", self.why);
-        ExitCode::from(self.code)
     }
 }

@@ -2,107 +2,47 @@
 //!
 //! Must not know flags, signals or the process: `murmuration serve`, tests and the simulator start a replica alike.
 
+mod merged_readiness;
 mod parts;
+mod pool_tree;
 mod serving_tls;
+mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::config::blueprint::{Blueprint, Parser};
-use murmuration::config::{self, ConfigErrors};
-use murmuration::fleet::TrustAges;
-use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::plugin::Catalog;
-use murmuration::scheduler::SchedulerSettings;
+use murmuration::config;
+use murmuration::config::blueprint::Blueprint;
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::admin::{DebugAccess, Pages, Readiness};
+use crate::admin::{DebugAccess, HealthService, Pages, PoolPages, Readiness};
 use crate::clock::Clock;
-use crate::connection::EventSink;
-use crate::environment::{Environment, Listener, Network};
+use crate::environment::{Environment, Listener};
 pub use crate::ext_proc::PromptSalt;
-use crate::ext_proc::{Limits, ResponsePath, Settings, TrustedSpelling};
-use crate::pool::{self, PoolArguments};
-use crate::replication::{
-    self, Keeping, Links, Publisher, Receiver, Replication, ReplicationError, ReplicationSettings,
-};
-use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
-use crate::supervise::{Ended, Failed, Supervisor};
+use crate::replication::{Links, Receiver, Replication, ReplicationView};
+use crate::scheduler::SchedulerHandle;
+use crate::supervise::{Failed, Supervisor};
 use crate::telemetry::Telemetry;
-use crate::tls::{ServerTls, TlsError};
+use merged_readiness::merged;
+pub use pool_tree::PoolSource;
+use pool_tree::{PoolTree, Shared, event_sink};
+pub use settings::{Listeners, ReplicaSettings, StartError};
 
 pub use serving_tls::Tls;
 
 /// How long a draining replica still takes new streams, so that the proxy's health checks can notice.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 
-/// The settings of a replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaSettings {
-    /// The EndpointPickerConfig, valid.
-    pub config_text: String,
-    /// The name under which errors in it are reported.
-    pub config_name: String,
-    /// The catalog of plugins.
-    pub catalog: fn() -> Catalog,
-    /// Interval between two scrapes of an engine, where the configuration does not set it.
-    pub interval: Duration,
-    /// Interval between two updates of the pool's gauges.
-    pub gauges_interval: Duration,
-    /// Bounds of the ext-proc service.
-    pub limits: Limits,
-    /// Who may set the headers that steer a decision.
-    pub trusted: TrustedSpelling,
-    /// Whether responses pass through.
-    pub response_path: ResponsePath,
-    /// Memory limit of the prefix index.
-    pub index_bytes_max: usize,
-    /// How long a ticket may stay open while its end is unknown.
-    pub lease: Duration,
-    /// TLS of the ext-proc service: none, self-signed, or from a folder.
-    pub tls: Tls,
-    /// Who may read the debug pages.
-    pub debug: DebugAccess,
-    /// How long a drain may take.
-    pub drain_timeout: Duration,
-    /// The key under which prompts are hashed.
-    pub salt: PromptSalt,
-    /// The header whose value is mixed into the key, for pools that several tenants share.
-    pub tenant_header: Option<String>,
-    /// Replication; `None` for a replica without peers.
-    pub replication: Option<ReplicationSettings>,
-}
-
-/// The listeners of a replica.
-#[derive(Debug)]
-pub struct Listeners {
-    /// ext-proc.
-    pub ext_proc: Listener,
-    /// gRPC health.
-    pub health: Listener,
-    /// Metrics and debug pages.
-    pub admin: Listener,
-    /// Peer streams.
-    pub peers: Option<Listener>,
-}
-
-/// Why a replica can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    /// The certificate can't be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The replica can't join its peers.
-    #[error(transparent)]
-    Replication(#[from] ReplicationError),
-    /// A socket is closed.
-    #[error("a listener has no address: {0}")]
-    Listener(#[from] std::io::Error),
+/// The pools of a replica.
+#[derive(Debug, Default)]
+pub struct Pools {
+    /// The name of the pool that the replica's settings and listeners describe.
+    pub first: PoolId,
+    /// Further pools.
+    pub further: Vec<PoolSource>,
 }
 
 /// A running replica. Dropping it stops all parts at once, as a kill would.
@@ -110,10 +50,13 @@ pub enum StartError {
 pub struct Replica {
     addresses: Addresses,
     supervisor: Supervisor,
+    /// What concerns all pools.
     readiness: Arc<watch::Sender<Readiness>>,
+    /// The replica's as a whole: ready while all pools are.
+    overall: watch::Receiver<Readiness>,
     closing: watch::Sender<bool>,
-    gate: Option<Ended>,
-    scheduler: SchedulerHandle,
+    first: PoolTree,
+    further: Vec<PoolTree>,
     telemetry: Telemetry,
     drain_timeout: Duration,
     replication: Option<Replication>,
@@ -122,7 +65,7 @@ pub struct Replica {
 /// Where a replica serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// ext-proc.
+    /// ext-proc of the first pool.
     pub ext_proc: SocketAddr,
     /// gRPC health.
     pub health: SocketAddr,
@@ -130,34 +73,21 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-// === impl Tls ===
-
-impl Tls {
-    fn server(&self) -> Result<Option<ServerTls>, TlsError> {
-        Ok(match self {
-            Self::Plain => None,
-            Self::SelfSigned => Some(ServerTls::self_signed()?),
-            Self::Folder(folder) => Some(ServerTls::from_directory(folder)?),
-        })
-    }
-}
-
-// === impl Listeners ===
-
-impl Listeners {
-    fn addresses(&self) -> std::io::Result<Addresses> {
-        Ok(Addresses {
-            ext_proc: self.ext_proc.address()?,
-            health: self.health.address()?,
-            admin: self.admin.address()?,
-        })
-    }
+/// A pool whose configuration is valid.
+struct Planned {
+    id: PoolId,
+    /// Those of the replica, with the pool's own configuration.
+    settings: ReplicaSettings,
+    blueprint: Blueprint,
+    listener: Listener,
+    address: SocketAddr,
 }
 
 // === impl Replica ===
 
 impl Replica {
-    /// Starts a replica in `environment` on `listeners`. It is ready once discovery has announced the pool.
+    /// Starts a replica of the default pool in `environment` on `listeners`. It is ready once discovery has announced
+    /// the pool.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -167,63 +97,78 @@ impl Replica {
         listeners: Listeners,
         telemetry: Telemetry,
     ) -> Result<Self, StartError> {
-        let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
+        Self::start_pools(environment, settings, listeners, telemetry, Pools::default()).await
+    }
+
+    /// Starts a replica of these pools. The environment's feed, if it has one, announces the first pool. The limits of
+    /// `settings` hold for each pool.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_pools(
+        environment: Environment,
+        settings: ReplicaSettings,
+        listeners: Listeners,
+        telemetry: Telemetry,
+        pools: Pools,
+    ) -> Result<Self, StartError> {
+        let Listeners { ext_proc, health, admin, peers } = listeners;
+        let (first, planned) = planned(&settings, pools, ext_proc)?;
         let tls = settings.tls.server()?;
-        let addresses = listeners.addresses()?;
+        let addresses = Addresses { ext_proc: first.address, health: health.address()?, admin: admin.address()? };
         let clock = environment.clock.unwrap_or_else(Clock::start);
-        let (actor, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_timeout);
-        let joining = settings.replication.is_some();
-        let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
+        let (joining, alone) = (settings.replication.is_some(), planned.is_empty());
+        // One pool alone is the replica: it shares the supervisor and the readiness.
+        let own = Readiness { joining: joining && alone, synced: !alone, ..Readiness::default() };
+        let readiness = Arc::new(watch::channel(own).0);
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
-        let (publisher, keeping) = replication::publisher_and_keeping(settings.replication.as_ref(), clock);
-        let gate_settings = gate_settings(&settings, &blueprint);
-        let (announced, known) = watch::channel(None);
-        let announced = Arc::new(announced);
-        let ((closing, closed), (salted, salt)) = (watch::channel(false), watch::channel(settings.salt.first()));
+        let network = environment.network;
+        let process = Shared { supervisor, readiness, telemetry, clock, network };
+        let start = |Planned { id, settings, blueprint, listener, address }: Planned, feed| {
+            let shared = if alone { process.clone() } else { process.of_pool(&id, joining)? };
+            Ok::<_, StartError>(PoolTree::start((id, &settings, blueprint), (listener, address), shared, feed))
+        };
+        let (first, door) = start(first, environment.feed)?;
+        let mut doors = vec![door];
+        let mut further = Vec::new();
+        for planned in planned {
+            let (tree, door) = start(planned, None)?;
+            further.push(tree);
+            doors.push(door);
+        }
+        let (closing, closed) = watch::channel(false);
+        let (salted, salt) = watch::channel(settings.salt.first());
+        let trees = || std::iter::once(&first).chain(&further).map(|pool| pool.readiness.subscribe());
+        let overall = if alone {
+            process.readiness.subscribe()
+        } else {
+            merged(&process.supervisor, "all", trees().chain([process.readiness.subscribe()]).collect())
+        };
         // From here on, an early return drops the replica, which stops every part.
         let mut replica = Self {
             addresses,
-            supervisor,
-            readiness,
+            supervisor: process.supervisor.clone(),
+            readiness: process.readiness.clone(),
+            overall,
             closing,
-            gate: None,
-            scheduler,
-            telemetry,
+            first,
+            further,
+            telemetry: process.telemetry.clone(),
             drain_timeout: settings.drain_timeout,
             replication: None,
         };
-        let arguments = SchedulerArguments {
-            build: builder(&settings),
-            clock,
-            telemetry: replica.telemetry.clone(),
-            handle: replica.scheduler.clone(),
-            announced: known.clone(),
-            publisher: publisher.clone(),
-            keeping: keeping.clone(),
-            first_ticket: 0,
-        };
-        parts::scheduler(&replica.supervisor, arguments, actor);
-        let scrape = parts::Scrape {
-            interval: blueprint.scrape.interval.unwrap_or(settings.interval),
-            scrape: blueprint.scrape,
-            engines: blueprint.engines,
-            network: environment.network.clone(),
-        };
-        replica.watch(known, keeping.clone(), clock, scrape);
-        parts::discovery(&replica.supervisor, blueprint.discovery, announced.clone(), &replica.telemetry);
-        parts::feed(&replica.supervisor, environment.feed, announced);
         let me = settings.replication.as_ref().map(|replication| (replication.me.clone(), replication.incarnation));
-        if let (Some(replication), Some(publisher)) = (settings.replication, publisher) {
-            let (name, outside) = (replication.me.clone(), (clock, environment.network));
-            let links = replica.links(name, publisher, keeping, outside, (settings.salt, salted));
-            replica.replication = Some(Replication::start(replication, listeners.peers, links).await?);
+        if let Some(replication) = settings.replication {
+            let salt = settings.salt.drawn().zip(Some(salted));
+            let links = replica.links(replication.me.clone(), replication.wire_version_max, &process, salt);
+            replica.replication = Some(Replication::start(replication, peers, links).await?);
         }
-        replica.open_pages(listeners.health, (listeners.admin, settings.debug), me.unwrap_or_default());
-        let view = replica.replication.as_ref().map(Replication::view);
-        parts::gauges(&replica.supervisor, settings.gauges_interval, &replica.scheduler, view, &replica.telemetry);
+        replica.open_pages(health, (admin, settings.debug), me.unwrap_or_default());
+        replica.show_gauges(settings.gauges_interval);
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
-        let gate = replica.gate(gate_settings, tls, clock, salt);
-        replica.gate = Some(parts::ext_proc(&replica.supervisor, gate, listeners.ext_proc, closed));
+        for (pool, door) in std::iter::once(&mut replica.first).chain(&mut replica.further).zip(doors) {
+            pool.open(door, tls.clone(), clock, (&salt, closed.clone()));
+        }
         Ok(replica)
     }
 
@@ -232,14 +177,24 @@ impl Replica {
         self.addresses
     }
 
-    /// The handle of its scheduler.
+    /// The handle of the first pool's scheduler.
     pub fn scheduler(&self) -> &SchedulerHandle {
-        &self.scheduler
+        &self.first.scheduler
+    }
+
+    /// The handle of a pool's scheduler; `None` for a pool that is not served.
+    pub fn scheduler_of(&self, pool: &PoolId) -> Option<&SchedulerHandle> {
+        self.pools().find(|tree| tree.id == *pool).map(|tree| &tree.scheduler)
+    }
+
+    /// The pools and where their requests arrive, the first one first.
+    pub fn served(&self) -> Vec<(PoolId, SocketAddr)> {
+        self.pools().map(|pool| (pool.id.clone(), pool.address)).collect()
     }
 
     /// Whether it should receive requests, and changes of that.
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
-        self.readiness.subscribe()
+        self.overall.clone()
     }
 
     /// Its replication; `None` for a replica without peers.
@@ -250,17 +205,33 @@ impl Replica {
     /// Resolves when a vital part failed too often. The replica keeps serving as far as it can, but is not ready; the
     /// embedding program should stop it.
     pub fn failed(&self) -> impl Future<Output = Failed> + Send + use<> {
-        self.supervisor.failed()
+        let mut failures: Vec<_> =
+            self.supervisors().map(|(pool, supervisor)| (pool.cloned(), Box::pin(supervisor.failed()))).collect();
+        std::future::poll_fn(move |cx| {
+            for (pool, failure) in &mut failures {
+                if let std::task::Poll::Ready(failed) = failure.as_mut().poll(cx) {
+                    return std::task::Poll::Ready(Failed { part: part_of(pool.as_ref(), &failed.part), ..failed });
+                }
+            }
+            std::task::Poll::Pending
+        })
     }
 
-    /// The names of its parts (see [`crate::supervise`]).
+    /// The names of its parts (see [`crate::supervise`]); with the pool's name before them where there are several.
     pub fn parts(&self) -> Vec<String> {
-        self.supervisor.names()
+        let names = |(pool, supervisor): (Option<&PoolId>, &Supervisor)| {
+            let names = supervisor.names().into_iter();
+            names.map(|name| part_of(pool, &name)).collect::<Vec<_>>()
+        };
+        self.supervisors().flat_map(names).collect()
     }
 
     /// Kills a part that runs, as a failure would; `false` when it does not run. For tests and simulations.
     pub fn kill_part(&self, name: &str) -> bool {
-        self.supervisor.kill(name)
+        self.supervisors().any(|(pool, supervisor)| {
+            let own = supervisor.names().into_iter().find(|own| part_of(pool, own) == name);
+            own.is_some_and(|own| supervisor.kill(&own))
+        })
     }
 
     /// Drains: not ready at once, and no new streams after a notice period for the proxy. Returns when the open streams
@@ -273,8 +244,8 @@ impl Replica {
         let leaving = async {
             sleep(NOTICE_MAX.min(self.drain_timeout / 4)).await;
             self.closing.send_replace(true);
-            if let Some(gate) = self.gate.take() {
-                gate.wait().await;
+            for pool in std::iter::once(&mut self.first).chain(&mut self.further) {
+                pool.closed().await;
             }
         };
         if tokio::time::timeout(self.drain_timeout, leaving).await.is_err() {
@@ -285,74 +256,71 @@ impl Replica {
         }
     }
 
-    fn gate(
-        &self,
-        settings: Settings,
-        tls: Option<ServerTls>,
-        clock: Clock,
-        salt: watch::Receiver<u128>,
-    ) -> parts::Gate {
-        let (scheduler, telemetry, event_sink) =
-            (self.scheduler.clone(), self.telemetry.clone(), self.event_sink("ext-proc"));
-        parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt }
+    fn pools(&self) -> impl Iterator<Item = &PoolTree> {
+        std::iter::once(&self.first).chain(&self.further)
     }
 
-    /// Starts the part that watches the announced endpoints.
-    fn watch(&self, announced: Known, keeping: Option<Keeping>, clock: Clock, scrape: parts::Scrape) {
-        let parts::Scrape { interval, scrape, engines, network } = scrape;
-        let watched = PoolArguments {
-            announced,
-            scheduler: self.scheduler.clone(),
-            supervisor: self.supervisor.clone(),
-            readiness: self.readiness.clone(),
-            telemetry: self.telemetry.clone(),
-            clock,
-            keeping,
-            network,
-            interval,
-            scrape,
-            engines,
-        };
-        self.supervisor.vital("pool", move || pool::run(watched.clone()));
+    /// The supervisors of the process and of the pools. One pool alone has the process's.
+    fn supervisors(&self) -> impl Iterator<Item = (Option<&PoolId>, &Supervisor)> {
+        let of_pools = self.pools().filter(|_| !self.further.is_empty());
+        std::iter::once((None, &self.supervisor)).chain(of_pools.map(|pool| (Some(&pool.id), &pool.supervisor)))
     }
 
     fn links(
         &self,
         me: ReplicaId,
-        publisher: Publisher,
-        keeping: Option<Keeping>,
-        outside: (Clock, Arc<dyn Network>),
-        (salt, salted): (PromptSalt, watch::Sender<u128>),
+        wire_version: u8,
+        process: &Shared,
+        salt: Option<(u128, watch::Sender<u128>)>,
     ) -> Links {
+        let schedulers = self.pools().map(|pool| (pool.id.clone(), pool.scheduler.clone()));
         Links {
-            receiver: Receiver::new(me, self.scheduler.clone(), self.telemetry.clone()).upto(publisher.version()),
-            publisher,
-            keeping,
-            clock: outside.0,
-            network: outside.1,
-            scheduler: self.scheduler.clone(),
+            receiver: Receiver::of_pools(me, schedulers, self.telemetry.clone()).upto(wire_version),
+            pools: self.pools().filter_map(PoolTree::links).collect(),
+            clock: process.clock,
+            network: process.network.clone(),
             supervisor: self.supervisor.clone(),
             readiness: self.readiness.clone(),
-            salt: salt.drawn().zip(Some(salted)),
+            salt,
         }
     }
 
-    fn open_pages(&self, health: Listener, admin: (Listener, DebugAccess), me: (ReplicaId, Incarnation)) {
-        parts::health(&self.supervisor, health, self.readiness.subscribe(), self.event_sink("health"));
-        let pages = Pages {
-            telemetry: self.telemetry.clone(),
-            scheduler: self.scheduler.clone(),
-            readiness: self.readiness.subscribe(),
-            me,
-            replication: self.replication.as_ref().map(Replication::view),
-        };
-        parts::admin(&self.supervisor, admin, pages, self.event_sink("admin"));
+    /// What the pages show of each pool's replication.
+    fn views(&self) -> impl Iterator<Item = Option<ReplicationView>> {
+        let views = self.replication.as_ref().map(Replication::views).unwrap_or_default();
+        views.into_iter().map(Some).chain(std::iter::repeat(None))
     }
 
-    /// The sink for events of the connections on `port`.
-    fn event_sink(&self, port: &'static str) -> EventSink {
-        let telemetry = self.telemetry.clone();
-        EventSink::new(port, move |event| telemetry.record(event))
+    fn open_pages(&self, health: Listener, admin: (Listener, DebugAccess), me: (ReplicaId, Incarnation)) {
+        let shown = self.pools().zip(self.views()).map(|(pool, replication)| PoolPages {
+            id: pool.id.clone(),
+            telemetry: pool.telemetry.clone(),
+            scheduler: pool.scheduler.clone(),
+            readiness: self.readiness_of(pool),
+            replication,
+        });
+        let shown: Vec<PoolPages> = shown.collect();
+        let of_pools = shown.iter().map(|pool| (pool.id.to_string(), pool.readiness.clone()));
+        let service = HealthService::new(self.overall.clone()).with_pools(of_pools.collect());
+        parts::health(&self.supervisor, health, service, event_sink(&self.telemetry, "health"));
+        let (telemetry, readiness) = (self.telemetry.clone(), self.overall.clone());
+        let pages = Pages { telemetry, readiness, me, pools: shown.into() };
+        parts::admin(&self.supervisor, admin, pages, event_sink(&self.telemetry, "admin"));
+    }
+
+    /// Whether `pool` should receive requests: also what concerns all pools counts.
+    fn readiness_of(&self, pool: &PoolTree) -> watch::Receiver<Readiness> {
+        if self.further.is_empty() {
+            return self.overall.clone();
+        }
+        let both = vec![pool.readiness.subscribe(), self.readiness.subscribe()];
+        merged(&self.supervisor, pool.id.as_str(), both)
+    }
+
+    fn show_gauges(&self, interval: Duration) {
+        for (pool, view) in self.pools().zip(self.views()) {
+            parts::gauges(&pool.supervisor, interval, &pool.scheduler, view, &pool.telemetry);
+        }
     }
 }
 
@@ -362,29 +330,36 @@ impl Drop for Replica {
     }
 }
 
-fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
-    let parsers: Vec<Parser> = blueprint.parsers.clone();
-    let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
-    let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
-    let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
-    let renderer = blueprint.renderer.clone();
-    Settings { limits, response_path, parsers, prefix, renderer, tier_salt, tenant_header, trusted, sessions }
+/// The name of a part among those of all pools.
+fn part_of(pool: Option<&PoolId>, part: &str) -> String {
+    pool.map_or_else(|| part.to_owned(), |pool| format!("{pool}/{part}"))
 }
 
-/// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.
-fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
-    let settings = settings.clone();
-    Arc::new(move || {
-        let blueprint = config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
-        let parts = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: settings.index_bytes_max,
-            lease: settings.lease,
-            sharing: settings.replication.is_some(),
-            trust_ages: TrustAges::of_interval(blueprint.scrape.interval.unwrap_or(settings.interval)),
-        };
-        Ok((blueprint.profiles, parts))
-    })
+/// The first pool and the further ones, with their configurations, all of them valid.
+fn planned(
+    settings: &ReplicaSettings,
+    pools: Pools,
+    ext_proc: Listener,
+) -> Result<(Planned, Vec<Planned>), StartError> {
+    let Pools { first, further } = pools;
+    let named = !first.is_default() || !further.is_empty();
+    let (config_text, config_name) = (settings.config_text.clone(), settings.config_name.clone());
+    let first = PoolSource { id: first, config_text, config_name, salt: settings.salt, ext_proc };
+    let plan = |PoolSource { id, config_text, config_name, salt, ext_proc }| {
+        let blueprint = config::read(&config_text, &config_name, &(settings.catalog)());
+        let wrong = |errors| if named { StartError::Pool(id.clone(), errors) } else { StartError::Config(errors) };
+        let blueprint = blueprint.map_err(wrong)?;
+        let address = ext_proc.address()?;
+        let settings = ReplicaSettings { config_text, config_name, salt, ..settings.clone() };
+        Ok::<_, StartError>(Planned { id, settings, blueprint, listener: ext_proc, address })
+    };
+    let first = plan(first)?;
+    let mut planned: Vec<Planned> = Vec::new();
+    for source in further {
+        if source.id == first.id || planned.iter().any(|known| known.id == source.id) {
+            return Err(StartError::PoolTwice(source.id));
+        }
+        planned.push(plan(source)?);
+    }
+    Ok((first, planned))
 }

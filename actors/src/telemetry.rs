@@ -12,6 +12,7 @@ pub mod log;
 mod log_writer;
 mod metrics;
 mod pool_gauges;
+mod pool_label;
 mod replication_metrics;
 mod request_metrics;
 mod request_series;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
+use murmuration::id::PoolId;
 use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
 
@@ -60,6 +62,16 @@ impl Telemetry {
         Ok(Self { inner: Arc::new(Inner { metrics, event_log: EventLog::default(), tracer }), observer: None })
     }
 
+    /// The telemetry of one of several pools: with metrics of its own, and with the pool's name on each line.
+    ///
+    /// # Errors
+    /// See [`Telemetry::new`].
+    pub fn of_pool(&self, pool: &PoolId) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics::register(pool.as_str())?;
+        let (event_log, tracer) = (EventLog::of_pool(pool), self.inner.tracer.clone());
+        Ok(Self { inner: Arc::new(Inner { metrics, event_log, tracer }), observer: self.observer.clone() })
+    }
+
     /// The same telemetry, which also passes each event to `observer`.
     pub fn with_observer(self, observer: EventObserver) -> Self {
         Self { observer: Some(observer), ..self }
@@ -91,7 +103,13 @@ impl Telemetry {
 
     /// The metrics page.
     pub fn page(&self) -> String {
-        self.inner.metrics.page()
+        metrics::text_of(&self.inner.metrics.families())
+    }
+
+    /// The metrics page of a process, whose telemetry this is, with several pools. Series of a pool bear its name.
+    pub fn page_of<'a>(&self, pools: impl Iterator<Item = (&'a PoolId, &'a Self)>) -> String {
+        let of_pools = pools.map(|(pool, telemetry)| (pool, telemetry.inner.metrics.families()));
+        metrics::text_of(&pool_label::joined(self.inner.metrics.families(), of_pools))
     }
 }
 

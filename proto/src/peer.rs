@@ -21,7 +21,7 @@ const FOLLOW: &str = "/murmuration.peer.v1.Flock/Follow";
 /// Asks a replica for all facts that it publishes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FollowRequest {
-    /// The follower's name. One stream per name: the newest wins.
+    /// The follower's name. One stream per name and pool: the newest wins.
     #[prost(string, tag = "1")]
     pub replica: String,
     /// The lowest version of the batches' format that the follower reads.
@@ -39,6 +39,9 @@ pub struct FollowRequest {
     /// Whether the follower joins and wants the history: cache losses, placements and session bindings of any replica.
     #[prost(bool, tag = "6")]
     pub history: bool,
+    /// The pool whose facts are asked for; empty for the pool `default`.
+    #[prost(string, tag = "7")]
+    pub pool: String,
 }
 
 /// A greeting first, then batches.
@@ -181,10 +184,13 @@ mod tests {
             incarnation: 300,
             after: 5,
             history: false,
+            pool: String::new(),
         };
         let bytes = [0x0a, 1, b'a', 0x10, 1, 0x18, 2, 0x20, 0xac, 2, 0x28, 5];
         assert_eq!(request.encode_to_vec(), bytes);
-        assert_eq!(FollowRequest::decode(bytes.as_slice()), Ok(request));
+        assert_eq!(FollowRequest::decode(bytes.as_slice()), Ok(request.clone()));
+        let of_pool = FollowRequest { pool: "b".into(), ..request };
+        assert_eq!(of_pool.encode_to_vec(), [&bytes[..], &[0x3a, 1, b'b']].concat());
     }
 
     #[test]

@@ -5,7 +5,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::{Adapters, CacheGeometry, LoadReport, Missing, Process};
+use crate::fleet::{Adapters, CacheGeometry, FailureCounts, LoadReport, Missing, Process};
+use crate::id::{BlockHash, EndpointKey, SessionKey};
+use crate::replication::record::{Binding, CacheCleared, Failing, Placement, PlacementRevoked};
+
+#[path = "codec_growth_tests.rs"]
+mod growth;
 
 fn records() -> impl Strategy<Value = Record> {
     let key = any::<u64>().prop_map(EndpointKey);
@@ -71,7 +76,9 @@ fn records() -> impl Strategy<Value = Record> {
 
 fn batches() -> impl Strategy<Value = Batch> {
     let facts = proptest::collection::vec((1u64..1000, 0u64..100_000, records()), 0..20);
-    ("[a-z0-9-]{1,40}", any::<u64>(), any::<u64>(), facts).prop_map(|(origin, incarnation, after, facts)| {
+    let pools = prop_oneof![Just("default".to_owned()), "[a-z0-9]{1,40}"];
+    let head = ("[a-z0-9-]{1,40}", any::<u64>(), pools, any::<u64>());
+    (head, facts).prop_map(|((origin, incarnation, pool, after), facts)| {
         let mut seq = 0;
         let facts: Vec<Fact> = facts
             .into_iter()
@@ -80,26 +87,31 @@ fn batches() -> impl Strategy<Value = Batch> {
                 Fact { seq, age: AGE_UNIT * age as u32, record }
             })
             .collect();
-        Batch { origin: ReplicaId(origin), incarnation: Incarnation(incarnation), after, upto: seq, facts }
+        let (origin, incarnation, pool) = (ReplicaId(origin), Incarnation(incarnation), PoolId::new(&pool).unwrap());
+        Batch { origin, incarnation, pool, after, upto: seq, facts }
     })
 }
 
 proptest! {
     #[test]
     fn decoding_returns_what_was_encoded(batch in batches()) {
-        let bytes = encode(&batch).unwrap();
-        let estimate = batch.facts.iter().map(|f| Encoded::of(&f.record).unwrap().size()).sum::<usize>() + size_of_empty(&batch.origin);
-        prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
-        prop_assert_eq!(decode(&bytes).unwrap(), Decoded { batch, skipped: 0 });
+        let facts = batch.facts.iter().map(|fact| Encoded::of(&fact.record).size()).sum::<usize>();
+        let estimate = facts + size_of_empty(&batch.origin, &batch.pool);
+        for version in VERSION_MIN..=VERSION {
+            let bytes = encode_as(version, &batch).unwrap();
+            prop_assert!(bytes.len() <= estimate, "{} of {estimate}", bytes.len());
+            prop_assert_eq!(decode(&bytes).unwrap(), Decoded { batch: batch.clone(), skipped: 0 });
+        }
     }
 
     #[test]
     fn arbitrary_input_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode(&bytes);
-        let mut versioned = vec![FORMAT];
-        versioned.extend(bytes);
-        if let Ok(decoded) = decode(&versioned) {
-            prop_assert!(decoded.batch.facts.len() <= versioned.len());
+        for format in [FORMAT_FIXED, FORMAT] {
+            let versioned = [&[format], &bytes[..]].concat();
+            if let Ok(decoded) = decode(&versioned) {
+                prop_assert!(decoded.batch.facts.len() <= versioned.len());
+            }
         }
     }
 
@@ -107,11 +119,12 @@ proptest! {
     fn a_flipped_bit_is_an_error_or_another_batch_but_never_a_panic(
         batch in batches(), at in any::<prop::sample::Index>(), bit in 0u8..8,
     ) {
-        let mut bytes = encode(&batch).unwrap();
-        let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
-        let _ = decode(&bytes);
-        let _ = decode(&bytes[..at]);
+        for version in [3, VERSION] {
+            let mut bytes = encode_as(version, &batch).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let _ = decode(&bytes);
+        }
     }
 }
 
@@ -122,6 +135,7 @@ fn golden() -> Batch {
     Batch {
         origin: ReplicaId("r1".into()),
         incarnation: Incarnation(7),
+        pool: PoolId::default(),
         after: 10,
         upto: 15,
         facts: vec![
@@ -139,26 +153,27 @@ const GOLDEN: &str = "01027231070a0f040b14010c080706050403020102fb2c010114020d08
 
 #[test]
 fn the_bytes_of_version_one_never_change() {
-    let hex: String = encode(&golden()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN);
+    assert_eq!(hex(&encode_as(1, &golden()).unwrap()), GOLDEN);
 }
 
 #[test]
 fn an_unknown_kind_is_skipped_and_counted() {
-    let mut bytes = encode(&golden()).unwrap();
-    // The kind of the last fact.
-    let at = bytes.len() - 10;
-    assert_eq!(bytes[at], UNREACHABLE);
-    bytes[at] = 200;
-    let decoded = decode(&bytes).unwrap();
-    assert_eq!((decoded.skipped, decoded.batch.facts.len(), decoded.batch.upto), (1, 3, 15));
+    for version in [1, VERSION] {
+        let mut bytes = encode_as(version, &golden()).unwrap();
+        // The kind of the last fact.
+        let at = bytes.len() - 10;
+        assert_eq!(bytes[at], body::UNREACHABLE);
+        bytes[at] = 200;
+        let decoded = decode(&bytes).unwrap();
+        assert_eq!((decoded.skipped, decoded.batch.facts.len(), decoded.batch.upto), (1, 3, 15));
+    }
 }
 
 #[test]
 fn a_later_format_is_distinguished_from_garbage() {
     let mut bytes = encode(&golden()).unwrap();
     bytes[0] = FORMAT + 1;
-    assert_eq!(decode(&bytes), Err(CodecError::TooNew(2)));
+    assert_eq!(decode(&bytes), Err(CodecError::TooNew(3)));
     assert_eq!(decode(&[]), Err(CodecError::Empty));
     assert!(matches!(decode(&[FORMAT, 255, 255]), Err(CodecError::Malformed(_))));
     assert_eq!(decode(&vec![FORMAT; BATCH_BYTES_MAX + 1]), Err(CodecError::TooLarge(BATCH_BYTES_MAX + 1)));
@@ -186,14 +201,17 @@ const GOLDEN_2: &str = "01027231070a0f060b14010c080706050403020102fb2c0100000603
     020d08070605040302010e0d0c0b0a01140710080706050403020118171615141312110114031508070605040302010304000000000000e0\
     3f010000011404080807060504030201";
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn bytes_of(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
 #[test]
 fn the_bytes_of_version_two_never_change() {
-    let hex: String = encode(&golden_of_version_two()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN_2);
+    assert_eq!(hex(&encode_as(2, &golden_of_version_two()).unwrap()), GOLDEN_2);
 }
 
 #[test]
@@ -214,14 +232,14 @@ fn a_replica_held_to_version_one_writes_its_bytes() {
     for fact in &mut batch.facts {
         fact.record = within(1, fact.record.clone()).unwrap();
     }
-    assert_eq!(encode(&batch).unwrap(), bytes_of(GOLDEN));
+    assert_eq!(encode_as(1, &batch).unwrap(), bytes_of(GOLDEN));
 }
 
 #[test]
 fn decode_tokens_without_an_in_flight_report_are_malformed() {
     let mut bytes = bytes_of(GOLDEN_2);
     // The kind of the first fact.
-    assert_eq!(bytes[10], IN_FLIGHT);
+    assert_eq!(bytes[10], body::IN_FLIGHT);
     bytes[10] = 200;
     assert!(matches!(decode(&bytes), Err(CodecError::Malformed(_))));
 }
@@ -251,8 +269,7 @@ const GOLDEN_3: &str = "01027231070a12090b14010c080706050403020102fb2c0100000603
 
 #[test]
 fn the_bytes_of_version_three_never_change() {
-    let hex: String = encode(&golden_of_version_three()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN_3);
+    assert_eq!(hex(&encode_as(3, &golden_of_version_three()).unwrap()), GOLDEN_3);
 }
 
 #[test]
@@ -276,8 +293,9 @@ fn more_failures_than_answers_are_malformed() {
 proptest! {
     #[test]
     fn earlier_versions_read_the_kinds_they_know(batch in batches()) {
-        let bytes = encode(&batch).unwrap();
-        for version in [1, 2, 3] {
+        let batch = Batch { pool: PoolId::default(), ..batch };
+        for version in VERSION_MIN..=VERSION {
+            let bytes = encode_as(version, &batch).unwrap();
             let decoded = decode_as(version, &bytes).unwrap().batch;
             let known = batch.facts.iter().filter_map(|fact| {
                 within(version, fact.record.clone()).map(|record| Fact { record, ..fact.clone() })

@@ -1,4 +1,4 @@
-//! The fact log: this replica's own facts, numbered. It keeps the newest on each subject, and the last placements and
+//! The fact log: this replica's own facts about one pool, numbered. It keeps the newest on each subject, and the last placements and
 //! bindings.
 //!
 //! Must not know lanes or peers. A lane keeps the number of the last fact that it sent, and asks for those after it. A
@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::id::{EndpointKey, Incarnation, ReplicaId};
+use crate::id::{EndpointKey, Incarnation, PoolId, ReplicaId};
 use crate::replication::codec;
 use crate::replication::encoded::{Encoded, EncodedFact};
 use crate::replication::pages;
@@ -28,11 +28,12 @@ pub const REMOVED_MAX: usize = crate::fleet::ENDPOINTS_MAX;
 /// The minimum age of placements sent as history: they show where blocks are, and no longer what load there is.
 pub const HISTORY_AGE: Duration = Duration::from_secs(2);
 
-/// The facts of one replica.
+/// The facts of one replica about one pool.
 #[derive(Debug)]
 pub struct FactLog {
     me: ReplicaId,
     incarnation: Incarnation,
+    pool: PoolId,
     version: u8,
     head: u64,
     facts: BTreeMap<u64, Entry>,
@@ -58,10 +59,26 @@ type Numbered<'a> = (&'a u64, &'a Entry);
 // === impl FactLog ===
 
 impl FactLog {
-    /// A log without facts.
+    /// A log of the default pool, without facts.
     pub fn new(me: ReplicaId, incarnation: Incarnation) -> Self {
-        let (facts, newest, placements, removed) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new(), VecDeque::new());
-        Self { me, incarnation, version: codec::VERSION, head: 0, facts, newest, placements, removed, floor: 0 }
+        Self {
+            me,
+            incarnation,
+            pool: PoolId::default(),
+            version: codec::VERSION,
+            head: 0,
+            facts: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            placements: VecDeque::new(),
+            removed: VecDeque::new(),
+            floor: 0,
+        }
+    }
+
+    /// The same log, of `pool`.
+    #[must_use]
+    pub fn of_pool(self, pool: PoolId) -> Self {
+        Self { pool, ..self }
     }
 
     /// Continues as `incarnation`: peers forget what they received before, and receive all that still counts anew.
@@ -84,8 +101,7 @@ impl FactLog {
     /// `record` as wire version `version` can carry it, and its bytes; `None` when it can't.
     pub fn encode(version: u8, record: Record) -> Option<(Record, Encoded)> {
         let record = codec::within(version, record)?;
-        // Only a record larger than a whole batch can't be encoded, and none is that large.
-        let encoded = Encoded::of(&record).ok()?;
+        let encoded = Encoded::of(&record);
         Some((record, encoded))
     }
 
@@ -186,7 +202,8 @@ impl FactLog {
     pub fn batch_after(&self, after: u64, most: usize, now: Timestamp) -> Option<FactBatch> {
         let (after, upto, entries) = self.after(after, most)?;
         let facts = entries.into_iter().map(|entry| to_encoded(entry, now)).collect();
-        Some(FactBatch { origin: self.me.clone(), incarnation: self.incarnation, after, upto, facts })
+        let (origin, incarnation, pool) = (self.me.clone(), self.incarnation, self.pool.clone());
+        Some(FactBatch { origin, incarnation, pool, after, upto, facts })
     }
 
     /// All that gossip publishes: the newest fact on each subject, and the placements numbered `placements_from` and
@@ -203,6 +220,8 @@ impl FactLog {
         Snapshot {
             origin: self.me.clone(),
             incarnation: self.incarnation,
+            pool: self.pool.clone(),
+            version: self.version,
             head: self.head,
             newest_facts: self.newest.iter().filter_map(newest).collect(),
             placements: placements.map(|entry| to_encoded(entry, now)).collect(),
@@ -248,7 +267,8 @@ impl FactLog {
     }
 
     fn batch(&self, after: u64, upto: u64, facts: Vec<Fact>) -> Batch {
-        Batch { origin: self.me.clone(), incarnation: self.incarnation, after, upto, facts }
+        let (origin, incarnation, pool) = (self.me.clone(), self.incarnation, self.pool.clone());
+        Batch { origin, incarnation, pool, after, upto, facts }
     }
 }
 

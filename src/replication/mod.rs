@@ -21,7 +21,7 @@ pub mod snapshot;
 mod sequence_window;
 mod table;
 
-pub use card::{Member, ReplicaCard};
+pub use card::{Member, POOLS_MAX, ReplicaCard};
 pub use encoded::{Encoded, EncodedFact};
 pub use fact_log::FactLog;
 pub use keepers::{Keeper, Keepers};

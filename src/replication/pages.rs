@@ -4,11 +4,12 @@
 //! bounded by construction. Pages are packed by the records' own upper bounds. What does not fit the budget is left to
 //! the streams, and counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::chance::mix;
 use crate::fleet::trust::EXACT_AGE_MAX;
+use crate::id::PoolId;
 use crate::replication::codec;
 use crate::replication::encoded::EncodedFact;
 use crate::replication::fact_log::FactLog;
@@ -24,6 +25,8 @@ pub const PAGES_PER_KIND_MAX: usize = 4;
 const NEWS_BYTES: usize = 1_024;
 /// How long a page carries failure counts. A lasting failure is published again with each answer.
 const FAILING_AGE_MAX: Duration = Duration::from_secs(1);
+/// The content of a page without facts.
+const EMPTY: u64 = 1;
 /// Segments of the ring of placements.
 pub const SEGMENTS: u64 = 72;
 /// Bytes after which a segment is closed and the next begins. Small, because the open one is sent again with each
@@ -42,9 +45,14 @@ pub struct Page {
     pub bytes: Vec<u8>,
 }
 
+/// The key of a page, and its facts.
+type PageOfFacts = (String, Vec<EncodedFact>);
+
 /// What has been set so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pages {
+    /// The wire version that all readers know.
+    readers: u8,
     in_flight: PageGroup,
     load: PageGroup,
     segment: Segment,
@@ -75,11 +83,26 @@ struct Segment {
     from: u64,
     /// The number of the last fact that was examined.
     seen: u64,
+    /// The first numbers of the closed segments that the ring still holds, oldest first.
+    closed: VecDeque<u64>,
 }
 
 // === impl Pages ===
 
 impl Pages {
+    /// Writes what readers of wire version `version` know, from the next call on. Where that is another format, all
+    /// pages are set again: a reader that joins must be able to read what was set before.
+    pub fn set_readers(&mut self, version: u8) {
+        let before = std::mem::replace(&mut self.readers, version);
+        // A pool with a name has one format for all, and is set again for nothing, which happens once in an upgrade.
+        let of_default = PoolId::default();
+        if codec::format_for(before, &of_default) != codec::format_for(version, &of_default) {
+            self.in_flight.set_again();
+            self.load.set_again();
+            self.segment.set_again();
+        }
+    }
+
     /// The pages that changed since the last call.
     pub fn write(&mut self, fact_log: &FactLog, now: Timestamp) -> Vec<Page> {
         self.update(&fact_log.snapshot(self.placements_from(), now))
@@ -92,6 +115,13 @@ impl Pages {
 
     /// The pages that changed since the last call, from a newer snapshot.
     pub fn update(&mut self, snapshot: &Snapshot) -> Vec<Page> {
+        let version = self.readers.min(snapshot.version);
+        let facts = self.pages_of_facts(snapshot).into_iter();
+        // A page is far smaller than what the codec refuses.
+        facts.filter_map(|(key, facts)| Some(Page { key, bytes: snapshot.fragment(version, &facts).ok()? })).collect()
+    }
+
+    fn pages_of_facts(&mut self, snapshot: &Snapshot) -> Vec<PageOfFacts> {
         let mut pages = Vec::new();
         let open = |removed| move |newest: &&NewestFact| is_in_flight(newest) && newest.removed == removed;
         // Removed endpoints come last, so that they are left out first.
@@ -109,7 +139,7 @@ impl Pages {
         self.left_out
     }
 
-    fn placements(&mut self, snapshot: &Snapshot, pages: &mut Vec<Page>) {
+    fn placements(&mut self, snapshot: &Snapshot, pages: &mut Vec<PageOfFacts>) {
         let news = snapshot.placements.last().is_some_and(|last| last.seq > self.segment.seen);
         self.segment.seen = snapshot.head;
         if !news {
@@ -125,10 +155,9 @@ impl Pages {
                 room = room.saturating_sub(fact.encoded.size());
                 facts.push(fact.clone());
             }
-            push(format!("p{}", self.segment.number % SEGMENTS), snapshot, &facts, pages);
+            pages.push((format!("p{}", self.segment.number % SEGMENTS), facts));
             let Some(next) = next else { return };
-            self.segment.number += 1;
-            self.segment.from = next;
+            self.segment.close(next);
         }
     }
 }
@@ -136,39 +165,74 @@ impl Pages {
 // === impl PageGroup ===
 
 impl PageGroup {
-    fn write(&mut self, prefix: char, snapshot: &Snapshot, all: Vec<&NewestFact>, pages: &mut Vec<Page>) -> u64 {
+    fn write(&mut self, prefix: char, snapshot: &Snapshot, all: Vec<&NewestFact>, pages: &mut Vec<PageOfFacts>) -> u64 {
         let is_new = |newest: &&&NewestFact| newest.fact.seq > self.settled;
         let news: usize = all.iter().filter(is_new).map(|newest| newest.fact.encoded.size()).sum();
         let subjects: BTreeSet<Subject> = all.iter().map(|newest| newest.subject).collect();
         let omitted = self.subjects.iter().any(|subject| !subjects.contains(subject));
         if news <= NEWS_BYTES && !omitted {
             let facts: Vec<_> = all.iter().filter(is_new).map(|newest| newest.fact.clone()).collect();
-            self.set(prefix, 0, snapshot, &facts, pages);
+            self.set(prefix, 0, facts, pages);
             return 0;
         }
         (self.settled, self.subjects) = (snapshot.head, subjects);
-        let (packed, left_out) = pack(&all, codec::size_of_empty(&snapshot.origin));
+        let (packed, left_out) = pack(&all, codec::size_of_empty(&snapshot.origin, &snapshot.pool));
         let mut packed = packed.into_iter();
         // The other pages first: a peer that receives only the beginning must not lose the new facts.
         for number in 1..self.contents.len().max(packed.len() + 1) {
             let facts = packed.next().unwrap_or_default();
-            self.set(prefix, number, snapshot, &facts, pages);
+            self.set(prefix, number, facts, pages);
         }
-        self.set(prefix, 0, snapshot, &[], pages);
+        self.set(prefix, 0, Vec::new(), pages);
         left_out
     }
 
     /// Sets a page if its content changed.
-    fn set(&mut self, prefix: char, number: usize, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
-        let content = facts.iter().fold(mix(1), |sum, fact| mix(sum ^ fact.seq));
+    fn set(&mut self, prefix: char, number: usize, facts: Vec<EncodedFact>, pages: &mut Vec<PageOfFacts>) {
+        let content = facts.iter().fold(EMPTY, |sum, fact| mix(sum ^ fact.seq));
         if self.contents.len() <= number {
             // A page that was never set counts as an empty one.
-            self.contents.resize(number + 1, mix(1));
+            self.contents.resize(number + 1, EMPTY);
         }
         if self.contents[number] != content {
             self.contents[number] = content;
-            push(format!("{prefix}{number}"), snapshot, facts, pages);
+            pages.push((format!("{prefix}{number}"), facts));
         }
+    }
+
+    /// All pages that hold facts count as changed, and the facts are laid out anew.
+    fn set_again(&mut self) {
+        self.contents.iter_mut().filter(|content| **content != EMPTY).for_each(|content| *content = !*content);
+        self.settled = 0;
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// The next segment begins at the number `next`.
+    fn close(&mut self, next: u64) {
+        self.closed.push_back(self.from);
+        if self.closed.len() as u64 >= SEGMENTS {
+            self.closed.pop_front();
+        }
+        self.number += 1;
+        self.from = next;
+    }
+
+    /// The whole ring is to be written again, under the same keys.
+    fn set_again(&mut self) {
+        self.number -= self.closed.len() as u64;
+        self.from = self.closed.front().copied().unwrap_or(self.from);
+        self.seen = 0;
+        self.closed.clear();
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        let (in_flight, load, segment) = (PageGroup::default(), PageGroup::default(), Segment::default());
+        Self { readers: codec::VERSION, in_flight, load, segment, left_out: 0 }
     }
 }
 
@@ -211,13 +275,6 @@ fn pack(newest_facts: &[&NewestFact], overhead: usize) -> (Vec<Vec<EncodedFact>>
         }
     }
     (packed, left_out)
-}
-
-fn push(key: String, snapshot: &Snapshot, facts: &[EncodedFact], pages: &mut Vec<Page>) {
-    // A page is far smaller than what the codec refuses.
-    if let Ok(bytes) = snapshot.fragment(facts) {
-        pages.push(Page { key, bytes });
-    }
 }
 
 #[cfg(test)]

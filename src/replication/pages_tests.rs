@@ -161,3 +161,33 @@ proptest! {
         prop_assert!(fact_log.placements_from(0).count() <= PLACEMENTS_MAX);
     }
 }
+
+/// The state of gossip as a reader of version `version` finds it: the numbers of the facts that it can read.
+fn read_by(version: u8, state: &BTreeMap<String, Vec<u8>>) -> std::collections::BTreeSet<u64> {
+    let read = state.values().filter_map(|bytes| codec::decode_as(version, bytes).ok());
+    read.flat_map(|decoded| decoded.batch.facts).map(|fact| fact.seq).collect()
+}
+
+#[test]
+fn a_reader_of_an_earlier_version_that_joins_can_read_what_was_set_before() {
+    let (mut fact_log, mut pages, mut state) = (fact_log(), Pages::default(), BTreeMap::new());
+    for n in 0..800 {
+        fact_log.publish(placement(n, 20), Timestamp::ZERO);
+        fact_log.publish(in_flight(n % 60), Timestamp::ZERO);
+        state.extend(pages.write(&fact_log, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+    }
+    let (keys, new) = (state.len(), read_by(4, &state));
+    assert!(keys > 70 && read_by(3, &state).is_empty());
+    for (readers, version) in [(3, 3), (4, 4), (2, 2)] {
+        pages.set_readers(readers);
+        state.extend(pages.write(&fact_log, Timestamp::ZERO).into_iter().map(|page| (page.key, page.bytes)));
+        let missing: Vec<_> = new.difference(&read_by(version, &state)).copied().collect();
+        let newest =
+            |seq: &u64| fact_log.since(0, usize::MAX, Timestamp::ZERO).unwrap().facts.iter().any(|f| f.seq == *seq);
+        assert!(!missing.iter().any(newest), "{missing:?} of {} can't be read by version {version}", new.len());
+        assert_eq!(state.len(), keys, "under the same keys");
+        assert!(pages.write(&fact_log, Timestamp::ZERO).is_empty(), "once");
+    }
+    pages.set_readers(3);
+    assert!(pages.write(&fact_log, Timestamp::ZERO).is_empty(), "versions 1 to 3 read one format");
+}

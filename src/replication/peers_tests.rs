@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::id::PoolId;
 use crate::replication::codec;
 use crate::replication::fact_log::FactLog;
 use crate::replication::pages::Pages;
@@ -97,6 +98,7 @@ fn there_are_only_so_many_peers() {
     let batch = |n: usize| Batch {
         origin: ReplicaId(format!("r{n}")),
         incarnation: Incarnation(1),
+        pool: PoolId::default(),
         after: 0,
         upto: 0,
         facts: Vec::new(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::fleet::{FailureCounts, InFlight, LoadReport};
-use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId, SessionKey};
+use crate::id::{BlockHash, EndpointKey, Incarnation, PoolId, ReplicaId, SessionKey};
 
 /// Facts of one origin, in the order of their numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Batch {
     pub origin: ReplicaId,
     /// Its incarnation.
     pub incarnation: Incarnation,
+    /// The pool that they are about. Numbers count in one pool of one origin.
+    pub pool: PoolId,
     /// The batch continues the origin's facts up to this number. Between `after` and `upto` it holds every fact that
     /// still counts. [`Batch::FRAGMENT`] when it continues nothing.
     pub after: u64,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::id::{Incarnation, ReplicaId};
+use crate::id::{Incarnation, PoolId, ReplicaId};
 use crate::replication::codec::CodecError;
 use crate::replication::encoded::{self, EncodedFact, Header};
 use crate::replication::record::{Batch, Subject};
@@ -15,6 +15,7 @@ use crate::replication::record::{Batch, Subject};
 pub struct FactBatch {
     pub(super) origin: ReplicaId,
     pub(super) incarnation: Incarnation,
+    pub(super) pool: PoolId,
     /// They continue the facts up to this number.
     pub after: u64,
     /// The highest number that they cover.
@@ -27,6 +28,9 @@ pub struct FactBatch {
 pub struct Snapshot {
     pub(super) origin: ReplicaId,
     pub(super) incarnation: Incarnation,
+    pub(super) pool: PoolId,
+    /// The highest wire version that its origin writes.
+    pub(super) version: u8,
     pub(super) head: u64,
     /// The newest facts, ordered by subject.
     pub(super) newest_facts: Vec<NewestFact>,
@@ -48,13 +52,14 @@ pub(super) struct NewestFact {
 // === impl FactBatch ===
 
 impl FactBatch {
-    /// The bytes of the batch.
+    /// The bytes of the batch, for a reader of wire version `version`.
     ///
     /// # Errors
     /// [`CodecError::TooLarge`] when there are too many.
-    pub fn bytes(&self) -> Result<Vec<u8>, CodecError> {
-        let Self { origin, incarnation, after, upto, facts } = self;
-        encoded::write(Header { origin, incarnation: *incarnation, after: *after, upto: *upto }, facts)
+    pub fn bytes(&self, version: u8) -> Result<Vec<u8>, CodecError> {
+        let Self { origin, incarnation, pool, after, upto, facts } = self;
+        let header = Header { origin, incarnation: *incarnation, pool, after: *after, upto: *upto };
+        encoded::write(version, header, facts)
     }
 
     /// How many facts there are.
@@ -71,12 +76,13 @@ impl FactBatch {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// The bytes of a fragment with these facts.
+    /// The bytes of a fragment with these facts, for readers of wire version `version`.
     ///
     /// # Errors
     /// [`CodecError::TooLarge`] when there are too many.
-    pub(super) fn fragment(&self, facts: &[EncodedFact]) -> Result<Vec<u8>, CodecError> {
-        let (origin, incarnation) = (&self.origin, self.incarnation);
-        encoded::write(Header { origin, incarnation, after: Batch::FRAGMENT, upto: self.head }, facts)
+    pub(super) fn fragment(&self, version: u8, facts: &[EncodedFact]) -> Result<Vec<u8>, CodecError> {
+        let Self { origin, incarnation, pool, head, .. } = self;
+        let header = Header { origin, incarnation: *incarnation, pool, after: Batch::FRAGMENT, upto: *head };
+        encoded::write(version, header, facts)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::{Missing, Process};
+use crate::id::PoolId;
 use crate::plugin::testing::request;
 use crate::replication::{CacheCleared, Fact, Placement, Record};
 
@@ -203,7 +204,8 @@ fn a_placement_on_a_page_that_waited_does_not_outlive_a_later_loss() {
     let key = id(0).key();
     let batch = |after, upto, seq, record, age| {
         let facts = vec![Fact { seq, age: Duration::from_millis(age), record }];
-        Input::Batch(Box::new(Batch { origin: ReplicaId("a".into()), incarnation: Incarnation(1), after, upto, facts }))
+        let (origin, incarnation, pool) = (ReplicaId("a".into()), Incarnation(1), PoolId::default());
+        Input::Batch(Box::new(Batch { origin, incarnation, pool, after, upto, facts }))
     };
     let anchors = request(7, 40).prompt.chain.into_anchors();
     let placement = || Record::Placement(Placement { endpoint: key, anchors: anchors.clone() });

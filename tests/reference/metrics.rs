@@ -14,7 +14,8 @@ const INTRO: &str = "\
 # Metrics
 
 Every replica serves its own page at `/metrics` of `--metrics-port` (9090), in Prometheus' text format. A family is on
-the page once it has a series. Times are in seconds, sizes in bytes. [Operations](../operations.md#what-to-watch) says
+the page once it has a series. Times are in seconds, sizes in bytes. Where a replica serves several pools, the series of
+a pool that have no label `name` bear the pool's in `inference_pool`. [Operations](../operations.md#what-to-watch) says
 which to watch, and at which value to act.
 ";
 

@@ -2,11 +2,15 @@
 //!
 //! Must not know why a replica is ready or not.
 //!
+//! The name of a pool reports the readiness of that pool, the names in [`READINESS`] that of all.
+//!
 //! `liveness` reports only that the process answers, as the protocol's text has it: a restart would not speed up
 //! discovery, and would cut a drain. The names in [`READINESS`] report readiness. Any other name is a mistake in a
 //! probe and is reported as one: `NOT_FOUND` to `Check`, `SERVICE_UNKNOWN` to `Watch`.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -28,6 +32,8 @@ const READINESS: [&str; 4] = ["", "readiness", "envoy.service.ext_proc.v3.Extern
 #[derive(Clone, Debug)]
 pub struct HealthService {
     readiness: watch::Receiver<Readiness>,
+    /// By the pool's name.
+    pools: Arc<BTreeMap<String, watch::Receiver<Readiness>>>,
 }
 
 // === impl HealthService ===
@@ -35,7 +41,20 @@ pub struct HealthService {
 impl HealthService {
     /// A service that reports what `readiness` holds.
     pub fn new(readiness: watch::Receiver<Readiness>) -> Self {
-        Self { readiness }
+        Self { readiness, pools: Arc::default() }
+    }
+
+    /// The same service, which also reports the readiness of these pools by their names.
+    #[must_use]
+    pub fn with_pools(self, pools: BTreeMap<String, watch::Receiver<Readiness>>) -> Self {
+        Self { pools: Arc::new(pools), ..self }
+    }
+
+    /// The readiness behind a service name, and the name to report it under.
+    fn asked<'a>(&self, service: &'a str) -> (&watch::Receiver<Readiness>, &'a str) {
+        let is_of_all = service == LIVENESS || READINESS.contains(&service);
+        let pool = self.pools.get(service).filter(|_| !is_of_all);
+        pool.map_or((&self.readiness, service), |pool| (pool, ""))
     }
 }
 
@@ -57,10 +76,11 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 impl Health for HealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
-        let status = serving_status(&service, *self.readiness.borrow());
+        let (readiness, name) = self.asked(&service);
+        let status = serving_status(name, *readiness.borrow());
         status.map(|status| Response::new(response(status))).ok_or_else(|| {
             let [_, readiness, ext_proc, chart] = READINESS;
-            let known = format!("ask for {LIVENESS}, {readiness}, {ext_proc}, {chart} or no name");
+            let known = format!("ask for {LIVENESS}, {readiness}, {ext_proc}, {chart}, a pool or no name");
             Status::not_found(format!(
                 "no service {:?} is known; {known}",
                 service.chars().take(64).collect::<String>()
@@ -72,8 +92,10 @@ impl Health for HealthService {
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
-        let status = move |readiness| serving_status(&service, readiness).unwrap_or(ServingStatus::ServiceUnknown);
-        let changes = WatchStream::new(self.readiness.clone()).map(move |readiness| Ok(response(status(readiness))));
+        let (readiness, name) = self.asked(&service);
+        let (readiness, name) = (readiness.clone(), name.to_owned());
+        let status = move |readiness| serving_status(&name, readiness).unwrap_or(ServingStatus::ServiceUnknown);
+        let changes = WatchStream::new(readiness).map(move |readiness| Ok(response(status(readiness))));
         Ok(Response::new(Box::pin(changes)))
     }
 }
@@ -107,6 +129,20 @@ mod tests {
             }
             assert_eq!(status(&service, "liveness").await, yes);
         }
+    }
+
+    #[tokio::test]
+    async fn a_pools_name_reports_that_pool() {
+        let of = |synced| watch::channel(Readiness { synced, ..Readiness::default() }).1;
+        let pools = BTreeMap::from([("a".to_owned(), of(true)), ("liveness".to_owned(), of(false))]);
+        let service = HealthService::new(of(false)).with_pools(pools);
+        let (yes, no) = (ServingStatus::Serving as i32, ServingStatus::NotServing as i32);
+        for (name, expected) in [("a", yes), ("", no), ("readiness", no), ("liveness", yes)] {
+            assert_eq!(status(&service, name).await, expected, "{name}");
+        }
+        let request = Request::new(HealthCheckRequest { service: "a".to_owned() });
+        let first = service.watch(request).await.unwrap().into_inner().next().await.unwrap().unwrap();
+        assert_eq!(first.status, yes);
     }
 
     #[tokio::test]

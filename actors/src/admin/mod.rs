@@ -18,6 +18,6 @@ pub mod tables;
 pub use access::{DebugAccess, DebugPages};
 pub use health::HealthService;
 pub(crate) use health_server::serve_health;
-pub use pages::{Pages, router};
+pub use pages::{Pages, PoolPages, router};
 pub(crate) use pages_server::serve_pages;
 pub use readiness::Readiness;

@@ -1,7 +1,13 @@
 //! The pages of the metrics port: `/metrics`, `/healthz`, `/readyz` and `/debug/…`.
 //!
+//! Where a replica serves several pools, each has its pages under `/debug/pools/NAME/…` and `/readyz/NAME`. The pages
+//! without a pool's name are those of the only pool.
+//!
 //! Must not know who may read what, nor how to decide. It asks the scheduler with a timeout, and reports when there is
 //! no answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -27,14 +33,27 @@ const LISTED_MAX: usize = 100;
 /// What the pages read from.
 #[derive(Clone, Debug)]
 pub struct Pages {
-    /// Metrics.
+    /// Metrics of the process.
+    pub telemetry: Telemetry,
+    /// Readiness of all pools together.
+    pub readiness: watch::Receiver<Readiness>,
+    /// This replica's name and incarnation.
+    pub me: (ReplicaId, Incarnation),
+    /// The pools.
+    pub pools: Arc<[PoolPages]>,
+}
+
+/// What the pages of one pool read from.
+#[derive(Clone, Debug)]
+pub struct PoolPages {
+    /// Its name.
+    pub id: PoolId,
+    /// Its metrics; those of the process where it is the only pool.
     pub telemetry: Telemetry,
     /// The fleet and decisions.
     pub scheduler: SchedulerHandle,
     /// Readiness.
     pub readiness: watch::Receiver<Readiness>,
-    /// This replica's name and incarnation.
-    pub me: (ReplicaId, Incarnation),
     /// The replication; `None` for a replica without peers.
     pub replication: Option<ReplicationView>,
 }
@@ -57,27 +76,62 @@ pub fn router(pages: Pages, access: DebugAccess) -> Router {
         .route("/debug/peers", get(peers))
         .route("/debug/decisions", get(decisions))
         .route("/debug/decisions/{request_id}", get(decision))
+        .route("/debug/pools", get(pools))
+        .route("/debug/pools/{pool}/fleet", get(fleet))
+        .route("/debug/pools/{pool}/peers", get(peers))
+        .route("/debug/pools/{pool}/decisions", get(decisions))
+        .route("/debug/pools/{pool}/decisions/{request_id}", get(decision))
         .route_layer(from_fn_with_state(access, guard));
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
         .route("/readyz", get(readyz))
+        .route("/readyz/{pool}", get(readyz))
         .merge(debug)
         .fallback(|| async {
-            error(StatusCode::NOT_FOUND, "try /metrics, /readyz, /debug/fleet, /debug/peers or /debug/decisions")
+            error(
+                StatusCode::NOT_FOUND,
+                "try /metrics, /readyz, /debug/fleet, /debug/peers, /debug/decisions or /debug/pools",
+            )
         })
         .with_state(pages)
 }
 
+/// The parameters in a page's path.
+type Names = Path<BTreeMap<String, String>>;
+
+impl Pages {
+    /// The pool that the path names, or the only one.
+    fn pool(&self, names: &BTreeMap<String, String>) -> Result<&PoolPages, Box<Response<Body>>> {
+        let all = || self.pools.iter().map(|pool| pool.id.as_str()).collect::<Vec<_>>().join(", ");
+        let missing = |why: String| Box::new(error(StatusCode::NOT_FOUND, &why));
+        match (names.get("pool"), &*self.pools) {
+            (Some(name), pools) => pools
+                .iter()
+                .find(|pool| pool.id.as_str() == name)
+                .ok_or_else(|| missing(format!("no pool of this name is served here; there are {}", all()))),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(missing(format!("this replica serves several pools ({}): /debug/pools/NAME/...", all()))),
+        }
+    }
+}
+
 async fn metrics(State(pages): State<Pages>) -> Response<Body> {
-    let mut page = text(StatusCode::OK, pages.telemetry.page());
+    let several = || pages.pools.iter().map(|pool| (&pool.id, &pool.telemetry));
+    let page = if pages.pools.len() > 1 { pages.telemetry.page_of(several()) } else { pages.telemetry.page() };
+    let mut page = text(StatusCode::OK, page);
     let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     page.headers_mut().insert(header::CONTENT_TYPE, kind);
     page
 }
 
-async fn readyz(State(pages): State<Pages>) -> Response<Body> {
-    match *pages.readiness.borrow() {
+async fn readyz(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {
+    let readiness = match names.get("pool").map(|_| pages.pool(&names)) {
+        Some(Ok(pool)) => &pool.readiness,
+        Some(Err(why)) => return *why,
+        None => &pages.readiness,
+    };
+    match *readiness.borrow() {
         Readiness { draining: true, .. } => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
         Readiness { down: Some(part), .. } => {
             text(StatusCode::SERVICE_UNAVAILABLE, format!("the part {part} is not running\n"))
@@ -95,23 +149,43 @@ async fn readyz(State(pages): State<Pages>) -> Response<Body> {
     }
 }
 
-async fn fleet(State(pages): State<Pages>) -> Response<Body> {
-    match pages.scheduler.summary().await {
+async fn pools(State(pages): State<Pages>) -> Response<Body> {
+    let listed = pages.pools.iter().map(|pool| {
+        let ready = pool.readiness.borrow().is_ready();
+        serde_json::json!({ "pool": pool.id.as_str(), "ready": ready })
+    });
+    json(&listed.collect::<Vec<_>>())
+}
+
+async fn fleet(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {
+    let pool = match pages.pool(&names) {
+        Ok(pool) => pool,
+        Err(why) => return *why,
+    };
+    match pool.scheduler.summary().await {
         Some(summary) => json(&summary),
         None => error(StatusCode::SERVICE_UNAVAILABLE, "the scheduler did not answer"),
     }
 }
 
-async fn peers(State(pages): State<Pages>) -> Response<Body> {
-    let summaries = pages.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
-    let digest = pages.scheduler.digest().await.unwrap_or_default();
+async fn peers(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {
+    let pool = match pages.pool(&names) {
+        Ok(pool) => pool,
+        Err(why) => return *why,
+    };
+    let summaries = pool.scheduler.summary().await.map(|summary| summary.peers).unwrap_or_default();
+    let digest = pool.scheduler.digest().await.unwrap_or_default();
     let mut me = pages.me.clone();
-    me.1 = pages.replication.as_ref().map_or(me.1, |replication| *replication.incarnation.borrow());
-    json(&replication_page(&me, pages.replication.as_ref(), &summaries, digest))
+    me.1 = pool.replication.as_ref().map_or(me.1, |replication| *replication.incarnation.borrow());
+    json(&replication_page(&me, pool.replication.as_ref(), &summaries, digest))
 }
 
-async fn decisions(State(pages): State<Pages>) -> Response<Body> {
-    let recent = pages.scheduler.recent(LISTED_MAX).await;
+async fn decisions(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {
+    let pool = match pages.pool(&names) {
+        Ok(pool) => pool,
+        Err(why) => return *why,
+    };
+    let recent = pool.scheduler.recent(LISTED_MAX).await;
     let listed = recent.iter().filter_map(|decision| {
         let target = decision.primary()?;
         Some(Listed {
@@ -126,8 +200,12 @@ async fn decisions(State(pages): State<Pages>) -> Response<Body> {
     json(&listed.collect::<Vec<_>>())
 }
 
-async fn decision(State(pages): State<Pages>, Path(request_id): Path<String>) -> Response<Body> {
-    match pages.scheduler.explain(request_id).await {
+async fn decision(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {
+    let pool = match pages.pool(&names) {
+        Ok(pool) => pool,
+        Err(why) => return *why,
+    };
+    match pool.scheduler.explain(names.get("request_id").cloned().unwrap_or_default()).await {
         Some(decision) => json(&*decision),
         None => error(StatusCode::NOT_FOUND, "not among the last decisions of this replica; ask the others, or sooner"),
     }

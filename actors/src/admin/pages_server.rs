@@ -79,13 +79,13 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::Duration;
 
-    use murmuration::id::{Incarnation, ReplicaId};
+    use murmuration::id::{Incarnation, PoolId, ReplicaId};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::sync::{mpsc, watch};
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::admin::{DebugAccess, Pages, Readiness, router};
+    use crate::admin::{DebugAccess, Pages, PoolPages, Readiness, router};
     use crate::environment::Acceptor;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
@@ -117,18 +117,55 @@ mod tests {
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
+    /// The pages of a replica of these pools, of which the first alone is ready.
+    fn pages(names: &[&str]) -> Pages {
+        let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
+        let pool = |(number, name): (usize, &&str)| PoolPages {
+            id: PoolId::new(name).unwrap(),
+            telemetry: telemetry.of_pool(&PoolId::new(name).unwrap()).unwrap(),
+            scheduler: SchedulerHandle::unstarted(Duration::from_secs(1)).1,
+            readiness: watch::channel(Readiness { synced: number == 0, ..Readiness::default() }).1,
+            replication: None,
+        };
+        Pages {
+            pools: names.iter().enumerate().map(pool).collect(),
+            telemetry: telemetry.clone(),
+            readiness: watch::channel(Readiness::default()).1,
+            me: (ReplicaId::default(), Incarnation::default()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_pool_has_pages_of_its_own_and_only_of_one_pool_they_need_no_name() {
+        for (names, several) in [(&["a"][..], false), (&["a", "b"], true)] {
+            let (callers, calls) = mpsc::unbounded_channel();
+            let pages = router(pages(names), DebugAccess::default());
+            let mut server = JoinSet::new();
+            let listener = environment::Listener::new(Callers(calls));
+            server.spawn(serve_pages(listener, pages, EventSink::new("admin", |_| {})));
+            for (path, expected) in [
+                ("/debug/decisions", if several { 404 } else { 200 }),
+                ("/debug/pools", 200),
+                ("/debug/pools/a/decisions", 200),
+                ("/debug/pools/a/decisions/some-id", 404),
+                ("/debug/pools/b/decisions", if several { 200 } else { 404 }),
+                ("/debug/pools/c/decisions", 404),
+                ("/readyz", 503),
+                ("/readyz/a", 200),
+                ("/readyz/b", if several { 503 } else { 404 }),
+                ("/metrics", 200),
+            ] {
+                assert_eq!(status(&callers, "127.0.0.1", path).await, expected, "{path} of {names:?}");
+            }
+            assert_eq!(status(&callers, "10.0.0.8", "/debug/pools/a/decisions").await, 403);
+            assert_eq!(status(&callers, "10.0.0.8", "/debug/pools").await, 403);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn debug_pages_are_for_this_machine_and_metrics_for_all() {
         let (callers, calls) = mpsc::unbounded_channel();
-        let (_actor, scheduler) = SchedulerHandle::unstarted(Duration::from_secs(1));
-        let pages = Pages {
-            telemetry: Telemetry::new("pool", Tracer::default()).unwrap(),
-            scheduler,
-            readiness: watch::channel(Readiness::default()).1,
-            me: (ReplicaId::default(), Incarnation::default()),
-            replication: None,
-        };
-        let pages = router(pages, DebugAccess::default());
+        let pages = router(pages(&["default"]), DebugAccess::default());
         let mut server = JoinSet::new();
         server.spawn(serve_pages(environment::Listener::new(Callers(calls)), pages, EventSink::new("admin", |_| {})));
         for path in ["/debug/fleet", "/debug/peers", "/debug/decisions", "/debug/decisions/some-id"] {

@@ -19,7 +19,7 @@ pub(super) fn replication_page(
     summaries: &[PeerSummary],
     digest: BeliefDigest,
 ) -> Value {
-    let members = replication.map(|replication| replication.members.borrow().clone()).unwrap_or_default();
+    let members = replication.map(ReplicationView::of_pool).unwrap_or_default();
     let streams =
         replication.and_then(|replication| replication.streams.as_ref()).map(|streams| streams.borrow().clone());
     let streams = streams.unwrap_or_default();

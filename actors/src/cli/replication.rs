@@ -56,6 +56,14 @@ pub(super) fn settings(
 /// # Errors
 /// One sentence with the fix.
 pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
+    prompt_salt_of(&args.pool_name, args)
+}
+
+/// The same, for the pool of this name.
+///
+/// # Errors
+/// One sentence with the fix.
+pub(super) fn prompt_salt_of(pool: &str, args: &ServeArgs) -> Result<PromptSalt, String> {
     let Some(path) = &args.replication.prompt_salt_file else {
         let mut drawn = [0; 16];
         let failed = |_| "the system gives no random bytes for a prompt salt; is /dev/urandom there?".to_owned();
@@ -69,7 +77,7 @@ pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
             path.display()
         )),
         secret => {
-            let pool = args.pool_name.as_bytes();
+            let pool = pool.as_bytes();
             let about = [&(pool.len() as u64).to_le_bytes(), pool, secret].concat();
             let salt = digest(&SHA256, &about).as_ref().first_chunk().copied().unwrap_or_default();
             Ok(PromptSalt::Given(u128::from_le_bytes(salt)))

@@ -92,9 +92,9 @@ impl Delivery {
         };
         match bytes {
             _ if !understood => self.receiver.ignore(peer, "too-new"),
-            Some(bytes) => self.receiver.receive(Lane::Gossip, peer, &bytes).await,
+            Some(bytes) => drop(self.receiver.receive(Lane::Gossip, peer, &bytes).await),
             None => self.receiver.ignore(peer, "malformed"),
-        };
+        }
     }
 }
 
@@ -114,7 +114,8 @@ impl Delivered {
         let upto = if upto < self.upto { upto } else { 0 };
         let mut pages = Vec::new();
         for (key, value) in state.key_values_including_deleted().filter(|(_, value)| value.version > upto) {
-            if [CARD, HEAD, SALT].contains(&key) || value.is_deleted() {
+            let is_head = key.strip_prefix(HEAD).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            if is_head || [CARD, SALT].contains(&key) || value.is_deleted() {
                 continue;
             }
             let fits = is_page(key) && value.value.len() <= VALUE_BYTES_MAX;
@@ -127,9 +128,13 @@ impl Delivered {
     }
 }
 
-/// Whether `key` is the key of a page: its kind, then its number.
+/// Whether `key` is the key of a page: its kind, then its number, and the number of its pool unless that is the first.
 fn is_page(key: &str) -> bool {
-    key.strip_prefix(['f', 'l', 'p']).is_some_and(|number| number.parse::<u8>().is_ok())
+    let is_number = |text: &str| text.parse::<u8>().is_ok();
+    key.strip_prefix(['f', 'l', 'p']).is_some_and(|numbers| match numbers.split_once('.') {
+        Some((page, pool)) => is_number(page) && is_number(pool),
+        None => is_number(numbers),
+    })
 }
 
 #[cfg(test)]
@@ -149,6 +154,7 @@ mod tests {
         state.set("p0", "two");
         state.set(CARD, "{}");
         state.set(HEAD, "2");
+        state.set(super::super::head_key("llama"), "2");
         state.set(SALT, "1:00");
         assert_eq!(delivered.undelivered(&state), ["one", "two", "new", "old"].map(text));
         assert_eq!(delivered.undelivered(&state), []);
@@ -171,10 +177,12 @@ mod tests {
         state.set("x0", "a");
         state.set("p", "a");
         state.set("p999", "a");
+        state.set("f0.x", "a");
+        state.set("f0.1", "a");
         state.set("l0", "a".repeat(VALUE_BYTES_MAX + 1));
         state.set("l1", "a".repeat(VALUE_BYTES_MAX));
         let pages = delivered.undelivered(&state);
-        assert_eq!(pages.iter().filter(|page| **page == Page::Malformed).count(), 4);
-        assert_eq!((pages.len(), delivered.undelivered(&state).len()), (5, 0));
+        assert_eq!(pages.iter().filter(|page| **page == Page::Malformed).count(), 5);
+        assert_eq!((pages.len(), delivered.undelivered(&state).len()), (7, 0));
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Shared {
 pub(super) struct Incarnations {
     pub(super) plan: Plan,
     pub(super) link: Arc<Link>,
-    pub(super) publisher: Publisher,
+    pub(super) publishers: Vec<Publisher>,
     pub(super) receiver: Receiver,
     pub(super) card: watch::Receiver<ReplicaCard>,
     pub(super) salt: watch::Receiver<Option<SaltClaim>>,
@@ -119,7 +119,7 @@ impl Incarnations {
         if self.link.incarnation() != incarnation {
             self.link.begin(incarnation)?;
         }
-        self.publisher.begin(incarnation);
+        self.publishers.iter().for_each(|publisher| publisher.begin(incarnation));
         self.incarnation.send_replace(incarnation);
         let (plan, interval) = (&self.plan, self.plan.interval);
         let transport = LinkTransport::new(self.link.clone(), &plan.me.0, interval);
@@ -141,7 +141,7 @@ impl Incarnations {
         let rounds = Rounds {
             server,
             link: self.link.clone(),
-            publisher: self.publisher.clone(),
+            publishers: self.publishers.clone(),
             receiver: self.receiver.clone(),
             card: self.card.clone(),
             salt: self.salt.clone(),

@@ -46,15 +46,15 @@ pub struct Gossip {
 // === impl Gossip ===
 
 impl Gossip {
-    /// Starts to gossip what `publisher` publishes, and to hand what peers publish to `receiver`. Where peers remember
-    /// a higher incarnation of this replica's name, the lane and `publisher` take the next one before anything is
-    /// published. Needs a tokio runtime.
+    /// Starts to gossip what `publishers` publish, one for each pool, and to hand what peers publish to `receiver`. Where
+    /// peers remember a higher incarnation of this replica's name, the lane and the publishers take the next one before
+    /// anything is published. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`GossipError`].
     pub async fn start(
         settings: GossipSettings,
-        publisher: Publisher,
+        publishers: Vec<Publisher>,
         receiver: Receiver,
     ) -> Result<Self, GossipError> {
         checked(&settings)?;
@@ -78,7 +78,7 @@ impl Gossip {
         let incarnations = Incarnations {
             plan: Plan { me, advertise, seeds, tier, interval },
             link,
-            publisher,
+            publishers,
             receiver,
             card: card_changes,
             salt: salt_changes,

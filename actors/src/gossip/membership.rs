@@ -115,7 +115,7 @@ mod tests {
     fn member(name: &str, incarnation: u64) -> (Member, ()) {
         let card = ReplicaCard::new(SocketAddr::from(([127, 0, 0, 1], 1)), None, String::new());
         let replica = ReplicaId(name.to_owned());
-        (Member { replica, incarnation: Incarnation(incarnation), card, head: 0 }, ())
+        (Member { replica, incarnation: Incarnation(incarnation), card, head: 0, heads: Default::default() }, ())
     }
 
     fn names(present: &[PresentMember<()>]) -> Vec<(&str, u64, u64)> {

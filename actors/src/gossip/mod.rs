@@ -34,8 +34,13 @@ pub use settings::{GossipError, GossipSettings, Seal};
 
 /// The key of a replica's card.
 const CARD: &str = "card";
-/// The key of the number of its last fact.
+/// The key of the number of its last fact about the default pool.
 const HEAD: &str = "h";
+/// The key of the number of its last fact about a pool that is not the default one.
+fn head_key(pool: &str) -> String {
+    format!("{HEAD}.{pool}")
+}
+
 /// The key of the salt that it hashes prompts with; absent where the salt was configured.
 const SALT: &str = "s";
 /// Most bytes of a value. A value too large for a datagram would block every later value of its replica.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
 use murmuration::id::Incarnation;
-use murmuration::replication::{Pages, ReplicaCard, SaltClaim};
+use murmuration::replication::{Page, Pages, ReplicaCard, SaltClaim, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::link::Link;
 use super::membership::{MembershipView, PresentMember};
 use super::server::Server;
-use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX};
+use super::{CARD, HEAD, SALT, VALUE_BYTES_MAX, head_key};
 use crate::clock::Clock;
 use crate::replication::{Members, Publisher, Receiver};
 
@@ -40,7 +40,8 @@ const LEAVE_LINGER_MIN: Duration = Duration::from_millis(100);
 pub(super) struct Rounds {
     pub(super) server: Arc<Server>,
     pub(super) link: Arc<Link>,
-    pub(super) publisher: Publisher,
+    /// One for each pool.
+    pub(super) publishers: Vec<Publisher>,
     /// Reports facts that found no room.
     pub(super) receiver: Receiver,
     pub(super) card: watch::Receiver<ReplicaCard>,
@@ -67,7 +68,8 @@ pub(super) enum End {
 
 /// The state that one round leaves for the next.
 struct Progress {
-    pages: Pages,
+    /// The pages of each publisher.
+    pages: Vec<Pages>,
     membership: MembershipView<ChitchatId>,
     /// Peers still to be pushed to since values were set last.
     pushes: usize,
@@ -76,6 +78,8 @@ struct Progress {
     written: Option<Timestamp>,
     /// The salt claim that was published.
     salt: Option<SaltClaim>,
+    /// The wire version that all peers read which were last present.
+    readers: u8,
     /// When all living peers last followed by stream.
     streamed_at: Option<Timestamp>,
 }
@@ -89,8 +93,16 @@ impl Rounds {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let membership = MembershipView::new(self.interval);
-        let (pages, streamed_at) = (Pages::default(), None);
-        let mut progress = Progress { pages, membership, pushes: 0, turn: 0, written: None, salt: None, streamed_at };
+        let mut progress = Progress {
+            pages: self.publishers.iter().map(|_| Pages::default()).collect(),
+            membership,
+            pushes: 0,
+            turn: 0,
+            written: None,
+            salt: None,
+            readers: codec::VERSION,
+            streamed_at: None,
+        };
         let mut ended = std::pin::pin!(self.server.ended());
         loop {
             tokio::select! {
@@ -126,7 +138,12 @@ impl Rounds {
         let streamed = progress.streamed_at.is_some_and(|at| now.since(at) < STREAM_LOST_AFTER);
         let mut values = Vec::new();
         if is_due(progress.written, now, streamed) {
-            values = self.pages(&mut progress.pages);
+            if let Some(readers) = self.members.borrow().iter().map(|member| member.card.wire.1).min() {
+                progress.readers = readers;
+            }
+            for (number, pages) in progress.pages.iter_mut().enumerate() {
+                values.extend(self.pages(number, pages, progress.readers));
+            }
             progress.written = Some(now);
         }
         let card = self.card();
@@ -171,20 +188,28 @@ impl Rounds {
     /// Whether all living peers get by stream what gossip would bring.
     fn all_follow_by_stream(&self) -> bool {
         let members = self.members.borrow();
-        !members.is_empty() && self.publisher.subscribers().has_all(members.iter().map(|member| &member.replica))
+        let has_all = |publisher: &Publisher| {
+            let members = members.iter().filter(|member| member.card.serves(publisher.pool()));
+            publisher.subscribers().has_all(members.map(|member| &member.replica))
+        };
+        !members.is_empty() && self.publishers.iter().all(has_all)
     }
 
-    /// The values of the pages that changed.
-    fn pages(&self, pages: &mut Pages) -> Vec<(String, String)> {
+    /// The values of a publisher's pages that changed, for peers that read wire version `readers`.
+    fn pages(&self, number: usize, pages: &mut Pages, readers: u8) -> Vec<(String, String)> {
+        let Some(publisher) = self.publishers.get(number) else { return Vec::new() };
         let before = pages.left_out();
-        let written = self.publisher.write(pages);
+        let written = publisher.write(pages, readers);
         let facts = pages.left_out() - before;
         if facts > 0 {
             self.receiver.emit(&Event::GossipLeftOut { facts });
         }
-        let mut values: Vec<_> = written.into_iter().map(|page| (page.key, STANDARD.encode(page.bytes))).collect();
+        let value = |page: Page| (key_of(number, page.key), STANDARD.encode(page.bytes));
+        let mut values: Vec<_> = written.into_iter().map(value).collect();
         if !values.is_empty() {
-            values.push((HEAD.to_owned(), self.publisher.head().borrow().to_string()));
+            let pool = publisher.pool();
+            let key = if pool.is_default() { HEAD.to_owned() } else { head_key(pool.as_str()) };
+            values.push((key, publisher.head().borrow().to_string()));
         }
         values
     }
@@ -210,6 +235,11 @@ impl Rounds {
         self.present.send_if_modified(|known| std::mem::replace(known, present.clone()) != present);
         self.members.send_if_modified(|known| std::mem::replace(known, members.clone()) != members);
     }
+}
+
+/// The key of a page of the publisher with this number. Batches name their pools, so the number means nothing to peers.
+fn key_of(publisher: usize, key: String) -> String {
+    if publisher == 0 { key } else { format!("{key}.{publisher}") }
 }
 
 /// How many of `peers` are pushed to when values were set; these spread them to the others.

@@ -12,12 +12,12 @@ use chitchat::{
 };
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::replication::codec::NAME_BYTES_MAX;
-use murmuration::replication::{Member, SaltClaim};
+use murmuration::replication::{Member, POOLS_MAX, ReplicaCard, SaltClaim};
 use tokio::sync::{MutexGuard, Notify};
 
 use super::settings::GossipError;
 use super::transport::LinkTransport;
-use super::{CARD, HEAD, SALT};
+use super::{CARD, HEAD, SALT, head_key};
 
 /// Silence, in mean gaps between a peer's heartbeats, after which it counts as dead.
 const PHI: f64 = 8.0;
@@ -157,10 +157,12 @@ pub(super) fn config(plan: &Plan, incarnation: Incarnation) -> ChitchatConfig {
 
 fn member(chitchat: &Chitchat, id: &ChitchatId) -> Option<Member> {
     let state = chitchat.node_state(id)?;
-    let card = serde_json::from_str(state.get(CARD)?).ok()?;
+    let card: ReplicaCard = serde_json::from_str(state.get(CARD)?).ok()?;
     let head = state.get(HEAD).and_then(|head| head.parse().ok()).unwrap_or(0);
     let replica = ReplicaId(id.node_id.to_string());
-    Some(Member { replica, incarnation: Incarnation(id.generation_id), card, head })
+    let head_of = |pool: &String| Some((pool.clone(), state.get(&head_key(pool))?.parse().ok()?));
+    let heads = card.pools.iter().take(POOLS_MAX).filter_map(head_of).collect();
+    Some(Member { replica, incarnation: Incarnation(id.generation_id), card, head, heads })
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ async fn a_state_larger_than_a_datagram_reaches_a_joiner_sealed() {
         a.publisher.publish([node::placement(endpoint), node::load(endpoint), share(endpoint, 1)])
     });
     // The ring of pages wraps more than once: only the last value of each key counts.
-    let pages = a.publisher.write(&mut Pages::default()).into_iter().map(|page| (page.key, page.bytes));
+    let pages = a.publisher.write(&mut Pages::default(), codec::VERSION).into_iter().map(|page| (page.key, page.bytes));
     let pages: BTreeMap<String, Vec<u8>> = pages.collect();
     assert!(
         pages.values().map(Vec::len).sum::<usize>() > 80_000,
@@ -214,6 +214,22 @@ async fn a_peer_with_a_newer_wire_version_is_a_member_and_its_facts_are_skipped(
     b.publisher.publish([share(7, 1)]);
     until("it is skipped", || a.counted(IGNORED, "reason=\"too-new\"") > 0.0).await;
     assert_eq!(a.counted("murmuration_peer_facts_total", ""), 0.0);
+}
+
+/// Pages are one for all readers, so they are written as the oldest of them reads them.
+#[tokio::test]
+async fn a_peer_of_an_earlier_wire_version_reads_what_was_written_before_it_came() {
+    let a = Node::start(Plan::new("a")).await;
+    let mut c = Node::start(Plan::new("c").seed(&a)).await;
+    a.publisher.publish([share(7, 1)]);
+    assert_eq!(c.next_fact().await.facts[0].record, share(7, 1).0);
+    let earlier = |card: &mut ReplicaCard| card.wire = (1, 3);
+    let mut b = Node::start(Plan::new("b").seed(&a).card(earlier)).await;
+    assert_eq!(b.next_fact().await.facts[0].record, share(7, 1).0);
+    a.publisher.publish([share(8, 2)]);
+    assert!(b.next_fact().await.facts.iter().any(|fact| fact.record == share(8, 2).0));
+    b.publisher.publish([share(9, 3)]);
+    while c.next_fact().await.facts[0].record != share(9, 3).0 {}
 }
 
 #[tokio::test]

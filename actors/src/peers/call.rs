@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::Service;
 use tonic::codegen::http::Uri;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
+use super::connections::{Connections, PeerConnection};
 use super::tls::{self, Files, PeerTls};
 use super::{KEEPALIVE, STREAM_WINDOW, names};
 use crate::environment::{Connection, Network};
@@ -98,14 +99,40 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Calls `peer` at `to` and waits for its greeting. The certificates are read again.
+/// An open stream: its greeting, what follows, and the connection that it is on.
+pub(super) type Opened = (FollowReply, Streaming<FollowReply>, Arc<PeerConnection>);
+
+/// Calls `peer` at `to` and waits for its greeting. Where there is no connection to it yet, the certificates are read
+/// again.
 pub(super) async fn open(
+    connections: &Connections,
     (peer, to): (&ReplicaId, SocketAddr),
     network: Arc<dyn Network>,
     tls: &PeerTls,
     request: FollowRequest,
-) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
-    let named = tls.names_replicas().then(|| peer.clone());
+) -> Result<Opened, Failure> {
+    let opened = timeout(OPEN_TIMEOUT, async {
+        let dial = dial(peer.clone(), to, network, tls, connections.window());
+        let connection = connections.to(peer, to, dial).await?;
+        match greeted(connection.channel.clone(), to, request).await {
+            Ok((greeting, stream)) => Ok((greeting, stream, connection)),
+            Err(failure) => {
+                connection.ended();
+                Err(failure)
+            }
+        }
+    });
+    opened.await.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_TIMEOUT:?}"))))
+}
+
+async fn dial(
+    peer: ReplicaId,
+    to: SocketAddr,
+    network: Arc<dyn Network>,
+    tls: &PeerTls,
+    window: u32,
+) -> Result<Channel, Failure> {
+    let named = tls.names_replicas().then_some(peer);
     let tls = match tls {
         PeerTls::Plain => None,
         PeerTls::Mutual { folder, .. } => {
@@ -113,25 +140,23 @@ pub(super) async fn open(
             Some(TlsConnector::from(client.map_err(|error| Failure::Gone(error.to_string()))?))
         }
     };
-    let opened = timeout(OPEN_TIMEOUT, greeted(Connector { to, network, tls, named }, request)).await;
-    opened.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_TIMEOUT:?}"))))
-}
-
-async fn greeted(
-    connector: Connector,
-    request: FollowRequest,
-) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
-    let to = connector.to;
     // The connector has the address. This URI only gives the authority of requests.
-    let channel = Endpoint::from_static("http://murmuration-peer")
+    Endpoint::from_static("http://murmuration-peer")
         .http2_keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW)
-        .connect_with_connector(connector)
+        .initial_connection_window_size(window)
+        .connect_with_connector(Connector { to, network, tls, named })
         .await
-        .map_err(|error| Failure::Gone(format!("can't connect to {to}: {}", innermost(&error))))?;
+        .map_err(|error| Failure::Gone(format!("can't connect to {to}: {}", innermost(&error))))
+}
+
+async fn greeted(
+    channel: Channel,
+    to: SocketAddr,
+    request: FollowRequest,
+) -> Result<(FollowReply, Streaming<FollowReply>), Failure> {
     let mut client = ReplicationClient::new(channel, REPLY_BYTES_MAX);
     let mut stream = client.follow(request).await.map_err(|status| Failure::of(&status))?;
     match stream.message().await {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use murmuration::id::ReplicaId;
+use murmuration::id::{PoolId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -15,13 +15,17 @@ use crate::replication::Members;
 /// How long a joiner waits for its peers. A peer that can't be reached must not keep it from serving.
 pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Resolves once every member that `members` names *now*, and that can be followed, has delivered by stream all facts
+/// Resolves once every member that `members` names *now*, and that can be followed for `pool`, has delivered by stream all facts
 /// up to its head when the stream came up. A member that leaves meanwhile is not waited for. `false` when
 /// [`CATCH_UP_TIMEOUT`] ran out before. Call it after the first update of the membership: with an empty list it
 /// resolves at once.
-pub async fn caught_up(mut members: watch::Receiver<Members>, mut streams: watch::Receiver<Streams>) -> bool {
+pub async fn caught_up(
+    pool: &PoolId,
+    mut members: watch::Receiver<Members>,
+    mut streams: watch::Receiver<Streams>,
+) -> bool {
     let awaited: Vec<ReplicaId> =
-        super::follow::followed(&members.borrow_and_update()).map(|m| m.replica.clone()).collect();
+        super::follow::followed(pool, &members.borrow_and_update()).map(|m| m.replica).collect();
     let all = async {
         loop {
             let living: BTreeSet<ReplicaId> = members.borrow_and_update().iter().map(|m| m.replica.clone()).collect();

@@ -62,7 +62,13 @@ mod tests {
 
     fn member(incarnation: u64, head: u64) -> Member {
         let card = ReplicaCard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), None, String::new());
-        Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head }
+        Member {
+            replica: ReplicaId("b".into()),
+            incarnation: Incarnation(incarnation),
+            card,
+            head,
+            heads: Default::default(),
+        }
     }
 
     fn at(incarnation: u64, upto: u64) -> Cursor {

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::replication::Member;
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::peers::PEERS_MAX;
+use murmuration::replication::{Member, ReplicaCard};
 use tokio::sync::watch;
 
+use super::connections::Connections;
 use super::cursor::Cursor;
 use super::follower::Follower;
 use super::joining::Joining;
@@ -25,10 +26,14 @@ use crate::supervise::{Held, Supervisor};
 pub struct Listening {
     /// The name of this replica.
     pub me: ReplicaId,
+    /// The pool that the peers are followed for.
+    pub pool: PoolId,
     /// The current members.
     pub members: watch::Receiver<Members>,
     /// The network that carries streams.
     pub network: Arc<dyn Network>,
+    /// The connections to peers, shared by all pools.
+    pub connections: Connections,
     /// How streams are protected.
     pub tls: PeerTls,
     /// Takes the batches.
@@ -74,9 +79,10 @@ pub fn follow(listening: Listening) -> Following {
     Following { streams, supervisor }
 }
 
-/// The members that can be followed, at most [`PEERS_MAX`].
-pub(super) fn followed(members: &Members) -> impl Iterator<Item = &Member> {
-    members.iter().filter(|member| member.card.peer.is_some() && member.card.is_understood()).take(PEERS_MAX)
+/// The members that can be followed for `pool`, as that pool sees them, at most [`PEERS_MAX`].
+pub(super) fn followed<'a>(pool: &'a PoolId, members: &'a Members) -> impl Iterator<Item = Member> + 'a {
+    let can = |card: &ReplicaCard| card.peer.is_some() && card.is_understood();
+    members.iter().filter(move |member| can(&member.card)).filter_map(|member| member.of_pool(pool)).take(PEERS_MAX)
 }
 
 // === impl Following ===
@@ -116,8 +122,12 @@ impl Followers {
     }
 
     fn reconcile(&mut self, members: &Members) {
-        let living: BTreeMap<&ReplicaId, &Member> =
-            followed(members).filter(|member| member.replica != self.listening.me).map(|m| (&m.replica, m)).collect();
+        let pool = self.listening.pool.clone();
+        let me = self.listening.me.clone();
+        let living: BTreeMap<ReplicaId, Member> = followed(&pool, members)
+            .filter(|member| member.replica != me)
+            .map(|member| (member.replica.clone(), member))
+            .collect();
         let (states, lost) = (&self.states, &mut self.lost);
         self.followed.retain(|replica, (known, _)| {
             let stays = living.contains_key(replica);
@@ -134,16 +144,16 @@ impl Followers {
         let mut living: Vec<_> = living.into_iter().collect();
         living.sort_by_key(|(_, member)| member.incarnation);
         for (replica, member) in living {
-            match self.followed.get(replica) {
+            match self.followed.get(&replica) {
                 Some((known, _)) => {
                     known.send_if_modified(|known| {
-                        *known != *member && {
-                            *known = member.clone();
+                        *known != member && {
+                            *known = member;
                             true
                         }
                     });
                 }
-                None => self.begin(member),
+                None => self.begin(&member),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::{Member, codec};
 use murmuration_proto::peer::{FollowReply, FollowRequest};
 use tokio::sync::watch;
@@ -17,13 +17,14 @@ use tonic::Streaming;
 
 use super::backoff;
 use super::call::{self, Failure};
+use super::connections::Connections;
 use super::cursor::Cursor;
 use super::follow::Listening;
 use super::joining::Joining;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::environment::Network;
-use crate::replication::{Lane, Receiver};
+use crate::replication::{Lane, Receiver, Reception};
 use crate::stall_detector::StallDetector;
 
 /// Refused batches in a row after which a peer is quarantined.
@@ -41,8 +42,10 @@ const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The follower.
 pub(super) struct Follower {
     me: ReplicaId,
+    pool: PoolId,
     peer: ReplicaId,
     network: Arc<dyn Network>,
+    connections: Connections,
     tls: PeerTls,
     receiver: Receiver,
     resync: watch::Receiver<u64>,
@@ -95,13 +98,15 @@ impl Follower {
         states: States,
         returned: bool,
     ) -> Self {
-        let Listening { me, network, tls, receiver, resync, rotated, joins, .. } = listening.clone();
+        let Listening { me, pool, network, connections, tls, receiver, resync, rotated, joins, .. } = listening.clone();
         let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
             me,
+            pool,
             peer,
             network,
+            connections,
             tls,
             receiver,
             resync,
@@ -168,9 +173,11 @@ impl Follower {
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
             history: joins.is_some() || returned,
+            // Releases that know no pools ignore it, and are asked for the default pool alone.
+            pool: if self.pool.is_default() { String::new() } else { self.pool.to_string() },
         };
-        let (greeting, stream) = match call::open((&self.peer, address), self.network.clone(), &self.tls, request).await
-        {
+        let called = call::open(&self.connections, (&self.peer, address), self.network.clone(), &self.tls, request);
+        let (greeting, stream, connection) = match called.await {
             Ok(opened) => opened,
             Err(failure) => {
                 joins.iter().for_each(|asking| self.joins.not_delivered(asking));
@@ -178,12 +185,16 @@ impl Follower {
                 return self.classify(failure);
             }
         };
-        if !self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
+        let ended = if self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
+            self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
+            self.receive_all(stream, greeting.head).await
+        } else {
             self.receiver.ignore(&self.peer, "stale-incarnation");
-            return Ended::Failed("an older incarnation of it answers".into());
-        }
-        self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
-        self.receive_all(stream, greeting.head).await
+            Ended::Failed("an older incarnation of it answers".into())
+        };
+        // The next call is made on another connection, whatever ended this one.
+        connection.ended();
+        ended
     }
 
     /// Receives the stream to its end. `head` is the peer's last number when it greeted.
@@ -249,8 +260,8 @@ impl Follower {
         let batch = match reply {
             Ok(Some(reply)) if !reply.history.is_empty() => {
                 return match self.receiver.receive(Lane::Stream, &self.peer, &reply.history).await {
-                    Some(_) => Taken::Nothing,
-                    None => self.strike("history that can't be read"),
+                    Reception::Taken(_) | Reception::OtherPool => Taken::Nothing,
+                    Reception::Refused => self.strike("history that can't be read"),
                 };
             }
             Ok(Some(reply)) if reply.batch.is_empty() => return Taken::Nothing,
@@ -259,18 +270,22 @@ impl Follower {
             Err(status) => return Taken::Ends(self.classify(Failure::of(&status))),
         };
         match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
+            // Its numbers are not those that the cursor counts.
+            Reception::OtherPool => Taken::Nothing,
             // An earlier batch was refused, so the cursor must not pass it.
-            Some(_) if *refused => Taken::Ends(Ended::Gap),
-            Some(upto) if upto > self.cursor.upto => {
+            Reception::Taken(_) if *refused => Taken::Ends(Ended::Gap),
+            Reception::Taken(upto) if upto > self.cursor.upto => {
                 (self.cursor.upto, self.strikes) = (upto, 0);
                 Taken::Advanced
             }
-            Some(_) => {
+            Reception::Taken(_) => {
                 self.receiver.ignore(&self.peer, "replayed");
                 self.strike("batches that it had sent before")
             }
-            None if self.is_sound(&batch) => Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into())),
-            None => {
+            Reception::Refused if self.is_sound(&batch) => {
+                Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into()))
+            }
+            Reception::Refused => {
                 *refused = true;
                 self.strike("batches that can't be read, or are not its own")
             }

@@ -1,5 +1,5 @@
-//! The peer-stream lane. A replica follows each peer by one server-streaming call and receives its facts within
-//! milliseconds. The contract is `proto/peer.proto`.
+//! The peer-stream lane. A replica follows each peer by one server-streaming call for each pool that both serve, all on
+//! one connection, and receives its facts within milliseconds. The contract is `proto/peer.proto`.
 //!
 //! Must not know what a fact means, how membership is decided, or the gossip lane. Nothing queues here for a slow
 //! follower: its cursor lags, and later it gets the newest fact on each subject. Without streams a replica's view is
@@ -9,6 +9,7 @@ mod authority;
 mod backoff;
 mod call;
 mod caught_up;
+mod connections;
 mod cursor;
 mod follow;
 mod follower;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use authority::Authority;
 pub use caught_up::{CATCH_UP_TIMEOUT, caught_up};
+pub use connections::Connections;
 pub use follow::{Following, Listening, follow};
 pub use joining::Joining;
 pub use server::{ServeError, Serving, serve};

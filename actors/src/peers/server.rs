@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use murmuration::replication::POOLS_MAX;
 use murmuration_proto::peer::ReplicationServer;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -19,10 +20,10 @@ use crate::connection::{Arrivals, Bounds, EventSink, Repaired};
 use crate::environment::Listener;
 use crate::replication::{Members, Publisher, Receiver};
 
-/// Bytes of a request at most; it holds one name and four numbers.
+/// Bytes of a request at most; it holds two names and four numbers.
 const REQUEST_BYTES_MAX: usize = 1_024;
-/// Streams of one connection. A follower opens one.
-const CONCURRENT_MAX: u32 = 8;
+/// Streams of one connection. A follower opens one for each pool.
+const CONCURRENT_MAX: u32 = POOLS_MAX as u32;
 /// Connections at once. A peer opens one, and a second one while it reconnects.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to receive the last batch.
@@ -31,8 +32,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What followers are served, and who may follow.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// The facts of this replica.
-    pub publisher: Publisher,
+    /// The facts of this replica, by pool.
+    pub publishers: Vec<Publisher>,
     /// Counts what is sent and which followers are rejected.
     pub receiver: Receiver,
     /// The current members. Only they may follow.

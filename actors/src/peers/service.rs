@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::codec::{self, NAME_BYTES_MAX, VERSION_MIN};
 use murmuration_proto::peer::{FollowRequest, Replication};
 use rustls::pki_types::CertificateDer;
@@ -22,6 +22,7 @@ use super::pacing::pace;
 use super::server::Serving;
 use super::subscriber_slots::{SUBSCRIBERS_MAX, SubscriberSlots};
 use super::subscriber_stream::{FACTS_MAX, SubscriberStream};
+use crate::replication::Publisher;
 
 /// Most placements, and most bindings, that a joining replica is sent: usually 10 MiB and 1.5 MiB.
 const HISTORY_MAX: usize = 65_536;
@@ -35,11 +36,18 @@ pub(super) struct Service {
     serving: Serving,
     /// Whether a follower's certificate must carry its name.
     named: bool,
-    subscriber_slots: SubscriberSlots,
+    pools: Vec<ServedPool>,
     closing: watch::Receiver<bool>,
+    _pacing: JoinSet<()>,
+}
+
+/// What followers of one pool are served.
+#[derive(Debug)]
+struct ServedPool {
+    publisher: Publisher,
+    subscriber_slots: SubscriberSlots,
     /// The number up to which facts may be sent, the same for all followers.
     released: watch::Receiver<u64>,
-    _pacing: JoinSet<()>,
 }
 
 // === impl Service ===
@@ -48,10 +56,13 @@ impl Service {
     /// Serves until `closing` is set or its sender is gone. With `named`, a follower's certificate must carry its name.
     /// Needs a tokio runtime.
     pub(super) fn new(serving: Serving, named: bool, closing: watch::Receiver<bool>) -> Self {
-        let (releasing, released) = watch::channel(0);
         let mut pacing = JoinSet::new();
-        pacing.spawn(pace(serving.publisher.clone(), releasing));
-        Self { serving, named, subscriber_slots: SubscriberSlots::default(), closing, released, _pacing: pacing }
+        let pools = serving.publishers.iter().map(|publisher| {
+            let (releasing, released) = watch::channel(0);
+            pacing.spawn(pace(publisher.clone(), releasing));
+            ServedPool { publisher: publisher.clone(), subscriber_slots: SubscriberSlots::default(), released }
+        });
+        Self { pools: pools.collect(), serving, named, closing, _pacing: pacing }
     }
 
     /// Checks that the follower is a member, and that its certificate carries its name where that is required.
@@ -72,21 +83,30 @@ impl Service {
         Ok(())
     }
 
-    async fn history(&self) -> VecDeque<Bytes> {
-        let known = self.serving.receiver.history(HISTORY_MAX).await;
-        let batches = self.serving.publisher.history(&known, FACTS_MAX);
+    /// History, for a follower that reads wire version `version`.
+    async fn history(&self, publisher: &Publisher, version: u8) -> VecDeque<Bytes> {
+        let known = self.serving.receiver.history(publisher.pool(), HISTORY_MAX).await;
+        let batches = publisher.history(&known, FACTS_MAX);
         // A placement is far smaller than the limit of the codec, and so are a thousand.
-        batches.iter().filter_map(|batch| codec::encode(batch).ok()).map(Bytes::from).collect()
+        batches.iter().filter_map(|batch| codec::encode_as(version, batch).ok()).map(Bytes::from).collect()
     }
 
-    fn check(&self, asked: &FollowRequest) -> Result<(), Status> {
+    /// What the follower asks for.
+    fn check(&self, asked: &FollowRequest) -> Result<&ServedPool, Status> {
         if asked.replica.is_empty() || asked.replica.len() > NAME_BYTES_MAX {
             let bytes = asked.replica.len();
             return Err(Status::invalid_argument(format!(
                 "a follower's name of {bytes} bytes; it has 1 to {NAME_BYTES_MAX}"
             )));
         }
-        let publisher = &self.serving.publisher;
+        let name = if asked.pool.is_empty() { PoolId::DEFAULT } else { &asked.pool };
+        let Some(pool) = self.pools.iter().find(|pool| pool.publisher.pool().as_str() == name) else {
+            let name: String = name.chars().take(PoolId::BYTES_MAX).collect();
+            return Err(Status::not_found(format!(
+                "this replica serves no pool {name:?}; the follower should ask others"
+            )));
+        };
+        let publisher = &pool.publisher;
         if asked.replica == publisher.me().0 {
             return Err(Status::invalid_argument("this replica has the follower's name; give each one of its own"));
         }
@@ -101,7 +121,7 @@ impl Service {
         if *self.closing.borrow() {
             return Err(Status::unavailable("this replica is leaving; follow the others"));
         }
-        Ok(())
+        Ok(pool)
     }
 }
 
@@ -112,7 +132,7 @@ impl Replication for Service {
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<SubscriberStream>, Status> {
         let chain = request.extensions().get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs);
         let asked = request.into_inner();
-        self.check(&asked)?;
+        let ServedPool { publisher, subscriber_slots, released } = self.check(&asked)?;
         let follower = ReplicaId(asked.replica);
         self.admit(&follower, chain.as_deref().map(Vec::as_slice)).await?;
         let full = || {
@@ -120,11 +140,13 @@ impl Replication for Service {
                 "this replica serves {SUBSCRIBERS_MAX} followers already; try again later"
             ))
         };
-        let slot = self.subscriber_slots.take(follower).ok_or_else(full)?;
-        let same_incarnation = Incarnation(asked.incarnation) == self.serving.publisher.incarnation();
+        let slot = subscriber_slots.take(follower).ok_or_else(full)?;
+        let same_incarnation = Incarnation(asked.incarnation) == publisher.incarnation();
         let after = if same_incarnation { asked.after } else { 0 };
-        let history = if asked.history { self.history().await } else { VecDeque::new() };
-        let (serving, signals) = (self.serving.clone(), (self.closing.clone(), self.released.clone()));
-        Ok(Response::new(SubscriberStream::new(serving, slot, signals, after, history)))
+        let reads = u8::try_from(asked.wire_version_max).unwrap_or(u8::MAX);
+        let version = reads.min(publisher.version());
+        let history = if asked.history { self.history(publisher, version).await } else { VecDeque::new() };
+        let (serving, signals) = ((publisher.clone(), &self.serving), (self.closing.clone(), released.clone()));
+        Ok(Response::new(SubscriberStream::new(serving, slot, signals, (version, after), history)))
     }
 }

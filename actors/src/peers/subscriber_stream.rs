@@ -42,6 +42,8 @@ struct Subscriber {
     ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
     /// The number up to which facts may be sent.
     released: watch::Receiver<u64>,
+    /// The wire version of its batches.
+    version: u8,
     cursor: u64,
     /// Sent before the first batch.
     history: VecDeque<Bytes>,
@@ -74,15 +76,16 @@ struct Endings {
 // === impl SubscriberStream ===
 
 impl SubscriberStream {
-    /// Sends `history`, and then the facts after the number `after`, as far as they are `released`.
+    /// Sends `history`, and then the facts after the number `after` in wire version `version`, as far as they are
+    /// `released`.
     pub(super) fn new(
-        serving: Serving,
+        (publisher, serving): (Publisher, &Serving),
         slot: SubscriberSlot,
         (closing, released): (watch::Receiver<bool>, watch::Receiver<u64>),
-        after: u64,
+        (version, after): (u8, u64),
         history: VecDeque<Bytes>,
     ) -> Self {
-        let Serving { publisher, receiver, rotated, .. } = serving;
+        let (receiver, rotated) = (serving.receiver.clone(), &serving.rotated);
         let begun = publisher.incarnation_changes();
         let incarnation = *begun.borrow();
         let last = *publisher.head().borrow();
@@ -96,7 +99,7 @@ impl SubscriberStream {
         let subscription = publisher.subscribers().subscribe(slot.follower().clone());
         let ending = Box::pin(Endings { slot, closing, rotated: rotated.subscribe(), incarnation, begun }.first());
         let subscriber =
-            Subscriber { publisher, receiver, _subscription: subscription, ending, released, cursor, history };
+            Subscriber { publisher, receiver, _subscription: subscription, ending, released, version, cursor, history };
         let greeting = FollowReply { incarnation: incarnation.0, head, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(subscriber)) })) }
     }
@@ -165,7 +168,7 @@ impl Subscriber {
     /// The next batch, which goes up to `least` at least if it can. Moves the cursor.
     fn batch(&mut self, least: u64) -> Option<FollowReply> {
         loop {
-            let made = self.publisher.batch_after(self.cursor, least, FACTS_MAX)?;
+            let made = self.publisher.batch_after(self.version, self.cursor, least, FACTS_MAX)?;
             self.cursor = made.upto;
             // A single fact that fits no batch is skipped.
             let Some(batch) = made.bytes else { continue };

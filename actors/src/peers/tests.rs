@@ -4,12 +4,13 @@
 mod liars;
 mod life;
 mod outsiders;
+mod pools;
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
+use murmuration::id::{BlockHash, EndpointKey, Incarnation, PoolId, ReplicaId};
 use murmuration::replication::fact_log::HISTORY_AGE;
 use murmuration::replication::{Batch, Fact, InFlightReport, Member, Placement, Record, ReplicaCard};
 use murmuration::time::Timestamp;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use super::subscriber_slots::SUBSCRIBERS_MAX;
 use super::*;
 use crate::clock::Clock;
-use crate::environment::Sockets;
+use crate::environment::{Network, Sockets};
 use crate::replication::{Members, Publisher, Receiver};
 use crate::scheduler::{Message, SchedulerHandle};
 use crate::telemetry::Telemetry;
@@ -92,22 +93,35 @@ impl TestFollower {
     }
 
     async fn follows_by(members: Members, tls: PeerTls) -> Self {
+        let network: Arc<dyn Network> = Arc::new(Sockets);
+        Self::follows_pool(&PoolId::default(), members, (network, Connections::new(1)), tls).await
+    }
+
+    async fn follows_pool(
+        pool: &PoolId,
+        members: Members,
+        (network, connections): (Arc<dyn Network>, Connections),
+        tls: PeerTls,
+    ) -> Self {
         let received = Received::default();
         let (actor, _) = Actor::spawn(None, RecordingScheduler, received.clone()).await.unwrap();
         let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(5));
         living.send_replace(Some(actor));
         let (telemetry, me) = (telemetry(), ReplicaId("follower".into()));
-        let receiver = Receiver::new(me.clone(), handle, telemetry.clone());
+        let schedulers = std::iter::once((pool.clone(), handle));
+        let receiver = Receiver::of_pools(me.clone(), schedulers, telemetry.clone()).only(pool.clone());
         let ((changes, members), (resync, resyncs)) = (watch::channel(members), watch::channel(0));
-        let (clock, network) = (Clock::start(), Arc::new(Sockets));
+        let clock = Clock::start();
         let joins = Arc::new(Joining::is_over());
         let (rotated, rotates) = watch::channel(0);
         let readiness = Arc::new(watch::channel(crate::admin::Readiness::default()).0);
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
         let following = follow(Listening {
             me,
+            pool: pool.clone(),
             members,
             network,
+            connections,
             tls,
             receiver,
             resync: resyncs,
@@ -156,6 +170,12 @@ impl TestServer {
     }
 
     async fn starts_at(publisher: Publisher, tls: PeerTls, address: SocketAddr) -> Self {
+        Self::starts_pools(vec![publisher], tls, address).await
+    }
+
+    /// A server of these publishers, one for each pool.
+    async fn starts_pools(publishers: Vec<Publisher>, tls: PeerTls, address: SocketAddr) -> Self {
+        let publisher = publishers[0].clone();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let telemetry = telemetry();
@@ -167,7 +187,7 @@ impl TestServer {
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         let (followers, members) = watch::channel(followers());
-        let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
+        let serving = Serving { publishers, receiver, members, rotated: watch::channel(0).0 };
         tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
         Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }
@@ -201,7 +221,13 @@ fn publisher(incarnation: u64) -> Publisher {
 fn member(incarnation: u64, address: SocketAddr) -> Member {
     let ext_proc = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let card = ReplicaCard::new(ext_proc, Some(address), String::new());
-    Member { replica: ReplicaId("b".into()), incarnation: Incarnation(incarnation), card, head: 0 }
+    Member {
+        replica: ReplicaId("b".into()),
+        incarnation: Incarnation(incarnation),
+        card,
+        head: 0,
+        heads: Default::default(),
+    }
 }
 
 fn placement() -> Record {

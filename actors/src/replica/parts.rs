@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::config::blueprint::{EngineSettings, FileDiscovery, ScrapeSettings};
+use murmuration::config::blueprint::FileDiscovery;
 use ractor::ActorRef;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::serving_tls::Tls;
-use crate::admin::{DebugAccess, HealthService, Pages, Readiness, router, serve_health, serve_pages};
+use crate::admin::{DebugAccess, HealthService, Pages, router, serve_health, serve_pages};
 use crate::clock::Clock;
 use crate::connection::EventSink;
 use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
-use crate::environment::{Announcement, Feed, Listener, Network, SharedListener};
+use crate::environment::{Announcement, Feed, Listener, SharedListener};
 use crate::ext_proc::{Service, Settings, serve};
 use crate::replication::ReplicationView;
 use crate::scheduler::{Message, SchedulerActor, SchedulerArguments, SchedulerHandle};
@@ -28,14 +28,6 @@ const TICKETS_PER_RUN: u64 = 1 << 40;
 
 /// The latest announcement.
 type Announced = Arc<watch::Sender<Option<Arc<Announcement>>>>;
-
-/// How engines are scraped.
-pub(super) struct Scrape {
-    pub(super) interval: Duration,
-    pub(super) scrape: ScrapeSettings,
-    pub(super) engines: EngineSettings,
-    pub(super) network: Arc<dyn Network>,
-}
 
 /// What the ext-proc server needs.
 pub(super) struct Gate {
@@ -118,10 +110,7 @@ pub(super) fn gauges(
         async move {
             loop {
                 if let Some(summary) = scheduler.summary().await {
-                    let members = replication
-                        .as_ref()
-                        .map(|replication| replication.members.borrow().clone())
-                        .unwrap_or_default();
+                    let members = replication.as_ref().map(ReplicationView::of_pool).unwrap_or_default();
                     telemetry.pool(&summary, &members);
                 }
                 sleep(interval).await;
@@ -173,16 +162,10 @@ pub(super) fn ext_proc(
     })
 }
 
-pub(super) fn health(
-    supervisor: &Supervisor,
-    listener: Listener,
-    readiness: watch::Receiver<Readiness>,
-    event_sink: EventSink,
-) {
+pub(super) fn health(supervisor: &Supervisor, listener: Listener, service: HealthService, event_sink: EventSink) {
     let listener = SharedListener::new(listener);
     supervisor.vital("health", move || {
-        let (listener, service, event_sink) =
-            (listener.listener(), HealthService::new(readiness.clone()), event_sink.clone());
+        let (listener, service, event_sink) = (listener.listener(), service.clone(), event_sink.clone());
         async move {
             serve_health(listener, service, event_sink).await.map_err(|error| error.to_string())?;
             Err("its socket takes no more connections".to_owned())

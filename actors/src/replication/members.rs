@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use murmuration::event::Event;
-use murmuration::id::ReplicaId;
+use murmuration::id::{PoolId, ReplicaId};
 use murmuration::replication::{Keeper, Keepers, Member};
 use tokio::sync::watch;
 
@@ -15,12 +15,12 @@ use super::{Keeping, Receiver};
 pub type Members = Vec<Member>;
 
 /// Follows `members` until their sender is gone: reports joined and lost peers, voids the work of lost ones, and
-/// recomputes the keepers.
+/// recomputes the keepers of each pool.
 pub async fn follow_members(
     mut members: watch::Receiver<Members>,
     me: Keeper,
     receiver: Receiver,
-    keeping: Option<Keeping>,
+    pools: Vec<(PoolId, Keeping)>,
 ) {
     let mut known: BTreeMap<ReplicaId, Member> = BTreeMap::new();
     loop {
@@ -37,9 +37,9 @@ pub async fn follow_members(
                 receiver.emit(&Event::PeerJoined { peer: replica.clone(), incarnation: member.incarnation });
             }
         }
-        if let Some(keeping) = &keeping {
+        for (pool, keeping) in &pools {
             let of = |member: &Member| Keeper { replica: member.replica.clone(), zone: member.card.zone.clone() };
-            let staying = living.values().filter(|member| !member.card.draining).map(of);
+            let staying = living.values().filter(|member| !member.card.draining && member.card.serves(pool)).map(of);
             keeping.set_keepers(Keepers::new(staying.chain([me.clone()]).collect()));
         }
         known = living;

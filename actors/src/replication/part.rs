@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use murmuration::id::Incarnation;
+use murmuration::id::{Incarnation, PoolId};
 use murmuration::replication::{Keeper, ReplicaCard};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -18,7 +18,7 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::environment::{Listener, Network, SharedListener};
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
-use crate::peers::{self, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
+use crate::peers::{self, Connections, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Ended, Supervisor};
 
@@ -46,22 +46,33 @@ pub enum ReplicationError {
 /// What replication works with.
 #[derive(Clone, Debug)]
 pub struct Links {
-    /// What this replica publishes.
-    pub publisher: Publisher,
     /// Takes what peers publish.
     pub receiver: Receiver,
-    /// Which endpoints this replica watches; `None` where every replica watches all.
-    pub keeping: Option<Keeping>,
+    /// The pools.
+    pub pools: Vec<PoolLinks>,
     /// The replica's clock.
     pub clock: Clock,
     /// The network that the lanes use.
     pub network: Arc<dyn Network>,
-    /// The scheduler, whose restarts make the lanes deliver everything again.
-    pub scheduler: SchedulerHandle,
     /// Supervises the lanes as parts.
     pub supervisor: Supervisor,
     /// A salt that was drawn for a tier without one, and where the agreed one goes; `None` where it was configured.
     pub salt: Option<(u128, watch::Sender<u128>)>,
+    /// Shows whether the replica is isolated.
+    pub readiness: Arc<watch::Sender<Readiness>>,
+}
+
+/// What replication works with for one pool.
+#[derive(Clone, Debug)]
+pub struct PoolLinks {
+    /// What this replica publishes.
+    pub publisher: Publisher,
+    /// Which endpoints this replica watches; `None` where every replica watches all.
+    pub keeping: Option<Keeping>,
+    /// The scheduler, whose restarts make the lanes deliver everything again.
+    pub scheduler: SchedulerHandle,
+    /// Supervises the pool's streams as parts.
+    pub supervisor: Supervisor,
     /// Held back until the snapshots of all peers have arrived.
     pub readiness: Arc<watch::Sender<Readiness>>,
 }
@@ -69,6 +80,8 @@ pub struct Links {
 /// What the admin page reads.
 #[derive(Clone, Debug)]
 pub struct ReplicationView {
+    /// The pool that it is about.
+    pub pool: PoolId,
     /// The living peers.
     pub members: watch::Receiver<Members>,
     /// The current incarnation of this replica.
@@ -81,11 +94,23 @@ pub struct ReplicationView {
 #[derive(Debug)]
 pub struct Replication {
     gossip: Gossip,
-    following: Option<Following>,
+    /// The streams of each pool; none where facts travel by gossip alone.
+    following: Vec<(PoolId, Option<Following>)>,
     members: watch::Receiver<Members>,
     closing: watch::Sender<bool>,
     server: Option<Ended>,
     supervisor: Supervisor,
+    /// Those of the pools.
+    pools: Vec<Supervisor>,
+}
+
+// === impl ReplicationView ===
+
+impl ReplicationView {
+    /// The members that serve the pool, as it sees them.
+    pub fn of_pool(&self) -> Members {
+        self.members.borrow().iter().filter_map(|member| member.of_pool(&self.pool)).collect()
+    }
 }
 
 // === impl Replication ===
@@ -102,24 +127,20 @@ impl Replication {
     ) -> Result<Self, ReplicationError> {
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
-        let lane = gossip_settings(&settings, &*links.network).await?;
-        let gossip = Gossip::start(lane, links.publisher.clone(), links.receiver.clone()).await?;
-        let (members, (resync, resyncs)) = (gossip.members(), watch::channel(0));
+        let publishers: Vec<Publisher> = links.pools.iter().map(|pool| pool.publisher.clone()).collect();
+        let lane = gossip_settings(&settings, &publishers, &*links.network).await?;
+        let gossip = Gossip::start(lane, publishers.clone(), links.receiver.clone()).await?;
+        let members = gossip.members();
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
-        let joins = Arc::new(Joining::begins());
         let supervisor = links.supervisor.clone();
-        let following = tls.clone().map(|tls| {
-            let (me, members, receiver) = (settings.me.clone(), members.clone(), links.receiver.clone());
-            let (clock, network) = (links.clock, links.network.clone());
-            let (resync, rotated, joins, supervisor) = (resyncs, rotates, joins.clone(), supervisor.clone());
-            peers::follow(Listening { me, members, network, tls, receiver, resync, rotated, clock, joins, supervisor })
-        });
-        let (publisher, receiver) = (links.publisher.clone(), links.receiver.clone());
-        let serving = Serving { publisher, receiver, members: members.clone(), rotated };
-        let server = streams.zip(tls).map(|(listener, tls)| serve(&supervisor, listener, tls, serving, closed));
+        let receiver = links.receiver.clone();
+        let serving = Serving { publishers, receiver, members: members.clone(), rotated };
+        let server = streams.zip(tls.clone()).map(|(listener, tls)| serve(&supervisor, listener, tls, serving, closed));
         let (health, ready) = (gossip.health(), links.readiness.clone());
         supervisor.vital(GOSSIP, move || lane_fails(health.clone(), ready.clone()));
-        let (followed, receiver, keeping) = (members.clone(), links.receiver.clone(), links.keeping.clone());
+        let keeping = |pool: &PoolLinks| Some((pool.publisher.pool().clone(), pool.keeping.clone()?));
+        let keeping: Vec<_> = links.pools.iter().filter_map(keeping).collect();
+        let (followed, receiver) = (members.clone(), links.receiver.clone());
         supervisor.vital("members", move || {
             let (members, me, receiver, keeping) = (followed.clone(), me.clone(), receiver.clone(), keeping.clone());
             async move {
@@ -127,32 +148,58 @@ impl Replication {
                 Ok(())
             }
         });
-        resync_after_restarts(&supervisor, &links.scheduler, gossip.resyncing(), resync, joins);
         let (settled, settles) = watch::channel(links.salt.is_none());
+        let connections = Connections::new(links.pools.len());
+        let follow = |pool: &PoolLinks| {
+            let (resync, resyncs) = watch::channel(0);
+            let joins = Arc::new(Joining::begins());
+            resync_after_restarts(&pool.supervisor, &pool.scheduler, gossip.resyncing(), resync, joins.clone());
+            let following = tls.clone().map(|tls| {
+                peers::follow(Listening {
+                    me: settings.me.clone(),
+                    pool: pool.publisher.pool().clone(),
+                    members: members.clone(),
+                    network: links.network.clone(),
+                    connections: connections.clone(),
+                    tls,
+                    receiver: links.receiver.clone().only(pool.publisher.pool().clone()),
+                    resync: resyncs,
+                    rotated: rotates.clone(),
+                    clock: links.clock,
+                    joins,
+                    supervisor: pool.supervisor.clone(),
+                })
+            });
+            let streams = following.as_ref().map(Following::states);
+            let (met, ready, settles) = (members.clone(), pool.readiness.clone(), settles.clone());
+            let id = pool.publisher.pool().clone();
+            pool.supervisor
+                .vital("join", move || join(id.clone(), settles.clone(), met.clone(), streams.clone(), ready.clone()));
+            (pool.publisher.pool().clone(), following)
+        };
+        let following = links.pools.iter().map(follow).collect();
         if let Some((drawn, apply)) = links.salt {
             let (own, (told, heard)) = ((*gossip.incarnation().borrow(), drawn), gossip.salts());
-            let agreement = Agreement { own, heard, told, apply, settled, receiver: links.receiver.clone() };
-            supervisor.vital("salt", move || {
-                let agreement = agreement.clone();
-                async move {
-                    agreement.run().await;
-                    Ok(())
-                }
-            });
+            agree(&supervisor, Agreement { own, heard, told, apply, settled, receiver: links.receiver });
         }
-        let (met, streams, ready) = (members.clone(), following.as_ref().map(Following::states), links.readiness);
-        supervisor.vital("join", move || join(settles.clone(), met.clone(), streams.clone(), ready.clone()));
-        Ok(Self { gossip, following, members, closing, server, supervisor })
+        let pools = links.pools.into_iter().map(|pool| pool.supervisor).collect();
+        Ok(Self { gossip, following, members, closing, server, supervisor, pools })
     }
 
-    /// What the admin page reads.
+    /// What the admin page reads, of the first pool.
     pub fn view(&self) -> ReplicationView {
-        let incarnation = self.gossip.incarnation();
-        ReplicationView {
-            members: self.members.clone(),
-            incarnation,
-            streams: self.following.as_ref().map(Following::states),
-        }
+        let first = self.views().into_iter().next();
+        first.unwrap_or_else(|| self.view_of(&PoolId::default(), None))
+    }
+
+    /// What the admin pages read, of each pool.
+    pub fn views(&self) -> Vec<ReplicationView> {
+        self.following.iter().map(|(pool, following)| self.view_of(pool, following.as_ref())).collect()
+    }
+
+    fn view_of(&self, pool: &PoolId, following: Option<&Following>) -> ReplicationView {
+        let (members, incarnation) = (self.members.clone(), self.gossip.incarnation());
+        ReplicationView { pool: pool.clone(), members, incarnation, streams: following.map(Following::states) }
     }
 
     /// Announces that this replica leaves: it keeps no endpoint from now on.
@@ -177,13 +224,15 @@ impl Replication {
             server.wait().await;
         }
         // From here on these parts end on purpose.
-        [GOSSIP, "members", "resync", "salt", "join"].into_iter().for_each(|part| self.supervisor.stop(part));
+        [GOSSIP, "members", "salt"].into_iter().for_each(|part| self.supervisor.stop(part));
+        self.pools.iter().for_each(|pool| ["resync", "join"].into_iter().for_each(|part| pool.stop(part)));
         self.gossip.leave().await;
     }
 }
 
 async fn gossip_settings(
     settings: &ReplicationSettings,
+    publishers: &[Publisher],
     network: &dyn Network,
 ) -> Result<GossipSettings, ReplicationError> {
     let failed = |why| ReplicationError::Bind(settings.gossip, why);
@@ -203,7 +252,9 @@ async fn gossip_settings(
         interval: settings.interval,
         seal: settings.seal.clone(),
         accept_version_one: settings.accept_gossip_version_one,
-        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()).upto(settings.wire_version_max),
+        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone())
+            .upto(settings.wire_version_max)
+            .of_pools(publishers.iter().map(Publisher::pool)),
     })
 }
 
@@ -221,6 +272,17 @@ async fn lane_fails(mut health: watch::Receiver<Health>, ready: Arc<watch::Sende
             return Err("the gossip lane ended".to_owned());
         }
     }
+}
+
+/// Agrees with the tier on the salt of prompts.
+fn agree(supervisor: &Supervisor, agreement: Agreement) {
+    supervisor.vital("salt", move || {
+        let agreement = agreement.clone();
+        async move {
+            agreement.run().await;
+            Ok(())
+        }
+    });
 }
 
 /// Serves peer streams until `closed` is true.
@@ -266,8 +328,9 @@ fn resync_after_restarts(
     });
 }
 
-/// Ready once every present peer has sent all it knows, or when that takes too long.
+/// Ready once every present peer has sent all it knows of `pool`, or when that takes too long.
 async fn join(
+    pool: PoolId,
     mut settled: watch::Receiver<bool>,
     mut members: watch::Receiver<Members>,
     streams: Option<watch::Receiver<Streams>>,
@@ -275,7 +338,7 @@ async fn join(
 ) -> Result<(), String> {
     let met = timeout(FIRST_PEER_WAIT, members.wait_for(|members| !members.is_empty())).await.is_ok();
     let caught_up = match streams {
-        Some(streams) => peers::caught_up(members, streams).await,
+        Some(streams) => peers::caught_up(&pool, members, streams).await,
         // Gossip has no snapshots to wait for: its pages arrive with the next rounds.
         None if met => {
             sleep(PAGES_WAIT).await;

@@ -1,14 +1,15 @@
-//! The publisher: what this replica publishes, shared by the scheduler that writes it and the lanes that send it.
+//! The publisher: what this replica publishes about one pool, shared by the scheduler that writes it and the lanes that send it.
 //!
 //! Must not know lanes. Nothing queues up here: a slow lane finds the newest fact on each subject when it reads. The
 //! log's lock is held only while references are taken or facts are appended. Encoding and writing happen outside of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use murmuration::id::{Incarnation, ReplicaId};
-use murmuration::replication::{Batch, FactLog, Page, Pages, Record};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
+use murmuration::replication::{Batch, FactLog, Page, Pages, Record, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 
@@ -23,15 +24,19 @@ const BATCH_REUSED_FOR: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub struct Publisher {
     me: ReplicaId,
+    pool: PoolId,
     incarnation: Arc<watch::Sender<Incarnation>>,
     version: u8,
     fact_log: Arc<Mutex<FactLog>>,
     head: Arc<watch::Sender<u64>>,
     urgent: Arc<watch::Sender<u64>>,
-    last_batch: Arc<Mutex<Option<(Timestamp, EncodedBatch)>>>,
+    last_batches: Arc<Mutex<LastBatches>>,
     subscribers: Subscribers,
     clock: Clock,
 }
+
+/// The last batch of each format, and when it was made.
+type LastBatches = BTreeMap<u8, (Timestamp, EncodedBatch)>;
 
 /// A batch as bytes, shared by all followers at the same position.
 #[derive(Clone, Debug)]
@@ -47,18 +52,24 @@ pub struct EncodedBatch {
 // === impl Publisher ===
 
 impl Publisher {
-    /// The publisher of `me` in this `incarnation`.
+    /// The publisher of `me` in this `incarnation`, for the default pool.
     pub fn new(me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
-        let fact_log = FactLog::new(me.clone(), incarnation);
+        Self::of_pool(PoolId::default(), me, incarnation, clock)
+    }
+
+    /// The publisher of `me` in this `incarnation`, for `pool`.
+    pub fn of_pool(pool: PoolId, me: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
+        let fact_log = FactLog::new(me.clone(), incarnation).of_pool(pool.clone());
         let number = || Arc::new(watch::channel(0).0);
         Self {
             me,
+            pool,
             incarnation: Arc::new(watch::channel(incarnation).0),
             version: fact_log.version(),
             fact_log: Arc::new(Mutex::new(fact_log)),
             head: number(),
             urgent: number(),
-            last_batch: Arc::default(),
+            last_batches: Arc::default(),
             subscribers: Subscribers::default(),
             clock,
         }
@@ -72,6 +83,11 @@ impl Publisher {
         self
     }
 
+    /// The pool that it publishes about.
+    pub fn pool(&self) -> &PoolId {
+        &self.pool
+    }
+
     /// The highest wire version that it sends.
     pub fn version(&self) -> u8 {
         self.version
@@ -80,9 +96,9 @@ impl Publisher {
     /// Continues as `incarnation`. Streams of the former one end, so that followers call again.
     pub fn begin(&self, incarnation: Incarnation) {
         if self.incarnation() != incarnation {
-            let mut last = self.last_batch();
+            let mut last = self.last_batches();
             self.fact_log().begin(incarnation);
-            *last = None;
+            last.clear();
             self.incarnation.send_replace(incarnation);
         }
     }
@@ -123,12 +139,14 @@ impl Publisher {
         self.fact_log().since(after, most, self.clock.now())
     }
 
-    /// The same as bytes, up to the number `least` at least; facts too many for one batch come in several. The same
-    /// call a moment later gives the same bytes.
-    pub fn batch_after(&self, after: u64, least: u64, mut most: usize) -> Option<EncodedBatch> {
+    /// The same as bytes for a reader of wire version `version`, up to the number `least` at least; facts too many for
+    /// one batch come in several. The same call a moment later gives the same bytes.
+    pub fn batch_after(&self, version: u8, after: u64, least: u64, mut most: usize) -> Option<EncodedBatch> {
         let now = self.clock.now();
-        let mut last = self.last_batch();
-        if let Some((made, encoded)) = &*last
+        let version = version.min(self.version);
+        let format = codec::format_for(version, &self.pool);
+        let mut last = self.last_batches();
+        if let Some((made, encoded)) = last.get(&format)
             && (encoded.after, encoded.upto >= least) == (after, true)
             && now.since(*made) < BATCH_REUSED_FOR
         {
@@ -136,7 +154,7 @@ impl Publisher {
         }
         loop {
             let batch = self.fact_log().batch_after(after, most, now)?;
-            let bytes = match batch.bytes() {
+            let bytes = match batch.bytes(version) {
                 Ok(bytes) => Some(bytes.into()),
                 Err(_) if most > 1 => {
                     most /= 2;
@@ -145,7 +163,7 @@ impl Publisher {
                 Err(_) => None,
             };
             let encoded = EncodedBatch { after: batch.after, upto: batch.upto, bytes };
-            *last = Some((now, encoded.clone()));
+            last.insert(format, (now, encoded.clone()));
             return Some(encoded);
         }
     }
@@ -155,8 +173,9 @@ impl Publisher {
         records.chunks(most.max(1)).map(|some| self.fact_log().history(some.to_vec())).collect()
     }
 
-    /// The gossip pages that changed since `pages` were last written.
-    pub fn write(&self, pages: &mut Pages) -> Vec<Page> {
+    /// The gossip pages that changed since `pages` were last written, for readers that all know wire version `readers`.
+    pub fn write(&self, pages: &mut Pages, readers: u8) -> Vec<Page> {
+        pages.set_readers(readers.min(self.version));
         let snapshot = self.fact_log().snapshot(pages.placements_from(), self.clock.now());
         pages.update(&snapshot)
     }
@@ -199,9 +218,9 @@ impl Publisher {
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
     }
 
-    fn last_batch(&self) -> MutexGuard<'_, Option<(Timestamp, EncodedBatch)>> {
-        // It is replaced as a whole.
-        self.last_batch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_batches(&self) -> MutexGuard<'_, LastBatches> {
+        // Each is replaced as a whole.
+        self.last_batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fact_log(&self) -> MutexGuard<'_, FactLog> {

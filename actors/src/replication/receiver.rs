@@ -3,10 +3,12 @@
 //! Must not know lanes beyond their names. A lane waits until the scheduler has taken what it brought, so a busy peer
 //! is slowed down instead of piling up batches.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration::id::ReplicaId;
+use murmuration::id::{PoolId, ReplicaId};
 use murmuration::replication::codec::{self, CodecError};
 use murmuration::replication::{Fact, Record};
 
@@ -14,11 +16,24 @@ use super::lane::Lane;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
 
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reception {
+    /// The scheduler took it in. It goes up to this number.
+    Taken(u64),
+    /// It is sound, and about a pool that is not served here.
+    OtherPool,
+    /// It was refused, or the scheduler did not take it in.
+    Refused,
+}
+
 /// The receiver. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     me: ReplicaId,
-    scheduler: SchedulerHandle,
+    schedulers: Arc<BTreeMap<PoolId, SchedulerHandle>>,
+    /// The pool that a lane is about; `None` for a lane that carries all.
+    only: Option<PoolId>,
     telemetry: Telemetry,
     version: u8,
 }
@@ -26,9 +41,24 @@ pub struct Receiver {
 // === impl Receiver ===
 
 impl Receiver {
-    /// The receiver of `me`.
+    /// The receiver of `me` for the default pool.
     pub fn new(me: ReplicaId, scheduler: SchedulerHandle, telemetry: Telemetry) -> Self {
-        Self { me, scheduler, telemetry, version: codec::VERSION }
+        Self::of_pools(me, std::iter::once((PoolId::default(), scheduler)), telemetry)
+    }
+
+    /// The receiver of `me` for these pools.
+    pub fn of_pools(
+        me: ReplicaId,
+        schedulers: impl Iterator<Item = (PoolId, SchedulerHandle)>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { me, schedulers: Arc::new(schedulers.collect()), only: None, telemetry, version: codec::VERSION }
+    }
+
+    /// The same receiver, for a lane that carries `pool` alone.
+    #[must_use]
+    pub fn only(self, pool: PoolId) -> Self {
+        Self { only: Some(pool), ..self }
     }
 
     /// The receiver of a replica that understands no later wire version than `version`.
@@ -43,37 +73,48 @@ impl Receiver {
     }
 
     /// Decodes what `from` sent by `lane`, and gives it to the scheduler. `from` is the peer that the lane knows to be
-    /// at its other end; a batch of another origin is refused. Returns the number that the batch goes up to; `None`
-    /// when it was not taken.
-    pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Option<u64> {
+    /// at its other end; a batch of another origin is refused.
+    pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Reception {
         let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
-            Err(CodecError::TooNew(_)) => return self.ignore(from, "too-new"),
-            Err(_) => return self.ignore(from, "malformed"),
+            Err(CodecError::TooNew(_)) => return self.refuse(from, "too-new"),
+            Err(_) => return self.refuse(from, "malformed"),
         };
         if decoded.skipped > 0 {
             self.ignore(from, "unknown-kind");
         }
         let batch = decoded.batch;
         if batch.origin != *from || batch.origin == self.me {
-            return self.ignore(from, "not-the-origin");
+            return self.refuse(from, "not-the-origin");
         }
+        let expected = self.only.as_ref().is_none_or(|only| batch.pool == *only);
+        let Some(scheduler) = self.schedulers.get(&batch.pool).filter(|_| expected) else {
+            self.telemetry.record(&Event::PoolNotServed { peer: from.clone(), pool: batch.pool });
+            return Reception::OtherPool;
+        };
         let age = batch.facts.iter().filter(|fact| fact.seq != Fact::HISTORY).map(|fact| fact.age).min();
         let (facts, upto) = (batch.facts.len(), batch.upto);
         let peer = from.clone();
         self.telemetry.record(&Event::BatchReceived { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
-        self.scheduler.received(batch).await.then_some(upto)
+        if scheduler.received(batch).await { Reception::Taken(upto) } else { Reception::Refused }
     }
 
-    /// Known prefix placements and session bindings, for a joining peer; at most `most` of each.
-    pub async fn history(&self, most: usize) -> Vec<(Record, Duration)> {
-        self.scheduler.history(most).await
+    /// Known prefix placements and session bindings of `pool`, for a joining peer; at most `most` of each.
+    pub async fn history(&self, pool: &PoolId, most: usize) -> Vec<(Record, Duration)> {
+        match self.schedulers.get(pool) {
+            Some(scheduler) => scheduler.history(most).await,
+            None => Vec::new(),
+        }
     }
 
-    /// Counts refused input of `from`, with the reason. Always returns `None`.
-    pub fn ignore(&self, from: &ReplicaId, why: &'static str) -> Option<u64> {
+    /// Counts refused input of `from`, with the reason.
+    pub fn ignore(&self, from: &ReplicaId, why: &'static str) {
         self.telemetry.record(&Event::PeerIgnored { peer: from.clone(), why });
-        None
+    }
+
+    fn refuse(&self, from: &ReplicaId, why: &'static str) -> Reception {
+        self.ignore(from, why);
+        Reception::Refused
     }
 
     /// Counts the bytes of a sent batch or datagram.
@@ -86,8 +127,9 @@ impl Receiver {
         self.telemetry.record(event);
     }
 
-    /// Tells the scheduler that a peer is lost.
+    /// Tells all schedulers that a peer is lost.
     pub fn lost(&self, member: &murmuration::replication::Member) {
-        self.scheduler.peer_lost(member.replica.clone(), member.incarnation);
+        let schedulers = self.schedulers.values();
+        schedulers.for_each(|scheduler| scheduler.peer_lost(member.replica.clone(), member.incarnation));
     }
 }

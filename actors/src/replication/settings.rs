@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 
 use super::{Keeping, Publisher};
 use crate::clock::Clock;
@@ -53,12 +53,14 @@ pub fn incarnation_now() -> Incarnation {
     Incarnation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The publisher and the keeping of a replica that takes part as `settings` say; neither without them.
+/// The publisher and the keeping, for `pool`, of a replica that takes part as `settings` say; neither without them.
 pub fn publisher_and_keeping(
     settings: Option<&ReplicationSettings>,
+    pool: &PoolId,
     clock: Clock,
 ) -> (Option<Publisher>, Option<Keeping>) {
     let Some(settings) = settings else { return (None, None) };
-    let publisher = Publisher::new(settings.me.clone(), settings.incarnation, clock).upto(settings.wire_version_max);
+    let publisher = Publisher::of_pool(pool.clone(), settings.me.clone(), settings.incarnation, clock);
+    let publisher = publisher.upto(settings.wire_version_max);
     (Some(publisher), settings.one_keeper.then(|| Keeping::new(settings.me.clone())))
 }

@@ -96,6 +96,7 @@ fn batch(facts: u64) -> Batch {
     Batch {
         origin: murmuration::id::ReplicaId("peer".to_owned()),
         incarnation: murmuration::id::Incarnation(1),
+        pool: murmuration::id::PoolId::default(),
         after: 0,
         upto: facts,
         facts: (0..facts).map(fact).collect(),

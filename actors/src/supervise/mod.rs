@@ -22,7 +22,11 @@
 //! | `peer-stream NAME` | tolerated | the stream from one peer |
 //! | `members` | vital | voids the work of lost peers, computes keepers |
 //! | `resync` | vital | asks peers to send all facts again after the scheduler restarted |
+//! | `readiness NAME` | tolerated | follows the readiness of several pools, where there are several |
 //! | `join` | vital | waits for the first facts of peers, then ends |
+//!
+//! A replica of several pools has a supervisor for each, beside that of the process: what belongs to one pool
+//! (`scheduler`, `pool`, `endpoint NAME`, `ext-proc`, `peer-streams` and so on) is a part of the pool's.
 //!
 //! Tasks that belong to one connection end with it and are not parts: handshakes (`handshakes.rs`), the streams of a
 //! server (inside tonic and axum), and the driver of a scrape's connection (`endpoint/scrape.rs`). The process's panic

@@ -112,6 +112,15 @@ impl Supervisor {
         Held { supervisor: self.clone(), name, number }
     }
 
+    /// Starts a part that is restarted until it ends by itself, or the supervisor stops.
+    pub fn lasting<F, L>(&self, name: String, factory: F)
+    where
+        F: FnMut() -> L + Send + 'static,
+        L: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.start(name, None, factory);
+    }
+
     /// The names of all parts that have not ended, in order.
     pub fn names(&self) -> Vec<String> {
         self.parts().by_name.keys().cloned().collect()

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::fleet::Trust;
-use murmuration::id::{EndpointId, ReplicaId};
+use murmuration::id::{EndpointId, PoolId, ReplicaId};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{Span, debug, error, error_span, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::log_writer::LogWriter;
@@ -22,7 +22,7 @@ pub use super::log_writer::LastLines;
 const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 /// The most endpoints whose problems are remembered.
 const TROUBLES_MAX: usize = 8192;
-/// The most pairs of peer and reason for ignored messages that are remembered.
+/// The most pairs of peer and reason for ignored messages, and of peer and pool, that are remembered.
 const IGNORED_MAX: usize = 1024;
 /// The most refused server names that are remembered.
 const NAMES_MAX: usize = 16;
@@ -30,8 +30,11 @@ const NAMES_MAX: usize = 16;
 /// Writes events to the log.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
+    /// The pool that lines are about, where there are several.
+    pool: Option<Span>,
     troubles: Mutex<BTreeMap<EndpointId, Trouble>>,
     ignored: Mutex<BTreeSet<(ReplicaId, &'static str)>>,
+    pools: Mutex<BTreeSet<(ReplicaId, PoolId)>>,
     closed: Mutex<BTreeSet<(&'static str, &'static str)>>,
     names: Mutex<BTreeSet<String>>,
     refused: Mutex<Refused>,
@@ -92,7 +95,13 @@ fn lost_line_text(lines: u64) -> String {
 // === impl EventLog ===
 
 impl EventLog {
+    /// The log of one of several pools: each line names it.
+    pub(super) fn of_pool(pool: &PoolId) -> Self {
+        Self { pool: Some(error_span!("pool", pool = %pool)), ..Self::default() }
+    }
+
     pub(super) fn record(&self, event: &Event) {
+        let _named = self.pool.as_ref().map(Span::enter);
         match event {
             Event::EndpointJoined(endpoint) => info!(%endpoint, "endpoint joined"),
             Event::EndpointLeft(endpoint) => {
@@ -136,6 +145,7 @@ impl EventLog {
             Event::PeerJoined { peer, incarnation } => info!(%peer, %incarnation, "peer joined"),
             Event::PeerLost { peer, incarnation } => warn!(%peer, %incarnation, "peer lost"),
             Event::PeerIgnored { peer, why } => self.ignored(peer, why),
+            Event::PoolNotServed { peer, pool } => self.pool_not_served(peer, pool),
             Event::PeerFactsRefused { peer, facts } => self.refused(peer, *facts),
             Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
             Event::GapRepaired { peer } => debug!(%peer, "a gap in a peer's facts was repaired"),
@@ -190,6 +200,14 @@ impl EventLog {
         let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         if ignored.len() < IGNORED_MAX && ignored.insert((peer.clone(), why)) {
             warn!(%peer, why, "a peer's message was ignored; further ones are only counted");
+        }
+    }
+
+    /// One line for each peer and pool: a peer that serves more pools sends many.
+    fn pool_not_served(&self, peer: &ReplicaId, pool: &PoolId) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if pools.len() < IGNORED_MAX && pools.insert((peer.clone(), pool.clone())) {
+            warn!(%peer, %pool, "a peer's facts about a pool that is not served here were ignored; further ones are only counted");
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use murmuration::event::{Event, RequestFinished};
 use murmuration::replication::Member;
 use murmuration::scheduler::FleetSummary;
+use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, Encoder, Error, Gauge, GaugeVec, Histogram, HistogramVec, Registry, TextEncoder};
 
 use super::buckets;
@@ -125,6 +126,7 @@ impl Metrics {
             | Event::PeerJoined { .. }
             | Event::PeerLost { .. }
             | Event::PeerIgnored { .. }
+            | Event::PoolNotServed { .. }
             | Event::PeerFactsRefused { .. }
             | Event::GossipLeftOut { .. }
             | Event::BatchReceived { .. }
@@ -169,12 +171,18 @@ impl Metrics {
         self.replication.set(&summary.peers, members);
     }
 
-    pub(super) fn page(&self) -> String {
-        let mut page = Vec::new();
-        // Writing to memory can't fail, and the encoder writes UTF-8.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
-        String::from_utf8(page).unwrap_or_default()
+    /// All families that have a series.
+    pub(super) fn families(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
+}
+
+/// These families as text.
+pub(super) fn text_of(families: &[MetricFamily]) -> String {
+    let mut page = Vec::new();
+    // Writing to memory can't fail, and the encoder writes UTF-8.
+    let _ = TextEncoder::new().encode(families, &mut page);
+    String::from_utf8(page).unwrap_or_default()
 }
 
 fn hit_bytes() -> Vec<f64> {

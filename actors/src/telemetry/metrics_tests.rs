@@ -7,7 +7,7 @@ use std::path::Path;
 use murmuration::event::{Decided, RequestFinished, Split};
 use murmuration::fleet::{CacheLoss, FailureCounts, InFlight, Missing};
 use murmuration::id::{EndpointId, PluginName, Ticket};
-use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::prefix::PrefixMatch;
 use murmuration::replication::{Member, PeerSummary, ReplicaCard};
 use murmuration::request::{Outcome, RefusalCode, Usage};
@@ -90,6 +90,7 @@ fn full_page() -> (Metrics, String) {
         Event::ServerNameRefused { port: "ext-proc", name: "outbound|9002||picker".into() },
         Event::PeerFactsRefused { peer: ReplicaId("r1".into()), facts: 3 },
         Event::GossipLeftOut { facts: 2 },
+        Event::PoolNotServed { peer: ReplicaId("r1".into()), pool: PoolId::default() },
     ] {
         metrics.record(&event);
     }
@@ -111,9 +112,15 @@ fn full_page() -> (Metrics, String) {
         peers: vec![peer],
     };
     let card = ReplicaCard::new(([127, 0, 0, 1], 9002).into(), None, String::new());
-    let member = Member { replica: ReplicaId("r1".into()), incarnation: Incarnation(1), card, head: 7 };
+    let member = Member {
+        replica: ReplicaId("r1".into()),
+        incarnation: Incarnation(1),
+        card,
+        head: 7,
+        heads: Default::default(),
+    };
     metrics.pool(&summary, &[member]);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     (metrics, page)
 }
 
@@ -187,7 +194,7 @@ async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_serv
         tokio::time::advance(Duration::from_millis(1)).await;
         request(&metrics, &model, "default-flow", true);
     }
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(page.len() < series::UNKNOWN_BYTES_MAX + (4 << 20), "{} bytes", page.len());
     for model in ["real-before", "real-later-0", "real-later-49"] {
         let line = format!("llm_d_epp_request_duration_seconds_count{{model_name=\"{model}\"");
@@ -201,7 +208,7 @@ async fn a_thousand_models_times_a_thousand_flows_keep_the_page_bounded_and_serv
 
     tokio::time::advance(Duration::from_secs(601)).await;
     metrics.pool(&empty(), &[]);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(!page.contains("made-up") && !page.contains("real-before"), "{page}");
 }
 
@@ -216,17 +223,20 @@ async fn a_request_in_progress_is_counted_where_it_began_even_when_its_series_is
     tokio::time::advance(Duration::from_secs(3_000)).await;
     metrics.pool(&empty(), &[]);
     for line in [running, twin] {
-        assert!(metrics.page().contains(&format!("{line} 1\n")), "it stays while a request is in progress");
+        assert!(
+            text_of(&metrics.families()).contains(&format!("{line} 1\n")),
+            "it stays while a request is in progress"
+        );
     }
     for _ in 0..2 {
         metrics.record(&Event::TicketClosed { ticket: Ticket(7), outcome: Outcome::Completed });
         for line in [running, twin] {
-            assert!(metrics.page().contains(&format!("{line} 0\n")), "{}", metrics.page());
+            assert!(text_of(&metrics.families()).contains(&format!("{line} 0\n")), "{}", text_of(&metrics.families()));
         }
     }
     metrics.pool(&empty(), &[]);
     for line in [running, twin] {
-        assert!(!metrics.page().contains(line));
+        assert!(!text_of(&metrics.families()).contains(line));
     }
 }
 
@@ -235,13 +245,13 @@ fn an_endpoint_that_left_is_off_the_page_at_once() {
     let (metrics, page) = full_page();
     assert!(page.contains(r#"endpoint_name="e0""#));
     metrics.record(&Event::EndpointLeft(EndpointId::new("default", "e0")));
-    assert!(!metrics.page().contains(r#"endpoint_name="e0""#));
+    assert!(!text_of(&metrics.families()).contains(r#"endpoint_name="e0""#));
 }
 
 #[test]
 fn a_label_is_never_longer_than_256_bytes() {
     let metrics = Metrics::register("pool").unwrap();
     request(&metrics, &"m".repeat(8 << 20), &"f".repeat(1 << 20), false);
-    let page = metrics.page();
+    let page = text_of(&metrics.families());
     assert!(page.len() < 1 << 20 && !page.contains(&"m".repeat(257)) && !page.contains(&"f".repeat(257)));
 }

@@ -125,6 +125,7 @@ impl ReplicationMetrics {
                 }
             }
             Event::PeerIgnored { why, .. } => self.ignored.with_label_values(&[why]).inc(),
+            Event::PoolNotServed { .. } => self.ignored.with_label_values(&["other-pool"]).inc(),
             Event::PromptSaltChanged { .. } => self.salts.with_label_values::<&str>(&[]).inc(),
             Event::PeerFactsRefused { facts, .. } => self.refused.with_label_values::<&str>(&[]).inc_by(*facts as f64),
             Event::GossipLeftOut { facts } => self.left_out.with_label_values::<&str>(&[]).inc_by(*facts as f64),

@@ -172,7 +172,7 @@ impl Tier {
                 while let Some(encoded) =
                     self.replicas[from].log.batch_after(self.replicas[from].sent[to], FACTS_MAX, self.now)
                 {
-                    let bytes = encoded.bytes().map_err(|why| why.to_string())?;
+                    let bytes = encoded.bytes(codec::VERSION).map_err(|why| why.to_string())?;
                     let batch = codec::decode(&bytes).map_err(|why| why.to_string())?.batch;
                     self.replicas[from].sent[to] = encoded.upto;
                     self.replicas[to].handle(Input::Batch(Box::new(batch)), self.now)?;

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use murmuration::fleet::LoadReport;
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
-use murmuration::replication::{Batch, EndpointLoad, InFlightReport, Member, Placement, Record, ReplicaCard};
+use murmuration::replication::{Batch, EndpointLoad, InFlightReport, Member, Placement, Record, ReplicaCard, codec};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{mpsc, watch};
@@ -133,12 +133,13 @@ impl Plan {
         let advertise = socket.local_addr().unwrap();
         let (me, incarnation) = (ReplicaId(self.name), Incarnation(self.incarnation));
         let telemetry = Telemetry::new("pool", Tracer::default()).unwrap();
-        let publisher = Publisher::new(me.clone(), incarnation, Clock::start());
+        let version = self.card.wire.1.min(codec::VERSION);
+        let publisher = Publisher::new(me.clone(), incarnation, Clock::start()).upto(version);
         let (sender, received) = mpsc::unbounded_channel();
         let (collector, _) = Actor::spawn(None, Collector, sender).await.unwrap();
         let (living, scheduler) = SchedulerHandle::unstarted(PATIENCE);
         living.send_replace(Some(collector.clone()));
-        let receiver = Receiver::new(me.clone(), scheduler, telemetry.clone());
+        let receiver = Receiver::new(me.clone(), scheduler, telemetry.clone()).upto(version);
         let (tier, card, interval, seal) = ("tier".to_owned(), self.card, self.interval, self.seal);
         let (seeds, accept_version_one) = (self.seeds, self.accept_version_one);
         let socket = datagrams(socket).unwrap();
@@ -154,7 +155,7 @@ impl Plan {
             accept_version_one,
             card,
         };
-        let gossip = Gossip::start(settings, publisher.clone(), receiver).await?;
+        let gossip = Gossip::start(settings, vec![publisher.clone()], receiver).await?;
         Ok(Node { gossip, publisher, telemetry, received, _collector: StopOnDrop(collector), _living: living })
     }
 }

@@ -65,8 +65,24 @@ impl FaultyServer {
 }
 
 fn batch(origin: &str, after: u64, upto: u64) -> Vec<u8> {
+    batch_of(PoolId::default(), origin, after, upto)
+}
+
+fn batch_of(pool: PoolId, origin: &str, after: u64, upto: u64) -> Vec<u8> {
     let (origin, incarnation) = (ReplicaId(origin.into()), Incarnation(1));
-    codec::encode(&Batch { origin, incarnation, after, upto, facts: Vec::new() }).unwrap()
+    codec::encode(&Batch { origin, incarnation, pool, after, upto, facts: Vec::new() }).unwrap()
+}
+
+#[tokio::test]
+async fn facts_about_a_pool_that_is_not_served_are_counted_and_move_nothing() {
+    let other = PoolId::new("llama").unwrap();
+    let replies =
+        vec![batch("b", 0, 2), batch_of(other.clone(), "b", 2, 99), batch_of(other, "b", 99, 100), batch("b", 2, 5)];
+    let faulty = FaultyServer::starts(replies).await;
+    let follower = TestFollower::follows(vec![member(1, faulty.address)]).await;
+    eventually(|| follower.stream().is_some_and(|stream| stream.upto == 5)).await;
+    assert!(follower.telemetry.page().contains("murmuration_peer_ignored_total{reason=\"other-pool\"} 2"));
+    assert_eq!(faulty.calls(), 1, "the stream stays");
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ async fn a_joiner_has_caught_up_when_all_peers_delivered_their_facts() {
     let server = TestServer::starts(publisher(1)).await;
     publish_placements(&server.publisher, 5_000);
     let follower = TestFollower::follows(vec![server.member()]).await;
-    assert!(caught_up(follower.members.subscribe(), follower.following.states()).await);
+    assert!(caught_up(&PoolId::default(), follower.members.subscribe(), follower.following.states()).await);
     assert_eq!(follower.batches().last().unwrap().upto, 5_000);
 }
 
@@ -185,8 +185,9 @@ async fn a_joiner_does_not_wait_for_a_member_that_left_nor_forever_for_a_silent_
     // Bound but never accepted from: the connection opens and no reply comes.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let follower = TestFollower::follows(vec![member(1, silent.local_addr().unwrap())]).await;
-    assert!(!caught_up(follower.members.subscribe(), follower.following.states()).await);
-    let waiting = caught_up(follower.members.subscribe(), follower.following.states());
+    assert!(!caught_up(&PoolId::default(), follower.members.subscribe(), follower.following.states()).await);
+    let pool = PoolId::default();
+    let waiting = caught_up(&pool, follower.members.subscribe(), follower.following.states());
     let leaving = async { drop(follower.members.send_replace(Vec::new())) };
     assert!(tokio::join!(waiting, leaving).0);
 }

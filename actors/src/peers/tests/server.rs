@@ -22,6 +22,7 @@ fn asking(follower: &str) -> FollowRequest {
         incarnation: 1,
         after: 0,
         history: false,
+        pool: String::new(),
     }
 }
 
@@ -50,6 +51,38 @@ async fn a_follower_of_another_wire_version_is_refused_by_name() {
     assert!(status.message().contains("upgrade"), "{}", status.message());
     let both = FollowRequest { wire_version_max: newer, ..asking("a") };
     assert!(ask(&channel, both).await.is_ok(), "a newer follower that still reads ours is served");
+}
+
+#[tokio::test]
+async fn a_follower_is_served_the_pool_that_it_names_and_no_other() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_in_flight(&server.publisher, 1, 7);
+    let channel = channel(&server).await;
+    let of = |pool: &str| FollowRequest { pool: pool.to_owned(), ..asking("a") };
+    let status = ask(&channel, of("llama")).await.unwrap_err();
+    assert!(status.code() == Code::NotFound && status.message().contains("llama"), "{status}");
+    for named in ["", PoolId::DEFAULT] {
+        let mut stream = ask(&channel, of(named)).await.unwrap();
+        assert_eq!(reply(&mut stream).await.unwrap().unwrap().head, 1);
+        assert!(next(&mut stream).await.pool.is_default());
+    }
+}
+
+/// Its first byte is the format that the follower reads, in batches and in history.
+#[tokio::test]
+async fn a_follower_of_an_earlier_wire_version_is_sent_what_it_reads() {
+    let server = TestServer::starts(publisher(1)).await;
+    publish_in_flight(&server.publisher, 1, 7);
+    let channel = channel(&server).await;
+    for (wire_version_max, format) in [(3, 1), (codec::VERSION.into(), codec::FORMAT), (99, codec::FORMAT)] {
+        let request = FollowRequest { wire_version_min: 1, wire_version_max, history: true, ..asking("a") };
+        let mut stream = ask(&channel, request).await.unwrap();
+        let (greeting, history) = (reply(&mut stream).await, reply(&mut stream).await.unwrap().unwrap().history);
+        assert_eq!((greeting.unwrap().unwrap().incarnation, history[0]), (1, format), "{wire_version_max}");
+        let batch = reply(&mut stream).await.unwrap().unwrap().batch;
+        assert_eq!(batch[0], format, "{wire_version_max}");
+        assert!(codec::decode_as(wire_version_max.min(4) as u8, &batch).is_ok());
+    }
 }
 
 #[tokio::test]
@@ -162,10 +195,13 @@ async fn a_follower_that_missed_a_forgotten_removal_starts_at_zero() {
 async fn followers_at_the_same_cursor_are_sent_the_same_bytes() {
     let publisher = publisher(1);
     publish_placements(&publisher, 3);
-    let (one, other) = (publisher.batch_after(0, 3, 9).unwrap(), publisher.batch_after(0, 3, 9).unwrap());
+    let batch = |version| publisher.batch_after(version, 0, 3, 9).unwrap();
+    let (one, older, other) = (batch(codec::VERSION), batch(3), batch(codec::VERSION));
+    assert_ne!(one.bytes, older.bytes, "each format has bytes of its own");
+    assert_eq!(batch(3).bytes.as_ref().map(|b| b.as_ptr()), older.bytes.as_ref().map(|b| b.as_ptr()));
     assert_eq!(one.bytes.as_ref().map(|b| b.as_ptr()), other.bytes.as_ref().map(|b| b.as_ptr()));
     publish_placements(&publisher, 1);
-    assert_eq!(publisher.batch_after(0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
+    assert_eq!(publisher.batch_after(codec::VERSION, 0, 4, 9).unwrap().upto, 4, "not when there is more that must go");
 }
 
 /// A follower whose process is stopped for a while. Only what the transport has already taken piles up, however much is
@@ -234,9 +270,15 @@ async fn facts_published_before_the_close_are_sent_and_then_the_stream_ends() {
     let receiver = Receiver::new(publisher.me(), handle, telemetry());
     let slot = SubscriberSlots::default().take(ReplicaId("a".into())).unwrap();
     let (_followers, members) = watch::channel(followers());
-    let serving = Serving { publisher: publisher.clone(), receiver, members, rotated: watch::channel(0).0 };
+    let serving = Serving { publishers: vec![publisher.clone()], receiver, members, rotated: watch::channel(0).0 };
     let (_releasing, released) = watch::channel(0);
-    let mut subscriber_stream = SubscriberStream::new(serving, slot, (closes, released), 0, Default::default());
+    let mut subscriber_stream = SubscriberStream::new(
+        (publisher.clone(), &serving),
+        slot,
+        (closes, released),
+        (codec::VERSION, 0),
+        Default::default(),
+    );
     assert_eq!(subscriber_stream.next().await.unwrap().unwrap().head, 0);
     let is_subscribed = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
     assert!(is_subscribed(), "as long as its stream is there");

@@ -158,13 +158,19 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use murmuration::id::{Incarnation, ReplicaId};
+    use murmuration::id::{Incarnation, PoolId, ReplicaId};
 
     use super::*;
 
     fn message(after: u64, upto: u64) -> Message {
-        let batch =
-            Batch { origin: ReplicaId("a".into()), incarnation: Incarnation(1), after, upto, facts: Vec::new() };
+        let batch = Batch {
+            origin: ReplicaId("a".into()),
+            incarnation: Incarnation(1),
+            pool: PoolId::default(),
+            after,
+            upto,
+            facts: Vec::new(),
+        };
         Message { lane: Lane::Stream, from: 0, to: 1, sent: Timestamp::ZERO, batch: Arc::new(batch) }
     }
 

@@ -169,6 +169,27 @@ fn new_wire_version_joins_old_cluster() {
     });
 }
 
+/// No request fails, every replica serves, and all learn what the others placed: the checker compares their views.
+fn all_work_together(told: &Told) {
+    let requests = told.requests(s(0.0, 9.0));
+    assert!(requests.iter().all(|request| request.end == End::Served), "{requests:?}");
+    for one in 0..3 {
+        assert!(told.picks(s(8.0, 9.0), |replica| replica == one) > 2, "{one}");
+    }
+}
+
+/// Replicas of wire versions 3 and 4 share a tier while it is upgraded.
+#[test]
+fn tier_is_upgraded_replica_by_replica() {
+    tell("tier-is-upgraded-replica-by-replica", all_work_together);
+}
+
+/// The same without peer streams.
+#[test]
+fn tier_is_upgraded_by_gossip_alone() {
+    tell("tier-is-upgraded-by-gossip-alone", all_work_together);
+}
+
 /// A deployment is rolled out under load. Requests that an engine held when it left may fail. No request goes to an
 /// engine that left longer ago than replicas take to notice, and new engines are used.
 #[test]

@@ -1,0 +1,135 @@
+//! Turns `--pool`, or `--config-file`, into the pools of a replica. All configurations are read before anything starts.
+//!
+//! Must not know what a pool does with its configuration.
+
+use std::net::SocketAddr;
+
+use murmuration::config::{self, ConfigErrors};
+use murmuration::id::PoolId;
+use murmuration::plugin::Catalog;
+use murmuration::replication::POOLS_MAX;
+use tokio::net::TcpListener;
+
+use super::failure::{Failure, USAGE};
+use super::replication;
+use crate::args::{ConfigArgs, PoolArg, ServeArgs};
+use crate::environment::Listener;
+use crate::replica::{PoolSource, Pools, PromptSalt};
+
+/// A pool whose configuration was read.
+#[derive(Debug)]
+pub(super) struct PoolFile {
+    pub(super) id: PoolId,
+    pub(super) config_text: String,
+    pub(super) config_name: String,
+    pub(super) salt: PromptSalt,
+    /// The port of ext-proc, and the flag that names it.
+    pub(super) port: u16,
+    pub(super) flag: &'static str,
+}
+
+/// All pools.
+#[derive(Debug)]
+pub(super) struct PoolFiles {
+    pub(super) first: PoolFile,
+    further: Vec<PoolFile>,
+}
+
+/// Reads and checks the configurations. `salt` is that of the default pool, and of all where none is configured.
+pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Result<PoolFiles, Failure> {
+    let Some((first, further)) = args.pools.split_first() else {
+        let (config_text, config_name) = config_text(&args.config)?;
+        check(None, (&config_text, &config_name), catalog)?;
+        let (port, flag) = (args.grpc_port, "--grpc-port");
+        let first = PoolFile { id: PoolId::default(), config_text, config_name, salt, port, flag };
+        return Ok(PoolFiles { first, further: Vec::new() });
+    };
+    if args.pools.len() > POOLS_MAX {
+        let why = format!("--pool is given {} times, and a replica serves at most {POOLS_MAX}", args.pools.len());
+        return Err(Failure::new(USAGE, why));
+    }
+    if let Some(twice) =
+        args.pools.iter().enumerate().find(|(n, pool)| args.pools[..*n].iter().any(|p| p.id == pool.id))
+    {
+        return Err(Failure::new(USAGE, format!("--pool {}: two pools have this name", twice.1.id)));
+    }
+    let read = |pool: &PoolArg| read_named(pool, args, salt, catalog);
+    Ok(PoolFiles { first: read(first)?, further: further.iter().map(read).collect::<Result<_, _>>()? })
+}
+
+/// The `name` label of the metrics of the process, or of its only pool.
+pub(super) fn metrics_name(args: &ServeArgs) -> String {
+    match args.pools.as_slice() {
+        [only] => only.id.to_string(),
+        _ => args.pool_name.clone(),
+    }
+}
+
+fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Result<PoolFile, Failure> {
+    let of_pool = |failure: Failure| Failure::new(failure.code, format!("pool {}: {}", pool.id, failure.why));
+    let source = ConfigArgs { config_file: Some(pool.file.clone()), config_text: None };
+    let (config_text, config_name) = config_text(&source).map_err(of_pool)?;
+    check(Some(&pool.id), (&config_text, &config_name), catalog)?;
+    let salt = match salt {
+        PromptSalt::Given(_) => {
+            replication::prompt_salt_of(pool.id.as_str(), args).map_err(|why| Failure::new(USAGE, why))?
+        }
+        PromptSalt::Agreed(_) => salt,
+    };
+    let (id, port, flag) = (pool.id.clone(), pool.port, "--pool");
+    Ok(PoolFile { id, config_text, config_name, salt, port, flag })
+}
+
+/// Checks that a configuration is valid and says where endpoints come from.
+fn check(pool: Option<&PoolId>, (text, name): (&str, &str), catalog: &Catalog) -> Result<(), Failure> {
+    let blueprint = config::read(text, name, catalog);
+    let blueprint = blueprint.map_err(|errors: ConfigErrors| match pool {
+        Some(pool) => Failure::config_of(pool, &errors),
+        None => Failure::config(&errors),
+    })?;
+    match pool {
+        Some(pool) => tracing::info!(%pool, config = blueprint.effective, "effective configuration"),
+        None => tracing::info!(config = blueprint.effective, "effective configuration"),
+    }
+    if blueprint.discovery.is_none() {
+        let fix = "name file-discovery under dataLayer.discovery.pluginRef";
+        let of = pool.map(|pool| format!("pool {pool}: ")).unwrap_or_default();
+        return Err(Failure::new(USAGE, format!("{of}{name}: nothing says which endpoints the pool has; {fix}")));
+    }
+    Ok(())
+}
+
+/// The text of a configuration, and the name under which errors in it are reported.
+pub(super) fn config_text(args: &ConfigArgs) -> Result<(String, String), Failure> {
+    if let Some(text) = &args.config_text {
+        return Ok((text.clone(), "--config-text".to_owned()));
+    }
+    let Some(path) = &args.config_file else {
+        return Ok((config::default_text().to_owned(), "the default configuration".to_owned()));
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path);
+    text.map(|text| (text, name.clone())).map_err(|why| Failure::new(USAGE, format!("can't read {name}: {why}")))
+}
+
+/// A socket on `port`, which `flag` named.
+pub(super) async fn bind(args: &ServeArgs, port: u16, flag: &str) -> Result<Listener, Failure> {
+    let address = SocketAddr::new(args.bind, port);
+    let failure = |why| Failure::new(1, format!("can't listen on {address} ({flag}): {why}; is it taken?"));
+    TcpListener::bind(address).await.map(Listener::from).map_err(failure)
+}
+
+// === impl PoolFiles ===
+
+impl PoolFiles {
+    /// The first pool, and the further ones on their sockets.
+    pub(super) async fn opened(self, args: &ServeArgs) -> Result<(PoolFile, Pools), Failure> {
+        let mut further = Vec::new();
+        for PoolFile { id, config_text, config_name, salt, port, flag } in self.further {
+            let ext_proc = bind(args, port, flag).await?;
+            further.push(PoolSource { id, config_text, config_name, salt, ext_proc });
+        }
+        let first = self.first.id.clone();
+        Ok((self.first, Pools { first, further }))
+    }
+}

@@ -1,0 +1,211 @@
+//! One pool of a replica, as a subtree of its own: scheduler, watchers of its endpoints, discovery, and its ext-proc
+//! server.
+//!
+//! Must not know other pools. Two pools share the process, the lanes to peers and the pages, and nothing else: each has
+//! a supervisor of its own, so a part that fails takes only its own pool out of service.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use murmuration::config::blueprint::{Blueprint, Parser};
+use murmuration::fleet::TrustAges;
+use murmuration::id::PoolId;
+use murmuration::scheduler::SchedulerSettings;
+use tokio::sync::watch;
+
+use super::parts;
+use super::settings::ReplicaSettings;
+use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::connection::EventSink;
+use crate::environment::{Feed, Listener, Network};
+use crate::ext_proc::{PromptSalt, Settings};
+use crate::pool::{self, PoolArguments};
+use crate::replication::{self, Keeping, PoolLinks, Publisher};
+use crate::scheduler::{SchedulerArguments, SchedulerHandle};
+use crate::supervise::{Ended, Supervisor};
+use crate::telemetry::Telemetry;
+use crate::tls::ServerTls;
+
+/// A pool to serve: its configuration, and where its requests arrive.
+#[derive(Debug)]
+pub struct PoolSource {
+    /// Its name.
+    pub id: PoolId,
+    /// Its EndpointPickerConfig.
+    pub config_text: String,
+    /// The name under which errors in it are reported.
+    pub config_name: String,
+    /// The key under which its prompts are hashed.
+    pub salt: PromptSalt,
+    /// Where its requests arrive.
+    pub ext_proc: Listener,
+}
+
+/// What a pool uses of its replica.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) supervisor: Supervisor,
+    pub(super) readiness: Arc<watch::Sender<Readiness>>,
+    pub(super) telemetry: Telemetry,
+    pub(super) clock: Clock,
+    pub(super) network: Arc<dyn Network>,
+}
+
+/// A pool that is served. Dropping it stops its parts.
+#[derive(Debug)]
+pub(super) struct PoolTree {
+    pub(super) id: PoolId,
+    pub(super) address: SocketAddr,
+    pub(super) supervisor: Supervisor,
+    pub(super) readiness: Arc<watch::Sender<Readiness>>,
+    pub(super) scheduler: SchedulerHandle,
+    pub(super) telemetry: Telemetry,
+    pub(super) publisher: Option<Publisher>,
+    pub(super) keeping: Option<Keeping>,
+    gate: Option<Ended>,
+}
+
+/// What opens a pool's ext-proc server, once all else runs.
+pub(super) struct Door {
+    settings: Settings,
+    listener: Listener,
+    salt: PromptSalt,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// What `pool` has for itself where there are several.
+    pub(super) fn of_pool(&self, pool: &PoolId, joining: bool) -> Result<Self, prometheus::Error> {
+        let telemetry = self.telemetry.of_pool(pool)?;
+        let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
+        let supervisor = Supervisor::new(self.clock, telemetry.clone(), readiness.clone());
+        Ok(Self { supervisor, readiness, telemetry, clock: self.clock, network: self.network.clone() })
+    }
+}
+
+// === impl PoolTree ===
+
+impl PoolTree {
+    /// Starts the pool of `settings`, which are those of the replica with the pool's own configuration. Its server is
+    /// not open yet.
+    pub(super) fn start(
+        (id, settings, blueprint): (PoolId, &ReplicaSettings, Blueprint),
+        (listener, address): (Listener, SocketAddr),
+        shared: Shared,
+        feed: Option<Feed>,
+    ) -> (Self, Door) {
+        let Shared { supervisor, readiness, telemetry, clock, network } = shared;
+        let (actor, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_timeout);
+        let (publisher, keeping) = replication::publisher_and_keeping(settings.replication.as_ref(), &id, clock);
+        let door = Door { settings: gate_settings(settings, &blueprint), listener, salt: settings.salt };
+        let (announced, known) = watch::channel(None);
+        let announced = Arc::new(announced);
+        let arguments = SchedulerArguments {
+            build: builder(settings),
+            clock,
+            telemetry: telemetry.clone(),
+            handle: scheduler.clone(),
+            announced: known.clone(),
+            publisher: publisher.clone(),
+            keeping: keeping.clone(),
+            first_ticket: 0,
+        };
+        parts::scheduler(&supervisor, arguments, actor);
+        let watched = PoolArguments {
+            announced: known,
+            scheduler: scheduler.clone(),
+            supervisor: supervisor.clone(),
+            readiness: readiness.clone(),
+            telemetry: telemetry.clone(),
+            clock,
+            keeping: keeping.clone(),
+            network,
+            interval: blueprint.scrape.interval.unwrap_or(settings.interval),
+            scrape: blueprint.scrape,
+            engines: blueprint.engines,
+        };
+        supervisor.vital("pool", move || pool::run(watched.clone()));
+        parts::discovery(&supervisor, blueprint.discovery, announced.clone(), &telemetry);
+        parts::feed(&supervisor, feed, announced);
+        let gate = None;
+        (Self { id, address, supervisor, readiness, scheduler, telemetry, publisher, keeping, gate }, door)
+    }
+
+    /// Opens its ext-proc server. `agreed` is the salt that the tier agrees on, for a pool that was given none.
+    pub(super) fn open(
+        &mut self,
+        door: Door,
+        tls: Option<ServerTls>,
+        clock: Clock,
+        (agreed, closed): (&watch::Receiver<u128>, watch::Receiver<bool>),
+    ) {
+        let Door { settings, listener, salt } = door;
+        let salt = match salt {
+            PromptSalt::Given(salt) => watch::channel(salt).1,
+            PromptSalt::Agreed(_) => agreed.clone(),
+        };
+        let (scheduler, telemetry) = (self.scheduler.clone(), self.telemetry.clone());
+        let event_sink = event_sink(&self.telemetry, "ext-proc");
+        let gate = parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt };
+        self.gate = Some(parts::ext_proc(&self.supervisor, gate, listener, closed));
+    }
+
+    /// Waits until its server has closed and all its streams have ended.
+    pub(super) async fn closed(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.wait().await;
+        }
+    }
+
+    /// What replication needs of it; `None` without peers.
+    pub(super) fn links(&self) -> Option<PoolLinks> {
+        Some(PoolLinks {
+            publisher: self.publisher.clone()?,
+            keeping: self.keeping.clone(),
+            scheduler: self.scheduler.clone(),
+            supervisor: self.supervisor.clone(),
+            readiness: self.readiness.clone(),
+        })
+    }
+}
+
+impl Drop for PoolTree {
+    fn drop(&mut self) {
+        self.supervisor.stop_all();
+    }
+}
+
+/// The sink for events of the connections on `port`.
+pub(super) fn event_sink(telemetry: &Telemetry, port: &'static str) -> EventSink {
+    let telemetry = telemetry.clone();
+    EventSink::new(port, move |event| telemetry.record(event))
+}
+
+fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
+    let parsers: Vec<Parser> = blueprint.parsers.clone();
+    let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
+    let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
+    let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
+    let renderer = blueprint.renderer.clone();
+    Settings { limits, response_path, parsers, prefix, renderer, tier_salt, tenant_header, trusted, sessions }
+}
+
+/// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.
+fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
+    let settings = settings.clone();
+    Arc::new(move || {
+        let blueprint = murmuration::config::read(&settings.config_text, &settings.config_name, &(settings.catalog)())?;
+        let parts = SchedulerSettings {
+            prefix: blueprint.prefix,
+            in_flight: blueprint.in_flight,
+            saturation: blueprint.saturation,
+            index_bytes_max: settings.index_bytes_max,
+            lease: settings.lease,
+            sharing: settings.replication.is_some(),
+            trust_ages: TrustAges::of_interval(blueprint.scrape.interval.unwrap_or(settings.interval)),
+        };
+        Ok((blueprint.profiles, parts))
+    })
+}
