@@ -25,8 +25,8 @@ pub struct ReplicaId(pub String);
 
 /// One pool of endpoints, by its name. Pools of one replica share nothing but the process.
 ///
-/// A name has 1 to [`PoolId::BYTES_MAX`] bytes: lower-case letters, digits, `-` and `.`, the first and the last a letter
-/// or a digit. So it can stand in a path, in a metric's label and in the name of a Kubernetes object.
+/// A name has 1 to [`PoolId::BYTES_MAX`] bytes: lower-case letters, digits, `-` and `.`, the first and the last a
+/// letter or a digit. So it can stand in a path and in a metric's label, and the name of any InferencePool is one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(Arc<str>);
 

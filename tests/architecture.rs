@@ -1,5 +1,5 @@
-//! Checks the rules of the code base itself: sizes, module docs, the rows of `src/` (which room may import which), files
-//! in circles, the core's dependencies, and one runbook page for each refusal.
+//! Checks the rules of the code base itself: sizes, module docs, the rows of `src/` (which room may import which),
+//! files in circles, the core's dependencies, and one runbook page for each refusal.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -115,7 +115,7 @@ fn debug_path(pool: Option<&str>, page: &str) -> String {
     pool.map_or_else(|| format!("/debug/{page}"), |pool| format!("/debug/pools/{}/{page}", escaped(pool)))
 }
 
-/// A request id as one segment of a path: every byte that is not unreserved is percent-encoded.
+/// A request id or a pool's name as one segment of a path: every byte that is not unreserved is percent-encoded.
 fn escaped(id: &str) -> String {
     let piece = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),

@@ -142,7 +142,7 @@ impl Replica {
         let overall = if alone {
             process.readiness.subscribe()
         } else {
-            merged(&process.supervisor, "all", trees().chain([process.readiness.subscribe()]).collect())
+            merged(&process.supervisor, "readiness", trees().chain([process.readiness.subscribe()]).collect())
         };
         // From here on, an early return drops the replica, which stops every part.
         let mut replica = Self {
@@ -314,7 +314,7 @@ impl Replica {
             return self.overall.clone();
         }
         let both = vec![pool.readiness.subscribe(), self.readiness.subscribe()];
-        merged(&self.supervisor, pool.id.as_str(), both)
+        merged(&self.supervisor, &format!("readiness {}", pool.id), both)
     }
 
     fn show_gauges(&self, interval: Duration) {

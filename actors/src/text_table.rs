@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-/// A column: its heading, and on which side its cells begin.
+/// A column: its heading, and whether its cells are aligned at the right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     head: Cow<'static, str>,

@@ -92,7 +92,7 @@ pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profi
 
 /// What is kept for the plan's plugins.
 fn kept(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Vec<Kept> {
-    let used = declared.plugins.iter().filter(|plugin| plan.uses(&plugin.name));
+    let used = declared.plugins.iter().filter(|plugin| plan.uses(plugin));
     let kept = used.filter_map(|plugin| match &plugin.made {
         Made::Plugin(built) => Some(built.keeps.clone()),
         Made::Part(_) | Made::Broken => None,
@@ -224,11 +224,15 @@ fn deciders(handler: &str, declared: &DeclaredPlugins<'_>, errors: &mut ErrorCol
 // === impl Plan ===
 
 impl Plan {
-    /// Whether the plugin runs for requests.
-    pub(super) fn uses(&self, name: &str) -> bool {
+    /// Whether the plugin runs for requests: it is referenced, or it runs wherever it is declared.
+    pub(super) fn uses(&self, plugin: &Declared) -> bool {
+        let name = plugin.name.as_str();
         let in_profile = |profile: &PlannedProfile| profile.plugins.iter().any(|(known, _)| known == name);
         self.handler == name
             || self.deciders.iter().any(|decider| decider == name)
             || self.profiles.iter().any(in_profile)
+            || plugin.is(|roles| &roles.admission)
+            || plugin.is(|roles| &roles.request_hook)
+            || plugin.is(|roles| &roles.response_hook)
     }
 }

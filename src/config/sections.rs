@@ -128,10 +128,10 @@ fn undeclared(reference: &Reference, kinds: &[&str], declared: &mut DeclaredPlug
     }
 }
 
-/// Adds the producers of what the plan's plugins read. Returns whether chains are needed: a plugin reads matches, or the
-/// producer is declared.
+/// Adds the producers of what the plan's plugins read. Returns whether chains are needed: a plugin reads matches, or
+/// the producer is declared.
 pub(super) fn producers(plan: &Plan, declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> bool {
-    let used = || declared.plugins.iter().filter(|plugin| plan.uses(&plugin.name));
+    let used = || declared.plugins.iter().filter(|plugin| plan.uses(plugin));
     let reads = |what| used().any(|plugin| plugin.reads().contains(&what));
     let (matches, load) = (reads(Produced::PrefixMatch), reads(Produced::InFlightLoad));
     let has_producer = declared.of_kind(parts::APPROX_PREFIX_CACHE_PRODUCER).next().is_some();

@@ -54,6 +54,15 @@ pub enum EndpointChange {
     Remove(EndpointId),
 }
 
+// === impl Stages ===
+
+impl Stages {
+    /// Whether requests are sent to it: it decodes, or has a role that is not known here.
+    pub fn serves(self) -> bool {
+        self.decode || !(self.prefill || self.encode)
+    }
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {

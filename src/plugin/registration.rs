@@ -1,5 +1,5 @@
-//! How a plugin of any role is registered: one trait, which says how it is built, what it reads, what the tier keeps for
-//! it between requests, and which roles it takes.
+//! How a plugin of any role is registered: one trait, which says how it is built, what it reads, what the tier keeps
+//! for it between requests, and which roles it takes.
 //!
 //! Must not know configuration files: parameters arrive as deserialized, typed values. A plugin's own crate needs no
 //! more than this and the role's trait.

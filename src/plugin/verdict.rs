@@ -1,4 +1,5 @@
-//! The contract of deciders, apart from the others': the steps of a decision keep their verdicts.
+//! The contract of deciders. It is apart from the other contracts because those need `schedule/steps.rs`, and the steps
+//! need this one: they keep the verdicts.
 //!
 //! Must not know who asks.
 

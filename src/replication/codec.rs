@@ -47,6 +47,8 @@ const FORMAT_FIXED: u8 = 1;
 const AGE_UNIT: Duration = Duration::from_micros(100);
 /// Bytes that a fact has at least: its head and an empty body.
 const FACT_BYTES_MIN: usize = 4;
+/// Facts that room is made for before they are read: those of a full batch by stream.
+const FACTS_RESERVED_MAX: usize = 1_024;
 
 /// A decoded batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,7 +162,7 @@ pub fn decode_as(version: u8, bytes: &[u8]) -> Result<Decoded, CodecError> {
     };
     let mut decoded = Decoded { batch: header, skipped: 0 };
     let (count, mut seq) = (batch.size("count of facts")?, 0u64);
-    decoded.batch.facts.reserve(count.min(batch.left() / FACT_BYTES_MIN));
+    decoded.batch.facts.reserve(count.min(batch.left() / FACT_BYTES_MIN).min(FACTS_RESERVED_MAX));
     for _ in 0..count {
         seq = seq.wrapping_add(batch.number("number of a fact")?);
         if seq > decoded.batch.upto {

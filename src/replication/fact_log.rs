@@ -1,5 +1,5 @@
-//! The fact log: this replica's own facts about one pool, numbered. It keeps the newest on each subject, and the last placements and
-//! bindings.
+//! The fact log: this replica's own facts about one pool, numbered. It keeps the newest on each subject, and the last
+//! placements and bindings.
 //!
 //! Must not know lanes or peers. A lane keeps the number of the last fact that it sent, and asks for those after it. A
 //! slow lane skips facts that no longer count, so nothing queues up for a slow peer.

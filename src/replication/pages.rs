@@ -33,7 +33,8 @@ pub const SEGMENTS: u64 = 72;
 /// placement.
 const SEGMENT_BYTES: usize = 1_024;
 
-/// Keys of one replica at most: two groups, the ring, the card and the head.
+/// Keys of a replica of one pool at most: two groups, the ring, the card and the head. Each further pool has two
+/// groups, a ring and a head of its own.
 pub const KEYS_MAX: usize = 2 * (PAGES_PER_KIND_MAX + 1) + SEGMENTS as usize + 2;
 
 /// A value to set.
@@ -94,7 +95,7 @@ impl Pages {
     /// pages are set again: a reader that joins must be able to read what was set before.
     pub fn set_readers(&mut self, version: u8) {
         let before = std::mem::replace(&mut self.readers, version);
-        // A pool with a name has one format for all, and is set again for nothing, which happens once in an upgrade.
+        // Pages of a pool with a name have one format, and are set again needlessly. That happens once in an upgrade.
         let of_default = PoolId::default();
         if codec::format_for(before, &of_default) != codec::format_for(version, &of_default) {
             self.in_flight.set_again();

@@ -28,7 +28,7 @@ pub struct Batch {
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
-    /// Its number among all facts of its origin's incarnation, from 1.
+    /// Its number among all facts of its origin's incarnation about its pool, from 1.
     pub seq: u64,
     /// Its age when it was handed to the lane.
     pub age: Duration,

@@ -29,13 +29,16 @@ impl Prompt {
     /// Tokens that an endpoint must compute if it holds the first `blocks` blocks.
     pub fn uncached(&self, blocks: u32) -> u64 {
         let cached = u64::from(blocks) * u64::from(self.chain.block_tokens());
+        if self.estimate == 0 {
+            return self.tokens;
+        }
         if self.tokens == self.estimate {
             return self.tokens.saturating_sub(cached);
         }
         // The blocks stand for their share of the prompt, whatever one of them counts.
         let left = u128::from(self.estimate.saturating_sub(cached));
         // At most `tokens`, so the cast keeps its value.
-        (u128::from(self.tokens) * left / u128::from(self.estimate.max(1))) as u64
+        (u128::from(self.tokens) * left / u128::from(self.estimate)) as u64
     }
 }
 
@@ -51,5 +54,7 @@ mod tests {
         assert_eq!((prompt.uncached(0), prompt.uncached(4), prompt.uncached(11)), (640, 384, 0));
         prompt.tokens = 1_000;
         assert_eq!((prompt.uncached(0), prompt.uncached(4), prompt.uncached(10)), (1_000, 600, 0));
+        prompt.estimate = 0;
+        assert_eq!(prompt.uncached(0), 1_000, "nothing could be estimated");
     }
 }

@@ -1,4 +1,5 @@
-//! The scheduling cycle: the profile handler names one profile after the other, each runs, the results form one decision.
+//! The scheduling cycle: admission plugins may reject the request, then the profile handler names one profile after the
+//! other, each runs, and the results form one decision, to which hooks add headers.
 //!
 //! Must not know single plugins, the fleet or the ledger.
 
@@ -14,7 +15,7 @@ use crate::schedule::named::Named;
 use crate::schedule::profile::SchedulingProfile;
 use crate::schedule::{Ask, Candidate, Header, Step, Steps};
 
-/// Steps of one decision at most; a handler that wants more ends without one.
+/// Steps of one decision at most; a handler that wants more gets no decision.
 pub const STEPS_MAX: usize = 8;
 /// Separates the draws of admission from other uses of the same hashes.
 const ADMISSION_SALT: u64 = 0x6164_6d69_7400_0000;
@@ -51,7 +52,7 @@ pub struct Profiles {
 pub enum Undecided {
     /// An admission plugin rejected the request; its sentence for the client.
     Rejected(String),
-    /// A stage that the request needs found no endpoint.
+    /// A stage that the request needs found no endpoint, or the profile handler came to no end.
     NoEndpoints(Box<Explanation>),
 }
 
@@ -84,7 +85,7 @@ impl Profiles {
     /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
     ///
     /// # Errors
-    /// Why not.
+    /// Why there is no decision: see [`Undecided`].
     pub fn decide(
         &self,
         ask: &Ask<'_>,
@@ -111,6 +112,7 @@ impl Profiles {
                 Step::Done(profiles) => {
                     let found = profiles.into_iter().map_while(|profile| steps.take(profile));
                     legs.extend(found.map(|ran| Leg::new(ran.stage, ran.targets)));
+                    without_detours(&mut legs);
                     break;
                 }
                 Step::Refuse => break,
@@ -133,6 +135,19 @@ impl Profiles {
         decision.response_headers = response.collect();
         decision.request_headers = request;
     }
+}
+
+/// An endpoint that would work for itself is no endpoint apart: the request is sent there anyway.
+fn without_detours(legs: &mut Vec<Leg>) {
+    let Some(destination) = legs.first().and_then(|leg| leg.targets.first()).map(|target| target.endpoint.clone())
+    else {
+        return;
+    };
+    let mut first = true;
+    legs.retain(|leg| {
+        let same = leg.targets.first().is_some_and(|target| target.endpoint == destination);
+        std::mem::take(&mut first) || !same
+    });
 }
 
 // === impl SessionRules ===

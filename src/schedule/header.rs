@@ -20,8 +20,8 @@ impl Header {
     /// A header. The name is written in lower case.
     ///
     /// # Errors
-    /// One sentence, if HTTP does not allow the name or the value, if one is longer than [`HEADER_BYTES_MAX`], or if the
-    /// name is one of a connection's own.
+    /// One sentence, if HTTP does not allow the name or the value, if one is longer than [`HEADER_BYTES_MAX`], or if
+    /// the name is one of a connection's own.
     pub fn new(name: &str, value: impl Into<String>) -> Result<Self, String> {
         let (name, value) = (name.to_ascii_lowercase(), value.into());
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -3,8 +3,8 @@
 //! Must not know queues or objectives; a priority arrives as a number.
 //!
 //! llm-d's formula: the mean over endpoints of `max(waiting / queueDepthThreshold, kvUsage / kvCacheUtilThreshold)`; an
-//! endpoint with `FALLBACK` trust counts as full. Where endpoints have roles, the fuller of the stages prefill and decode
-//! counts.
+//! endpoint with `FALLBACK` trust counts as full. Where endpoints have roles, the fuller of the stages prefill and
+//! decode counts. An endpoint whose role allows neither does not count.
 
 use crate::fleet::Trust;
 use crate::schedule::Candidate;
@@ -20,7 +20,8 @@ pub struct SaturationSettings {
 
 /// Saturation of these rows; `1.0` and more is full. Rows of which none decodes count as full.
 pub fn saturation(rows: &[Candidate<'_>], settings: &SaturationSettings) -> f64 {
-    let decode = mean(rows.iter().filter(|row| row.stages.decode), settings).unwrap_or(1.0);
+    let decode = mean(rows.iter().filter(|row| row.stages.serves()), settings);
+    let decode = decode.or_else(|| mean(rows.iter(), settings)).unwrap_or(1.0);
     let prefill = mean(rows.iter().filter(|row| row.stages.prefill), settings);
     prefill.map_or(decode, |prefill| prefill.max(decode))
 }
@@ -75,5 +76,13 @@ mod tests {
         assert_eq!(saturation(&rows, &SETTINGS), 2.0, "not the mean over all three");
         rows[1].waiting = 30.0;
         assert_eq!(saturation(&rows, &SETTINGS), 3.0);
+    }
+
+    #[test]
+    fn an_idle_pool_is_not_full_whatever_its_roles_are() {
+        for role in ["Decode", "leader", "prefill", "encode"] {
+            let endpoints = [endpoint("e0", &[(ROLE_LABEL, role)])];
+            assert_eq!(saturation(&rows(&endpoints), &SETTINGS), 0.0, "{role}");
+        }
     }
 }

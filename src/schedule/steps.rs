@@ -18,7 +18,8 @@ pub enum Step<'h> {
         /// The stage.
         stage: Stage,
     },
-    /// The endpoints that these profiles chose are the decision. The request is sent to those of the first.
+    /// The endpoints that these profiles chose are the decision, each profile once. The request is sent to those of the
+    /// first. A profile that chose none ends the list, so name only those that chose some.
     Done(Vec<&'h str>),
     /// No decision is possible: a stage that the request needs found no endpoint.
     Refuse,

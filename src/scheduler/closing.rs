@@ -91,8 +91,9 @@ impl Scheduler {
     }
 
     /// Closes detached tickets beyond the `unfinished` requests of the engine's own report, oldest first. `unfinished`
-    /// counts waiting and running requests from all replicas, so no ticket closes too early. At worst it stays open
-    /// until its lease ends.
+    /// counts waiting and running requests from all replicas, so no ticket of one endpoint closes too early. At worst
+    /// it stays open until its lease ends. A ticket with a prefill endpoint may close early: the decode engine does not
+    /// count the request while the prompt is computed elsewhere.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
         for ticket in self.ledger.detached(tenancy, measured - INFER_AFTER, unfinished as usize) {
@@ -125,7 +126,7 @@ impl Scheduler {
             self.publish_in_flight_of(hold.tenancy, now, out);
             // Ended before its first token: the recorded placement was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError | Outcome::Rejected);
-            if unfinished {
+            if unfinished && hold.stage != Stage::Encode {
                 self.revoke_placement(hold, &open.anchors, now, out);
             }
         }

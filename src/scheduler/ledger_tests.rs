@@ -59,7 +59,8 @@ proptest! {
             match step {
                 Step::Open { ticket, on, sees_response } => {
                     let (endpoint, tenancy) = tenancies[on].clone();
-                    let hold = Hold { stage: Stage::Decode, endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 };
+                    let stage = Stage::Decode;
+                    let hold = Hold { stage, endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 };
                     ledger.open(Ticket(ticket), vec![hold], Vec::new(), sees_response, now);
                 }
                 Step::Close(ticket) => drop(ledger.close(Ticket(ticket))),

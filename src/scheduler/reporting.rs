@@ -50,7 +50,8 @@ pub(super) fn no_candidates(fleet: &Fleet, view: &View<'_>) -> Refusal {
 
 /// Which filter left no candidate, for the client.
 pub(super) fn filtered_out(explanation: &Explanation) -> Refusal {
-    let filters = explanation.profiles.iter().flat_map(|profile| &profile.filters);
+    // The last profile that ran is the one that found nothing.
+    let filters = explanation.profiles.iter().rev().flat_map(|profile| &profile.filters);
     let sentence = filters.filter(|filter| filter.after == 0).map(|filter| filter.filter.as_str()).next().map_or_else(
         || "no scheduling profile chose an endpoint".to_owned(),
         |filter| format!("the filter {filter} left none of {} endpoints", explanation.candidates),

@@ -56,9 +56,11 @@ fn a_long_prompt_gets_a_pair_and_each_endpoint_its_own_share() {
     assert_eq!(load(&replica, &prefill, 3), (1, 20 * 64, 0));
     let verdict = &decision(&out).explanation.verdicts[0];
     assert!(verdict.separate && verdict.reason.contains("1280 of 1280 tokens"), "{}", verdict.reason);
-    assert!(
-        matches!(&out.events[0], Event::Decided(decided) if decided.split.as_ref().unwrap().decision == "prefill-decode")
-    );
+    let split = out.events.iter().find_map(|event| match event {
+        Event::Decided(decided) => decided.split.clone(),
+        _ => None,
+    });
+    assert_eq!(split.unwrap().decision, "prefill-decode");
 
     replica.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 4);
     assert_eq!(load(&replica, &prefill, 5), (0, 0, 0), "its work is done");
@@ -130,6 +132,19 @@ fn without_an_endpoint_for_the_prefill_stage_the_request_is_refused_by_the_filte
     let refusal = out.answers[0].1.clone().unwrap_err();
     assert_eq!(refusal.sentence, "the filter prefill-filter left none of 2 endpoints");
     assert!(pair(&replica.handle(ask(2, 7, 4), 4)).1.is_none(), "a short prompt needs none");
+}
+
+#[test]
+fn an_endpoint_that_would_prefill_for_itself_is_no_pair() {
+    let mut replica = replica("a");
+    replica.handle(Input::Discovered([1, 2, 3].map(|n| EndpointChange::Remove(id(n))).into()), 2);
+    let labels = [(ROLE_LABEL.to_owned(), "both".to_owned())].into();
+    let both = Endpoint { id: id(0), address: address(0), labels };
+    replica.handle(Input::Discovered(vec![EndpointChange::Upsert(both)]), 3);
+    let out = replica.handle(ask(1, 7, 20), 4);
+    assert_eq!(pair(&out), (id(0), None));
+    let answer = settings().in_flight.estimated_output(&request_of(7, 20));
+    assert_eq!(load(&replica, &id(0), 5), (1, 20 * 64, answer), "one request with all of its work");
 }
 
 fn request_of(prompt: u64, blocks: u64) -> InferenceRequest {

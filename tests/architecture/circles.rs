@@ -1,8 +1,8 @@
 //! Circles of files: which files import each other, directly or through others.
 //!
-//! An import is a `use` of an item, or an item's path in code, and it leads to the file that *defines* the item, through
-//! whatever re-exports. So `mod.rs` may list its folder (`mod`, `pub use`) at no cost. What counts is what `mod.rs`
-//! itself uses of its children, and what they use of it. Tests don't count: they see everything of their file.
+//! An import is a `use` of an item, or an item's path in code, and it leads to the file that *defines* the item,
+//! through whatever re-exports. So `mod.rs` may list its folder (`mod`, `pub use`) at no cost. What counts is what
+//! `mod.rs` itself uses of its children, and what they use of it. Tests don't count: they see everything of their file.
 
 use std::collections::{BTreeMap, BTreeSet};
 

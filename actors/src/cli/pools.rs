@@ -53,6 +53,11 @@ pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Res
     {
         return Err(Failure::new(USAGE, format!("--pool {}: two pools have this name", twice.1.id)));
     }
+    let pairs = args.pools.iter().enumerate().flat_map(|(n, pool)| args.pools[..n].iter().map(move |p| (p, pool)));
+    if let Some((one, other)) = pairs.into_iter().find(|(one, other)| one.port == other.port) {
+        let why = format!("--pool {} and --pool {}: both have the port {}", one.id, other.id, one.port);
+        return Err(Failure::new(USAGE, why));
+    }
     let read = |pool: &PoolArg| read_named(pool, args, salt, catalog);
     Ok(PoolFiles { first: read(first)?, further: further.iter().map(read).collect::<Result<_, _>>()? })
 }
@@ -71,10 +76,10 @@ fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt, catalog: &Cata
     let (config_text, config_name) = config_text(&source).map_err(of_pool)?;
     check(Some(&pool.id), (&config_text, &config_name), catalog)?;
     let salt = match salt {
-        PromptSalt::Given(_) => {
+        PromptSalt::Given(_) if !pool.id.is_default() => {
             replication::prompt_salt_of(pool.id.as_str(), args).map_err(|why| Failure::new(USAGE, why))?
         }
-        PromptSalt::Agreed(_) => salt,
+        PromptSalt::Given(_) | PromptSalt::Agreed(_) => salt,
     };
     let (id, port, flag) = (pool.id.clone(), pool.port, "--pool");
     Ok(PoolFile { id, config_text, config_name, salt, port, flag })

@@ -4,6 +4,6 @@
 //! a replica keeps its last endpoints.
 
 mod file;
-mod resolve;
+pub(crate) mod resolve;
 
 pub use file::{DiscoveryMessage, FileDiscoveryActor, FileDiscoveryArguments};

@@ -10,7 +10,7 @@ use murmuration::id::canonical;
 ///
 /// # Errors
 /// One sentence, when the name has no address.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(canonical(SocketAddr::new(address, port)));

@@ -21,6 +21,7 @@ pub struct Limits {
     /// Bytes of one gRPC message. Envoy sends body messages as large as its listener's buffer. Above, 413.
     pub message_bytes: usize,
     /// How long the scheduler may take; after that, 503 `picker-busy`. In full duplex Envoy has no timeout of its own.
+    /// It also bounds the preparation before, and each wait for room or for a reader: each by itself, not their sum.
     pub decision_timeout: Duration,
     /// How long a request may pause while its body is not whole; after that, 408 `request-too-slow`.
     pub body_idle: Duration,

@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use murmuration::request::{InferenceRequest, Refusal, RefusalCode};
 use murmuration_proto::ext_proc::{ProcessingRequest, ProcessingResponse, Request};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
@@ -204,10 +205,12 @@ where
     }
 
     async fn ask(&mut self, mut request: InferenceRequest) {
-        prepare(&self.shared, &self.exchange, &mut request).await;
-        self.watch.asked(&request);
+        // One deadline for both; half of it is left for the scheduler.
         let patience = self.shared.settings.limits.decision_timeout;
-        let verdict = timeout(patience, self.shared.asking.ask(request)).await.unwrap_or_else(|_| {
+        let deadline = Instant::now() + patience;
+        prepare(&self.shared, &self.exchange, &mut request, patience / 2).await;
+        self.watch.asked(&request);
+        let verdict = timeout_at(deadline, self.shared.asking.ask(request)).await.unwrap_or_else(|_| {
             let sentence = "the picker did not decide in time; try again shortly";
             Err(Refusal::new(RefusalCode::PickerBusy, sentence))
         });
@@ -313,9 +316,8 @@ impl<A: Decider, I> Drop for StreamDriver<A, I> {
 }
 
 /// Lets others complete the request, if there are any to ask.
-async fn prepare<A>(shared: &Shared<A>, exchange: &Exchange, request: &mut InferenceRequest) {
+async fn prepare<A>(shared: &Shared<A>, exchange: &Exchange, request: &mut InferenceRequest, longest: Duration) {
     let (Some(preparation), Some((path, body))) = (&shared.preparation, exchange.waiting()) else { return };
-    let longest = shared.settings.limits.decision_timeout;
     if let Some(event) = preparation.prepare(path, body, request, longest).await {
         shared.sink.record(&event);
     }

@@ -128,7 +128,8 @@ impl Delivered {
     }
 }
 
-/// Whether `key` is the key of a page: its kind, then its number, and the number of its pool unless that is the first.
+/// Whether `key` is the key of a page: its kind, then its number, and the number of its pool unless that is the default
+/// one.
 fn is_page(key: &str) -> bool {
     let is_number = |text: &str| text.parse::<u8>().is_ok();
     key.strip_prefix(['f', 'l', 'p']).is_some_and(|numbers| match numbers.split_once('.') {

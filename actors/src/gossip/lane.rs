@@ -46,9 +46,9 @@ pub struct Gossip {
 // === impl Gossip ===
 
 impl Gossip {
-    /// Starts to gossip what `publishers` publish, one for each pool, and to hand what peers publish to `receiver`. Where
-    /// peers remember a higher incarnation of this replica's name, the lane and the publishers take the next one before
-    /// anything is published. Needs a tokio runtime.
+    /// Starts to gossip what `publishers` publish, one for each pool, and to hand what peers publish to `receiver`.
+    /// Where peers remember a higher incarnation of this replica's name, the lane and the publishers take the next one
+    /// before anything is published. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`GossipError`].

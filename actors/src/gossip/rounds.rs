@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
-use murmuration::id::Incarnation;
+use murmuration::id::{Incarnation, PoolId};
 use murmuration::replication::{Page, Pages, ReplicaCard, SaltClaim, codec};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
@@ -204,7 +204,7 @@ impl Rounds {
         if facts > 0 {
             self.receiver.emit(&Event::GossipLeftOut { facts });
         }
-        let value = |page: Page| (key_of(number, page.key), STANDARD.encode(page.bytes));
+        let value = |page: Page| (key_of(publisher.pool(), number, page.key), STANDARD.encode(page.bytes));
         let mut values: Vec<_> = written.into_iter().map(value).collect();
         if !values.is_empty() {
             let pool = publisher.pool();
@@ -238,8 +238,9 @@ impl Rounds {
 }
 
 /// The key of a page of the publisher with this number. Batches name their pools, so the number means nothing to peers.
-fn key_of(publisher: usize, key: String) -> String {
-    if publisher == 0 { key } else { format!("{key}.{publisher}") }
+/// Versions 1 to 3 read keys without a number alone, and the default pool alone.
+fn key_of(pool: &PoolId, publisher: usize, key: String) -> String {
+    if pool.is_default() { key } else { format!("{key}.{publisher}") }
 }
 
 /// How many of `peers` are pushed to when values were set; these spread them to the others.

@@ -50,6 +50,26 @@ struct Connector {
     named: Option<ReplicaId>,
 }
 
+/// A call that waits for its greeting. Dropped before that, also by its timeout, no further call is made on its
+/// connection.
+struct Opening(Option<Arc<PeerConnection>>);
+
+// === impl Opening ===
+
+impl Opening {
+    fn succeeded(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.ended();
+        }
+    }
+}
+
 // === impl Failure ===
 
 impl Failure {
@@ -114,13 +134,10 @@ pub(super) async fn open(
     let opened = timeout(OPEN_TIMEOUT, async {
         let dial = dial(peer.clone(), to, network, tls, connections.window());
         let connection = connections.to(peer, to, dial).await?;
-        match greeted(connection.channel.clone(), to, request).await {
-            Ok((greeting, stream)) => Ok((greeting, stream, connection)),
-            Err(failure) => {
-                connection.ended();
-                Err(failure)
-            }
-        }
+        let opening = Opening(Some(connection.clone()));
+        let (greeting, stream) = greeted(connection.channel.clone(), to, request).await?;
+        opening.succeeded();
+        Ok((greeting, stream, connection))
     });
     opened.await.unwrap_or_else(|_| Err(Failure::Gone(format!("no greeting from {to} within {OPEN_TIMEOUT:?}"))))
 }

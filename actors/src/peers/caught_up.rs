@@ -15,8 +15,8 @@ use crate::replication::Members;
 /// How long a joiner waits for its peers. A peer that can't be reached must not keep it from serving.
 pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Resolves once every member that `members` names *now*, and that can be followed for `pool`, has delivered by stream all facts
-/// up to its head when the stream came up. A member that leaves meanwhile is not waited for. `false` when
+/// Resolves once every member that `members` names *now*, and that can be followed for `pool`, has delivered by stream
+/// all facts up to its head when the stream came up. A member that leaves meanwhile is not waited for. `false` when
 /// [`CATCH_UP_TIMEOUT`] ran out before. Call it after the first update of the membership: with an empty list it
 /// resolves at once.
 pub async fn caught_up(

@@ -1,4 +1,5 @@
-//! The connections to peers: one for each peer, shared by the streams of all pools.
+//! The connections to peers: one for each peer, shared by the streams of all pools. A stream that calls again has a new
+//! connection, which later calls share, so a peer has at most one for each pool.
 //!
 //! Must not know what is called over a connection. One that a call ended on is never used for another call: what broke
 //! it, and which certificates it began with, is not known. It ends with the last stream on it.
@@ -38,7 +39,7 @@ pub(super) struct PeerConnection {
 // === impl Connections ===
 
 impl Connections {
-    /// For the streams of this many pools. Each has its own window, and one that is not read leaves room for the others.
+    /// For the streams of this many pools. Each has its own window, so one that is not read leaves room for the others.
     pub fn new(pools: usize) -> Self {
         let pools = u32::try_from(pools.max(1)).unwrap_or(u32::MAX);
         Self { places: Arc::default(), window: STREAM_WINDOW.saturating_mul(pools) }

@@ -260,7 +260,8 @@ impl Follower {
         let batch = match reply {
             Ok(Some(reply)) if !reply.history.is_empty() => {
                 return match self.receiver.receive(Lane::Stream, &self.peer, &reply.history).await {
-                    Reception::Taken(_) | Reception::OtherPool => Taken::Nothing,
+                    Reception::Taken(_) => Taken::Nothing,
+                    Reception::OtherPool => self.strike("history of another pool"),
                     Reception::Refused => self.strike("history that can't be read"),
                 };
             }
@@ -271,7 +272,7 @@ impl Follower {
         };
         match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
             // Its numbers are not those that the cursor counts.
-            Reception::OtherPool => Taken::Nothing,
+            Reception::OtherPool => self.strike("batches of another pool"),
             // An earlier batch was refused, so the cursor must not pass it.
             Reception::Taken(_) if *refused => Taken::Ends(Ended::Gap),
             Reception::Taken(upto) if upto > self.cursor.upto => {
@@ -318,7 +319,7 @@ impl Follower {
 
     /// Whether the batch itself is valid. Only checked when the receiver did not take it in.
     fn is_sound(&self, batch: &[u8]) -> bool {
-        codec::decode(batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
+        codec::decode_as(self.receiver.version(), batch).is_ok_and(|decoded| decoded.batch.origin == self.peer)
     }
 
     fn is_behind(&self) -> bool {

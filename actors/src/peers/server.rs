@@ -24,7 +24,7 @@ use crate::replication::{Members, Publisher, Receiver};
 const REQUEST_BYTES_MAX: usize = 1_024;
 /// Streams of one connection. A follower opens one for each pool.
 const CONCURRENT_MAX: u32 = POOLS_MAX as u32;
-/// Connections at once. A peer opens one, and a second one while it reconnects.
+/// Connections at once. A peer opens one, and another when the stream of a pool calls again.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to receive the last batch.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,7 +54,8 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves at most 256 followers until `closed` resolves, then sends each its last batch and returns within a second.
+/// Serves at most 256 followers of each pool until `closed` resolves, then sends each its last batch and returns within
+/// a second.
 /// Dropping the future ends the streams too.
 ///
 /// # Errors

@@ -3,13 +3,14 @@
 //! Must not know what the count is used for. A connection is kept for the next request; the renderer is a sidecar, or a
 //! service that many replicas share.
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use murmuration::config::blueprint::RendererSettings;
@@ -17,12 +18,17 @@ use murmuration::request::InferenceRequest;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::net::TcpStream;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::Producer;
+use crate::discovery::resolve::resolve;
 
-/// The largest answer that is read: four million tokens.
-const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// The largest answer that is read: a million tokens.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// How long the renderer's address is used before its name is resolved again.
+const ADDRESS_KEPT: Duration = Duration::from_secs(10);
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 16;
 /// Paths that can be rendered; llm-d's.
@@ -33,6 +39,8 @@ const PATHS: [&str; 2] = ["/chat/completions", "/completions"];
 pub struct Renderer {
     settings: RendererSettings,
     idle: Mutex<Vec<Connection>>,
+    /// Where it is, and since when that is known. Locked while its name is resolved: one lookup at a time.
+    address: AsyncMutex<Option<(Instant, SocketAddr)>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +67,7 @@ struct One {
 impl Renderer {
     /// A renderer with these settings; it is contacted with the first request.
     pub fn new(settings: RendererSettings) -> Self {
-        Self { settings, idle: Mutex::default() }
+        Self { settings, idle: Mutex::default(), address: AsyncMutex::new(None) }
     }
 
     fn pop(&self) -> Option<Connection> {
@@ -79,9 +87,19 @@ impl Renderer {
         }
     }
 
+    /// Its address. A request that comes while the name is being resolved does not wait for it.
+    async fn address(&self) -> Result<SocketAddr, &'static str> {
+        let mut known = self.address.try_lock().map_err(|_| "connect")?;
+        if let Some((_, address)) = known.filter(|(since, _)| since.elapsed() < ADDRESS_KEPT) {
+            return Ok(address);
+        }
+        let found = resolve(&self.settings.host, self.settings.port).await.map_err(|_| "connect")?;
+        *known = Some((Instant::now(), found));
+        Ok(found)
+    }
+
     async fn connect(&self) -> Result<Connection, &'static str> {
-        let host = self.settings.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.settings.port)).await.map_err(|_| "connect")?;
+        let stream = TcpStream::connect(self.address().await?).await.map_err(|_| "connect")?;
         let _ = stream.set_nodelay(true);
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| "connect")?;
         // The driver ends with its connection, and is aborted with it.
@@ -101,7 +119,8 @@ impl Renderer {
         if answer.status() != StatusCode::OK {
             return Err("status");
         }
-        let answer = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| "broken")?;
+        let answer = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let answer = answer.map_err(|why| if why.is::<LengthLimitError>() { "too-large" } else { "broken" })?;
         let rendered: Rendered = serde_json::from_slice(&answer.to_bytes()).map_err(|_| "malformed")?;
         Ok(match rendered {
             Rendered::One { token_ids } => token_ids.len() as u64,

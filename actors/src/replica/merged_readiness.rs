@@ -9,14 +9,14 @@ use tokio_stream::{StreamExt, StreamMap};
 use crate::admin::Readiness;
 use crate::supervise::Supervisor;
 
-/// What follows from `each`, kept current by the part `readiness NAME`.
+/// What follows from `each`, kept current by the part `name`.
 pub(super) fn merged(
     supervisor: &Supervisor,
     name: &str,
     each: Vec<watch::Receiver<Readiness>>,
 ) -> watch::Receiver<Readiness> {
     let (sender, merged) = watch::channel(all(&each));
-    supervisor.lasting(format!("readiness {name}"), move || follow(each.clone(), sender.clone()));
+    supervisor.lasting(name.to_owned(), move || follow(each.clone(), sender.clone()));
     merged
 }
 

@@ -1,8 +1,9 @@
 //! One pool of a replica, as a subtree of its own: scheduler, watchers of its endpoints, discovery, and its ext-proc
 //! server.
 //!
-//! Must not know other pools. Two pools share the process, the lanes to peers and the pages, and nothing else: each has
-//! a supervisor of its own, so a part that fails takes only its own pool out of service.
+//! Must not know other pools. Two pools share the process, its certificate, the lanes to peers, the salt that the tier
+//! agrees on and the pages, and nothing else. Each has a supervisor of its own, so a part that restarts takes only its
+//! own pool out of service. A vital part that is given up ends the replica, with all of its pools.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The publisher: what this replica publishes about one pool, shared by the scheduler that writes it and the lanes that send it.
+//! The publisher: what this replica publishes about one pool, shared by the scheduler that writes it and the lanes that
+//! send it.
 //!
 //! Must not know lanes. Nothing queues up here: a slow lane finds the newest fact on each subject when it reads. The
 //! log's lock is held only while references are taken or facts are appended. Encoding and writing happen outside of it.

@@ -22,7 +22,7 @@ const OF_PROCESS: [&str; 10] = [
     "murmuration_peers_lost_total",
     "murmuration_prompt_salt_changes_total",
 ];
-/// Families about the process and about pools: connections are closed, parts fail and files are read again in both.
+/// Families that the process counts for itself, and each pool too: connections, failed parts, reloaded files.
 const OF_BOTH: [&str; 7] = [
     "murmuration_actor_restarts_total",
     "murmuration_authorities_repaired_total",

@@ -13,15 +13,15 @@ use crate::Failure;
 
 /// The default of `--prefix-index-size`.
 pub(crate) const INDEX_BYTES_MAX: usize = 256 << 20;
-/// The lease of tickets; longer than any run lasts.
+/// The lease of tickets; longer than any request of a bench is open.
 const LEASE: Duration = Duration::from_secs(7200);
 
-/// The settings of a scheduler with this configuration, and its profiles.
+/// A scheduler with this configuration that publishes to peers, and the settings of its prefixes.
 pub(crate) fn scheduler(config: &str, index_bytes_max: usize) -> Result<(Scheduler, PrefixSettings), Failure> {
     scheduler_that(true, config, index_bytes_max)
 }
 
-/// A scheduler that publishes to peers, or does not.
+/// The same; it publishes to peers only where `shares` is set.
 pub(crate) fn scheduler_that(
     shares: bool,
     config: &str,

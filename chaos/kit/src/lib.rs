@@ -1,8 +1,10 @@
 //! What the chaos crates and the tests of a whole replica share, so that each has one home.
 //!
 //! [`client`] speaks HTTP to a tier, [`ext_proc`] speaks to a replica as Envoy does. [`page_server`] and [`engine`] are
-//! engines that answer as they are told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas. [`metrics`],
-//! [`machine`] and [`text`] read pages and `/proc`, and write prompts. Must not know storms, invariants or figures.
+//! engines that answer as they are told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas.
+//! [`metrics`] reads pages, [`machine`] reads `/proc`, [`text`] writes prompts, and [`cli`] parses command lines.
+//!
+//! Must not know storms, invariants or figures.
 
 pub mod cli;
 pub mod client;

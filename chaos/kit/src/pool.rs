@@ -79,7 +79,8 @@ pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// `text`, or the default configuration if there is none, with its discovery replaced by the endpoints file at
-/// `endpoints`. `file` is used in errors only, `catalog` has the plugins. The result is JSON, which the reader takes as YAML.
+/// `endpoints`. `file` is used in errors only, `catalog` has the plugins. The result is JSON, which the reader takes as
+/// YAML.
 ///
 /// # Errors
 /// See [`PoolError`].

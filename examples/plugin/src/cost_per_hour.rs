@@ -1,8 +1,8 @@
 //! `cost-per-hour`: prefers cheap endpoints, and leaves out those whose price is not known if it is told to.
 //!
-//! It takes four roles: as a filter it removes endpoints, as a scorer it compares their prices, and as a hook it tells the
-//! engine and the client how dear the chosen endpoint is. A price is a label of the endpoint. It knows only the rows that it is given, and keeps nothing between requests: the same rows give the same
-//! scores on every replica.
+//! It takes four roles: as a filter it removes endpoints, as a scorer it compares their prices, and as two hooks it
+//! tells the engine and the client how dear the chosen endpoint is. A price is a label of the endpoint. It knows only
+//! the rows that it is given, and keeps nothing between requests: the same rows give the same scores on every replica.
 
 use std::sync::Arc;
 
@@ -42,7 +42,8 @@ impl CostPerHour {
         (price.is_finite() && price > 0.0).then_some(price)
     }
 
-    /// `x-relative-cost`: the price of the chosen endpoint over the lowest.
+    /// `x-relative-cost`: the price of the chosen endpoint over the lowest among those that the filters left. None if
+    /// the plugin scored nothing, or has another `name` than its type.
     fn price_header(&self, decision: &Decision) -> Vec<Header> {
         let profile = decision.explanation.profiles.first();
         let score = profile.and_then(|profile| {

@@ -1,8 +1,8 @@
 //! `probabilistic-admitter`: sheds ever more of the sheddable requests as the pool fills.
 //!
-//! llm-d's rule: a request with a priority below zero is rejected with the probability `min(saturation ^ power * k, 1)`.
-//! Must not know how rows were measured. The draw follows from the request, so every replica that sees the same rows
-//! gives the same verdict, and a retry under another id draws again.
+//! llm-d's rule: a request with a priority below zero is rejected with the probability
+//! `min(saturation ^ power * k, 1)`. The draw follows from the request's id and content, so every replica that sees the
+//! same rows gives the same verdict, and a retry under another id draws again. Must not know how rows were measured.
 
 use std::sync::Arc;
 

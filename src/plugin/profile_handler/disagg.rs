@@ -1,8 +1,8 @@
 //! `disagg-profile-handler`: decode, and where deciders ask for it, prefill and encode on endpoints of their own.
 //!
-//! llm-d's rules: a decider makes a stage active. A prefill stage that is wanted and finds no endpoint refuses the
-//! request, as its prompt would else be computed where no room is planned for it, unless a `fallback` profile is named.
-//! An encode stage that finds none is left out. Must not know how a decider decides, nor what the stages cost.
+//! llm-d's rules: a decider makes a stage active; with `prefill-first`, each request is prefilled apart. A request
+//! whose prefill stage finds no endpoint is refused unless a `fallback` profile is named: decode engines are not sized
+//! for prompts. An encode stage that finds none is left out. Must not know how a decider decides, nor what stages cost.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct DisaggProfileHandler {
 #[derive(Clone, Debug)]
 pub struct PdProfileHandler(DisaggProfileHandler);
 
-/// Where a stage stands that a decider may ask for.
+/// The state of a stage that needs a decider's consent.
 enum Extra {
     /// It is to run now.
     Run,

@@ -1,5 +1,7 @@
-//! The parameters of `disagg-profile-handler` and of the deprecated `pd-profile-handler`: llm-d's, with its defaults and
-//! its older spellings.
+//! The parameters of `disagg-profile-handler` and of the deprecated `pd-profile-handler`: llm-d's, with its defaults
+//! and its older spellings.
+//!
+//! Must not know steps: it gives the names and the order of the stages.
 
 use serde::{Deserialize, Serialize};
 
@@ -130,11 +132,12 @@ impl DisaggParameters {
     pub(super) fn stages(self) -> Result<Stages, Invalid> {
         let order = Order::read(&self.stage_order)?;
         let some = |name: String| Some(name).filter(|name| !name.is_empty());
+        let older = |name: Option<String>| name.filter(|name| !name.is_empty());
         let name = |given: String, older: Option<String>, default: &str| {
             some(given).filter(|given| given != default).or(older).unwrap_or_else(|| default.to_owned())
         };
         let ProfileNames { decode, prefill, encode, fallback } = self.profiles;
-        let older_decider = self.prefill_decider_plugin_name.or(self.decider_plugin_name);
+        let older_decider = older(self.prefill_decider_plugin_name).or(older(self.decider_plugin_name));
         let stages = Stages {
             order,
             decode: name(decode, self.decode_profile, "decode"),
@@ -142,8 +145,11 @@ impl DisaggParameters {
             encode: name(encode, self.encode_profile, "encode"),
             fallback: some(fallback),
             prefill_decider: some(self.deciders.prefill).or(older_decider),
-            encode_decider: some(self.deciders.encode).or(self.encode_decider_plugin_name),
+            encode_decider: some(self.deciders.encode).or(older(self.encode_decider_plugin_name)),
         };
+        if stages.decode == stages.prefill || stages.decode == stages.encode || stages.prefill == stages.encode {
+            return Err("profiles: `decode`, `prefill` and `encode` must be three profiles".to_owned());
+        }
         if order == Order::PrefillFirst && stages.prefill_decider.is_some() {
             let why = "takes no prefill decider: each request is prefilled before its decode endpoint is known";
             return Err(format!("stageOrder prefill-first {why}"));

@@ -114,6 +114,7 @@ fn contradictory_parameters_are_refused_and_older_spellings_are_read() {
     assert!(why(r#"{"stageOrder": "sideways"}"#).contains("`sideways`"));
     assert!(why(r#"{"stageOrder": "prefill-first", "deciders": {"prefill": "pd"}}"#).contains("no prefill decider"));
     assert!(why(r#"{"profiles": {"fallback": "decode"}}"#).contains("`decode` is a stage's"));
+    assert!(why(r#"{"profiles": {"prefill": "decode"}}"#).contains("three profiles"));
     let older = handler(r#"{"decodeProfile": "d", "prefillProfile": "p", "deciderPluginName": "pd"}"#).unwrap();
     assert_eq!((older.stages.decode.as_str(), older.stages.prefill.as_str()), ("d", "p"));
     assert_eq!(older.deciders(), ["pd"]);

@@ -20,7 +20,7 @@ pub(in crate::replication) fn write(kind: u8, body: &[u8], bytes: &mut Vec<u8>) 
         PLACEMENT_REVOKED => write_uncounted(kind, 10, body, bytes),
         _ => Err(CodecError::Empty),
     };
-    // Also for a body that this release did not write, of which there is none.
+    // Other kinds are the same in all versions. Bodies are this release's own, so reading one above does not fail.
     if written.is_err() {
         bytes.truncate(from);
         push_part(kind, body, bytes);

@@ -1,7 +1,7 @@
 //! Reads numbers, names and lists from bytes. An error says what ended too early, where, and within which field.
 //!
-//! Must not know kinds or batches. The layout of each value is bincode's ([`super::writer::layout`]). Nothing is reserved
-//! by a number that was read before the bytes are there.
+//! Must not know kinds or batches. The layout of each value is bincode's ([`super::writer::layout`]). Nothing is
+//! reserved by a number that was read before the bytes are there.
 
 use bincode::BorrowDecode;
 use bincode::error::DecodeError;

@@ -12,6 +12,7 @@ use murmuration_proto::ext_proc::{
 };
 use murmuration_proto::names;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_stream::{iter, pending};
 
 use super::*;

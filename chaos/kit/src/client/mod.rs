@@ -1,6 +1,6 @@
-//! The client of the testbed: HTTP/1.1 to one address, answers whole or streamed, one at a time or at a steady rate.
+//! A client of one address over HTTP/1.1: answers whole or streamed, one at a time or at a steady rate.
 //!
-//! Must not know what a correct answer is; `check` and `storm` decide that.
+//! Must not know what a correct answer is; its callers decide that.
 
 mod answer;
 mod connection;

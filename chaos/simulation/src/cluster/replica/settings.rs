@@ -8,7 +8,7 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::id::Incarnation;
 use murmuration::replication::codec;
-use murmuration_actors::ext_proc;
+use murmuration_actors::ext_proc::{self, Limits};
 use murmuration_actors::peers::PeerTls;
 use murmuration_actors::replica::ReplicaSettings;
 use murmuration_actors::replication::ReplicationSettings;
@@ -52,7 +52,10 @@ pub(super) fn settings(
         wire_version_max: wire(wire_version).1.min(codec::VERSION),
         ..own
     };
+    // A thread of its own would read a long body in real time, and events would follow the machine's load.
+    let limits = Limits { read_inline_bytes: usize::MAX, ..Limits::default() };
     ReplicaSettings {
+        limits,
         gauges_interval: Duration::from_secs(1),
         response_path: match cluster.response_path {
             ResponsePath::Stay => ext_proc::ResponsePath::Stay,
