@@ -54,7 +54,7 @@ pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Res
         return Err(Failure::new(USAGE, format!("--pool {}: two pools have this name", twice.1.id)));
     }
     let pairs = args.pools.iter().enumerate().flat_map(|(n, pool)| args.pools[..n].iter().map(move |p| (p, pool)));
-    if let Some((one, other)) = pairs.into_iter().find(|(one, other)| one.port == other.port) {
+    if let Some((one, other)) = pairs.into_iter().find(|(one, other)| one.port == other.port && one.port != 0) {
         let why = format!("--pool {} and --pool {}: both have the port {}", one.id, other.id, one.port);
         return Err(Failure::new(USAGE, why));
     }
