@@ -128,13 +128,13 @@ impl Replica {
             let shared = if alone { process.clone() } else { process.of_pool(&id, joining)? };
             Ok::<_, StartError>(PoolTree::start((id, &settings, blueprint), (listener, address), shared, feed))
         };
-        let (first, door) = start(first, environment.feed)?;
-        let mut doors = vec![door];
+        let (first, server) = start(first, environment.feed)?;
+        let mut servers = vec![server];
         let mut further = Vec::new();
         for planned in planned {
-            let (tree, door) = start(planned, None)?;
+            let (tree, server) = start(planned, None)?;
             further.push(tree);
-            doors.push(door);
+            servers.push(server);
         }
         let (closing, closed) = watch::channel(false);
         let (salted, salt) = watch::channel(settings.salt.first());
@@ -166,8 +166,8 @@ impl Replica {
         replica.open_pages(health, (admin, settings.debug), me.unwrap_or_default());
         replica.show_gauges(settings.gauges_interval);
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
-        for (pool, door) in std::iter::once(&mut replica.first).chain(&mut replica.further).zip(doors) {
-            pool.open(door, tls.clone(), clock, (&salt, closed.clone()));
+        for (pool, server) in std::iter::once(&mut replica.first).chain(&mut replica.further).zip(servers) {
+            pool.open(server, tls.clone(), clock, (&salt, closed.clone()));
         }
         Ok(replica)
     }

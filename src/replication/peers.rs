@@ -87,6 +87,16 @@ pub struct Peers {
     last_number: PeerNumber,
     /// Peers with unconfirmed open work, and since when, oldest first.
     unconfirmed: VecDeque<(Timestamp, PeerNumber)>,
+    /// What was received of peers that are lost, the longest lost first. Their placements stay known, so a peer that
+    /// comes back in the same incarnation must not have them applied anew, nor what revoked them.
+    lost: VecDeque<LostPeer>,
+}
+
+#[derive(Debug)]
+struct LostPeer {
+    replica: ReplicaId,
+    incarnation: Incarnation,
+    placements: SequenceWindow,
 }
 
 #[derive(Debug)]
@@ -129,10 +139,12 @@ impl Peers {
             _ => {}
         }
         let (last_number, numbers, table) = (&mut self.last_number, &mut self.numbers, &mut self.table);
-        let peer = self.peers.entry(batch.origin).or_insert_with(|| {
+        let lost = &mut self.lost;
+        let peer = self.peers.entry(batch.origin.clone()).or_insert_with(|| {
             *last_number = last_number.wrapping_add(1);
             numbers.insert(*last_number);
-            Peer::new(*last_number, batch.incarnation, now)
+            let placements = known_of(lost, &batch.origin, batch.incarnation);
+            Peer::new(*last_number, batch.incarnation, placements, now)
         });
         peer.received_at = now;
         let received_upto = peer.upto;
@@ -268,10 +280,23 @@ impl Peers {
 
     fn forget(&mut self, replica: &ReplicaId) -> Vec<EndpointKey> {
         let Some(peer) = self.peers.remove(replica) else { return Vec::new() };
+        let Peer { incarnation, placements, .. } = peer;
+        if self.lost.len() >= PEERS_MAX {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(LostPeer { replica: replica.clone(), incarnation, placements });
         self.numbers.remove(&peer.number);
         self.unconfirmed.retain(|(_, number)| *number != peer.number);
         self.table.forget(peer.number)
     }
+}
+
+/// The numbers that are known of `replica` in this incarnation from before it was lost. Other ones of it are dropped: an
+/// incarnation that has ended sends no more.
+fn known_of(lost: &mut VecDeque<LostPeer>, replica: &ReplicaId, incarnation: Incarnation) -> SequenceWindow {
+    let at = lost.iter().position(|peer| peer.replica == *replica);
+    let known = at.and_then(|at| lost.remove(at)).filter(|peer| peer.incarnation == incarnation);
+    known.map_or_else(SequenceWindow::new, |peer| peer.placements)
 }
 
 /// Whether the facts of a batch omit open work that was received before under a number in the `range` that the batch
@@ -286,7 +311,7 @@ fn omits_open_work(table: &mut Table, peer: PeerNumber, range: (u64, u64), facts
 // === impl Peer ===
 
 impl Peer {
-    fn new(number: PeerNumber, incarnation: Incarnation, known_since: Timestamp) -> Self {
+    fn new(number: PeerNumber, incarnation: Incarnation, placements: SequenceWindow, known_since: Timestamp) -> Self {
         Self {
             number,
             incarnation,
@@ -297,7 +322,7 @@ impl Peer {
             facts: 0,
             refused: 0,
             newest_in_flight: 0,
-            placements: SequenceWindow::new(),
+            placements,
         }
     }
 

@@ -200,6 +200,25 @@ proptest! {
 }
 
 #[test]
+fn what_a_peer_revoked_before_it_was_lost_is_not_revoked_again_when_it_is_back() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    (0..2).for_each(|n| drop((a.handle(report(n, 0), 0), b.handle(report(n, 0), 0))));
+    a.handle(ask(1, 7, 10), 1);
+    a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Abandoned)), 2);
+    tell(&mut a, &mut b, 3);
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 10);
+    let placed = picked(&b.handle(ask(2, 7, 10), 11));
+    let number = placed.name()[1..].parse().unwrap();
+    assert_eq!(b.endpoint(number, 12).index_blocks, 10);
+    // By stream from the beginning, and by a page.
+    let again = a.publisher.since(0, usize::MAX, Timestamp::from_millis(20)).unwrap();
+    let page = Batch { after: Batch::FRAGMENT, ..again.clone() };
+    b.handle(Input::Batch(Box::new(page)), 20);
+    b.handle(Input::Batch(Box::new(again)), 21);
+    assert_eq!(b.endpoint(number, 22).index_blocks, 10, "those were known");
+}
+
+#[test]
 fn a_placement_on_a_page_that_waited_does_not_outlive_a_later_loss() {
     let key = id(0).key();
     let batch = |after, upto, seq, record, age| {

@@ -68,7 +68,7 @@ pub(super) struct PoolTree {
 }
 
 /// What opens a pool's ext-proc server, once all else runs.
-pub(super) struct Door {
+pub(super) struct PendingServer {
     settings: Settings,
     listener: Listener,
     salt: PromptSalt,
@@ -96,11 +96,11 @@ impl PoolTree {
         (listener, address): (Listener, SocketAddr),
         shared: Shared,
         feed: Option<Feed>,
-    ) -> (Self, Door) {
+    ) -> (Self, PendingServer) {
         let Shared { supervisor, readiness, telemetry, clock, network } = shared;
         let (actor, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_timeout);
         let (publisher, keeping) = replication::publisher_and_keeping(settings.replication.as_ref(), &id, clock);
-        let door = Door { settings: gate_settings(settings, &blueprint), listener, salt: settings.salt };
+        let server = PendingServer { settings: gate_settings(settings, &blueprint), listener, salt: settings.salt };
         let (announced, known) = watch::channel(None);
         let announced = Arc::new(announced);
         let arguments = SchedulerArguments {
@@ -131,18 +131,18 @@ impl PoolTree {
         parts::discovery(&supervisor, blueprint.discovery, announced.clone(), &telemetry);
         parts::feed(&supervisor, feed, announced);
         let gate = None;
-        (Self { id, address, supervisor, readiness, scheduler, telemetry, publisher, keeping, gate }, door)
+        (Self { id, address, supervisor, readiness, scheduler, telemetry, publisher, keeping, gate }, server)
     }
 
     /// Opens its ext-proc server. `agreed` is the salt that the tier agrees on, for a pool that was given none.
     pub(super) fn open(
         &mut self,
-        door: Door,
+        server: PendingServer,
         tls: Option<ServerTls>,
         clock: Clock,
         (agreed, closed): (&watch::Receiver<u128>, watch::Receiver<bool>),
     ) {
-        let Door { settings, listener, salt } = door;
+        let PendingServer { settings, listener, salt } = server;
         let salt = match salt {
             PromptSalt::Given(salt) => watch::channel(salt).1,
             PromptSalt::Agreed(_) => agreed.clone(),

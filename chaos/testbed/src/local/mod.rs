@@ -29,6 +29,7 @@ pub use engines::EngineSpot;
 pub use envoy_fetch::find as find_envoy;
 pub use error::TestbedError;
 pub use network::{Missing, Network};
+pub use ports::Ports;
 pub use replicas::ReplicaSpot;
 pub use tier::Testbed;
 

@@ -20,7 +20,7 @@ static TESTBEDS: AtomicU32 = AtomicU32::new(0);
 
 /// Hands out ports, none of them twice.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub struct Ports {
     next: u16,
     tried: u32,
 }
@@ -30,7 +30,7 @@ pub(super) struct Ports {
 impl Ports {
     /// Begins at a port that differs between testbeds, of this process and of others, so that concurrent starts seldom
     /// want the same port.
-    pub(super) fn for_new_testbed() -> Self {
+    pub fn for_new_testbed() -> Self {
         // A stride that spreads neighbouring process ids over the range.
         let process = std::process::id().wrapping_mul(157);
         Self::from(process.wrapping_add(TESTBEDS.fetch_add(1, Ordering::Relaxed).wrapping_mul(APART)))
@@ -44,7 +44,7 @@ impl Ports {
     ///
     /// # Errors
     /// [`TestbedError::Ports`] when all are taken.
-    pub(super) fn free(&mut self) -> Result<SocketAddr, TestbedError> {
+    pub fn free(&mut self) -> Result<SocketAddr, TestbedError> {
         while self.tried <= u32::from(LAST - FIRST) {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
             self.next = if self.next == LAST { FIRST } else { self.next + 1 };

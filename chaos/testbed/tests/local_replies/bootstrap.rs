@@ -23,6 +23,10 @@ pub(crate) struct Places {
     pub(crate) admin: SocketAddr,
     /// The picker's ext-proc service, without TLS.
     pub(crate) picker: SocketAddr,
+    /// The picker's health service.
+    pub(crate) health: SocketAddr,
+    /// The picker's metrics and admin pages.
+    pub(crate) replica_admin: SocketAddr,
     /// A server that answers every request with 200.
     pub(crate) engine: SocketAddr,
     /// A server that accepts and never answers.

@@ -12,10 +12,10 @@ use std::time::Duration;
 use murmuration::plugin::Catalog;
 use murmuration_actors::admin::client;
 use murmuration_kit::pool::{endpoints_file, with_endpoints};
-use murmuration_testbed::local::find_envoy;
 use murmuration_testbed::local::process::Process;
+use murmuration_testbed::local::{Ports, find_envoy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -116,6 +116,11 @@ async fn every_local_reply_has_the_status_that_envoy_gives_without_a_picker() {
         Err(why) => return eprintln!("SKIPPED: no Envoy can be had: {why}"),
     };
     let mut servers = JoinSet::new();
+    // Bound and never listening: its port refuses, and nobody else can be given it.
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut ports = Ports::for_new_testbed();
+    let mut free = || ports.free().unwrap();
     let places = Places {
         engine: server(&mut servers, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await,
         mute: server(&mut servers, b"").await,
@@ -125,7 +130,9 @@ async fn every_local_reply_has_the_status_that_envoy_gives_without_a_picker() {
         before: free(),
         admin: free(),
         picker: free(),
-        nobody: free(),
+        health: free(),
+        replica_admin: free(),
+        nobody: refusing.local_addr().unwrap(),
     };
     let setup = Setup::start(&envoy, &places).await;
     let mut wrong = Vec::new();
@@ -165,11 +172,14 @@ impl Setup {
         let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: prefix-cache-scorer\n";
         let text = with_endpoints(Some(text), "the configuration", &endpoints, &Catalog::builtin()).unwrap();
         let config = write("config.json", &text);
-        let (health, admin) = (free(), free());
         let mut serve = Command::new(env!("CARGO_BIN_EXE_testbed"));
         serve.args(["serve", "--bind", "127.0.0.1", "--secure-serving=false", "--exit-with-stdin", "--config-file"]);
         serve.arg(config);
-        let ports = [("--grpc-port", places.picker), ("--grpc-health-port", health), ("--metrics-port", admin)];
+        let ports = [
+            ("--grpc-port", places.picker),
+            ("--grpc-health-port", places.health),
+            ("--metrics-port", places.replica_admin),
+        ];
         for (flag, at) in ports {
             serve.args([flag, &at.port().to_string()]);
         }
@@ -179,7 +189,7 @@ impl Setup {
             ["--config-path", &bootstrap, "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"];
         let envoy = Process::start_guarded("envoy", envoy, &flags, &folder.join("envoy.log")).unwrap();
         let mut setup = Self { folder, replica, envoy };
-        for (at, page) in [(admin, "/readyz"), (places.admin, "/ready")] {
+        for (at, page) in [(places.replica_admin, "/readyz"), (places.admin, "/ready")] {
             setup.wait_for(at, page).await;
         }
         setup
@@ -222,9 +232,4 @@ async fn server(servers: &mut JoinSet<()>, answer: &'static [u8]) -> SocketAddr 
         }
     });
     at
-}
-
-/// A port of loopback that was free a moment ago.
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
