@@ -204,12 +204,12 @@ pub enum Event {
         /// The name, as far as it is text; 256 bytes at most.
         name: String,
     },
-    /// Something was asked about a request before its decision.
+    /// A producer was asked about a request before its decision.
     Prepared {
-        /// Who was asked: `token-producer`.
+        /// The producer's type.
         producer: &'static str,
-        /// A stable label: `ok`, or why the estimate counts instead: `busy`, `too-large`, `timeout`, `connect`,
-        /// `broken`, `status` or `malformed`.
+        /// A stable label: `ok`, or why the request went on without an answer: `busy`, `too-large`, `timeout`, or a
+        /// reason of the producer's own (of `token-producer`: `connect`, `broken`, `status` or `malformed`).
         result: &'static str,
     },
     /// Configuration or discovery was reloaded; the text names the source.

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use crate::dialect::engine::EngineSpec;
+use crate::plugin::Producer;
 use crate::schedule::Profiles;
 pub use crate::schedule::cost::InFlightSettings;
+use crate::schedule::named::Named;
 pub use crate::schedule::saturation::SaturationSettings;
 
 /// The parts of a pool, ready to run.
@@ -24,6 +26,8 @@ pub struct Blueprint {
     pub parsers: Vec<Parser>,
     /// Who counts the tokens of prompts; `None` if they are estimated.
     pub renderer: Option<RendererSettings>,
+    /// Who else is asked about a request before its decision, in the configuration's order.
+    pub producers: Vec<Named<dyn Producer>>,
     /// How engines are scraped.
     pub scrape: ScrapeSettings,
     /// The engines' metric names.

@@ -231,6 +231,7 @@ impl Plan {
         self.handler == name
             || self.deciders.iter().any(|decider| decider == name)
             || self.profiles.iter().any(in_profile)
+            || plugin.is(|roles| &roles.producer)
             || plugin.is(|roles| &roles.admission)
             || plugin.is(|roles| &roles.request_hook)
             || plugin.is(|roles| &roles.response_hook)

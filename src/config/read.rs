@@ -81,6 +81,7 @@ fn blueprint(raw: &Raw<'_>, catalog: &Catalog, errors: &mut ErrorCollector) -> O
         saturation: settings.saturation(&sections.saturation)?,
         parsers: sections.parsers.iter().map(|name| settings.parser(name)).collect::<Option<_>>()?,
         renderer: settings.renderer()?,
+        producers: declared.all(|roles| &roles.producer),
         scrape: settings.scrape(&sections.source)?,
         engines: settings.engines(&sections.extractor)?,
         discovery: match &sections.discovery {

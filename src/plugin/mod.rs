@@ -8,6 +8,7 @@ pub mod contract;
 pub mod decider;
 pub mod filter;
 pub mod picker;
+pub mod producer;
 pub mod profile_handler;
 pub mod registration;
 pub mod scorer;
@@ -22,5 +23,6 @@ pub(crate) mod testing;
 
 pub use catalog::Catalog;
 pub use contract::{Admission, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Runs, Scorer};
+pub use producer::{Learned, Learning, Producer, RequestBody, Unprepared};
 pub use registration::{Invalid, Kept, NoParameters, Plugin, Produced, Roles, SessionSource};
 pub use verdict::{Decider, Verdict};

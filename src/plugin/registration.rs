@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::contract::{Admission, Filter, Picker, ProfileHandler, RequestHook, ResponseHook, Scorer};
+use super::producer::Producer;
 use super::verdict::Decider;
 
 /// A plugin that a catalog can build. A configuration that declares one gets one instance of it, and all profiles that
@@ -85,6 +86,7 @@ pub struct Roles {
     pub(crate) picker: Option<Arc<dyn Picker>>,
     pub(crate) profile_handler: Option<Arc<dyn ProfileHandler>>,
     pub(crate) decider: Option<Arc<dyn Decider>>,
+    pub(crate) producer: Option<Arc<dyn Producer>>,
     pub(crate) admission: Option<Arc<dyn Admission>>,
     pub(crate) request_hook: Option<Arc<dyn RequestHook>>,
     pub(crate) response_hook: Option<Arc<dyn ResponseHook>>,
@@ -134,6 +136,11 @@ impl Roles {
         Self { decider: Some(plugin), ..Self::default() }
     }
 
+    /// It learns something of requests before their decision.
+    pub fn producer(plugin: Arc<impl Producer + 'static>) -> Self {
+        Self { producer: Some(plugin), ..Self::default() }
+    }
+
     /// It admits or rejects requests.
     pub fn admission(plugin: Arc<impl Admission + 'static>) -> Self {
         Self { admission: Some(plugin), ..Self::default() }
@@ -158,6 +165,7 @@ impl Roles {
             picker: self.picker.or(other.picker),
             profile_handler: self.profile_handler.or(other.profile_handler),
             decider: self.decider.or(other.decider),
+            producer: self.producer.or(other.producer),
             admission: self.admission.or(other.admission),
             request_hook: self.request_hook.or(other.request_hook),
             response_hook: self.response_hook.or(other.response_hook),
@@ -172,6 +180,7 @@ impl Roles {
             (self.picker.is_some(), "a picker"),
             (self.profile_handler.is_some(), "a profile handler"),
             (self.decider.is_some(), "a decider"),
+            (self.producer.is_some(), "a producer"),
             (self.admission.is_some(), "an admission plugin"),
             (self.request_hook.is_some(), "a request hook"),
             (self.response_hook.is_some(), "a response hook"),

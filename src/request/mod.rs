@@ -2,11 +2,13 @@
 //!
 //! Must not know headers, streams or bodies; `actors/src/ext_proc` builds it, the [`crate::scheduler`] reads it.
 
+pub mod attributes;
 pub mod prompt;
 pub mod refusal;
 pub mod session;
 pub mod subset;
 
+pub use attributes::Attributes;
 pub use prompt::Prompt;
 pub use refusal::{Refusal, RefusalCode};
 pub use session::Session;
@@ -43,6 +45,8 @@ pub struct InferenceRequest {
     pub subset: Option<Subset>,
     /// The request's session, read only if some plugin uses sessions.
     pub session: Session,
+    /// What producers learned of it; empty where none is configured.
+    pub attributes: Attributes,
     /// Whether the replica will see the answer. If not, it infers completion from the engine's own reports.
     pub sees_response: bool,
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::{EndpointId, PluginName};
 use crate::prefix::PrefixMatch;
+use crate::request::Attributes;
 use crate::schedule::{Cost, Header, Stage, Uncertainty};
 
 /// One endpoint that was chosen.
@@ -59,6 +60,9 @@ pub struct Explanation {
     pub model: String,
     /// Prompt size in tokens.
     pub prompt_tokens: u64,
+    /// What producers learned of the request.
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
     /// Candidates before any filter.
     pub candidates: usize,
     /// Endpoints of the pool that the subset hint left out.

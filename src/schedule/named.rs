@@ -23,3 +23,9 @@ impl<P: ?Sized> Named<P> {
         Self { name: name.into(), kind, plugin }
     }
 }
+
+impl<P: ?Sized> Clone for Named<P> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), kind: self.kind, plugin: self.plugin.clone() }
+    }
+}

@@ -262,6 +262,7 @@ impl Scheduler {
             request_id: request.id.clone(),
             model: request.target_model.clone(),
             prompt_tokens: request.prompt.tokens,
+            attributes: request.attributes.clone(),
             candidates: view.rows.len(),
             outside_subset: view.outside_subset,
             asleep: view.asleep,

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use murmuration::config::blueprint::{Parser, PrefixSettings, RendererSettings};
+use murmuration::config::blueprint::{Parser, PrefixSettings};
+use murmuration::plugin::Producer;
 use murmuration::prefix::salt;
 use murmuration::schedule::SessionRules;
+use murmuration::schedule::named::Named;
 
 use super::control::TrustedSpelling;
 use super::headers::Head;
@@ -54,7 +56,7 @@ pub enum ResponsePath {
 }
 
 /// Everything an exchange may depend on besides its messages.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Bounds.
     pub limits: Limits,
@@ -64,8 +66,8 @@ pub struct Settings {
     pub parsers: Vec<Parser>,
     /// How prompts become chains.
     pub prefix: PrefixSettings,
-    /// Who counts the tokens of prompts; `None` if they are estimated.
-    pub renderer: Option<RendererSettings>,
+    /// Who is asked about a request before its decision.
+    pub producers: Vec<Named<dyn Producer>>,
     /// The tier's salt, which is mixed into them.
     pub tier_salt: u128,
     /// The header whose value is mixed in too, so that tenants share no hashes.
@@ -111,7 +113,7 @@ impl Settings {
             response_path: ResponsePath::default(),
             parsers: vec![Parser::OpenAi, Parser::Passthrough],
             prefix,
-            renderer: None,
+            producers: Vec::new(),
             tier_salt: 0,
             tenant_header: None,
             trusted: TrustedSpelling::default(),

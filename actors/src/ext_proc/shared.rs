@@ -11,7 +11,7 @@ use super::admission::Admission;
 use super::id_generator::IdGenerator;
 use super::settings::Settings;
 use super::telemetry_sink::TelemetrySink;
-use crate::prepare::{Preparation, Renderer};
+use crate::prepare::Preparation;
 
 /// Returns the current time of this replica.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -36,7 +36,7 @@ impl<A> Shared<A> {
     pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
         let salted = watch::channel(settings.clone()).0;
-        let preparation = settings.renderer.clone().map(|renderer| Preparation::new(Arc::new(Renderer::new(renderer))));
+        let preparation = Preparation::new(settings.producers.clone());
         Self { asking, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
     }
 

@@ -318,7 +318,7 @@ impl<A: Decider, I> Drop for StreamDriver<A, I> {
 /// Lets others complete the request, if there are any to ask.
 async fn prepare<A>(shared: &Shared<A>, exchange: &Exchange, request: &mut InferenceRequest, longest: Duration) {
     let (Some(preparation), Some((path, body))) = (&shared.preparation, exchange.waiting()) else { return };
-    if let Some(event) = preparation.prepare(path, body, request, longest).await {
+    for event in preparation.prepare(path, body, request, longest).await {
         shared.sink.record(&event);
     }
 }

@@ -4,17 +4,18 @@
 //! service that many replicas share.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use murmuration::config::blueprint::RendererSettings;
+use murmuration::plugin::{Learned, Learning, Producer, Unprepared};
 use murmuration::request::InferenceRequest;
+use murmuration::schedule::named::Named;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::net::TcpStream;
@@ -22,9 +23,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::Producer;
 use crate::discovery::resolve::resolve;
 
+/// The plugin type that counts by a renderer.
+const TOKEN_PRODUCER: &str = "token-producer";
 /// The largest answer that is read: a million tokens.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How long the renderer's address is used before its name is resolved again.
@@ -65,8 +67,13 @@ struct One {
 // === impl Renderer ===
 
 impl Renderer {
-    /// A renderer with these settings; it is contacted with the first request.
-    pub fn new(settings: RendererSettings) -> Self {
+    /// A renderer with these settings, as the producer of the type `token-producer`.
+    pub fn producer(settings: RendererSettings) -> Named<dyn Producer> {
+        Named::new(TOKEN_PRODUCER, TOKEN_PRODUCER, Arc::new(Self::new(settings)))
+    }
+
+    /// It is contacted with the first request.
+    fn new(settings: RendererSettings) -> Self {
         Self { settings, idle: Mutex::default(), address: AsyncMutex::new(None) }
     }
 
@@ -129,21 +136,25 @@ impl Renderer {
     }
 }
 
-#[async_trait]
 impl Producer for Renderer {
-    fn name(&self) -> &'static str {
-        "token-producer"
-    }
-
     fn deadline(&self, path: &str, request: &InferenceRequest) -> Option<Duration> {
         let media = request.prompt.media > 0;
         let deadline = if media { self.settings.media_timeout } else { self.settings.timeout };
         render_path(path).map(|_| deadline)
     }
 
-    async fn prepare(&self, path: &str, body: Vec<u8>, request: &mut InferenceRequest) -> Result<(), &'static str> {
-        let path = render_path(path).ok_or("malformed")?;
-        let body = Bytes::from(body);
+    fn learn<'a>(&'a self, asked: Unprepared<'a>) -> Learning<'a> {
+        Box::pin(async move {
+            let prompt_tokens = Some(self.count(asked).await?);
+            Ok(Learned { prompt_tokens, ..Learned::default() })
+        })
+    }
+}
+
+impl Renderer {
+    async fn count(&self, asked: Unprepared<'_>) -> Result<u64, &'static str> {
+        let path = render_path(asked.path).ok_or("malformed")?;
+        let body = Bytes::from_owner(asked.body.clone());
         let idle = self.pop();
         let reused = idle.is_some();
         let mut connection = match idle {
@@ -158,10 +169,7 @@ impl Producer for Renderer {
         }
         let tokens = counted?;
         self.keep(connection);
-        if tokens > 0 {
-            request.prompt.tokens = tokens;
-        }
-        Ok(())
+        Ok(tokens)
     }
 }
 

@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use murmuration::config::blueprint::RendererSettings;
 use murmuration::event::Event;
+use murmuration::plugin::{Learned, Learning, Producer, Unprepared};
 use murmuration::prefix::PrefixChain;
-use murmuration::request::Prompt;
+use murmuration::request::{InferenceRequest, Prompt};
+use murmuration::schedule::named::Named;
 use tokio::net::TcpListener;
 
-use super::preparation::{BODY_BYTES_MAX, PREPARING_MAX};
+use super::preparation::{BODY_BYTES_MAX, BYTES_MAX, PREPARING_MAX};
 use super::*;
 use crate::ext_proc::body::Gathered;
 
@@ -35,7 +38,7 @@ pub(crate) async fn renderer(status: StatusCode, body: &'static str, delay: Dura
 fn preparation(port: u16) -> Preparation {
     let (timeout, media_timeout) = (Duration::from_millis(500), Duration::from_secs(5));
     let settings = RendererSettings { host: "127.0.0.1".into(), port, timeout, media_timeout };
-    Preparation::new(Arc::new(Renderer::new(settings)))
+    Preparation::new(vec![Renderer::producer(settings)]).unwrap()
 }
 
 /// The length of a prompt of 40 estimated tokens after preparation, and the result's label.
@@ -44,8 +47,8 @@ async fn prepared(preparation: &Preparation, path: &str) -> (u64, Option<&'stati
     let mut request = InferenceRequest { prompt, ..InferenceRequest::default() };
     let mut body = Gathered::default();
     body.push(b"{}".to_vec(), u64::MAX).unwrap();
-    let event = preparation.prepare(path, &body, &mut request, Duration::from_secs(10)).await;
-    let result = event.map(|event| match event {
+    let events = preparation.prepare(path, &body, &mut request, Duration::from_secs(10)).await;
+    let result = events.into_iter().next().map(|event| match event {
         Event::Prepared { producer: "token-producer", result } => result,
         other => panic!("{other:?}"),
     });
@@ -82,10 +85,56 @@ async fn beyond_the_bound_requests_go_on_as_they_are() {
     let all = preparation.permits.try_acquire_many(u32::try_from(PREPARING_MAX).unwrap()).unwrap();
     assert_eq!(prepared(&preparation, "/v1/completions").await, (40, Some("busy")));
     drop(all);
+    let all = preparation.units.try_acquire_many(u32::try_from(BYTES_MAX >> 10).unwrap()).unwrap();
+    assert_eq!(prepared(&preparation, "/v1/completions").await, (40, Some("busy")));
+    drop(all);
     let mut request = InferenceRequest::default();
     let mut long = Gathered::default();
     long.push(vec![b' '; BODY_BYTES_MAX + 1], u64::MAX).unwrap();
-    let event = preparation.prepare("/v1/completions", &long, &mut request, Duration::from_secs(10)).await;
-    assert_eq!(event, Some(Event::Prepared { producer: "token-producer", result: "too-large" }));
+    let events = preparation.prepare("/v1/completions", &long, &mut request, Duration::from_secs(10)).await;
+    assert_eq!(events, [Event::Prepared { producer: "token-producer", result: "too-large" }]);
     assert_eq!(prepared(&preparation, "/v1/completions").await, (1, Some("ok")));
+}
+
+/// Learns an attribute after a while, or fails.
+#[derive(Debug)]
+struct Slow(&'static str, Duration, Result<&'static str, &'static str>);
+
+impl Producer for Slow {
+    fn deadline(&self, path: &str, _: &InferenceRequest) -> Option<Duration> {
+        (path == "/v1/completions").then_some(Duration::from_secs(2))
+    }
+
+    fn learn<'a>(&'a self, asked: Unprepared<'a>) -> Learning<'a> {
+        Box::pin(async move {
+            tokio::time::sleep(self.1).await;
+            assert_eq!(asked.body.as_ref(), b"{}");
+            let attribute = |value: &str| (self.0.to_owned(), value.to_owned());
+            self.2.map(|value| Learned { attributes: vec![attribute(value)], ..Learned::default() })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn producers_are_asked_at_once_and_each_has_its_own_result() {
+    let second = Duration::from_secs(1);
+    let slow = [
+        Slow("a", second, Ok("1")),
+        Slow("b", 9 * second, Ok("2")),
+        Slow("c", second, Err("refused")),
+        Slow("d", second, Ok("4")),
+    ];
+    let named = slow.map(|slow| Named::new(slow.0, slow.0, Arc::new(slow) as Arc<dyn Producer>));
+    let preparation = Preparation::new(named.into()).unwrap();
+    let mut body = Gathered::default();
+    body.push(b"{}".to_vec(), u64::MAX).unwrap();
+    let (mut request, began) = (InferenceRequest::default(), tokio::time::Instant::now());
+    let events = preparation.prepare("/v1/completions", &body, &mut request, 10 * second).await;
+    assert_eq!(began.elapsed(), 2 * second, "the deadline of the slowest");
+    let results = [("a", "ok"), ("b", "timeout"), ("c", "refused"), ("d", "ok")];
+    assert_eq!(events, results.map(|(producer, result)| Event::Prepared { producer, result }));
+    let learned = ["a", "b", "c", "d"].map(|name| request.attributes.get(name).map(str::to_owned));
+    assert_eq!(learned, [Some("1".to_owned()), None, None, Some("4".to_owned())]);
+    let events = preparation.prepare("/v1/embeddings", &body, &mut request, 10 * second).await;
+    assert!(events.is_empty() && Preparation::new(Vec::new()).is_none());
 }

@@ -22,6 +22,7 @@ use crate::connection::EventSink;
 use crate::environment::{Feed, Listener, Network};
 use crate::ext_proc::{PromptSalt, Settings};
 use crate::pool::{self, PoolArguments};
+use crate::prepare::Renderer;
 use crate::replication::{self, Keeping, PoolLinks, Publisher};
 use crate::scheduler::{SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Supervisor};
@@ -189,8 +190,9 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
     let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
-    let renderer = blueprint.renderer.clone();
-    Settings { limits, response_path, parsers, prefix, renderer, tier_salt, tenant_header, trusted, sessions }
+    let renderer = blueprint.renderer.clone().map(Renderer::producer);
+    let producers = renderer.into_iter().chain(blueprint.producers.iter().cloned()).collect();
+    Settings { limits, response_path, parsers, prefix, producers, tier_salt, tenant_header, trusted, sessions }
 }
 
 /// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.

@@ -40,11 +40,11 @@ pub const LABELS: &[(&str, &str)] = &[
         "The port of this replica that it concerns (`ext-proc`, `health`, `admin`, `peers`), or an engine's port.",
     ),
     ("priority", "The request's priority, by its objective."),
-    ("producer", "Who was asked about a request: `token-producer`."),
+    ("producer", "The type of the plugin that was asked about a request, such as `token-producer`."),
     ("reason", "Why, as a stable word."),
     (
         "result",
-        "`ok` or `failed`; of predictions `kept` or `broken`; of preparations `ok`, or why the estimate counts instead.",
+        "`ok` or `failed`; of predictions `kept` or `broken`; of preparations `ok`, or why nothing was learned.",
     ),
     ("source_type", "The plugin that polls: `metrics-data-source`."),
     ("state", "`EXACT`, `DEGRADED` or `FALLBACK`; see `docs/concepts.md`."),

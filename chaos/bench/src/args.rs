@@ -19,6 +19,8 @@ pub(super) struct Command {
 pub(super) enum Verb {
     /// The decision alone, in this process: microseconds by endpoints and prompt blocks.
     Decision(DecisionArgs),
+    /// The scheduler's actor: decisions per second by endpoints and threads, and how long other messages wait.
+    Actor(ActorArgs),
     /// The scheduler with many open requests whose ends it infers from engine reports (`--response-path leave`).
     Detached(DetachedArgs),
     /// What it costs to record an event.
@@ -61,6 +63,26 @@ pub(super) struct DecisionArgs {
     /// Measured decisions for each pair, after a warm-up of half as many.
     #[arg(long, default_value_t = 20_000)]
     pub(super) decisions: usize,
+}
+
+/// Flags of `actor`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ActorArgs {
+    /// Endpoints of the pool.
+    #[arg(long, value_delimiter = ',', default_value = "200,1000")]
+    pub(super) endpoints: Vec<u16>,
+    /// Threads of the runtime.
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    pub(super) threads: Vec<usize>,
+    /// Blocks of each prompt.
+    #[arg(long, default_value_t = 256)]
+    pub(super) blocks: usize,
+    /// Clients, each with one request after the other.
+    #[arg(long, default_value_t = 64)]
+    pub(super) clients: usize,
+    /// Seconds measured for each pair.
+    #[arg(long, default_value_t = 5.0)]
+    pub(super) seconds: f64,
 }
 
 /// Flags of `churn`.

@@ -185,6 +185,12 @@ impl Pool {
         self.outbox.events.clear();
     }
 
+    /// The next turn of a random conversation, as a request of its own.
+    pub(super) fn next_conversation(&mut self) -> InferenceRequest {
+        self.asked += 1;
+        self.conversation()
+    }
+
     /// The next turn of a random conversation.
     pub(super) fn conversation(&mut self) -> InferenceRequest {
         let conversations = self.endpoints.len() * CONVERSATIONS_PER_ENDPOINT;
@@ -224,6 +230,7 @@ pub(super) fn address(n: u16) -> SocketAddr {
     ([10, 0, (n >> 8) as u8, n as u8], 8000).into()
 }
 
-fn endpoint(n: u16) -> Endpoint {
+/// Endpoint `n`.
+pub(super) fn endpoint(n: u16) -> Endpoint {
     Endpoint { id: EndpointId::new("bench", &format!("vllm-{n:04}")), address: address(n), labels: BTreeMap::new() }
 }

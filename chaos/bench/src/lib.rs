@@ -7,6 +7,7 @@
 //! Benches must not know budgets: they measure and do not judge; `report` does. A failed exchange is an error, never a
 //! figure.
 
+mod actor;
 mod args;
 mod body;
 mod churn;
@@ -59,6 +60,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 fn bench(verb: Verb) -> Result<(), Failure> {
     let report = match verb {
         Verb::Decision(args) => decision::run(&args)?,
+        Verb::Actor(args) => actor::run(&args)?,
         Verb::Churn(args) => churn::run(&args)?,
         Verb::Detached(args) => detached::run(&args)?,
         Verb::Events(args) => events::run(&args)?,

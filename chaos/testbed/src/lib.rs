@@ -4,4 +4,5 @@
 
 pub mod check;
 pub mod local;
+mod peers_page;
 pub mod storm;

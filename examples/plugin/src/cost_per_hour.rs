@@ -1,4 +1,5 @@
-//! `cost-per-hour`: prefers cheap endpoints, and leaves out those whose price is not known if it is told to.
+//! `cost-per-hour`: prefers cheap endpoints, and leaves out those that are dearer than a request allows. Those whose
+//! price is not known are left out if it is told to.
 //!
 //! It takes four roles: as a filter it removes endpoints, as a scorer it compares their prices, and as two hooks it
 //! tells the engine and the client how dear the chosen endpoint is. A price is a label of the endpoint. It knows only
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use murmuration::plugin::{Filter, Invalid, Plugin, Produced, RequestHook, ResponseHook, Roles, Scorer};
 use murmuration::schedule::{Ask, Candidate, Decision, Header};
 use serde::{Deserialize, Serialize};
+
+use crate::budget::ATTRIBUTE;
 
 /// Parameters, as they stand in a configuration.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -57,9 +60,14 @@ impl CostPerHour {
 }
 
 impl Filter for CostPerHour {
-    fn filter(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
+    fn filter(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
+        let limit: Option<f64> = ask.request.attributes.get(ATTRIBUTE).and_then(|limit| limit.parse().ok());
         for (row, keep) in candidates.iter().zip(keep) {
-            *keep = !self.parameters.required || self.price(row).is_some();
+            *keep = match (self.price(row), limit) {
+                (Some(price), Some(limit)) => price <= limit,
+                (Some(_), None) => true,
+                (None, _) => !self.parameters.required,
+            };
         }
     }
 }

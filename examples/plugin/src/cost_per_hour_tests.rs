@@ -7,6 +7,7 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::fleet::{Endpoint, EndpointChange, LoadReport, Observation, TrustAges};
 use murmuration::id::EndpointId;
+use murmuration::plugin::{RequestBody, Unprepared};
 use murmuration::request::InferenceRequest;
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
 use murmuration::time::Timestamp;
@@ -80,4 +81,20 @@ fn a_wrong_parameter_is_an_error_with_its_place() {
     let wrong = CONFIG.replace("required: false", "requird: false");
     let errors = config::read(&wrong, "config.yaml", &catalog()).unwrap_err().to_string();
     assert!(errors.contains("`requird`; did you mean `required`?"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_request_names_what_it_may_cost() {
+    let blueprint = config::read(CONFIG, "config.yaml", &catalog()).unwrap_or_else(|errors| panic!("{errors}"));
+    let [producer] = blueprint.producers.as_slice() else { panic!("{:?}", blueprint.producers) };
+    let body = RequestBody::from(br#"{"model": "m", "metadata": {"max_cost_per_hour": "2.5"}}"#.to_vec());
+    let mut request = InferenceRequest { body_bytes: 60, ..InferenceRequest::default() };
+    assert!(producer.plugin.deadline("/v1/completions", &request).is_some());
+    let asked = Unprepared { path: "/v1/completions", body: &body, request: &request };
+    producer.plugin.learn(asked).await.unwrap().add_to(&mut request).unwrap();
+    let decision = scheduler(CONFIG, &[Some("4.0"), Some("2.0")]).decide(&request, Timestamp::ZERO).unwrap();
+    assert_eq!(decision.explanation.profiles[0].rows.len(), 1, "the dearer one is left out");
+    let torn = RequestBody::from(b"{".to_vec());
+    let asked = Unprepared { path: "/v1/completions", body: &torn, request: &request };
+    assert_eq!(producer.plugin.learn(asked).await.unwrap_err(), "malformed");
 }

@@ -19,6 +19,7 @@ use super::*;
 use crate::ext_proc::exchange::tests::settings;
 use crate::ext_proc::fake::Table;
 use crate::ext_proc::settings::{Limits, ResponsePath, Settings};
+use crate::prepare::Renderer;
 use crate::scheduler::TicketUpdate;
 
 type Message = Result<ProcessingRequest, Status>;
@@ -309,13 +310,14 @@ async fn a_prompt_is_counted_between_its_body_and_its_decision() {
     let port = crate::prepare::tests::renderer(axum::http::StatusCode::OK, body, Duration::ZERO).await;
     let second = Duration::from_secs(1);
     let renderer = RendererSettings { host: "localhost".into(), port, timeout: second, media_timeout: second };
-    for (renderer, tokens) in [(Some(renderer), 7), (None, 1)] {
+    for (producers, tokens) in [(vec![Renderer::producer(renderer)], 7), (Vec::new(), 1)] {
         let table = Table::default();
-        let settings = Settings { renderer: renderer.clone(), ..settings() };
+        let asked = !producers.is_empty();
+        let settings = Settings { producers, ..settings() };
         let mut stream_driver = drive(&table, settings, iter(request_and_answer()));
         stream_driver.read_request().await.unwrap();
         assert_eq!(table.told.lock().unwrap().tokens, [tokens]);
         let prepared = Event::Prepared { producer: "token-producer", result: "ok" };
-        assert_eq!(table.told.lock().unwrap().events.contains(&prepared), renderer.is_some());
+        assert_eq!(table.told.lock().unwrap().events.contains(&prepared), asked);
     }
 }

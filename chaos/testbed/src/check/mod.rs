@@ -49,6 +49,8 @@ pub struct Target {
 /// Replicas that share what they know; the check demands more of them.
 #[derive(Clone, Debug)]
 pub struct ReplicaAccess {
+    /// Whether they follow each other by streams.
+    pub streams: bool,
     /// Where each serves ext-proc over TLS.
     pub ext_proc: Vec<SocketAddr>,
     /// The certificate of the authority that signs their certificates, in PEM.
@@ -65,6 +67,7 @@ async fn run_with(target: &Target, pairs: usize) -> Report {
     let public = Arc::new(Client::new(target.public));
     let direct = Arc::new(Client::new(target.direct));
     replicas::are_ready(target, &mut report).await;
+    replicas::know_each_other(target, &mut report).await;
     let adapter = models(target, &public, &mut report).await;
 
     // Shared prefixes first: the megabyte that follows could evict them from a cache.

@@ -2,21 +2,58 @@
 //!
 //! Must not know what was asked. A tier in which one replica did everything would pass all other checks.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::Target;
 use super::reading::excerpt;
 use super::report::Report;
+use crate::peers_page::PeersPage;
 use murmuration_kit::client::Client;
+
+/// How long replicas that are ready may take to meet; far longer than they need.
+const MEETING_MAX: Duration = Duration::from_secs(15);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Each replica must be ready before the first request.
 pub(super) async fn are_ready(target: &Target, report: &mut Report) {
     for &replica in &target.replicas {
         if let Err(why) = page(replica, "/readyz").await {
             report.fail(why);
+        }
+    }
+}
+
+/// Where replicas share what they know, each must see and follow all others before the first request. One that started
+/// first is ready before it has met the last.
+pub(super) async fn know_each_other(target: &Target, report: &mut Report) {
+    let Some(replication) = &target.replication else { return };
+    let all: BTreeSet<usize> = (0..target.replicas.len()).collect();
+    for (number, &replica) in target.replicas.iter().enumerate() {
+        let others = &all - &BTreeSet::from([number]);
+        let deadline = Instant::now() + MEETING_MAX;
+        loop {
+            let seen = page(replica, "/debug/peers").await.map(|page| {
+                PeersPage::read(&String::from_utf8_lossy(&page), replication.streams).unwrap_or_default().well
+            });
+            match seen {
+                Ok(seen) if seen == others => break,
+                Ok(_) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
+                Ok(seen) => {
+                    report.fail(format!("the replica at {replica} follows only {seen:?} of its peers {others:?}"));
+                    break;
+                }
+                Err(why) => {
+                    report.fail(why);
+                    break;
+                }
+            }
         }
     }
 }

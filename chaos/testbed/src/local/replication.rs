@@ -50,6 +50,11 @@ impl ReplicationPlan {
         self.authority.certificate().to_owned()
     }
 
+    /// Whether replicas follow each other by streams.
+    pub(super) fn has_streams(&self) -> bool {
+        self.streams
+    }
+
     /// Adds the flags of the replica called `name`, and writes its certificate.
     pub(super) fn add_flags(&self, command: &mut Command, name: &str, gossip: SocketAddr, peers: SocketAddr) {
         let certificates = self.certificates.join(name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));

@@ -235,7 +235,7 @@ impl Testbed {
     pub fn access_for_check(&self) -> Option<ReplicaAccess> {
         let plan = self.spawner.replication.as_ref()?;
         let ext_proc = self.replicas.iter().map(|replica| replica.ext_proc).collect();
-        Some(ReplicaAccess { ext_proc, authority: plan.authority() })
+        Some(ReplicaAccess { streams: plan.has_streams(), ext_proc, authority: plan.authority() })
     }
 
     /// The process id of Envoy's guard, which ends with Envoy.

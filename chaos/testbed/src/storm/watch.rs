@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use murmuration_actors::admin::client::fetch;
 use murmuration_kit::metrics;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::traffic::question;
 use crate::check::{ReplicaAccess, Then, ask};
+use crate::peers_page::PeersPage;
 
 /// Interval between two observations of every replica's peers.
 pub(super) const OBSERVE_EVERY: Duration = Duration::from_millis(100);
@@ -31,18 +31,7 @@ pub(super) struct Observation {
     pub(super) at: Duration,
     pub(super) replica: usize,
     /// `None` if it did not answer.
-    pub(super) seen: Option<Seen>,
-}
-
-/// What a replica reports of replication.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// Peers that it sees, and follows where there are streams.
-    pub(super) well: BTreeSet<usize>,
-    /// Requests of each peer that it counts as open.
-    pub(super) open: BTreeMap<usize, u64>,
-    /// The digest of its beliefs, as text.
-    pub(super) digest: String,
+    pub(super) seen: Option<PeersPage>,
 }
 
 /// Metrics of one replica at one moment, counted since its start.
@@ -156,11 +145,6 @@ pub(super) async fn watch(
     seens
 }
 
-/// The number in a replica's name.
-pub(super) fn index(name: &str) -> Option<usize> {
-    name.strip_prefix("replica-")?.parse().ok()
-}
-
 async fn page(at: SocketAddr, path: &str) -> Option<String> {
     match timeout(PATIENCE, fetch(at, path)).await {
         Ok(Ok((status, text))) if status.is_success() => Some(text),
@@ -171,22 +155,8 @@ async fn page(at: SocketAddr, path: &str) -> Option<String> {
 async fn observe(number: u64, started: Instant, replica: usize, admin: SocketAddr, streams: bool) -> Observation {
     let at = started.elapsed();
     let text = page(admin, "/debug/peers").await;
-    let seen = text.and_then(|text| serde_json::from_str::<Value>(&text).ok()).map(|page| seen(&page, streams));
+    let seen = text.and_then(|text| PeersPage::read(&text, streams));
     Observation { number, at, replica, seen }
-}
-
-fn seen(page: &Value, streams: bool) -> Seen {
-    let mut seen = Seen { digest: page["digest"].to_string(), ..Seen::default() };
-    for peer in page["peers"].as_array().into_iter().flatten() {
-        let Some(index) = peer["replica"].as_str().and_then(index) else { continue };
-        let stream = &peer["stream"];
-        let follows = !streams || (stream["connected"] == true && stream["caught_up"] == true);
-        if !peer["member"].is_null() && !peer["heard"].is_null() && follows {
-            seen.well.insert(index);
-        }
-        seen.open.insert(index, peer["heard"]["in_flight"]["requests"].as_u64().unwrap_or(0));
-    }
-    seen
 }
 
 /// One reading of a replica's metrics.
@@ -226,20 +196,4 @@ async fn ask_all(started: Instant, replication: ReplicaAccess, body: Vec<u8>, aw
         }
     }
     Asked { at, answers }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_is_well_when_it_is_a_member_heard_and_followed() {
-        let page = serde_json::json!({ "digest": 7, "peers": [
-            { "replica": "replica-1", "member": {}, "heard": { "in_flight": { "requests": 3 } }, "stream": { "connected": true, "caught_up": true } },
-            { "replica": "replica-2", "member": {}, "heard": { "in_flight": { "requests": 0 } }, "stream": { "connected": false } },
-        ] });
-        let with = seen(&page, true);
-        assert_eq!((with.well, with.open[&1], with.digest.as_str()), (BTreeSet::from([1]), 3, "7"));
-        assert_eq!(seen(&page, false).well, BTreeSet::from([1, 2]));
-    }
 }
