@@ -2,6 +2,8 @@
 //!
 //! Must not know what any plugin does, nor other profiles.
 
+use std::borrow::Cow;
+
 use crate::chance::Chance;
 use crate::plugin::{Filter, Picker, Scorer};
 use crate::schedule::decision::{
@@ -72,17 +74,20 @@ impl SchedulingProfile {
 
     /// The candidates that the filters leave. Failing endpoints are candidates only if the filters leave no other: they
     /// give way to endpoints that may serve the request, and serve where there are none.
-    fn narrowed<'a>(
+    fn narrowed<'a, 'c>(
         &self,
         ask: &Ask<'_>,
-        candidates: &[Candidate<'a>],
-    ) -> (Vec<Candidate<'a>>, Vec<FilterExplanation>) {
-        let filtered = |mut rows: Vec<Candidate<'a>>| {
+        candidates: &'c [Candidate<'a>],
+    ) -> (Cow<'c, [Candidate<'a>]>, Vec<FilterExplanation>) {
+        let filtered = |mut rows: Vec<Candidate<'a>>| -> (Cow<'c, [Candidate<'a>]>, _) {
             let filters = self.filters.iter().map(|filter| apply(filter, ask, &mut rows)).collect::<Vec<_>>();
-            (rows, filters)
+            (Cow::Owned(rows), filters)
         };
-        let healthy: Vec<_> = candidates.iter().filter(|row| row.failing.is_none()).copied().collect();
-        let some_fail = healthy.len() < candidates.len();
+        let some_fail = candidates.iter().any(|row| row.failing.is_some());
+        if self.filters.is_empty() && !some_fail {
+            return (Cow::Borrowed(candidates), Vec::new());
+        }
+        let healthy = candidates.iter().filter(|row| row.failing.is_none()).copied().collect();
         let (rows, filters) = filtered(healthy);
         if rows.is_empty() && some_fail { filtered(candidates.to_vec()) } else { (rows, filters) }
     }

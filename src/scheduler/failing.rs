@@ -50,6 +50,6 @@ impl Scheduler {
 
 /// The failing endpoints, for the explanation.
 pub(super) fn explained(view: &View<'_>) -> Vec<FailingExplanation> {
-    let failing = view.rows.iter().filter_map(|row| Some((row.endpoint.id.clone(), row.failing?)));
-    failing.take(REMOVED_MAX).map(|(endpoint, failures)| FailingExplanation { endpoint, failures }).collect()
+    let failing = view.rows.iter().filter_map(|row| Some((&row.endpoint.id, row.failing?))).take(REMOVED_MAX);
+    failing.map(|(endpoint, failures)| FailingExplanation { endpoint: endpoint.clone(), failures }).collect()
 }

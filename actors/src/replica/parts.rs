@@ -58,7 +58,7 @@ pub(super) fn scheduler(
             // Announcements and requests that arrived while no scheduler ran. Fails only if the actor has ended again,
             // which is reported elsewhere.
             drop(actor.cast(Message::Announced));
-            drop(actor.cast(Message::Asks));
+            drop(actor.cast(Message::FromStreams));
         };
         async move { live(SchedulerActor, next, started).await }
     });

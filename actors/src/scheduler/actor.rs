@@ -1,7 +1,8 @@
 //! The scheduler actor: each arm translates one message, runs the scheduler, and delivers its output.
 //!
-//! Must not know scheduling rules. Requests have priority: the actor checks for them before each message, and between
-//! the slices of work that takes longer than some microseconds.
+//! Must not know scheduling rules. Requests have priority: the actor decides one before each message, and between the
+//! slices of work that takes longer than some microseconds. They do not have it all: however many requests wait, each
+//! round decides a few and then handles the messages that arrived in the meantime.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 use super::announced::{Known, changes};
-use super::asks::{Asks, Waiting};
 use super::message::{Answer, Message, Report};
+use super::stream_queue::{FromStream, StreamQueue};
 use super::{Reservation, SchedulerHandle, TicketOwner};
 use crate::clock::Clock;
 use crate::latest_value::Notice;
@@ -33,8 +34,12 @@ use crate::telemetry::Telemetry;
 
 /// How often leases and trust states are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// Requests decided before the next message: reports must get through while many requests arrive.
-const ASKS_AT_ONCE: usize = 64;
+/// Requests decided before the messages that wait.
+const ASKS_AT_ONCE: usize = 16;
+/// Requests decided before each message, and between two slices of long work.
+const ASKS_BETWEEN: usize = 1;
+/// Updates of tickets that count as much as a request: each is that much less work.
+const UPDATES_PER_ASK: usize = 16;
 
 /// The actor; all of its state is in `SchedulerState`.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ pub struct SchedulerArguments {
 pub struct SchedulerState {
     scheduler: Scheduler,
     outbox: Outbox,
-    asks: Asks,
+    queue: StreamQueue,
     waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
     announced: Known,
@@ -106,11 +111,15 @@ impl Actor for SchedulerActor {
         message: Message,
         state: &mut SchedulerState,
     ) -> Result<(), ActorProcessingErr> {
-        let more_wait = !state.answer_asks();
+        if !matches!(message, Message::FromStreams) {
+            state.serve_streams(ASKS_BETWEEN);
+        }
         match message {
-            Message::Asks if more_wait => myself.cast(Message::Asks)?,
-            Message::Asks => {}
-            Message::TicketUpdate(ticket, update) => state.handle(Input::TicketUpdate(ticket, update)),
+            Message::FromStreams => {
+                if !state.serve_streams(ASKS_AT_ONCE) {
+                    myself.cast(Message::FromStreams)?;
+                }
+            }
             Message::Collect(endpoint, notice) => state.collect(endpoint, notice),
             Message::Announced => state.take_announced(),
             Message::Batch(batch, taken) => {
@@ -149,7 +158,7 @@ impl SchedulerState {
         Ok(Self {
             scheduler: Scheduler::new(profiles, settings),
             outbox: Outbox::default(),
-            asks: arguments.handle.asks(),
+            queue: arguments.handle.queue(),
             waiting: BTreeMap::new(),
             next_ticket: arguments.first_ticket,
             announced: arguments.announced,
@@ -164,8 +173,8 @@ impl SchedulerState {
         })
     }
 
-    /// Decides waiting requests, at most [`ASKS_AT_ONCE`]; `false` when more may wait.
-    fn answer_asks(&mut self) -> bool {
+    /// Takes in what streams sent, as much as `asks` requests; `false` when more may wait.
+    fn serve_streams(&mut self, asks: usize) -> bool {
         #[cfg(test)]
         {
             self.work = (0, self.work.1.max(self.work.0));
@@ -174,13 +183,23 @@ impl SchedulerState {
         if self.announced.has_changed().unwrap_or(false) {
             self.take_announced();
         }
-        for _ in 0..ASKS_AT_ONCE {
-            let Some(Waiting { request, reply }) = self.asks.pop() else { return true };
-            let ticket = Ticket(self.next_ticket);
-            self.next_ticket += 1;
-            self.waiting.insert(ticket, reply);
-            let asked = Input::Asked(Asked { ticket, request: *request });
-            self.scheduler.handle(asked, self.clock.now(), &mut self.outbox);
+        let mut room = asks * UPDATES_PER_ASK;
+        while room > 0 {
+            let input = match self.queue.pop() {
+                None => return true,
+                Some(FromStream::Update(ticket, news)) => {
+                    room -= 1;
+                    Input::TicketUpdate(ticket, news)
+                }
+                Some(FromStream::Ask(request, reply)) => {
+                    room = room.saturating_sub(UPDATES_PER_ASK);
+                    let ticket = Ticket(self.next_ticket);
+                    self.next_ticket += 1;
+                    self.waiting.insert(ticket, reply);
+                    Input::Asked(Asked { ticket, request: *request })
+                }
+            };
+            self.scheduler.handle(input, self.clock.now(), &mut self.outbox);
             self.deliver();
         }
         false
@@ -189,7 +208,7 @@ impl SchedulerState {
     /// Runs between two slices of long work, so that newly arrived requests go first.
     async fn pause(&mut self) {
         yield_now().await;
-        self.answer_asks();
+        self.serve_streams(ASKS_BETWEEN);
     }
 
     /// Counts units of work, so that a test can measure how much of it a request waits for.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use murmuration::config;
 use murmuration::plugin::Catalog;
 use murmuration::replication::{Fact, InFlightReport, Placement};
-use murmuration::request::InferenceRequest;
+use murmuration::request::{InferenceRequest, Outcome};
 use ractor::RpcReplyPort;
 use tokio::sync::watch;
 
@@ -71,14 +71,14 @@ impl Scene {
         let (arguments, announced) = arguments(&handle, ENDPOINTS);
         let mut state = SchedulerState::new(arguments).unwrap();
         state.take_announced();
-        state.answer_asks();
+        state.serve_streams(ASKS_AT_ONCE);
         state.work = (0, 0);
         Self { state, handle, _announced: announced, _current: current }
     }
 
     /// The most units of work between two checks for requests so far.
     fn longest(&mut self) -> usize {
-        self.state.answer_asks();
+        self.state.serve_streams(ASKS_AT_ONCE);
         self.state.work.1
     }
 }
@@ -108,11 +108,11 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
     let mut scene = Scene::new();
     scene.state.receive(batch(1_024)).await;
     // The actor does this before each message.
-    scene.state.answer_asks();
+    scene.state.serve_streams(ASKS_AT_ONCE);
     let digest = scene.state.digest().await;
-    scene.state.answer_asks();
+    scene.state.serve_streams(ASKS_AT_ONCE);
     let summary = scene.state.summary().await;
-    scene.state.answer_asks();
+    scene.state.serve_streams(ASKS_AT_ONCE);
     let history = scene.state.history(65_536).await;
     assert_eq!(digest, scene.state.scheduler.digest(), "a digest in slices is the digest");
     assert_eq!(summary.endpoints.len(), usize::from(ENDPOINTS));
@@ -127,7 +127,8 @@ async fn a_request_that_overtakes_the_announced_message_is_decided_with_the_anno
     let (arguments, announced) = arguments(&handle, ENDPOINTS);
     let mut state = SchedulerState::new(arguments).unwrap();
     announced.send_modify(|_| {});
-    let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async { state.answer_asks() });
+    let (answer, _) =
+        tokio::join!(handle.ask(InferenceRequest::default()), async { state.serve_streams(ASKS_AT_ONCE) });
     assert!(answer.is_ok(), "the pool is announced, and this replica is ready: {answer:?}");
 }
 
@@ -171,6 +172,33 @@ async fn a_request_is_decided_before_a_thousand_reports_that_came_before_it() {
     actor.stop(None);
 }
 
+#[tokio::test]
+async fn however_many_requests_wait_other_messages_get_their_turn() {
+    let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(60));
+    let (arguments, _announced) = arguments(&handle, 4);
+    let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
+    current.send_replace(Some(actor.clone()));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let handle = handle.clone();
+        clients.spawn(async move {
+            for _ in 0..20 {
+                let (reservation, _) = handle.ask(InferenceRequest::default()).await.unwrap();
+                reservation.first_token();
+                reservation.finish(Outcome::Completed, None);
+            }
+        });
+    }
+    let mut answered = 0;
+    while clients.try_join_next().is_none() {
+        let summary = handle.summary().await.unwrap();
+        assert!(summary.tickets.open <= 2 * 64, "the ends of requests wait: {} are open", summary.tickets.open);
+        answered += 1;
+    }
+    assert!(answered >= 10, "{answered} messages were answered beside 1,280 requests");
+    actor.stop(None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_without_a_scheduler_are_decided_by_the_next_one_which_knows_the_pool() {
     let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
@@ -186,7 +214,7 @@ async fn requests_that_wait_without_a_scheduler_are_decided_by_the_next_one_whic
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (actor, _) = Actor::spawn(None, SchedulerActor, arguments).await.unwrap();
     current.send_replace(Some(actor.clone()));
-    actor.cast(Message::Asks).unwrap();
+    actor.cast(Message::FromStreams).unwrap();
     let answers = asks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 200);
     actor.stop(None);

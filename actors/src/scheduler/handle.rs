@@ -15,8 +15,8 @@ use murmuration::time::Timestamp;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::{oneshot, watch};
 
-use super::asks::{Asks, Queued, Waiting};
 use super::message::Message;
+use super::stream_queue::{FromStream, Queued, StreamQueue};
 use super::{Decider, Report, Reservation, TicketOwner, TicketUpdate};
 use crate::latest_value::Notice;
 
@@ -27,7 +27,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct SchedulerHandle {
     current: watch::Receiver<Option<ActorRef<Message>>>,
-    asks: Asks,
+    queue: StreamQueue,
     timeout: Duration,
 }
 
@@ -59,7 +59,7 @@ impl SchedulerHandle {
     /// A handle on whichever actor the returned sender will name. Requests wait for a decision for `timeout` at most.
     pub fn unstarted(timeout: Duration) -> (watch::Sender<Option<ActorRef<Message>>>, Self) {
         let (sender, current) = watch::channel(None);
-        (sender, Self { current, asks: Asks::default(), timeout })
+        (sender, Self { current, queue: StreamQueue::default(), timeout })
     }
 
     /// Notifies that the announced endpoints or objectives changed.
@@ -121,9 +121,9 @@ impl SchedulerHandle {
         self.call(|reply| Message::Recent(most, reply), CALL_TIMEOUT).await.unwrap_or_default()
     }
 
-    /// The queue of waiting requests.
-    pub(super) fn asks(&self) -> Asks {
-        self.asks.clone()
+    /// The queue of what streams send.
+    pub(super) fn queue(&self) -> StreamQueue {
+        self.queue.clone()
     }
 
     fn post(&self, message: Message) -> bool {
@@ -151,9 +151,9 @@ impl Decider for SchedulerHandle {
         let busy = |sentence: &str| Err(Refusal::new(RefusalCode::PickerBusy, sentence));
         async move {
             let (reply, answer) = oneshot::channel();
-            match self.asks.push(Waiting { request, reply }) {
+            match self.queue.push(FromStream::Ask(request, reply)) {
                 // While no scheduler runs, the request waits for the next one.
-                Queued::Wake => drop(self.post(Message::Asks)),
+                Queued::Wake => drop(self.post(Message::FromStreams)),
                 Queued::Quiet => {}
                 Queued::Full => return busy("too many requests wait for a decision; try again"),
             }
@@ -174,6 +174,8 @@ impl TicketOwner for SchedulerHandle {
             TicketUpdate::FirstToken => News::FirstToken,
             TicketUpdate::Finished(outcome, _) => News::Finished(outcome),
         };
-        self.post(Message::TicketUpdate(ticket, news));
+        if self.queue.push(FromStream::Update(ticket, news)) == Queued::Wake {
+            self.post(Message::FromStreams);
+        }
     }
 }

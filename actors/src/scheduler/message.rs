@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::fleet::Observation;
-use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
+use murmuration::id::{EndpointId, Incarnation, ReplicaId};
 use murmuration::replication::{Batch, Record};
 use murmuration::request::{InferenceRequest, Refusal};
 use murmuration::schedule::Decision;
-use murmuration::scheduler::{BeliefDigest, FleetSummary, News};
+use murmuration::scheduler::{BeliefDigest, FleetSummary};
 use murmuration::time::Timestamp;
 use ractor::RpcReplyPort;
 
@@ -33,10 +33,8 @@ pub(super) type Answer = Result<(Reservation, Arc<Decision>), Refusal>;
 #[derive(Debug)]
 pub enum Message {
     // ---------- from streams ----------
-    /// Requests are waiting for a decision.
-    Asks,
-    /// The state of a ticket changed.
-    TicketUpdate(Ticket, News),
+    /// Something is in the queue of streams.
+    FromStreams,
 
     // ---------- from endpoint actors ----------
     /// A report is ready to be collected; its timestamp is when it was made.

@@ -5,10 +5,10 @@
 
 mod actor;
 mod announced;
-mod asks;
 mod handle;
 mod message;
 mod reservation;
+mod stream_queue;
 
 pub use actor::{Build, SchedulerActor, SchedulerArguments};
 pub use announced::{Known, changes};

@@ -2,6 +2,8 @@
 //!
 //! The tie-break is a hash, so every replica picks the same row. Must not know scorers or why the view may be off.
 
+use std::cmp::Reverse;
+
 use crate::chance::mix;
 use crate::schedule::{Ask, Candidate, Uncertainty};
 
@@ -22,45 +24,65 @@ pub(super) fn draw(ask: &Ask<'_>, row: &Candidate<'_>) -> u64 {
     mix(ask.key ^ row.endpoint.id.key().0)
 }
 
-/// All rows, best first, if the view may be off; `None` if totals alone decide.
-pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64]) -> Option<Vec<usize>> {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    let drawn = |i: usize| (std::cmp::Reverse(draw(ask, &rows[i])), i);
+/// The best rows, best first, `count` of them where there are so many; `None` if totals alone decide.
+pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64], count: usize) -> Option<Vec<usize>> {
     match ask.uncertainty {
         Uncertainty::None => None,
-        Uncertainty::Concurrent(most) => {
-            order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
-            let best = totals[*order.first()?];
-            let least = best - (best.abs() * BURST_TOLERANCE).max(TIE);
-            // If totals tie at the limit, the draw decides which rows are in, not their order.
-            let equals = order.iter().take_while(|&&i| totals[i] >= least).count();
-            order[..equals].sort_by_cached_key(|&i| (std::cmp::Reverse(Total(totals[i])), drawn(i)));
-            order[..equals.min(most)].sort_by_cached_key(|&i| drawn(i));
-            Some(order)
-        }
+        Uncertainty::Concurrent(most) => in_burst(ask, rows, totals, most, count),
         Uncertainty::Isolated => {
             if best_is_exclusive(rows, totals)? {
                 return None;
             }
             let mean = rows.iter().map(|row| row.waiting).sum::<f64>() / rows.len() as f64;
             let full = |row: &Candidate<'_>| row.waiting > mean * FULL_FACTOR + FULL_MARGIN;
-            order.sort_by_cached_key(|&i| (full(&rows[i]), drawn(i)));
-            Some(order)
+            let keys = rows.iter().enumerate().map(|(i, row)| (full(row), Reverse(draw(ask, row)), i));
+            let least = least(keys.collect(), count);
+            Some(least.into_iter().map(|(.., i)| i).collect())
         }
     }
+}
+
+/// The draw decides among the `most` best of the rows that are nearly as good as the best. If totals tie at that limit,
+/// the draw decides too which rows are in. Other rows follow by their totals.
+fn in_burst(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64], most: usize, count: usize) -> Option<Vec<usize>> {
+    let best = totals.iter().copied().max_by(f64::total_cmp)?;
+    let limit = best - (best.abs() * BURST_TOLERANCE).max(TIE);
+    let (equals, mut others): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&i| totals[i] >= limit);
+    let keys = equals.iter().map(|&i| (Reverse(Total(totals[i])), Reverse(draw(ask, &rows[i])), i));
+    let mut equals = least(keys.collect(), count.max(most));
+    let drawn = equals.len().min(most);
+    equals[..drawn].sort_unstable_by_key(|&(_, draw, i)| (draw, i));
+    let mut order: Vec<usize> = equals.into_iter().map(|(.., i)| i).collect();
+    if order.len() < count {
+        others.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+        order.append(&mut others);
+    }
+    order.truncate(count);
+    Some(order)
+}
+
+/// The `count` least keys, in order. A pool may have a thousand rows, and one is wanted.
+fn least<K: Ord>(mut keys: Vec<K>, count: usize) -> Vec<K> {
+    if count < keys.len() {
+        keys.select_nth_unstable(count);
+        keys.truncate(count);
+    }
+    keys.sort_unstable();
+    keys
 }
 
 /// Whether the best row holds a large part of the prompt that other rows don't; `None` without rows.
 fn best_is_exclusive(rows: &[Candidate<'_>], totals: &[f64]) -> Option<bool> {
     let best = (0..rows.len()).max_by(|&a, &b| totals[a].total_cmp(&totals[b]))?;
     let mut held: Vec<u32> = rows.iter().map(|row| row.matched.blocks).collect();
-    held.sort_unstable();
-    let own = rows[best].matched.blocks.saturating_sub(held[held.len() / 2]);
+    let middle = held.len() / 2;
+    let (_, median, _) = held.select_nth_unstable(middle);
+    let own = rows[best].matched.blocks.saturating_sub(*median);
     Some(own > 0 && f64::from(own) >= EXCLUSIVE_SHARE * f64::from(rows[best].matched.of))
 }
 
 /// A total, ordered by `f64::total_cmp`.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 struct Total(f64);
 
 impl Eq for Total {}
@@ -86,7 +108,12 @@ mod tests {
     fn first(seed: u64, uncertainty: Uncertainty, rows: &[Candidate<'_>], totals: &[f64]) -> Option<usize> {
         let request = request(seed, 10);
         let ask = Ask { uncertainty, ..Ask::sure(&request) };
-        in_doubt(&ask, rows, totals).map(|order| {
+        let all = in_doubt(&ask, rows, totals, rows.len());
+        for count in 1..=rows.len() {
+            let some = in_doubt(&ask, rows, totals, count);
+            assert_eq!(some.as_deref(), all.as_ref().map(|all| &all[..count]), "the first {count} of all");
+        }
+        all.map(|order| {
             assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), rows.len());
             order[0]
         })

@@ -32,15 +32,13 @@ impl Picker for MaxScorePicker {
         _: &mut Chance,
         chosen: &mut Vec<usize>,
     ) {
-        if let Some(order) = in_doubt(ask, candidates, totals) {
-            return chosen.extend(order.into_iter().take(self.count));
+        if let Some(order) = in_doubt(ask, candidates, totals, self.count) {
+            return chosen.extend(order);
         }
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
-        if self.count == 1 {
-            // The usual case needs no full sort.
-            let top = totals.iter().copied().max_by(f64::total_cmp).unwrap_or_default();
-            order.retain(|&i| totals[i] >= top - TIE);
-        }
+        // The usual case needs no full sort.
+        let top = totals.iter().copied().max_by(f64::total_cmp).filter(|_| self.count == 1);
+        let wanted = |i: &usize| top.is_none_or(|top| totals[*i] >= top - TIE);
+        let mut order: Vec<usize> = (0..candidates.len()).filter(wanted).collect();
         order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
         let mut rest = order.as_mut_slice();
         while let Some(&best) = rest.first().filter(|_| chosen.len() < self.count) {

@@ -1,0 +1,139 @@
+//! The queue of what streams send: requests for a decision, and what became of their tickets, in order.
+//!
+//! The actor's mailbox is first in, first out, so requests do not wait there: the actor looks into this queue before
+//! each message, and between the slices of long work. Updates of tickets come by the same way, so that they keep their
+//! share of the actor however many requests wait, and a request is decided with what was sent before it. The queue
+//! outlives the actor, so requests that wait when one actor fails are decided by the next. Must not know how a decision
+//! is made.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use murmuration::id::Ticket;
+use murmuration::request::InferenceRequest;
+use murmuration::scheduler::News;
+use tokio::sync::oneshot;
+
+use super::message::Answer;
+
+/// The most requests that may wait; more are refused at once.
+const WAITING_MAX: usize = 65_536;
+
+/// Something that a stream sent.
+#[derive(Debug)]
+pub(super) enum FromStream {
+    /// A request and the channel for its answer.
+    Ask(Box<InferenceRequest>, oneshot::Sender<Answer>),
+    /// News of a ticket. A ticket has three at most, so they need no bound of their own.
+    Update(Ticket, News),
+}
+
+/// The result of queueing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// The actor must be woken.
+    Wake,
+    /// The actor is woken already.
+    Quiet,
+    /// Too many requests wait.
+    Full,
+}
+
+/// The queue. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StreamQueue(Arc<Mutex<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<FromStream>,
+    /// How many of them are requests.
+    asks: usize,
+    woken: bool,
+}
+
+// === impl StreamQueue ===
+
+impl StreamQueue {
+    /// Puts something at the end.
+    pub(super) fn push(&self, sent: FromStream) -> Queued {
+        let mut queue = self.queue();
+        if matches!(sent, FromStream::Ask(..)) {
+            if queue.asks >= WAITING_MAX {
+                return Queued::Full;
+            }
+            queue.asks += 1;
+        }
+        queue.waiting.push_back(sent);
+        if std::mem::replace(&mut queue.woken, true) { Queued::Quiet } else { Queued::Wake }
+    }
+
+    /// What is first, without the requests whose callers are gone.
+    pub(super) fn pop(&self) -> Option<FromStream> {
+        let mut queue = self.queue();
+        while let Some(first) = queue.waiting.pop_front() {
+            match &first {
+                FromStream::Ask(_, reply) => {
+                    queue.asks -= 1;
+                    if !reply.is_closed() {
+                        return Some(first);
+                    }
+                }
+                FromStream::Update(..) => return Some(first),
+            }
+        }
+        queue.woken = false;
+        None
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // A panic leaves the queue consistent: every change is complete before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn asked(id: &str) -> (FromStream, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(InferenceRequest { id: id.to_owned(), ..InferenceRequest::default() });
+        (FromStream::Ask(request, reply), answer)
+    }
+
+    fn popped(queue: &StreamQueue) -> String {
+        match queue.pop().unwrap() {
+            FromStream::Ask(request, _) => request.id,
+            FromStream::Update(Ticket(number), _) => format!("update {number}"),
+        }
+    }
+
+    #[test]
+    fn the_actor_is_woken_once_until_it_found_the_queue_empty() {
+        let queue = StreamQueue::default();
+        let (first, _wait) = asked("a");
+        let (second, _waits) = asked("b");
+        assert_eq!((queue.push(first), queue.push(second)), (Queued::Wake, Queued::Quiet));
+        assert_eq!(popped(&queue), "a");
+        let (third, _waits_too) = asked("c");
+        assert_eq!(queue.push(FromStream::Update(Ticket(7), News::FirstToken)), Queued::Quiet);
+        assert_eq!(queue.push(third), Queued::Quiet);
+        assert_eq!([popped(&queue), popped(&queue), popped(&queue)], ["b", "update 7", "c"]);
+        assert!(queue.pop().is_none());
+        assert_eq!(queue.push(asked("d").0), Queued::Wake);
+    }
+
+    #[test]
+    fn a_request_without_a_caller_is_skipped_and_too_many_are_refused() {
+        let queue = StreamQueue::default();
+        queue.push(asked("gone").0);
+        let (waiting, _answer) = asked("waits");
+        queue.push(waiting);
+        assert_eq!(popped(&queue), "waits");
+        assert!(queue.pop().is_none());
+        (0..WAITING_MAX).for_each(|_| assert_ne!(queue.push(asked("many").0), Queued::Full));
+        assert_eq!(queue.push(asked("one more").0), Queued::Full);
+        assert_ne!(queue.push(FromStream::Update(Ticket(1), News::FirstToken)), Queued::Full);
+    }
+}
