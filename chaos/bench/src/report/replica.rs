@@ -14,8 +14,9 @@ pub(super) const TABLE: &str = "replica";
 type Measure = fn(bool) -> Result<Vec<Row>, Failure>;
 
 /// The benches of this table.
-pub(super) const UNITS: [(&str, Measure); 9] = [
+pub(super) const UNITS: [(&str, Measure); 10] = [
     ("decision", |short| run("decision", &["--decisions", "500"], short, decision)),
+    ("actor", |short| run("actor", &["--seconds", "0.5"], short, actor)),
     ("ext-proc", |short| run("ext-proc", &["--seconds", "0.5"], short, ext_proc)),
     ("envoy", |short| run("envoy", &["--samples", "100", "--seconds", "1", "--bodies", "1"], short, envoy)),
     ("scrape", |short| run("scrape", &["--seconds", "2"], short, scrape)),
@@ -49,6 +50,24 @@ pub(super) fn decision(report: &Value) -> Result<Vec<Row>, Failure> {
     let measured = format!("{p50:.0} / {p99:.0} us; {reserve_p50:.0} / {reserve_p99:.0} us with its reservation");
     let what = "a decision, 200 endpoints, prompt of 1,500 blocks";
     Ok(vec![line(what, "decision", "50 / 200 us p50 / p99", measured, p50 <= 50.0 && p99 <= 200.0)])
+}
+
+pub(super) fn actor(report: &Value) -> Result<Vec<Row>, Failure> {
+    let of = |endpoints: u64, threads: u64, column: &str| {
+        number(row(report, &[("endpoints", endpoints.into()), ("threads", threads.into())])?, column)
+    };
+    let a_second = |endpoints, threads| Ok::<_, Failure>(thousands(of(endpoints, threads, "decisions_s")?));
+    let wait = of(1000, 1, "message_p99_us")?.max(of(1000, 2, "message_p99_us")?) / 1e3;
+    let measured = format!(
+        "{} and {}; {} and {}; {wait:.0} ms",
+        a_second(200, 1)?,
+        a_second(200, 2)?,
+        a_second(1000, 1)?,
+        a_second(1000, 2)?
+    );
+    let what = "64 clients without a pause: decisions a second over 200 endpoints with one and two threads; over 1,000; \
+                how long other messages wait then, p99";
+    Ok(vec![line(what, "actor", "200 ms", measured, wait <= 200.0)])
 }
 
 pub(super) fn ext_proc(report: &Value) -> Result<Vec<Row>, Failure> {

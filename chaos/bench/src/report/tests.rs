@@ -92,13 +92,24 @@ fn envoy(picker: &str, path: &str, p50: f64) -> Value {
     json!({"body_kb": 1, "chunks": 0, "picker": picker, "response_path": path, "p50_ms": p50})
 }
 
-fn cases() -> [Case; 9] {
+fn busy(endpoints: u64, threads: u64, decisions_s: f64, us: f64) -> Value {
+    json!({"endpoints": endpoints, "threads": threads, "decisions_s": decisions_s, "message_p99_us": us})
+}
+
+fn cases() -> [Case; 10] {
     [
         (
             replica::decision,
             json!({"rows": [{"prompts": "turns", "endpoints": 200, "blocks": 1500, "decide_p50_us": 7.1,
             "decide_p99_us": 46.0, "with_reserve_p50_us": 13.0, "with_reserve_p99_us": 100.0}]}),
             "7 / 46 us; 13 / 100 us with its reservation",
+            "yes",
+        ),
+        (
+            replica::actor,
+            json!({"rows": [busy(200, 1, 39_993.4, 4_265.0), busy(200, 2, 34_760.0, 6_508.0),
+            busy(1000, 1, 16_306.0, 29_965.0), busy(1000, 2, 13_091.0, 98_163.0)]}),
+            "39,993 and 34,760; 16,306 and 13,091; 98 ms",
             "yes",
         ),
         (

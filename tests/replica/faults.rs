@@ -2,7 +2,6 @@
 //!
 //! For each fault of a metrics page: it is counted under its kind, none of its values is believed (and none is taken as
 //! zero), requests are answered meanwhile, and the next good page is believed again.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 //! | all | a client that does not speak the port's protocol is disconnected | `a_client_that_does_not_speak_http2_is_disconnected` (deadline: `connection/repaired_tests.rs`) |
 //! | ext-proc | handshakes that never end delay no other client | `idle_tls_connections_delay_no_other_client` |
 //! | admin | debug pages answer this machine only | `actors/src/admin/pages_server.rs`, `access.rs` |
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use murmuration_actors::admin::client;
 use murmuration_actors::replica::Tls;

@@ -8,7 +8,6 @@
 //! | not serving once a drain began, but new requests are still served | `a_draining_replica_is_alive_and_not_ready_and_finishes_what_it_began` |
 //! | `Watch` is served, so a proxy need not poll | `a_watch_reports_each_change` |
 //! | defect 14: the ext-proc port serves no health | `the_ext_proc_port_serves_no_health` |
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::SocketAddr;
 use std::time::Duration;

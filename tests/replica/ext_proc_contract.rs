@@ -12,7 +12,7 @@
 //! | P4 scope of the list | `p4_the_list_holds_endpoints_of_this_pool_only` |
 //! | P5 refusals | `p5_a_pool_without_endpoints_is_503`, `p5_a_request_that_is_shed_is_429` |
 //! | P6 served feedback | `p6_the_endpoint_that_served_is_the_one_that_is_counted` |
-//! | P7 health | `tests/health.rs` |
+//! | P7 health | `tests/replica/health.rs` |
 //!
 //! | key | test in [`keys`] |
 //! |---|---|
@@ -75,21 +75,14 @@
 //! | 11 refusals with the wrong status | `d11_no_endpoint_and_all_endpoints_full_are_two_statuses` |
 //! | 12 fallback is not accounted | `d12_a_fallback_that_served_is_counted` |
 //! | 13 answers are held back | `d13_the_first_byte_of_an_answer_does_not_wait_for_its_last` |
-//! | 14 static health | `tests/health.rs` |
+//! | 14 static health | `tests/replica/health.rs` |
 //! | 15 message and body limits | `d15_a_message_of_six_mebibytes_is_accepted_and_a_body_is_bounded` |
 //! | 16 state keyed by the client's id | `d16_two_requests_with_one_id_are_two` |
 //! | 17 lines for every request | the log's own tests: gRPC does not show it |
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "ext_proc_contract/authority.rs"]
 mod authority;
-#[path = "ext_proc_contract/defects.rs"]
 mod defects;
-#[path = "ext_proc_contract/keys.rs"]
 mod keys;
-#[path = "ext_proc_contract/protocol.rs"]
 mod protocol;
-#[path = "ext_proc_contract/sequence.rs"]
 mod sequence;
-#[path = "ext_proc_contract/stages.rs"]
 mod stages;

@@ -1,6 +1,5 @@
 //! Parts of a real replica are killed under load: requests are answered and knowledge comes back. A part that fails for
 //! good ends the replica with a reason.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
