@@ -166,7 +166,7 @@ pub enum Event {
         facts: u64,
     },
     /// Facts were sent to one peer or to all.
-    BatchSent {
+    BytesSent {
         /// `stream` or `gossip`.
         lane: &'static str,
         /// Bytes.

@@ -84,7 +84,7 @@ fn root() -> PathBuf {
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for room in ["src", "actors", "proto/src", "chaos", "tests"] {
+    for room in ["src", "actors", "proto/src", "chaos", "tests", "examples"] {
         found.extend(source_files::rust_files(&root().join(room)));
     }
     found.sort();

@@ -115,7 +115,7 @@ fn llm_ds_own_samples_load_or_lack_only_what_is_not_supported_yet() {
     for file in configs {
         match read(&file) {
             Ok(_) => loaded += 1,
-            Err(errors) if errors.errors().iter().all(|one| one.blame == ErrorCause::NotHereYet) => waiting += 1,
+            Err(errors) if errors.errors().iter().all(|one| one.cause == ErrorCause::NotSupportedYet) => waiting += 1,
             Err(errors) => wrong.push(errors.to_string()),
         }
     }

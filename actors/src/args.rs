@@ -188,7 +188,7 @@ pub struct ServeArgs {
 
     /// A pool to serve, repeatable: its name, the port of its ext-proc service, and its EndpointPickerConfig file. It
     /// replaces --config-file, --config-text and --grpc-port. The other limits and intervals hold for each pool.
-    #[arg(help_heading = POOL, long = "pool", value_parser = pool, value_name = "NAME=PORT:FILE", conflicts_with_all = ["config_file", "config_text"])]
+    #[arg(help_heading = POOL, long = "pool", value_parser = pool, value_name = "NAME=PORT:FILE", conflicts_with_all = ["config_file", "config_text", "grpc_port"])]
     pub pools: Vec<PoolArg>,
     /// The InferencePool's name, the `name` label of pool metrics; where several pools are served, the tier's name.
     #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]

@@ -27,10 +27,10 @@ impl StallDetector {
 
     /// Waits for the next tick. Returns whether it came so late that the replica stood still. Dropping the future early
     /// loses nothing.
-    pub(crate) async fn beat(&mut self) -> bool {
+    pub(crate) async fn tick(&mut self) -> bool {
         sleep_until(self.next).await;
         let missed = self.missed();
-        self.rest();
+        self.reset();
         missed
     }
 
@@ -40,7 +40,7 @@ impl StallDetector {
     }
 
     /// Restarts the interval: after work that may take long and is no stall.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = Instant::now() + self.each;
     }
 }
@@ -56,19 +56,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_late_tick_is_no_stall_and_a_very_late_one_is() {
         let mut stall_detector = StallDetector::each(INTERVAL);
-        assert!(!stall_detector.beat().await);
+        assert!(!stall_detector.tick().await);
         advance(INTERVAL + STALL_MIN).await;
-        assert!(!stall_detector.missed() && !stall_detector.beat().await);
+        assert!(!stall_detector.missed() && !stall_detector.tick().await);
         advance(INTERVAL + STALL_MIN + Duration::from_millis(1)).await;
-        assert!(stall_detector.missed() && stall_detector.beat().await);
-        assert!(!stall_detector.missed() && !stall_detector.beat().await);
+        assert!(stall_detector.missed() && stall_detector.tick().await);
+        assert!(!stall_detector.missed() && !stall_detector.tick().await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn long_work_is_no_stall() {
         let mut stall_detector = StallDetector::each(INTERVAL);
         advance(INTERVAL + STALL_MIN * 2).await;
-        stall_detector.rest();
-        assert!(!stall_detector.missed() && !stall_detector.beat().await);
+        stall_detector.reset();
+        assert!(!stall_detector.missed() && !stall_detector.tick().await);
     }
 }

@@ -192,7 +192,7 @@ async fn handshake(acceptor: TlsAcceptor, socket: Connection, event_sink: EventS
     match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(error)) if is_server_name_error(&error) => {
-            let name = server_name(&recording.heard()).unwrap_or_default();
+            let name = server_name(&recording.received()).unwrap_or_default();
             let name = String::from_utf8_lossy(&name[..name.len().min(NAME_MAX)]).into_owned();
             event_sink.emit(&Event::ServerNameRefused { port: event_sink.port(), name });
             event_sink.closed("server-name");

@@ -173,7 +173,7 @@ impl<'c> DeclaredPlugins<'c> {
         if !here().any(|kind| kind == plugin.kind) {
             let path = format!("{}.type", plugin.path);
             match unsupported::sentence(&plugin.kind) {
-                Some(message) => errors.not_here_yet(plugin.kind_place, path, message),
+                Some(message) => errors.not_supported_yet(plugin.kind_place, path, message),
                 None => {
                     let similar = suggestion::did_you_mean(&plugin.kind, here().chain(unsupported::types()));
                     let hint = similar
@@ -242,7 +242,7 @@ fn report(fault: &Fault, plugin: &RawPlugin<'_>, errors: &mut ErrorCollector) {
     };
     let sentence = moved.map_or(sentence, str::to_owned);
     if sentence.contains(NOT_HERE_YET) {
-        errors.not_here_yet(place, path, sentence);
+        errors.not_supported_yet(place, path, sentence);
     } else {
         errors.add(place, path, sentence);
     }

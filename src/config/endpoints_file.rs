@@ -56,12 +56,12 @@ pub fn read(text: &str, file: &str) -> Result<EndpointsFile, ConfigErrors> {
 fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsFile> {
     // A file that is being written is empty at first. This must not empty the pool.
     if matches!(field.node.value, tree::Value::Null) {
-        field.complain(errors, "the file says nothing; `endpoints: []` is a pool without endpoints");
+        field.report(errors, "the file says nothing; `endpoints: []` is a pool without endpoints");
         return None;
     }
     let mut fields = field.fields(errors)?;
     if !fields.has("endpoints") {
-        field.complain(errors, "`endpoints` is missing; `endpoints: []` is a pool without endpoints");
+        field.report(errors, "`endpoints` is missing; `endpoints: []` is a pool without endpoints");
     }
     let mut file = EndpointsFile::default();
     let mut names = BTreeSet::new();
@@ -72,7 +72,7 @@ fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsF
         if !names.insert((entry.namespace.clone(), entry.name.clone())) {
             let message =
                 format!("the endpoint `{}/{}` is there already; names must differ", entry.namespace, entry.name);
-            item.complain(errors, message);
+            item.report(errors, message);
         }
         file.endpoints.push(entry);
     }
@@ -81,7 +81,7 @@ fn document(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<EndpointsF
             continue;
         };
         if file.objectives.insert(name.clone(), priority).is_some() {
-            item.complain(errors, format!("the objective `{name}` is there already; names must differ"));
+            item.report(errors, format!("the objective `{name}` is there already; names must differ"));
         }
     }
     fields.finish(errors);
@@ -118,7 +118,7 @@ fn name(fields: &mut Fields<'_>, errors: &mut ErrorCollector) -> Option<String> 
     let field = fields.require("name", errors)?;
     let name = field.text(errors)?;
     if name.is_empty() {
-        field.complain(errors, "a name must not be empty");
+        field.report(errors, "a name must not be empty");
         return None;
     }
     Some(name.to_owned())
@@ -136,7 +136,7 @@ fn host(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<String> {
     }
     let with_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let hint = if with_port { "; the port stands in `port`" } else { "" };
-    field.complain(errors, format!("{text:?} is no IPv4 or IPv6 address and no host name{hint}"));
+    field.report(errors, format!("{text:?} is no IPv4 or IPv6 address and no host name{hint}"));
     None
 }
 
@@ -149,7 +149,7 @@ fn port(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<u16> {
     };
     let port = port.filter(|port| *port > 0);
     if port.is_none() {
-        field.complain(errors, format!("expected a port from 1 to 65535, got {}", field.node.kind()));
+        field.report(errors, format!("expected a port from 1 to 65535, got {}", field.node.kind()));
     }
     port
 }

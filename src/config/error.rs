@@ -22,7 +22,7 @@ pub enum ErrorCause {
     /// The file is wrong.
     File,
     /// The file is valid for llm-d, but uses a feature that Murmuration does not have yet.
-    NotHereYet,
+    NotSupportedYet,
 }
 
 /// One error.
@@ -34,8 +34,8 @@ pub struct ConfigError {
     pub path: String,
     /// The message, in one sentence.
     pub sentence: String,
-    /// Whether the file or Murmuration is to blame.
-    pub blame: ErrorCause,
+    /// Whether the file or Murmuration is to cause.
+    pub cause: ErrorCause,
 }
 
 /// All errors of one file, in the file's order. Never empty.
@@ -89,8 +89,8 @@ impl ErrorCollector {
         self.push(place, path.into(), sentence.into(), ErrorCause::File);
     }
 
-    pub(super) fn not_here_yet(&mut self, place: Place, path: impl Into<String>, sentence: impl Into<String>) {
-        self.push(place, path.into(), sentence.into(), ErrorCause::NotHereYet);
+    pub(super) fn not_supported_yet(&mut self, place: Place, path: impl Into<String>, sentence: impl Into<String>) {
+        self.push(place, path.into(), sentence.into(), ErrorCause::NotSupportedYet);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -111,7 +111,7 @@ impl ErrorCollector {
         ConfigErrors { file: file.to_owned(), errors: self.list }
     }
 
-    fn push(&mut self, place: Place, path: String, sentence: String, blame: ErrorCause) {
-        self.list.push(ConfigError { place, path, sentence, blame });
+    fn push(&mut self, place: Place, path: String, sentence: String, cause: ErrorCause) {
+        self.list.push(ConfigError { place, path, sentence, cause });
     }
 }

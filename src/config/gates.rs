@@ -21,17 +21,17 @@ pub(super) fn read(list: &Field<'_>, errors: &mut ErrorCollector) {
             "true" | "t" | "1" => true,
             "false" | "f" | "0" => false,
             _ => {
-                item.complain(errors, format!("a gate is `name`, `name=true` or `name=false`, got {text:?}"));
+                item.report(errors, format!("a gate is `name`, `name=true` or `name=false`, got {text:?}"));
                 continue;
             }
         };
         if !KNOWN.contains(&name) {
             let similar = suggestion::did_you_mean(name, KNOWN);
             let known = similar.unwrap_or_else(|| format!("known are {}", suggestion::listed(&KNOWN)));
-            item.complain(errors, format!("no feature gate is called `{name}`; {known}"));
+            item.report(errors, format!("no feature gate is called `{name}`; {known}"));
         } else if name == FLOW_CONTROL && on {
             let message = "flow control is known to llm-d and not here yet; leave the gate out";
-            errors.not_here_yet(item.place(), &item.path, message);
+            errors.not_supported_yet(item.place(), &item.path, message);
         }
     }
 }

@@ -193,7 +193,15 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
                 errors.add(profile.place, &profile.path, message);
             }
         }
-        Runs::Named { required, .. } => {
+        Runs::Named { required, optional } => {
+            let missing = || optional.iter().chain(&required).filter(|name| !raw.iter().any(|one| one.name == **name));
+            for profile in raw.iter().filter(|one| !optional.iter().chain(&required).any(|name| *name == one.name)) {
+                // llm-d ignores a profile that nobody runs. One whose name is a slip is not meant to be ignored.
+                if let Some(hint) = suggestion::did_you_mean(&profile.name, missing().copied()) {
+                    let message = format!("`{}` does not run the profile `{}`; {hint}", first.name, profile.name);
+                    errors.add(profile.place, format!("{}.name", profile.path), message);
+                }
+            }
             for name in required.into_iter().filter(|name| !raw.iter().any(|profile| profile.name == *name)) {
                 let known: Vec<&str> = raw.iter().map(|profile| profile.name.as_str()).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { suggestion::listed(&known) };

@@ -71,7 +71,7 @@ pub(super) fn read<'n>(document: &Field<'n>, errors: &mut ErrorCollector) -> Opt
     if !matches!(document.node.value, Value::Map(_)) {
         let message =
             format!("a configuration begins with `apiVersion` and `kind`, and this is {}", document.node.kind());
-        document.complain(errors, message);
+        document.report(errors, message);
         return None;
     }
     let mut fields = document.fields(errors)?;
@@ -110,12 +110,12 @@ fn head(fields: &mut Fields<'_>, errors: &mut ErrorCollector) {
         && field.text(errors).is_some_and(|text| text != API_VERSION && text != API_VERSION_LEGACY)
     {
         let known = suggestion::either(&[API_VERSION, API_VERSION_LEGACY]);
-        field.complain(errors, format!("expected {known}, got {}", field.node.kind()));
+        field.report(errors, format!("expected {known}, got {}", field.node.kind()));
     }
     if let Some(field) = fields.require("kind", errors)
         && field.text(errors).is_some_and(|text| text != KIND)
     {
-        field.complain(errors, format!("expected `{KIND}`, got {}", field.node.kind()));
+        field.report(errors, format!("expected `{KIND}`, got {}", field.node.kind()));
     }
 }
 
@@ -173,7 +173,7 @@ fn data_layer(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<RawDataL
     }
     let discovery = fields.take("discovery").and_then(|field| reference(&field, errors));
     let later = ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"];
-    not_here_yet(&mut fields, &later, errors);
+    not_supported_yet(&mut fields, &later, errors);
     fields.finish(errors);
     Some(RawDataLayer { place: field.place(), inject_defaults: inject, sources, discovery })
 }
@@ -193,13 +193,13 @@ fn flow_control(field: &Field<'_>, errors: &mut ErrorCollector) -> Option<Refere
         "usageLimitPolicyPluginRef",
         "enableEviction",
     ];
-    not_here_yet(&mut fields, &later, errors);
+    not_supported_yet(&mut fields, &later, errors);
     fields.finish(errors);
     detector
 }
 
 /// Reports fields that are not supported yet; `false`, `0` and "" have no effect and are accepted.
-fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut ErrorCollector) {
+fn not_supported_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut ErrorCollector) {
     for name in names {
         let Some(field) = fields.take(name) else { continue };
         let asks_for_nothing = match field.node.to_json() {
@@ -210,7 +210,7 @@ fn not_here_yet(fields: &mut Fields<'_>, names: &[&'static str], errors: &mut Er
         };
         if !asks_for_nothing {
             let message = format!("`{name}` is known to llm-d and not here yet; leave it out");
-            errors.not_here_yet(field.place(), &field.path, message);
+            errors.not_supported_yet(field.place(), &field.path, message);
         }
     }
 }
@@ -242,7 +242,7 @@ fn plugin_ref(fields: &mut Fields<'_>, errors: &mut ErrorCollector) -> Option<Re
     let field = fields.require("pluginRef", errors)?;
     let name = field.text(errors)?.to_owned();
     if name.is_empty() {
-        field.complain(errors, "a pluginRef needs the name of a plugin");
+        field.report(errors, "a pluginRef needs the name of a plugin");
         return None;
     }
     Some(Reference { name, place: field.place(), path: field.path })

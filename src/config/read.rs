@@ -52,7 +52,7 @@ pub fn read(text: &str, file: &str, catalog: &Catalog) -> Result<Blueprint, Conf
     let Some(document) = tree::parse(text, &mut errors) else { return Err(errors.into_errors(file)) };
     if matches!(document.value, tree::Value::Null) {
         let message = "the configuration says nothing; without one the default configuration counts";
-        Field::document(&document).complain(&mut errors, message);
+        Field::document(&document).report(&mut errors, message);
         return Err(errors.into_errors(file));
     }
     let raw = raw::read(&Field::document(&document), &mut errors);

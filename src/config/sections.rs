@@ -57,7 +57,7 @@ pub(super) fn data_layer(
         let found = part(&raw.source, declared, "a data source", is_source, errors);
         if found.is_some() && source.is_some() {
             let message = "a second metrics source is known to llm-d and not here yet; leave it out";
-            errors.not_here_yet(raw.source.place, &raw.source.path, message);
+            errors.not_supported_yet(raw.source.place, &raw.source.path, message);
         }
         let is_extractor = |part: &Part| matches!(part, Part::Engines(_));
         for reference in &raw.extractors {
@@ -71,7 +71,7 @@ pub(super) fn data_layer(
     }
     if source.is_none() && !raw.inject_defaults {
         let message = "running without a metrics source is known to llm-d and not here yet; name one under `sources`";
-        errors.not_here_yet(raw.place, "dataLayer.injectDefaults", message);
+        errors.not_supported_yet(raw.place, "dataLayer.injectDefaults", message);
     }
     let is_discovery = |part: &Part| matches!(part, Part::Discovery(_));
     let discovery = raw.discovery.as_ref();
@@ -96,7 +96,7 @@ pub(super) fn parsers(
         if declared.find(&reference.name).is_none()
             && let Some(message) = unsupported::sentence(&reference.name)
         {
-            errors.not_here_yet(reference.place, &reference.path, message);
+            errors.not_supported_yet(reference.place, &reference.path, message);
             continue;
         }
         let is_parser = |part: &Part| matches!(part, Part::Parser(_));
@@ -145,7 +145,7 @@ pub(super) fn producers(plan: &Plan, declared: &mut DeclaredPlugins<'_>, errors:
     for kind in [parts::APPROX_PREFIX_CACHE_PRODUCER, parts::INFLIGHT_LOAD_PRODUCER, parts::TOKEN_PRODUCER] {
         if let Some(second) = declared.of_kind(kind).nth(1) {
             let message = format!("a second `{kind}` is known to llm-d and not here yet; leave it out");
-            errors.not_here_yet(second.place, &second.path, message);
+            errors.not_supported_yet(second.place, &second.path, message);
         }
     }
     matches || has_producer
@@ -167,16 +167,16 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'
                 Some(plugin) if plugin.is_broken() => {}
                 Some(plugin) if plugin.kind == kind => {}
                 Some(plugin) => {
-                    field.complain(errors, format!("`{name}` is {}, and a `{kind}` is needed here", plugin.noun()));
+                    field.report(errors, format!("`{name}` is {}, and a `{kind}` is needed here", plugin.noun()));
                 }
                 None if name == kind || name.is_empty() => {}
                 None => match unsupported::sentence(name) {
-                    Some(message) => errors.not_here_yet(field.place(), &field.path, message),
+                    Some(message) => errors.not_supported_yet(field.place(), &field.path, message),
                     None => {
                         let producers = declared.of_kind(kind).map(|plugin| plugin.name.as_str());
                         let similar = suggestion::did_you_mean(name, producers.chain([kind]));
                         let hint = similar.unwrap_or_else(|| format!("leave it out to use the `{kind}`"));
-                        field.complain(errors, format!("no producer is called `{name}`; {hint}"));
+                        field.report(errors, format!("no producer is called `{name}`; {hint}"));
                     }
                 },
             }

@@ -42,7 +42,7 @@ impl<'n> Field<'n> {
     }
 
     /// Reports an error at this field.
-    pub(super) fn complain(&self, errors: &mut ErrorCollector, sentence: impl Into<String>) {
+    pub(super) fn report(&self, errors: &mut ErrorCollector, sentence: impl Into<String>) {
         errors.add(self.place(), &self.path, sentence);
     }
 
@@ -99,7 +99,7 @@ impl<'n> Field<'n> {
     }
 
     fn expected<T>(&self, errors: &mut ErrorCollector, what: &str) -> Option<T> {
-        self.complain(errors, format!("expected {what}, got {}", self.node.kind()));
+        self.report(errors, format!("expected {what}, got {}", self.node.kind()));
         None
     }
 }

@@ -193,9 +193,9 @@ impl Fleet {
     pub fn report_trust(&mut self, now: Timestamp, events: &mut Vec<Event>) {
         for slot in self.by_id.values() {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
-            let (from, to) = (entry.trust_told, entry.trust(now));
+            let (from, to) = (entry.trust_reported, entry.trust(now));
             if from != to {
-                entry.trust_told = to;
+                entry.trust_reported = to;
                 events.push(Event::TrustChanged { endpoint: entry.endpoint.id.clone(), from, to });
             }
         }
@@ -207,9 +207,9 @@ impl Fleet {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
             entry.foreign_failures.retain(|failures| failures.at(now).failures > 0);
             let counts = entry.failure_counts(now);
-            if counts.are_failing() != entry.failing_told {
-                entry.failing_told = !entry.failing_told;
-                let (endpoint, failing) = (entry.endpoint.id.clone(), entry.failing_told);
+            if counts.are_failing() != entry.failing_reported {
+                entry.failing_reported = !entry.failing_reported;
+                let (endpoint, failing) = (entry.endpoint.id.clone(), entry.failing_reported);
                 events.push(Event::EndpointFailing { endpoint, failing, counts });
             }
         }
@@ -219,8 +219,8 @@ impl Fleet {
     pub fn report_missing(&mut self, slot: Slot, events: &mut Vec<Event>) {
         let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) else { return };
         let missing = entry.report().map(|report| report.missing).unwrap_or_default();
-        if missing != entry.missing_told {
-            entry.missing_told = missing;
+        if missing != entry.missing_reported {
+            entry.missing_reported = missing;
             events.push(Event::GaugesMissing { endpoint: entry.endpoint.id.clone(), missing });
         }
     }

@@ -39,10 +39,10 @@ pub struct Entry {
     pub(super) failures: Failures,
     /// Failure counts of the answers that peers saw; peers that saw no failure are left out.
     pub(super) foreign_failures: Vec<Failures>,
-    pub(super) failing_told: bool,
-    pub(super) missing_told: Missing,
+    pub(super) failing_reported: bool,
+    pub(super) missing_reported: Missing,
     ages: TrustAges,
-    pub(super) trust_told: Trust,
+    pub(super) trust_reported: Trust,
     pub(super) generation: u64,
 }
 
@@ -82,10 +82,10 @@ impl Entry {
             process: Process::default(),
             failures: Failures::default(),
             foreign_failures: Vec::new(),
-            failing_told: false,
-            missing_told: Missing::default(),
+            failing_reported: false,
+            missing_reported: Missing::default(),
             ages,
-            trust_told: Trust::Fallback,
+            trust_reported: Trust::Fallback,
             generation,
         }
     }

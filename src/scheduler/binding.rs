@@ -39,7 +39,7 @@ impl Scheduler {
     }
 
     /// Takes in a binding that a peer made `age` ago.
-    pub(super) fn heard_binding(&mut self, binding: Binding, age: Duration, now: Timestamp) {
-        self.sessions.heard(binding.session, binding.endpoint, age, now);
+    pub(super) fn receive_binding(&mut self, binding: Binding, age: Duration, now: Timestamp) {
+        self.sessions.receive(binding.session, binding.endpoint, age, now);
     }
 }

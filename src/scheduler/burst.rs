@@ -48,7 +48,7 @@ impl BurstEstimator {
     }
 
     /// News of a peer's dispatch arrived at this age.
-    pub(super) fn heard(&mut self, age: Duration) {
+    pub(super) fn received(&mut self, age: Duration) {
         if self.ages.len() == AGES_MAX {
             self.ages.pop_front();
         }
@@ -121,7 +121,7 @@ mod tests {
         let others = |ages: &[u64]| {
             let mut burst = BurstEstimator::default();
             [100, 140, 180].into_iter().for_each(|at| burst.dispatched(Timestamp::from_millis(at)));
-            ages.iter().for_each(|&age| burst.heard(Duration::from_millis(age)));
+            ages.iter().for_each(|&age| burst.received(Duration::from_millis(age)));
             burst.others(Timestamp::from_millis(200))
         };
         assert_eq!(others(&[]), 0.0);

@@ -82,7 +82,7 @@ impl Scheduler {
     }
 
     /// Takes in a peer's record of an engine's cache. `dated` says whether its age is reliable.
-    pub(super) fn heard_cache(
+    pub(super) fn receive_cache_loss(
         &mut self,
         cleared: CacheCleared,
         age: Duration,

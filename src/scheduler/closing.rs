@@ -24,7 +24,7 @@ const INFER_AFTER: Duration = Duration::from_millis(500);
 impl Scheduler {
     /// Applies news of a ticket. News of a ticket that is not open is legal and changes nothing: it may come twice, or
     /// after a restart.
-    pub(super) fn told(&mut self, ticket: Ticket, news: News, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn ticket_update(&mut self, ticket: Ticket, news: News, now: Timestamp, out: &mut Outbox) {
         match news {
             News::Served(address) => self.served(ticket, address, now, out),
             News::FirstToken => self.first_token(ticket, now, out),
@@ -90,26 +90,38 @@ impl Scheduler {
         self.bind_session_of(ticket, now, out);
     }
 
-    /// Closes detached tickets beyond the `unfinished` requests of the engine's own report, oldest first. `unfinished`
-    /// counts waiting and running requests from all replicas, so no ticket of one endpoint closes too early. At worst
-    /// it stays open until its lease ends. A ticket with a prefill endpoint may close early: the decode engine does not
-    /// count the request while the prompt is computed elsewhere.
+    /// Ends the work of detached tickets beyond the `unfinished` requests of the engine's own report, oldest first.
+    /// `unfinished` counts waiting and running requests from all replicas, so no ticket closes too early. At worst it
+    /// stays open until its lease ends.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
         for ticket in self.ledger.detached(tenancy, measured - INFER_AFTER, unfinished as usize) {
-            if let Some(open) = self.ledger.close(ticket) {
-                self.release(ticket, open, Outcome::Inferred, measured, out);
-            }
+            self.infer_end(ticket, measured, out);
         }
     }
 
-    /// Closes the detached tickets of an endpoint that is gone: no report will ever show that they ended.
+    /// Ends the work of detached tickets on an endpoint that is gone: no report will ever show that it ended.
     pub(super) fn orphaned(&mut self, gone: Option<Tenancy>, now: Timestamp, out: &mut Outbox) {
         let Some(gone) = gone else { return };
         for ticket in self.ledger.detached(gone, now + Duration::from_micros(1), 0) {
-            if let Some(open) = self.ledger.close(ticket) {
-                self.release(ticket, open, Outcome::Inferred, now, out);
+            self.infer_end(ticket, now, out);
+        }
+    }
+
+    /// The engine that the ticket waits for is done with it. If that computed the prompt for another one, the ticket
+    /// waits for the other from now on, unless that is gone.
+    fn infer_end(&mut self, ticket: Ticket, at: Timestamp, out: &mut Outbox) {
+        if let Some(ended) = self.ledger.end_stage(ticket, at) {
+            self.fleet.release_tokens(ended.tenancy, ended.tokens);
+            self.fleet.release_request(ended.tenancy, ended.decode_tokens);
+            self.publish_in_flight_of(ended.tenancy, at, out);
+            let next = self.ledger.get_mut(ticket).and_then(|open| open.holds.first().map(|hold| hold.tenancy));
+            if next.is_some_and(|next| self.fleet.tenant_of(next).is_some()) {
+                return;
             }
+        }
+        if let Some(open) = self.ledger.close(ticket) {
+            self.release(ticket, open, Outcome::Inferred, at, out);
         }
     }
 

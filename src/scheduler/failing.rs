@@ -34,7 +34,7 @@ impl Scheduler {
     }
 
     /// Takes in a peer's failure counts of an endpoint, `age` old.
-    pub(super) fn heard_failing(&mut self, peer: u32, failing: Failing, age: Duration, now: Timestamp) {
+    pub(super) fn receive_failing(&mut self, peer: u32, failing: Failing, age: Duration, now: Timestamp) {
         let failures = Failures::new(failing.counts, now - age);
         self.peers.set_failures(peer, failing.endpoint, failures);
         self.refold_failures(failing.endpoint);

@@ -26,7 +26,7 @@ impl ForeignTraffic {
     }
 
     /// Takes a sample of all reports that are exact at `now`.
-    pub(super) fn look(&mut self, fleet: &Fleet, now: Timestamp) {
+    pub(super) fn update(&mut self, fleet: &Fleet, now: Timestamp) {
         let (mut all, mut foreign) = (0u64, 0u64);
         for (_, entry) in fleet.iter().filter(|(_, entry)| entry.trust(now) == Trust::Exact) {
             let Some(unfinished) = entry.report().and_then(LoadReport::unfinished).map(u64::from) else { continue };
@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn is_active(foreign_traffic: &mut ForeignTraffic, fleet: &Fleet, now: Timestamp) -> bool {
-        (0..100).for_each(|_| foreign_traffic.look(fleet, now));
+        (0..100).for_each(|_| foreign_traffic.update(fleet, now));
         foreign_traffic.is_active()
     }
 

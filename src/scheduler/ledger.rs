@@ -15,8 +15,8 @@ use crate::time::Timestamp;
 pub struct Open {
     /// One hold for each leg that goes on; the first is on the serving endpoint.
     pub holds: Vec<Hold>,
-    /// When it was decided.
-    pub opened: Timestamp,
+    /// When it was decided, or came to the endpoint that it waits for now.
+    pub since: Timestamp,
     /// Whether the stream reports its end. If not, the ticket is detached.
     pub sees_response: bool,
     /// The prompt's anchors, kept until the first token shows that the engine has computed it.
@@ -65,7 +65,7 @@ pub struct Ledger {
     leases: BTreeSet<(Timestamp, Ticket)>,
     lease: Duration,
     balance: Balance,
-    /// Detached tickets by the tenancy of their first hold, oldest first.
+    /// Detached tickets by the tenancy whose reports they wait for, the longest waiting first.
     detached: BTreeMap<Tenancy, BTreeSet<(Timestamp, Ticket)>>,
 }
 
@@ -97,7 +97,7 @@ impl Ledger {
         }
         let lease = now + self.lease;
         self.leases.insert((lease, ticket));
-        let open = Open { holds, opened: now, sees_response, anchors, session: None, bound: false, lease };
+        let open = Open { holds, since: now, sees_response, anchors, session: None, bound: false, lease };
         if let Some(tenancy) = open.waits_for_reports_of() {
             self.detached.entry(tenancy).or_default().insert((now, ticket));
         }
@@ -115,13 +115,29 @@ impl Ledger {
     /// Moves the first hold of `ticket` to another endpoint.
     pub fn move_first_hold(&mut self, ticket: Ticket, endpoint: EndpointId, tenancy: Tenancy) {
         let Some(open) = self.open.get_mut(&ticket) else { return };
-        let (before, key) = (open.waits_for_reports_of(), (open.opened, ticket));
+        let (before, key) = (open.waits_for_reports_of(), (open.since, ticket));
         let Some(hold) = open.holds.first_mut() else { return };
         (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
-        if let Some(before) = before {
+        if let (Some(before), Some(after)) = (before, open.waits_for_reports_of()) {
             self.remove_detached(before, key);
-            self.detached.entry(tenancy).or_default().insert(key);
+            self.detached.entry(after).or_default().insert(key);
         }
+    }
+
+    /// Ends the stage that a detached `ticket` waits for, if another follows: from `now` on it waits for that one.
+    /// Returns the hold that ended.
+    pub fn end_stage(&mut self, ticket: Ticket, now: Timestamp) -> Option<Hold> {
+        let open = self.open.get_mut(&ticket)?;
+        let (before, key) = (open.waits_for_reports_of()?, (open.since, ticket));
+        let at = open.computes_prompt()?;
+        let ended = open.holds.remove(at);
+        open.since = now;
+        let after = open.waits_for_reports_of();
+        self.remove_detached(before, key);
+        if let Some(after) = after {
+            self.detached.entry(after).or_default().insert((now, ticket));
+        }
+        Some(ended)
     }
 
     /// Closes `ticket`; `None` when it is not open (news may come twice, or after a restart).
@@ -147,11 +163,11 @@ impl Ledger {
         self.leases.first().map(|&(lease, _)| lease)
     }
 
-    /// Detached tickets on the endpoint of `tenancy` that were opened before `before`, oldest first, except the
-    /// youngest `spared` of them. The cost depends only on the tickets opened since `before` and those returned.
+    /// Detached tickets that wait for reports of `tenancy` since before `before`, oldest first, except the youngest
+    /// `spared` of them. The cost depends only on the tickets that wait since `before` and those returned.
     pub fn detached(&self, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
         let Some(order) = self.detached.get(&tenancy).filter(|order| order.len() > spared) else { return Vec::new() };
-        let younger = order.iter().rev().take_while(|(opened, _)| *opened >= before).count();
+        let younger = order.iter().rev().take_while(|(since, _)| *since >= before).count();
         let over = (order.len() - younger).saturating_sub(spared);
         order.iter().take(over).map(|&(_, ticket)| ticket).collect()
     }
@@ -166,7 +182,7 @@ impl Ledger {
         self.leases.remove(&(open.lease, ticket));
         self.balance.open -= 1;
         if let Some(tenancy) = open.waits_for_reports_of() {
-            self.remove_detached(tenancy, (open.opened, ticket));
+            self.remove_detached(tenancy, (open.since, ticket));
         }
         Some(open)
     }
@@ -184,9 +200,16 @@ impl Ledger {
 // === impl Open ===
 
 impl Open {
-    /// The tenancy whose reports show when the ticket ends; `None` if its stream reports the end.
+    /// The tenancy whose reports show when the ticket's current stage ends: while the prompt is computed elsewhere, the
+    /// engine that decodes does not count the request. `None` if its stream reports the end.
     fn waits_for_reports_of(&self) -> Option<Tenancy> {
-        self.holds.first().filter(|_| !self.sees_response).map(|hold| hold.tenancy)
+        let hold = self.computes_prompt().map_or_else(|| self.holds.first(), |at| self.holds.get(at));
+        hold.filter(|_| !self.sees_response).map(|hold| hold.tenancy)
+    }
+
+    /// The hold on an endpoint that computes the prompt for the first one. Encoding is short, and is not waited for.
+    fn computes_prompt(&self) -> Option<usize> {
+        self.holds.iter().skip(1).position(|hold| hold.stage == Stage::Prefill).map(|at| at + 1)
     }
 }
 

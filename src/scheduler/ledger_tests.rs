@@ -40,9 +40,9 @@ fn tenancies() -> Vec<(EndpointId, Tenancy)> {
 
 fn searched(ledger: &Ledger, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
     let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
-    let old = |open: &Open| !open.sees_response && open.opened < before;
+    let old = |open: &Open| !open.sees_response && open.since < before;
     let mut all: Vec<_> =
-        ledger.open.iter().filter(|(_, o)| old(o) && on(o)).map(|(&ticket, open)| (open.opened, ticket)).collect();
+        ledger.open.iter().filter(|(_, o)| old(o) && on(o)).map(|(&ticket, open)| (open.since, ticket)).collect();
     all.sort_unstable();
     all.truncate(all.len().saturating_sub(spared));
     all.into_iter().map(|(_, ticket)| ticket).collect()

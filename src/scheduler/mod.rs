@@ -86,7 +86,7 @@ pub struct Scheduler {
     objectives: BTreeMap<String, i32>,
     recent: Recent,
     peers: Peers,
-    said: AnnouncedLoads,
+    announced: AnnouncedLoads,
     burst: BurstEstimator,
     foreign_traffic: ForeignTraffic,
     sessions: Sessions,
@@ -107,7 +107,7 @@ impl Scheduler {
             objectives: BTreeMap::new(),
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
-            said: AnnouncedLoads::new(settings.sharing),
+            announced: AnnouncedLoads::new(settings.sharing),
             burst: BurstEstimator::default(),
             foreign_traffic: ForeignTraffic::new(),
             sessions: Sessions::new(profiles.sessions().ttl.unwrap_or(TTL_DEFAULT)),
@@ -125,10 +125,10 @@ impl Scheduler {
             Input::Objectives(objectives) => self.objectives = objectives,
             Input::Observed(endpoint, observation) => self.observed(&endpoint, observation, now, out),
             Input::Unreachable(endpoint) => self.unreachable(&endpoint, now, out),
-            Input::Batch(batch) => self.heard(*batch, now, out),
+            Input::Batch(batch) => self.receive_batch(*batch, now, out),
             Input::PeerLost(replica, incarnation) => self.peer_lost(&replica, incarnation),
             Input::Asked(asked) => self.asked(asked, now, out),
-            Input::TicketUpdate(ticket, news) => self.told(ticket, news, now, out),
+            Input::TicketUpdate(ticket, news) => self.ticket_update(ticket, news, now, out),
             Input::Tick => self.tick(now, out),
         }
     }
@@ -154,7 +154,7 @@ impl Scheduler {
                     self.index.clear(slot);
                     self.losses.forget(id.key());
                     self.peers.leaves(id.key(), now);
-                    self.said.withdraw(id.key(), now, &mut out.publish);
+                    self.announced.withdraw(id.key(), now, &mut out.publish);
                 }
                 self.orphaned(known, now, out);
             }
@@ -184,8 +184,8 @@ impl Scheduler {
         let measured = now - observation.age;
         let Some(slot) = self.fleet.slot(endpoint) else { return };
         if let Some(entry) = self.fleet.get(slot) {
-            self.said.steady(entry, &mut observation.report);
-            self.said.load(entry, &observation.report, measured, &mut out.publish);
+            self.announced.steady(entry, &mut observation.report);
+            self.announced.load(entry, &observation.report, measured, &mut out.publish);
         }
         let signs = self.cache_signs(slot, &observation.report);
         if !self.fleet.observe_at(slot, observation, now) {
@@ -313,7 +313,7 @@ impl Scheduler {
     ) {
         let holds = decision.legs.iter().filter_map(|leg| self.hold(leg, &request, now, out)).collect();
         if self.peers.is_empty() {
-            self.foreign_traffic.look(&self.fleet, now);
+            self.foreign_traffic.update(&self.fleet, now);
         }
         if let Some(target) = decision.primary() {
             out.events.push(Event::Decided(Box::new(decided(ticket, &request, target, decision))));

@@ -101,7 +101,7 @@ fn differs(believed: &LoadReport, report: &LoadReport) -> bool {
 
 impl Scheduler {
     pub(super) fn publish_placement(&self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
-        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.announced.sharing) else { return };
         let endpoint = entry.endpoint.id.key();
         out.publish.push((Record::Placement(Placement { endpoint, anchors: anchors.to_vec() }), now));
     }
@@ -114,7 +114,7 @@ impl Scheduler {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.announced.sharing) else { return };
         let (endpoint, kept) = (entry.endpoint.id.key(), u16::try_from(kept).unwrap_or(u16::MAX));
         out.publish
             .push((Record::PlacementRevoked(PlacementRevoked { endpoint, anchors: anchors.to_vec(), kept }), now));
@@ -131,7 +131,7 @@ impl Scheduler {
     }
 
     pub(super) fn publish_in_flight(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
-        let Some(entry) = self.fleet.get(slot).filter(|_| self.said.sharing) else { return };
+        let Some(entry) = self.fleet.get(slot).filter(|_| self.announced.sharing) else { return };
         let report = InFlightReport::of(entry.endpoint.id.key(), entry.in_flight);
         out.publish.push((Record::InFlight(report), now));
     }

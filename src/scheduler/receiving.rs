@@ -52,7 +52,7 @@ impl Scheduler {
         PendingFacts { peer: 0, dated: AgesReliable::default(), facts: Vec::new().into_iter() }
     }
 
-    pub(super) fn heard(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
+    pub(super) fn receive_batch(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
         let mut pending = self.receive(batch, now, out);
         self.take_in_some(&mut pending, usize::MAX, now, out);
     }
@@ -77,7 +77,7 @@ impl Scheduler {
         let before = reachable(self);
         self.fleet.unreachable(endpoint);
         if before && !reachable(self) {
-            self.said.unreachable(endpoint.key(), now, &mut out.publish);
+            self.announced.unreachable(endpoint.key(), now, &mut out.publish);
         }
     }
 
@@ -101,7 +101,7 @@ impl Scheduler {
                     // A dispatch from before this replica's start can't be dated: all of them would get the same time.
                     if fact.age <= now.since(Timestamp::ZERO) {
                         self.count_dispatch(slot, now - fact.age);
-                        self.burst.heard(fact.age);
+                        self.burst.received(fact.age);
                     }
                     let measured = self.fleet.get(slot).and_then(Entry::measured);
                     self.peers.dispatched(peer, placement.endpoint, now - fact.age, measured, now);
@@ -116,10 +116,10 @@ impl Scheduler {
             // A reading from before this replica's start can't be dated: its age would be underestimated as this
             // replica's.
             Record::Load(_) | Record::Failing(_) if !dated.readings || fact.age > now.since(Timestamp::ZERO) => {}
-            Record::Failing(failing) => self.heard_failing(peer, failing, fact.age, now),
+            Record::Failing(failing) => self.receive_failing(peer, failing, fact.age, now),
             Record::Load(load) => self.receive_load(load, fact.age, now, out),
-            Record::CacheCleared(cleared) => self.heard_cache(cleared, fact.age, dated.readings, now, out),
-            Record::Bound(binding) => self.heard_binding(binding, fact.age, now),
+            Record::CacheCleared(cleared) => self.receive_cache_loss(cleared, fact.age, dated.readings, now, out),
+            Record::Bound(binding) => self.receive_binding(binding, fact.age, now),
             Record::Unreachable(endpoint) => {
                 if let Some(slot) = self.fleet.named(endpoint) {
                     self.fleet.lost(slot);

@@ -124,6 +124,45 @@ fn a_request_that_ends_before_its_first_token_frees_both_and_places_nothing() {
 }
 
 #[test]
+fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decodes() {
+    let mut replica = replica("a");
+    let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
+    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+    let prefill = prefill.unwrap();
+    let open = |replica: &Replica, millis| [&decode, &prefill].map(|endpoint| load(replica, endpoint, millis).0);
+    let mut reports = |endpoint: &EndpointId, unfinished, millis| {
+        replica.handle(report(number(endpoint), unfinished), millis);
+        open(&replica, millis)
+    };
+    assert_eq!(reports(&decode, 0, 1_000), [1, 1], "it is not there yet: its prompt is computed elsewhere");
+    assert_eq!(reports(&prefill, 1, 1_500), [1, 1]);
+    assert_eq!(reports(&prefill, 0, 2_000), [1, 0], "the prompt is computed");
+    assert_eq!(reports(&decode, 0, 2_100), [1, 0], "it may have arrived since");
+    assert_eq!(reports(&decode, 1, 3_000), [1, 0]);
+    assert_eq!(reports(&decode, 0, 4_000), [0, 0]);
+    assert_eq!(replica.scheduler.ledger.balance(), Balance { reserved: 1, closed: 1, expired: 0, open: 0 });
+}
+
+#[test]
+fn a_detached_pair_ends_with_its_last_endpoint() {
+    for first in [Stage::Prefill, Stage::Decode] {
+        let mut replica = replica("a");
+        let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
+        let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+        let mut gone = [decode, prefill.unwrap()];
+        if first == Stage::Prefill {
+            gone.reverse();
+        }
+        let mut remove = |id: &EndpointId, millis| {
+            replica.handle(Input::Discovered(vec![EndpointChange::Remove(id.clone())]), millis);
+            replica.scheduler.ledger.balance().open
+        };
+        assert_eq!(remove(&gone[0], 10), 1, "{first:?}");
+        assert_eq!(remove(&gone[1], 20), 0, "{first:?}");
+    }
+}
+
+#[test]
 fn without_an_endpoint_for_the_prefill_stage_the_request_is_refused_by_the_filter_s_name() {
     let mut replica = replica("a");
     let gone = [2, 3].map(|n| EndpointChange::Remove(id(n)));

@@ -72,7 +72,7 @@ impl Sessions {
     }
 
     /// Records that a peer bound `session` to `endpoint` the time `age` ago.
-    pub fn heard(&mut self, session: SessionKey, endpoint: EndpointKey, age: Duration, now: Timestamp) {
+    pub fn receive(&mut self, session: SessionKey, endpoint: EndpointKey, age: Duration, now: Timestamp) {
         let (known, used) = (self.bindings.get(&session), moment(now, age));
         if known.is_none_or(|known| (known.used, known.endpoint) < (used, endpoint)) {
             self.put(session, Binding { endpoint, used, published: used });

@@ -34,7 +34,7 @@ fn new_bindings_are_published_and_used_ones_again_now_and_then() {
     assert!(!sessions.bind(one, A, at(999)));
     assert!(sessions.bind(one, A, at(1_000)), "an eighth of its time to live has passed");
     assert!(sessions.bind(one, B, at(1_001)), "it moved");
-    sessions.heard(one, A, Duration::from_millis(100), at(1_600));
+    sessions.receive(one, A, Duration::from_millis(100), at(1_600));
     assert!(!sessions.bind(one, A, at(1_700)), "a peer published it just now");
 }
 
@@ -42,19 +42,19 @@ fn new_bindings_are_published_and_used_ones_again_now_and_then() {
 fn an_older_binding_never_replaces_a_newer_one() {
     let (mut sessions, one) = (sessions(), SessionKey(1));
     sessions.bind(one, A, at(500));
-    sessions.heard(one, B, Duration::from_millis(200), at(600));
+    sessions.receive(one, B, Duration::from_millis(200), at(600));
     assert_eq!(sessions.find(one, at(600)), Some(A));
-    sessions.heard(one, B, Duration::from_millis(50), at(600));
+    sessions.receive(one, B, Duration::from_millis(50), at(600));
     assert_eq!(sessions.find(one, at(600)), Some(B));
 }
 
 #[test]
 fn a_replica_that_just_started_orders_old_bindings() {
     let (mut sessions, one) = (sessions(), SessionKey(1));
-    sessions.heard(one, A, Duration::from_secs(5), at(10));
-    sessions.heard(one, B, Duration::from_secs(6), at(10));
+    sessions.receive(one, A, Duration::from_secs(5), at(10));
+    sessions.receive(one, B, Duration::from_secs(6), at(10));
     assert_eq!(sessions.find(one, at(10)), Some(A));
-    sessions.heard(SessionKey(2), B, Duration::from_secs(9), at(10));
+    sessions.receive(SessionKey(2), B, Duration::from_secs(9), at(10));
     assert_eq!(sessions.find(SessionKey(2), at(10)), None, "it had expired before");
 }
 
@@ -83,7 +83,7 @@ fn a_tenant_that_makes_up_sessions_without_end_evicts_its_own() {
     assert!((0..1_000).all(|n| sessions.find(of(1, n), at(200)) == Some(A)));
     assert!((0..100).all(|n| sessions.find(of(2, n), at(200)) == Some(A)));
     // Bindings received from peers count the same.
-    (0..BINDINGS_MAX as u64).for_each(|n| sessions.heard(of(3, 1 << 40 | n), B, Duration::ZERO, at(300)));
+    (0..BINDINGS_MAX as u64).for_each(|n| sessions.receive(of(3, 1 << 40 | n), B, Duration::ZERO, at(300)));
     assert!((0..1_000).all(|n| sessions.find(of(1, n), at(300)) == Some(A)));
 }
 
@@ -108,7 +108,7 @@ proptest! {
         for (held, bindings) in [(&mut one, bindings), (&mut other, shuffled)] {
             for (session, endpoint, used) in bindings {
                 let age = Duration::from_millis(used);
-                held.heard(SessionKey(session), EndpointKey(endpoint), age, at(1_000));
+                held.receive(SessionKey(session), EndpointKey(endpoint), age, at(1_000));
             }
         }
         prop_assert_eq!(one.newest(99, at(1_000)), other.newest(99, at(1_000)));

@@ -6,6 +6,7 @@
 mod arrivals;
 mod block;
 mod event_sink;
+pub(crate) mod forward;
 mod frames;
 mod huffman;
 mod observed;

@@ -3,7 +3,7 @@
 //! Must not know what is served. It also ends a connection that never sends the HTTP/2 preface, and one on which no
 //! request makes progress for a long time. Otherwise a client that only answers pings would hold its slot forever.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -156,31 +156,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Repaired<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Repaired<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
+crate::connection::forward::writes_to_inner!([T: AsyncWrite + Unpin] Repaired<T>);
 
 impl<T: Connected> Connected for Repaired<T> {
     type ConnectInfo = T::ConnectInfo;

@@ -58,7 +58,7 @@ impl Decider for Table {
 }
 
 impl TicketOwner for Table {
-    fn tell(&self, ticket: Ticket, news: TicketUpdate) {
+    fn update(&self, ticket: Ticket, news: TicketUpdate) {
         let mut told = self.told.lock().unwrap();
         let over = matches!(news, TicketUpdate::Finished(..));
         told.open.get_mut(&ticket).expect("the ticket is open").push(news);

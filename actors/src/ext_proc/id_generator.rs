@@ -16,7 +16,7 @@ pub struct IdGenerator {
 
 impl IdGenerator {
     /// The next 128 bits: a count under a keyed hash. The process draws the keys at random.
-    pub fn roll(&self) -> u128 {
+    pub fn generate(&self) -> u128 {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let half = |which: u8| u128::from(self.keys.hash_one((count, which)));
         half(0) << 64 | half(1)
@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn no_two_numbers_are_equal() {
         let ids = IdGenerator::default();
-        let numbers: std::collections::BTreeSet<u128> = (0..1_000).map(|_| ids.roll()).collect();
+        let numbers: std::collections::BTreeSet<u128> = (0..1_000).map(|_| ids.generate()).collect();
         assert_eq!(numbers.len(), 1_000);
-        assert_ne!(IdGenerator::default().roll(), IdGenerator::default().roll());
+        assert_ne!(IdGenerator::default().generate(), IdGenerator::default().generate());
     }
 }

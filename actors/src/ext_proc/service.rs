@@ -26,9 +26,9 @@ pub struct Service<A> {
 // === impl Service ===
 
 impl<A: Decider> Service<A> {
-    /// A service that gets its decisions from `asking`, reports to `sink`, and takes the time from `now`.
-    pub fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
-        Self { shared: Arc::new(Shared::new(asking, settings, sink, now)) }
+    /// A service that gets its decisions from `decider`, reports to `sink`, and takes the time from `now`.
+    pub fn new(decider: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
+        Self { shared: Arc::new(Shared::new(decider, settings, sink, now)) }
     }
 
     /// Follows changes of `salt`: later requests hash their prompts under the new one.

@@ -18,7 +18,7 @@ pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What all streams of a service share.
 pub(super) struct Shared<A> {
-    pub(super) asking: A,
+    pub(super) decider: A,
     pub(super) settings: Arc<Settings>,
     pub(super) admission: Admission,
     /// Asked about each request before its decision.
@@ -33,11 +33,11 @@ pub(super) struct Shared<A> {
 // === impl Shared ===
 
 impl<A> Shared<A> {
-    pub(super) fn new(asking: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
+    pub(super) fn new(decider: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
         let salted = watch::channel(settings.clone()).0;
         let preparation = Preparation::new(settings.producers.clone());
-        Self { asking, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
+        Self { decider, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
     }
 
     /// Hashes the prompts of later requests under `tier_salt`.

@@ -59,7 +59,7 @@ where
 {
     /// Drives a stream of messages that came by this connection.
     pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
-        let exchange = Exchange::new(shared.salted(), shared.ids.roll(), (shared.now)());
+        let exchange = Exchange::new(shared.salted(), shared.ids.generate(), (shared.now)());
         let (watch, opened) = (shared.sink.opened(), shared.admission.open());
         let full = opened.is_none();
         let mut stream_driver = Self {
@@ -210,7 +210,7 @@ where
         let deadline = Instant::now() + patience;
         prepare(&self.shared, &self.exchange, &mut request, patience / 2).await;
         self.watch.asked(&request);
-        let verdict = timeout_at(deadline, self.shared.asking.ask(request)).await.unwrap_or_else(|_| {
+        let verdict = timeout_at(deadline, self.shared.decider.ask(request)).await.unwrap_or_else(|_| {
             let sentence = "the picker did not decide in time; try again shortly";
             Err(Refusal::new(RefusalCode::PickerBusy, sentence))
         });

@@ -55,7 +55,7 @@ impl<A: Clone> MembershipView<A> {
     }
 
     /// Updates the view at `now` with the members `seen` alive. Returns the present members, ordered by name.
-    pub(super) fn look(&mut self, now: Timestamp, seen: Vec<(Member, A)>) -> Vec<PresentMember<A>> {
+    pub(super) fn update(&mut self, now: Timestamp, seen: Vec<(Member, A)>) -> Vec<PresentMember<A>> {
         if self.updated.is_some_and(|last| now.since(last) > self.interval + FREEZE_MIN) {
             self.frozen = Some(now);
         }
@@ -126,57 +126,60 @@ mod tests {
     #[test]
     fn a_missing_member_goes_at_once_and_begins_another_stay_when_it_returns() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
-        assert_eq!(names(&membership.look(at(0), vec![member("b", 1), member("a", 1)])), [("a", 1, 2), ("b", 1, 1)]);
-        assert_eq!(names(&membership.look(at(50), vec![member("b", 1)])), [("b", 1, 1)]);
-        assert_eq!(names(&membership.look(at(100), vec![member("b", 1), member("a", 1)])), [("a", 1, 3), ("b", 1, 1)]);
+        assert_eq!(names(&membership.update(at(0), vec![member("b", 1), member("a", 1)])), [("a", 1, 2), ("b", 1, 1)]);
+        assert_eq!(names(&membership.update(at(50), vec![member("b", 1)])), [("b", 1, 1)]);
+        assert_eq!(
+            names(&membership.update(at(100), vec![member("b", 1), member("a", 1)])),
+            [("a", 1, 3), ("b", 1, 1)]
+        );
     }
 
     #[test]
     fn a_newer_incarnation_replaces_the_older_and_never_the_other_way_round() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
-        membership.look(at(0), vec![member("a", 1)]);
-        assert_eq!(names(&membership.look(at(50), vec![member("a", 2)])), [("a", 2, 2)]);
-        assert_eq!(names(&membership.look(at(100), vec![member("a", 2), member("a", 1)])), [("a", 2, 2)]);
+        membership.update(at(0), vec![member("a", 1)]);
+        assert_eq!(names(&membership.update(at(50), vec![member("a", 2)])), [("a", 2, 2)]);
+        assert_eq!(names(&membership.update(at(100), vec![member("a", 2), member("a", 1)])), [("a", 2, 2)]);
     }
 
     #[test]
     fn when_the_newer_incarnation_is_missing_the_older_does_not_replace_it() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
-        membership.look(at(0), vec![member("a", 2)]);
-        assert_eq!(names(&membership.look(at(50), Vec::new())), []);
+        membership.update(at(0), vec![member("a", 2)]);
+        assert_eq!(names(&membership.update(at(50), Vec::new())), []);
         assert_eq!(
-            names(&membership.look(at(100), vec![member("a", 1)])),
+            names(&membership.update(at(100), vec![member("a", 1)])),
             [],
             "a peer that was cut off still reports it"
         );
-        assert_eq!(names(&membership.look(at(150), vec![member("a", 2)])), [("a", 2, 2)]);
+        assert_eq!(names(&membership.update(at(150), vec![member("a", 2)])), [("a", 2, 2)]);
         for look in 1..=REMEMBERED_MAX + 10 {
-            membership.look(at(150), vec![member(&format!("r{look}"), 1)]);
+            membership.update(at(150), vec![member(&format!("r{look}"), 1)]);
         }
         assert_eq!(membership.newest.len(), REMEMBERED_MAX);
-        membership.look(at(151) + MEMORY, Vec::new());
+        membership.update(at(151) + MEMORY, Vec::new());
         assert_eq!(membership.newest.len(), 0);
     }
 
     #[test]
     fn after_a_freeze_of_this_replica_the_missing_are_kept_only_for_a_moment() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
-        membership.look(at(0), vec![member("a", 1), member("b", 1)]);
-        assert_eq!(membership.look(at(5_000), Vec::new()).len(), 2, "we were frozen, not they");
-        assert_eq!(names(&membership.look(at(5_050), vec![member("a", 1)])).len(), 2);
+        membership.update(at(0), vec![member("a", 1), member("b", 1)]);
+        assert_eq!(membership.update(at(5_000), Vec::new()).len(), 2, "we were frozen, not they");
+        assert_eq!(names(&membership.update(at(5_050), vec![member("a", 1)])).len(), 2);
         for look in 1..19 {
-            assert_eq!(membership.look(at(5_050 + look * 50), vec![member("a", 1)]).len(), 2);
+            assert_eq!(membership.update(at(5_050 + look * 50), vec![member("a", 1)]).len(), 2);
         }
-        assert_eq!(names(&membership.look(at(6_000), vec![member("a", 1)])), [("a", 1, 1)], "b never came back");
+        assert_eq!(names(&membership.update(at(6_000), vec![member("a", 1)])), [("a", 1, 1)], "b never came back");
     }
 
     #[test]
     fn dead_members_go_even_when_every_update_is_late() {
         let (mut membership, at) = (MembershipView::new(INTERVAL), Timestamp::from_millis);
-        membership.look(at(0), vec![member("a", 1)]);
-        assert_eq!(membership.look(at(400), Vec::new()).len(), 1);
-        assert_eq!(membership.look(at(800), Vec::new()).len(), 1);
-        assert_eq!(membership.look(at(1_200), Vec::new()).len(), 1);
-        assert_eq!(membership.look(at(1_600), Vec::new()).len(), 0);
+        membership.update(at(0), vec![member("a", 1)]);
+        assert_eq!(membership.update(at(400), Vec::new()).len(), 1);
+        assert_eq!(membership.update(at(800), Vec::new()).len(), 1);
+        assert_eq!(membership.update(at(1_200), Vec::new()).len(), 1);
+        assert_eq!(membership.update(at(1_600), Vec::new()).len(), 0);
     }
 }

@@ -162,7 +162,7 @@ impl Rounds {
         self.link.note(living.others.iter().map(|(member, _)| (&member.replica, member.incarnation)));
         let oldest = living.salts.into_iter().min();
         self.salts.send_if_modified(|known| std::mem::replace(known, oldest) != oldest);
-        let present = progress.membership.look(now, living.others);
+        let present = progress.membership.update(now, living.others);
         progress.pushes = progress.pushes.min(pushed_to(present.len()));
         let streams_suffice = streamed && progress.pushes == 0;
         let peers = present.iter().map(|entry| entry.address.gossip_advertise_addr).filter(|_| streams_suffice);

@@ -108,7 +108,7 @@ impl LinkSocket {
         if self.stall_detector.missed() {
             self.paused_until = Some(now + STALL_PAUSE);
         }
-        self.stall_detector.rest();
+        self.stall_detector.reset();
         self.paused_until.is_some_and(|until| now < until)
     }
 

@@ -23,7 +23,7 @@ use crate::supervise::{Held, Supervisor};
 
 /// What a replica needs to follow its peers.
 #[derive(Clone, Debug)]
-pub struct Listening {
+pub struct FollowContext {
     /// The name of this replica.
     pub me: ReplicaId,
     /// The pool that the peers are followed for.
@@ -61,7 +61,7 @@ pub struct Following {
 const PART: &str = "peer-streams";
 
 struct Followers {
-    listening: Listening,
+    context: FollowContext,
     states: States,
     followed: BTreeMap<ReplicaId, (watch::Sender<Member>, Held)>,
     /// Members that were lost, with their incarnation. A member that returns in the same incarnation was partitioned,
@@ -71,11 +71,11 @@ struct Followers {
 
 /// Follows every member that serves streams and has a wire version in common. Ends when the returned value is dropped
 /// or the sender of `members` is gone. Call it within a runtime.
-pub fn follow(listening: Listening) -> Following {
-    let states = States::new(listening.clock);
+pub fn follow(context: FollowContext) -> Following {
+    let states = States::new(context.clock);
     let streams = states.subscribe();
-    let supervisor = listening.supervisor.clone();
-    supervisor.vital(PART, move || Followers::new(listening.clone(), states.clone()).run());
+    let supervisor = context.supervisor.clone();
+    supervisor.vital(PART, move || Followers::new(context.clone(), states.clone()).run());
     Following { streams, supervisor }
 }
 
@@ -104,26 +104,26 @@ impl Drop for Following {
 // === impl Followers ===
 
 impl Followers {
-    fn new(listening: Listening, states: States) -> Self {
+    fn new(context: FollowContext, states: States) -> Self {
         // Streams of an earlier run of this part ended with it.
         let before: Vec<ReplicaId> = states.subscribe().borrow().keys().cloned().collect();
         before.iter().for_each(|replica| states.removed(replica));
-        Self { listening, states, followed: BTreeMap::new(), lost: BTreeMap::new() }
+        Self { context, states, followed: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
     async fn run(mut self) -> Result<(), String> {
         loop {
-            let members = self.listening.members.borrow_and_update().clone();
+            let members = self.context.members.borrow_and_update().clone();
             self.reconcile(&members);
-            if self.listening.members.changed().await.is_err() {
+            if self.context.members.changed().await.is_err() {
                 return Ok(());
             }
         }
     }
 
     fn reconcile(&mut self, members: &Members) {
-        let pool = self.listening.pool.clone();
-        let me = self.listening.me.clone();
+        let pool = self.context.pool.clone();
+        let me = self.context.me.clone();
         let living: BTreeMap<ReplicaId, Member> = followed(&pool, members)
             .filter(|member| member.replica != me)
             .map(|member| (member.replica.clone(), member))
@@ -161,13 +161,13 @@ impl Followers {
     fn begin(&mut self, member: &Member) {
         let (sender, receiver) = watch::channel(member.clone());
         let returned = self.lost.remove(&member.replica) == Some(member.incarnation);
-        let (listening, states) = (self.listening.clone(), self.states.clone());
+        let (context, states) = (self.context.clone(), self.states.clone());
         // A follower that failed starts at 0: it may have lost facts that it received.
-        let part = self.listening.supervisor.tolerated(format!("peer-stream {}", member.replica), move || {
+        let part = self.context.supervisor.tolerated(format!("peer-stream {}", member.replica), move || {
             let member = receiver.borrow().clone();
             let cursor = Cursor::new(&member);
             states.added(&member.replica, &cursor);
-            let follower = Follower::new(&listening, receiver.clone(), cursor, states.clone(), returned);
+            let follower = Follower::new(&context, receiver.clone(), cursor, states.clone(), returned);
             async move {
                 follower.run().await;
                 Ok(())

@@ -19,7 +19,7 @@ use super::backoff;
 use super::call::{self, Failure};
 use super::connections::Connections;
 use super::cursor::Cursor;
-use super::follow::Listening;
+use super::follow::FollowContext;
 use super::joining::Joining;
 use super::states::States;
 use super::tls::PeerTls;
@@ -92,13 +92,14 @@ enum Taken {
 
 impl Follower {
     pub(super) fn new(
-        listening: &Listening,
+        context: &FollowContext,
         member: watch::Receiver<Member>,
         cursor: Cursor,
         states: States,
         returned: bool,
     ) -> Self {
-        let Listening { me, pool, network, connections, tls, receiver, resync, rotated, joins, .. } = listening.clone();
+        let FollowContext { me, pool, network, connections, tls, receiver, resync, rotated, joins, .. } =
+            context.clone();
         let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
         let (failures, strikes) = (0, 0);
         Self {
@@ -231,7 +232,7 @@ impl Follower {
                 }
                 () = &mut settled, if self.failures > 0 => self.failures = 0,
                 () = &mut gap_timer, if behind => return Ended::Gap,
-                stalled = stall_detector.beat() => {
+                stalled = stall_detector.tick() => {
                     if stalled {
                         return Ended::Reconnect;
                     }
@@ -244,12 +245,12 @@ impl Follower {
                         Taken::Ends(ended) => return ended,
                         Taken::Nothing => {}
                         Taken::Advanced => {
-                            self.states.heard(&self.peer, self.cursor.upto, self.cursor.upto >= head);
+                            self.states.received(&self.peer, self.cursor.upto, self.cursor.upto >= head);
                             behind = self.is_behind();
                             gap_timer.as_mut().reset(Instant::now() + GAP_TIMEOUT);
                         }
                     }
-                    stall_detector.rest();
+                    stall_detector.reset();
                 }
             }
         }

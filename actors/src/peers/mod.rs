@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use authority::Authority;
 pub use caught_up::{CATCH_UP_TIMEOUT, caught_up};
 pub use connections::Connections;
-pub use follow::{Following, Listening, follow};
+pub use follow::{FollowContext, Following, follow};
 pub use joining::Joining;
 pub use server::{ServeError, Serving, serve};
 pub use states::{StreamState, Streams};

@@ -78,7 +78,7 @@ impl States {
     }
 
     /// A batch was received. Batches are many, so watchers are woken only by the one that completes the snapshot.
-    pub(super) fn heard(&self, replica: &ReplicaId, upto: u64, caught_up: bool) {
+    pub(super) fn received(&self, replica: &ReplicaId, upto: u64, caught_up: bool) {
         self.change(replica, |state| {
             state.upto = upto;
             caught_up && !std::mem::replace(&mut state.caught_up, true)

@@ -116,7 +116,7 @@ impl TestFollower {
         let (rotated, rotates) = watch::channel(0);
         let readiness = Arc::new(watch::channel(crate::admin::Readiness::default()).0);
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
-        let following = follow(Listening {
+        let following = follow(FollowContext {
             me,
             pool: pool.clone(),
             members,

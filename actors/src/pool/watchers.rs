@@ -88,7 +88,7 @@ enum Wakeup {
 /// Never. A part requires this type.
 pub async fn run(arguments: PoolArguments) -> Result<(), String> {
     let mut announced = arguments.announced.clone();
-    let mut starts = arguments.scheduler.lives();
+    let mut starts = arguments.scheduler.starts();
     let keeping = arguments.keeping.as_ref();
     let (mut keepers, mut silent) = (keeping.map(Keeping::changes), keeping.map(Keeping::silent));
     let mut watchers = Watchers { arguments, endpoints: BTreeMap::new(), watchers: BTreeMap::new() };

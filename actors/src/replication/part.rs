@@ -18,7 +18,7 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::environment::{Listener, Network, SharedListener};
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
-use crate::peers::{self, Connections, Following, Joining, Listening, PeerTls, PeerTlsError, Serving, Streams};
+use crate::peers::{self, Connections, FollowContext, Following, Joining, PeerTls, PeerTlsError, Serving, Streams};
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Ended, Supervisor};
 
@@ -155,7 +155,7 @@ impl Replication {
             let joins = Arc::new(Joining::begins());
             resync_after_restarts(&pool.supervisor, &pool.scheduler, gossip.resyncing(), resync, joins.clone());
             let following = tls.clone().map(|tls| {
-                peers::follow(Listening {
+                peers::follow(FollowContext {
                     me: settings.me.clone(),
                     pool: pool.publisher.pool().clone(),
                     members: members.clone(),
@@ -315,7 +315,7 @@ fn resync_after_restarts(
 ) {
     let (scheduler, resync) = (scheduler.clone(), Arc::new(resync));
     supervisor.vital("resync", move || {
-        let (mut starts, gossip) = (scheduler.lives(), gossip.clone());
+        let (mut starts, gossip) = (scheduler.starts(), gossip.clone());
         let (resync, joins) = (resync.clone(), joins.clone());
         async move {
             while starts.next().await {

@@ -119,7 +119,7 @@ impl Receiver {
 
     /// Counts the bytes of a sent batch or datagram.
     pub fn count_sent(&self, lane: Lane, bytes: usize) {
-        self.telemetry.record(&Event::BatchSent { lane: lane.as_str(), bytes });
+        self.telemetry.record(&Event::BytesSent { lane: lane.as_str(), bytes });
     }
 
     /// Records an event of replication itself.

@@ -91,7 +91,7 @@ impl SchedulerHandle {
     }
 
     /// The scheduler's starts from now on; the latest earlier start counts too.
-    pub fn lives(&self) -> SchedulerStarts {
+    pub fn starts(&self) -> SchedulerStarts {
         SchedulerStarts { current: self.current.clone() }
     }
 
@@ -168,7 +168,7 @@ impl Decider for SchedulerHandle {
 }
 
 impl TicketOwner for SchedulerHandle {
-    fn tell(&self, ticket: Ticket, update: TicketUpdate) {
+    fn update(&self, ticket: Ticket, update: TicketUpdate) {
         let news = match update {
             TicketUpdate::Served(address) => News::Served(address),
             TicketUpdate::FirstToken => News::FirstToken,

@@ -24,7 +24,7 @@ pub enum TicketUpdate {
 /// Receives ticket updates.
 pub trait TicketOwner: Send + Sync {
     /// Takes one update; never blocks.
-    fn tell(&self, ticket: Ticket, update: TicketUpdate);
+    fn update(&self, ticket: Ticket, update: TicketUpdate);
 }
 
 /// Decides requests: the scheduler actor's handle in production, a table in tests.
@@ -79,7 +79,7 @@ impl Reservation {
 
     fn report(&self, update: TicketUpdate) {
         if let Some(owner) = &self.owner {
-            owner.tell(self.ticket, update);
+            owner.update(self.ticket, update);
         }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     struct Recorder(Mutex<Vec<TicketUpdate>>);
 
     impl TicketOwner for Recorder {
-        fn tell(&self, _: Ticket, update: TicketUpdate) {
+        fn update(&self, _: Ticket, update: TicketUpdate) {
             self.0.lock().unwrap().push(update);
         }
     }

@@ -150,7 +150,7 @@ impl EventLog {
             Event::GossipLeftOut { facts } => debug!(facts, "facts found no room in gossip"),
             Event::GapRepaired { peer } => debug!(%peer, "a gap in a peer's facts was repaired"),
             Event::Keeping { kept, of } => info!(kept, of, "endpoints kept"),
-            Event::BatchReceived { .. } | Event::BatchSent { .. } => {}
+            Event::BatchReceived { .. } | Event::BytesSent { .. } => {}
             Event::ConnectionClosed { port, why } => self.closed(port, why),
             Event::AuthorityRepaired { .. } => {}
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),

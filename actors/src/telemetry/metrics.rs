@@ -130,7 +130,7 @@ impl Metrics {
             | Event::PeerFactsRefused { .. }
             | Event::GossipLeftOut { .. }
             | Event::BatchReceived { .. }
-            | Event::BatchSent { .. }
+            | Event::BytesSent { .. }
             | Event::GapRepaired { .. }
             | Event::Keeping { .. } => self.replication.record(event),
             Event::ConnectionClosed { .. } | Event::AuthorityRepaired { .. } | Event::ServerNameRefused { .. } => {

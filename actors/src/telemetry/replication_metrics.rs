@@ -119,7 +119,7 @@ impl ReplicationMetrics {
                     of.ages.observe(age.as_secs_f64());
                 }
             }
-            Event::BatchSent { lane, bytes } => {
+            Event::BytesSent { lane, bytes } => {
                 if let Some(of) = self.lane(lane) {
                     of.sent.inc_by(*bytes as f64);
                 }

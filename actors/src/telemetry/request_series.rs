@@ -104,8 +104,8 @@ impl RequestSeries {
         let names = Names::new(&finished.model, &finished.target_model);
         // An engine that returned token usage serves that model.
         if finished.usage.is_some() && finished.status.is_some_and(|status| (200..300).contains(&status)) {
-            state.served.told(&names.model, now);
-            state.served.told(&names.target, now);
+            state.served.record(&names.model, now);
+            state.served.record(&names.target, now);
         }
         let priority = finished.priority.to_string();
         let shown = state.shown(&names, &finished.fairness_id, &priority, now, &mut gone);

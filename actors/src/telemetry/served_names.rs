@@ -24,7 +24,7 @@ pub(super) struct ServedNames(BTreeMap<String, Instant>);
 
 impl ServedNames {
     /// An engine mentioned `name`.
-    pub(super) fn told(&mut self, name: &str, now: Instant) {
+    pub(super) fn record(&mut self, name: &str, now: Instant) {
         let name = capped(name);
         if let Some(mentioned) = self.0.get_mut(name) {
             *mentioned = now;
@@ -39,7 +39,7 @@ impl ServedNames {
         let reports = fleet.endpoints.iter().filter_map(|endpoint| endpoint.report.as_ref());
         for adapters in reports.filter_map(|report| report.adapters.as_ref()) {
             for name in adapters.running.iter().chain(&adapters.waiting) {
-                self.told(name, now);
+                self.record(name, now);
             }
         }
     }
@@ -58,7 +58,7 @@ mod tests {
     fn a_name_is_served_while_engines_mention_it() {
         let began = Instant::now();
         let mut served = ServedNames::default();
-        served.told("base", began);
+        served.record("base", began);
         assert!(served.holds(&Names::new("base", "base")));
         assert!(!served.holds(&Names::new("base", "made-up")) && !served.holds(&Names::new("made-up", "base")));
         let fleet = FleetSummary {
@@ -76,7 +76,7 @@ mod tests {
     fn names_are_bounded() {
         let mut served = ServedNames::default();
         for at in 0..2 * NAMES_MAX {
-            served.told(&at.to_string(), Instant::now());
+            served.record(&at.to_string(), Instant::now());
         }
         assert_eq!(served.0.len(), NAMES_MAX);
     }

@@ -25,6 +25,9 @@ use crate::ext_proc::stream::ExtProcStream;
 use crate::pool::{self, EndpointsFile};
 use crate::{metrics, settings};
 
+/// What lines of a metric add to its family's name.
+const SUFFIXES: [&str; 4] = ["", "_sum", "_count", "_bucket"];
+
 /// Some figures of a replica, from its metrics and its scheduler's summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -185,8 +188,12 @@ impl Replica {
         endpoints.into_iter().find(|one| one.endpoint.address == address).expect("an endpoint of the pool")
     }
 
-    /// The sum of its metrics whose line begins with `wanted`.
+    /// The sum of its metrics whose line begins with `wanted`: a name that replicas have, and perhaps labels.
     pub fn metric(&self, wanted: &str) -> u64 {
+        let name = wanted.split(['{', ' ']).next().unwrap_or_default();
+        let is_of = |family: &str| name.strip_prefix(family).is_some_and(|end| SUFFIXES.contains(&end));
+        let known = self.telemetry.listed_families().iter().any(|family| is_of(&family.name));
+        assert!(known, "no metric is called {name}: its sum would be 0 whatever happens");
         metrics::sum_of_lines(&self.telemetry.page(), wanted) as u64
     }
 

@@ -25,7 +25,12 @@ pub(super) fn draw(ask: &Ask<'_>, row: &Candidate<'_>) -> u64 {
 }
 
 /// The best rows, best first, `count` of them where there are so many; `None` if totals alone decide.
-pub(super) fn in_doubt(ask: &Ask<'_>, rows: &[Candidate<'_>], totals: &[f64], count: usize) -> Option<Vec<usize>> {
+pub(super) fn under_uncertainty(
+    ask: &Ask<'_>,
+    rows: &[Candidate<'_>],
+    totals: &[f64],
+    count: usize,
+) -> Option<Vec<usize>> {
     match ask.uncertainty {
         Uncertainty::None => None,
         Uncertainty::Concurrent(most) => in_burst(ask, rows, totals, most, count),
@@ -108,9 +113,9 @@ mod tests {
     fn first(seed: u64, uncertainty: Uncertainty, rows: &[Candidate<'_>], totals: &[f64]) -> Option<usize> {
         let request = request(seed, 10);
         let ask = Ask { uncertainty, ..Ask::sure(&request) };
-        let all = in_doubt(&ask, rows, totals, rows.len());
+        let all = under_uncertainty(&ask, rows, totals, rows.len());
         for count in 1..=rows.len() {
-            let some = in_doubt(&ask, rows, totals, count);
+            let some = under_uncertainty(&ask, rows, totals, count);
             assert_eq!(some.as_deref(), all.as_ref().map(|all| &all[..count]), "the first {count} of all");
         }
         all.map(|order| {

@@ -12,7 +12,7 @@ use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
-use super::equals::{TIE, draw, in_doubt};
+use super::equals::{TIE, draw, under_uncertainty};
 
 /// `max-score-picker`: the endpoint with the highest total serves. Ties fall by a hash of prompt and endpoint, the same
 /// on every replica. While the view may be off, totals that are close count as ties.
@@ -32,7 +32,7 @@ impl Picker for MaxScorePicker {
         _: &mut Chance,
         chosen: &mut Vec<usize>,
     ) {
-        if let Some(order) = in_doubt(ask, candidates, totals, self.count) {
+        if let Some(order) = under_uncertainty(ask, candidates, totals, self.count) {
             return chosen.extend(order);
         }
         // The usual case needs no full sort.

@@ -30,7 +30,7 @@ pub fn volume(fact: &Fact) -> Volume {
         Fact::Emitted(event) => match event {
             Event::Scraped { .. }
             | Event::BatchReceived { .. }
-            | Event::BatchSent { .. }
+            | Event::BytesSent { .. }
             | Event::TicketClosed { .. } => Volume::Detail,
             Event::RequestFinished(_) | Event::Refused { .. } => Volume::Detail,
             _ => Volume::Trace,

@@ -268,3 +268,14 @@ fn zone_goes_dark() {
         assert!(later.iter().all(|request| request.sent_by.is_some_and(|replica| replica % 2 == 0)), "{later:?}");
     });
 }
+
+/// A plan without a test would never run.
+#[test]
+fn every_shipped_scenario_has_its_test() {
+    let tests = include_str!("main.rs");
+    let folder = format!("{}/../plans/scenarios", env!("CARGO_MANIFEST_DIR"));
+    let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let names: Vec<String> = names.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    let without: Vec<&String> = names.iter().filter(|name| !tests.contains(&format!("tell(\"{name}\""))).collect();
+    assert!(names.len() > 10 && without.is_empty(), "scenarios without a test: {without:?}");
+}

@@ -111,9 +111,9 @@ impl Figures {
             ghosts,
             heal_s: heal(observed, ends, plan.cluster.replicas),
             equal_s: equal(observed),
-            agreement: agreement(&observed.seens, late),
+            agreement: agreement(&observed.observations, late),
             fewest_decisions: fewest_decisions(observed, plan.cluster.replicas),
-            age_p99_s: ages(&observed.seens, late),
+            age_p99_s: ages(&observed.observations, late),
             before,
             during,
             after,
@@ -175,7 +175,7 @@ fn clean(observed: &Observed, replicas: usize) -> (Option<f64>, usize) {
         if replicas - injection.replicas.len() < 1 {
             continue;
         }
-        let counted = observed.seens.looks.iter().filter(|look| {
+        let counted = observed.observations.seen.iter().filter(|look| {
             let seen = look.seen.as_ref().filter(|_| !injection.replicas.contains(&look.replica));
             (injection.began..injection.ended).contains(&look.at)
                 && seen.is_some_and(|seen| seen.open.get(&dead).is_some_and(|open| *open > 0))
@@ -193,13 +193,13 @@ fn heal(observed: &Observed, ends: Duration, replicas: usize) -> Option<f64> {
         return None;
     }
     let is_well = |look: &Observation| look.seen.as_ref().is_some_and(|seen| seen.well.len() + 1 >= replicas);
-    let sick = observed.seens.looks.iter().filter(|look| look.at >= ends && !is_well(look));
+    let sick = observed.observations.seen.iter().filter(|look| look.at >= ends && !is_well(look));
     Some(sick.map(|look| (look.at - ends).as_secs_f64()).fold(0.0, f64::max))
 }
 
 fn equal(observed: &Observed) -> Option<f64> {
     let mut rounds: BTreeMap<u64, (Duration, BTreeSet<Option<&str>>)> = BTreeMap::new();
-    for look in observed.seens.looks.iter().filter(|look| look.at >= observed.quiet) {
+    for look in observed.observations.seen.iter().filter(|look| look.at >= observed.quiet) {
         let round = rounds.entry(look.number).or_insert((look.at, BTreeSet::new()));
         round.1.insert(look.seen.as_ref().map(|seen| seen.digest.as_str()));
     }
@@ -212,9 +212,9 @@ fn equal(observed: &Observed) -> Option<f64> {
     Some(unlike.map_or(0.0, |at| (at - observed.quiet).as_secs_f64()))
 }
 
-fn agreement(seens: &Observations, late: impl Fn(Duration) -> usize) -> [Option<f64>; 3] {
+fn agreement(observations: &Observations, late: impl Fn(Duration) -> usize) -> [Option<f64>; 3] {
     let mut sums = [(0.0, 0.0); 3];
-    for asked in &seens.asked {
+    for asked in &observations.asked {
         let Some(agreement) = asked.agreement() else { continue };
         let (alike, all) = &mut sums[late(asked.at)];
         *all += 1.0;
@@ -228,7 +228,7 @@ fn fewest_decisions(observed: &Observed, replicas: usize) -> Option<f64> {
     let counts = cuts.flat_map(|cut| {
         (0..replicas).map(|replica| {
             let within = observed
-                .seens
+                .observations
                 .readings
                 .iter()
                 .filter(|one| one.replica == replica && (cut.began..cut.ended).contains(&one.at));
@@ -240,9 +240,9 @@ fn fewest_decisions(observed: &Observed, replicas: usize) -> Option<f64> {
 }
 
 /// By lane and stretch: the 99th percentile of the age of facts that were received in it.
-fn ages(seens: &Observations, late: impl Fn(Duration) -> usize) -> BTreeMap<String, [Option<f64>; 3]> {
+fn ages(observations: &Observations, late: impl Fn(Duration) -> usize) -> BTreeMap<String, [Option<f64>; 3]> {
     let mut sums: BTreeMap<String, [Buckets; 3]> = BTreeMap::new();
-    for (at, lane, words) in super::series::words(seens) {
+    for (at, lane, words) in super::series::words(observations) {
         let sum = &mut sums.entry(lane).or_default()[late(at)];
         super::series::add(sum, &words);
     }

@@ -30,7 +30,7 @@ pub(super) struct Observed {
     /// The outcome of the requests.
     pub(super) tally: Tally,
     /// What the replicas reported.
-    pub(super) seens: Observations,
+    pub(super) observations: Observations,
     /// The injected faults, in order.
     pub(super) injections: Vec<Injection>,
     /// Where the run deviated from the plan.
@@ -86,8 +86,8 @@ pub(super) async fn run(testbed: &mut Testbed, plan: &Plan) -> Result<Observed, 
     stage.send_replace(Stage::Quiet);
     sleep(QUIET).await;
     stage.send_replace(Stage::Over);
-    let seens = watching.await.unwrap_or_default();
-    Ok(Observed { tally, seens, injections, notes, quiet })
+    let observations = watching.await.unwrap_or_default();
+    Ok(Observed { tally, observations, injections, notes, quiet })
 }
 
 /// When each fault begins (`true`) and ends, in order. At the same moment, ends come before begins.

@@ -20,10 +20,10 @@ pub(super) struct Line {
 pub(super) type Buckets = Vec<(f64, f64)>;
 
 /// Facts received between two readings of a replica, by lane: when, and how old.
-pub(super) fn words(seens: &Observations) -> Vec<(Duration, String, Buckets)> {
+pub(super) fn words(observations: &Observations) -> Vec<(Duration, String, Buckets)> {
     let mut last: BTreeMap<usize, &Reading> = BTreeMap::new();
     let mut words = Vec::new();
-    for reading in &seens.readings {
+    for reading in &observations.readings {
         let before = last.insert(reading.replica, reading);
         for (lane, counts) in &reading.ages {
             let Some(old) = before.and_then(|before| before.ages.get(lane)) else { continue };
@@ -69,7 +69,7 @@ pub(super) fn failed(observed: &Observed) -> Line {
 
 /// Agreement of the replicas that were asked.
 pub(super) fn agreement(observed: &Observed) -> Line {
-    let asked = observed.seens.asked.iter();
+    let asked = observed.observations.asked.iter();
     let points = asked.filter_map(|asked| Some((asked.at.as_secs_f64(), asked.agreement()?)));
     Line { name: "agreement".to_owned(), points: points.collect() }
 }
@@ -77,7 +77,7 @@ pub(super) fn agreement(observed: &Observed) -> Line {
 /// Age of received facts, 99th percentile, ms, for each lane.
 pub(super) fn ages(observed: &Observed) -> Vec<Line> {
     let mut sums: BTreeMap<String, BTreeMap<u64, Vec<(f64, f64)>>> = BTreeMap::new();
-    for (at, lane, words) in words(&observed.seens) {
+    for (at, lane, words) in words(&observed.observations) {
         add(sums.entry(lane).or_default().entry(at.as_secs()).or_default(), &words);
     }
     let lines = sums.into_iter().map(|(name, seconds)| Line {

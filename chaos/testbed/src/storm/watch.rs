@@ -58,7 +58,7 @@ pub(super) struct Asked {
 /// All observations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observations {
-    pub(super) looks: Vec<Observation>,
+    pub(super) seen: Vec<Observation>,
     pub(super) readings: Vec<Reading>,
     pub(super) asked: Vec<Asked>,
 }
@@ -102,7 +102,7 @@ pub(super) async fn watch(
     away: watch::Receiver<BTreeSet<usize>>,
     mut stage: watch::Receiver<Stage>,
 ) -> Observations {
-    let mut seens = Observations::default();
+    let mut observations = Observations::default();
     let ticks = |every| {
         let mut ticks = interval_at(started, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -119,9 +119,9 @@ pub(super) async fn watch(
                     break;
                 }
             }
-            Some(Ok(look)) = looks.join_next() => seens.looks.push(look),
-            Some(Ok(Some(one))) = readings.join_next() => seens.readings.push(one),
-            Some(Ok(asked)) = questions.join_next() => seens.asked.push(asked),
+            Some(Ok(look)) = looks.join_next() => observations.seen.push(look),
+            Some(Ok(Some(one))) = readings.join_next() => observations.readings.push(one),
+            Some(Ok(asked)) = questions.join_next() => observations.asked.push(asked),
             _ = looking.tick() => {
                 number += 1;
                 for (replica, at) in watched.admin.iter().enumerate() {
@@ -139,10 +139,10 @@ pub(super) async fn watch(
             }
         }
     }
-    seens.looks.sort_by_key(|look| (look.number, look.replica));
-    seens.readings.sort_by_key(|reading| reading.at);
-    seens.asked.sort_by_key(|asked| asked.at);
-    seens
+    observations.seen.sort_by_key(|look| (look.number, look.replica));
+    observations.readings.sort_by_key(|reading| reading.at);
+    observations.asked.sort_by_key(|asked| asked.at);
+    observations
 }
 
 async fn page(at: SocketAddr, path: &str) -> Option<String> {
