@@ -208,7 +208,7 @@ pub enum Event {
     Prepared {
         /// The producer's type.
         producer: &'static str,
-        /// A stable label: `ok`, or why the request went on without an answer: `busy`, `too-large`, `timeout`, or a
+        /// A stable label: `ok`, or why the request went on without (all of) an answer: `busy`, `too-large`, `timeout`, or a
         /// reason of the producer's own (of `token-producer`: `connect`, `broken`, `status` or `malformed`).
         result: &'static str,
     },

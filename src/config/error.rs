@@ -34,7 +34,7 @@ pub struct ConfigError {
     pub path: String,
     /// The message, in one sentence.
     pub sentence: String,
-    /// Whether the file or Murmuration is to cause.
+    /// Whether the file or Murmuration is the cause.
     pub cause: ErrorCause,
 }
 

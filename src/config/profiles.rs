@@ -194,10 +194,11 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
             }
         }
         Runs::Named { required, optional } => {
-            let missing = || optional.iter().chain(&required).filter(|name| !raw.iter().any(|one| one.name == **name));
+            let is_there = |name: &&&str| raw.iter().any(|profile| profile.name == **name);
+            let missing = || optional.iter().filter(|name| !is_there(name)).copied();
             for profile in raw.iter().filter(|one| !optional.iter().chain(&required).any(|name| *name == one.name)) {
                 // llm-d ignores a profile that nobody runs. One whose name is a slip is not meant to be ignored.
-                if let Some(hint) = suggestion::did_you_mean(&profile.name, missing().copied()) {
+                if let Some(hint) = suggestion::did_you_mean(&profile.name, missing()) {
                     let message = format!("`{}` does not run the profile `{}`; {hint}", first.name, profile.name);
                     errors.add(profile.place, format!("{}.name", profile.path), message);
                 }

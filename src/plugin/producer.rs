@@ -1,8 +1,8 @@
 //! Producers: they learn something of a request between its body and its decision, by asking others.
 //!
 //! The only role that may wait. It returns a future, and whoever calls it awaits that within a deadline: this crate
-//! knows no runtime. What is learned may differ from one replica to the next, so the same request may be decided
-//! differently; all other roles see only what the tier shares.
+//! knows no runtime. What is learned may differ from one replica to the next, and then the same request may be decided
+//! differently; all else that other roles see is shared by the tier.
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -16,7 +16,10 @@ use super::producer::Producer;
 use super::verdict::Decider;
 
 /// A plugin that a catalog can build. A configuration that declares one gets one instance of it, and all profiles that
-/// reference it share the instance.
+/// reference it share the instance. A producer is apart: it lives with the streams, another instance with each start of
+/// the scheduler, and what it learns reaches other roles as [`InferenceRequest::attributes`] alone.
+///
+/// [`InferenceRequest::attributes`]: crate::request::InferenceRequest::attributes
 pub trait Plugin: Debug + Send + Sync + Sized + 'static {
     /// The type's name in a configuration, such as `queue-scorer`.
     const TYPE: &'static str;

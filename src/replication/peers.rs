@@ -291,10 +291,10 @@ impl Peers {
     }
 }
 
-/// The numbers that are known of `replica` in this incarnation from before it was lost. Other ones of it are dropped: an
-/// incarnation that has ended sends no more.
+/// The numbers that are known of `replica` in this incarnation from before it was lost. Those of an earlier one are
+/// dropped: it has ended, and sends no more.
 fn known_of(lost: &mut VecDeque<LostPeer>, replica: &ReplicaId, incarnation: Incarnation) -> SequenceWindow {
-    let at = lost.iter().position(|peer| peer.replica == *replica);
+    let at = lost.iter().position(|peer| peer.replica == *replica && peer.incarnation <= incarnation);
     let known = at.and_then(|at| lost.remove(at)).filter(|peer| peer.incarnation == incarnation);
     known.map_or_else(SequenceWindow::new, |peer| peer.placements)
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::fleet::Tenancy;
+use crate::fleet::{Entry, Tenancy, Trust};
 use crate::id::{BlockHash, Slot, Ticket};
 use crate::prefix::{PlacedAt, anchors};
 use crate::request::Outcome;
@@ -72,7 +72,8 @@ impl Scheduler {
     /// The prompt is computed: its tokens are no longer in flight, its blocks are in the cache, and its session is
     /// bound to the endpoint. Endpoints that worked for the one that decodes are done.
     fn first_token(&mut self, ticket: Ticket, now: Timestamp, out: &mut Outbox) {
-        let Some(open) = self.ledger.get_mut(ticket) else { return };
+        // A detached ticket's stages end by reports.
+        let Some(open) = self.ledger.get_mut(ticket).filter(|open| open.sees_response) else { return };
         open.anchors = Vec::new();
         let mut released = Vec::with_capacity(1);
         open.holds.retain_mut(|hold| {
@@ -91,8 +92,8 @@ impl Scheduler {
     }
 
     /// Ends the work of detached tickets beyond the `unfinished` requests of the engine's own report, oldest first.
-    /// `unfinished` counts waiting and running requests from all replicas, so no ticket closes too early. At worst it
-    /// stays open until its lease ends.
+    /// `unfinished` counts waiting and running requests from all replicas, so no more end than are done. On an endpoint
+    /// that prefills and decodes, the oldest counts as done first. At worst a ticket stays open until its lease ends.
     pub(super) fn infer_ends(&mut self, slot: Slot, unfinished: u32, measured: Timestamp, out: &mut Outbox) {
         let Some(tenancy) = self.fleet.tenancy(slot) else { return };
         for ticket in self.ledger.detached(tenancy, measured - INFER_AFTER, unfinished as usize) {
@@ -111,17 +112,31 @@ impl Scheduler {
     /// The engine that the ticket waits for is done with it. If that computed the prompt for another one, the ticket
     /// waits for the other from now on, unless that is gone.
     fn infer_end(&mut self, ticket: Ticket, at: Timestamp, out: &mut Outbox) {
-        if let Some(ended) = self.ledger.end_stage(ticket, at) {
-            self.fleet.release_tokens(ended.tenancy, ended.tokens);
-            self.fleet.release_request(ended.tenancy, ended.decode_tokens);
-            self.publish_in_flight_of(ended.tenancy, at, out);
-            let next = self.ledger.get_mut(ticket).and_then(|open| open.holds.first().map(|hold| hold.tenancy));
-            if next.is_some_and(|next| self.fleet.tenant_of(next).is_some()) {
-                return;
-            }
+        let ended = self.ledger.end_stage(ticket, at);
+        for hold in &ended {
+            self.fleet.release_tokens(hold.tenancy, hold.tokens);
+            self.fleet.release_request(hold.tenancy, hold.decode_tokens);
+            self.publish_in_flight_of(hold.tenancy, at, out);
+        }
+        let next = self.ledger.get_mut(ticket).and_then(|open| open.holds.first().map(|hold| hold.tenancy));
+        if !ended.is_empty() && next.is_some_and(|next| self.fleet.tenant_of(next).is_some()) {
+            return;
         }
         if let Some(open) = self.ledger.close(ticket) {
             self.release(ticket, open, Outcome::Inferred, at, out);
+        }
+    }
+
+    /// A prefill engine whose reports say nothing is not waited for: its tickets wait for the engine that decodes.
+    pub(super) fn skip_silent_prefill(&mut self, now: Timestamp, out: &mut Outbox) {
+        let tells = |tenancy: Tenancy| {
+            let entry = self.fleet.tenant_of(tenancy).filter(|entry| entry.is_reachable());
+            let entry = entry.filter(|entry| entry.trust(now) != Trust::Fallback);
+            entry.and_then(Entry::report).is_some_and(|report| report.unfinished().is_some())
+        };
+        let silent: Vec<Tenancy> = self.ledger.waited_for().filter(|tenancy| !tells(*tenancy)).collect();
+        for ticket in silent.into_iter().flat_map(|tenancy| self.ledger.computing_prompt(tenancy)).collect::<Vec<_>>() {
+            self.infer_end(ticket, now, out);
         }
     }
 

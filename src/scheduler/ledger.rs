@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 pub struct Open {
     /// One hold for each leg that goes on; the first is on the serving endpoint.
     pub holds: Vec<Hold>,
-    /// When it was decided, or came to the endpoint that it waits for now.
+    /// When it was decided, or, of a detached ticket whose prompt was computed elsewhere, when that had ended.
     pub since: Timestamp,
     /// Whether the stream reports its end. If not, the ticket is detached.
     pub sees_response: bool,
@@ -107,7 +107,7 @@ impl Ledger {
         true
     }
 
-    /// An open ticket. Move its first hold with [`Ledger::move_first_hold`] only.
+    /// An open ticket. Change the holds of a detached one with [`Ledger::move_first_hold`] and [`Ledger::end_stage`] only.
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Open> {
         self.open.get_mut(&ticket)
     }
@@ -124,20 +124,34 @@ impl Ledger {
         }
     }
 
-    /// Ends the stage that a detached `ticket` waits for, if another follows: from `now` on it waits for that one.
-    /// Returns the hold that ended.
-    pub fn end_stage(&mut self, ticket: Ticket, now: Timestamp) -> Option<Hold> {
-        let open = self.open.get_mut(&ticket)?;
-        let (before, key) = (open.waits_for_reports_of()?, (open.since, ticket));
-        let at = open.computes_prompt()?;
-        let ended = open.holds.remove(at);
-        open.since = now;
+    /// Ends the stage that a detached `ticket` waits for, if decoding follows: from `now` on it waits for that. Returns
+    /// the holds that ended, none if it waits for its last stage.
+    pub fn end_stage(&mut self, ticket: Ticket, now: Timestamp) -> Vec<Hold> {
+        let Some(open) = self.open.get_mut(&ticket) else { return Vec::new() };
+        let (Some(before), true) = (open.waits_for_reports_of(), open.computes_prompt().is_some()) else {
+            return Vec::new();
+        };
+        let key = (open.since, ticket);
+        let (holds, ended) = std::mem::take(&mut open.holds).into_iter().partition(|hold| hold.stage == Stage::Decode);
+        (open.holds, open.since) = (holds, now);
         let after = open.waits_for_reports_of();
         self.remove_detached(before, key);
         if let Some(after) = after {
             self.detached.entry(after).or_default().insert((now, ticket));
         }
-        Some(ended)
+        ended
+    }
+
+    /// The tenancies whose reports detached tickets wait for.
+    pub fn waited_for(&self) -> impl Iterator<Item = Tenancy> + '_ {
+        self.detached.keys().copied()
+    }
+
+    /// Detached tickets that wait for `tenancy` to compute their prompt.
+    pub fn computing_prompt(&self, tenancy: Tenancy) -> Vec<Ticket> {
+        let waiting = self.detached.get(&tenancy).into_iter().flatten().map(|&(_, ticket)| ticket);
+        let computes = |ticket: &Ticket| self.open.get(ticket).is_some_and(|open| open.computes_prompt().is_some());
+        waiting.filter(computes).collect()
     }
 
     /// Closes `ticket`; `None` when it is not open (news may come twice, or after a restart).

@@ -9,7 +9,8 @@ use crate::fleet::{Endpoint, Fleet};
 /// One operation on a ledger.
 #[derive(Clone, Debug)]
 enum Step {
-    Open { ticket: u64, on: usize, sees_response: bool },
+    Open { ticket: u64, on: usize, prefill: Option<usize>, sees_response: bool },
+    EndStage(u64),
     Close(u64),
     Move { ticket: u64, to: usize },
     Expire,
@@ -17,8 +18,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..40_u64, 0..4_usize, any::<bool>())
-            .prop_map(|(ticket, on, sees_response)| Step::Open { ticket, on, sees_response }),
+        4 => (0..40_u64, 0..4_usize, proptest::option::of(0..4_usize), any::<bool>())
+            .prop_map(|(ticket, on, prefill, sees_response)| Step::Open { ticket, on, prefill, sees_response }),
+        2 => (0..40_u64).prop_map(Step::EndStage),
         2 => (0..40_u64).prop_map(Step::Close),
         2 => (0..40_u64, 0..4_usize).prop_map(|(ticket, to)| Step::Move { ticket, to }),
         1 => Just(Step::Expire),
@@ -39,7 +41,11 @@ fn tenancies() -> Vec<(EndpointId, Tenancy)> {
 }
 
 fn searched(ledger: &Ledger, tenancy: Tenancy, before: Timestamp, spared: usize) -> Vec<Ticket> {
-    let on = |open: &Open| open.holds.first().is_some_and(|hold| hold.tenancy == tenancy);
+    let awaited = |open: &Open| {
+        let prefill = open.holds.iter().find(|hold| hold.stage == Stage::Prefill);
+        prefill.or(open.holds.first()).map(|hold| hold.tenancy)
+    };
+    let on = |open: &Open| awaited(open) == Some(tenancy);
     let old = |open: &Open| !open.sees_response && open.since < before;
     let mut all: Vec<_> =
         ledger.open.iter().filter(|(_, o)| old(o) && on(o)).map(|(&ticket, open)| (open.since, ticket)).collect();
@@ -57,11 +63,18 @@ proptest! {
         for (i, step) in steps.into_iter().enumerate() {
             let now = Timestamp::from_millis(i as u64);
             match step {
-                Step::Open { ticket, on, sees_response } => {
-                    let (endpoint, tenancy) = tenancies[on].clone();
-                    let stage = Stage::Decode;
-                    let hold = Hold { stage, endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 };
-                    ledger.open(Ticket(ticket), vec![hold], Vec::new(), sees_response, now);
+                Step::Open { ticket, on, prefill, sees_response } => {
+                    let hold = |stage, on: usize| {
+                        let (endpoint, tenancy) = tenancies[on].clone();
+                        Hold { stage, endpoint, tenancy, tokens: 1, decode_tokens: 1, held_before: 0 }
+                    };
+                    let mut holds = vec![hold(Stage::Decode, on)];
+                    holds.extend(prefill.map(|on| hold(Stage::Prefill, on)));
+                    ledger.open(Ticket(ticket), holds, Vec::new(), sees_response, now);
+                }
+                Step::EndStage(ticket) => {
+                    let ended = ledger.end_stage(Ticket(ticket), now);
+                    prop_assert!(ended.iter().all(|hold| hold.stage == Stage::Prefill));
                 }
                 Step::Close(ticket) => drop(ledger.close(Ticket(ticket))),
                 Step::Move { ticket, to } => {

@@ -358,6 +358,7 @@ impl Scheduler {
         self.fleet.report_trust(now, &mut out.events);
         self.fleet.report_failing(now, &mut out.events);
         self.sessions.expire(now);
+        self.skip_silent_prefill(now, out);
         self.expire(now, out);
         self.expire_peers(now);
     }

@@ -1,12 +1,13 @@
 //! Long work in slices: digests, summaries, histories and large batches, a few units at a time.
 //!
-//! Must not know what runs between two slices. Requests that are decided there add placements and move counts, but
-//! never add or remove an endpoint.
+//! Must not know what runs between two slices: decisions and ends of requests, and changes of the pool. So a walk goes by
+//! names, and what it remembers of an endpoint is void once the endpoint has left.
 
 use std::time::Duration;
 use std::vec::IntoIter;
 
-use crate::id::{EndpointId, Slot};
+use crate::fleet::Tenancy;
+use crate::id::EndpointId;
 use crate::prefix::Tip;
 use crate::replication::fact_log::HISTORY_AGE;
 use crate::replication::{Binding, Fact, Placement, Record};
@@ -32,7 +33,7 @@ pub struct HistoryWalk {
     walk: Walk,
     /// Remaining chains of the current endpoint.
     tips: IntoIter<Tip>,
-    of: Option<Slot>,
+    of: Option<Tenancy>,
 }
 
 /// New facts of a batch that are still to be taken in.
@@ -113,10 +114,13 @@ impl Scheduler {
                 return false;
             };
             walk.walk.last = Some(entry.endpoint.id.clone());
-            walk.of = Some(slot);
+            walk.of = self.fleet.tenancy(slot);
             walk.tips = self.index.tips(slot, walk.most / self.fleet.len().max(1)).into_iter();
         }
-        let Some((slot, entry)) = walk.of.and_then(|slot| Some((slot, self.fleet.get(slot)?))) else { return true };
+        let Some((slot, entry)) = walk.of.and_then(|of| Some((of.slot, self.fleet.tenant_of(of)?))) else {
+            walk.tips = Vec::new().into_iter();
+            return true;
+        };
         let endpoint = entry.endpoint.id.key();
         let chains = walk.tips.by_ref().take(SLICE).filter_map(|tip| self.index.chain_of(slot, tip));
         history.extend(chains.map(|(anchors, placed)| {

@@ -144,6 +144,21 @@ fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decode
 }
 
 #[test]
+fn a_detached_pair_does_not_wait_for_a_prefill_engine_that_reports_nothing() {
+    let mut replica = replica("a");
+    let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
+    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+    let prefill = prefill.unwrap();
+    replica.handle(Input::Tick, 1_000);
+    assert_eq!(load(&replica, &prefill, 1_000).0, 1, "its last report is young enough");
+    replica.handle(report(number(&decode), 0), 11_000);
+    replica.handle(Input::Tick, 11_000);
+    assert_eq!((load(&replica, &prefill, 11_000).0, load(&replica, &decode, 11_000).0), (0, 1));
+    replica.handle(report(number(&decode), 0), 12_000);
+    assert_eq!(replica.scheduler.ledger.balance(), Balance { reserved: 1, closed: 1, expired: 0, open: 0 });
+}
+
+#[test]
 fn a_detached_pair_ends_with_its_last_endpoint() {
     for first in [Stage::Prefill, Stage::Decode] {
         let mut replica = replica("a");

@@ -9,12 +9,14 @@ use murmuration::event::Event;
 use murmuration::id::Incarnation;
 use murmuration::replication::SaltClaim;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Receiver;
 
 /// How long a starting replica waits for the salt of its tier.
 const FIRST_CLAIM: Duration = Duration::from_secs(1);
+/// How long the first claims of a tier may take to reach all replicas: some rounds of gossip.
+const CLAIMS_SPREAD: Duration = Duration::from_millis(500);
 
 /// What the agreement works with.
 #[derive(Clone)]
@@ -44,6 +46,13 @@ impl Agreement {
         // What was claimed before this task failed stays claimed.
         let claimed = found.or(*self.told.borrow());
         let mut claim = claimed.unwrap_or(SaltClaim { drawn_by, salt });
+        if claimed.is_none() {
+            // Replicas that start at once find no salt, and each claims its own. None is ready before it has heard the
+            // others: else they would hash the first prompts under different salts.
+            self.told.send_replace(Some(claim));
+            sleep(CLAIMS_SPREAD).await;
+            claim = claim.agreed(*self.heard.borrow_and_update());
+        }
         loop {
             self.apply.send_if_modified(|salt| std::mem::replace(salt, claim.salt) != claim.salt);
             self.told.send_replace(Some(claim));
@@ -70,7 +79,6 @@ impl Agreement {
 mod tests {
     use murmuration::id::ReplicaId;
     use tokio::task::JoinSet;
-    use tokio::time::sleep;
 
     use super::*;
     use crate::scheduler::SchedulerHandle;
@@ -123,6 +131,22 @@ mod tests {
         let mut first = agreeing(5, 7);
         first.settled.wait_for(|settled| *settled).await.unwrap();
         assert_eq!((*first.salt.borrow(), *first.told.borrow()), (7, Some(claim(5, 7))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_that_start_at_once_are_ready_with_one_salt() {
+        let (mut old, mut new) = (agreeing(5, 7), agreeing(6, 8));
+        for side in [&mut old, &mut new] {
+            side.told.wait_for(Option::is_some).await.unwrap();
+            assert!(!*side.settled.borrow());
+        }
+        old.others.send_replace(*new.told.borrow());
+        new.others.send_replace(*old.told.borrow());
+        for side in [&mut old, &mut new] {
+            side.settled.wait_for(|settled| *settled).await.unwrap();
+            assert_eq!((*side.salt.borrow(), *side.told.borrow()), (7, Some(claim(5, 7))));
+            assert!(!changes(&side.telemetry), "nothing was hashed before");
+        }
     }
 
     #[tokio::test(start_paused = true)]

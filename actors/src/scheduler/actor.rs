@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(100);
 const ASKS_AT_ONCE: usize = 16;
 /// Requests decided before each message, and between two slices of long work.
 const ASKS_BETWEEN: usize = 1;
-/// Updates of tickets that count as much as a request: each is that much less work.
+/// Updates of tickets that count as much as a request. Most are that much less work.
 const UPDATES_PER_ASK: usize = 16;
 
 /// The actor; all of its state is in `SchedulerState`.
@@ -57,7 +57,7 @@ pub struct SchedulerArguments {
     pub clock: Clock,
     /// Records events.
     pub telemetry: Telemetry,
-    /// Carries the updates of reservations, and holds the queue of waiting requests.
+    /// Holds the queue of what streams send; reservations send their updates by it.
     pub handle: SchedulerHandle,
     /// The last announcement of discovery.
     pub announced: Known,
@@ -112,11 +112,11 @@ impl Actor for SchedulerActor {
         state: &mut SchedulerState,
     ) -> Result<(), ActorProcessingErr> {
         if !matches!(message, Message::FromStreams) {
-            state.serve_streams(ASKS_BETWEEN);
+            state.serve_streams(ASKS_BETWEEN, StreamQueue::pop);
         }
         match message {
             Message::FromStreams => {
-                if !state.serve_streams(ASKS_AT_ONCE) {
+                if !state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest) {
                     myself.cast(Message::FromStreams)?;
                 }
             }
@@ -174,7 +174,7 @@ impl SchedulerState {
     }
 
     /// Takes in what streams sent, as much as `asks` requests; `false` when more may wait.
-    fn serve_streams(&mut self, asks: usize) -> bool {
+    fn serve_streams(&mut self, asks: usize, pop: fn(&StreamQueue) -> Option<FromStream>) -> bool {
         #[cfg(test)]
         {
             self.work = (0, self.work.1.max(self.work.0));
@@ -185,7 +185,7 @@ impl SchedulerState {
         }
         let mut room = asks * UPDATES_PER_ASK;
         while room > 0 {
-            let input = match self.queue.pop() {
+            let input = match pop(&self.queue) {
                 None => return true,
                 Some(FromStream::Update(ticket, news)) => {
                     room -= 1;
@@ -205,10 +205,10 @@ impl SchedulerState {
         false
     }
 
-    /// Runs between two slices of long work, so that newly arrived requests go first.
+    /// Runs between two slices of long work, so that a request waits for one of them at most.
     async fn pause(&mut self) {
         yield_now().await;
-        self.serve_streams(ASKS_BETWEEN);
+        self.serve_streams(ASKS_BETWEEN, StreamQueue::pop);
     }
 
     /// Counts units of work, so that a test can measure how much of it a request waits for.

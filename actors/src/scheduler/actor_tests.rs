@@ -71,14 +71,14 @@ impl Scene {
         let (arguments, announced) = arguments(&handle, ENDPOINTS);
         let mut state = SchedulerState::new(arguments).unwrap();
         state.take_announced();
-        state.serve_streams(ASKS_AT_ONCE);
+        state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
         state.work = (0, 0);
         Self { state, handle, _announced: announced, _current: current }
     }
 
     /// The most units of work between two checks for requests so far.
     fn longest(&mut self) -> usize {
-        self.state.serve_streams(ASKS_AT_ONCE);
+        self.state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
         self.state.work.1
     }
 }
@@ -108,11 +108,11 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
     let mut scene = Scene::new();
     scene.state.receive(batch(1_024)).await;
     // The actor does this before each message.
-    scene.state.serve_streams(ASKS_AT_ONCE);
+    scene.state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
     let digest = scene.state.digest().await;
-    scene.state.serve_streams(ASKS_AT_ONCE);
+    scene.state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
     let summary = scene.state.summary().await;
-    scene.state.serve_streams(ASKS_AT_ONCE);
+    scene.state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
     let history = scene.state.history(65_536).await;
     assert_eq!(digest, scene.state.scheduler.digest(), "a digest in slices is the digest");
     assert_eq!(summary.endpoints.len(), usize::from(ENDPOINTS));
@@ -127,8 +127,9 @@ async fn a_request_that_overtakes_the_announced_message_is_decided_with_the_anno
     let (arguments, announced) = arguments(&handle, ENDPOINTS);
     let mut state = SchedulerState::new(arguments).unwrap();
     announced.send_modify(|_| {});
-    let (answer, _) =
-        tokio::join!(handle.ask(InferenceRequest::default()), async { state.serve_streams(ASKS_AT_ONCE) });
+    let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async {
+        state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest)
+    });
     assert!(answer.is_ok(), "the pool is announced, and this replica is ready: {answer:?}");
 }
 

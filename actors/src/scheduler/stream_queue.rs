@@ -24,7 +24,7 @@ const WAITING_MAX: usize = 65_536;
 pub(super) enum FromStream {
     /// A request and the channel for its answer.
     Ask(Box<InferenceRequest>, oneshot::Sender<Answer>),
-    /// News of a ticket. A ticket has three at most, so they need no bound of their own.
+    /// News of a ticket. A ticket has few: its endpoint (again only where it changes), its first token and its end.
     Update(Ticket, News),
 }
 
@@ -48,6 +48,7 @@ struct Queue {
     waiting: VecDeque<FromStream>,
     /// How many of them are requests.
     asks: usize,
+    /// Whether the actor's mailbox has a message that says so.
     woken: bool,
 }
 
@@ -67,27 +68,38 @@ impl StreamQueue {
         if std::mem::replace(&mut queue.woken, true) { Queued::Quiet } else { Queued::Wake }
     }
 
-    /// What is first, without the requests whose callers are gone.
+    /// What is first, without the requests whose callers are gone. `None` if there is nothing; the actor is woken still.
     pub(super) fn pop(&self) -> Option<FromStream> {
+        self.queue().pop()
+    }
+
+    /// The same, for the actor that was woken: if there is nothing, what is pushed next must wake it again. So there is
+    /// one message at a time that wakes it.
+    pub(super) fn pop_or_rest(&self) -> Option<FromStream> {
         let mut queue = self.queue();
-        while let Some(first) = queue.waiting.pop_front() {
-            match &first {
-                FromStream::Ask(_, reply) => {
-                    queue.asks -= 1;
-                    if !reply.is_closed() {
-                        return Some(first);
-                    }
-                }
-                FromStream::Update(..) => return Some(first),
-            }
-        }
-        queue.woken = false;
-        None
+        let first = queue.pop();
+        queue.woken = first.is_some();
+        first
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // A panic leaves the queue consistent: every change is complete before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn pop(&mut self) -> Option<FromStream> {
+        loop {
+            let first = self.waiting.pop_front()?;
+            let FromStream::Ask(_, reply) = &first else { return Some(first) };
+            self.asks -= 1;
+            if !reply.is_closed() {
+                return Some(first);
+            }
+        }
     }
 }
 
@@ -121,7 +133,10 @@ mod tests {
         assert_eq!(queue.push(third), Queued::Quiet);
         assert_eq!([popped(&queue), popped(&queue), popped(&queue)], ["b", "update 7", "c"]);
         assert!(queue.pop().is_none());
-        assert_eq!(queue.push(asked("d").0), Queued::Wake);
+        assert_eq!(queue.push(asked("d").0), Queued::Quiet, "the message that woke it has not been handled");
+        assert!(queue.pop().is_none(), "its caller is gone");
+        assert!(queue.pop_or_rest().is_none());
+        assert_eq!(queue.push(asked("e").0), Queued::Wake);
     }
 
     #[test]

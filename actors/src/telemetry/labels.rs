@@ -44,7 +44,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("reason", "Why, as a stable word."),
     (
         "result",
-        "`ok` or `failed`; of predictions `kept` or `broken`; of preparations `ok`, or why nothing was learned.",
+        "`ok` or `failed`; of predictions `kept` or `broken`; of preparations `ok`, or why not all was learned.",
     ),
     ("source_type", "The plugin that polls: `metrics-data-source`."),
     ("state", "`EXACT`, `DEGRADED` or `FALLBACK`; see `docs/concepts.md`."),

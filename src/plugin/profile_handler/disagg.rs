@@ -110,7 +110,9 @@ impl ProfileHandler for DisaggProfileHandler {
     fn runs(&self) -> Runs<'_> {
         let required =
             [Some(self.stages.decode.as_str()), self.stages.fallback.as_deref()].into_iter().flatten().collect();
-        Runs::Named { required, optional: vec![&self.stages.prefill, &self.stages.encode] }
+        let encode = self.stages.encode_decider.as_ref().map(|_| self.stages.encode.as_str());
+        let optional = std::iter::once(self.stages.prefill.as_str()).chain(encode).collect();
+        Runs::Named { required, optional }
     }
 
     fn deciders(&self) -> Vec<&str> {

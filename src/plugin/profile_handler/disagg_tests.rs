@@ -120,5 +120,5 @@ fn contradictory_parameters_are_refused_and_older_spellings_are_read() {
     assert_eq!(older.deciders(), ["pd"]);
     let pd = PdProfileHandler::build(PdParameters::default()).unwrap();
     assert_eq!(pd.deciders(), ["prefix-based-pd-decider"]);
-    assert_eq!(pd.runs(), Runs::Named { required: vec!["decode"], optional: vec!["prefill", "encode"] });
+    assert_eq!(pd.runs(), Runs::Named { required: vec!["decode"], optional: vec!["prefill"] }, "no decider for encode");
 }

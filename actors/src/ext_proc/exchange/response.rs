@@ -3,6 +3,8 @@
 //!
 //! Must not know what usage or an error event look like; the core's dialects read them.
 
+use std::net::SocketAddr;
+
 use murmuration::request::Usage;
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{BodySendMode, HttpBody, HttpHeaders, Metadata};
@@ -31,6 +33,8 @@ pub(super) struct Answer {
     pub(super) ended: bool,
     /// Envoy was configured not to show the answer's body.
     pub(super) bodiless: bool,
+    /// The address that served the request, as the proxy reported it last. It repeats it with each message.
+    served: Option<SocketAddr>,
 }
 
 // === impl Answer ===
@@ -161,7 +165,9 @@ impl Exchange {
     }
 
     fn served(&mut self, metadata: Option<&Metadata>) {
-        if let Some(address) = metadata.and_then(envoy_metadata::served) {
+        let served = metadata.and_then(envoy_metadata::served);
+        if let Some(address) = served.filter(|_| served != self.answer.served) {
+            self.answer.served = served;
             self.news.push_back(News::Served(address));
         }
     }
