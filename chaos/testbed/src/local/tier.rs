@@ -111,7 +111,7 @@ impl Testbed {
         };
         let envoy = envoy::start(&envoy_program, &plan, &run_folder).await?;
         let watched = page::Watched { engines: engines.clone(), replicas: replicas.clone(), envoy: plan.admin, public };
-        let page = Page::open(watched).await?;
+        let page = Page::open(watched, ports.free()?).await?;
         Ok(Self {
             public,
             direct: plan.direct,

@@ -5,7 +5,7 @@
 
 mod state;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -56,11 +56,10 @@ struct Shared {
 // === impl Page ===
 
 impl Page {
-    /// Serves on any free port of loopback.
-    pub(super) async fn open(watched: Watched) -> Result<Self, TestbedError> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.map_err(|source| TestbedError::Port { port: 0, source })?;
-        let address = listener.local_addr().map_err(|source| TestbedError::Port { port: 0, source })?;
+    /// Serves at `address`.
+    pub(super) async fn open(watched: Watched, address: SocketAddr) -> Result<Self, TestbedError> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| TestbedError::Port { port: address.port(), source })?;
         let shared = Shared { watched: Arc::new(watched), last: Arc::default() };
         let router = Router::new()
             .route("/", get(|| async { typed("text/html; charset=utf-8", HTML.to_owned()) }))
