@@ -208,8 +208,8 @@ pub enum Event {
     Prepared {
         /// The producer's type.
         producer: &'static str,
-        /// A stable label: `ok`, or why the request went on without (all of) an answer: `busy`, `too-large`, `timeout`, or a
-        /// reason of the producer's own (of `token-producer`: `connect`, `broken`, `status` or `malformed`).
+        /// A stable label: `ok`, or why the request went on without (all of) an answer: `busy`, `too-large`, `timeout`,
+        /// or a reason of the producer's own (of `token-producer`: `connect`, `broken`, `status` or `malformed`).
         result: &'static str,
     },
     /// Configuration or discovery was reloaded; the text names the source.

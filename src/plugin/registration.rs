@@ -16,8 +16,9 @@ use super::producer::Producer;
 use super::verdict::Decider;
 
 /// A plugin that a catalog can build. A configuration that declares one gets one instance of it, and all profiles that
-/// reference it share the instance. A producer is apart: it lives with the streams, another instance with each start of
-/// the scheduler, and what it learns reaches other roles as [`InferenceRequest::attributes`] alone.
+/// reference it share the instance. A producer has an instance of its own, which lives as long as its pool; the others
+/// are built anew with each start of the scheduler. What it learns reaches other roles as
+/// [`InferenceRequest::attributes`] alone.
 ///
 /// [`InferenceRequest::attributes`]: crate::request::InferenceRequest::attributes
 pub trait Plugin: Debug + Send + Sync + Sized + 'static {

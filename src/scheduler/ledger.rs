@@ -107,7 +107,8 @@ impl Ledger {
         true
     }
 
-    /// An open ticket. Change the holds of a detached one with [`Ledger::move_first_hold`] and [`Ledger::end_stage`] only.
+    /// An open ticket. Change the holds of a detached one only with [`Ledger::move_first_hold`] and
+    /// [`Ledger::end_stage`].
     pub fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Open> {
         self.open.get_mut(&ticket)
     }

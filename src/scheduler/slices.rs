@@ -1,7 +1,7 @@
 //! Long work in slices: digests, summaries, histories and large batches, a few units at a time.
 //!
-//! Must not know what runs between two slices: decisions and ends of requests, and changes of the pool. So a walk goes by
-//! names, and what it remembers of an endpoint is void once the endpoint has left.
+//! Must not know what runs between two slices: decisions and ends of requests, and changes of the pool. So a walk goes
+//! by names, and what it remembers of an endpoint is void once the endpoint has left.
 
 use std::time::Duration;
 use std::vec::IntoIter;

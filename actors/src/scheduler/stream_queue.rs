@@ -48,7 +48,7 @@ struct Queue {
     waiting: VecDeque<FromStream>,
     /// How many of them are requests.
     asks: usize,
-    /// Whether the actor's mailbox has a message that says so.
+    /// Whether a message that wakes the actor is in its mailbox.
     woken: bool,
 }
 
@@ -68,7 +68,7 @@ impl StreamQueue {
         if std::mem::replace(&mut queue.woken, true) { Queued::Quiet } else { Queued::Wake }
     }
 
-    /// What is first, without the requests whose callers are gone. `None` if there is nothing; the actor is woken still.
+    /// What is first, without the requests whose callers are gone. `None` if there is nothing; the actor stays woken.
     pub(super) fn pop(&self) -> Option<FromStream> {
         self.queue().pop()
     }

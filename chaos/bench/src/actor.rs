@@ -1,7 +1,7 @@
 //! The scheduler's actor with all that a replica sends it: decisions per second, and how long other messages wait.
 //!
-//! Clients ask, send what a stream sends about its ticket, and ask again. Every endpoint reports each 50 ms. Meanwhile a
-//! probe asks for an explanation, which costs next to nothing, so its time is what messages wait in the mailbox. Each
+//! Clients ask, send what a stream sends about its ticket, and ask again. Every endpoint reports each 50 ms. Meanwhile
+//! a probe asks for an explanation, which costs next to nothing, so its time is what messages wait in the mailbox. Each
 //! row has a runtime of its own with as many threads as the row says.
 //!
 //! Must not know how the actor orders its work.
@@ -13,14 +13,12 @@ use std::time::Duration;
 
 use murmuration::chance::Chance;
 use murmuration::config;
-use murmuration::fleet::{LoadReport, Observation, TrustAges};
-use murmuration::plugin::Catalog;
+use murmuration::fleet::{LoadReport, Observation};
 use murmuration::request::{InferenceRequest, Outcome};
-use murmuration::scheduler::SchedulerSettings;
 use murmuration_actors::clock::Clock;
 use murmuration_actors::environment::Announcement;
 use murmuration_actors::latest_value::LatestValue;
-use murmuration_actors::scheduler::{Build, Decider, Report, SchedulerActor, SchedulerArguments, SchedulerHandle};
+use murmuration_actors::scheduler::{Decider, Report, SchedulerActor, SchedulerArguments, SchedulerHandle};
 use murmuration_actors::telemetry::Telemetry;
 use murmuration_actors::telemetry::span::Tracer;
 use ractor::Actor;
@@ -88,7 +86,7 @@ async fn measure(endpoints: u16, args: ActorArgs) -> Result<Vec<Cell>, Failure> 
     let announcement = Announcement { endpoints: (0..endpoints).map(endpoint).collect(), objectives: BTreeMap::new() };
     let (_announced, known) = watch::channel(Some(Arc::new(announcement)));
     let arguments = SchedulerArguments {
-        build: builder(),
+        build: Arc::new(|| pool::parts(false, config::default_text(), pool::INDEX_BYTES_MAX)),
         clock: Clock::start(),
         telemetry: Telemetry::new("bench", Tracer::default()).map_err(|why| why.to_string())?,
         handle: handle.clone(),
@@ -130,22 +128,6 @@ async fn measure(endpoints: u16, args: ActorArgs) -> Result<Vec<Cell>, Failure> 
     cells.extend([asks.p50, asks.p99, waits.p50, waits.p99].map(|us| Cell::Figure(us, 0)));
     cells.push(open.map_or(Cell::Nothing, Cell::Count));
     Ok(cells)
-}
-
-fn builder() -> Build {
-    Arc::new(|| {
-        let blueprint = config::read(config::default_text(), "the configuration", &Catalog::builtin())?;
-        let settings = SchedulerSettings {
-            prefix: blueprint.prefix,
-            in_flight: blueprint.in_flight,
-            saturation: blueprint.saturation,
-            index_bytes_max: pool::INDEX_BYTES_MAX,
-            lease: Duration::from_secs(3600),
-            sharing: false,
-            trust_ages: TrustAges::default(),
-        };
-        Ok((blueprint.profiles, settings))
-    })
 }
 
 /// Asks, tells what a stream tells, and asks again. Returns the microseconds of each ask that counts.

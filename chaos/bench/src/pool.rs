@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use murmuration::config::blueprint::PrefixSettings;
-use murmuration::config::{self, Catalog};
+use murmuration::config::{self, Catalog, ConfigErrors};
 use murmuration::fleet::TrustAges;
+use murmuration::schedule::Profiles;
 use murmuration::scheduler::{Scheduler, SchedulerSettings};
 
 use crate::Failure;
@@ -27,8 +28,18 @@ pub(crate) fn scheduler_that(
     config: &str,
     index_bytes_max: usize,
 ) -> Result<(Scheduler, PrefixSettings), Failure> {
-    let blueprint = config::read(config, "the configuration", &Catalog::builtin()).map_err(|why| why.to_string())?;
-    let prefix = blueprint.prefix.clone();
+    let (profiles, settings) = parts(shares, config, index_bytes_max).map_err(|why| why.to_string())?;
+    let prefix = settings.prefix.clone();
+    Ok((Scheduler::new(profiles, settings), prefix))
+}
+
+/// What it is built from.
+pub(crate) fn parts(
+    shares: bool,
+    config: &str,
+    index_bytes_max: usize,
+) -> Result<(Profiles, SchedulerSettings), ConfigErrors> {
+    let blueprint = config::read(config, "the configuration", &Catalog::builtin())?;
     let settings = SchedulerSettings {
         prefix: blueprint.prefix,
         in_flight: blueprint.in_flight,
@@ -38,5 +49,5 @@ pub(crate) fn scheduler_that(
         sharing: shares,
         trust_ages: TrustAges::default(),
     };
-    Ok((Scheduler::new(blueprint.profiles, settings), prefix))
+    Ok((blueprint.profiles, settings))
 }

@@ -1,5 +1,5 @@
-//! An endpoint picker with plugins of its own, [`cost_per_hour`] and [`budget`]: the program `murmuration` with two more
-//! types in its catalog. Copy this crate to start with yours.
+//! An endpoint picker with plugins of its own, [`cost_per_hour`] and [`budget`]: the program `murmuration` with two
+//! more types in its catalog. Copy this crate to start with yours.
 //!
 //! ```text
 //! cargo run -p murmuration-example-plugin -- check --config-file examples/plugin/config.yaml

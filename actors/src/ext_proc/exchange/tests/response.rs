@@ -128,6 +128,23 @@ fn the_first_byte_of_an_error_is_no_first_token() {
 }
 
 #[test]
+fn the_address_that_served_is_news_only_when_it_changes() {
+    let (mut stream, _) = TestStream::sent_on(settings(), &[], CHAT);
+    let served = |address| metadata(names::LB_NAMESPACE, names::DESTINATION_SERVED, address);
+    let mut head = message(Request::ResponseHeaders(headers(&[(":status", "200")], false)));
+    head.metadata_context = served("10.0.0.2:8000");
+    stream.on(head).unwrap();
+    // Envoy repeats it with each piece of the answer.
+    for address in ["10.0.0.2:8000", "10.0.0.2:8000", "10.0.0.3:8000", "10.0.0.3:8000"] {
+        let mut piece = message(Request::ResponseBody(HttpBody::default()));
+        piece.metadata_context = served(address);
+        stream.on(piece).unwrap();
+    }
+    let news: Vec<News> = std::iter::from_fn(|| stream.exchange.news()).collect();
+    assert_eq!(news, ["10.0.0.2:8000", "10.0.0.3:8000"].map(|address| News::Served(address.parse().unwrap())));
+}
+
+#[test]
 fn an_answer_goes_on_chunk_by_chunk_and_its_usage_is_read_over_a_split() {
     let (mut stream, _) = TestStream::sent_on(settings(), &[], CHAT);
     let mut head =
