@@ -35,7 +35,10 @@ fn check_prints_the_effective_configuration_which_reads_back_to_itself() {
     let (code, first, errors) = ran(&["check"]);
     assert_eq!((code, errors.as_str()), (0, ""));
     assert!(first.starts_with("apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"), "{first}");
-    assert!(first.contains("weight: 3.0") && first.contains("max-score-picker"), "defaults are written out: {first}");
+    assert!(
+        first.contains("answerWeight: 0.2") && first.contains("max-score-picker"),
+        "defaults are written out: {first}"
+    );
     let (code, again, errors) = ran(&["check", "--config-text", &first]);
     assert_eq!((code, again, errors.as_str()), (0, first, ""));
 }

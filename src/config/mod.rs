@@ -23,6 +23,6 @@ mod walk;
 
 pub use blueprint::Blueprint;
 pub use error::ConfigErrors;
-pub use read::{default_text, read};
+pub use read::{default_text, llm_d_text, read};
 
 pub use crate::plugin::Catalog;

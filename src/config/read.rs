@@ -16,8 +16,29 @@ use super::walk::Field;
 use super::{effective, tree};
 use crate::plugin::Catalog;
 
-/// The default configuration, used when none is given: llm-d's.
+/// The default configuration, used when none is given.
 pub fn default_text() -> &'static str {
+    "apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: prefill-cost-scorer
+- type: metrics-data-source
+- type: core-metrics-extractor
+schedulingProfiles:
+- name: default
+  plugins:
+  - pluginRef: prefill-cost-scorer
+    weight: 1
+dataLayer:
+  sources:
+  - pluginRef: metrics-data-source
+    extractors:
+    - pluginRef: core-metrics-extractor
+"
+}
+
+/// llm-d's default configuration.
+pub fn llm_d_text() -> &'static str {
     "apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:

@@ -164,27 +164,18 @@ impl Fleet {
         }
     }
 
-    /// Reserves a dispatched request: `prefill` tokens until its first token, `decode` tokens until its end.
-    pub fn reserve(&mut self, slot: Slot, prefill: u64, decode: u64, now: Timestamp) -> Option<Tenancy> {
+    /// Reserves the `share` of a dispatched request.
+    pub fn reserve(&mut self, slot: Slot, share: InFlight, now: Timestamp) -> Option<Tenancy> {
         let entry = self.columns.get_mut(slot.index())?.as_mut()?;
-        let request = InFlight { requests: 1, prefill_tokens: prefill, decode_tokens: decode };
-        entry.in_flight = entry.in_flight.and(request);
+        entry.in_flight = entry.in_flight.and(share);
         entry.unseen.dispatched(now, None);
         Some(Tenancy { slot, generation: entry.generation })
     }
 
-    /// The request's prompt is computed: its tokens are no longer in flight.
-    pub fn release_tokens(&mut self, tenancy: Tenancy, tokens: u64) {
+    /// A reserved `share`, or the part of it that its prompt was, is no longer in flight.
+    pub fn release(&mut self, tenancy: Tenancy, share: InFlight) {
         if let Some(entry) = self.tenant(tenancy) {
-            entry.in_flight.prefill_tokens = entry.in_flight.prefill_tokens.saturating_sub(tokens);
-        }
-    }
-
-    /// The request ended, and its `decode` tokens with it.
-    pub fn release_request(&mut self, tenancy: Tenancy, decode: u64) {
-        if let Some(entry) = self.tenant(tenancy) {
-            entry.in_flight.decode_tokens = entry.in_flight.decode_tokens.saturating_sub(decode);
-            entry.in_flight.requests = entry.in_flight.requests.saturating_sub(1);
+            entry.in_flight = entry.in_flight.without(share);
             entry.unseen.at_most(entry.in_flight.requests);
         }
     }

@@ -20,6 +20,10 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
+fn share(prefill_tokens: u64, decode_tokens: u64) -> InFlight {
+    InFlight { requests: 1, prefills: 1, prefill_tokens, decode_tokens }
+}
+
 #[test]
 fn endpoints_are_iterated_by_name_whatever_order_they_came_in() {
     let mut fleet = Fleet::default();
@@ -35,15 +39,17 @@ fn a_slot_is_reused_and_old_news_of_its_former_tenant_is_ignored() {
     let (mut fleet, mut events) = (Fleet::default(), Vec::new());
     fleet.upsert(endpoint("a", 1), &mut events);
     let slot = fleet.slot(&EndpointId::new("default", "a")).unwrap();
-    let tenancy = fleet.reserve(slot, 100, 50, at(0)).unwrap();
+    let tenancy = fleet.reserve(slot, share(100, 50), at(0)).unwrap();
     fleet.remove(&EndpointId::new("default", "a"), &mut events);
     fleet.upsert(endpoint("b", 2), &mut events);
     assert_eq!(fleet.slot(&EndpointId::new("default", "b")), Some(slot));
-    fleet.reserve(slot, 7, 3, at(1)).unwrap();
+    fleet.reserve(slot, share(7, 3), at(1)).unwrap();
 
-    fleet.release_tokens(tenancy, 100);
-    fleet.release_request(tenancy, 50);
-    assert_eq!(fleet.get(slot).unwrap().in_flight, InFlight { requests: 1, prefill_tokens: 7, decode_tokens: 3 });
+    let mut rest = share(100, 50);
+    fleet.release(tenancy, rest.take_prompt());
+    assert_eq!(fleet.get(slot).unwrap().in_flight.prefills, 1);
+    fleet.release(tenancy, rest);
+    assert_eq!(fleet.get(slot).unwrap().in_flight, share(7, 3));
     assert!(fleet.tenant_of(tenancy).is_none());
 }
 
@@ -65,8 +71,8 @@ fn a_report_covers_what_was_dispatched_before_it_and_nothing_later() {
     let (mut fleet, id) = (Fleet::default(), EndpointId::new("default", "a"));
     fleet.upsert(endpoint("a", 1), &mut Vec::new());
     let slot = fleet.slot(&id).unwrap();
-    fleet.reserve(slot, 1, 1, at(100));
-    fleet.reserve(slot, 1, 1, at(190));
+    fleet.reserve(slot, share(1, 1), at(100));
+    fleet.reserve(slot, share(1, 1), at(190));
     // Handed over at 210 ms after a scrape of 10 ms: measured at 200 ms, so 190 ms is within the engine's next step.
     fleet.observe(&id, observation(0, 10), at(210));
     assert_eq!(fleet.get(slot).unwrap().unseen(), 1);

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct InFlight {
     /// Requests dispatched and not finished.
     pub requests: u32,
+    /// Requests among them whose prompt the endpoint computes, without a first token yet.
+    pub prefills: u32,
     /// Prompt tokens that are dispatched, not believed cached, and without a first token yet. They include the
     /// estimated tokens of the answers if the configuration counts those as load.
     pub prefill_tokens: u64,
@@ -23,8 +25,25 @@ impl InFlight {
     pub fn and(self, other: Self) -> Self {
         Self {
             requests: self.requests.saturating_add(other.requests),
+            prefills: self.prefills.saturating_add(other.prefills),
             prefill_tokens: self.prefill_tokens.saturating_add(other.prefill_tokens),
             decode_tokens: self.decode_tokens.saturating_add(other.decode_tokens),
         }
+    }
+
+    /// What is left without `ended`.
+    pub fn without(self, ended: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(ended.requests),
+            prefills: self.prefills.saturating_sub(ended.prefills),
+            prefill_tokens: self.prefill_tokens.saturating_sub(ended.prefill_tokens),
+            decode_tokens: self.decode_tokens.saturating_sub(ended.decode_tokens),
+        }
+    }
+
+    /// Splits off what ends with the first token.
+    pub fn take_prompt(&mut self) -> Self {
+        let (prefills, prefill_tokens) = (std::mem::take(&mut self.prefills), std::mem::take(&mut self.prefill_tokens));
+        Self { prefills, prefill_tokens, ..Self::default() }
     }
 }

@@ -92,6 +92,15 @@ pub struct Observation {
     pub age: Duration,
 }
 
+// === impl CacheGeometry ===
+
+impl CacheGeometry {
+    /// Tokens that there is room for.
+    pub fn tokens(self) -> u64 {
+        self.blocks.saturating_mul(u64::from(self.block_tokens))
+    }
+}
+
 // === impl LoadReport ===
 
 impl LoadReport {

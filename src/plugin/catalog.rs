@@ -21,8 +21,8 @@ use super::picker::{MaxScorePicker, RandomPicker, WeightedRandomPicker};
 use super::profile_handler::{DisaggProfileHandler, PdProfileHandler, SingleProfileHandler};
 use super::registration::{Kept, Plugin, Produced, Roles};
 use super::scorer::{
-    ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefixCacheScorer, QueueScorer,
-    RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer,
+    ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefillCostScorer, PrefixCacheScorer,
+    QueueScorer, RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer,
 };
 
 /// Plugin types by name.
@@ -68,6 +68,7 @@ impl Catalog {
             .register::<LoraAffinityScorer>()
             .register::<PrefixCacheScorer>()
             .register::<TokenLoadScorer>()
+            .register::<PrefillCostScorer>()
             .register::<ActiveRequestScorer>()
             .register::<SessionAffinityScorer>()
             .register::<MaxScorePicker>()
@@ -164,6 +165,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 24);
+        assert_eq!(catalog.types().count(), 25);
     }
 }

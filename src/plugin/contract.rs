@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use crate::chance::Chance;
+use crate::schedule::decision::CostTerms;
 use crate::schedule::{Ask, Candidate, Decision, Header, Step, Steps};
 
 /// Removes candidates.
@@ -19,6 +20,18 @@ pub trait Scorer: Debug + Send + Sync {
     /// Fills `scores[i]` for `candidates[i]`, `0.0..=1.0`, higher is better. `scores` starts all `0.0`. Values outside
     /// the range are clamped, and NaN counts as `0.0`.
     fn score(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], scores: &mut [f64]);
+
+    /// The terms of the scores of the `shown` candidates, for explanations, in the same order; empty where scores have
+    /// none.
+    fn terms(&self, _ask: &Ask<'_>, _candidates: &[Candidate<'_>], _shown: &[usize]) -> Vec<CostTerms> {
+        Vec::new()
+    }
+
+    /// Whether its scores allow for what other replicas dispatch at the same moment. Then the best total wins in a
+    /// burst too; otherwise the picker spreads the burst over nearly equal rows.
+    fn expects_others(&self) -> bool {
+        false
+    }
 }
 
 /// Picks among scored candidates.

@@ -37,6 +37,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
         waiting: 0.0,
         running: 0.0,
         kv_usage: 0.0,
+        kv_tokens: None,
         adapters: None,
         in_flight: InFlight::default(),
         matched: PrefixMatch::default(),

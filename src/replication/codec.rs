@@ -89,7 +89,11 @@ pub enum CodecError {
 /// `record` as wire version `version` can carry it; `None` when it can't.
 pub fn within(version: u8, record: Record) -> Option<Record> {
     match record {
-        Record::InFlight(open) if version < 2 => Some(Record::InFlight(InFlightReport { decode_tokens: 0, ..open })),
+        Record::InFlight(open) if version < VERSION_GROWING => {
+            let decode_tokens = if version < 2 { 0 } else { open.decode_tokens };
+            let prefills = body::prefills_unknown(open.prefill_tokens);
+            Some(Record::InFlight(InFlightReport { decode_tokens, prefills, ..open }))
+        }
         Record::Bound(_) if version < 2 => None,
         Record::CacheCleared(_) | Record::Failing(_) if version < 3 => None,
         Record::Load(EndpointLoad { report, .. }) if version < 3 && !report.missing.is_none() => None,

@@ -17,8 +17,9 @@ fn fact_log() -> FactLog {
 }
 
 fn in_flight(endpoint: u64) -> Record {
-    let (endpoint, most) = (EndpointKey(mix(endpoint)), u64::MAX);
-    Record::InFlight(InFlightReport { endpoint, requests: u32::MAX, prefill_tokens: most, decode_tokens: most })
+    let (endpoint, requests, tokens) = (EndpointKey(mix(endpoint)), u32::MAX, u64::MAX);
+    let (prefills, prefill_tokens, decode_tokens) = (requests, tokens, tokens);
+    Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills })
 }
 
 fn load(endpoint: u64, names: usize) -> Record {

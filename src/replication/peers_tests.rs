@@ -19,7 +19,13 @@ fn origin() -> ReplicaId {
 
 fn in_flight(endpoint: u64, requests: u32) -> Record {
     let (endpoint, tokens) = (EndpointKey(endpoint), u64::from(requests));
-    Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens: 10 * tokens, decode_tokens: 20 * tokens })
+    Record::InFlight(InFlightReport {
+        endpoint,
+        requests,
+        prefill_tokens: 10 * tokens,
+        decode_tokens: 20 * tokens,
+        prefills: 1,
+    })
 }
 
 /// Receives a batch as the scheduler does.

@@ -72,6 +72,9 @@ pub struct InFlightReport {
     pub prefill_tokens: u64,
     /// Estimated answer tokens of those requests. Wire version 1 can't carry them, and they are received as zero.
     pub decode_tokens: u64,
+    /// Requests whose prompt the endpoint computes. Who does not send them is taken to have one where it has prompt
+    /// tokens.
+    pub prefills: u32,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -157,14 +160,14 @@ impl InFlightReport {
 
     /// `open` is open on `endpoint`.
     pub fn of(endpoint: EndpointKey, open: InFlight) -> Self {
-        let InFlight { requests, prefill_tokens, decode_tokens } = open;
-        Self { endpoint, requests, prefill_tokens, decode_tokens }
+        let InFlight { requests, prefills, prefill_tokens, decode_tokens } = open;
+        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens }
     }
 
     /// How much is open.
     pub fn open(self) -> InFlight {
-        let Self { requests, prefill_tokens, decode_tokens, .. } = self;
-        InFlight { requests, prefill_tokens, decode_tokens }
+        let Self { requests, prefills, prefill_tokens, decode_tokens, .. } = self;
+        InFlight { requests, prefills, prefill_tokens, decode_tokens }
     }
 }
 

@@ -8,6 +8,8 @@ pub mod refusal;
 pub mod session;
 pub mod subset;
 
+use std::time::Duration;
+
 pub use attributes::Attributes;
 pub use prompt::Prompt;
 pub use refusal::{Refusal, RefusalCode};
@@ -89,4 +91,17 @@ pub struct Asked {
     pub ticket: Ticket,
     /// The request.
     pub request: InferenceRequest,
+    /// How long it was kept back for its decision: [`Scheduler::wait_in_crowd`].
+    ///
+    /// [`Scheduler::wait_in_crowd`]: crate::scheduler::Scheduler::wait_in_crowd
+    pub waited: Duration,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// A request that was not kept back.
+    pub fn new(ticket: Ticket, request: InferenceRequest) -> Self {
+        Self { ticket, request, waited: Duration::ZERO }
+    }
 }

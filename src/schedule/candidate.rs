@@ -19,6 +19,9 @@ pub struct Ask<'a> {
     pub key: u64,
     /// How incomplete the rows may be.
     pub uncertainty: Uncertainty,
+    /// Requests of other replicas at the same moment that count as dispatched before this one, though no row shows
+    /// them.
+    pub before: usize,
 }
 
 /// One endpoint as the plugins see it. Rows come ordered by [`crate::id::EndpointId`], so an index into them means the
@@ -37,6 +40,8 @@ pub struct Candidate<'a> {
     pub running: f64,
     /// KV-cache use by the report, `0..=1`.
     pub kv_usage: f64,
+    /// Tokens that its KV cache has room for; `None` where no report says it.
+    pub kv_tokens: Option<u64>,
     /// LoRA adapters by the report; `None` where the engine reports none.
     pub adapters: Option<&'a Adapters>,
     /// Open work that any replica dispatched to it and that is not known to have ended.
@@ -68,7 +73,7 @@ pub struct SessionMatch {
 impl<'a> Ask<'a> {
     /// A question without uncertainty, where no endpoint holds any of the prompt.
     pub fn sure(request: &'a InferenceRequest) -> Self {
-        Self { request, key: first_key(request), uncertainty: Uncertainty::None }
+        Self { request, key: first_key(request), uncertainty: Uncertainty::None, before: 0 }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::fleet::InFlight;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
 use crate::schedule::Stage;
@@ -11,6 +12,8 @@ use crate::schedule::Stage;
 /// The open work that a leg adds to its endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
+    /// Whether the endpoint computes the prompt.
+    pub prefills: bool,
     /// Prompt tokens to compute, until the first token. They include the estimated tokens of the answer if the
     /// configuration counts those as load.
     pub prefill_tokens: u64,
@@ -43,13 +46,19 @@ impl Cost {
     ) -> Self {
         let uncached = request.prompt.uncached(matched.blocks);
         let answer = (settings.counted_output(request), settings.estimated_output(request));
-        let (prefill_tokens, decode_tokens) = match stage {
-            Stage::Decode if split => answer,
-            Stage::Decode => (uncached.saturating_add(answer.0), answer.1),
-            Stage::Prefill => (uncached, 0),
-            Stage::Encode => (0, 0),
+        let (prefills, prefill_tokens, decode_tokens) = match stage {
+            Stage::Decode if split => (false, answer.0, answer.1),
+            Stage::Decode => (true, uncached.saturating_add(answer.0), answer.1),
+            Stage::Prefill => (true, uncached, 0),
+            Stage::Encode => (false, 0, 0),
         };
-        Self { prefill_tokens, decode_tokens }
+        Self { prefills, prefill_tokens, decode_tokens }
+    }
+
+    /// The same as open work of one request.
+    pub fn share(self) -> InFlight {
+        let Self { prefills, prefill_tokens, decode_tokens } = self;
+        InFlight { requests: 1, prefills: prefills.into(), prefill_tokens, decode_tokens }
     }
 }
 
@@ -87,12 +96,12 @@ mod tests {
         };
         let matched = PrefixMatch { blocks: 4, of: 10 };
         let cost = |stage, split| {
-            let Cost { prefill_tokens, decode_tokens } = Cost::of(stage, split, matched, &request, &settings);
-            (prefill_tokens, decode_tokens)
+            let share = Cost::of(stage, split, matched, &request, &settings).share();
+            (share.prefills, share.prefill_tokens, share.decode_tokens)
         };
-        assert_eq!(cost(Stage::Decode, false), (6 * 64 + 100, 100));
-        assert_eq!(cost(Stage::Decode, true), (100, 100), "the prompt is computed elsewhere");
-        assert_eq!(cost(Stage::Prefill, true), (6 * 64, 0));
-        assert_eq!(cost(Stage::Encode, true), (0, 0));
+        assert_eq!(cost(Stage::Decode, false), (1, 6 * 64 + 100, 100));
+        assert_eq!(cost(Stage::Decode, true), (0, 100, 100), "the prompt is computed elsewhere");
+        assert_eq!(cost(Stage::Prefill, true), (1, 6 * 64, 0));
+        assert_eq!(cost(Stage::Encode, true), (0, 0, 0));
     }
 }

@@ -77,6 +77,11 @@ impl Profiles {
         Self { plugins, names, sessions }
     }
 
+    /// Whether some profile allows for what other replicas dispatch at the same moment.
+    pub fn expect_others(&self) -> bool {
+        self.plugins.profiles.iter().any(SchedulingProfile::expects_others)
+    }
+
     /// How the plugins identify sessions.
     pub fn sessions(&self) -> SessionRules {
         self.sessions.clone()

@@ -176,6 +176,26 @@ pub struct RowExplanation {
     pub trust: Trust,
     /// The report's age.
     pub age: Option<Duration>,
+    /// The terms of its cost, where a scorer has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostTerms>,
+}
+
+/// The terms of a cost in prompt tokens: `waiting + uncached * price + context`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CostTerms {
+    /// Prompt tokens that wait at the endpoint.
+    pub waiting: f64,
+    /// Prompt tokens of the request that the endpoint does not hold.
+    pub uncached: f64,
+    /// The price of one of these.
+    pub price: f64,
+    /// Open requests there, whose answers it holds up.
+    pub stalled: f64,
+    /// What the contexts cost that are read there.
+    pub context: f64,
+    /// The sum.
+    pub cost: f64,
 }
 
 // === impl Leg ===

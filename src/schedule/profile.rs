@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use crate::chance::Chance;
 use crate::plugin::{Filter, Picker, Scorer};
 use crate::schedule::decision::{
-    FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
+    CostTerms, FilterExplanation, ProfileExplanation, REMOVED_MAX, ROWS_MAX, RowExplanation, ScorerName, Target,
 };
 use crate::schedule::named::Named;
-use crate::schedule::{Ask, Candidate, Stage};
+use crate::schedule::{Ask, Candidate, Stage, Uncertainty};
 
 /// A scorer and its weight.
 #[derive(Debug)]
@@ -65,11 +65,25 @@ impl SchedulingProfile {
 
         let mut chosen = Vec::new();
         if !rows.is_empty() {
+            let ask = &self.asked_of_the_picker(ask);
             self.picker.plugin.pick(ask, &rows, &totals, chance, &mut chosen);
         }
         let targets: Vec<Target> = chosen.iter().map(|&i| target(&rows[i], totals[i])).collect();
-        let explanation = self.explain(&rows, &sheet, &totals, &chosen, filters);
+        let explanation = self.explain(ask, &rows, &sheet, &totals, &chosen, filters);
         ProfileRun { targets, explanation }
+    }
+
+    /// Whether a scorer allows for what other replicas dispatch at the same moment.
+    pub fn expects_others(&self) -> bool {
+        self.scorers.iter().any(|weighted| weighted.scorer.plugin.expects_others())
+    }
+
+    /// The question without the burst, if a scorer has allowed for that.
+    fn asked_of_the_picker<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
+        match ask.uncertainty {
+            Uncertainty::Concurrent(_) if self.expects_others() => Ask { uncertainty: Uncertainty::None, ..*ask },
+            _ => *ask,
+        }
     }
 
     /// The candidates that the filters leave. Failing endpoints are candidates only if the filters leave no other: they
@@ -94,6 +108,7 @@ impl SchedulingProfile {
 
     fn explain(
         &self,
+        ask: &Ask<'_>,
         rows: &[Candidate<'_>],
         sheet: &[f64],
         totals: &[f64],
@@ -111,16 +126,18 @@ impl SchedulingProfile {
             let runner_up = order.iter().find(|&&i| i != first).map_or(0.0, |&i| totals[i]);
             totals[first] - runner_up
         });
-        let row = |&i: &usize| {
+        let terms = self.scorers.iter().map(|weighted| weighted.scorer.plugin.terms(ask, rows, &order));
+        let terms = terms.into_iter().find(|terms| !terms.is_empty()).unwrap_or_default();
+        let row = |(place, &i): (usize, &usize)| {
             let scores = (0..self.scorers.len()).map(|s| sheet[s * rows.len() + i]).collect();
-            explained(&rows[i], totals[i], scores)
+            explained(&rows[i], totals[i], scores, terms.get(place).copied())
         };
         ProfileExplanation {
             profile: self.name.clone(),
             stage: Stage::default(),
             filters,
             scorers: self.scorers.iter().map(scorer_name).collect(),
-            rows: order.iter().map(row).collect(),
+            rows: order.iter().enumerate().map(row).collect(),
             picked: chosen.iter().map(|&i| rows[i].endpoint.id.clone()).collect(),
             margin,
         }
@@ -151,7 +168,7 @@ fn scorer_name(weighted: &Weighted) -> ScorerName {
     ScorerName { scorer: weighted.scorer.name.clone(), weight: weighted.weight }
 }
 
-fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanation {
+fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>, cost: Option<CostTerms>) -> RowExplanation {
     RowExplanation {
         endpoint: row.endpoint.id.clone(),
         total,
@@ -163,5 +180,6 @@ fn explained(row: &Candidate<'_>, total: f64, scores: Vec<f64>) -> RowExplanatio
         in_flight: row.in_flight,
         trust: row.trust,
         age: row.age,
+        cost,
     }
 }

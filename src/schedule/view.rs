@@ -7,7 +7,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::chance::mix;
-use crate::fleet::{Entry, Fleet, LoadReport, Trust};
+use crate::fleet::{CacheGeometry, Entry, Fleet, LoadReport, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::{InferenceRequest, Session};
@@ -117,6 +117,7 @@ fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical
         waiting: believed(waiting, typical.waiting, 1.0) + entry.unseen() as f64,
         running: believed(running, typical.running, 1.0),
         kv_usage: believed(LoadReport::kv_usage, typical.kv_usage, 0.0),
+        kv_tokens: report.and_then(|report| report.cache).map(CacheGeometry::tokens),
         adapters: report.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
         in_flight: entry.open_work(),
         matched,

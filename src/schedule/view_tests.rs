@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::fleet::{Endpoint, LoadReport, Missing, Observation};
+use crate::fleet::{Endpoint, InFlight, LoadReport, Missing, Observation};
 use crate::id::EndpointId;
 
 fn fleet_of(reports: &[(&str, u32, u64)]) -> Fleet {
@@ -75,7 +75,7 @@ fn what_was_dispatched_since_the_report_counts_at_once() {
     let mut fleet = fleet_of(&[("a", 2, 0), ("b", 2, 0)]);
     let slot = fleet.slot(&EndpointId::new("default", "b")).unwrap();
     for _ in 0..3 {
-        fleet.reserve(slot, 10, 10, Timestamp::from_millis(100));
+        fleet.reserve(slot, InFlight { requests: 1, ..InFlight::default() }, Timestamp::from_millis(100));
     }
     assert_eq!(waiting_of(&fleet, 101), [2.0, 5.0]);
 }

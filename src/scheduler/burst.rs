@@ -23,6 +23,9 @@ const WINDOWS: [Duration; 4] =
 const PAUSE_FACTOR: u32 = 2;
 /// Shorter pauses are normal in any traffic.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// What a measured age lacks: the way from the sender to this scheduler, which no clock measures. Within a zone it is
+/// about as long.
+const TRANSIT: Duration = Duration::from_micros(1_500);
 /// Ages of news that are kept.
 const AGES_MAX: usize = 64;
 
@@ -55,11 +58,27 @@ impl BurstEstimator {
         self.ages.push_back(age);
     }
 
-    /// How long peers may not know of a dispatch: the median of the measured ages, rounded up to a window.
-    fn window(&self) -> Duration {
+    /// How long nine of ten news of dispatches take at most.
+    pub(super) fn lag(&self) -> Duration {
+        self.age_at(9, 10) + TRANSIT
+    }
+
+    /// How long news of a dispatch takes in the mean.
+    pub(super) fn lag_mean(&self) -> Duration {
+        // At most `AGES_MAX` of them, so the cast keeps its value.
+        self.ages.iter().sum::<Duration>() / self.ages.len().max(1) as u32 + TRANSIT
+    }
+
+    /// The measured age that this part of all does not exceed.
+    fn age_at(&self, part: usize, of: usize) -> Duration {
         let mut ages: Vec<Duration> = self.ages.iter().copied().collect();
         ages.sort_unstable();
-        let median = ages.get(ages.len() / 2).copied().unwrap_or_default();
+        ages.get(ages.len() * part / of).copied().unwrap_or_default()
+    }
+
+    /// How long peers may not know of a dispatch: the median age, rounded up to a window.
+    fn window(&self) -> Duration {
+        let median = self.age_at(1, 2);
         WINDOWS.into_iter().find(|window| median <= *window).unwrap_or(WINDOWS[WINDOWS.len() - 1])
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::fleet::{Entry, Tenancy, Trust};
+use crate::fleet::{Entry, InFlight, Tenancy, Trust};
 use crate::id::{BlockHash, Slot, Ticket};
 use crate::prefix::{PlacedAt, anchors};
 use crate::request::Outcome;
@@ -52,11 +52,10 @@ impl Scheduler {
         out.events.push(Event::ServedElsewhere { ticket, decided: hold.endpoint.clone(), served: served_id.clone() });
         let (Some(slot), Some(endpoint)) = (served, served_id) else { return };
 
-        self.fleet.release_tokens(hold.tenancy, hold.tokens);
-        self.fleet.release_request(hold.tenancy, hold.decode_tokens);
+        self.fleet.release(hold.tenancy, hold.share);
         let left = hold.clone();
         let (anchors, bound) = (open.anchors.clone(), open.bound);
-        if let Some(tenancy) = self.fleet.reserve(slot, left.tokens, left.decode_tokens, now) {
+        if let Some(tenancy) = self.fleet.reserve(slot, left.share, now) {
             self.ledger.move_first_hold(ticket, endpoint, tenancy);
         }
         if bound {
@@ -78,12 +77,10 @@ impl Scheduler {
         let mut released = Vec::with_capacity(1);
         open.holds.retain_mut(|hold| {
             let is_over = hold.stage != Stage::Decode;
-            if hold.tokens > 0 || is_over {
-                self.fleet.release_tokens(hold.tenancy, std::mem::take(&mut hold.tokens));
+            let ended = if is_over { hold.share } else { hold.share.take_prompt() };
+            if ended != InFlight::default() {
+                self.fleet.release(hold.tenancy, ended);
                 released.push(hold.tenancy);
-            }
-            if is_over {
-                self.fleet.release_request(hold.tenancy, hold.decode_tokens);
             }
             !is_over
         });
@@ -114,8 +111,7 @@ impl Scheduler {
     fn infer_end(&mut self, ticket: Ticket, at: Timestamp, out: &mut Outbox) {
         let ended = self.ledger.end_stage(ticket, at);
         for hold in &ended {
-            self.fleet.release_tokens(hold.tenancy, hold.tokens);
-            self.fleet.release_request(hold.tenancy, hold.decode_tokens);
+            self.fleet.release(hold.tenancy, hold.share);
             self.publish_in_flight_of(hold.tenancy, at, out);
         }
         let next = self.ledger.get_mut(ticket).and_then(|open| open.holds.first().map(|hold| hold.tenancy));
@@ -148,8 +144,7 @@ impl Scheduler {
 
     fn release(&mut self, ticket: Ticket, open: Open, outcome: Outcome, now: Timestamp, out: &mut Outbox) {
         for hold in &open.holds {
-            self.fleet.release_tokens(hold.tenancy, hold.tokens);
-            self.fleet.release_request(hold.tenancy, hold.decode_tokens);
+            self.fleet.release(hold.tenancy, hold.share);
             self.publish_in_flight_of(hold.tenancy, now, out);
             // Ended before its first token: the recorded placement was never computed.
             let unfinished = matches!(outcome, Outcome::Abandoned | Outcome::EngineError | Outcome::Rejected);

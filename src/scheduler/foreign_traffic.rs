@@ -48,7 +48,7 @@ impl ForeignTraffic {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::fleet::Observation;
+    use crate::fleet::{InFlight, Observation};
     use crate::plugin::testing::endpoint;
 
     /// A fleet of one whose engine reports `running` running requests, `own` of which were sent from here.
@@ -59,7 +59,8 @@ mod tests {
         fleet.upsert(endpoint, &mut Vec::new());
         let report = LoadReport { running, awake: true, ..LoadReport::default() };
         let slot = fleet.observe(&id, Observation { report, age: Default::default() }, Timestamp::ZERO).unwrap();
-        (0..own).for_each(|_| assert!(fleet.reserve(slot, 1, 1, Timestamp::ZERO).is_some()));
+        let share = InFlight { requests: 1, ..InFlight::default() };
+        (0..own).for_each(|_| assert!(fleet.reserve(slot, share, Timestamp::ZERO).is_some()));
         fleet
     }
 

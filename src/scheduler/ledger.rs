@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::fleet::Tenancy;
+use crate::fleet::{InFlight, Tenancy};
 use crate::id::{BlockHash, EndpointId, SessionKey, Ticket};
 use crate::schedule::Stage;
 use crate::time::Timestamp;
@@ -37,10 +37,8 @@ pub struct Hold {
     pub endpoint: EndpointId,
     /// The tenancy of the endpoint's slot.
     pub tenancy: Tenancy,
-    /// Prompt tokens still counted as in flight.
-    pub tokens: u64,
-    /// Estimated tokens of the answer, counted until the ticket closes.
-    pub decode_tokens: u64,
+    /// What is still counted as in flight there.
+    pub share: InFlight,
     /// Blocks of the prompt that the endpoint was believed to hold before.
     pub held_before: u32,
 }

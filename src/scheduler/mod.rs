@@ -10,6 +10,7 @@ mod binding;
 mod burst;
 mod cache;
 mod closing;
+mod crowd;
 pub mod digest;
 mod failing;
 mod foreign_traffic;
@@ -208,8 +209,7 @@ impl Scheduler {
         out: &mut Outbox,
     ) {
         if let (true, Some(cache)) = (self.settings.prefix.auto_tune, geometry) {
-            let tokens = cache.blocks.saturating_mul(u64::from(cache.block_tokens));
-            let blocks = tokens / u64::from(self.settings.prefix.block_tokens.max(1));
+            let blocks = cache.tokens() / u64::from(self.settings.prefix.block_tokens.max(1));
             if blocks > 0 {
                 self.index.set_capacity(slot, blocks);
             }
@@ -220,11 +220,11 @@ impl Scheduler {
     }
 
     fn asked(&mut self, asked: Asked, now: Timestamp, out: &mut Outbox) {
-        let Asked { ticket, mut request } = asked;
+        let Asked { ticket, mut request, waited } = asked;
         if let Some(priority) = request.objective.as_ref().and_then(|name| self.objectives.get(name)) {
             request.priority = *priority;
         }
-        match self.decide(&request, now) {
+        match self.decide_after(&request, waited, now) {
             Ok(decision) => {
                 self.reserve(ticket, request, &decision, now, out);
                 let decision = Arc::new(decision);
@@ -241,12 +241,23 @@ impl Scheduler {
     /// # Errors
     /// A refusal when no endpoint may serve the request, or when the pool is full and the request may be shed.
     pub fn decide(&mut self, request: &InferenceRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        self.decide_after(request, Duration::ZERO, now)
+    }
+
+    /// Decides on a request that was kept back for a while.
+    fn decide_after(
+        &mut self,
+        request: &InferenceRequest,
+        waited: Duration,
+        now: Timestamp,
+    ) -> Result<Decision, Refusal> {
         self.matches.clear();
         self.matches.resize(self.fleet.width(), 0);
         if self.settings.prefix.enabled {
             self.index.walk(request.prompt.chain.anchors(), &mut self.matches);
         }
-        let (key, uncertainty) = (own_key(request, &self.matches), self.uncertainty(now));
+        let (key, crowd) = (own_key(request, &self.matches), self.crowd(request, waited, now));
+        let uncertainty = self.uncertainty(crowd);
         self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         let mut view = View::new(&self.fleet, request, &self.matches, now);
         view.bind(&request.session, self.bound(request, now));
@@ -272,7 +283,8 @@ impl Scheduler {
             uncertainty,
             ..Explanation::default()
         };
-        let ask = Ask { request, key, uncertainty };
+        let before = if uncertainty == Uncertainty::Isolated { 0 } else { crowd.before };
+        let ask = Ask { request, key, uncertainty, before };
         let decision = self.profiles.decide(&ask, &view.rows, explanation);
         let mut decision = decision.map_err(|undecided| match undecided {
             Undecided::Rejected(sentence) => Refusal::new(RefusalCode::Saturated, sentence),
@@ -285,22 +297,6 @@ impl Scheduler {
         }
         self.profiles.hook(&ask, &mut decision);
         Ok(decision)
-    }
-
-    /// How incomplete the view may be at `now`.
-    fn uncertainty(&self, now: Timestamp) -> Uncertainty {
-        let peers = self.peers.len() as f64;
-        if !self.settings.sharing {
-            return Uncertainty::None;
-        }
-        if self.peers.is_empty() {
-            return if self.foreign_traffic.is_active() { Uncertainty::Isolated } else { Uncertainty::None };
-        }
-        // The part of a burst that peers dispatch is not known here yet. A burst is small, so the cast keeps its value.
-        match (self.burst.others(now) * peers / (peers + 1.0)).round() as usize {
-            0 => Uncertainty::None,
-            unknown => Uncertainty::Concurrent(unknown + 1),
-        }
     }
 
     fn reserve(
@@ -332,8 +328,8 @@ impl Scheduler {
     fn hold(&mut self, leg: &Leg, request: &InferenceRequest, now: Timestamp, out: &mut Outbox) -> Option<Hold> {
         let target = leg.targets.first()?;
         let slot = self.fleet.slot(&target.endpoint)?;
-        let Cost { prefill_tokens: tokens, decode_tokens } = leg.cost;
-        let tenancy = self.fleet.reserve(slot, tokens, decode_tokens, now)?;
+        let share = leg.cost.share();
+        let tenancy = self.fleet.reserve(slot, share, now)?;
         self.count_dispatch(slot, now);
         // An encoder computes no blocks. The endpoint that decodes gets them, whoever computes them.
         if leg.stage != Stage::Encode {
@@ -343,7 +339,7 @@ impl Scheduler {
         }
         self.publish_in_flight(slot, now, out);
         let (endpoint, held_before) = (target.endpoint.clone(), target.matched.blocks);
-        Some(Hold { stage: leg.stage, endpoint, tenancy, tokens, decode_tokens, held_before })
+        Some(Hold { stage: leg.stage, endpoint, tenancy, share, held_before })
     }
 
     /// Counts a dispatch for the estimate of bursts. A leg on an endpoint that does not decode does not count, so that

@@ -13,10 +13,7 @@ struct Replica {
 
 /// A scheduler with the default configuration's plugins.
 fn real() -> Scheduler {
-    let profiles = crate::config::read(crate::config::default_text(), "default", &crate::config::Catalog::builtin())
-        .unwrap()
-        .profiles;
-    Scheduler::new(profiles, settings())
+    of_config(crate::config::default_text())
 }
 
 impl Replica {
@@ -94,7 +91,7 @@ fn a_finished_request_counts_on_no_replica() {
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 20);
     tell(&mut a, &mut b, 21);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
-    let answering = InFlight { requests: 1, prefill_tokens: 0, decode_tokens: 3840 };
+    let answering = InFlight { requests: 1, prefills: 0, prefill_tokens: 0, decode_tokens: 3840 };
     assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
     a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 30);
     tell(&mut a, &mut b, 31);
@@ -394,6 +391,8 @@ proptest! {
 
 #[path = "cache_tests.rs"]
 mod cache;
+#[path = "crowd_tests.rs"]
+mod crowds;
 #[path = "failing_tests.rs"]
 mod failing;
 #[path = "stage_tests.rs"]

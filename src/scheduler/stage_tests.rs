@@ -127,7 +127,7 @@ fn a_request_that_ends_before_its_first_token_frees_both_and_places_nothing() {
 fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decodes() {
     let mut replica = replica("a");
     let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
-    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked::new(Ticket(1), request)), 2));
     let prefill = prefill.unwrap();
     let open = |replica: &Replica, millis| [&decode, &prefill].map(|endpoint| load(replica, endpoint, millis).0);
     let mut reports = |endpoint: &EndpointId, unfinished, millis| {
@@ -147,7 +147,7 @@ fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decode
 fn a_detached_pair_does_not_wait_for_a_prefill_engine_that_reports_nothing() {
     let mut replica = replica("a");
     let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
-    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+    let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked::new(Ticket(1), request)), 2));
     let prefill = prefill.unwrap();
     replica.handle(Input::Tick, 1_000);
     assert_eq!(load(&replica, &prefill, 1_000).0, 1, "its last report is young enough");
@@ -163,7 +163,7 @@ fn a_detached_pair_ends_with_its_last_endpoint() {
     for first in [Stage::Prefill, Stage::Decode] {
         let mut replica = replica("a");
         let request = InferenceRequest { sees_response: false, ..request_of(7, 20) };
-        let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked { ticket: Ticket(1), request }), 2));
+        let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked::new(Ticket(1), request)), 2));
         let mut gone = [decode, prefill.unwrap()];
         if first == Stage::Prefill {
             gone.reverse();

@@ -113,7 +113,7 @@ fn ask(ticket: u64, prompt: u64, blocks: u64) -> Input {
         sees_response: true,
         ..InferenceRequest::default()
     };
-    Input::Asked(Asked { ticket: Ticket(ticket), request })
+    Input::Asked(Asked::new(Ticket(ticket), request))
 }
 
 /// Feeds inputs one millisecond apart; returns the answers' endpoints.
@@ -128,6 +128,11 @@ fn feed(scheduler: &mut Scheduler, from_ms: u64, inputs: impl IntoIterator<Item 
 
 fn in_flight(scheduler: &Scheduler) -> Vec<InFlight> {
     scheduler.summary(Timestamp::ZERO).endpoints.into_iter().map(|endpoint| endpoint.in_flight).collect()
+}
+
+/// A scheduler with the plugins of a configuration.
+fn of_config(text: &str) -> Scheduler {
+    Scheduler::new(crate::config::read(text, "test", &crate::config::Catalog::builtin()).unwrap().profiles, settings())
 }
 
 #[test]
@@ -163,11 +168,14 @@ fn a_request_that_ends_before_its_first_token_leaves_no_placement_behind() {
 fn load_and_placement_move_with_the_request_when_envoy_used_a_fallback() {
     let mut scheduler = scheduler();
     feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
-    assert_eq!(in_flight(&scheduler)[0], InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 });
+    assert_eq!(
+        in_flight(&scheduler)[0],
+        InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960 }
+    );
     feed(&mut scheduler, 10, [Input::TicketUpdate(Ticket(1), News::Served(address(1)))]);
     assert_eq!(
         in_flight(&scheduler),
-        [InFlight::default(), InFlight { requests: 1, prefill_tokens: 640, decode_tokens: 960 }]
+        [InFlight::default(), InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960 }]
     );
     let blocks: Vec<u64> = scheduler.summary(Timestamp::ZERO).endpoints.iter().map(|e| e.index_blocks).collect();
     assert_eq!(blocks, [0, 10]);

@@ -95,6 +95,23 @@ fn profile(page: &mut String, profile: &Value) {
     let columns: Vec<Column> = first.into_iter().chain(scores).chain(last).chain([left("TRUST")]).collect();
     let rows: Vec<Vec<String>> = items(&profile["rows"]).map(row).collect();
     table(&columns, &rows).lines().for_each(|row| line(page, &format!("  {row}")));
+    for row in items(&profile["rows"]).filter(|row| !row["cost"].is_null()) {
+        line(page, &format!("  {}: {}", text(&row["endpoint"]), terms(&row["cost"])));
+    }
+}
+
+/// The terms of a cost, in the order of the formula.
+fn terms(cost: &Value) -> String {
+    let tokens = |key: &str| format!("{:.0}", float(&cost[key]));
+    format!(
+        "{} waiting + {} uncached at {:.1} each ({} answers held up) + {} for contexts = {} tokens",
+        tokens("waiting"),
+        tokens("uncached"),
+        float(&cost["price"]),
+        tokens("stalled"),
+        tokens("context"),
+        tokens("cost")
+    )
 }
 
 fn row(row: &Value) -> Vec<String> {
@@ -224,6 +241,7 @@ mod tests {
                         "endpoint": "default/e1", "total": 2.0, "scores": [1.0], "matched": {"blocks": 3, "of": 10},
                         "waiting": 0.0, "running": 1.0, "kv_usage": 0.5, "in_flight": {"requests": 4}, "trust": "EXACT",
                         "age": {"secs": 0, "nanos": 42_000_000},
+                        "cost": {"waiting": 12400.0, "uncached": 800.0, "price": 4.1, "stalled": 9.0, "context": 50.0, "cost": 15730.0},
                     }],
                 }],
             },
@@ -240,6 +258,7 @@ mod tests {
             "uncertainty concurrent (3)",
             "3/10",
             "42 ms  EXACT",
+            "default/e1: 12400 waiting + 800 uncached at 4.1 each (9 answers held up) + 50 for contexts = 15730 tokens",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }

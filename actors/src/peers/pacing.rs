@@ -13,7 +13,8 @@ use crate::replication::Publisher;
 /// How long a fact that is not urgent waits for an urgent one. Below the scrape interval, and far below the age from
 /// which a load report loses weight.
 pub(super) const COALESCE_MAX: Duration = Duration::from_millis(20);
-/// The least time from one batch to the next. A fact after a pause is sent at once, a burst in few batches.
+/// The least time from one batch that an urgent fact caused to the next. A dispatch after a pause is sent at once, a
+/// burst in few batches. A batch of load reports delays no dispatch.
 pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(8);
 
 /// Releases what `publisher` publishes: `released` is the number up to which facts may be sent. Ends when all its
@@ -34,9 +35,11 @@ pub(super) async fn pace(publisher: Publisher, released: watch::Sender<u64>) {
                 () = sleep(COALESCE_MAX) => {}
             }
         }
-        sleep_until(next).await;
+        if *urgent.borrow() > sent {
+            sleep_until(next).await;
+            next = Instant::now() + BATCH_INTERVAL;
+        }
         sent = *head.borrow_and_update();
-        next = Instant::now() + BATCH_INTERVAL;
         if released.send(sent).is_err() {
             return;
         }
@@ -96,6 +99,17 @@ mod tests {
         out.changed().await.unwrap();
         assert_eq!(*out.borrow_and_update(), 10);
         assert!((COALESCE_MAX..COALESCE_MAX + BATCH_INTERVAL).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_of_load_reports_delays_no_dispatch() {
+        let (publisher, mut out, _pacing) = paced();
+        publish_load(&publisher, 1);
+        out.changed().await.unwrap();
+        let began = Instant::now();
+        publish_placement(&publisher);
+        out.changed().await.unwrap();
+        assert_eq!((*out.borrow_and_update(), began.elapsed()), (2, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

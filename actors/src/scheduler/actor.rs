@@ -13,7 +13,7 @@ use murmuration::fleet::{Endpoint, Observation};
 use murmuration::id::{EndpointId, Ticket};
 use murmuration::replication::keepers::SUCCESSOR_WAIT_MIN;
 use murmuration::replication::{Batch, Record};
-use murmuration::request::Asked;
+use murmuration::request::{Asked, InferenceRequest};
 use murmuration::schedule::Profiles;
 use murmuration::scheduler::{
     BeliefDigest, FleetSummary, HistoryWalk, Input, Outbox, SLICE, Scheduler, SchedulerSettings, Walk,
@@ -48,6 +48,9 @@ pub struct SchedulerActor;
 /// Builds a scheduler's parts for each start: plugins are not shared between starts.
 pub type Build = Arc<dyn Fn() -> Result<(Profiles, SchedulerSettings), ConfigErrors> + Send + Sync>;
 
+/// Wakes the actor after a while, to look into the queue.
+type WakeAfter = Box<dyn Fn(Duration) + Send + Sync>;
+
 /// The arguments of one scheduler start; the pool keeps them for the next start.
 #[derive(Clone)]
 pub struct SchedulerArguments {
@@ -72,6 +75,7 @@ pub struct SchedulerArguments {
 /// The scheduler, and the callers that wait for its answers.
 pub struct SchedulerState {
     scheduler: Scheduler,
+    wake_after: WakeAfter,
     outbox: Outbox,
     queue: StreamQueue,
     waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
@@ -98,7 +102,9 @@ impl Actor for SchedulerActor {
         myself: ActorRef<Message>,
         arguments: SchedulerArguments,
     ) -> Result<SchedulerState, ActorProcessingErr> {
-        let mut state = SchedulerState::new(arguments)?;
+        let waked = myself.clone();
+        let wake_after = move |wait| drop(waked.send_after(wait, || Message::FromStreams));
+        let mut state = SchedulerState::new(arguments, Box::new(wake_after))?;
         // Before any request is decided: requests that waited for this start must see the whole pool.
         state.take_announced();
         myself.send_after(TICK, || Message::Tick);
@@ -150,13 +156,14 @@ impl Actor for SchedulerActor {
 // === impl SchedulerState ===
 
 impl SchedulerState {
-    fn new(arguments: SchedulerArguments) -> Result<Self, ConfigErrors> {
+    fn new(arguments: SchedulerArguments, wake_after: WakeAfter) -> Result<Self, ConfigErrors> {
         let (profiles, settings) = (arguments.build)()?;
         if let Some(publisher) = &arguments.publisher {
             publisher.withdraw_all();
         }
         Ok(Self {
             scheduler: Scheduler::new(profiles, settings),
+            wake_after,
             outbox: Outbox::default(),
             queue: arguments.handle.queue(),
             waiting: BTreeMap::new(),
@@ -183,6 +190,7 @@ impl SchedulerState {
         if self.announced.has_changed().unwrap_or(false) {
             self.take_announced();
         }
+        self.queue.release(self.clock.now());
         let mut room = asks * UPDATES_PER_ASK;
         while room > 0 {
             let input = match pop(&self.queue) {
@@ -191,18 +199,29 @@ impl SchedulerState {
                     room -= 1;
                     Input::TicketUpdate(ticket, news)
                 }
-                Some(FromStream::Ask(request, reply)) => {
+                Some(FromStream::Ask(request, reply, waited)) => {
                     room = room.saturating_sub(UPDATES_PER_ASK);
+                    let wait = self.wait_in_crowd(&request, waited);
+                    if !wait.is_zero() {
+                        self.queue.keep_back(FromStream::Ask(request, reply, wait), self.clock.now() + wait);
+                        (self.wake_after)(wait);
+                        continue;
+                    }
                     let ticket = Ticket(self.next_ticket);
                     self.next_ticket += 1;
                     self.waiting.insert(ticket, reply);
-                    Input::Asked(Asked { ticket, request: *request })
+                    Input::Asked(Asked { ticket, request: *request, waited })
                 }
             };
             self.scheduler.handle(input, self.clock.now(), &mut self.outbox);
             self.deliver();
         }
         false
+    }
+
+    /// How long a request is kept back, once.
+    fn wait_in_crowd(&self, request: &InferenceRequest, waited: Duration) -> Duration {
+        if waited.is_zero() { self.scheduler.wait_in_crowd(request, self.clock.now()) } else { Duration::ZERO }
     }
 
     /// Runs between two slices of long work, so that a request waits for one of them at most.

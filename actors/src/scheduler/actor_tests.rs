@@ -69,7 +69,7 @@ impl Scene {
     fn new() -> Self {
         let (current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
         let (arguments, announced) = arguments(&handle, ENDPOINTS);
-        let mut state = SchedulerState::new(arguments).unwrap();
+        let mut state = SchedulerState::new(arguments, Box::new(|_| ())).unwrap();
         state.take_announced();
         state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest);
         state.work = (0, 0);
@@ -125,7 +125,7 @@ async fn a_request_waits_for_one_slice_of_other_work_at_most() {
 async fn a_request_that_overtakes_the_announced_message_is_decided_with_the_announcement() {
     let (_current, handle) = SchedulerHandle::unstarted(Duration::from_secs(5));
     let (arguments, announced) = arguments(&handle, ENDPOINTS);
-    let mut state = SchedulerState::new(arguments).unwrap();
+    let mut state = SchedulerState::new(arguments, Box::new(|_| ())).unwrap();
     announced.send_modify(|_| {});
     let (answer, _) = tokio::join!(handle.ask(InferenceRequest::default()), async {
         state.serve_streams(ASKS_AT_ONCE, StreamQueue::pop_or_rest)

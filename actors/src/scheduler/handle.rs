@@ -151,7 +151,7 @@ impl Decider for SchedulerHandle {
         let busy = |sentence: &str| Err(Refusal::new(RefusalCode::PickerBusy, sentence));
         async move {
             let (reply, answer) = oneshot::channel();
-            match self.queue.push(FromStream::Ask(request, reply)) {
+            match self.queue.push(FromStream::Ask(request, reply, Duration::ZERO)) {
                 // While no scheduler runs, the request waits for the next one.
                 Queued::Wake => drop(self.post(Message::FromStreams)),
                 Queued::Quiet => {}

@@ -6,12 +6,14 @@
 //! outlives the actor, so requests that wait when one actor fails are decided by the next. Must not know how a decision
 //! is made.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use murmuration::id::Ticket;
 use murmuration::request::InferenceRequest;
 use murmuration::scheduler::News;
+use murmuration::time::Timestamp;
 use tokio::sync::oneshot;
 
 use super::message::Answer;
@@ -22,8 +24,8 @@ const WAITING_MAX: usize = 65_536;
 /// Something that a stream sent.
 #[derive(Debug)]
 pub(super) enum FromStream {
-    /// A request and the channel for its answer.
-    Ask(Box<InferenceRequest>, oneshot::Sender<Answer>),
+    /// A request, the channel for its answer, and how long it was kept back.
+    Ask(Box<InferenceRequest>, oneshot::Sender<Answer>, Duration),
     /// News of a ticket. A ticket has few: its endpoint (again only where it changes), its first token and its end.
     Update(Ticket, News),
 }
@@ -46,7 +48,10 @@ pub(super) struct StreamQueue(Arc<Mutex<Queue>>);
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<FromStream>,
-    /// How many of them are requests.
+    /// Requests that are kept back until a time; numbers tell those of one time apart.
+    kept_back: BTreeMap<(Timestamp, u64), FromStream>,
+    kept_back_before: u64,
+    /// How many requests are in both.
     asks: usize,
     /// Whether a message that wakes the actor is in its mailbox.
     woken: bool,
@@ -66,6 +71,26 @@ impl StreamQueue {
         }
         queue.waiting.push_back(sent);
         if std::mem::replace(&mut queue.woken, true) { Queued::Quiet } else { Queued::Wake }
+    }
+
+    /// Keeps a request back until `due`.
+    pub(super) fn keep_back(&self, ask: FromStream, due: Timestamp) {
+        let mut queue = self.queue();
+        queue.asks += 1;
+        queue.kept_back_before += 1;
+        let number = queue.kept_back_before;
+        queue.kept_back.insert((due, number), ask);
+    }
+
+    /// Puts the requests that are due at the beginning.
+    pub(super) fn release(&self, now: Timestamp) {
+        let mut queue = self.queue();
+        if queue.kept_back.first_key_value().is_none_or(|((due, _), _)| *due > now) {
+            return;
+        }
+        let later = queue.kept_back.split_off(&(now + Duration::from_micros(1), 0));
+        let due = std::mem::replace(&mut queue.kept_back, later);
+        due.into_values().rev().for_each(|ask| queue.waiting.push_front(ask));
     }
 
     /// What is first, without the requests whose callers are gone. `None` if there is nothing; the actor stays woken.
@@ -94,7 +119,7 @@ impl Queue {
     fn pop(&mut self) -> Option<FromStream> {
         loop {
             let first = self.waiting.pop_front()?;
-            let FromStream::Ask(_, reply) = &first else { return Some(first) };
+            let FromStream::Ask(_, reply, _) = &first else { return Some(first) };
             self.asks -= 1;
             if !reply.is_closed() {
                 return Some(first);
@@ -111,12 +136,12 @@ mod tests {
     fn asked(id: &str) -> (FromStream, oneshot::Receiver<Answer>) {
         let (reply, answer) = oneshot::channel();
         let request = Box::new(InferenceRequest { id: id.to_owned(), ..InferenceRequest::default() });
-        (FromStream::Ask(request, reply), answer)
+        (FromStream::Ask(request, reply, Duration::ZERO), answer)
     }
 
     fn popped(queue: &StreamQueue) -> String {
         match queue.pop().unwrap() {
-            FromStream::Ask(request, _) => request.id,
+            FromStream::Ask(request, ..) => request.id,
             FromStream::Update(Ticket(number), _) => format!("update {number}"),
         }
     }
@@ -137,6 +162,27 @@ mod tests {
         assert!(queue.pop().is_none(), "its caller is gone");
         assert!(queue.pop_or_rest().is_none());
         assert_eq!(queue.push(asked("e").0), Queued::Wake);
+    }
+
+    #[test]
+    fn a_request_that_is_kept_back_comes_first_once_it_is_due() {
+        let (queue, at) = (StreamQueue::default(), Timestamp::from_millis);
+        let answers = ["late", "soon", "now"].map(|id| {
+            let (ask, answer) = asked(id);
+            queue.push(ask);
+            answer
+        });
+        for due in [30, 20] {
+            queue.keep_back(queue.pop().unwrap(), at(due));
+        }
+        queue.release(at(19));
+        queue.release(at(20));
+        assert_eq!([popped(&queue), popped(&queue)], ["soon", "now"]);
+        assert!(queue.pop().is_none());
+        drop(answers);
+        queue.release(at(30));
+        assert!(queue.pop().is_none(), "its caller is gone");
+        (0..WAITING_MAX).for_each(|_| assert_ne!(queue.push(asked("many").0), Queued::Full));
     }
 
     #[test]

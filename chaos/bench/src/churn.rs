@@ -148,7 +148,7 @@ impl Tier {
             self.replicas[(mix(endpoint) % REPLICAS as u64) as usize].handle(observed, self.now)?;
         }
         let asked = (name % REPLICAS as u64) as usize;
-        let request = Input::Asked(Asked { ticket: Ticket(name), request: request(name) });
+        let request = Input::Asked(Asked::new(Ticket(name), request(name)));
         self.replicas[asked].handle(request, self.now)?;
         self.open.push_back((asked, Ticket(name)));
         if self.open.len() > OPEN

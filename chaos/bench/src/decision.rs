@@ -153,7 +153,7 @@ impl Pool {
         if self.asked.is_multiple_of(REPORT_EVERY) {
             self.report(now);
         }
-        let asked = Asked { ticket: Ticket(self.asked), request: self.conversation() };
+        let asked = Asked::new(Ticket(self.asked), self.conversation());
         self.asked += 1;
         ask(&mut self.scheduler, asked, now, &mut self.outbox);
         match self.outbox.answers.pop() {

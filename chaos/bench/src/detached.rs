@@ -71,7 +71,7 @@ fn used() -> Result<Duration, Failure> {
 
 fn ask(pool: &mut Pool, now: Timestamp) {
     let request = InferenceRequest { sees_response: false, ..pool.conversation() };
-    let asked = Asked { ticket: Ticket(pool.asked), request };
+    let asked = Asked::new(Ticket(pool.asked), request);
     pool.asked += 1;
     pool.scheduler.handle(Input::Asked(asked), now, &mut pool.outbox);
     pool.outbox.answers.clear();

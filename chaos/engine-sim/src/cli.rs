@@ -12,8 +12,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::EngineConfig;
 use crate::http::{EngineServer, serve};
+use crate::{EngineConfig, Machine};
 
 /// Arguments of an emulated engine. Missing ones have the values of [`EngineConfig::default`].
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -33,17 +33,29 @@ pub struct EngineArgs {
     /// A LoRA adapter that is loaded; may be repeated.
     #[arg(long = "adapter", value_name = "NAME")]
     pub adapters: Vec<String>,
+    /// The machine whose speeds and sizes it has, where no other argument says them.
+    #[arg(long, value_enum, value_name = "MACHINE")]
+    pub machine: Option<Machine>,
     /// Requests in the batch at once.
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub max_num_seqs: Option<usize>,
+    /// The most tokens of one step, prompts and answers together.
+    #[arg(long, value_name = "N", value_parser = above_zero)]
+    pub max_num_batched_tokens: Option<usize>,
+    /// The most tokens of prompt and answer together.
+    #[arg(long, value_name = "N", value_parser = above_zero)]
+    pub max_model_len: Option<usize>,
+    /// LoRA adapters that may run at once.
+    #[arg(long, value_name = "N", value_parser = above_zero)]
+    pub max_loras: Option<usize>,
     /// Requests in the queue at once; more are answered with 503. Without this option the queue has no bound.
     #[arg(long, value_name = "N")]
     pub max_num_queued: Option<usize>,
     /// KV blocks.
-    #[arg(long, value_name = "N", value_parser = above_zero)]
+    #[arg(long, alias = "num-gpu-blocks-override", value_name = "N", value_parser = above_zero)]
     pub blocks: Option<usize>,
     /// Tokens of a KV block.
-    #[arg(long, value_name = "N", value_parser = above_zero)]
+    #[arg(long, alias = "block-size", value_name = "N", value_parser = above_zero)]
     pub block_tokens: Option<usize>,
     /// Prompt tokens computed in a second.
     #[arg(long, value_name = "TOKENS", value_parser = positive)]
@@ -136,7 +148,7 @@ fn positive(text: &str) -> Result<f64, String> {
 impl EngineArgs {
     /// The engine that these arguments describe.
     pub fn into_config(self) -> EngineConfig {
-        let defaults = EngineConfig::default();
+        let defaults = self.machine.map_or_else(EngineConfig::default, Machine::config);
         let faster = |span: Duration| span.div_f64(self.speed);
         EngineConfig {
             name: self.name,
@@ -145,10 +157,15 @@ impl EngineArgs {
             max_num_seqs: self.max_num_seqs.unwrap_or(defaults.max_num_seqs),
             max_num_queued: self.max_num_queued.or(defaults.max_num_queued),
             blocks: self.blocks.unwrap_or(defaults.blocks),
+            max_num_batched_tokens: self.max_num_batched_tokens.unwrap_or(defaults.max_num_batched_tokens),
+            max_model_len: self.max_model_len.unwrap_or(defaults.max_model_len),
+            max_loras: self.max_loras.unwrap_or(defaults.max_loras),
             block_tokens: self.block_tokens.unwrap_or(defaults.block_tokens),
             prefill_tokens_per_s: self.prefill_tokens_per_s.unwrap_or(defaults.prefill_tokens_per_s) * self.speed,
             step_base: faster(self.step_base_us.map_or(defaults.step_base, Duration::from_micros)),
             step_per_seq: faster(defaults.step_per_seq),
+            attention_ns: defaults.attention_ns / self.speed,
+            context_ns: defaults.context_ns / self.speed,
             ..defaults
         }
     }
@@ -183,6 +200,17 @@ mod tests {
         let config = parse(line).unwrap().into_config();
         assert_eq!((config.step_base, config.step_per_seq), (Duration::from_micros(100), Duration::from_micros(10)));
         assert_eq!((config.prefill_tokens_per_s, config.adapters.len()), (5000.0, 2));
+    }
+
+    #[test]
+    fn a_machine_has_its_own_speeds_and_other_arguments_change_them() {
+        let config = |line: &str| parse(line).unwrap().into_config();
+        let machine = Machine::Llama8bH100.config();
+        let plain = config("engine --machine llama8b-h100");
+        assert_eq!((plain.blocks, plain.context_ns), (machine.blocks, machine.context_ns));
+        let changed = config("engine --machine llama8b-h100 --block-size 32 --max-num-batched-tokens 512 --speed 2");
+        assert_eq!((changed.block_tokens, changed.max_num_batched_tokens), (32, 512));
+        assert_eq!((changed.blocks, changed.context_ns), (machine.blocks, machine.context_ns / 2.0));
     }
 
     #[test]

@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod config;
 pub mod http;
+mod machine;
 pub mod model;
 
 pub use config::EngineConfig;
+pub use machine::Machine;

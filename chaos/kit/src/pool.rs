@@ -161,9 +161,7 @@ mod tests {
         let blueprint = blueprint(&made);
         let discovery = blueprint.discovery.unwrap();
         assert_eq!((discovery.path.as_str(), discovery.watch), ("/run/endpoints.json", true));
-        for scorer in ["queue-scorer", "kv-cache-utilization-scorer", "prefix-cache-scorer"] {
-            assert!(blueprint.effective.contains(scorer), "{}", blueprint.effective);
-        }
+        assert!(blueprint.effective.contains("prefill-cost-scorer"), "{}", blueprint.effective);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod active_request;
 pub mod kv_cache_utilization;
 pub mod lora_affinity;
+pub mod prefill_cost;
 pub mod prefix_cache;
 pub mod queue;
 pub mod running_requests;
@@ -14,6 +15,7 @@ pub mod token_load;
 pub use active_request::ActiveRequestScorer;
 pub use kv_cache_utilization::KvCacheUtilizationScorer;
 pub use lora_affinity::LoraAffinityScorer;
+pub use prefill_cost::PrefillCostScorer;
 pub use prefix_cache::PrefixCacheScorer;
 pub use queue::QueueScorer;
 pub use running_requests::RunningRequestsSizeScorer;

@@ -56,14 +56,20 @@ pub(super) fn known(kind: u8) -> Option<(u8, &'static str)> {
     })
 }
 
+/// How many requests prompt tokens are taken to be of, where a report does not say it.
+pub(super) fn prefills_unknown(prefill_tokens: u64) -> u32 {
+    u32::from(prefill_tokens > 0)
+}
+
 /// Appends the body of `record`; returns its kind.
 pub(super) fn write(record: &Record, body: &mut Vec<u8>) -> u8 {
     match record {
-        Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens }) => {
+        Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills }) => {
             write_key(*endpoint, body);
             varint((*requests).into(), body);
             varint(*prefill_tokens, body);
             varint(*decode_tokens, body);
+            varint((*prefills).into(), body);
             IN_FLIGHT
         }
         Record::Removed(endpoint) => write(&Record::InFlight(InFlightReport::none(*endpoint)), body),
@@ -121,7 +127,10 @@ pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -
             // In the body since version 4; zero where it is not.
             let there = grows && body.left() > 0;
             let decode_tokens = if there { body.number("decode tokens")? } else { 0 };
-            Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens })
+            // Later releases of version 4 append it.
+            let there = grows && body.left() > 0;
+            let prefills = if there { body.number32("number of prefills")? } else { prefills_unknown(prefill_tokens) };
+            Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills })
         }
         PLACEMENT => Record::Placement(Placement { endpoint, anchors: read_anchors(body, lists)? }),
         PLACEMENT_REVOKED => {

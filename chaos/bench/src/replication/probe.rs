@@ -133,7 +133,7 @@ mod tests {
         let (mut asked, mut peer, mut outbox) = (scheduler(at), scheduler(at), Outbox::default());
         let now = Timestamp::ZERO;
         let request = Probe::new(1, at).request();
-        asked.handle(Input::Asked(Asked { ticket: Ticket(1), request }), now, &mut outbox);
+        asked.handle(Input::Asked(Asked::new(Ticket(1), request)), now, &mut outbox);
         let mut fact_log = FactLog::new(ReplicaId("r0".to_owned()), Incarnation(1));
         outbox.publish.drain(..).for_each(|(record, at)| fact_log.publish(record, at));
         let before = Held::of(&peer.summary(now), at).unwrap();

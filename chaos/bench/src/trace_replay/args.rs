@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use murmuration::config;
+use murmuration_engine_sim::{EngineConfig, Machine};
 
+use super::compare::{At, Contestant};
 use super::plan::{self, Plan, Sharing, Way};
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
@@ -29,6 +31,8 @@ pub struct Flags {
 pub enum Command {
     /// Measures the project's figures, each with its bar, over three seeds.
     Figures(Figures),
+    /// Compares configurations over a sweep of loads.
+    Compare(Box<Compare>),
 }
 
 /// The flags of `trace-replay figures`.
@@ -43,6 +47,30 @@ pub struct Figures {
     /// Prints only the JSON array of the rows, which otherwise follows the table as the last line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// The flags of `trace-replay compare`.
+#[derive(Clone, Debug, Args)]
+pub struct Compare {
+    /// The configurations: files, or `default` and `llm-d` for those that are built in. `@N` after one has N replicas
+    /// decide by it.
+    #[arg(long, value_delimiter = ',', default_value = "llm-d@1,default@1,default@8")]
+    pub configs: Vec<String>,
+    /// The loads: 1 is all that the engines can compute if every repeated block is cached.
+    #[arg(long, value_delimiter = ',', value_parser = positive, default_value = "0.3,0.5,0.66,0.8,0.9")]
+    pub loads: Vec<f64>,
+    /// Paces instead of loads: how many times faster than recorded.
+    #[arg(long, value_delimiter = ',', value_parser = positive)]
+    pub speeds: Vec<f64>,
+    /// Seeds, from that of `--seed` on.
+    #[arg(long, default_value_t = 3)]
+    pub seeds: u64,
+    /// Writes a picture too: an SVG file.
+    #[arg(long)]
+    pub svg: Option<PathBuf>,
+    /// Traffic and engines; `--load`, `--speed`, `--replicas` and `--config-file` have no effect.
+    #[command(flatten)]
+    pub replay: Replay,
 }
 
 /// The flags of one replay.
@@ -90,9 +118,18 @@ pub struct Replay {
     /// A file with an `EndpointPickerConfig`, instead of the default one.
     #[arg(long)]
     pub config_file: Option<PathBuf>,
-    /// Tokens that an engine's KV cache holds.
-    #[arg(long, default_value_t = plan::KV_TOKENS)]
-    pub kv_tokens: usize,
+    /// Tokens that an engine's KV cache holds; without it, as many as its machine has room for.
+    #[arg(long)]
+    pub kv_tokens: Option<usize>,
+    /// The machine that each engine runs on, instead of one of middle size.
+    #[arg(long, value_enum)]
+    pub machine: Option<Machine>,
+    /// Engines that are slower than the others.
+    #[arg(long, default_value_t = 0)]
+    pub slow_engines: u16,
+    /// How many times as long their steps take.
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub slowness: f64,
     /// Compares with the oracle only, without the baselines.
     #[arg(long)]
     pub no_baselines: bool,
@@ -106,6 +143,45 @@ fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|n| (0.0..1.0).contains(n)).ok_or_else(|| "a share, 0 or more and below 1".to_owned())
 }
 
+// === impl Compare ===
+
+impl Compare {
+    /// The configurations that `--configs` names.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn contestants(&self) -> Result<Vec<Contestant>, String> {
+        self.configs.iter().map(|text| contestant(text)).collect()
+    }
+
+    /// The paces.
+    pub fn paces(&self) -> Vec<At> {
+        match self.speeds.is_empty() {
+            true => self.loads.iter().copied().map(At::Load).collect(),
+            false => self.speeds.iter().copied().map(At::Speed).collect(),
+        }
+    }
+}
+
+fn contestant(text: &str) -> Result<Contestant, String> {
+    let (file, replicas) = match text.rsplit_once('@') {
+        Some((file, count)) => (file, count.parse().ok().filter(|count| (1..=64).contains(count))),
+        None => (text, Some(1)),
+    };
+    let replicas = replicas.ok_or_else(|| format!("--configs {text}: 1 to 64 replicas follow the @"))?;
+    let config = match file {
+        "default" => config::default_text().to_owned(),
+        "llm-d" => config::llm_d_text().to_owned(),
+        _ => read_config(file.as_ref())?,
+    };
+    let name = std::path::Path::new(file).file_stem().map_or(file.into(), |stem| stem.to_string_lossy().into_owned());
+    Ok(Contestant { name, config, replicas })
+}
+
+fn read_config(file: &std::path::Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("can't read the configuration {}: {error}", file.display()))
+}
+
 // === impl Replay ===
 
 impl Replay {
@@ -116,19 +192,28 @@ impl Replay {
     pub fn plan(&self) -> Result<Plan, String> {
         let config = match &self.config_file {
             None => config::default_text().to_owned(),
-            Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| format!("can't read the configuration {}: {error}", file.display()))?,
+            Some(file) => read_config(file)?,
         };
         Ok(Plan {
             replicas: self.replicas.into(),
             engines: self.engines.into(),
-            engine: plan::engine(self.kv_tokens),
+            engine: self.engine(),
+            slow_engines: self.slow_engines.into(),
+            slowness: self.slowness,
             way: Way::Schedulers(self.sharing),
             loss: self.loss,
             seed: self.seed,
             config,
             patience: plan::PATIENCE,
         })
+    }
+
+    /// The engines. Blocks are as large as the traces' ids.
+    fn engine(&self) -> EngineConfig {
+        let Some(machine) = self.machine else { return plan::engine(self.kv_tokens.unwrap_or(plan::KV_TOKENS)) };
+        let engine = machine.config();
+        let tokens = self.kv_tokens.unwrap_or(engine.blocks * engine.block_tokens);
+        plan::in_blocks_of_ids(engine, tokens)
     }
 
     /// The requests.

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 
-use super::args::{Command, Figures, Flags, Replay};
+use super::args::{Command, Compare, Figures, Flags, Replay};
 use super::experiment::{self, Comparison};
-use super::{figures, report};
+use super::{compare, figures, plot, report};
 
 /// The results, and the parameters of the run.
 #[derive(Serialize)]
@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
     let flags = Flags::parse();
     let done = match &flags.command {
         Some(Command::Figures(flags)) => show(flags),
+        Some(Command::Compare(flags)) => compared(flags),
         None => replay(&flags.replay),
     };
     match done {
@@ -57,6 +58,23 @@ fn show(flags: &Figures) -> Result<String, String> {
     let rows = figures::run(flags)?;
     let json = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
     Ok(if flags.json { json } else { format!("{}\n{json}", figures::table(&rows)) })
+}
+
+fn compared(flags: &Compare) -> Result<String, String> {
+    let (plan, trace) = (flags.replay.plan()?, flags.replay.requests()?);
+    let contestants = flags.contestants()?;
+    let heats = compare::run(&plan, &contestants, &flags.paces(), flags.seeds.max(1), flags.replay.jitter, &trace)?;
+    if let Some(file) = &flags.svg {
+        let traffic = match &flags.replay.trace {
+            Some(trace) => trace.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            None => format!("{:?}", flags.replay.workload).to_lowercase(),
+        };
+        let title = format!("{traffic}, {} engines, over the load", plan.engines);
+        std::fs::write(file, plot::svg(&title, &heats))
+            .map_err(|why| format!("can't write {}: {why}", file.display()))?;
+    }
+    let json = serde_json::to_string(&heats).map_err(|error| error.to_string())?;
+    Ok(if flags.replay.json { json } else { report::heats(&heats) })
 }
 
 fn replay(flags: &Replay) -> Result<String, String> {

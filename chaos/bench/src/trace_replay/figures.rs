@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::args::Figures;
 use super::experiment;
 use super::plan::{self, Plan, Sharing, Way};
+use super::price::{self, Traffic};
 use super::tally::Outcome;
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
@@ -17,6 +18,8 @@ use super::workload::{self, Workload};
 
 /// The load of the rows with the conversation trace.
 const LOAD: f64 = 0.66;
+/// The load of the rows with agents: they are few and long, so engines are used less evenly.
+const AGENTS_LOAD: f64 = 0.46;
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,22 +64,34 @@ pub fn run(flags: &Figures) -> Result<Vec<Row>, String> {
     let chat = requests(&flags.traces.join("mooncake/conversation_trace.jsonl"), Workload::Chat, limit)?;
     let agentic =
         requests(&flags.traces.join("claude-code/claude_code_mix_512tok.jsonl"), Workload::Agentic, usize::MAX)?;
-    let speed = |trace: &[Recorded]| Demand::of(trace).speed(&plan::engine(plan::KV_TOKENS), ENGINES, LOAD);
+    let at = |trace: &[Recorded], load| Demand::of(trace).speed(&plan::usual().engine, plan::usual().engines, load);
     let scene = |trace, jitter, speed| Scene { trace, seeds, jitter, speed };
     let mut rows = Vec::new();
-    conversation(&scene(&chat, true, speed(&chat)), &mut rows)?;
-    verbatim(&scene(&chat, false, speed(&chat)), &mut rows)?;
-    // "No collapse before 7x" is read as: at 6.9x the oracle's time is not doubled.
-    for (times, bar) in [(3.0, 1.05), (5.0, 1.15), (6.0, 1.25), (6.9, 2.0)] {
-        agents(&scene(&agentic, false, times), times, bar, &mut rows)?;
-    }
-    without_streams(&scene(&agentic, false, speed(&agentic)), &mut rows)?;
+    conversation(&scene(&chat, true, at(&chat, LOAD)), &mut rows)?;
+    verbatim(&scene(&chat, false, at(&chat, LOAD)), &mut rows)?;
+    without_streams(&scene(&agentic, false, at(&agentic, AGENTS_LOAD)), &mut rows)?;
+    priced(&chat, &agentic, seeds, &mut rows)?;
     Ok(rows)
 }
 
-/// Engines and replicas of every row.
-const ENGINES: usize = 16;
-const REPLICAS: usize = 8;
+/// The default configuration against others.
+fn priced(chat: &[Recorded], agentic: &[Recorded], seeds: u64, rows: &mut Vec<Row>) -> Result<(), String> {
+    let conversation = |engines, loads| Traffic { name: "conversation", trace: chat, jitter: true, engines, loads };
+    let bar = |load, bar| (load, Some(bar));
+    let loads = [bar(0.3, 0.80), bar(0.5, 0.70), bar(0.66, 0.62), bar(0.8, 0.62), bar(0.9, 0.62)];
+    price::rows(&conversation(16, &loads), seeds, rows)?;
+    let usual = [bar(LOAD, 0.62)];
+    for engines in [4, 64] {
+        price::rows(&conversation(engines, &usual), seeds, rows)?;
+    }
+    let without_bar = [(LOAD, None)];
+    let bursts = Traffic { name: "verbatim bursts", jitter: false, ..conversation(16, &without_bar) };
+    price::rows(&bursts, seeds, rows)?;
+    let loads = [bar(0.2, 0.72), bar(0.33, 0.66), bar(AGENTS_LOAD, 0.56), bar(0.53, 0.58)];
+    let agents = Traffic { name: "agents", trace: agentic, jitter: true, engines: 16, loads: &loads };
+    price::rows(&agents, seeds, rows)?;
+    price::hot_prefix(&workload::generate(Workload::Hot, 1), seeds, rows)
+}
 
 fn requests(path: &Path, workload: Workload, limit: usize) -> Result<Vec<Recorded>, String> {
     if path.exists() { trace::read(path, Some(limit)) } else { Ok(workload::generate(workload, 1)) }
@@ -111,17 +126,10 @@ fn verbatim(scene: &Scene<'_>, rows: &mut Vec<Row>) -> Result<(), String> {
     Ok(())
 }
 
-fn agents(scene: &Scene<'_>, times: f64, bar: f64, rows: &mut Vec<Row>) -> Result<(), String> {
-    let runs = scene.runs(&[&Plan::clone, &Plan::oracle])?;
-    let what = format!("agentic, {times}x: mean TTFT / oracle");
-    rows.push(Row::new(what, Some(Bar::AtMost(bar)), &runs, |run| ttft(&run[0], &run[1])));
-    Ok(())
-}
-
-/// Agents at the load of the conversations: with gossip alone, and without any lane.
+/// Agents with gossip alone, and without any lane.
 fn without_streams(scene: &Scene<'_>, rows: &mut Vec<Row>) -> Result<(), String> {
     let runs = scene.runs(&[&by(Sharing::Gossip), &Plan::oracle, &by(Sharing::Cut)])?;
-    let what = |what: &str| format!("agentic, 66 % load: {what}");
+    let what = |what: &str| format!("agents, 46 % load: {what}");
     let gossip = what("gossip alone, mean TTFT / oracle");
     rows.push(Row::new(gossip, Some(Bar::AtMost(1.15)), &runs, |run| ttft(&run[0], &run[1])));
     let cut = what("no lane at all, hit / oracle");
@@ -161,16 +169,7 @@ impl Scene<'_> {
     }
 
     fn seed(&self, seed: u64, ways: &[&dyn Fn(&Plan) -> Plan]) -> Result<Vec<Outcome>, String> {
-        let plan = Plan {
-            replicas: REPLICAS,
-            engines: ENGINES,
-            engine: plan::engine(plan::KV_TOKENS),
-            way: Way::Schedulers(Sharing::Full),
-            loss: 0.0,
-            seed,
-            config: murmuration::config::default_text().to_owned(),
-            patience: plan::PATIENCE,
-        };
+        let plan = Plan { seed, ..plan::usual() };
         let plans: Vec<Plan> = ways.iter().map(|way| way(&plan)).collect();
         experiment::all(&plans, self.trace, &Tempo::new(self.trace, self.speed, self.jitter, seed))
     }
@@ -180,7 +179,11 @@ impl Scene<'_> {
 
 impl Row {
     fn new(what: String, bar: Option<Bar>, runs: &[Vec<Outcome>], value: impl Fn(&[Outcome]) -> f64) -> Self {
-        let values: Vec<f64> = runs.iter().map(|run| value(run)).collect();
+        Self::of(what, bar, runs.iter().map(|run| value(run)).collect())
+    }
+
+    /// A figure with one value for each seed.
+    pub(super) fn of(what: String, bar: Option<Bar>, values: Vec<f64>) -> Self {
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let pass = bar.map(|bar| match bar {
             Bar::AtLeast(bar) => mean >= bar,

@@ -13,8 +13,10 @@ use murmuration::chance::Chance;
 use murmuration::replication::Batch;
 use murmuration::time::Timestamp;
 
-/// Streams are flushed this often while there is something to send.
-pub const FLUSH: Duration = Duration::from_millis(5);
+/// The least time from one batch with a dispatch to the next. A dispatch after a pause is sent at once.
+pub const FLUSH: Duration = Duration::from_millis(8);
+/// How long other facts wait for a dispatch.
+pub const COALESCE: Duration = Duration::from_millis(20);
 /// Gossip pages are written this often.
 pub const ROUND: Duration = Duration::from_millis(50);
 /// The shortest latency between two replicas.

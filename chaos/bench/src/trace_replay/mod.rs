@@ -9,11 +9,15 @@
 
 pub mod ages;
 pub mod args;
+pub mod bounds;
 pub mod command;
+pub mod compare;
 pub mod experiment;
 pub mod figures;
 pub mod lanes;
 pub mod plan;
+pub mod plot;
+pub mod price;
 pub mod prompt;
 pub mod queue;
 pub mod replica;

@@ -54,6 +54,10 @@ pub struct Plan {
     pub engines: usize,
     /// The configuration of each engine.
     pub engine: EngineConfig,
+    /// Engines among them that are slower than it says.
+    pub slow_engines: usize,
+    /// How many times as long their steps take.
+    pub slowness: f64,
     /// How the engine is chosen.
     pub way: Way,
     /// The share of messages that a lane loses, `0..1`.
@@ -66,18 +70,42 @@ pub struct Plan {
     pub patience: Duration,
 }
 
-/// An engine of middle size: 10,000 prompt tokens per second in steps of 2,048, 12 ms for a step that computes nothing
-/// and 0.1 ms for each answer in it, 256 requests at once, and room for `kv_tokens` tokens.
+/// An engine of middle size: 10,000 tokens of short prompts per second in steps of 2,048, and twice the time at a depth
+/// of 67,000; 12 ms for a step that computes nothing, 0.04 ms for each answer in it and 5 ns for each token of its
+/// context; 256 requests at once, and room for `kv_tokens` tokens.
 pub fn engine(kv_tokens: usize) -> EngineConfig {
-    EngineConfig {
-        block_tokens: BLOCK_TOKENS,
-        blocks: (kv_tokens / BLOCK_TOKENS).max(2),
+    let engine = EngineConfig {
         max_num_seqs: 256,
         prefill_tokens_per_s: 10_000.0,
-        max_batched_tokens: 2048,
+        max_num_batched_tokens: 2048,
         step_base: Duration::from_millis(12),
-        step_per_seq: Duration::from_micros(100),
+        attention_ns: 1.5,
+        step_per_seq: Duration::from_micros(40),
+        context_ns: 5.0,
         ..EngineConfig::default()
+    };
+    in_blocks_of_ids(engine, kv_tokens)
+}
+
+/// The same engine with room for `kv_tokens` tokens, in blocks as large as the traces' ids.
+pub fn in_blocks_of_ids(engine: EngineConfig, kv_tokens: usize) -> EngineConfig {
+    EngineConfig { block_tokens: BLOCK_TOKENS, blocks: (kv_tokens / BLOCK_TOKENS).max(2), ..engine }
+}
+
+/// The tier that most figures are about: eight replicas, sixteen engines of middle size, the default
+/// configuration.
+pub fn usual() -> Plan {
+    Plan {
+        replicas: 8,
+        engines: 16,
+        engine: engine(KV_TOKENS),
+        slow_engines: 0,
+        slowness: 1.0,
+        way: Way::Schedulers(Sharing::Full),
+        loss: 0.0,
+        seed: 1,
+        config: murmuration::config::default_text().to_owned(),
+        patience: PATIENCE,
     }
 }
 
@@ -87,6 +115,12 @@ impl Plan {
     /// The same tier as one replica that knows everything at once.
     pub fn oracle(&self) -> Self {
         Self { replicas: 1, way: Way::Schedulers(Sharing::Full), ..self.clone() }
+    }
+
+    /// How many times as long the steps of engine number `n` take. Slow engines are spread over the numbers.
+    pub fn slowness_of(&self, n: usize) -> f64 {
+        let before = |n: usize| n * self.slow_engines / self.engines.max(1);
+        if before(n + 1) > before(n) { self.slowness } else { 1.0 }
     }
 
     /// The same tier with another way of choosing.

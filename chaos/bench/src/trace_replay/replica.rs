@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use murmuration::config::blueprint::PrefixSettings;
 use murmuration::fleet::{Endpoint, EndpointChange};
@@ -24,6 +25,8 @@ const FIRST_PORT: u16 = 10_000;
 pub struct Replica {
     scheduler: Scheduler,
     fact_log: FactLog,
+    /// The number of the last fact that is urgent.
+    urgent: u64,
     pages: Pages,
     sharing: Sharing,
     prefix: PrefixSettings,
@@ -72,6 +75,7 @@ impl Replica {
         let mut replica = Self {
             scheduler,
             fact_log: FactLog::new(name(n), Incarnation(1)),
+            urgent: 0,
             pages: Pages::default(),
             sharing: plan.sharing(),
             prefix,
@@ -92,15 +96,26 @@ impl Replica {
         self.scheduler.handle(input, now, &mut out);
         for (record, at) in out.publish.drain(..) {
             if let Some(record) = self.sharing.tells(record) {
+                let urgent = record.is_urgent();
                 self.fact_log.publish(record, at);
+                if urgent {
+                    self.urgent = self.fact_log.head();
+                }
             }
         }
         out
     }
 
     /// The engine that the scheduler sends a request to; `None` if it refuses.
-    pub fn dispatch(&mut self, number: usize, request: InferenceRequest, now: Timestamp) -> Option<usize> {
-        let out = self.handle(Input::Asked(Asked { ticket: Ticket(number as u64), request }), now);
+    pub fn dispatch(
+        &mut self,
+        number: usize,
+        request: InferenceRequest,
+        waited: Duration,
+        now: Timestamp,
+    ) -> Option<usize> {
+        let asked = Asked { ticket: Ticket(number as u64), request, waited };
+        let out = self.handle(Input::Asked(asked), now);
         let (_, answer) = out.answers.into_iter().next()?;
         answer.ok().and_then(|decision| decision.primary().map(|target| engine_at(target.address)))
     }
@@ -111,9 +126,19 @@ impl Replica {
         decision.primary().map(|target| engine_at(target.address))
     }
 
+    /// How long the scheduler keeps a request back before its decision.
+    pub fn wait(&self, request: &InferenceRequest, now: Timestamp) -> Duration {
+        self.scheduler.wait_in_crowd(request, now)
+    }
+
     /// The number of its newest fact.
     pub fn head(&self) -> u64 {
         self.fact_log.head()
+    }
+
+    /// The number of its last urgent fact.
+    pub fn urgent(&self) -> u64 {
+        self.urgent
     }
 
     /// The facts after the number `after`.

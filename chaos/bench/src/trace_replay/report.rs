@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use murmuration_actors::text_table::{self, left, right};
 
+use super::compare::Heat;
 use super::experiment::Comparison;
 use super::tally::Outcome;
 
@@ -35,6 +36,43 @@ pub fn table(comparison: &Comparison) -> String {
     }
     text.push('\n');
     text
+}
+
+/// A table of configurations at several loads.
+pub fn heats(heats: &[Heat]) -> String {
+    let ms = |seconds: f64| format!("{:.1}", seconds * 1000.0);
+    let mut rows = Vec::new();
+    for heat in heats {
+        let first = heat.entries.first().map(|entry| entry.mean);
+        for entry in &heat.entries {
+            let mean = entry.mean;
+            let to_first = |value: fn(&super::compare::Figures) -> f64| {
+                first.as_ref().map_or(0.0, |first| value(&mean) / value(first).max(1e-9))
+            };
+            rows.push([
+                format!("{:.2} ({:.1}x)", heat.load, heat.speed),
+                format!("{}@{}", entry.name, entry.replicas),
+                format!("{:.3}", mean.ttft_s),
+                format!("{:.2}", to_first(|one| one.ttft_s)),
+                format!("{:.2}", mean.ttft_p99_s),
+                format!("{:.2}", mean.ttft_s / heat.bounds.alone_s),
+                format!("{:.2}", mean.ttft_s / heat.bounds.central_s),
+                ms(mean.tpot_s),
+                ms(mean.tpot_p99_s),
+                format!("{:.2}", mean.e2e_s),
+                format!("{:.2}", to_first(|one| one.e2e_s)),
+                format!("{:.3}", mean.goodput),
+                format!("{:.3}", mean.hit),
+                format!("{:.3}", mean.load_cov),
+                if mean.unfinished > 0.0 { format!("{:.0} unfinished", mean.unfinished) } else { String::new() },
+            ]);
+        }
+    }
+    let figures =
+        ["ttft s", "/1st", "p99", "/alone", "/central", "tpot ms", "p99", "e2e s", "/1st", "goodput", "hit", "cov"];
+    let columns: Vec<_> =
+        [left("load"), left("config")].into_iter().chain(figures.map(right)).chain([left("")]).collect();
+    text_table::table(&columns, &rows)
 }
 
 fn row(name: &str, outcome: &Outcome, oracle: &Outcome) -> [String; 13] {

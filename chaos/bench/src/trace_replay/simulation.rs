@@ -16,13 +16,13 @@ use murmuration::scheduler::{Input, News};
 use murmuration::time::Timestamp;
 
 use super::ages::LaneCounts;
-use super::lanes::{FLUSH, Lane, Lanes, Message, ROUND};
+use super::lanes::{COALESCE, FLUSH, Lane, Lanes, Message, ROUND};
 use super::plan::{Plan, Way};
 use super::prompt;
 use super::queue::Queue;
 use super::replica::{self, Replica};
 use super::station::Station;
-use super::tally::{Outcome, Tally, When};
+use super::tally::{Outcome, Tally, When, coefficient_of_variation};
 use super::tempo::{QUIET, Tempo};
 use super::trace::Recorded;
 
@@ -44,6 +44,8 @@ const ASKED_AT_END: usize = 200;
 enum Event {
     /// A request arrives, the n-th of the run.
     Arrive(usize),
+    /// A request that was kept back for a while is decided.
+    Decide { request: usize, waited: Duration },
     /// A quiet second ends, the n-th of the run.
     Quiet(usize),
     /// A request reaches its engine.
@@ -68,6 +70,14 @@ enum Event {
     Tick,
 }
 
+/// When a replica sends what is new by its streams.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flushes {
+    planned: Option<Timestamp>,
+    /// When the next dispatch may be sent.
+    next: Timestamp,
+}
+
 /// The state of a run.
 struct Simulation<'a> {
     plan: &'a Plan,
@@ -75,8 +85,8 @@ struct Simulation<'a> {
     tempo: &'a Tempo,
     queue: Queue<Event>,
     replicas: Vec<Replica>,
-    /// Whether a flush is planned, by replica.
-    flushing: Vec<bool>,
+    /// When what is new is sent next, by replica.
+    flushes: Vec<Flushes>,
     stations: Vec<Station>,
     /// The replica that serves each request.
     served_by: Vec<usize>,
@@ -98,10 +108,10 @@ pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, St
         trace,
         tempo,
         queue: Queue::default(),
-        flushing: vec![false; replicas.len()],
+        flushes: vec![Flushes::default(); replicas.len()],
         lanes: Lanes::new(replicas.len(), plan.loss, plan.seed),
         replicas,
-        stations: (0..plan.engines.max(1)).map(|_| Station::new(plan.engine.clone())).collect(),
+        stations: (0..plan.engines.max(1)).map(|n| Station::new(plan.engine.clone(), plan.slowness_of(n))).collect(),
         served_by: vec![0; trace.len()],
         books: LaneCounts::default(),
         tally: Tally::new(tempo.arrivals.len()),
@@ -175,6 +185,7 @@ impl Simulation<'_> {
     fn handle_event(&mut self, what: Event, now: Timestamp) {
         match what {
             Event::Arrive(n) => self.arrive(n, now),
+            Event::Decide { request, waited } => self.decide(request, waited, now),
             Event::Quiet(n) => {
                 let next = self.tempo.quiets[n].1;
                 let asked = self.tempo.arrivals.iter().skip(next).take(ASKED_IN_QUIET);
@@ -228,7 +239,17 @@ impl Simulation<'_> {
         let replica = self.balance.below(self.replicas.len());
         self.served_by[request] = replica;
         let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
-        let engine = self.replicas[replica].dispatch(request, asked, now);
+        let waited = self.replicas[replica].wait(&asked, now);
+        match waited.is_zero() {
+            true => self.decide(request, waited, now),
+            false => self.queue.plan(now + waited, Event::Decide { request, waited }),
+        }
+    }
+
+    fn decide(&mut self, request: usize, waited: Duration, now: Timestamp) {
+        let replica = self.served_by[request];
+        let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
+        let engine = self.replicas[replica].dispatch(request, asked, waited, now);
         self.plan_flush(replica, now);
         if let Some(engine) = engine {
             self.queue.plan(now + HOP, Event::Reach { engine, request });
@@ -251,7 +272,7 @@ impl Simulation<'_> {
                 self.report(request, News::FirstToken, now);
             }
             if output.finished {
-                self.tally.finished();
+                self.tally.finished(request, output.index as u64 + 1, now + HOP);
                 self.report(request, News::Finished(End::Completed), now);
             }
         }
@@ -274,15 +295,27 @@ impl Simulation<'_> {
 
     /// Plans a flush if there is something to send and none is planned.
     fn plan_flush(&mut self, replica: usize, now: Timestamp) {
-        let news = || self.replicas[replica].head() > self.lanes.sent(replica, (replica + 1) % self.replicas.len());
-        if self.plan.sharing().streams() && self.replicas.len() > 1 && !self.flushing[replica] && news() {
-            self.flushing[replica] = true;
-            self.queue.plan(now + FLUSH, Event::Flush(replica));
+        let sent = self.lanes.sent(replica, (replica + 1) % self.replicas.len());
+        if !self.plan.sharing().streams() || self.replicas.len() < 2 || self.replicas[replica].head() <= sent {
+            return;
+        }
+        let Flushes { planned, next } = self.flushes[replica];
+        let urgent = self.replicas[replica].urgent() > sent;
+        let at = if urgent { now.max(next) } else { now + COALESCE };
+        if planned.is_none_or(|planned| at < planned) {
+            self.flushes[replica].planned = Some(at);
+            self.queue.plan(at, Event::Flush(replica));
         }
     }
 
     fn flush(&mut self, from: usize, now: Timestamp) {
-        self.flushing[from] = false;
+        if self.flushes[from].planned != Some(now) {
+            return;
+        }
+        self.flushes[from].planned = None;
+        if self.replicas[from].urgent() > self.lanes.sent(from, (from + 1) % self.replicas.len()) {
+            self.flushes[from].next = now + FLUSH;
+        }
         let mut last = None;
         for to in (0..self.replicas.len()).filter(|&to| to != from) {
             let after = self.lanes.sent(from, to);
@@ -337,8 +370,7 @@ impl Simulation<'_> {
 
     fn outcome(&self, end: Timestamp) -> Outcome {
         let span = end.since(Timestamp::ZERO);
-        let answers = self.stations.iter().map(Station::answers).sum();
-        let work = Station::work(&self.plan.engine, self.tally.computed_tokens(), answers).as_secs_f64();
+        let work: Vec<f64> = self.stations.iter().map(|station| station.work().as_secs_f64()).collect();
         let could = self.last_arrival.since(Timestamp::ZERO).as_secs_f64() * self.stations.len() as f64;
         let replicas = self.replicas.len();
         let shares = replicas > 1 && self.plan.sharing().tries();
@@ -349,7 +381,13 @@ impl Simulation<'_> {
         if shares && self.plan.sharing().gossip() {
             lanes.insert("gossip", self.books.report(Lane::Gossip, &self.lanes, replicas, span));
         }
-        self.tally.outcome(end, work / could.max(1e-6), lanes)
+        Outcome {
+            work: work.iter().sum::<f64>() / could.max(1e-6),
+            work_cov: coefficient_of_variation(&work).unwrap_or(0.0),
+            preemptions: self.stations.iter().map(Station::preemptions).sum(),
+            lanes,
+            ..self.tally.outcome(end)
+        }
     }
 }
 

@@ -12,6 +12,8 @@ fn plan(replicas: usize, sharing: Sharing) -> Plan {
         replicas,
         engines: 4,
         engine: engine(1 << 20),
+        slow_engines: 0,
+        slowness: 1.0,
         way: Way::Schedulers(sharing),
         loss: 0.0,
         seed: 7,

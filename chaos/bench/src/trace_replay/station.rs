@@ -20,9 +20,11 @@ pub struct Station {
 // === impl Station ===
 
 impl Station {
-    /// An engine that was just started.
-    pub fn new(config: EngineConfig) -> Self {
-        Self { model: EngineModel::new(config), page: Gauges::default() }
+    /// An engine that was just started, and whose steps are this many times as long as its configuration says.
+    pub fn new(config: EngineConfig, slowness: f64) -> Self {
+        let mut model = EngineModel::new(config);
+        model.slow_down(slowness);
+        Self { model, page: Gauges::default() }
     }
 
     /// Takes a request. Returns the end of the step that begins with it, or `None` if a step is already running.
@@ -61,15 +63,14 @@ impl Station {
         gauges.waiting + gauges.running
     }
 
-    /// The time to compute `computed` prompt tokens and `answers` answer tokens.
-    pub fn work(config: &EngineConfig, computed: u64, answers: u64) -> Duration {
-        let prefill = computed as f64 / config.prefill_tokens_per_s;
-        Duration::from_secs_f64(prefill + answers as f64 * config.step_per_seq.as_secs_f64())
+    /// The time that it computed, without what a step takes that computes nothing.
+    pub fn work(&self) -> Duration {
+        self.model.counters().work
     }
 
-    /// Answer tokens so far.
-    pub fn answers(&self) -> u64 {
-        self.model.counters().generation_tokens
+    /// How often a request lost its blocks to others.
+    pub fn preemptions(&self) -> u64 {
+        self.model.counters().preemptions
     }
 }
 
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn a_page_that_is_written_by_steps_shows_a_burst_a_step_late() {
         let request = |id| Request { id, tokens: vec![1; 100], adapter: None, salt: None, max_tokens: 5 };
-        let mut station = Station::new(engine(100_000));
+        let mut station = Station::new(engine(100_000), 1.0);
         let end = station.submit(request(1), Timestamp::ZERO);
         assert!(end.is_some() && station.submit(request(2), Timestamp::ZERO).is_none());
         let before = station.page();

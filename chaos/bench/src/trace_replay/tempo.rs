@@ -29,6 +29,10 @@ pub struct Demand {
     pub new_tokens: f64,
     /// Tokens of all answers.
     pub answer_tokens: f64,
+    /// For each new prompt token, the tokens before it, summed.
+    pub attended: f64,
+    /// For each answer token, the tokens before it, summed.
+    pub context: f64,
 }
 
 /// The arrival times of a run.
@@ -47,15 +51,21 @@ impl Demand {
     pub fn of(trace: &[Recorded]) -> Self {
         let mut seen = BTreeSet::new();
         let (mut prompt, mut new, mut answers) = (0, 0, 0);
+        let (mut attended, mut context) = (0.0, 0.0);
         for request in trace {
             let fresh = request.hash_ids.iter().filter(|id| seen.insert(**id)).count() as u64;
             prompt += request.input_length;
-            new += (fresh * ID_TOKENS).min(request.input_length);
+            let computed = (fresh * ID_TOKENS).min(request.input_length);
+            new += computed;
             answers += request.output_length;
+            attended += computed as f64 * (request.input_length as f64 - computed as f64 / 2.0);
+            context +=
+                request.output_length as f64 * (request.input_length as f64 + request.output_length as f64 / 2.0);
         }
         let ends = trace.first().zip(trace.last());
         let span_s = ends.map_or(0.0, |(first, last)| (last.timestamp - first.timestamp) / 1000.0).max(0.001);
-        Self { span_s, prompt_tokens: prompt as f64, new_tokens: new as f64, answer_tokens: answers as f64 }
+        let (prompt_tokens, new_tokens, answer_tokens) = (prompt as f64, new as f64, answers as f64);
+        Self { span_s, prompt_tokens, new_tokens, answer_tokens, attended, context }
     }
 
     /// The share of prompt tokens that an earlier request had.
@@ -65,8 +75,8 @@ impl Demand {
 
     /// The load on `engines` engines at `speed` times the trace's pace: 1 is all that they can compute.
     pub fn load(&self, engine: &EngineConfig, engines: usize, speed: f64) -> f64 {
-        let prefill = self.new_tokens / engine.prefill_tokens_per_s;
-        let decode = self.answer_tokens * engine.step_per_seq.as_secs_f64();
+        let prefill = self.new_tokens / engine.prefill_tokens_per_s + self.attended * engine.attention_ns * 1e-9;
+        let decode = self.answer_tokens * engine.step_per_seq.as_secs_f64() + self.context * engine.context_ns * 1e-9;
         speed * (prefill + decode) / (self.span_s * engines.max(1) as f64)
     }
 

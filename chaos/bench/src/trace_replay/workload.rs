@@ -16,6 +16,8 @@ pub enum Workload {
     Chat,
     /// Coding agents.
     Agentic,
+    /// Nine of ten requests begin with the same long prompt.
+    Hot,
 }
 
 /// The shape of a kind. Times in seconds, sizes in ids of 512 tokens.
@@ -55,11 +57,15 @@ const AGENTIC: Shape = Shape {
     answer_tokens: 440.0,
 };
 
+/// Requests of [`Workload::Hot`], and the ids of their common beginning.
+const HOT: (usize, u64) = (6000, 12);
+
 /// Generates a trace; the same seed gives the same trace.
 pub fn generate(workload: Workload, seed: u64) -> Vec<Recorded> {
     let shape = match workload {
         Workload::Chat => CHAT,
         Workload::Agentic => AGENTIC,
+        Workload::Hot => return hot(seed),
     };
     let mut chance = Chance::from_seed(seed ^ 0x7261_6666_6963);
     let heads: Vec<Vec<u64>> = (0..shape.heads)
@@ -88,6 +94,24 @@ pub fn generate(workload: Workload, seed: u64) -> Vec<Recorded> {
     requests
 }
 
+/// Independent requests with a prompt of their own of about 2,000 tokens, nine of ten after a common one of 6,000.
+fn hot(seed: u64) -> Vec<Recorded> {
+    let mut chance = Chance::from_seed(seed ^ 0x686f_7400);
+    let (count, common) = HOT;
+    let mut next_id = common;
+    let mut at = 0.0;
+    let mut request = |_| {
+        at += exponential(&mut chance, 100.0);
+        let own = 1 + exponential(&mut chance, 4.0) as u64;
+        let head = if chance.unit() < 0.9 { 0..common } else { next_id..next_id + common };
+        let hash_ids: Vec<u64> = head.chain(next_id + common..next_id + common + own).collect();
+        next_id += common + own;
+        let output_length = 1 + exponential(&mut chance, 200.0) as u64;
+        Recorded { timestamp: at, input_length: hash_ids.len() as u64 * ID_TOKENS, output_length, hash_ids }
+    };
+    (0..count).map(&mut request).collect()
+}
+
 /// A number with an exponential distribution, limited to six times its mean.
 fn exponential(chance: &mut Chance, mean: f64) -> f64 {
     (-(1.0 - chance.unit()).ln()).min(6.0) * mean
@@ -100,7 +124,7 @@ mod tests {
 
     #[test]
     fn one_seed_makes_one_trace() {
-        for workload in [Workload::Chat, Workload::Agentic] {
+        for workload in [Workload::Chat, Workload::Agentic, Workload::Hot] {
             assert_eq!(generate(workload, 7), generate(workload, 7));
             assert_ne!(generate(workload, 7), generate(workload, 8));
         }

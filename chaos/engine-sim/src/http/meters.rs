@@ -136,7 +136,7 @@ impl Meters {
         self.observe("vllm:request_inference_time_seconds", seconds(last.at.since(last.admitted)));
         self.observe("vllm:request_prefill_time_seconds", seconds(first.since(last.admitted)));
         self.observe("vllm:request_decode_time_seconds", seconds(last.at.since(first)));
-        self.observe("vllm:request_num_preemptions", 0.0);
+        self.observe("vllm:request_num_preemptions", f64::from(last.preemptions));
         self.observe(
             "vllm:request_prefill_kv_computed_tokens",
             open.prompt_tokens.saturating_sub(last.cached_tokens) as f64,
@@ -193,7 +193,16 @@ mod tests {
         let mut open = Open::new(at(100), 50, 3, false, 1);
         for (index, when) in [(0, 400), (1, 450), (2, 550)] {
             let (cached_tokens, finished) = (16, index == 2);
-            let output = Output { id: 1, at: at(when), admitted: at(200), token: 0, index, cached_tokens, finished };
+            let output = Output {
+                id: 1,
+                at: at(when),
+                admitted: at(200),
+                token: 0,
+                index,
+                cached_tokens,
+                preemptions: 0,
+                finished,
+            };
             meters.token(&mut open, &output);
         }
         let close = |name: &str, sum: f64| (meters.histograms[&*format!("vllm:{name}")].sum() - sum).abs() < 1e-9;

@@ -179,6 +179,7 @@ impl<'a> Engine<'a> {
             ("vllm:prompt_tokens_by_source_total", "local_compute") => prompt - hits,
             ("vllm:prompt_tokens_by_source_total", "local_cache_hit") => hits,
             ("vllm:prompt_tokens_cached_by_source_total", "device") => hits,
+            ("vllm:num_preemptions_total", _) => counters.preemptions as f64,
             ("vllm:generation_tokens_total", _) => counters.generation_tokens as f64,
             // As in a real engine, a request that its client cancelled is not counted as `abort`.
             ("vllm:request_success_total", "stop") => self.meters.stopped as f64,

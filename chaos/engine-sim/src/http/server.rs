@@ -85,7 +85,7 @@ fn check(config: &EngineConfig) -> Result<(), ServeError> {
         ("max_num_seqs", config.max_num_seqs as f64),
         ("blocks", config.blocks as f64),
         ("block_tokens", config.block_tokens as f64),
-        ("max_batched_tokens", config.max_batched_tokens as f64),
+        ("max_num_batched_tokens", config.max_num_batched_tokens as f64),
         ("max_model_len", config.max_model_len as f64),
         ("max_loras", config.max_loras as f64),
         ("prefill_tokens_per_s", config.prefill_tokens_per_s),

@@ -47,8 +47,8 @@ impl BlockCache {
         chain.iter().take_while(|hash| self.shared.contains_key(hash)).count()
     }
 
-    /// Takes `blocks` blocks; the first `matched` are those of `chain`. Without room it returns `None` and changes
-    /// nothing.
+    /// Takes the first `matched` blocks of `chain`, if `blocks` blocks with these would find room. Without room it
+    /// returns `None` and changes nothing.
     pub fn take(&mut self, chain: &[u64], matched: usize, blocks: usize) -> Option<Held> {
         let (matching, private) = (&chain[..matched], blocks.saturating_sub(matched));
         let revived = matching.iter().filter(|hash| self.shared[*hash].users == 0).count();
@@ -56,11 +56,21 @@ impl BlockCache {
             return None;
         }
         matching.iter().for_each(|hash| self.add_user(*hash));
-        self.private += private;
+        Some(Held { shared: matching.to_vec(), private: 0 })
+    }
+
+    /// Lets `held` have `blocks` blocks in all. Without room it returns `false` and changes nothing.
+    pub fn grow(&mut self, held: &mut Held, blocks: usize) -> bool {
+        let more = blocks.saturating_sub(held.shared.len() + held.private);
+        if more > self.total - self.held() {
+            return false;
+        }
+        held.private += more;
+        self.private += more;
         while self.held() + self.idle.len() > self.total {
             self.evict();
         }
-        Some(Held { shared: matching.to_vec(), private })
+        true
     }
 
     /// Records that `held` has computed its chain up to `full` blocks: they can be shared from now on.

@@ -7,6 +7,7 @@ mod sequence;
 mod steps;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use murmuration::time::Timestamp;
 
@@ -44,6 +45,8 @@ pub struct Output {
     pub index: usize,
     /// Prompt tokens that were found in the cache.
     pub cached_tokens: usize,
+    /// How often its request lost its blocks to others until now.
+    pub preemptions: u32,
     /// Whether this is the last one.
     pub finished: bool,
 }
@@ -84,6 +87,11 @@ pub struct Counters {
     pub aborted: u64,
     /// Requests that a full queue rejected.
     pub rejected: u64,
+    /// How often a request lost its blocks to others.
+    pub preemptions: u64,
+    /// The time of all steps, without what a step takes that computes nothing, at the speed of an engine that is not
+    /// slowed down.
+    pub work: Duration,
 }
 
 /// The model of an engine.
@@ -159,7 +167,7 @@ impl EngineModel {
 
     /// Tokens that the current step computes, prompts and answers together.
     pub fn step_tokens(&self) -> usize {
-        self.running.iter().map(|sequence| sequence.chunk + usize::from(sequence.answering)).sum()
+        self.running.iter().map(|sequence| sequence.chunk).sum()
     }
 
     /// Makes every step this many times as long.

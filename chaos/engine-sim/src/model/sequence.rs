@@ -12,23 +12,26 @@ use super::cache::Held;
 /// A request and its progress.
 #[derive(Debug)]
 pub(super) struct Sequence {
+    /// The request, but for its tokens.
     pub(super) request: Request,
     /// Prompt and answer so far.
     pub(super) tokens: Vec<u32>,
+    /// Tokens of the prompt.
+    pub(super) prompt: usize,
     /// Hashes of the full blocks of `tokens`.
     pub(super) chain: Vec<u64>,
     /// Blocks held.
     pub(super) blocks: Held,
-    /// Prompt tokens that are in the cache or computed.
+    /// Tokens whose KV is in the cache.
     pub(super) computed: usize,
-    /// Prompt tokens that were found in the cache.
+    /// Prompt tokens that were found in the cache when it first entered the batch.
     pub(super) cached: usize,
-    /// Prompt tokens that the current step computes.
+    /// Tokens that the current step computes.
     pub(super) chunk: usize,
-    /// When it entered the batch.
-    pub(super) admitted: Timestamp,
-    /// Whether the current step computes the answer's next token.
-    pub(super) answering: bool,
+    /// When it first entered the batch.
+    pub(super) admitted: Option<Timestamp>,
+    /// How often it lost its blocks to others.
+    pub(super) preemptions: u32,
     seed: u64,
     block_tokens: usize,
 }
@@ -36,20 +39,23 @@ pub(super) struct Sequence {
 // === impl Sequence ===
 
 impl Sequence {
-    pub(super) fn new(request: Request, block_tokens: usize) -> Self {
-        let chain = chain(&request.tokens, request.adapter.as_deref(), request.salt.as_deref(), block_tokens);
-        let seed =
-            request.tokens.iter().fold(chain.last().copied().unwrap_or(7), |seed, &token| mix(seed ^ u64::from(token)));
+    pub(super) fn new(mut request: Request, block_tokens: usize) -> Self {
+        let tokens = std::mem::take(&mut request.tokens);
+        let chain = chain(&tokens, request.adapter.as_deref(), request.salt.as_deref(), block_tokens);
+        // The chain stands for all full blocks.
+        let rest = &tokens[chain.len() * block_tokens..];
+        let seed = rest.iter().fold(chain.last().copied().unwrap_or(7), |seed, &token| mix(seed ^ u64::from(token)));
         Self {
-            tokens: request.tokens.clone(),
+            prompt: tokens.len(),
+            tokens,
             request,
             chain,
             blocks: Held::default(),
             computed: 0,
             cached: 0,
             chunk: 0,
-            admitted: Timestamp::ZERO,
-            answering: false,
+            admitted: None,
+            preemptions: 0,
             seed,
             block_tokens,
         }
@@ -60,12 +66,28 @@ impl Sequence {
     }
 
     pub(super) fn generated(&self) -> usize {
-        self.tokens.len() - self.request.tokens.len()
+        self.tokens.len() - self.prompt
     }
 
-    /// Blocks that the prompt and the whole answer take.
-    pub(super) fn blocks_needed(&self) -> usize {
-        (self.request.tokens.len() + self.request.max_tokens.max(1)).div_ceil(self.block_tokens)
+    /// Tokens that are to be computed before its next token.
+    pub(super) fn rest(&self) -> usize {
+        self.tokens.len() - self.computed
+    }
+
+    /// Whether only its last token is to be computed, one that it generated.
+    pub(super) fn is_answering(&self) -> bool {
+        self.rest() == 1 && self.generated() > 0
+    }
+
+    /// Blocks that its first `tokens` tokens take.
+    pub(super) fn blocks_of(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.block_tokens)
+    }
+
+    /// Its blocks were taken away: all is to be computed again.
+    pub(super) fn preempted(&mut self) {
+        (self.blocks, self.computed, self.chunk) = (Held::default(), 0, 0);
+        self.preemptions += 1;
     }
 
     /// Adds the answer's next token: a blank and three letters that follow from the prompt. So every engine gives the
@@ -103,6 +125,5 @@ fn seed_of(adapter: Option<&str>, salt: Option<&str>) -> u64 {
 }
 
 fn block_hash(parent: u64, tokens: &[u32]) -> u64 {
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-    xxh3_64_with_seed(&bytes, parent)
+    tokens.iter().fold(parent, |hash, &token| mix(hash ^ u64::from(token)))
 }

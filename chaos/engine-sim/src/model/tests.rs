@@ -47,7 +47,8 @@ fn a_prompt_seen_before_is_found_and_its_last_token_is_computed_anyway() {
 #[test]
 fn an_answer_is_cached_for_the_next_turns_prompt() {
     let mut model = EngineModel::new(EngineConfig::default());
-    model.submit(request(1, 1, 32, 32), Timestamp::ZERO).unwrap();
+    // The KV of the last token is not computed.
+    model.submit(request(1, 1, 32, 33), Timestamp::ZERO).unwrap();
     let answer: Vec<u32> = run_dry(&mut model).iter().map(|output| output.token).collect();
     let mut next = request(2, 1, 32, 1);
     next.tokens.extend(answer);
@@ -60,14 +61,14 @@ fn an_answer_is_cached_for_the_next_turns_prompt() {
 fn the_tail_of_the_oldest_chain_is_evicted_first() {
     let mut model = EngineModel::new(EngineConfig { blocks: 12, ..EngineConfig::default() });
     for (id, first) in [(1, 1), (2, 2)] {
-        model.submit(request(id, first, 79, 1), Timestamp::from_millis(id * 100)).unwrap();
+        model.submit(request(id, first, 80, 1), Timestamp::from_millis(id * 100)).unwrap();
         run_dry(&mut model);
     }
     // Ten blocks are idle. The request needs four, and two are free, so the oldest chain loses its last two.
-    model.submit(request(3, 3, 63, 1), Timestamp::from_millis(400)).unwrap();
+    model.submit(request(3, 3, 64, 1), Timestamp::from_millis(400)).unwrap();
     run_dry(&mut model);
     let kept = |first| model.cached_tokens(&request(9, first, 80, 1).tokens, None, None);
-    assert_eq!((kept(1), kept(2)), (48, 64));
+    assert_eq!((kept(1), kept(2)), (48, 80));
 }
 
 #[test]
@@ -77,6 +78,82 @@ fn a_full_queue_rejects_requests() {
     assert!(model.submit(request(1, 1, 10, 5), Timestamp::ZERO).is_ok());
     assert!(model.submit(request(2, 2, 10, 5), Timestamp::ZERO).is_ok());
     assert_eq!(model.submit(request(3, 3, 10, 5), Timestamp::ZERO), Err(Busy));
+}
+
+#[test]
+fn a_long_prompt_is_computed_in_chunks_beside_the_answers_of_others() {
+    let config = EngineConfig { max_num_batched_tokens: 100, ..EngineConfig::default() };
+    let mut model = EngineModel::new(config);
+    model.submit(request(1, 1, 50, 9), Timestamp::ZERO).unwrap();
+    let first = model.next_event().unwrap();
+    model.submit(request(2, 2, 250, 1), Timestamp::ZERO).unwrap();
+    model.advance(first);
+    // The answer takes one token of each step, the prompt what is left of it.
+    let mut shares = Vec::new();
+    while model.gauges().running == 2 {
+        shares.push(model.step_tokens());
+        model.advance(model.next_event().unwrap());
+    }
+    assert_eq!(shares, [100, 100, 53]);
+}
+
+#[test]
+fn a_step_takes_longer_the_more_was_computed_before() {
+    let config = EngineConfig {
+        attention_ns: 100.0,
+        context_ns: 1000.0,
+        max_num_batched_tokens: 1000,
+        ..EngineConfig::default()
+    };
+    let mut model = EngineModel::new(config);
+    model.submit(request(1, 1, 2000, 3), Timestamp::ZERO).unwrap();
+    let mut ends = vec![Timestamp::ZERO];
+    while let Some(end) = model.next_event() {
+        ends.push(end);
+        model.advance(end);
+    }
+    let spans: Vec<u128> = ends.windows(2).map(|pair| pair[1].since(pair[0]).as_micros()).collect();
+    // 4 ms for a step, 25 ms for 1,000 tokens; 1,000 x 500 x 0.1 us and 1,000 x 1,500 x 0.1 us of attention; then an
+    // answer (0.1 ms) with 2,000 and 2,001 tokens of context, 1 us each.
+    assert_eq!(spans, [79_000, 179_000, 6_100, 6_101]);
+}
+
+#[test]
+fn without_blocks_the_last_request_gives_its_own_up_and_is_computed_again() {
+    // Each needs 4 blocks at first and 8 in the end; there are 12.
+    let config = EngineConfig { blocks: 12, prefix_caching: false, ..EngineConfig::default() };
+    let mut model = EngineModel::new(config);
+    for id in 1..=2 {
+        model.submit(request(id, id as u32, 60, 60), Timestamp::ZERO).unwrap();
+    }
+    let outputs = run_dry(&mut model);
+    let order = |id| outputs.iter().filter(|o| o.id == id).map(|o| o.index).collect::<Vec<_>>();
+    assert_eq!((order(1), order(2)), ((0..60).collect(), (0..60).collect()), "no token is repeated or lost");
+    let last = |id| outputs.iter().rfind(|output| output.id == id).unwrap();
+    assert_eq!((last(1).preemptions, last(2).preemptions, model.counters().preemptions), (0, 1, 1));
+    assert!(last(1).at < last(2).at);
+    assert_eq!((model.cache().held(), model.counters().prompt_tokens), (0, 120));
+}
+
+#[test]
+fn a_request_that_is_larger_than_the_cache_is_served_alone() {
+    let mut model = EngineModel::new(EngineConfig { blocks: 4, ..EngineConfig::default() });
+    for id in 1..=2 {
+        model.submit(request(id, id as u32, 100, 5), Timestamp::ZERO).unwrap();
+    }
+    assert_eq!(run_dry(&mut model).len(), 10);
+}
+
+#[test]
+fn a_request_whose_adapter_finds_no_slot_holds_nobody_up() {
+    let mut model = EngineModel::new(EngineConfig { max_loras: 1, ..EngineConfig::default() });
+    for (id, adapter) in [(1, Some("a")), (2, Some("b")), (3, None)] {
+        let asked = Request { adapter: adapter.map(str::to_owned), ..request(id, 1, 10, 3) };
+        model.submit(asked, Timestamp::ZERO).unwrap();
+    }
+    model.advance(model.next_event().unwrap());
+    assert_eq!((model.gauges().running, model.gauges().waiting), (2, 1));
+    assert_eq!(model.gauges().waiting_adapters, ["a", "b"]);
 }
 
 #[test]

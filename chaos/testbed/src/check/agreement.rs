@@ -11,13 +11,13 @@ use murmuration_proto::ext_proc::ExternalProcessorClient;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::Target;
 use super::report::Report;
+use super::{Target, replicas};
 
 /// How long one replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two questions. A question changes state (a reservation and its release), which all replicas have
-/// received by then.
+/// received by then, unless the machine is busy: see [`replicas::agree`].
 const QUIET: Duration = Duration::from_millis(1_000);
 /// Questions that every replica is asked.
 const QUESTIONS: usize = 6;
@@ -38,9 +38,11 @@ pub(super) async fn measure(target: &Target, report: &mut Report) -> f64 {
     let Some(replication) = &target.replication else { return 1.0 };
     let mut alike = 0;
     for question in 0..QUESTIONS {
-        sleep(QUIET).await;
+        sleep(QUIET * 3 / 4).await;
         let mut answers = Vec::new();
         for &replica in &replication.ext_proc {
+            sleep(QUIET / 4).await;
+            replicas::agree(target).await;
             match timeout(PATIENCE, ask(replica, &replication.authority, &body(&target.model, question), Then::GivenUp))
                 .await
             {
@@ -48,7 +50,6 @@ pub(super) async fn measure(target: &Target, report: &mut Report) -> f64 {
                 Ok(Err(why)) => report.fail(format!("asking the replica at {replica} directly: {why}")),
                 Err(_) => report.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
             }
-            sleep(QUIET / 4).await;
         }
         match answers.split_first() {
             Some(((_, first), others)) if others.iter().all(|(_, other)| other == first) => alike += 1,

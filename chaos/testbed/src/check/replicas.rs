@@ -16,7 +16,7 @@ use super::report::Report;
 use crate::peers_page::PeersPage;
 use murmuration_kit::client::Client;
 
-/// How long replicas that are ready may take to meet; far longer than they need.
+/// How long replicas that are ready may take to meet, or to hear the last of each other; far longer than they need.
 const MEETING_MAX: Duration = Duration::from_secs(15);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -55,6 +55,24 @@ pub(super) async fn know_each_other(target: &Target, report: &mut Report) {
                 }
             }
         }
+    }
+}
+
+/// Waits until all replicas believe the same, or for [`MEETING_MAX`]. What they then do is not judged here.
+pub(super) async fn agree(target: &Target) {
+    let streams = target.replication.as_ref().is_some_and(|replication| replication.streams);
+    let deadline = Instant::now() + MEETING_MAX;
+    loop {
+        let mut digests = BTreeSet::new();
+        for &replica in &target.replicas {
+            let page = page(replica, "/debug/peers").await.ok();
+            let page = page.and_then(|page| PeersPage::read(&String::from_utf8_lossy(&page), streams));
+            digests.insert(page.map(|page| page.digest));
+        }
+        if digests.len() == 1 || Instant::now() >= deadline {
+            return;
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -21,7 +21,7 @@ fn begin(route: Route, body: &str) -> Answer {
 
 fn output(id: u64, index: usize, finished: bool) -> Output {
     let (at, admitted) = (Timestamp::ZERO, Timestamp::ZERO);
-    Output { id, at, admitted, token: u32::from_le_bytes(*b" abc"), index, cached_tokens: 16, finished }
+    Output { id, at, admitted, token: u32::from_le_bytes(*b" abc"), index, cached_tokens: 16, preemptions: 0, finished }
 }
 
 fn chunks(stream: &str) -> Vec<Value> {

@@ -1,0 +1,58 @@
+//! Tests of how a crowd is spread, and of what a request of it counts.
+
+use super::*;
+use crate::schedule::Uncertainty;
+
+/// Two replicas that each dispatched five requests at one moment, and heard of the other's five milliseconds later.
+fn in_a_crowd(scheduler: impl Fn() -> Scheduler) -> [Replica; 2] {
+    let mut tier = ["a", "b"].map(|name| Replica::with(name, 1, scheduler()));
+    for (n, replica) in tier.iter_mut().enumerate() {
+        (0..4).for_each(|endpoint| drop(replica.handle(report(endpoint, 0), 99)));
+        (0..5).for_each(|ticket| drop(replica.handle(ask(ticket, ticket + 10 * n as u64, 30), 100)));
+    }
+    let [a, b] = &mut tier;
+    tell(a, b, 105);
+    tell(b, a, 105);
+    tier
+}
+
+fn request(prompt: u64) -> InferenceRequest {
+    let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
+    request
+}
+
+fn waits(replica: &Replica, millis: u64) -> Vec<Duration> {
+    (0..100).map(|prompt| replica.scheduler.wait_in_crowd(&request(prompt), Timestamp::from_millis(millis))).collect()
+}
+
+#[test]
+fn a_crowd_is_kept_back_for_a_bounded_time_that_follows_from_the_request() {
+    let tier = in_a_crowd(real);
+    let [a, b] = &tier;
+    let found = waits(a, 106);
+    assert_eq!(found, waits(b, 106), "equal views");
+    let (least, most) = (found.iter().min().unwrap(), found.iter().max().unwrap());
+    assert!(*least < Duration::from_millis(3) && *most > Duration::from_millis(20), "{least:?} to {most:?}");
+    assert!(*most <= Duration::from_millis(25));
+    assert!(waits(a, 2_000).iter().all(Duration::is_zero), "after a pause there is no crowd");
+}
+
+#[test]
+fn a_configuration_of_llm_d_keeps_nothing_back() {
+    let llm_d = || of_config(crate::config::llm_d_text());
+    assert!(waits(&in_a_crowd(llm_d)[0], 106).iter().all(Duration::is_zero));
+    assert!(waits(&Replica::with("alone", 1, real()), 106).iter().all(Duration::is_zero));
+}
+
+/// Half of the nine others are the peer's: 4.5 are unknown. Spread over 25 ms, those within the lag of 6.5 ms are.
+#[test]
+fn who_was_kept_back_expects_fewer_that_it_does_not_know() {
+    let [mut a, _] = in_a_crowd(real);
+    let now = Timestamp::from_millis(106);
+    let mut unknown = |waited| match a.scheduler.decide_after(&request(1), waited, now).unwrap().explanation.uncertainty
+    {
+        Uncertainty::Concurrent(of) => of - 1,
+        _ => 0,
+    };
+    assert_eq!([Duration::ZERO, Duration::from_millis(9)].map(&mut unknown), [5, 1]);
+}
