@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::replication::Publisher;
 
-/// How long a fact that is not urgent waits for an urgent one. Below the scrape interval, and far below the age from
-/// which a load report loses weight.
+/// The least time from one batch to the next that no urgent fact causes: so long may a fact wait for an urgent one.
+/// Below the scrape interval, and far below the age from which a load report loses weight. After a pause all are sent at
+/// once.
 pub(super) const COALESCE_MAX: Duration = Duration::from_millis(20);
 /// The least time from one batch that an urgent fact caused to the next. A dispatch after a pause is sent at once, a
 /// burst in few batches. A batch of load reports delays no dispatch.
@@ -22,7 +23,7 @@ pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(8);
 pub(super) async fn pace(publisher: Publisher, released: watch::Sender<u64>) {
     let (mut head, mut urgent) = (publisher.head(), publisher.urgent());
     let mut sent = 0;
-    let mut next = Instant::now();
+    let (mut last, mut next) = (Instant::now(), Instant::now());
     loop {
         // The publisher holds both senders, so they exist.
         if head.wait_for(|head| *head > sent).await.is_err() {
@@ -32,7 +33,7 @@ pub(super) async fn pace(publisher: Publisher, released: watch::Sender<u64>) {
             tokio::select! {
                 biased;
                 _ = urgent.wait_for(|urgent| *urgent > sent) => {}
-                () = sleep(COALESCE_MAX) => {}
+                () = sleep_until(last + COALESCE_MAX) => {}
             }
         }
         if *urgent.borrow() > sent {
@@ -40,6 +41,7 @@ pub(super) async fn pace(publisher: Publisher, released: watch::Sender<u64>) {
             next = Instant::now() + BATCH_INTERVAL;
         }
         sent = *head.borrow_and_update();
+        last = Instant::now();
         if released.send(sent).is_err() {
             return;
         }
@@ -54,7 +56,7 @@ mod tests {
     use murmuration::replication::{EndpointLoad, Placement, Record};
     use murmuration::time::Timestamp;
     use tokio::task::JoinSet;
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
     use crate::clock::Clock;

@@ -15,7 +15,7 @@ use murmuration::time::Timestamp;
 
 /// The least time from one batch with a dispatch to the next. A dispatch after a pause is sent at once.
 pub const FLUSH: Duration = Duration::from_millis(8);
-/// How long other facts wait for a dispatch.
+/// The least time from one batch to the next without a dispatch.
 pub const COALESCE: Duration = Duration::from_millis(20);
 /// Gossip pages are written this often.
 pub const ROUND: Duration = Duration::from_millis(50);

@@ -74,6 +74,7 @@ enum Event {
 #[derive(Clone, Copy, Debug, Default)]
 struct Flushes {
     planned: Option<Timestamp>,
+    last: Timestamp,
     /// When the next dispatch may be sent.
     next: Timestamp,
 }
@@ -299,9 +300,9 @@ impl Simulation<'_> {
         if !self.plan.sharing().streams() || self.replicas.len() < 2 || self.replicas[replica].head() <= sent {
             return;
         }
-        let Flushes { planned, next } = self.flushes[replica];
+        let Flushes { planned, last, next } = self.flushes[replica];
         let urgent = self.replicas[replica].urgent() > sent;
-        let at = if urgent { now.max(next) } else { now + COALESCE };
+        let at = now.max(if urgent { next } else { last + COALESCE });
         if planned.is_none_or(|planned| at < planned) {
             self.flushes[replica].planned = Some(at);
             self.queue.plan(at, Event::Flush(replica));
@@ -312,7 +313,7 @@ impl Simulation<'_> {
         if self.flushes[from].planned != Some(now) {
             return;
         }
-        self.flushes[from].planned = None;
+        (self.flushes[from].planned, self.flushes[from].last) = (None, now);
         if self.replicas[from].urgent() > self.lanes.sent(from, (from + 1) % self.replicas.len()) {
             self.flushes[from].next = now + FLUSH;
         }
