@@ -8,6 +8,7 @@
 mod document;
 mod json;
 mod machine;
+mod price;
 mod quality;
 mod replica;
 mod replication;
@@ -35,6 +36,7 @@ struct Unit {
 fn units() -> Vec<Unit> {
     let mut units = vec![
         Unit { name: "quality", table: quality::TABLE, rows: quality::rows },
+        Unit { name: "price", table: price::TABLE, rows: price::rows },
         Unit { name: "replication", table: replication::TABLE, rows: replication::rows },
     ];
     units.extend(replica::UNITS.map(|(name, rows)| Unit { name, table: replica::TABLE, rows }));

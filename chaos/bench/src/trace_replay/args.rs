@@ -31,6 +31,8 @@ pub struct Flags {
 pub enum Command {
     /// Measures the project's figures, each with its bar, over three seeds.
     Figures(Figures),
+    /// Measures the default configuration against llm-d's and one that was tuned by hand, each figure with its bar.
+    Price(Figures),
     /// Compares configurations over a sweep of loads.
     Compare(Box<Compare>),
 }

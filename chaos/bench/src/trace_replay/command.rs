@@ -37,12 +37,7 @@ struct Run {
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
-    let done = match &flags.command {
-        Some(Command::Figures(flags)) => show(flags),
-        Some(Command::Compare(flags)) => compared(flags),
-        None => replay(&flags.replay),
-    };
-    match done {
+    match done(&flags) {
         Ok(text) => {
             println!("{text}");
             ExitCode::SUCCESS
@@ -54,10 +49,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn show(flags: &Figures) -> Result<String, String> {
-    let rows = figures::run(flags)?;
-    let json = serde_json::to_string(&rows).map_err(|error| error.to_string())?;
-    Ok(if flags.json { json } else { format!("{}\n{json}", figures::table(&rows)) })
+fn done(flags: &Flags) -> Result<String, String> {
+    match &flags.command {
+        Some(Command::Figures(flags)) => show(flags, &figures::run(flags)?),
+        Some(Command::Price(flags)) => show(flags, &figures::price(flags)?),
+        Some(Command::Compare(flags)) => compared(flags),
+        None => replay(&flags.replay),
+    }
+}
+
+fn show(flags: &Figures, rows: &[figures::Row]) -> Result<String, String> {
+    let json = serde_json::to_string(rows).map_err(|error| error.to_string())?;
+    Ok(if flags.json { json } else { format!("{}\n{json}", figures::table(rows)) })
 }
 
 fn compared(flags: &Compare) -> Result<String, String> {

@@ -59,19 +59,36 @@ struct Scene<'a> {
 /// # Errors
 /// A sentence for people.
 pub fn run(flags: &Figures) -> Result<Vec<Row>, String> {
-    let seeds = if flags.quick { 1 } else { 3 };
-    let limit = if flags.quick { 2500 } else { usize::MAX };
-    let chat = requests(&flags.traces.join("mooncake/conversation_trace.jsonl"), Workload::Chat, limit)?;
-    let agentic =
-        requests(&flags.traces.join("claude-code/claude_code_mix_512tok.jsonl"), Workload::Agentic, usize::MAX)?;
+    let (seeds, chat, agentic) = traffic(flags)?;
     let at = |trace: &[Recorded], load| Demand::of(trace).speed(&plan::usual().engine, plan::usual().engines, load);
     let scene = |trace, jitter, speed| Scene { trace, seeds, jitter, speed };
     let mut rows = Vec::new();
     conversation(&scene(&chat, true, at(&chat, LOAD)), &mut rows)?;
     verbatim(&scene(&chat, false, at(&chat, LOAD)), &mut rows)?;
     without_streams(&scene(&agentic, false, at(&agentic, AGENTS_LOAD)), &mut rows)?;
+    price::hot_prefix(&workload::generate(Workload::Hot, 1), seeds, &mut rows)?;
+    Ok(rows)
+}
+
+/// Runs all rows of the default configuration against others.
+///
+/// # Errors
+/// A sentence for people.
+pub fn price(flags: &Figures) -> Result<Vec<Row>, String> {
+    let (seeds, chat, agentic) = traffic(flags)?;
+    let mut rows = Vec::new();
     priced(&chat, &agentic, seeds, &mut rows)?;
     Ok(rows)
+}
+
+/// Seeds, conversations and agents.
+fn traffic(flags: &Figures) -> Result<(u64, Vec<Recorded>, Vec<Recorded>), String> {
+    let seeds = if flags.quick { 1 } else { 3 };
+    let limit = if flags.quick { 2500 } else { usize::MAX };
+    let chat = requests(&flags.traces.join("mooncake/conversation_trace.jsonl"), Workload::Chat, limit)?;
+    let agentic =
+        requests(&flags.traces.join("claude-code/claude_code_mix_512tok.jsonl"), Workload::Agentic, usize::MAX)?;
+    Ok((seeds, chat, agentic))
 }
 
 /// The default configuration against others.
@@ -89,8 +106,7 @@ fn priced(chat: &[Recorded], agentic: &[Recorded], seeds: u64, rows: &mut Vec<Ro
     price::rows(&bursts, seeds, rows)?;
     let loads = [bar(0.2, 0.72), bar(0.33, 0.66), bar(AGENTS_LOAD, 0.56), bar(0.53, 0.58)];
     let agents = Traffic { name: "agents", trace: agentic, jitter: true, engines: 16, loads: &loads };
-    price::rows(&agents, seeds, rows)?;
-    price::hot_prefix(&workload::generate(Workload::Hot, 1), seeds, rows)
+    price::rows(&agents, seeds, rows)
 }
 
 fn requests(path: &Path, workload: Workload, limit: usize) -> Result<Vec<Recorded>, String> {

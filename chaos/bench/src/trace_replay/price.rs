@@ -49,7 +49,7 @@ pub(super) fn rows(traffic: &Traffic<'_>, seeds: u64, rows: &mut Vec<Row>) -> Re
 }
 
 fn at_load(traffic: &Traffic<'_>, heat: &Heat, load: f64, bar: Option<f64>, rows: &mut Vec<Row>) {
-    let head = format!("price, {}, {} engines, {:.0} % load", traffic.name, traffic.engines, load * 100.0);
+    let head = format!("{}, {} engines, {:.0} % load", traffic.name, traffic.engines, load * 100.0);
     let mut row = |what: &str, bar: Option<Bar>, value: &dyn Fn(&[Figures]) -> f64| {
         let seeds = heat.entries.first().map_or(0, |entry| entry.seeds.len());
         let of = |seed: usize| heat.entries.iter().map(|entry| Figures::of(&entry.seeds[seed])).collect::<Vec<_>>();
@@ -94,7 +94,7 @@ pub(super) fn hot_prefix(trace: &[Recorded], seeds: u64, rows: &mut Vec<Row>) ->
     debug_assert!(Demand::of(trace).reusable() > 0.5);
     let heats = compare::run(&plan, &contestants()[DEFAULT..ORACLE], &[At::Load(0.8)], seeds, true, trace)?;
     for entry in heats.iter().flat_map(|heat| &heat.entries) {
-        let what = "price, one prefix for 90 % of requests, 80 % load: longest queue / mean".to_owned();
+        let what = "one prefix for 90 % of requests, 16 engines, 80 % load: longest queue / mean".to_owned();
         let values = entry.seeds.iter().map(|outcome| outcome.longest_by_mean).collect();
         rows.push(Row::of(what, Some(Bar::AtMost(1.5)), values));
     }
