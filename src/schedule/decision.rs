@@ -77,6 +77,10 @@ pub struct Explanation {
     pub saturation: f64,
     /// How incomplete the view may have been.
     pub uncertainty: Uncertainty,
+    /// How long the request was kept back, so that news of others of the same moment could arrive.
+    pub waited: Duration,
+    /// Others of the same moment that count as dispatched before it.
+    pub others_before: usize,
     /// The profile handler that chose the profiles.
     pub handler: PluginName,
     /// Which stages got endpoints of their own, and why or why not.

@@ -36,6 +36,17 @@ pub(super) struct BurstEstimator {
     dispatches: VecDeque<Timestamp>,
     /// Ages of the last news of peers' dispatches, on arrival; oldest first.
     ages: VecDeque<Duration>,
+    /// The same, the shortest first.
+    sorted_ages: Vec<Duration>,
+}
+
+/// How many other requests are dispatched at the same moment as one, in the mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Others {
+    /// All of them.
+    pub(super) all: f64,
+    /// As many of them as there would be if the same traffic came evenly.
+    pub(super) by_rate: f64,
 }
 
 // === impl BurstEstimator ===
@@ -52,10 +63,15 @@ impl BurstEstimator {
 
     /// News of a peer's dispatch arrived at this age.
     pub(super) fn received(&mut self, age: Duration) {
-        if self.ages.len() == AGES_MAX {
-            self.ages.pop_front();
+        if self.ages.len() == AGES_MAX
+            && let Some(oldest) = self.ages.pop_front()
+            && let Ok(place) = self.sorted_ages.binary_search(&oldest)
+        {
+            self.sorted_ages.remove(place);
         }
         self.ages.push_back(age);
+        let place = self.sorted_ages.partition_point(|earlier| *earlier <= age);
+        self.sorted_ages.insert(place, age);
     }
 
     /// How long nine of ten news of dispatches take at most.
@@ -71,9 +87,7 @@ impl BurstEstimator {
 
     /// The measured age that this part of all does not exceed.
     fn age_at(&self, part: usize, of: usize) -> Duration {
-        let mut ages: Vec<Duration> = self.ages.iter().copied().collect();
-        ages.sort_unstable();
-        ages.get(ages.len() * part / of).copied().unwrap_or_default()
+        self.sorted_ages.get(self.sorted_ages.len() * part / of).copied().unwrap_or_default()
     }
 
     /// How long peers may not know of a dispatch: the median age, rounded up to a window.
@@ -82,11 +96,11 @@ impl BurstEstimator {
         WINDOWS.into_iter().find(|window| median <= *window).unwrap_or(WINDOWS[WINDOWS.len() - 1])
     }
 
-    /// Mean number of other dispatches within a window of each recent one; `0` once traffic has ceased.
-    pub(super) fn others(&self, now: Timestamp) -> f64 {
+    /// Mean number of other dispatches within a window of each recent one; none once traffic has ceased.
+    pub(super) fn others(&self, now: Timestamp) -> Others {
         let begin = self.dispatches.partition_point(|at| *at + RECENT < now);
         if self.has_ceased(begin, now) {
-            return 0.0;
+            return Others::default();
         }
         let (mut first, mut end, mut others) = (begin, begin, 0);
         let window = self.window();
@@ -99,7 +113,12 @@ impl BurstEstimator {
             }
             others += end - first - 1;
         }
-        others as f64 / (self.dispatches.len() - begin).max(1) as f64
+        let count = (self.dispatches.len() - begin).max(1) as f64;
+        let all = others as f64 / count;
+        let ends = self.dispatches.get(begin).zip(self.dispatches.back());
+        let span = ends.map_or(Duration::ZERO, |(first, last)| last.since(*first)).as_secs_f64();
+        let by_rate = if span > 0.0 { 2.0 * window.as_secs_f64() * (count - 1.0) / span } else { 0.0 };
+        Others { all, by_rate: by_rate.min(all) }
     }
 
     /// Whether the pause since the last dispatch is too long compared with those between the dispatches from `begin`
@@ -119,7 +138,20 @@ mod tests {
     fn others(dispatches: &[u64], now: u64) -> f64 {
         let mut burst = BurstEstimator::default();
         dispatches.iter().for_each(|&at| burst.dispatched(Timestamp::from_millis(at)));
-        burst.others(Timestamp::from_millis(now))
+        burst.others(Timestamp::from_millis(now)).all
+    }
+
+    #[test]
+    fn evenly_spread_traffic_has_others_by_its_rate_alone() {
+        let others = |at: &dyn Fn(u64) -> u64| {
+            let mut burst = BurstEstimator::default();
+            (0..100).for_each(|n| burst.dispatched(Timestamp::from_millis(at(n))));
+            burst.others(Timestamp::from_millis(at(99)))
+        };
+        let even = others(&|n| n * 2);
+        assert!(even.all > 9.0 && even.all - even.by_rate < 0.1, "{even:?}");
+        let in_bursts = others(&|n| n / 10 * 1_000);
+        assert!(in_bursts.all == 9.0 && in_bursts.by_rate < 0.3, "{in_bursts:?}");
     }
 
     #[test]
@@ -141,7 +173,7 @@ mod tests {
             let mut burst = BurstEstimator::default();
             [100, 140, 180].into_iter().for_each(|at| burst.dispatched(Timestamp::from_millis(at)));
             ages.iter().for_each(|&age| burst.received(Duration::from_millis(age)));
-            burst.others(Timestamp::from_millis(200))
+            burst.others(Timestamp::from_millis(200)).all
         };
         assert_eq!(others(&[]), 0.0);
         assert_eq!(others(&[3, 5, 10, 900]), 0.0, "the median counts");

@@ -9,6 +9,7 @@ use crate::chance::Chance;
 use crate::request::InferenceRequest;
 use crate::schedule::Uncertainty;
 use crate::scheduler::Scheduler;
+use crate::scheduler::burst::Others;
 use crate::time::Timestamp;
 
 /// The longest time that a request is kept back.
@@ -47,10 +48,14 @@ impl Scheduler {
 
     /// The crowd of a request that was kept back for a while, or not.
     pub(super) fn crowd(&self, request: &InferenceRequest, waited: Duration, now: Timestamp) -> Crowd {
-        let others = Some(self.others(now)).filter(|others| *others >= OTHERS_MIN).unwrap_or(0.0);
+        let others = self.others(now);
         let (spread, lag) = (self.spread(others).as_secs_f64(), self.burst.lag_mean().as_secs_f64());
         // Of a crowd that is spread, those are unknown that were decided within the lag.
-        let unknown = if waited.is_zero() || spread <= lag { others } else { others * lag / spread };
+        let of_crowd = if waited.is_zero() || spread <= lag { 1.0 } else { lag / spread };
+        let unknown = others.by_rate + (others.all - others.by_rate) * of_crowd;
+        if unknown < OTHERS_MIN && self.profiles.expect_others() {
+            return Crowd::default();
+        }
         let place = Chance::from_seed(request.content_hash ^ PLACE_SALT).unit();
         // Not rounded before it is multiplied: replicas whose estimates differ a little must agree on most places. A
         // crowd is small, so the casts keep their values.
@@ -69,16 +74,18 @@ impl Scheduler {
     }
 
     /// Requests that peers dispatch at the same moment as one of this replica.
-    fn others(&self, now: Timestamp) -> f64 {
+    fn others(&self, now: Timestamp) -> Others {
         let peers = self.peers.len() as f64;
-        if self.settings.sharing { self.burst.others(now) * peers / (peers + 1.0) } else { 0.0 }
+        let share = if self.settings.sharing { peers / (peers + 1.0) } else { 0.0 };
+        let Others { all, by_rate } = self.burst.others(now);
+        Others { all: all * share, by_rate: by_rate * share }
     }
 
-    /// The span over which a crowd of so many others is spread.
-    fn spread(&self, others: f64) -> Duration {
-        match others >= OTHERS_MIN {
-            true => self.burst.lag().mul_f64(SPREAD * others).min(WAIT_MAX),
-            false => Duration::ZERO,
+    /// The span over which a crowd is spread. Traffic that comes evenly is spread already: nothing is gained by waiting.
+    fn spread(&self, others: Others) -> Duration {
+        match others.all - others.by_rate {
+            crowd if crowd >= OTHERS_MIN => self.burst.lag().mul_f64(SPREAD * crowd).min(WAIT_MAX),
+            _ => Duration::ZERO,
         }
     }
 }

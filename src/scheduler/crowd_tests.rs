@@ -56,3 +56,21 @@ fn who_was_kept_back_expects_fewer_that_it_does_not_know() {
     };
     assert_eq!([Duration::ZERO, Duration::from_millis(9)].map(&mut unknown), [5, 1]);
 }
+
+/// Five hundred requests a second are at each moment as many as in a crowd, and waiting makes them no fewer.
+#[test]
+fn traffic_that_comes_evenly_is_kept_back_by_nothing_however_much_it_is() {
+    let mut tier = ["a", "b"].map(|name| Replica::with(name, 1, real()));
+    for n in 0..60 {
+        let millis = 100 + n * 2;
+        let [a, b] = &mut tier;
+        drop(a.handle(ask(n, n, 30), millis));
+        drop(b.handle(ask(n, n + 100, 30), millis + 1));
+        tell(a, b, millis + 1);
+        tell(b, a, millis + 1);
+    }
+    let [a, _] = &mut tier;
+    assert!(waits(a, 220).iter().all(Duration::is_zero));
+    let decision = a.scheduler.decide(&request(1), Timestamp::from_millis(220)).unwrap();
+    assert!(matches!(decision.explanation.uncertainty, Uncertainty::Concurrent(_)));
+}

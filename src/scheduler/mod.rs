@@ -258,6 +258,7 @@ impl Scheduler {
         }
         let (key, crowd) = (own_key(request, &self.matches), self.crowd(request, waited, now));
         let uncertainty = self.uncertainty(crowd);
+        let before = if uncertainty == Uncertainty::Isolated { 0 } else { crowd.before };
         self.matches.iter_mut().for_each(|matched| *matched = anchors::blocks(*matched));
         let mut view = View::new(&self.fleet, request, &self.matches, now);
         view.bind(&request.session, self.bound(request, now));
@@ -281,9 +282,10 @@ impl Scheduler {
             failing: failing::explained(&view),
             saturation,
             uncertainty,
+            waited,
+            others_before: before,
             ..Explanation::default()
         };
-        let before = if uncertainty == Uncertainty::Isolated { 0 } else { crowd.before };
         let ask = Ask { request, key, uncertainty, before };
         let decision = self.profiles.decide(&ask, &view.rows, explanation);
         let mut decision = decision.map_err(|undecided| match undecided {

@@ -32,6 +32,12 @@ pub fn page(decision: &Value) -> String {
         ),
     );
     line(&mut page, &format!("uncertainty {}", uncertainty(&why["uncertainty"])));
+    if why["waited"]["nanos"].as_u64().is_some_and(|nanos| nanos > 0) {
+        line(&mut page, &format!("kept back   {}, for news of others of the same moment", age(&why["waited"])));
+    }
+    if number(&why["others_before"]) > 0 {
+        line(&mut page, &format!("            {} others count as sent before it", number(&why["others_before"])));
+    }
     for leg in items(&decision["legs"]) {
         let targets: Vec<String> =
             items(&leg["targets"]).map(|t| format!("{} at {}", text(&t["endpoint"]), text(&t["address"]))).collect();
@@ -231,7 +237,7 @@ mod tests {
             ],
             "explanation": {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
-                "uncertainty": Uncertainty::Concurrent(3),
+                "uncertainty": Uncertainty::Concurrent(3), "waited": {"secs": 0, "nanos": 12_000_000}, "others_before": 2,
                 "verdicts": [{"stage": "prefill", "decider": "pd", "separate": true, "reason": "much to compute"}],
                 "profiles": [{
                     "profile": "default", "stage": "decode", "margin": 1.5,
@@ -256,6 +262,8 @@ mod tests {
             "filter decode-filter: 3 -> 2, removed default/p0",
             "s0 = queue-scorer x 2",
             "uncertainty concurrent (3)",
+            "kept back   12 ms, for news of others of the same moment",
+            "2 others count as sent before it",
             "3/10",
             "42 ms  EXACT",
             "default/e1: 12400 waiting + 800 uncached at 4.1 each (9 answers held up) + 50 for contexts = 15730 tokens",

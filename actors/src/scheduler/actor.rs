@@ -41,6 +41,9 @@ const ASKS_BETWEEN: usize = 1;
 /// Updates of tickets that count as much as a request. Most are that much less work.
 const UPDATES_PER_ASK: usize = 16;
 
+/// A request is kept back in a crowd for this part of the time that it may wait for its decision, at most.
+const KEPT_BACK_PART: u32 = 4;
+
 /// The actor; all of its state is in `SchedulerState`.
 #[derive(Debug)]
 pub struct SchedulerActor;
@@ -78,6 +81,7 @@ pub struct SchedulerState {
     wake_after: WakeAfter,
     outbox: Outbox,
     queue: StreamQueue,
+    timeout: Duration,
     waiting: BTreeMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
     announced: Known,
@@ -166,6 +170,7 @@ impl SchedulerState {
             wake_after,
             outbox: Outbox::default(),
             queue: arguments.handle.queue(),
+            timeout: arguments.handle.timeout(),
             waiting: BTreeMap::new(),
             next_ticket: arguments.first_ticket,
             announced: arguments.announced,
@@ -219,9 +224,12 @@ impl SchedulerState {
         false
     }
 
-    /// How long a request is kept back, once.
+    /// How long a request is kept back, once, and for a part of its patience.
     fn wait_in_crowd(&self, request: &InferenceRequest, waited: Duration) -> Duration {
-        if waited.is_zero() { self.scheduler.wait_in_crowd(request, self.clock.now()) } else { Duration::ZERO }
+        if !waited.is_zero() {
+            return Duration::ZERO;
+        }
+        self.scheduler.wait_in_crowd(request, self.clock.now()).min(self.timeout / KEPT_BACK_PART)
     }
 
     /// Runs between two slices of long work, so that a request waits for one of them at most.

@@ -62,6 +62,11 @@ impl SchedulerHandle {
         (sender, Self { current, queue: StreamQueue::default(), timeout })
     }
 
+    /// How long a request waits for its decision at most.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Notifies that the announced endpoints or objectives changed.
     pub fn announced(&self) {
         // A scheduler that starts later reads the announcement by itself.

@@ -27,7 +27,7 @@ fn the_page_is_in_the_form_that_the_report_writes() {
     let document = Document::read(PAGE).unwrap();
     assert_eq!(document.written(TEMPLATE).unwrap(), PAGE, "texts of BENCHMARKS.md stand in report/template.md");
     let tables: Vec<&str> = units().iter().map(|unit| unit.table).collect();
-    assert!(["quality", "replication", "replica", "storms"].iter().all(|table| tables.contains(table)));
+    assert!(["quality", "price", "replication", "replica", "storms"].iter().all(|table| tables.contains(table)));
 }
 
 #[test]
@@ -58,6 +58,21 @@ fn one_table_is_renewed_and_the_others_stay() {
     let page = document.written(TEMPLATE).unwrap();
     assert_eq!(rows(&page), 0);
     assert!(page.contains("| 2.0 % | 20.1/s | 1.00 / 1.10 / 0.20 s | yes | def5678 |"), "{page}");
+}
+
+#[test]
+fn figures_of_one_traffic_and_load_are_one_row() {
+    let figure = |what: &str, mean: f64, bar: Value, pass: Value| json!({"what": format!("chat, 16 engines, 50 % load: {what}"), "mean": mean, "bar": bar, "pass": pass});
+    let report = json!([
+        figure("mean TTFT / llm-d's default", 0.504, json!({"at_most": 0.7}), json!(true)),
+        figure("goodput / the better of both", 0.98, json!({"at_least": 1.0}), json!(false)),
+        figure("mean TTFT / without any queue", 1.2, Value::Null, Value::Null),
+    ]);
+    let rows = price::rows_of(&report).unwrap();
+    let cells = ["chat, 16 engines, 50 % load", "0.50 (≤ 0.7)", "", "", "**0.98** (≥ 1)", "", "1.20", "", "**no**"];
+    assert_eq!(rows, [cells]);
+    let unknown = json!([figure("colour", 1.0, Value::Null, Value::Null)]);
+    assert!(price::rows_of(&unknown).unwrap_err().contains("colour"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use murmuration::config;
 use murmuration_engine_sim::{EngineConfig, Machine};
 
-use super::compare::{At, Contestant};
+use super::compare::{At, Configuration};
 use super::plan::{self, Plan, Sharing, Way};
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
@@ -43,7 +43,8 @@ pub struct Figures {
     /// Uses one seed, and the first 2,500 requests of the conversation trace.
     #[arg(long)]
     pub quick: bool,
-    /// The folder with `mooncake/` and `claude-code/`; a missing trace is replaced by generated traffic of its kind.
+    /// The folder with `mooncake/`, `claude-code/` and `azure2023/`. Generated traffic of its kind takes the place of a
+    /// missing trace, but for Azure's, which are left out.
     #[arg(long, default_value = "../shared/traces")]
     pub traces: PathBuf,
     /// Prints only the JSON array of the rows, which otherwise follows the table as the last line.
@@ -78,7 +79,7 @@ pub struct Compare {
 /// The flags of one replay.
 #[derive(Clone, Debug, Args)]
 pub struct Replay {
-    /// The trace: Mooncake's format, JSON lines.
+    /// The trace: JSON lines in Mooncake's format, or CSV in Azure's.
     #[arg(long, conflicts_with = "workload")]
     pub trace: Option<PathBuf>,
     /// The kind of traffic to generate from the seed if there is no trace.
@@ -152,8 +153,8 @@ impl Compare {
     ///
     /// # Errors
     /// A sentence for people.
-    pub fn contestants(&self) -> Result<Vec<Contestant>, String> {
-        self.configs.iter().map(|text| contestant(text)).collect()
+    pub fn configurations(&self) -> Result<Vec<Configuration>, String> {
+        self.configs.iter().map(|text| configuration(text)).collect()
     }
 
     /// The paces.
@@ -165,7 +166,7 @@ impl Compare {
     }
 }
 
-fn contestant(text: &str) -> Result<Contestant, String> {
+fn configuration(text: &str) -> Result<Configuration, String> {
     let (file, replicas) = match text.rsplit_once('@') {
         Some((file, count)) => (file, count.parse().ok().filter(|count| (1..=64).contains(count))),
         None => (text, Some(1)),
@@ -177,7 +178,7 @@ fn contestant(text: &str) -> Result<Contestant, String> {
         _ => read_config(file.as_ref())?,
     };
     let name = std::path::Path::new(file).file_stem().map_or(file.into(), |stem| stem.to_string_lossy().into_owned());
-    Ok(Contestant { name, config, replicas })
+    Ok(Configuration { name, config, replicas })
 }
 
 fn read_config(file: &std::path::Path) -> Result<String, String> {

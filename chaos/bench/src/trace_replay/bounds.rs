@@ -54,3 +54,26 @@ impl Bounds {
         Self { alone_s: mean(|one| one.alone_s), central_s: mean(|one| one.central_s) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace_replay::plan::usual;
+
+    /// Two prompts of two ids, the second the same but for its last id, at one moment before one engine.
+    #[test]
+    fn a_prompt_seen_before_is_cached_and_who_comes_second_waits() {
+        let recorded = |hash_ids: &[u64]| Recorded {
+            timestamp: 0.0,
+            input_length: ID_TOKENS * 2,
+            output_length: 1,
+            hash_ids: hash_ids.to_vec(),
+        };
+        let trace = [recorded(&[1, 2]), recorded(&[1, 3])];
+        let engine = EngineConfig { attention_ns: 0.0, ..usual().engine };
+        let Bounds { alone_s, central_s } = of(&engine, 1, &trace, &Tempo::new(&trace, 1.0, false, 1));
+        let (first, second) = (0.1024 + 0.012, 0.0512 + 0.012);
+        assert!((alone_s - (first + second) / 2.0).abs() < 1e-5, "{alone_s}");
+        assert!((central_s - (first + first + second) / 2.0).abs() < 1e-5, "{central_s}");
+    }
+}

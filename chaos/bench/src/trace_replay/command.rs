@@ -65,19 +65,19 @@ fn show(flags: &Figures, rows: &[figures::Row]) -> Result<String, String> {
 
 fn compared(flags: &Compare) -> Result<String, String> {
     let (plan, trace) = (flags.replay.plan()?, flags.replay.requests()?);
-    let contestants = flags.contestants()?;
-    let heats = compare::run(&plan, &contestants, &flags.paces(), flags.seeds.max(1), flags.replay.jitter, &trace)?;
+    let configurations = flags.configurations()?;
+    let points = compare::run(&plan, &configurations, &flags.paces(), flags.seeds.max(1), flags.replay.jitter, &trace)?;
     if let Some(file) = &flags.svg {
         let traffic = match &flags.replay.trace {
             Some(trace) => trace.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
             None => format!("{:?}", flags.replay.workload).to_lowercase(),
         };
         let title = format!("{traffic}, {} engines, over the load", plan.engines);
-        std::fs::write(file, plot::svg(&title, &heats))
+        std::fs::write(file, plot::svg(&title, &points))
             .map_err(|why| format!("can't write {}: {why}", file.display()))?;
     }
-    let json = serde_json::to_string(&heats).map_err(|error| error.to_string())?;
-    Ok(if flags.replay.json { json } else { report::heats(&heats) })
+    let json = serde_json::to_string(&points).map_err(|error| error.to_string())?;
+    Ok(if flags.replay.json { json } else { report::points(&points) })
 }
 
 fn replay(flags: &Replay) -> Result<String, String> {

@@ -13,7 +13,7 @@ use super::trace::Recorded;
 
 /// A configuration, and how many replicas decide by it.
 #[derive(Clone, Debug)]
-pub struct Contestant {
+pub struct Configuration {
     /// Its name in tables.
     pub name: String,
     /// The text of its `EndpointPickerConfig`.
@@ -31,23 +31,23 @@ pub enum At {
     Speed(f64),
 }
 
-/// What all contestants did at one pace, over all seeds.
+/// What all configurations did at one pace, over all seeds.
 #[derive(Clone, Debug, Serialize)]
-pub struct Heat {
+pub struct Point {
     /// The load.
     pub load: f64,
     /// Times faster than recorded.
     pub speed: f64,
     /// What no picker can do better.
     pub bounds: Bounds,
-    /// One for each contestant, in their order.
+    /// One for each configuration, in their order.
     pub entries: Vec<Entry>,
 }
 
-/// What one contestant did at one pace: means over the seeds.
+/// What one configuration did at one pace: means over the seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// The contestant.
+    /// The configuration.
     pub name: String,
     /// Replicas.
     pub replicas: usize,
@@ -82,29 +82,29 @@ pub struct Figures {
     pub unfinished: f64,
 }
 
-/// Runs all contestants at all paces.
+/// Runs all configurations at all paces.
 ///
 /// # Errors
 /// All errors of a configuration.
 pub fn run(
     plan: &Plan,
-    contestants: &[Contestant],
+    configurations: &[Configuration],
     paces: &[At],
     seeds: u64,
     jitter: bool,
     trace: &[Recorded],
-) -> Result<Vec<Heat>, String> {
+) -> Result<Vec<Point>, String> {
     let demand = Demand::of(trace);
-    let heat = |at: &At| {
+    let point = |at: &At| {
         let speed = match *at {
             At::Load(load) => demand.speed(&plan.engine, plan.engines, load),
             At::Speed(speed) => speed,
         };
-        let mut seen: Vec<Vec<Outcome>> = vec![Vec::new(); contestants.len()];
+        let mut seen: Vec<Vec<Outcome>> = vec![Vec::new(); configurations.len()];
         let mut bounds = Vec::new();
         for seed in (0..seeds).map(|n| plan.seed + n) {
             let tempo = Tempo::new(trace, speed, jitter, seed);
-            let plans = contestants.iter().map(|one| Plan {
+            let plans = configurations.iter().map(|one| Plan {
                 replicas: one.replicas,
                 config: one.config.clone(),
                 seed,
@@ -114,16 +114,16 @@ pub fn run(
             seen.iter_mut().zip(outcomes).for_each(|(seen, outcome)| seen.push(outcome));
             bounds.push(bounds::of(&plan.engine, plan.engines, trace, &tempo));
         }
-        let entries = contestants.iter().zip(seen).map(|(one, seeds)| Entry {
+        let entries = configurations.iter().zip(seen).map(|(one, seeds)| Entry {
             name: one.name.clone(),
             replicas: one.replicas,
             mean: Figures::mean(&seeds),
             seeds,
         });
         let load = demand.load(&plan.engine, plan.engines, speed);
-        Ok(Heat { load, speed, bounds: Bounds::mean(&bounds), entries: entries.collect() })
+        Ok(Point { load, speed, bounds: Bounds::mean(&bounds), entries: entries.collect() })
     };
-    paces.iter().map(heat).collect()
+    paces.iter().map(point).collect()
 }
 
 // === impl Figures ===

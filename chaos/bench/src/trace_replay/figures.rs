@@ -77,7 +77,12 @@ pub fn run(flags: &Figures) -> Result<Vec<Row>, String> {
 pub fn price(flags: &Figures) -> Result<Vec<Row>, String> {
     let (seeds, chat, agentic) = traffic(flags)?;
     let mut rows = Vec::new();
-    priced(&chat, &agentic, seeds, &mut rows)?;
+    let azure = [("Azure code", "code"), ("Azure conversation", "conv")].into_iter().filter_map(|(name, file)| {
+        let path = flags.traces.join(format!("azure2023/AzureLLMInferenceTrace_{file}.csv"));
+        path.exists().then(|| Ok((name, trace::read(&path, flags.quick.then_some(2500))?)))
+    });
+    let azure = azure.collect::<Result<Vec<_>, String>>()?;
+    priced(&chat, &agentic, &azure, seeds, &mut rows)?;
     Ok(rows)
 }
 
@@ -92,7 +97,13 @@ fn traffic(flags: &Figures) -> Result<(u64, Vec<Recorded>, Vec<Recorded>), Strin
 }
 
 /// The default configuration against others.
-fn priced(chat: &[Recorded], agentic: &[Recorded], seeds: u64, rows: &mut Vec<Row>) -> Result<(), String> {
+fn priced(
+    chat: &[Recorded],
+    agentic: &[Recorded],
+    azure: &[(&'static str, Vec<Recorded>)],
+    seeds: u64,
+    rows: &mut Vec<Row>,
+) -> Result<(), String> {
     let conversation = |engines, loads| Traffic { name: "conversation", trace: chat, jitter: true, engines, loads };
     let bar = |load, bar| (load, Some(bar));
     let loads = [bar(0.3, 0.80), bar(0.5, 0.70), bar(0.66, 0.62), bar(0.8, 0.62), bar(0.9, 0.62)];
@@ -106,7 +117,12 @@ fn priced(chat: &[Recorded], agentic: &[Recorded], seeds: u64, rows: &mut Vec<Ro
     price::rows(&bursts, seeds, rows)?;
     let loads = [bar(0.2, 0.72), bar(0.33, 0.66), bar(AGENTS_LOAD, 0.56), bar(0.53, 0.58)];
     let agents = Traffic { name: "agents", trace: agentic, jitter: true, engines: 16, loads: &loads };
-    price::rows(&agents, seeds, rows)
+    price::rows(&agents, seeds, rows)?;
+    for (name, trace) in azure {
+        let loads = [(0.5, None), (0.8, None)];
+        price::rows(&Traffic { name, trace, jitter: false, engines: 16, loads: &loads }, seeds, rows)?;
+    }
+    Ok(())
 }
 
 fn requests(path: &Path, workload: Workload, limit: usize) -> Result<Vec<Recorded>, String> {

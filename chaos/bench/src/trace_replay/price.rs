@@ -3,7 +3,7 @@
 //!
 //! Must not know how a run works.
 
-use super::compare::{self, At, Contestant, Figures, Heat};
+use super::compare::{self, At, Configuration, Figures, Point};
 use super::figures::{Bar, Row};
 use super::plan::{self, Plan};
 use super::tempo::Demand;
@@ -14,7 +14,7 @@ const TUNED: &str = include_str!("../../../../deploy/config/prefix-and-load.yaml
 /// Replicas that decide by the default configuration. llm-d's pickers are one each: what one knows, all know.
 const REPLICAS: usize = 8;
 
-/// The contestants, in the order of [`Heat::entries`].
+/// The configurations, in the order of [`Point::entries`].
 const LLM_D: usize = 0;
 const TUNED_BY_HAND: usize = 1;
 const DEFAULT: usize = 2;
@@ -41,18 +41,18 @@ pub(super) struct Traffic<'a> {
 pub(super) fn rows(traffic: &Traffic<'_>, seeds: u64, rows: &mut Vec<Row>) -> Result<(), String> {
     let plan = Plan { engines: traffic.engines, ..plan::usual() };
     let paces: Vec<At> = traffic.loads.iter().map(|(load, _)| At::Load(*load)).collect();
-    let heats = compare::run(&plan, &contestants(), &paces, seeds, traffic.jitter, traffic.trace)?;
-    for (heat, (load, bar)) in heats.iter().zip(traffic.loads) {
-        at_load(traffic, heat, *load, *bar, rows);
+    let points = compare::run(&plan, &configurations(), &paces, seeds, traffic.jitter, traffic.trace)?;
+    for (point, (load, bar)) in points.iter().zip(traffic.loads) {
+        at_load(traffic, point, *load, *bar, rows);
     }
     Ok(())
 }
 
-fn at_load(traffic: &Traffic<'_>, heat: &Heat, load: f64, bar: Option<f64>, rows: &mut Vec<Row>) {
+fn at_load(traffic: &Traffic<'_>, point: &Point, load: f64, bar: Option<f64>, rows: &mut Vec<Row>) {
     let head = format!("{}, {} engines, {:.0} % load", traffic.name, traffic.engines, load * 100.0);
     let mut row = |what: &str, bar: Option<Bar>, value: &dyn Fn(&[Figures]) -> f64| {
-        let seeds = heat.entries.first().map_or(0, |entry| entry.seeds.len());
-        let of = |seed: usize| heat.entries.iter().map(|entry| Figures::of(&entry.seeds[seed])).collect::<Vec<_>>();
+        let seeds = point.entries.first().map_or(0, |entry| entry.seeds.len());
+        let of = |seed: usize| point.entries.iter().map(|entry| Figures::of(&entry.seeds[seed])).collect::<Vec<_>>();
         rows.push(Row::of(format!("{head}: {what}"), bar, (0..seeds).map(|seed| value(&of(seed))).collect()));
     };
     row("mean TTFT / llm-d's default", bar.map(Bar::AtMost), &|all| all[DEFAULT].ttft_s / all[LLM_D].ttft_s);
@@ -68,13 +68,13 @@ fn at_load(traffic: &Traffic<'_>, heat: &Heat, load: f64, bar: Option<f64>, rows
     row("mean TTFT / one picker that knows all", Some(Bar::AtMost(if traffic.jitter { 1.02 } else { 1.1 })), &|all| {
         all[DEFAULT].ttft_s / all[ORACLE].ttft_s
     });
-    let (alone, central) = (heat.bounds.alone_s, heat.bounds.central_s);
+    let (alone, central) = (point.bounds.alone_s, point.bounds.central_s);
     row("mean TTFT / without any queue", None, &|all| all[DEFAULT].ttft_s / alone);
     row("mean TTFT / one queue before all engines", None, &|all| all[DEFAULT].ttft_s / central);
 }
 
-fn contestants() -> Vec<Contestant> {
-    let one = |name: &str, config: &str, replicas| Contestant { name: name.into(), config: config.into(), replicas };
+fn configurations() -> Vec<Configuration> {
+    let one = |name: &str, config: &str, replicas| Configuration { name: name.into(), config: config.into(), replicas };
     let default = murmuration::config::default_text();
     vec![
         one("llm-d", murmuration::config::llm_d_text(), 1),
@@ -92,8 +92,8 @@ pub(super) fn hot_prefix(trace: &[Recorded], seeds: u64, rows: &mut Vec<Row>) ->
     let plan = plan::usual();
     // The load counts each repeated block as cached, and each engine must compute the common one once.
     debug_assert!(Demand::of(trace).reusable() > 0.5);
-    let heats = compare::run(&plan, &contestants()[DEFAULT..ORACLE], &[At::Load(0.8)], seeds, true, trace)?;
-    for entry in heats.iter().flat_map(|heat| &heat.entries) {
+    let points = compare::run(&plan, &configurations()[DEFAULT..ORACLE], &[At::Load(0.8)], seeds, true, trace)?;
+    for entry in points.iter().flat_map(|point| &point.entries) {
         let what = "one prefix for 90 % of requests, 16 engines, 80 % load: longest queue / mean".to_owned();
         let values = entry.seeds.iter().map(|outcome| outcome.longest_by_mean).collect();
         rows.push(Row::of(what, Some(Bar::AtMost(1.5)), values));

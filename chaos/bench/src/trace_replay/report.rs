@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use murmuration_actors::text_table::{self, left, right};
 
-use super::compare::Heat;
+use super::compare::Point;
 use super::experiment::Comparison;
 use super::tally::Outcome;
 
@@ -39,24 +39,24 @@ pub fn table(comparison: &Comparison) -> String {
 }
 
 /// A table of configurations at several loads.
-pub fn heats(heats: &[Heat]) -> String {
+pub fn points(points: &[Point]) -> String {
     let ms = |seconds: f64| format!("{:.1}", seconds * 1000.0);
     let mut rows = Vec::new();
-    for heat in heats {
-        let first = heat.entries.first().map(|entry| entry.mean);
-        for entry in &heat.entries {
+    for point in points {
+        let first = point.entries.first().map(|entry| entry.mean);
+        for entry in &point.entries {
             let mean = entry.mean;
             let to_first = |value: fn(&super::compare::Figures) -> f64| {
                 first.as_ref().map_or(0.0, |first| value(&mean) / value(first).max(1e-9))
             };
             rows.push([
-                format!("{:.2} ({:.1}x)", heat.load, heat.speed),
+                format!("{:.2} ({:.1}x)", point.load, point.speed),
                 format!("{}@{}", entry.name, entry.replicas),
                 format!("{:.3}", mean.ttft_s),
                 format!("{:.2}", to_first(|one| one.ttft_s)),
                 format!("{:.2}", mean.ttft_p99_s),
-                format!("{:.2}", mean.ttft_s / heat.bounds.alone_s),
-                format!("{:.2}", mean.ttft_s / heat.bounds.central_s),
+                format!("{:.2}", mean.ttft_s / point.bounds.alone_s),
+                format!("{:.2}", mean.ttft_s / point.bounds.central_s),
                 ms(mean.tpot_s),
                 ms(mean.tpot_p99_s),
                 format!("{:.2}", mean.e2e_s),

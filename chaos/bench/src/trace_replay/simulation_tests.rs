@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::trace_replay::compare::{self, At, Configuration};
 use crate::trace_replay::plan::{Sharing, engine};
 use crate::trace_replay::tempo::Demand;
 use crate::trace_replay::workload::{Workload, generate};
@@ -81,4 +82,32 @@ fn every_way_serves_all_requests() {
         let outcome = run(&plan(3, Sharing::Full).by(way), &trace, &tempo).unwrap();
         assert_eq!((outcome.requests, outcome.unfinished), (120, 0), "{way:?}");
     }
+}
+
+#[test]
+fn contestants_are_compared_at_each_pace() {
+    let (trace, _) = chat(120);
+    let one = |name: &str, config: &str, replicas| Configuration { name: name.into(), config: config.into(), replicas };
+    let configurations =
+        [one("llm-d", murmuration::config::llm_d_text(), 1), one("default", murmuration::config::default_text(), 3)];
+    let points =
+        compare::run(&plan(1, Sharing::Full), &configurations, &[At::Load(0.3), At::Speed(2.0)], 2, true, &trace)
+            .unwrap();
+    assert!((points[0].load - 0.3).abs() < 1e-9 && points[1].speed == 2.0);
+    for point in &points {
+        assert_eq!(point.entries.iter().map(|entry| entry.seeds.len()).collect::<Vec<_>>(), [2, 2]);
+        for entry in &point.entries {
+            assert!(entry.mean.unfinished == 0.0 && entry.mean.ttft_s >= point.bounds.alone_s * 0.99, "{entry:?}");
+            assert!(entry.mean.e2e_s > entry.mean.ttft_s && entry.mean.goodput > 0.0);
+        }
+    }
+}
+
+#[test]
+fn slow_engines_are_spread_over_the_pool_and_take_longer() {
+    let slow = Plan { slow_engines: 2, slowness: 2.0, ..plan(1, Sharing::Full) };
+    assert_eq!((0..4).map(|n| slow.slowness_of(n)).collect::<Vec<_>>(), [1.0, 2.0, 1.0, 2.0]);
+    let (trace, tempo) = chat(120);
+    let ttft = |plan: &Plan| run(plan, &trace, &tempo).unwrap().ttft_mean_s;
+    assert!(ttft(&slow) > ttft(&plan(1, Sharing::Full)));
 }
