@@ -62,7 +62,10 @@ fn one_table_is_renewed_and_the_others_stay() {
 
 #[test]
 fn figures_of_one_traffic_and_load_are_one_row() {
-    let figure = |what: &str, mean: f64, bar: Value, pass: Value| json!({"what": format!("chat, 16 engines, 50 % load: {what}"), "mean": mean, "bar": bar, "pass": pass});
+    let figure = |what: &str, mean: f64, bar: Value, pass: Value| {
+        let what = format!("chat, 16 engines, 50 % load: {what}");
+        json!({"what": what, "mean": mean, "bar": bar, "pass": pass})
+    };
     let report = json!([
         figure("mean TTFT / llm-d's default", 0.504, json!({"at_most": 0.7}), json!(true)),
         figure("goodput / the better of both", 0.98, json!({"at_least": 1.0}), json!(false)),

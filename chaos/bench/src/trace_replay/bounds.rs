@@ -1,4 +1,4 @@
-//! What no picker can do better: bounds on the mean time to the first token.
+//! What a picker is measured against: a mean time to the first token that none can reach, and an ideal one.
 //!
 //! Must not know replicas or schedulers.
 
@@ -11,17 +11,17 @@ use super::tempo::Tempo;
 use super::trace::{ID_TOKENS, Recorded};
 use murmuration_engine_sim::EngineConfig;
 
-/// Bounds on the mean time to the first token, in seconds.
+/// Mean times to the first token, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Bounds {
     /// Nobody waits, and all engines have one cache that forgets nothing: strictly below what is possible.
     pub alone_s: f64,
     /// One queue before all engines, and the same cache: what a picker would do that keeps requests back until an
-    /// engine is free.
+    /// engine is free. No bound: engines that compute several short prompts in one step can be faster.
     pub central_s: f64,
 }
 
-/// The bounds for this traffic.
+/// Both for this traffic.
 pub fn of(engine: &EngineConfig, engines: usize, trace: &[Recorded], tempo: &Tempo) -> Bounds {
     let mut seen = BTreeSet::new();
     let mut free: BinaryHeap<Reverse<u64>> = (0..engines.max(1)).map(|_| Reverse(0)).collect();

@@ -38,7 +38,7 @@ pub struct Point {
     pub load: f64,
     /// Times faster than recorded.
     pub speed: f64,
-    /// What no picker can do better.
+    /// What the times are measured against.
     pub bounds: Bounds,
     /// One for each configuration, in their order.
     pub entries: Vec<Entry>,

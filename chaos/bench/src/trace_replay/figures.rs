@@ -161,7 +161,7 @@ fn verbatim(scene: &Scene<'_>, rows: &mut Vec<Row>) -> Result<(), String> {
 /// Agents with gossip alone, and without any lane.
 fn without_streams(scene: &Scene<'_>, rows: &mut Vec<Row>) -> Result<(), String> {
     let runs = scene.runs(&[&by(Sharing::Gossip), &Plan::oracle, &by(Sharing::Cut)])?;
-    let what = |what: &str| format!("agents, 46 % load: {what}");
+    let what = |what: &str| format!("agents, {:.0} % load: {what}", AGENTS_LOAD * 100.0);
     let gossip = what("gossip alone, mean TTFT / oracle");
     rows.push(Row::new(gossip, Some(Bar::AtMost(1.15)), &runs, |run| ttft(&run[0], &run[1])));
     let cut = what("no lane at all, hit / oracle");

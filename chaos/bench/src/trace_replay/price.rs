@@ -6,7 +6,6 @@
 use super::compare::{self, At, Configuration, Figures, Point};
 use super::figures::{Bar, Row};
 use super::plan::{self, Plan};
-use super::tempo::Demand;
 use super::trace::Recorded;
 
 /// The configuration that was tuned by hand, in deploy/config.
@@ -90,8 +89,6 @@ fn configurations() -> Vec<Configuration> {
 /// A sentence for people.
 pub(super) fn hot_prefix(trace: &[Recorded], seeds: u64, rows: &mut Vec<Row>) -> Result<(), String> {
     let plan = plan::usual();
-    // The load counts each repeated block as cached, and each engine must compute the common one once.
-    debug_assert!(Demand::of(trace).reusable() > 0.5);
     let points = compare::run(&plan, &configurations()[DEFAULT..ORACLE], &[At::Load(0.8)], seeds, true, trace)?;
     for entry in points.iter().flat_map(|point| &point.entries) {
         let what = "one prefix for 90 % of requests, 16 engines, 80 % load: longest queue / mean".to_owned();

@@ -85,7 +85,7 @@ fn every_way_serves_all_requests() {
 }
 
 #[test]
-fn contestants_are_compared_at_each_pace() {
+fn configurations_are_compared_at_each_pace() {
     let (trace, _) = chat(120);
     let one = |name: &str, config: &str, replicas| Configuration { name: name.into(), config: config.into(), replicas };
     let configurations =
