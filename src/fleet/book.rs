@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Bound;
+use std::time::Duration;
 
 use crate::event::Event;
 use crate::fleet::entry::{Belief, CacheLoss, Entry, UNREACHABLE_AFTER};
 use crate::fleet::load::{Observation, Process};
-use crate::fleet::{Endpoint, Failures, InFlight, LoadReport, TrustAges};
+use crate::fleet::{Endpoint, Failures, InFlight, LoadReport, PrefillSpeed, TrustAges};
 use crate::id::{EndpointId, EndpointKey, Slot};
 use crate::time::Timestamp;
 
@@ -157,10 +158,18 @@ impl Fleet {
         }
     }
 
-    /// Sets the open work of all peers on an endpoint, and how many of its requests the report can't include yet.
-    pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize) {
+    /// Sets the open work of all peers on an endpoint, how many of its requests the report can't include yet, and how
+    /// fast the peers saw it compute.
+    pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize, speed: PrefillSpeed) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
-            (entry.foreign, entry.foreign_unseen) = (foreign, unseen);
+            (entry.foreign, entry.foreign_unseen, entry.foreign_speed) = (foreign, unseen, speed);
+        }
+    }
+
+    /// Counts a first token of a tenancy's endpoint, `took` after its dispatch, when `tokens` waited there.
+    pub fn first_token(&mut self, tenancy: Tenancy, tokens: u64, took: Duration) {
+        if let Some(entry) = self.tenant(tenancy) {
+            entry.speed.add(tokens, took);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::fleet::load::Process;
 use crate::fleet::{
-    Endpoint, FailureCounts, Failures, InFlight, LoadReport, Missing, Stages, Trust, TrustAges, Unseen,
+    Endpoint, FailureCounts, Failures, InFlight, LoadReport, Missing, PrefillSpeed, Stages, Trust, TrustAges, Unseen,
 };
 use crate::time::Timestamp;
 
@@ -25,6 +25,10 @@ pub struct Entry {
     pub in_flight: InFlight,
     /// Open work dispatched by all peers.
     pub foreign: InFlight,
+    /// How fast it computes prompts, by the first tokens that this replica saw.
+    pub speed: PrefillSpeed,
+    /// The same by those that peers saw.
+    pub foreign_speed: PrefillSpeed,
     pub(super) belief: Option<Belief>,
     /// This replica's dispatches that the report can't include yet.
     pub(super) unseen: Unseen,
@@ -74,6 +78,8 @@ impl Entry {
             endpoint,
             in_flight: InFlight::default(),
             foreign: InFlight::default(),
+            speed: PrefillSpeed::default(),
+            foreign_speed: PrefillSpeed::default(),
             belief: None,
             unseen: Unseen::default(),
             foreign_unseen: 0,
@@ -173,6 +179,11 @@ impl Entry {
     /// Open work dispatched by any replica.
     pub fn open_work(&self) -> InFlight {
         self.in_flight.and(self.foreign)
+    }
+
+    /// How fast it computes prompts, by the first tokens that any replica saw.
+    pub fn prefill_speed(&self) -> PrefillSpeed {
+        self.speed.and(self.foreign_speed)
     }
 }
 

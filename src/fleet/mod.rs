@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod failures;
 pub mod inflight;
 pub mod load;
+pub mod speed;
 pub mod trust;
 pub mod unseen;
 
@@ -18,5 +19,6 @@ pub use entry::{CacheLoss, Entry};
 pub use failures::{FailureCounts, Failures};
 pub use inflight::InFlight;
 pub use load::{Adapters, CacheGeometry, LoadReport, Missing, Observation, Process};
+pub use speed::PrefillSpeed;
 pub use trust::{Trust, TrustAges};
 pub use unseen::Unseen;

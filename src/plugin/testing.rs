@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::chance::{Chance, mix};
-use crate::fleet::{Endpoint, InFlight, Trust};
+use crate::fleet::{Endpoint, InFlight, PrefillSpeed, Trust};
 use crate::id::{BlockHash, EndpointId, Slot};
 use crate::prefix::{PrefixChain, PrefixMatch};
 use crate::request::InferenceRequest;
@@ -40,6 +40,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
         kv_tokens: None,
         adapters: None,
         in_flight: InFlight::default(),
+        speed: PrefillSpeed::default(),
         matched: PrefixMatch::default(),
         session: SessionMatch::default(),
         trust: Trust::Exact,

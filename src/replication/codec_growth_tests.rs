@@ -13,11 +13,17 @@ const GOLDEN_4: &str = "020c027231070a12056c6c616d61080b14010f080706050403020102
     080807060504030201011409120807060504030201fd5404d402a20100000101140a0e0807060504030201fbe02efbb03601\
     140b1008070605040302010132010400010000";
 
-/// What is written since: one byte more in the in-flight report.
-fn golden_4_grown() -> String {
+/// What later releases wrote: the in-flight report has the number of prompts too.
+fn golden_4_with_prefills() -> String {
     let before = "010f080706050403020102fb2c01fbc201";
     assert!(GOLDEN_4.contains(before));
     GOLDEN_4.replace(before, "0110080706050403020102fb2c01fbc20101")
+}
+
+/// What is written now: it has the endpoint's speed too.
+fn golden_4_grown() -> String {
+    let before = "0110080706050403020102fb2c01fbc20101";
+    golden_4_with_prefills().replace(before, "0112080706050403020102fb2c01fbc201010000")
 }
 
 /// A batch of format 2 whose bodies and header were appended `more`, as a later release may do.
@@ -56,7 +62,7 @@ fn of_one(format: u8, kind: u8, body: &[u8]) -> Vec<u8> {
 fn the_bytes_of_version_four_change_only_where_bodies_grow() {
     let batch = golden_of_version_four();
     assert_eq!(hex(&encode(&batch).unwrap()), golden_4_grown());
-    for golden in [GOLDEN_4.to_owned(), golden_4_grown()] {
+    for golden in [GOLDEN_4.to_owned(), golden_4_with_prefills(), golden_4_grown()] {
         assert_eq!(decode(&bytes_of(&golden)).unwrap(), Decoded { batch: batch.clone(), skipped: 0 });
     }
 }
@@ -115,6 +121,7 @@ fn a_field_that_is_missing_has_its_default() {
         prefill_tokens: 200,
         decode_tokens: 0,
         prefills: PREFILLS_UNKNOWN,
+        speed: PrefillSpeed::default(),
     };
     for format in [FORMAT_FIXED, FORMAT] {
         let decoded = decode(&of_one(format, body::IN_FLIGHT, &body)).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::{Adapters, LoadReport};
+use crate::fleet::{Adapters, LoadReport, PrefillSpeed};
 use crate::id::{BlockHash, EndpointKey, Incarnation, ReplicaId};
 use crate::replication::fact_log::PLACEMENTS_MAX;
 use crate::replication::record::{EndpointLoad, InFlightReport, Placement, Record};
@@ -19,7 +19,8 @@ fn fact_log() -> FactLog {
 fn in_flight(endpoint: u64) -> Record {
     let (endpoint, requests, tokens) = (EndpointKey(mix(endpoint)), u32::MAX, u64::MAX);
     let (prefills, prefill_tokens, decode_tokens) = (requests, tokens, tokens);
-    Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills })
+    let speed = PrefillSpeed { tokens, millis: tokens };
+    Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed })
 }
 
 fn load(endpoint: u64, names: usize) -> Record {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Failures, InFlight};
+use crate::fleet::{Failures, InFlight, PrefillSpeed};
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
 use crate::replication::record::{Batch, Fact, Record};
 use crate::replication::sequence_window::SequenceWindow;
@@ -207,8 +207,9 @@ impl Peers {
         self.table.reported(endpoint, measured)
     }
 
-    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't include.
-    pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
+    /// The open work of all peers on `endpoint`, how many of their requests its last report can't include, and how fast
+    /// they saw it compute.
+    pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, PrefillSpeed) {
         self.table.open_work(endpoint)
     }
 

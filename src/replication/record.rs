@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{FailureCounts, InFlight, LoadReport};
+use crate::fleet::{FailureCounts, InFlight, LoadReport, PrefillSpeed};
 use crate::id::{BlockHash, EndpointKey, Incarnation, PoolId, ReplicaId, SessionKey};
 
 /// Facts of one origin, in the order of their numbers.
@@ -61,7 +61,8 @@ pub enum Record {
     Removed(EndpointKey),
 }
 
-/// The origin's open work on one endpoint: absolute, all zero when there is none.
+/// The origin's open work on one endpoint, absolute, all zero when there is none, and how fast it saw the endpoint
+/// compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightReport {
     /// The endpoint.
@@ -75,6 +76,8 @@ pub struct InFlightReport {
     /// Requests whose prompt the endpoint computes. Who does not send them is taken to have one where it has prompt
     /// tokens.
     pub prefills: u32,
+    /// How fast the endpoint computes prompts, by the first tokens that the origin saw; zero from who does not send it.
+    pub speed: PrefillSpeed,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -155,13 +158,13 @@ pub enum Subject {
 impl InFlightReport {
     /// Nothing is open on `endpoint`.
     pub fn none(endpoint: EndpointKey) -> Self {
-        Self::of(endpoint, InFlight::default())
+        Self::of(endpoint, InFlight::default(), PrefillSpeed::default())
     }
 
-    /// `open` is open on `endpoint`.
-    pub fn of(endpoint: EndpointKey, open: InFlight) -> Self {
+    /// `open` is open on `endpoint`, which computes at `speed`.
+    pub fn of(endpoint: EndpointKey, open: InFlight, speed: PrefillSpeed) -> Self {
         let InFlight { requests, prefills, prefill_tokens, decode_tokens } = open;
-        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens }
+        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens, speed }
     }
 
     /// How much is open.
@@ -198,11 +201,11 @@ impl Subject {
 // === impl Record ===
 
 impl Record {
-    /// The origin's open work on an endpoint, when it is about that.
-    pub fn open_work(&self) -> Option<InFlight> {
+    /// The origin's open work on an endpoint and the speed that it saw there, when it is about that.
+    pub fn open_work(&self) -> Option<(InFlight, PrefillSpeed)> {
         match self {
-            Self::InFlight(report) => Some(report.open()),
-            Self::Removed(_) => Some(InFlight::default()),
+            Self::InFlight(report) => Some((report.open(), report.speed)),
+            Self::Removed(_) => Some(Default::default()),
             _ => None,
         }
     }

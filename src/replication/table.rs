@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::fleet::{ENDPOINTS_MAX, Failures, InFlight, Unseen};
+use crate::fleet::{ENDPOINTS_MAX, Failures, InFlight, PrefillSpeed, Unseen};
 use crate::id::EndpointKey;
 use crate::replication::record::Subject;
 use crate::time::Timestamp;
@@ -59,6 +59,7 @@ struct Entry {
     /// A snapshot that should have confirmed the open work did not.
     unconfirmed: bool,
     in_flight: InFlight,
+    speed: PrefillSpeed,
     unseen: Unseen,
     /// Its counts of answers, if it saw failures.
     failures: Option<Failures>,
@@ -106,7 +107,7 @@ impl Table {
         peer: PeerNumber,
         subject: Subject,
         seq: u64,
-        open: Option<InFlight>,
+        open: Option<(InFlight, PrefillSpeed)>,
         now: Timestamp,
     ) -> Noted {
         let Some(entry) = self.entry(peer, subject.endpoint(), now) else { return Noted::Full };
@@ -120,8 +121,8 @@ impl Table {
             return Noted::Old;
         }
         *newest = seq;
-        if let Some(in_flight) = open {
-            (entry.in_flight, entry.unconfirmed) = (in_flight, false);
+        if let Some((in_flight, speed)) = open {
+            (entry.in_flight, entry.speed, entry.unconfirmed) = (in_flight, speed, false);
         }
         Noted::News
     }
@@ -175,13 +176,14 @@ impl Table {
         any
     }
 
-    /// The open work of all peers on `endpoint`, and how many of their requests its last report can't include.
-    pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize) {
+    /// The open work of all peers on `endpoint`, how many of their requests its last report can't include, and how fast
+    /// they saw it compute.
+    pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, PrefillSpeed) {
         let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
-        entries.iter().fold((InFlight::default(), 0), |(sum, unseen), entry| {
+        entries.iter().fold(Default::default(), |(sum, unseen, speed): (InFlight, usize, PrefillSpeed), entry| {
             // A dispatch is published before the count that includes it.
             let more = entry.unseen.len().min(entry.in_flight.requests as usize);
-            (sum.and(entry.in_flight), unseen + more)
+            (sum.and(entry.in_flight), unseen + more, speed.and(entry.speed))
         })
     }
 
@@ -224,12 +226,12 @@ impl Table {
         }
     }
 
-    /// Drops all that `peer` published; returns the endpoints that it had work on or saw fail.
+    /// Drops all that `peer` published; returns the endpoints of which something counted.
     pub(super) fn forget(&mut self, peer: PeerNumber) -> Vec<EndpointKey> {
         let mut released = Vec::new();
         for (endpoint, row) in &mut self.rows {
             row.entries.retain(|entry| {
-                if entry.peer == peer && (!entry.is_idle() || entry.failures.is_some()) {
+                if entry.peer == peer && entry.counts() {
                     released.push(*endpoint);
                 }
                 entry.peer != peer
@@ -332,9 +334,15 @@ impl Entry {
             received_at: now,
             unconfirmed: false,
             in_flight,
+            speed: PrefillSpeed::default(),
             unseen,
             failures: None,
         }
+    }
+
+    /// Whether anything of it counts in the sums over peers.
+    fn counts(&self) -> bool {
+        !self.is_idle() || self.failures.is_some() || self.speed != PrefillSpeed::default()
     }
 
     /// Whether the peer has no open work there.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, Stages, Trust};
+use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, PrefillSpeed, Stages, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
@@ -46,6 +46,8 @@ pub struct Candidate<'a> {
     pub adapters: Option<&'a Adapters>,
     /// Open work that any replica dispatched to it and that is not known to have ended.
     pub in_flight: InFlight,
+    /// How fast it computes prompts, by the first tokens that any replica saw.
+    pub speed: PrefillSpeed,
     /// How much of the request's prompt it is believed to hold.
     pub matched: PrefixMatch,
     /// Whether the request's session is bound to it.

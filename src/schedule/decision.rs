@@ -185,11 +185,13 @@ pub struct RowExplanation {
     pub cost: Option<CostTerms>,
 }
 
-/// The terms of a cost in prompt tokens: `waiting + uncached * price + context`.
+/// The terms of a cost in prompt tokens: `waiting / speed + uncached * price + context + slower`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostTerms {
     /// Prompt tokens that wait at the endpoint.
     pub waiting: f64,
+    /// How fast the endpoint computes prompts, against the mean of all candidates.
+    pub speed: f64,
     /// Prompt tokens of the request that the endpoint does not hold.
     pub uncached: f64,
     /// The price of one of these.
@@ -198,6 +200,8 @@ pub struct CostTerms {
     pub stalled: f64,
     /// What the contexts cost that are read there.
     pub context: f64,
+    /// How much more an answer costs there than at the fastest candidate.
+    pub slower: f64,
     /// The sum.
     pub cost: f64,
 }

@@ -120,6 +120,7 @@ fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical
         kv_tokens: report.and_then(|report| report.cache).map(CacheGeometry::tokens),
         adapters: report.filter(|_| trust != Trust::Fallback).and_then(|r| r.adapters.as_ref()),
         in_flight: entry.open_work(),
+        speed: entry.prefill_speed(),
         matched,
         session: SessionMatch::default(),
         trust,

@@ -74,8 +74,11 @@ impl Scheduler {
         // A detached ticket's stages end by reports.
         let Some(open) = self.ledger.get_mut(ticket).filter(|open| open.sees_response) else { return };
         open.anchors = Vec::new();
-        let mut released = Vec::with_capacity(1);
+        let (mut released, took) = (Vec::with_capacity(1), now.since(open.since));
         open.holds.retain_mut(|hold| {
+            if hold.share.prefills > 0 {
+                self.fleet.first_token(hold.tenancy, hold.waited_for, took);
+            }
             let is_over = hold.stage != Stage::Decode;
             let ended = if is_over { hold.share } else { hold.share.take_prompt() };
             if ended != InFlight::default() {

@@ -36,8 +36,7 @@ impl BeliefDigest {
 /// Adds one endpoint. Sums do not depend on the order of slots, which is the order in which endpoints came.
 pub(super) fn add(sum: &mut BeliefDigest, slot: Slot, entry: &Entry, index: &PrefixIndex) {
     let EndpointKey(key) = entry.endpoint.id.key();
-    let work = entry.open_work();
-    let work = format!("{} {} {} {}", work.requests, work.prefills, work.prefill_tokens, work.decode_tokens);
+    let work = format!("{:?} {:?}", entry.open_work(), entry.prefill_speed());
     let prefixes = index.fingerprint(slot);
     sum.endpoints = sum.endpoints.wrapping_add(seeded(endpoint_state(entry).as_bytes(), key));
     sum.reports = sum.reports.wrapping_add(seeded(reported(entry).as_bytes(), key));

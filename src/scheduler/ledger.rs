@@ -39,6 +39,9 @@ pub struct Hold {
     pub tenancy: Tenancy,
     /// What is still counted as in flight there.
     pub share: InFlight,
+    /// Prompt tokens that waited there at the dispatch, its own included; zero if it computes none of the prompt, or
+    /// came there another way.
+    pub waited_for: u64,
     /// Blocks of the prompt that the endpoint was believed to hold before.
     pub held_before: u32,
 }
@@ -116,7 +119,7 @@ impl Ledger {
         let Some(open) = self.open.get_mut(&ticket) else { return };
         let (before, key) = (open.waits_for_reports_of(), (open.since, ticket));
         let Some(hold) = open.holds.first_mut() else { return };
-        (hold.endpoint, hold.tenancy) = (endpoint, tenancy);
+        (hold.endpoint, hold.tenancy, hold.waited_for) = (endpoint, tenancy, 0);
         if let (Some(before), Some(after)) = (before, open.waits_for_reports_of()) {
             self.remove_detached(before, key);
             self.detached.entry(after).or_default().insert(key);

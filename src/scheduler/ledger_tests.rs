@@ -66,7 +66,7 @@ proptest! {
                 Step::Open { ticket, on, prefill, sees_response } => {
                     let hold = |stage, on: usize| {
                         let (endpoint, tenancy) = tenancies[on].clone();
-                        Hold { stage, endpoint, tenancy, share: InFlight::default(), held_before: 0 }
+                        Hold { stage, endpoint, tenancy, share: InFlight::default(), waited_for: 0, held_before: 0 }
                     };
                     let mut holds = vec![hold(Stage::Decode, on)];
                     holds.extend(prefill.map(|on| hold(Stage::Prefill, on)));

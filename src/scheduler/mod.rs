@@ -341,7 +341,9 @@ impl Scheduler {
         }
         self.publish_in_flight(slot, now, out);
         let (endpoint, held_before) = (target.endpoint.clone(), target.matched.blocks);
-        Some(Hold { stage: leg.stage, endpoint, tenancy, share, held_before })
+        let waiting = self.fleet.get(slot).map_or(0, |entry| entry.open_work().prefill_tokens);
+        let waited_for = if share.prefills > 0 { waiting } else { 0 };
+        Some(Hold { stage: leg.stage, endpoint, tenancy, share, waited_for, held_before })
     }
 
     /// Counts a dispatch for the estimate of bursts. A leg on an endpoint that does not decode does not count, so that

@@ -132,7 +132,7 @@ impl Scheduler {
 
     pub(super) fn publish_in_flight(&self, slot: Slot, now: Timestamp, out: &mut Outbox) {
         let Some(entry) = self.fleet.get(slot).filter(|_| self.announced.sharing) else { return };
-        let report = InFlightReport::of(entry.endpoint.id.key(), entry.in_flight);
+        let report = InFlightReport::of(entry.endpoint.id.key(), entry.in_flight, entry.speed);
         out.publish.push((Record::InFlight(report), now));
     }
 

@@ -165,11 +165,11 @@ impl Scheduler {
         self.refold_failures(endpoint);
     }
 
-    /// Recomputes the sum of the peers' open work on an endpoint.
+    /// Recomputes the sums of the peers' open work on an endpoint and of its speeds.
     pub(super) fn refold(&mut self, endpoint: EndpointKey) {
         if let Some(slot) = self.fleet.named(endpoint) {
-            let (foreign, unseen) = self.peers.open_work(endpoint);
-            self.fleet.set_foreign(slot, foreign, unseen);
+            let (foreign, unseen, speed) = self.peers.open_work(endpoint);
+            self.fleet.set_foreign(slot, foreign, unseen, speed);
         }
     }
 }

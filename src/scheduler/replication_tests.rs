@@ -84,20 +84,6 @@ fn dispatches_and_placements_of_one_replica_count_on_the_other() {
     assert_eq!(picked(&b.handle(ask(1, 7, 40), 13)), first, "an equal prompt on another replica finds its blocks");
 }
 
-#[test]
-fn a_finished_request_counts_on_no_replica() {
-    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
-    let first = picked(&a.handle(ask(1, 7, 40), 10));
-    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 20);
-    tell(&mut a, &mut b, 21);
-    let n = (0..4).find(|&n| id(n) == first).unwrap();
-    let answering = InFlight { requests: 1, prefills: 0, prefill_tokens: 0, decode_tokens: 3840 };
-    assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
-    a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 30);
-    tell(&mut a, &mut b, 31);
-    assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());
-}
-
 /// The same request with a session.
 fn ask_of(session: u64, ticket: u64, seed: u64) -> Input {
     let Input::Asked(mut asked) = ask(ticket, seed, 40) else { unreachable!() };
@@ -395,5 +381,7 @@ mod cache;
 mod crowds;
 #[path = "failing_tests.rs"]
 mod failing;
+#[path = "first_token_tests.rs"]
+mod first_token;
 #[path = "stage_tests.rs"]
 mod stages;

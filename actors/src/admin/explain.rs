@@ -109,8 +109,13 @@ fn profile(page: &mut String, profile: &Value) {
 /// The terms of a cost, in the order of the formula.
 fn terms(cost: &Value) -> String {
     let tokens = |key: &str| format!("{:.0}", float(&cost[key]));
+    // As measured; nothing is said of an endpoint as fast as the others.
+    let speed = Some(float(&cost["speed"])).filter(|speed| (speed - 1.0).abs() >= 0.005);
+    let speed = speed.map(|speed| format!(" / {speed:.2} (its speed)")).unwrap_or_default();
+    let slower = Some(tokens("slower")).filter(|slower| slower != "0");
+    let slower = slower.map(|slower| format!(" + {slower} for a slower answer")).unwrap_or_default();
     format!(
-        "{} waiting + {} uncached at {:.1} each ({} answers held up) + {} for contexts = {} tokens",
+        "{} waiting{speed} + {} uncached at {:.1} each ({} answers held up) + {} for contexts{slower} = {} tokens",
         tokens("waiting"),
         tokens("uncached"),
         float(&cost["price"]),
@@ -228,6 +233,10 @@ mod tests {
 
     #[test]
     fn the_page_shows_the_chosen_endpoint_and_the_reasons() {
+        let cost = json!({
+            "waiting": 12400.0, "speed": 0.8, "uncached": 800.0, "price": 4.1, "stalled": 9.0, "context": 50.0, "slower": 750.0,
+            "cost": 19580.0,
+        });
         let decision = json!({
             "legs": [
                 {"stage": "decode", "targets": [{"endpoint": "default/e1", "address": "10.0.0.2:8000"}],
@@ -247,7 +256,7 @@ mod tests {
                         "endpoint": "default/e1", "total": 2.0, "scores": [1.0], "matched": {"blocks": 3, "of": 10},
                         "waiting": 0.0, "running": 1.0, "kv_usage": 0.5, "in_flight": {"requests": 4}, "trust": "EXACT",
                         "age": {"secs": 0, "nanos": 42_000_000},
-                        "cost": {"waiting": 12400.0, "uncached": 800.0, "price": 4.1, "stalled": 9.0, "context": 50.0, "cost": 15730.0},
+                        "cost": cost,
                     }],
                 }],
             },
@@ -266,7 +275,8 @@ mod tests {
             "2 others count as sent before it",
             "3/10",
             "42 ms  EXACT",
-            "default/e1: 12400 waiting + 800 uncached at 4.1 each (9 answers held up) + 50 for contexts = 15730 tokens",
+            "default/e1: 12400 waiting / 0.80 (its speed) + 800 uncached at 4.1 each (9 answers held up) + 50 for contexts \
+             + 750 for a slower answer = 19580 tokens",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }

@@ -2,7 +2,7 @@
 //!
 //! Must not know how open work is counted or shared, nor other scorers.
 //!
-//! The cost of endpoint `i` is `P + u (1 + Q + w R) + c C`:
+//! The cost of endpoint `i` is `P / s + u (1 / s + Q + w R) + c C / s + a (1 / s - 1 / f)`:
 //!
 //! | term | tokens |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `Q` | prompts under way or waiting per endpoint, the mean of all candidates |
 //! | `R` | open requests there |
 //! | `C` | tokens in its KV cache that live requests use |
+//! | `s`, `f` | how fast it is against the mean of all candidates, as measured (`fleet/speed.rs`), and how fast the fastest is |
 //!
 //! Each of my tokens costs me 1. It delays those who come after me; in a stationary queue of first come, first served
 //! these are as many as I find, `Q` (what leaves behind me is what I found: Little's law). In M/M/1 `1 + Q` is
@@ -18,11 +19,16 @@
 //! endpoint's: with its own queue, an endpoint that holds a prompt would lose it as soon as others wait there. The
 //! token is also computed beside the answers of the `R` requests there and holds each of them up. And an answer reads
 //! its own context and all others' at each step, so where much is being read, mine takes longer, and makes theirs so.
+//!
+//! Speed counts for what is this request's own time: its wait, its prompt, and an answer of `a`. What it costs others is
+//! priced at the pool's mean, because they may go elsewhere (in the endpoint's own time, slow ones lose the prompts that
+//! they hold).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::PrefillSpeed;
 use crate::plugin::contract::Scorer;
 use crate::plugin::registration::{Invalid, Plugin, Roles};
 use crate::schedule::decision::CostTerms;
@@ -35,6 +41,12 @@ use crate::schedule::{Ask, Candidate};
 /// models that read less. (Replayed: 0.02 to 0.1 differ by a few percent.)
 const CONTEXT_PRICE: f64 = 0.05;
 
+/// What an answer costs on an endpoint of the pool's speed, in prompt tokens: 300 steps that read the model's weights,
+/// each as long as it takes to compute 100 prompt tokens, at a second within an answer's worth of a fifth. Half of it is
+/// taken, as for contexts. It counts only as far as an endpoint is slower than the fastest. (Replayed with half of the
+/// engines twice as slow: without it answers take 4 % longer.)
+const ANSWER_PRICE: f64 = 3_000.0;
+
 /// Its parameters.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -42,6 +54,8 @@ pub struct PrefillCostParameters {
     /// What a second within an answer is worth against a second before the first token, 0 to 10. Less lowers times to
     /// the first token and their tails; more lowers the time of whole answers.
     pub answer_weight: f64,
+    /// Whether endpoints are told apart by the speed that was measured. `false`: all count as equally fast.
+    pub measured_speed: bool,
 }
 
 /// `prefill-cost-scorer`: what it costs all requests, in prompt tokens of waiting, to send this one to an endpoint: those
@@ -50,6 +64,7 @@ pub struct PrefillCostParameters {
 #[derive(Clone, Debug)]
 pub struct PrefillCostScorer {
     answer_weight: f64,
+    measured_speed: bool,
 }
 
 /// What the cost of an endpoint depends on, besides the request.
@@ -58,13 +73,16 @@ struct Load {
     waiting_tokens: f64,
     requests: f64,
     context_tokens: f64,
+    speed: f64,
+    /// The speed of the fastest candidate.
+    fastest: f64,
 }
 
 // === impl PrefillCostParameters ===
 
 impl Default for PrefillCostParameters {
     fn default() -> Self {
-        Self { answer_weight: 0.2 }
+        Self { answer_weight: 0.2, measured_speed: true }
     }
 }
 
@@ -72,15 +90,21 @@ impl Default for PrefillCostParameters {
 
 impl PrefillCostScorer {
     fn terms_of(&self, load: &Load, uncached: f64, queue: f64) -> CostTerms {
-        let price = 1.0 + queue + self.answer_weight * load.requests;
-        let context = CONTEXT_PRICE * load.context_tokens;
-        let cost = load.waiting_tokens + uncached * price + context;
-        CostTerms { waiting: load.waiting_tokens, uncached, price, stalled: load.requests, context, cost }
+        let Load { waiting_tokens: waiting, requests: stalled, context_tokens, speed, fastest } = *load;
+        let price = 1.0 / speed + queue + self.answer_weight * stalled;
+        let context = CONTEXT_PRICE * context_tokens / speed;
+        let slower = ANSWER_PRICE * (1.0 / speed - 1.0 / fastest);
+        let cost = waiting / speed + uncached * price + context + slower;
+        CostTerms { waiting, speed, uncached, price, stalled, context, slower, cost }
     }
 
     /// The loads of all candidates, and the prompts under way or waiting per candidate.
     fn loads(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>]) -> (Vec<Load>, f64) {
-        let mut loads: Vec<Load> = candidates.iter().map(Load::of).collect();
+        let speeds = candidates.iter().filter(|_| self.measured_speed).map(|row| row.speed);
+        let pool = speeds.fold(PrefillSpeed::default(), PrefillSpeed::and);
+        let mut loads: Vec<Load> = candidates.iter().map(|row| Load::of(row, pool)).collect();
+        let fastest = loads.iter().map(|load| load.speed).fold(1.0, f64::max);
+        loads.iter_mut().for_each(|load| load.fastest = fastest);
         let prefills: f64 = candidates.iter().map(|row| f64::from(row.in_flight.prefills)).sum();
         let queue = prefills / candidates.len().max(1) as f64;
         if ask.before > 0 {
@@ -135,8 +159,9 @@ impl Plugin for PrefillCostScorer {
     type Parameters = PrefillCostParameters;
 
     fn build(parameters: PrefillCostParameters) -> Result<Self, Invalid> {
-        match parameters.answer_weight {
-            answer_weight if (0.0..=10.0).contains(&answer_weight) => Ok(Self { answer_weight }),
+        let PrefillCostParameters { answer_weight, measured_speed } = parameters;
+        match answer_weight {
+            answer_weight if (0.0..=10.0).contains(&answer_weight) => Ok(Self { answer_weight, measured_speed }),
             other => Err(format!("answerWeight must be within 0 and 10, got {other}")),
         }
     }
@@ -149,11 +174,14 @@ impl Plugin for PrefillCostScorer {
 // === impl Load ===
 
 impl Load {
-    fn of(row: &Candidate<'_>) -> Self {
+    /// `pool` is the sum over all candidates.
+    fn of(row: &Candidate<'_>, pool: PrefillSpeed) -> Self {
         Self {
             waiting_tokens: row.in_flight.prefill_tokens as f64,
             requests: row.in_flight.requests.into(),
             context_tokens: row.kv_usage * row.kv_tokens.unwrap_or(0) as f64,
+            speed: row.speed.against(pool),
+            fastest: 1.0,
         }
     }
 }
@@ -194,6 +222,24 @@ mod tests {
         let used = |rows: &mut [Candidate<'_>]| (rows[0].kv_usage, rows[0].kv_tokens) = (0.5, Some(100_000));
         close(scored(used)[0], 641.0 / (640.0 + 2_500.0 + 1.0));
         assert_eq!(scored(|rows| rows[0].kv_usage = 1.0), [1.0, 1.0], "of unknown size");
+    }
+
+    #[test]
+    fn a_slow_engine_costs_its_own_time_more() {
+        let endpoints = endpoints(2);
+        let mut rows = rows(&endpoints);
+        let speed = |tokens| PrefillSpeed { tokens, millis: 100_000_000 };
+        (rows[0].speed, rows[1].speed) = (speed(500_000_000), speed(1_000_000_000));
+        rows[0].in_flight = InFlight { requests: 5, prefills: 2, prefill_tokens: 100, decode_tokens: 0 };
+        let request = request(1, 10);
+        let terms = scorer().terms(&Ask::sure(&request), &rows, &[0, 1]);
+        let (slow, fast) = (terms[0].speed, terms[1].speed);
+        assert!((slow - 2.0 / 3.0).abs() < 1e-3 && (fast - 4.0 / 3.0).abs() < 1e-3, "{slow} {fast}");
+        close(terms[0].cost, 100.0 / slow + 640.0 * (1.0 / slow + 2.0) + 3_000.0 * (1.0 / slow - 1.0 / fast));
+        close(terms[1].cost, 640.0 * (1.0 / fast + 1.0));
+        let blind = PrefillCostParameters { measured_speed: false, ..Default::default() };
+        let terms = PrefillCostScorer::build(blind).unwrap().terms(&Ask::sure(&request), &rows, &[0, 1]);
+        assert_eq!((terms[0].speed, terms[1].cost), (1.0, 1_280.0));
     }
 
     #[test]
@@ -247,8 +293,8 @@ mod tests {
         rows[1].in_flight = InFlight { requests: 3, prefills: 1, prefill_tokens: 100, decode_tokens: 0 };
         let request = request(1, 10);
         let terms = scorer().terms(&Ask::sure(&request), &rows, &[1]);
-        let CostTerms { waiting, uncached, price, stalled, context, cost } = terms[0];
-        assert_eq!((waiting, uncached, stalled, context), (100.0, 640.0, 3.0, 0.0));
+        let CostTerms { waiting, speed, uncached, price, stalled, context, slower, cost } = terms[0];
+        assert_eq!((waiting, speed, uncached, stalled, context, slower), (100.0, 1.0, 640.0, 3.0, 0.0, 0.0));
         close(price, 2.1);
         close(cost, 100.0 + 640.0 * 2.1);
     }
@@ -256,7 +302,7 @@ mod tests {
     #[test]
     fn a_weight_out_of_range_is_refused_by_name() {
         for answer_weight in [-0.1, 11.0, f64::NAN] {
-            let built = PrefillCostScorer::build(PrefillCostParameters { answer_weight });
+            let built = PrefillCostScorer::build(PrefillCostParameters { answer_weight, ..Default::default() });
             assert!(built.unwrap_err().contains("answerWeight"));
         }
     }

@@ -7,7 +7,7 @@
 use super::reader::Reader;
 use super::writer::varint;
 use super::{CodecError, load};
-use crate::fleet::FailureCounts;
+use crate::fleet::{FailureCounts, PrefillSpeed};
 use crate::id::{BlockHash, EndpointKey, SessionKey};
 use crate::prefix::anchors;
 use crate::replication::record::{
@@ -64,12 +64,14 @@ pub(super) fn prefills_unknown(prefill_tokens: u64) -> u32 {
 /// Appends the body of `record`; returns its kind.
 pub(super) fn write(record: &Record, body: &mut Vec<u8>) -> u8 {
     match record {
-        Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills }) => {
+        Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed }) => {
             write_key(*endpoint, body);
             varint((*requests).into(), body);
             varint(*prefill_tokens, body);
             varint(*decode_tokens, body);
             varint((*prefills).into(), body);
+            varint(speed.tokens, body);
+            varint(speed.millis, body);
             IN_FLIGHT
         }
         Record::Removed(endpoint) => write(&Record::InFlight(InFlightReport::none(*endpoint)), body),
@@ -130,7 +132,9 @@ pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -
             // Later releases of version 4 append it.
             let there = grows && body.left() > 0;
             let prefills = if there { body.number32("number of prefills")? } else { prefills_unknown(prefill_tokens) };
-            Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills })
+            let there = grows && body.left() > 0;
+            let speed = if there { read_speed(body)? } else { PrefillSpeed::default() };
+            Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed })
         }
         PLACEMENT => Record::Placement(Placement { endpoint, anchors: read_anchors(body, lists)? }),
         PLACEMENT_REVOKED => {
@@ -154,6 +158,10 @@ pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -
         }
         other => return Err(body.malformed(format_args!("is of kind {other}, which can't be read"))),
     })
+}
+
+fn read_speed(body: &mut Reader<'_>) -> Result<PrefillSpeed, CodecError> {
+    Ok(PrefillSpeed { tokens: body.number("tokens of speed")?, millis: body.number("time of speed")? })
 }
 
 fn write_key(endpoint: EndpointKey, body: &mut Vec<u8>) {

@@ -1,0 +1,50 @@
+//! Tests of what a first token shows, here and at peers.
+
+use super::*;
+use crate::fleet::PrefillSpeed;
+
+#[test]
+fn a_finished_request_counts_on_no_replica() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 20);
+    tell(&mut a, &mut b, 21);
+    let n = (0..4).find(|&n| id(n) == first).unwrap();
+    let answering = InFlight { requests: 1, prefills: 0, prefill_tokens: 0, decode_tokens: 3840 };
+    assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
+    a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 30);
+    tell(&mut a, &mut b, 31);
+    assert_eq!(b.endpoint(n, 31).foreign, InFlight::default());
+}
+
+#[test]
+fn all_replicas_know_how_fast_an_engine_computed_what_one_saw() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    let speed = |replica: &Replica| {
+        let fleet = &replica.scheduler.fleet;
+        fleet.slot(&first).and_then(|slot| fleet.get(slot)).unwrap().prefill_speed()
+    };
+    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 138);
+    tell(&mut a, &mut b, 139);
+    assert_eq!(speed(&a), PrefillSpeed { tokens: 2_560, millis: 128 });
+    assert_eq!(speed(&b), speed(&a));
+    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 500);
+    a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 600);
+    tell(&mut a, &mut b, 601);
+    assert_eq!((speed(&a).millis, speed(&b)), (128, speed(&a)), "a prompt has one first token");
+    b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 700);
+    assert_eq!(speed(&b), PrefillSpeed::default());
+}
+
+#[test]
+fn a_request_that_was_served_elsewhere_says_nothing_of_speed() {
+    let mut a = Replica::new("a", 1);
+    let decided = picked(&a.handle(ask(1, 7, 40), 10));
+    let n = (0..4).find(|&n| id(n) != decided).unwrap();
+    let address = a.endpoint(n, 11).endpoint.address;
+    a.handle(Input::TicketUpdate(Ticket(1), News::Served(address)), 12);
+    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 300);
+    let fleet = &a.scheduler.fleet;
+    assert!(fleet.iter().all(|(_, entry)| entry.prefill_speed() == PrefillSpeed::default()));
+}
