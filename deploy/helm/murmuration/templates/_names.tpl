@@ -79,12 +79,15 @@ llm-d-router-proxy: {{ include "murmuration.proxyName" . }}
 {{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}yes{{- end -}}
 {{- end -}}
 
+{{/* What the chart's pods and containers need for restricted Pod Security. A tokenizer's image may need more, so user and
+     group are said for each container. OpenShift chooses them, and the group of volumes, itself. */}}
 {{- define "murmuration.podSecurityContext" -}}
-{{- $context := deepCopy .Values.murmuration.podSecurityContext -}}
-{{- if include "murmuration.isOpenShift" . -}}
-{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
-{{- end -}}
-{{- toYaml (merge $context (dict "seccompProfile" (dict "type" "RuntimeDefault"))) -}}
+seccompProfile: {type: RuntimeDefault}
+{{- if not (include "murmuration.isOpenShift" .) }}
+{{- with .Values.murmuration.runAs.fsGroup }}
+fsGroup: {{ . | int64 }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "murmuration.securityContext" -}}
@@ -92,6 +95,14 @@ allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+{{- if not (include "murmuration.isOpenShift" .) }}
+{{- with .Values.murmuration.runAs.user }}
+runAsUser: {{ . | int64 }}
+{{- end }}
+{{- with .Values.murmuration.runAs.group }}
+runAsGroup: {{ . | int64 }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "murmuration.spread" -}}

@@ -1,0 +1,2 @@
+def run(report, kit):
+    pass
