@@ -35,6 +35,7 @@ def run(report, kit):
             report.check(f"overlay {folder.name}: {each.__name__.replace('_', ' ')}", each(ours))
         report.check(f"overlay {folder.name}: volumes exist", properties.volumes_exist(ours + made))
     _base_is_the_chart(report, kit, kustomize)
+    _envoy_is_the_charts(report, kit)
     _documented(report)
     _secrets_work(report, made)
 
@@ -109,6 +110,19 @@ def _difference(ours, theirs, path=""):
             if ours.get(key) != theirs.get(key):
                 return _difference(ours.get(key), theirs.get(key), f"{path}.{key}")
     return f"{path}: {ours} in the base, {theirs} in the chart"
+
+
+def _envoy_is_the_charts(report, kit):
+    """The component's Envoy configuration is the chart's, with short names."""
+    helm = kit.program("helm")
+    if not helm:
+        return
+    words = ["--set", "router.modelServers.matchLabels.app=model-server", "--set", "router.proxy.enabled=true"]
+    rendered, error = _run([helm, "template", "murmuration", str(chart.CHART), "--namespace", NAMESPACE, *words])
+    data = kubernetes.one(kubernetes.read(rendered), "ConfigMap", "murmuration-proxy")["data"] if rendered else {"envoy.yaml": error}
+    theirs = data["envoy.yaml"].replace(f".{NAMESPACE}.svc.cluster.local", "")
+    ours = (FOLDER / "components/envoy/envoy.yaml").read_text()
+    report.check("the component's Envoy configuration is the chart's", [] if ours.strip() == theirs.strip() else ["they differ"])
 
 
 def _documented(report):

@@ -72,9 +72,18 @@ dns_refresh_rate: 1s
 respect_dns_ttl: false
 connect_timeout: 1s
 lb_policy: ROUND_ROBIN
-# With one of three replicas alive, the default panic threshold would send requests to the dead ones too. The default
-# merge window hides a replica that is back.
-common_lb_config: {healthy_panic_threshold: {value: 1}, update_merge_window: 0s}
+# Without a panic threshold no request goes to pickers that are known to be dead: with failOpen it passes at once. Once a
+# piece of a body has gone to a picker, Envoy can't pass the request on any more. The default merge window hides a picker
+# that is back.
+common_lb_config: {healthy_panic_threshold: {value: 0}, update_merge_window: 0s}
+# The first connection that fails tells it, before the next health check does.
+outlier_detection:
+  split_external_local_origin_errors: true
+  consecutive_local_origin_failure: 1
+  enforcing_consecutive_local_origin_failure: 100
+  interval: 1s
+  base_ejection_time: 1s
+  max_ejection_percent: 100
 circuit_breakers: {thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000}]}
 typed_extension_protocol_options:
   envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
@@ -82,8 +91,8 @@ typed_extension_protocol_options:
     explicit_http_config: {http2_protocol_options: {}}
 health_checks:
 - timeout: 1s
-  interval: 1s
-  no_traffic_interval: 1s
+  interval: 0.5s
+  no_traffic_interval: 0.5s
   healthy_threshold: 1
   unhealthy_threshold: 2
   {{- if include "murmuration.isSecure" . }}
@@ -121,6 +130,12 @@ typed_config:
       - name: envoy.retry_host_predicates.previous_hosts
         typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}
       host_selection_retry_max_attempts: 5
+      {{- if include "murmuration.isSidecar" . }}
+      # Not the own picker again.
+      retry_priority:
+        name: envoy.retry_priorities.previous_priorities
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig, update_frequency: 1}
+      {{- end }}
   processing_mode:
     request_header_mode: SEND
     request_body_mode: FULL_DUPLEX_STREAMED
