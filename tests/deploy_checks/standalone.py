@@ -1,0 +1,191 @@
+"""What the chart writes for standalone mode, run for real: its keys and certificates, its arguments and its Envoy
+configuration, with pickers and emulated engines of this repository on loopback in a network namespace of their own.
+
+Discovery is by a file here, for there is no API server. Needs root (unshare, ip, mount) and built programs.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+PICKERS = ["10.88.0.1", "10.88.0.2", "10.88.0.3"]
+ENGINES = ["10.88.0.21", "10.88.0.22"]
+ENTRY = f"http://{PICKERS[0]}:8081"
+SECONDS_MAX = 60
+NAMES = {"vllm-epp-peers.models.svc.cluster.local": PICKERS, "vllm-model-servers.models.svc.cluster.local": ENGINES}
+# Flags of discovery by Kubernetes, and those that this place sets itself.
+LEFT_OUT = {"endpoint-selector", "endpoint-target-ports", "config-file", "bind"}
+SECRETS = {"vllm-epp-gossip": "gossip", "vllm-epp-peers": "peers", "vllm-epp-serving": "serving"}
+
+
+def run(report, kit):
+    """Renders here, and runs the rest in the namespace."""
+    from . import chart
+
+    program, helm, envoy = kit.murmuration(), kit.program("helm"), kit.envoy()
+    engine = program and pathlib.Path(program).with_name("engine-sim")
+    if not (helm and envoy and engine and engine.exists() and os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip")):
+        report.skip("standalone mode, run", "needs root, iproute2, Envoy, and murmuration and engine-sim built side by side")
+        return
+    objects, error = chart.Renderer(helm).render(chart.VALUES / "standalone.yaml")
+    if error:
+        report.check("standalone mode, run", [error])
+        return
+    with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
+        folder = pathlib.Path(folder)
+        _write(folder, objects)
+        command = ["unshare", "--net", "--mount", sys.executable, "-m", "deploy_checks.standalone", str(folder), program, str(engine), envoy]
+        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            report.check("standalone mode, run", [done.stderr[-3000:]])
+            return
+        for name, problems in json.loads(done.stdout).items():
+            report.check(f"standalone mode, run: {name}", problems)
+
+
+def _write(folder, objects):
+    """The chart's Secrets, configurations and arguments as files."""
+    import yaml
+
+    from . import objects as kubernetes
+    from . import properties
+
+    for name, place in SECRETS.items():
+        (folder / place).mkdir()
+        for key, value in kubernetes.one(objects, "Secret", name)["data"].items():
+            (folder / place / key).write_bytes(base64.b64decode(value))
+    text = kubernetes.one(objects, "ConfigMap", "vllm-proxy")["data"]["envoy.yaml"]
+    text = text.replace("/var/run/murmuration/serving-ca", str(folder / "serving"))
+    # Pods share a loopback with their proxy; here the first picker stands for it.
+    (folder / "envoy.yaml").write_text(text.replace('"127.0.0.1", port_value: 9002', f'"{PICKERS[0]}", port_value: 9002'))
+    config = yaml.safe_load(kubernetes.one(objects, "ConfigMap", "vllm-epp")["data"]["default-plugins.yaml"])
+    config["plugins"].append({"type": "file-discovery", "parameters": {"path": str(folder / "endpoints.yaml")}})
+    config["dataLayer"]["discovery"] = {"pluginRef": "file-discovery"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    endpoints = [{"name": f"engine-{at}", "address": address, "port": 8000} for at, address in enumerate(ENGINES)]
+    (folder / "endpoints.yaml").write_text(yaml.safe_dump({"endpoints": endpoints}))
+    flags = properties.flags(properties.pickers(objects))
+    for name in LEFT_OUT:
+        flags.pop(name, None)
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
+    words = [word.replace("/var/run/murmuration", str(folder)) for word in words]
+    (folder / "arguments").write_text(json.dumps([*words, f"--config-file={folder / 'config.yaml'}"]))
+
+
+class Lab:
+    """The processes in the namespace."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, {}
+
+    def start(self, name, *command, **environment):
+        """Starts a process with a log of its own."""
+        with open(self.folder / f"{name}.log", "wb") as log:
+            self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+
+    def kill(self, *names):
+        """SIGKILL, and waits for the end."""
+        for name in names:
+            process = self.running.pop(name)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def ask(count, headers=None):
+    """Statuses of so many completions through Envoy."""
+    statuses = []
+    for number in range(count):
+        body = {"model": "tiny", "prompt": f"question {number} {time.monotonic()}", "max_tokens": 4}
+        sent = {"content-type": "application/json", **(headers or {})}
+        request = urllib.request.Request(f"{ENTRY}/v1/completions", json.dumps(body).encode(), sent)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                statuses.append(answer.status)
+        except urllib.error.HTTPError as error:
+            statuses.append(error.code)
+    return statuses
+
+
+def page(url):
+    """A page's text, empty if nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+def not_answered(statuses):
+    """What is wrong with these statuses: all but 200."""
+    return [] if set(statuses) == {200} else [f"statuses {statuses}"]
+
+
+def inside(folder, program, engine, envoy):
+    """Runs in the namespace; prints what is wrong, by the name of the check, as JSON."""
+    folder = pathlib.Path(folder)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in PICKERS + ENGINES:
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, all_of in NAMES.items() for address in all_of)]
+    (folder / "hosts").write_text("\n".join(hosts) + "\n")
+    subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
+    words = json.loads((folder / "arguments").read_text())
+    lab, found = Lab(folder), {}
+    try:
+        for at, address in enumerate(ENGINES):
+            lab.start(f"engine-{at}", engine, "--bind", address, "--port", "8000", "--name", f"engine-{at}")
+        for at, address in enumerate(PICKERS):
+            lab.start(f"picker-{at}", program, "serve", *words, f"--bind={address}", POD_NAME=f"picker-{at}", POD_IP=address)
+        lab.start("envoy", envoy, "-c", str(folder / "envoy.yaml"), "--disable-hot-restart", "--log-level", "warn")
+        found["pickers meet with the chart's key and certificates, and find the engines"] = _meet()
+        found["Envoy is ready"] = _until(_is_ready, "not ready")
+        found["requests are answered"] = not_answered(ask(20))
+        stolen = ask(4, {"x-gateway-destination-endpoint": f"{PICKERS[2]}:9090"})
+        found["a client's own destination is not obeyed"] = not_answered(stolen)
+        lab.kill("picker-0")
+        found["the own picker dies: others take over at once"] = not_answered(ask(20))
+        lab.kill("picker-1", "picker-2")
+        time.sleep(2)
+        found["no picker is left: model servers in turn"] = not_answered(ask(20))
+    finally:
+        lab.kill(*list(lab.running))
+    print(json.dumps(found))
+
+
+def _meet():
+    def all_see():
+        pages = [page(f"http://{address}:9090/metrics") for address in PICKERS]
+        return all("\nmurmuration_peers 2\n" in each and 'llm_d_epp_ready_endpoints{name="default"} 2' in each for each in pages)
+
+    return _until(all_see, "not all see two peers and two engines")
+
+
+def _is_ready():
+    try:
+        with urllib.request.urlopen(f"http://{PICKERS[0]}:19001/ready", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _until(ask_whether, problem):
+    began = time.monotonic()
+    while time.monotonic() - began < SECONDS_MAX:
+        if ask_whether():
+            return []
+        time.sleep(0.1)
+    return [f"{problem} within {SECONDS_MAX} s"]
+
+
+if __name__ == "__main__":
+    inside(*sys.argv[1:])
