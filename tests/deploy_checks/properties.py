@@ -10,7 +10,7 @@ from .objects import fits, of_kind, one
 from .tools import ROOT
 
 # Flags that the Kubernetes watches bring; docs/reference/flags.md has them once they are in.
-AWAITED = {"pool-namespace", "pool-group", "endpoint-selector", "endpoint-target-ports"}
+AWAITED = {"pool-namespace", "pool-group", "endpoint-selector", "endpoint-target-ports", "peer-selector"}
 
 
 def pickers(objects):

@@ -4,6 +4,7 @@ scaled and taken away. There is no kubelet: pods are never made.
 Runs where KUBE_KIT names a folder with bin/kube-apiserver and bin/etcd, which no package registry has ready-made.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -167,19 +168,29 @@ def _release(report, server):
     if not report.check("helm install", [error] if error else []):
         return
     names = ("vllm-epp-gossip", "vllm-epp-peers", "vllm-epp-serving")
+    # As somebody who rotates keys does it.
+    rotated = base64.b64encode(b"new\nold\n").decode()
+    patch = ["patch", "secret", names[0], "-n", NAMESPACE, "--type=merge", "-p", json.dumps({"data": {"gossip.key": rotated}})]
+    server.ask(server.kubectl, *patch)
     before = {name: server.get("secret", name)["data"] for name in names}
     _, error = server.ask(server.helm, "upgrade", *words, "--set", "router.epp.replicas=5")
     report.check("helm upgrade", [error] if error else [])
     after = {name: server.get("secret", name)["data"] for name in names}
-    report.check("an upgrade keeps the Secrets", [name for name in names if before[name] != after[name]])
+    problems = [name for name in names if before[name] != after[name]]
+    report.check("an upgrade keeps the Secrets, and a key that was rotated", problems + ([] if after[names[0]]["gossip.key"] == rotated else ["not rotated"]))
     deployment = server.get("deployment", "vllm-epp")
     report.check("an upgrade scales", [] if deployment["spec"]["replicas"] == 5 else [str(deployment["spec"]["replicas"])])
     _, error = server.ask(server.helm, "rollback", "vllm", "1", "--namespace", NAMESPACE)
     report.check("helm rollback", [error] if error else [])
+    kept = server.get("secret", names[0])["data"]["gossip.key"] == rotated
+    report.check("a rollback keeps a key that was rotated", [] if kept else ["it is back at the old key"])
     report.check("the pool outlives all of it", [] if server.get("inferencepool", "vllm") else ["it is gone"])
     _may(report, server)
     _, error = server.ask(server.helm, "uninstall", "vllm", "--namespace", NAMESPACE)
     report.check("helm uninstall", [error] if error else [])
+    report.check("the Secrets outlive the release", [name for name in names if not server.get("secret", name)])
+    _, error = server.ask(server.helm, "install", *words)
+    report.check("helm install, with Secrets that are there", [error] if error else [])
 
 
 def _may(report, server):

@@ -23,7 +23,7 @@ ENTRY = f"http://{PICKERS[0]}:8081"
 SECONDS_MAX = 60
 NAMES = {"vllm-epp-peers.models.svc.cluster.local": PICKERS, "vllm-model-servers.models.svc.cluster.local": ENGINES}
 # Flags of discovery by Kubernetes, and those that this place sets itself.
-LEFT_OUT = {"endpoint-selector", "endpoint-target-ports", "config-file", "bind"}
+LEFT_OUT = {"endpoint-selector", "endpoint-target-ports", "peer-selector", "config-file", "bind"}
 SECRETS = {"vllm-epp-gossip": "gossip", "vllm-epp-peers": "peers", "vllm-epp-serving": "serving"}
 
 
@@ -150,6 +150,8 @@ def inside(folder, program, engine, envoy):
         found["pickers meet with the chart's key and certificates, and find the engines"] = _meet()
         found["Envoy is ready"] = _until(_is_ready, "not ready")
         found["requests are answered"] = not_answered(ask(20))
+        models = page(f"{ENTRY}/v1/models")
+        found["a request without a body is answered"] = [] if '"tiny"' in models else [f"/v1/models: {models}"]
         stolen = ask(4, {"x-gateway-destination-endpoint": f"{PICKERS[2]}:9090"})
         found["a client's own destination is not obeyed"] = not_answered(stolen)
         lab.kill("picker-0")

@@ -23,7 +23,12 @@ pub(crate) fn metrics(query: &str) -> BTreeSet<String> {
         let (word, behind) = (&rest[start..end], rest[end..].trim_start());
         if ["by", "ignoring", "on", "group_left"].contains(&word) && behind.starts_with('(') {
             in_labels = true;
-        } else if !in_labels && !behind.starts_with('(') && word.contains('_') && !WORDS.contains(&word) && word != "group_left" {
+        } else if !in_labels
+            && !behind.starts_with('(')
+            && word.contains('_')
+            && !WORDS.contains(&word)
+            && word != "group_left"
+        {
             let ending = ENDINGS.iter().find_map(|ending| word.strip_suffix(ending));
             found.insert(ending.unwrap_or(word).to_owned());
         }
@@ -57,7 +62,10 @@ fn without(text: &str, open: char, close: char) -> String {
 fn metrics_are_found_and_labels_and_functions_are_not() {
     for (query, expected) in [
         ("absent(a_b)", vec!["a_b"]),
-        ("sum by (my_label, le) (rate(a_b_bucket{c_d=\"e_f\"}[5m])) / ignoring (x_y) group_left sum(g_h)", vec!["a_b", "g_h"]),
+        (
+            "sum by (my_label, le) (rate(a_b_bucket{c_d=\"e_f\"}[5m])) / ignoring (x_y) group_left sum(g_h)",
+            vec!["a_b", "g_h"],
+        ),
         ("histogram_quantile(0.99, sum by (le) (rate(a_b_bucket[$__rate_interval]))) > 0.05", vec!["a_b"]),
         ("max(a_b{s=\"(\"}) or vector(0)", vec!["a_b"]),
         ("a_count - b_c", vec!["a", "b_c"]),

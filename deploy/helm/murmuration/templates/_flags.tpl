@@ -57,6 +57,15 @@
 {{- $own -}}
 {{- end -}}
 
+{{/* The tier's own pods. Watching them finds a new peer at once; the name in DNS needs no right. */}}
+{{- define "murmuration.peerSelector" -}}
+{{- $labels := list -}}
+{{- range $key, $value := include "murmuration.tierLabels" . | fromYaml -}}
+{{- $labels = append $labels (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $labels -}}
+{{- end -}}
+
 {{/* All flags as a map: the chart's, with the user's laid over them. */}}
 {{- define "murmuration.flags" -}}
 {{- $flags := dict -}}
@@ -81,6 +90,7 @@
 {{- $_ := set $flags "response-path" .Values.murmuration.responsePath -}}
 {{- $_ := set $flags "tracing" .Values.router.tracing.enabled -}}
 {{- $_ := set $flags "peer" (printf "%s.%s.svc.%s:9004" (include "murmuration.peersName" .) .Release.Namespace .Values.router.clusterDomain) -}}
+{{- $_ := set $flags "peer-selector" (include "murmuration.peerSelector" .) -}}
 {{- $_ := set $flags "gossip-key-file" "/var/run/murmuration/gossip/gossip.key" -}}
 {{- $_ := set $flags "peer-cert-path" "/var/run/murmuration/peers" -}}
 {{- if ne .Values.murmuration.secrets.peers.source "cert-manager-csi" -}}

@@ -41,18 +41,21 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Data of a Secret that holds a certificate: what is there already, or a new authority and a certificate by it. Of the
-     authority's key nothing is kept. Arguments: root, name, cn, names. */}}
-{{- define "murmuration.certificateData" -}}
-{{- $found := lookup "v1" "Secret" .root.Release.Namespace .name -}}
-{{- if and $found (index ($found.data | default dict) "tls.crt") -}}
-{{- toYaml $found.data -}}
-{{- else -}}
+{{- define "murmuration.secretMetadata" -}}
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "murmuration.labels" . | nindent 2 }}
+annotations:
+  helm.sh/hook: pre-install,pre-upgrade
+  helm.sh/hook-weight: "-5"
+{{- end -}}
+
+{{/* A new certificate by an authority of its own, whose key is thrown away. Arguments: root, cn, names. */}}
+{{- define "murmuration.certificate" -}}
 {{- $days := .root.Values.murmuration.secrets.validityDays | int -}}
-{{- $authority := genCA (printf "%s authority" .name) $days -}}
+{{- $authority := genCA (printf "%s authority" .cn) $days -}}
 {{- $made := genSignedCert .cn nil .names $days $authority -}}
 ca.crt: {{ $authority.Cert | b64enc }}
 tls.crt: {{ $made.Cert | b64enc }}
 tls.key: {{ $made.Key | b64enc }}
-{{- end -}}
 {{- end -}}
