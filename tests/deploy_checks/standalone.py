@@ -43,7 +43,11 @@ def run(report, kit):
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         folder = pathlib.Path(folder)
         _write(folder, objects)
-        command = ["unshare", "--net", "--mount", sys.executable, "-m", "deploy_checks.standalone", str(folder), program, str(engine), envoy]
+        prometheus = kit.program("prometheus") or ""
+        if not prometheus:
+            report.skip("every query of the dashboards gives data", "no prometheus; cure: apt-get install prometheus")
+        words = [str(folder), program, str(engine), envoy, prometheus]
+        command = ["unshare", "--net", "--mount", sys.executable, "-m", "deploy_checks.standalone", *words]
         environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
@@ -101,15 +105,18 @@ class Lab:
             process.wait()
 
 
-def ask(count, headers=None):
+def ask(count, headers=None, stream=False):
     """Statuses of so many completions through Envoy."""
     statuses = []
     for number in range(count):
         body = {"model": "tiny", "prompt": f"question {number} {time.monotonic()}", "max_tokens": 4}
+        if stream:
+            body |= {"max_tokens": 16, "stream": True, "stream_options": {"include_usage": True}}
         sent = {"content-type": "application/json", **(headers or {})}
         request = urllib.request.Request(f"{ENTRY}/v1/completions", json.dumps(body).encode(), sent)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
+                answer.read()
                 statuses.append(answer.status)
         except urllib.error.HTTPError as error:
             statuses.append(error.code)
@@ -130,7 +137,7 @@ def not_answered(statuses):
     return [] if set(statuses) == {200} else [f"statuses {statuses}"]
 
 
-def inside(folder, program, engine, envoy):
+def inside(folder, program, engine, envoy, prometheus):
     """Runs in the namespace; prints what is wrong, by the name of the check, as JSON."""
     folder = pathlib.Path(folder)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -147,6 +154,11 @@ def inside(folder, program, engine, envoy):
         for at, address in enumerate(PICKERS):
             lab.start(f"picker-{at}", program, "serve", *words, f"--bind={address}", POD_NAME=f"picker-{at}", POD_IP=address)
         lab.start("envoy", envoy, "-c", str(folder / "envoy.yaml"), "--disable-hot-restart", "--log-level", "warn")
+        if prometheus:
+            from . import live_queries
+
+            (folder / "prometheus.json").write_text(live_queries.configuration(PICKERS))
+            lab.start("prometheus", *live_queries.command(prometheus, folder))
         found["pickers meet with the chart's key and certificates, and find the engines"] = _meet()
         found["Envoy is ready"] = _until(_is_ready, "not ready")
         found["requests are answered"] = not_answered(ask(20))
@@ -154,6 +166,8 @@ def inside(folder, program, engine, envoy):
         found["a request without a body is answered"] = [] if '"tiny"' in models else [f"/v1/models: {models}"]
         stolen = ask(4, {"x-gateway-destination-endpoint": f"{PICKERS[2]}:9090"})
         found["a client's own destination is not obeyed"] = not_answered(stolen)
+        if prometheus:
+            found["every query of the dashboards gives data"] = _queried(live_queries)
         lab.kill("picker-0")
         found["the own picker dies: others take over at once"] = not_answered(ask(20))
         lab.kill("picker-1", "picker-2")
@@ -162,6 +176,16 @@ def inside(folder, program, engine, envoy):
     finally:
         lab.kill(*list(lab.running))
     print(json.dumps(found))
+
+
+def _queried(live_queries):
+    """Requests for some seconds, streamed ones too, so that rates and histograms have values."""
+    began = time.monotonic()
+    while time.monotonic() - began < 8:
+        ask(4, stream=True)
+        ask(4)
+        time.sleep(0.2)
+    return list(live_queries.problems())
 
 
 def _meet():

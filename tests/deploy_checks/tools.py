@@ -16,7 +16,7 @@ GO = {
     "helm": "helm.sh/helm/v4/cmd/helm@v4.2.4",
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1",
 }
-APT = {"promtool": "prometheus", "skopeo": "skopeo", "umoci": "umoci"}
+APT = {"promtool": "prometheus", "prometheus": "prometheus", "skopeo": "skopeo", "umoci": "umoci"}
 # Modules that carry definitions of custom resources, and the folders or files of them.
 CRDS = {
     "sigs.k8s.io/gateway-api@v1.6.0": ["config/crd/standard"],
