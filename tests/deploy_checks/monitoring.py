@@ -1,6 +1,7 @@
 """Alerts and dashboards, as Prometheus reads them. tests/deployment.rs holds their metrics to the reference page."""
 
 import json
+import pathlib
 import re
 import subprocess
 import tempfile
@@ -25,6 +26,8 @@ def run(report, kit):
         report.skip("queries and alerts", "no promtool; cure: apt-get install prometheus")
         return
     report.check("promtool check rules", _promtool(promtool, ALERTS.read_text()))
+    cases = pathlib.Path(__file__).with_name("alerts_test.yaml").read_text().replace("RULES", str(ALERTS))
+    report.check("promtool test rules", _promtool(promtool, cases, "test"))
     for name, dashboard in dashboards.items():
         report.check(f"{name}: Prometheus reads its queries", _promtool(promtool, _as_rules(dashboard)))
 
@@ -62,9 +65,9 @@ def _as_rules(dashboard):
     return yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]})
 
 
-def _promtool(promtool, text):
+def _promtool(promtool, text, verb="check"):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        done = subprocess.run([promtool, "check", "rules", file.name], capture_output=True, text=True, check=False)
+        done = subprocess.run([promtool, verb, "rules", file.name], capture_output=True, text=True, check=False)
     return [] if done.returncode == 0 else [done.stdout + done.stderr]
