@@ -134,3 +134,11 @@ runAsGroup: {{ . | int64 }}
 {{- end -}}
 {{- toYaml $theirs -}}
 {{- end -}}
+
+{{/* The pod of `helm test`, as a peer of a NetworkPolicy. */}}
+{{- define "murmuration.testPods" -}}
+- podSelector:
+    matchLabels:
+      app.kubernetes.io/instance: {{ .Release.Name }}
+      app.kubernetes.io/component: test
+{{- end -}}
