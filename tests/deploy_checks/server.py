@@ -43,8 +43,8 @@ def run(report, kit):
 class Server:
     """etcd and an API server on loopback, in a folder that ends with them."""
 
-    def __init__(self, programs, kubectl, helm):
-        self.programs, self.kubectl, self.helm = programs, kubectl, helm
+    def __init__(self, programs, kubectl, helm, words=()):
+        self.programs, self.kubectl, self.helm, self.words = programs, kubectl, helm, words
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-"))
         self.running = []
 
@@ -79,7 +79,7 @@ class Server:
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--endpoint-reconciler-type=none",
             # No controller makes service accounts' tokens here.
-            "--disable-admission-plugins=ServiceAccount")
+            "--disable-admission-plugins=ServiceAccount", *self.words)
         self._wait(f"https://127.0.0.1:{api}/readyz")
         self.kubeconfig = self.folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
@@ -125,11 +125,11 @@ def _free_port():
         return listener.getsockname()[1]
 
 
-def _definitions(kit):
+def _definitions(kit, kinds=kubernetes.CUSTOM_KINDS):
     for path in kit.crds():
         text = "\n".join(line for line in path.read_text().splitlines() if not line.strip().startswith("{{"))
         for part in text.split("\n---"):
-            if any(f"\n    kind: {kind}\n" in part for kind in kubernetes.CUSTOM_KINDS) and "\nkind: CustomResourceDefinition" in part:
+            if any(f"\n    kind: {kind}\n" in part for kind in kinds) and "\nkind: CustomResourceDefinition" in part:
                 yield part.split("\n", 1)[1] if part.startswith(" ") else part
 
 

@@ -23,7 +23,7 @@ ENTRY = f"http://{PICKERS[0]}:8081"
 SECONDS_MAX = 60
 NAMES = {"vllm-epp-peers.models.svc.cluster.local": PICKERS, "vllm-model-servers.models.svc.cluster.local": ENGINES}
 # Flags of discovery by Kubernetes, and those that this place sets itself.
-LEFT_OUT = {"endpoint-selector", "endpoint-target-ports", "peer-selector", "config-file", "bind"}
+LEFT_OUT = {"endpoint-selector", "endpoint-target-ports", "peer-selector", "pool-namespace", "pool-group", "config-file", "bind"}
 SECRETS = {"vllm-epp-gossip": "gossip", "vllm-epp-peers": "peers", "vllm-epp-serving": "serving"}
 
 
@@ -42,22 +42,27 @@ def run(report, kit):
         return
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         folder = pathlib.Path(folder)
-        _write(folder, objects)
+        write(folder, objects)
         prometheus = kit.program("prometheus") or ""
         if not prometheus:
             report.skip("every query of the dashboards gives data", "no prometheus; cure: apt-get install prometheus")
         words = [str(folder), program, str(engine), envoy, prometheus]
-        command = ["unshare", "--net", "--mount", sys.executable, "-m", "deploy_checks.standalone", *words]
-        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            report.check("standalone mode, run", [done.stderr[-3000:]])
-            return
-        for name, problems in json.loads(done.stdout).items():
-            report.check(f"standalone mode, run: {name}", problems)
+        enter(report, "standalone mode, run", "deploy_checks.standalone", words)
 
 
-def _write(folder, objects):
+def enter(report, name, module, words):
+    """Runs a module in a network namespace of its own, and reports the checks that it prints."""
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *words]
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        report.check(name, [done.stderr[-3000:]])
+        return
+    for check, problems in json.loads(done.stdout).items():
+        report.check(f"{name}: {check}", problems)
+
+
+def write(folder, objects):
     """The chart's Secrets, configurations and arguments as files."""
     import yaml
 
@@ -68,10 +73,11 @@ def _write(folder, objects):
         (folder / place).mkdir()
         for key, value in kubernetes.one(objects, "Secret", name)["data"].items():
             (folder / place / key).write_bytes(base64.b64decode(value))
-    text = kubernetes.one(objects, "ConfigMap", "vllm-proxy")["data"]["envoy.yaml"]
-    text = text.replace("/var/run/murmuration/serving-ca", str(folder / "serving"))
-    # Pods share a loopback with their proxy; here the first picker stands for it.
-    (folder / "envoy.yaml").write_text(text.replace('"127.0.0.1", port_value: 9002', f'"{PICKERS[0]}", port_value: 9002'))
+    for proxy in (each for each in objects if each["kind"] == "ConfigMap" and "envoy.yaml" in each["data"]):
+        text = proxy["data"]["envoy.yaml"].replace("/var/run/murmuration/serving-ca", str(folder / "serving"))
+        # Pods share a loopback with their proxy; here the first picker stands for it.
+        text = text.replace('"127.0.0.1", port_value: 9002', f'"{PICKERS[0]}", port_value: 9002')
+        (folder / "envoy.yaml").write_text(text)
     config = yaml.safe_load(kubernetes.one(objects, "ConfigMap", "vllm-epp")["data"]["default-plugins.yaml"])
     config["plugins"].append({"type": "file-discovery", "parameters": {"path": str(folder / "endpoints.yaml")}})
     config["dataLayer"]["discovery"] = {"pluginRef": "file-discovery"}
@@ -105,7 +111,7 @@ class Lab:
             process.wait()
 
 
-def ask(count, headers=None, stream=False):
+def ask(count, headers=None, stream=False, entry=ENTRY):
     """Statuses of so many completions through Envoy."""
     statuses = []
     for number in range(count):
@@ -113,13 +119,15 @@ def ask(count, headers=None, stream=False):
         if stream:
             body |= {"max_tokens": 16, "stream": True, "stream_options": {"include_usage": True}}
         sent = {"content-type": "application/json", **(headers or {})}
-        request = urllib.request.Request(f"{ENTRY}/v1/completions", json.dumps(body).encode(), sent)
+        request = urllib.request.Request(f"{entry}/v1/completions", json.dumps(body).encode(), sent)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 answer.read()
                 statuses.append(answer.status)
         except urllib.error.HTTPError as error:
             statuses.append(error.code)
+        except OSError as error:
+            statuses.append(type(error).__name__)
     return statuses
 
 
@@ -140,27 +148,18 @@ def not_answered(statuses):
 def inside(folder, program, engine, envoy, prometheus):
     """Runs in the namespace; prints what is wrong, by the name of the check, as JSON."""
     folder = pathlib.Path(folder)
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for address in PICKERS + ENGINES:
-        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
-    hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, all_of in NAMES.items() for address in all_of)]
-    (folder / "hosts").write_text("\n".join(hosts) + "\n")
-    subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
-    words = json.loads((folder / "arguments").read_text())
+    network(folder, [])
     lab, found = Lab(folder), {}
     try:
-        for at, address in enumerate(ENGINES):
-            lab.start(f"engine-{at}", engine, "--bind", address, "--port", "8000", "--name", f"engine-{at}")
-        for at, address in enumerate(PICKERS):
-            lab.start(f"picker-{at}", program, "serve", *words, f"--bind={address}", POD_NAME=f"picker-{at}", POD_IP=address)
+        start_engines_and_pickers(lab, folder, program, engine)
         lab.start("envoy", envoy, "-c", str(folder / "envoy.yaml"), "--disable-hot-restart", "--log-level", "warn")
         if prometheus:
             from . import live_queries
 
             (folder / "prometheus.json").write_text(live_queries.configuration(PICKERS))
             lab.start("prometheus", *live_queries.command(prometheus, folder))
-        found["pickers meet with the chart's key and certificates, and find the engines"] = _meet()
-        found["Envoy is ready"] = _until(_is_ready, "not ready")
+        found["pickers meet with the chart's key and certificates, and find the engines"] = meet("default")
+        found["Envoy is ready"] = until(_is_ready, "not ready")
         found["requests are answered"] = not_answered(ask(20))
         models = page(f"{ENTRY}/v1/models")
         found["a request without a body is answered"] = [] if '"tiny"' in models else [f"/v1/models: {models}"]
@@ -188,12 +187,34 @@ def _queried(live_queries):
     return list(live_queries.problems())
 
 
-def _meet():
+def network(folder, further):
+    """Addresses of all pods, and names for those that DNS would know."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in PICKERS + ENGINES + further:
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, all_of in NAMES.items() for address in all_of)]
+    (folder / "hosts").write_text("\n".join(hosts) + "\n")
+    subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
+
+
+def start_engines_and_pickers(lab, folder, program, engine):
+    """The processes of pods: two engines, and three pickers with the chart's arguments."""
+    words = json.loads((folder / "arguments").read_text())
+    for at, address in enumerate(ENGINES):
+        lab.start(f"engine-{at}", engine, "--bind", address, "--port", "8000", "--name", f"engine-{at}")
+    for at, address in enumerate(PICKERS):
+        lab.start(f"picker-{at}", program, "serve", *words, f"--bind={address}", POD_NAME=f"picker-{at}", POD_IP=address)
+
+
+def meet(pool):
+    """Waits until every picker sees two peers and two engines."""
+
     def all_see():
         pages = [page(f"http://{address}:9090/metrics") for address in PICKERS]
-        return all("\nmurmuration_peers 2\n" in each and 'llm_d_epp_ready_endpoints{name="default"} 2' in each for each in pages)
+        ready = f'llm_d_epp_ready_endpoints{{name="{pool}"}} 2'
+        return all("\nmurmuration_peers 2\n" in each and ready in each for each in pages)
 
-    return _until(all_see, "not all see two peers and two engines")
+    return until(all_see, "not all see two peers and two engines")
 
 
 def _is_ready():
@@ -204,7 +225,8 @@ def _is_ready():
         return False
 
 
-def _until(ask_whether, problem):
+def until(ask_whether, problem):
+    """Waits for an answer; what is wrong if none comes."""
     began = time.monotonic()
     while time.monotonic() - began < SECONDS_MAX:
         if ask_whether():
