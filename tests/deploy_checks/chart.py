@@ -1,5 +1,6 @@
 """The Helm chart: lint, every documented values file, llm-d's own, and values that have to be refused."""
 
+import base64
 import pathlib
 import re
 import subprocess
@@ -61,8 +62,8 @@ def run(report, kit):
     schemas = kubernetes.Schemas(crds)
     if schemas.missing():
         report.skip(f"schemas of {', '.join(schemas.missing())}", "no definition; cure: Go, to fetch modules, and ../shared")
-    done = subprocess.run(
-        [helm, "lint", "--strict", str(CHART), "--values", str(VALUES / "gateway.yaml")], capture_output=True, text=True, check=False)
+    command = [helm, "lint", "--strict", str(CHART), "--values", str(VALUES / "gateway.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     report.check("helm lint --strict", [] if done.returncode == 0 else [done.stdout + done.stderr])
     for file in sorted(VALUES.glob("*.yaml")):
         objects, error = renderer.render(file)
@@ -125,8 +126,6 @@ def _envoy(report, kit, name, objects):
 
 
 def _authority(objects):
-    import base64
-
     for secret in kubernetes.of_kind(objects, "Secret"):
         if secret["metadata"]["name"].endswith("-serving"):
             return base64.b64decode(secret["data"]["ca.crt"])

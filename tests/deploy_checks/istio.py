@@ -60,7 +60,7 @@ def run(report, kit):
     """Renders here, and runs the rest in the namespace."""
     from . import chart
     from . import objects as kubernetes
-    from .server import _definitions
+    from .server import definitions
 
     name = "behind Istio"
     folder = pathlib.Path(os.environ.get("KUBE_KIT") or "/nowhere") / "bin"
@@ -78,8 +78,10 @@ def run(report, kit):
         place = pathlib.Path(place)
         standalone.write(place, objects)
         (place / "objects.json").write_text(json.dumps(objects))
-        (place / "definitions.yaml").write_text("\n---\n".join(_definitions(kit, kubernetes.CUSTOM_KINDS | {"Gateway", "GatewayClass"})))
-        (place / "istio.yaml").write_text("\n---\n".join(path.read_text() for path in kit.crds() if path.name == "crd-all.gen.yaml"))
+        kinds = kubernetes.CUSTOM_KINDS | {"Gateway", "GatewayClass"}
+        (place / "definitions.yaml").write_text("\n---\n".join(definitions(kit, kinds)))
+        istio = [path.read_text() for path in kit.crds() if path.name == "crd-all.gen.yaml"]
+        (place / "istio.yaml").write_text("\n---\n".join(istio))
         words = [str(place), program, str(engine), envoy, str(folder), kubectl, helm]
         standalone.enter(report, name, "deploy_checks.istio", words)
 
@@ -130,7 +132,8 @@ class Cluster:
     def pod(self, name, address, labels, ports=()):
         """A pod is an object and the status that a kubelet would have written."""
         spec = {"nodeName": "here", "containers": [{"name": "main", "image": "none", "ports": list(ports)}]}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels}, "spec": spec}
+        metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         self.apply(pod)
         pod["status"] = {
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "hostIP": NODE_ADDRESS,
@@ -168,7 +171,8 @@ def inside(folder, program, engine, envoy, kit, kubectl, helm):
             (folder / "gateway.json").write_text(json.dumps(bootstrap()))
             lab.start("envoy", envoy, "-c", str(folder / "gateway.json"), "--log-level", "warn", "--disable-hot-restart")
             entry = f"http://{GATEWAY}"
-            found["the first request is answered"] = standalone.until(lambda: standalone.ask(1, entry=entry) == [200], "not answered")
+            is_answered = lambda: standalone.ask(1, entry=entry) == [200]  # noqa: E731
+            found["the first request is answered"] = standalone.until(is_answered, "not answered")
             found["istiod accepts the pool"] = cluster.accepted()
             found["sixty requests through TLS are answered"] = not_answered(standalone.ask(60, entry=entry))
             routed = [page(f"http://{address}:9090/metrics").count("\nllm_d_epp_request_total{") for address in PICKERS]

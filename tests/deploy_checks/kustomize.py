@@ -23,7 +23,7 @@ def run(report, kit):
     schemas = kubernetes.Schemas(kit.crds())
     made = kubernetes.read(_run([str(FOLDER / "make-secrets")])[0])
     for folder in sorted((FOLDER / "overlays").iterdir()):
-        text, error = _build(kustomize, folder)
+        text, error = build(kustomize, folder)
         if not report.check(f"overlay {folder.name}: builds", [error] if error else []):
             continue
         objects = kubernetes.read(text)
@@ -45,7 +45,8 @@ def _kubectl(kit):
     return [kubectl, "kustomize"] if kubectl else None
 
 
-def _build(kustomize, folder):
+def build(kustomize, folder):
+    """What an overlay says, and nothing; or nothing, and the error."""
     words = kustomize if isinstance(kustomize, list) else [kustomize, "build"]
     return _run([*words, str(folder)])
 
@@ -61,10 +62,8 @@ def _base_is_the_chart(report, kit, kustomize):
     if not helm:
         report.skip("the base is the chart", "no helm")
         return
-    text, error = _build(kustomize, FOLDER / "base")
-    values = {"router": {"modelServers": {"matchLabels": {"app": "model-server"}}}}
-    command = [helm, "template", "murmuration", str(chart.CHART), "--namespace", NAMESPACE, "--skip-tests"]
-    rendered, why = _run([*command, "--set", "router.modelServers.matchLabels.app=" + values["router"]["modelServers"]["matchLabels"]["app"]])
+    text, error = build(kustomize, FOLDER / "base")
+    rendered, why = _rendered(helm, "--skip-tests")
     if error or why:
         report.check("the base is the chart", [error or why])
         return
@@ -73,6 +72,12 @@ def _base_is_the_chart(report, kit, kustomize):
     problems = [f"only in one: {key}" for key in set(base) ^ set(theirs)]
     problems += [f"{key}: {_difference(base[key], theirs[key])}" for key in set(base) & set(theirs) if base[key] != theirs[key]]
     report.check("the base is the chart", problems)
+
+
+def _rendered(helm, *words):
+    """What the chart says for the pool that the base has."""
+    labels = ["--set", "router.modelServers.matchLabels.app=model-server"]
+    return _run([helm, "template", "murmuration", str(chart.CHART), "--namespace", NAMESPACE, *labels, *words])
 
 
 def _key(found):
@@ -117,9 +122,11 @@ def _envoy_is_the_charts(report, kit):
     helm = kit.program("helm")
     if not helm:
         return
-    words = ["--set", "router.modelServers.matchLabels.app=model-server", "--set", "router.proxy.enabled=true"]
-    rendered, error = _run([helm, "template", "murmuration", str(chart.CHART), "--namespace", NAMESPACE, *words])
-    data = kubernetes.one(kubernetes.read(rendered), "ConfigMap", "murmuration-proxy")["data"] if rendered else {"envoy.yaml": error}
+    rendered, error = _rendered(helm, "--set", "router.proxy.enabled=true")
+    if error:
+        report.check("the component's Envoy configuration is the chart's", [error])
+        return
+    data = kubernetes.one(kubernetes.read(rendered), "ConfigMap", "murmuration-proxy")["data"]
     theirs = data["envoy.yaml"].replace(f".{NAMESPACE}.svc.cluster.local", "")
     ours = (FOLDER / "components/envoy/envoy.yaml").read_text()
     report.check("the component's Envoy configuration is the chart's", [] if ours.strip() == theirs.strip() else ["they differ"])
@@ -134,5 +141,8 @@ def _documented(report):
 def _secrets_work(report, made):
     names = {each["metadata"]["name"]: sorted(each["data"]) for each in made}
     certificate = ["ca.crt", "tls.crt", "tls.key"]
-    wanted = {"murmuration-epp-gossip": ["gossip.key"], "murmuration-epp-peers": certificate, "murmuration-epp-serving": certificate}
+    wanted = {
+        "murmuration-epp-gossip": ["gossip.key"], "murmuration-epp-peers": certificate,
+        "murmuration-epp-serving": certificate,
+    }
     report.check("make-secrets", [] if names == wanted else [f"{names}"])

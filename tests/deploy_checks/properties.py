@@ -129,8 +129,8 @@ def selectors_select(objects):
         for port in service["spec"]["ports"]:
             if port.get("targetPort", port["port"]) not in known:
                 yield f"Service {service['metadata']['name']}: no container has the port {port}"
-            says = port.get("appProtocol") or port.get("protocol") == "UDP" or re.match("(http|http2|grpc|tcp|tls)(-|$)", port["name"])
-            if not says:
+            is_said = port.get("appProtocol") or port.get("protocol") == "UDP"
+            if not is_said and not re.match("(http|http2|grpc|tcp|tls)(-|$)", port["name"]):
                 yield f"Service {service['metadata']['name']}: the port {port} does not say its protocol"
     for policy in of_kind(objects, "NetworkPolicy"):
         if not any(fits(policy["spec"]["podSelector"]["matchLabels"], _labels(each)) for each in workloads):

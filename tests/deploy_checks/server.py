@@ -22,7 +22,7 @@ import yaml
 
 from . import chart
 from . import objects as kubernetes
-from .kustomize import FOLDER, _build
+from .kustomize import FOLDER, build
 
 
 NAMESPACE = "models"
@@ -125,7 +125,7 @@ def _free_port():
         return listener.getsockname()[1]
 
 
-def _definitions(kit, kinds=kubernetes.CUSTOM_KINDS):
+def definitions(kit, kinds=kubernetes.CUSTOM_KINDS):
     for path in kit.crds():
         text = "\n".join(line for line in path.read_text().splitlines() if not line.strip().startswith("{{"))
         for part in text.split("\n---"):
@@ -134,8 +134,8 @@ def _definitions(kit, kinds=kubernetes.CUSTOM_KINDS):
 
 
 def _dry_runs(report, kit, server):
-    definitions = "\n---\n".join(_definitions(kit))
-    _, error = server.ask(server.kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=definitions)
+    every = "\n---\n".join(definitions(kit))
+    _, error = server.ask(server.kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=every)
     report.check("API server: takes the definitions of custom resources", [error] if error else [])
     server.ask(server.kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
     server.ask(server.kubectl, "create", "namespace", NAMESPACE)
@@ -147,7 +147,7 @@ def _dry_runs(report, kit, server):
         # The tokenizer's image is another project's and needs more.
         report.check(f"API server: {file.name}", _dry_run(server, objects, is_restricted="tokenizer" not in file.read_text()))
     for folder in sorted((FOLDER / "overlays").iterdir()):
-        text, _ = _build(kit.program("kustomize") or [server.kubectl, "kustomize"], folder)
+        text, _ = build(kit.program("kustomize") or [server.kubectl, "kustomize"], folder)
         report.check(f"API server: overlay {folder.name}", _dry_run(server, kubernetes.read(text), True))
 
 
@@ -177,7 +177,8 @@ def _release(report, server):
     report.check("helm upgrade", [error] if error else [])
     after = {name: server.get("secret", name)["data"] for name in names}
     problems = [name for name in names if before[name] != after[name]]
-    report.check("an upgrade keeps the Secrets, and a key that was rotated", problems + ([] if after[names[0]]["gossip.key"] == rotated else ["not rotated"]))
+    problems += [] if after[names[0]]["gossip.key"] == rotated else ["the key is not the rotated one"]
+    report.check("an upgrade keeps the Secrets, and a key that was rotated", problems)
     deployment = server.get("deployment", "vllm-epp")
     report.check("an upgrade scales", [] if deployment["spec"]["replicas"] == 5 else [str(deployment["spec"]["replicas"])])
     _, error = server.ask(server.helm, "rollback", "vllm", "1", "--namespace", NAMESPACE)
@@ -203,7 +204,8 @@ def _may(report, server):
         ("create", "leases.coordination.k8s.io", "no"), ("list", "nodes", "no"),
         ("patch", "inferencepools.inference.networking.k8s.io", "no"),
     ):
-        command = [server.kubectl, "auth", "can-i", verb, resource, "-n", NAMESPACE, account, "--kubeconfig", str(server.kubeconfig)]
+        words = ["auth", "can-i", verb, resource, "-n", NAMESPACE, account, "--kubeconfig", str(server.kubeconfig)]
+        command = [server.kubectl, *words]
         answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
         problems += [] if answer == expected else [f"{verb} {resource}: {answer}"]
     report.check("what the picker's account may", problems)

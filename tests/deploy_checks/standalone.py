@@ -33,7 +33,8 @@ def run(report, kit):
 
     program, helm, envoy = kit.murmuration(), kit.program("helm"), kit.envoy()
     engine = program and pathlib.Path(program).with_name("engine-sim")
-    if not (helm and envoy and engine and engine.exists() and os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip")):
+    is_able = os.geteuid() == 0 and shutil.which("unshare") and shutil.which("ip")
+    if not (helm and envoy and engine and engine.exists() and is_able):
         report.skip("standalone mode, run", "needs root, iproute2, Envoy, and murmuration and engine-sim built side by side")
         return
     objects, error = chart.Renderer(helm).render(chart.VALUES / "standalone.yaml")
