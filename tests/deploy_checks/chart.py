@@ -60,8 +60,7 @@ def run(report, kit):
     renderer = Renderer(helm)
     crds = kit.crds()
     schemas = kubernetes.Schemas(crds)
-    if schemas.missing():
-        report.skip(f"schemas of {', '.join(schemas.missing())}", "no definition; cure: Go, to fetch modules, and ../shared")
+    schemas.tell_missing(report, "the chart")
     command = [helm, "lint", "--strict", str(CHART), "--values", str(VALUES / "gateway.yaml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     report.check("helm lint --strict", [] if done.returncode == 0 else [done.stdout + done.stderr])

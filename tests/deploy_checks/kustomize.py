@@ -21,6 +21,7 @@ def run(report, kit):
         report.skip("overlays", "neither kustomize nor kubectl; cure: install one, or Go to build it")
         return
     schemas = kubernetes.Schemas(kit.crds())
+    schemas.tell_missing(report, "overlays")
     made = kubernetes.read(_run([str(FOLDER / "make-secrets")])[0])
     for folder in sorted((FOLDER / "overlays").iterdir()):
         text, error = build(kustomize, folder)
