@@ -216,6 +216,46 @@ pub enum Event {
     Reloaded(String),
     /// A reload failed; the previous state stays in force.
     ReloadFailed(String),
+    /// A watch of the API server was cut, refused or answered wrongly. It tries again, and what was known stays in force.
+    WatchFailed {
+        /// What is watched: `inferencepools`, `pods`, `peers`, or a plural with its group.
+        resource: &'static str,
+        /// A stable label: `expired` (normal), `absent`, `denied`, `status`, `unreachable` or `malformed`.
+        reason: &'static str,
+    },
+    /// A watch keeps failing: what is known of these objects grows old from now on.
+    WatchInterrupted {
+        /// What is watched.
+        resource: &'static str,
+        /// Why, with the likely cure.
+        why: String,
+    },
+    /// All objects were listed for the first time, or after an interruption.
+    WatchEstablished {
+        /// What is watched.
+        resource: &'static str,
+        /// Number of objects.
+        objects: usize,
+        /// How long it was interrupted; `None` for the first time.
+        outage: Option<Duration>,
+    },
+    /// The cluster does not have this kind of object, which it may lack. It is looked for again.
+    WatchAbsent {
+        /// What is watched.
+        resource: &'static str,
+    },
+    /// An object of the API has a field that can't be used. The former state of it stays in force, if there is one.
+    ObjectRefused {
+        /// Its kind, namespace and name.
+        object: String,
+        /// Which field, and why.
+        why: String,
+    },
+    /// The pool does not exist, or was deleted. Its endpoints are withdrawn, and the replica is not ready for it.
+    PoolMissing {
+        /// Its namespace and name.
+        pool: String,
+    },
     /// Prompts are hashed with another salt from now on, so known prefixes no longer match.
     PromptSaltChanged {
         /// The incarnation of the replica that drew it.
@@ -266,6 +306,8 @@ pub struct Decided {
     pub model: String,
     /// The model the engine is asked for.
     pub target_model: String,
+    /// The name of the rule that rewrote the model; `None` where none did, or a header.
+    pub rewritten_by: Option<String>,
     /// Fairness id.
     pub fairness_id: String,
     /// Priority.

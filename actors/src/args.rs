@@ -2,6 +2,7 @@
 //!
 //! Must not know what a flag does. Where llm-d has the same flag, its name and default are used.
 
+mod kubernetes;
 mod replication;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use murmuration::config::duration::read as duration;
 use murmuration::id::PoolId;
 
+pub use kubernetes::{KubernetesArgs, TargetPorts};
 pub use replication::{Keepers, ReplicationArgs};
 
 /// A leaderless Endpoint Picker for the Kubernetes Gateway API Inference Extension.
@@ -182,17 +184,19 @@ pub struct ServeArgs {
     #[arg(help_heading = SECURITY, long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
 
+    /// What is found in the Kubernetes API.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
+
     /// The other replicas.
     #[command(flatten)]
     pub replication: ReplicationArgs,
 
     /// A pool to serve, repeatable: its name, the port of its ext-proc service, and its EndpointPickerConfig file. It
-    /// replaces --config-file, --config-text and --grpc-port. The other limits and intervals hold for each pool.
-    #[arg(help_heading = POOL, long = "pool", value_parser = pool, value_name = "NAME=PORT:FILE", conflicts_with_all = ["config_file", "config_text", "grpc_port"])]
+    /// replaces --config-file, --config-text and --grpc-port. A pool whose configuration names no file of endpoints is
+    /// the InferencePool of this name. The other limits and intervals hold for each pool.
+    #[arg(help_heading = POOL, long = "pool", value_parser = pool, value_name = "NAME=PORT:FILE", conflicts_with_all = ["config_file", "config_text", "grpc_port", "endpoint_selector"])]
     pub pools: Vec<PoolArg>,
-    /// The InferencePool's name, the `name` label of pool metrics; where several pools are served, the tier's name.
-    #[arg(help_heading = POOL, long, default_value = "default", value_name = "NAME")]
-    pub pool_name: String,
     /// Interval between two scrapes of an engine; at least 50ms.
     #[arg(help_heading = POOL, long, default_value = "50ms", value_parser = duration, value_name = "DURATION")]
     pub refresh_metrics_interval: Duration,

@@ -3,6 +3,7 @@
 //! Must not know scheduling. Exit codes: 0 done, 1 failed, 64 the configuration or the command line is wrong.
 
 mod failure;
+mod kubernetes;
 mod pools;
 mod replication;
 
@@ -142,7 +143,7 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
         ext_proc: bind(&args, pools.first.port, pools.first.flag).await?,
         health: bind(&args, args.grpc_health_port, "--grpc-health-port").await?,
         admin: bind(&args, args.metrics_port, "--metrics-port").await?,
-        peers: match args.replication.peer_streams && !args.replication.peers.is_empty() {
+        peers: match args.replication.peer_streams && replication::has_peers(&args) {
             true => Some(bind(&args, args.replication.peer_port, "--peer-port").await?),
             false => None,
         },
@@ -152,8 +153,10 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
     let replication = replication::settings(&args, ext_proc, streams).map_err(|why| Failure::new(USAGE, why))?;
     let exit_with_stdin = args.exit_with_stdin;
     let (first, pools) = pools.opened(&args).await?;
+    let any = first.source.is_some() || pools.further.iter().any(|pool| pool.source.is_some());
+    let kubernetes = kubernetes::settings(&args, first.source, any).await.map_err(|why| Failure::new(USAGE, why))?;
     let settings = settings(args, first.config_text, first.config_name, first.salt);
-    let settings = ReplicaSettings { replication, catalog, ..settings };
+    let settings = ReplicaSettings { kubernetes, replication, catalog, ..settings };
     let replica = Replica::start_pools(Environment::production(), settings, listeners, telemetry, pools)
         .await
         .map_err(|why| Failure::new(1, why))?;
@@ -276,6 +279,7 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
         drain_timeout: args.drain_timeout,
         salt,
         tenant_header: args.replication.prompt_salt_tenant_header,
+        kubernetes: None,
         replication: None,
     }
 }

@@ -14,6 +14,7 @@ pub mod environment;
 pub mod ext_proc;
 pub mod gossip;
 mod handshakes;
+pub mod kubernetes;
 pub mod latest_value;
 pub mod peers;
 pub mod pool;

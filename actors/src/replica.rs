@@ -22,6 +22,7 @@ use crate::admin::{DebugAccess, HealthService, Pages, PoolPages, Readiness};
 use crate::clock::Clock;
 use crate::environment::{Environment, Listener};
 pub use crate::ext_proc::PromptSalt;
+use crate::kubernetes::KubernetesSettings;
 use crate::replication::{Links, Receiver, Replication, ReplicationView};
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Failed, Supervisor};
@@ -123,7 +124,8 @@ impl Replica {
         let readiness = Arc::new(watch::channel(own).0);
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
         let network = environment.network;
-        let process = Shared { supervisor, readiness, telemetry, clock, network };
+        let api = settings.kubernetes.as_ref().map(|kubernetes| kubernetes.api.client()).transpose()?;
+        let process = Shared { supervisor, readiness, telemetry, clock, network, api };
         let start = |Planned { id, settings, blueprint, listener, address }: Planned, feed| {
             let shared = if alone { process.clone() } else { process.of_pool(&id, joining)? };
             Ok::<_, StartError>(PoolTree::start((id, &settings, blueprint), (listener, address), shared, feed))
@@ -160,7 +162,9 @@ impl Replica {
         let me = settings.replication.as_ref().map(|replication| (replication.me.clone(), replication.incarnation));
         if let Some(replication) = settings.replication {
             let salt = settings.salt.drawn().zip(Some(salted));
-            let links = replica.links(replication.me.clone(), replication.wire_version_max, &process, salt);
+            let found = process.peer_pods(settings.kubernetes);
+            let mut links = replica.links(replication.me.clone(), replication.wire_version_max, &process, salt);
+            links.found = found;
             replica.replication = Some(Replication::start(replication, peers, links).await?);
         }
         replica.open_pages(health, (admin, settings.debug), me.unwrap_or_default());
@@ -279,6 +283,7 @@ impl Replica {
             pools: self.pools().filter_map(PoolTree::links).collect(),
             clock: process.clock,
             network: process.network.clone(),
+            found: None,
             supervisor: self.supervisor.clone(),
             readiness: self.readiness.clone(),
             salt,
@@ -344,13 +349,15 @@ fn planned(
     let Pools { first, further } = pools;
     let named = !first.is_default() || !further.is_empty();
     let (config_text, config_name) = (settings.config_text.clone(), settings.config_name.clone());
-    let first = PoolSource { id: first, config_text, config_name, salt: settings.salt, ext_proc };
-    let plan = |PoolSource { id, config_text, config_name, salt, ext_proc }| {
+    let source = settings.kubernetes.as_ref().and_then(|kubernetes| kubernetes.source.clone());
+    let first = PoolSource { id: first, config_text, config_name, salt: settings.salt, source, ext_proc };
+    let plan = |PoolSource { id, config_text, config_name, salt, source, ext_proc }| {
         let blueprint = config::read(&config_text, &config_name, &(settings.catalog)());
         let wrong = |errors| if named { StartError::Pool(id.clone(), errors) } else { StartError::Config(errors) };
         let blueprint = blueprint.map_err(wrong)?;
         let address = ext_proc.address()?;
-        let settings = ReplicaSettings { config_text, config_name, salt, ..settings.clone() };
+        let kubernetes = settings.kubernetes.clone().map(|kubernetes| KubernetesSettings { source, ..kubernetes });
+        let settings = ReplicaSettings { config_text, config_name, salt, kubernetes, ..settings.clone() };
         Ok::<_, StartError>(Planned { id, settings, blueprint, listener: ext_proc, address })
     };
     let first = plan(first)?;

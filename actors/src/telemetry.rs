@@ -6,6 +6,8 @@ mod buckets;
 mod connection_metrics;
 mod engine_metrics;
 mod families;
+mod kubernetes_log;
+mod kubernetes_metrics;
 pub mod labels;
 mod legacy_names;
 pub mod log;

@@ -6,6 +6,7 @@ pub mod cursor;
 pub mod engine;
 pub mod json_answer;
 pub mod json_text;
+pub mod kubernetes;
 pub mod metrics_page;
 pub mod openai;
 pub mod sse;

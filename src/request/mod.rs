@@ -5,6 +5,7 @@
 pub mod attributes;
 pub mod prompt;
 pub mod refusal;
+pub mod rewrites;
 pub mod session;
 pub mod subset;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use attributes::Attributes;
 pub use prompt::Prompt;
 pub use refusal::{Refusal, RefusalCode};
+pub use rewrites::Rewrites;
 pub use session::Session;
 pub use subset::Subset;
 
@@ -27,6 +29,8 @@ pub struct InferenceRequest {
     pub incoming_model: String,
     /// The model (or LoRA adapter) the engine will be asked for, after rewriting.
     pub target_model: String,
+    /// The name of the rule that rewrote it; `None` where none did, or a header.
+    pub rewritten_by: Option<String>,
     /// The prompt's size and chain of blocks.
     pub prompt: Prompt,
     /// Hash of the request's content (model and prompt): the seed of its [`crate::chance::Chance`].

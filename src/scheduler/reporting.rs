@@ -25,6 +25,7 @@ pub(super) fn decided(ticket: Ticket, request: &InferenceRequest, target: &Targe
         request_id: request.id.clone(),
         model: request.incoming_model.clone(),
         target_model: request.target_model.clone(),
+        rewritten_by: request.rewritten_by.clone(),
         fairness_id: request.fairness_id.clone(),
         priority: request.priority,
         endpoint: target.endpoint.clone(),

@@ -7,5 +7,6 @@ mod connections;
 mod ext_proc_contract;
 mod faults;
 mod health;
+mod kubernetes;
 mod supervision;
 mod three_replicas;

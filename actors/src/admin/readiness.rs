@@ -3,7 +3,7 @@
 /// What readiness depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Discovery has announced the pool at least once.
+    /// Discovery has announced the pool, and it exists.
     pub synced: bool,
     /// Its peers have not sent all of their state yet.
     pub joining: bool,

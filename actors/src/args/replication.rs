@@ -22,8 +22,8 @@ pub enum Keepers {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Replication")]
 pub struct ReplicationArgs {
-    /// HOST:PORT of another replica's gossip. A DNS name stands for all of its addresses. May be repeated. Without it
-    /// the replica has no peers and shares nothing.
+    /// HOST:PORT of another replica's gossip. A DNS name stands for all of its addresses. May be repeated. Without it,
+    /// and without --peer-selector, the replica has no peers and shares nothing.
     #[arg(long = "peer", value_name = "HOST:PORT")]
     pub peers: Vec<String>,
     /// This replica's name, unique in the tier. Defaults to the host name and the gossip port.

@@ -11,9 +11,10 @@ use murmuration::replication::POOLS_MAX;
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, USAGE};
-use super::replication;
+use super::{kubernetes, replication};
 use crate::args::{ConfigArgs, PoolArg, ServeArgs};
 use crate::environment::Listener;
+use crate::kubernetes::Source;
 use crate::replica::{PoolSource, Pools, PromptSalt};
 
 /// A pool whose configuration was read.
@@ -23,6 +24,8 @@ pub(super) struct PoolFile {
     pub(super) config_text: String,
     pub(super) config_name: String,
     pub(super) salt: PromptSalt,
+    /// Where its endpoints come from; `None` where its configuration says it.
+    pub(super) source: Option<Source>,
     /// The port of ext-proc, and the flag that names it.
     pub(super) port: u16,
     pub(super) flag: &'static str,
@@ -39,9 +42,9 @@ pub(super) struct PoolFiles {
 pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Result<PoolFiles, Failure> {
     let Some((first, further)) = args.pools.split_first() else {
         let (config_text, config_name) = config_text(&args.config)?;
-        check(None, (&config_text, &config_name), catalog)?;
+        let source = source(check(None, (&config_text, &config_name), catalog)?, args, &config_name)?;
         let (port, flag) = (args.grpc_port, "--grpc-port");
-        let first = PoolFile { id: PoolId::default(), config_text, config_name, salt, port, flag };
+        let first = PoolFile { id: PoolId::default(), config_text, config_name, salt, source, port, flag };
         return Ok(PoolFiles { first, further: Vec::new() });
     };
     if args.pools.len() > POOLS_MAX {
@@ -66,7 +69,7 @@ pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Res
 pub(super) fn metrics_name(args: &ServeArgs) -> String {
     match args.pools.as_slice() {
         [only] => only.id.to_string(),
-        _ => args.pool_name.clone(),
+        _ => kubernetes::name(args),
     }
 }
 
@@ -74,7 +77,8 @@ fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt, catalog: &Cata
     let of_pool = |failure: Failure| Failure::new(failure.code, format!("pool {}: {}", pool.id, failure.why));
     let source = ConfigArgs { config_file: Some(pool.file.clone()), config_text: None };
     let (config_text, config_name) = config_text(&source).map_err(of_pool)?;
-    check(Some(&pool.id), (&config_text, &config_name), catalog)?;
+    let by_file = check(Some(&pool.id), (&config_text, &config_name), catalog)?;
+    let source = (!by_file).then(|| kubernetes::pool(args, pool.id.as_str()));
     let salt = match salt {
         PromptSalt::Given(_) if !pool.id.is_default() => {
             replication::prompt_salt_of(pool.id.as_str(), args).map_err(|why| Failure::new(USAGE, why))?
@@ -82,11 +86,28 @@ fn read_named(pool: &PoolArg, args: &ServeArgs, salt: PromptSalt, catalog: &Cata
         PromptSalt::Given(_) | PromptSalt::Agreed(_) => salt,
     };
     let (id, port, flag) = (pool.id.clone(), pool.port, "--pool");
-    Ok(PoolFile { id, config_text, config_name, salt, port, flag })
+    Ok(PoolFile { id, config_text, config_name, salt, source, port, flag })
 }
 
-/// Checks that a configuration is valid and says where endpoints come from.
-fn check(pool: Option<&PoolId>, (text, name): (&str, &str), catalog: &Catalog) -> Result<(), Failure> {
+/// Where the endpoints of the only pool come from; `None` where its configuration, called `name`, says it.
+fn source(by_file: bool, args: &ServeArgs, name: &str) -> Result<Option<Source>, Failure> {
+    match (by_file, kubernetes::source(args)) {
+        (true, Some(Source::Selector { .. })) => {
+            let why = "--endpoint-selector is given, and the configuration names a file of endpoints; leave one out";
+            Err(Failure::new(USAGE, format!("{name}: {why}")))
+        }
+        (true, _) => Ok(None),
+        (false, None) => {
+            let fix = "name an InferencePool (--pool-name) or pods (--endpoint-selector), or file-discovery under \
+                dataLayer.discovery.pluginRef";
+            Err(Failure::new(USAGE, format!("{name}: nothing says which endpoints the pool has; {fix}")))
+        }
+        (false, source) => Ok(source),
+    }
+}
+
+/// Checks that a configuration is valid. Returns whether it says where endpoints come from.
+fn check(pool: Option<&PoolId>, (text, name): (&str, &str), catalog: &Catalog) -> Result<bool, Failure> {
     let blueprint = config::read(text, name, catalog);
     let blueprint = blueprint.map_err(|errors: ConfigErrors| match pool {
         Some(pool) => Failure::config_of(pool, &errors),
@@ -96,12 +117,7 @@ fn check(pool: Option<&PoolId>, (text, name): (&str, &str), catalog: &Catalog) -
         Some(pool) => tracing::info!(%pool, config = blueprint.effective, "effective configuration"),
         None => tracing::info!(config = blueprint.effective, "effective configuration"),
     }
-    if blueprint.discovery.is_none() {
-        let fix = "name file-discovery under dataLayer.discovery.pluginRef";
-        let of = pool.map(|pool| format!("pool {pool}: ")).unwrap_or_default();
-        return Err(Failure::new(USAGE, format!("{of}{name}: nothing says which endpoints the pool has; {fix}")));
-    }
-    Ok(())
+    Ok(blueprint.discovery.is_some())
 }
 
 /// The text of a configuration, and the name under which errors in it are reported.
@@ -130,9 +146,9 @@ impl PoolFiles {
     /// The first pool, and the further ones on their sockets.
     pub(super) async fn opened(self, args: &ServeArgs) -> Result<(PoolFile, Pools), Failure> {
         let mut further = Vec::new();
-        for PoolFile { id, config_text, config_name, salt, port, flag } in self.further {
+        for PoolFile { id, config_text, config_name, salt, source, port, flag } in self.further {
             let ext_proc = bind(args, port, flag).await?;
-            further.push(PoolSource { id, config_text, config_name, salt, ext_proc });
+            further.push(PoolSource { id, config_text, config_name, salt, source, ext_proc });
         }
         let first = self.first.id.clone();
         Ok((self.first, Pools { first, further }))

@@ -9,6 +9,7 @@ use murmuration::replication::codec;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::kubernetes;
 use crate::args::{Keepers, ReplicationArgs, ServeArgs};
 use crate::gossip::Seal;
 use crate::peers::{PeerNames, PeerTls};
@@ -25,7 +26,7 @@ pub(super) fn settings(
     streams: Option<SocketAddr>,
 ) -> Result<Option<ReplicationSettings>, String> {
     let replication = &args.replication;
-    if replication.peers.is_empty() {
+    if !has_peers(args) {
         return Ok(None);
     }
     let advertised = advertised(args)?;
@@ -37,7 +38,7 @@ pub(super) fn settings(
         me: ReplicaId(name(replication)),
         incarnation: incarnation_now(),
         zone: replication.zone.clone(),
-        tier: args.pool_name.clone(),
+        tier: kubernetes::name(args),
         gossip: SocketAddr::new(args.bind, replication.gossip_port),
         advertise: SocketAddr::new(advertised, replication.gossip_port),
         ext_proc: SocketAddr::new(advertised, ext_proc.port()),
@@ -51,12 +52,17 @@ pub(super) fn settings(
     }))
 }
 
+/// Whether the flags say where peers are.
+pub(super) fn has_peers(args: &ServeArgs) -> bool {
+    !args.replication.peers.is_empty() || args.kubernetes.peer_selector.is_some()
+}
+
 /// The key under which prompts are hashed: derived from the file and the pool's name, or random without a file.
 ///
 /// # Errors
 /// One sentence with the fix.
 pub(super) fn prompt_salt(args: &ServeArgs) -> Result<PromptSalt, String> {
-    prompt_salt_of(&args.pool_name, args)
+    prompt_salt_of(&kubernetes::name(args), args)
 }
 
 /// The same, for the pool of this name.
@@ -90,7 +96,7 @@ fn advertised(args: &ServeArgs) -> Result<IpAddr, String> {
     let bound = Some(args.bind).filter(|bound| !bound.is_unspecified());
     let address = args.replication.advertise.or(bound);
     address.ok_or_else(|| {
-        "--peer is given, and nothing says where others reach this replica; add --advertise IP (in \
+        "there are peers (--peer or --peer-selector), and nothing says where others reach this replica; add --advertise IP (in \
         Kubernetes the pod's, as POD_IP)"
             .to_owned()
     })
@@ -100,7 +106,7 @@ fn seal(replication: &ReplicationArgs) -> Result<Seal, String> {
     match &replication.gossip_key_file {
         Some(path) => Ok(Seal::KeyFile(path.clone())),
         None if replication.insecure_gossip => Ok(Seal::Insecure),
-        None => Err("--peer is given without a key for gossip; add --gossip-key-file FILE (head -c 32 /dev/urandom | \
+        None => Err("there are peers (--peer or --peer-selector) and no key for gossip; add --gossip-key-file FILE (head -c 32 /dev/urandom | \
             base64 makes one), or say --insecure-gossip"
             .to_owned()),
     }
@@ -120,7 +126,7 @@ fn peer_tls(replication: &ReplicationArgs) -> Result<PeerTls, String> {
             Ok(tls)
         }
         None if replication.insecure_peer_streams => Ok(PeerTls::Plain),
-        None => Err("--peer is given without certificates for peer streams; add --peer-cert-path DIR, say \
+        None => Err("there are peers (--peer or --peer-selector) and no certificates for peer streams; add --peer-cert-path DIR, say \
             --insecure-peer-streams, or go without them: --peer-streams=false"
             .to_owned()),
     }

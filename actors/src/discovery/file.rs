@@ -126,7 +126,8 @@ impl Seen {
         }
         endpoints.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         let count = endpoints.len();
-        let announcement = Announcement { endpoints, objectives: self.file.objectives.clone() }.canonical();
+        let objectives = self.file.objectives.clone();
+        let announcement = Announcement { endpoints, objectives, ..Announcement::default() }.canonical();
         if known.as_deref() == Some(&announcement) {
             return;
         }

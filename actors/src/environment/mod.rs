@@ -11,7 +11,7 @@ mod shared_listener;
 
 use std::sync::Arc;
 
-pub use announcement::{Announcement, Feed};
+pub use announcement::{Announcement, Feed, PeerFeed};
 pub use connection::{Connection, Duplex};
 pub use listener::{Acceptor, Listener};
 pub use network::{Datagrams, Network, Sockets, datagrams};

@@ -10,6 +10,7 @@ use murmuration::dialect::openai::{Api, RequestBody, read_prompt};
 use murmuration::dialect::sse::SseReader;
 use murmuration::prefix::{BlockSpec, ChainBuilder};
 use murmuration::request::{Prompt, Refusal, RefusalCode, Usage};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::settings::Settings;
 
@@ -27,6 +28,8 @@ pub struct Edit {
 pub(super) struct Parsed {
     pub(super) incoming_model: String,
     pub(super) target_model: String,
+    /// The rule that replaced the model.
+    pub(super) rewritten_by: Option<String>,
     pub(super) edit: Option<Edit>,
     pub(super) prompt: Prompt,
     pub(super) content_hash: u64,
@@ -116,7 +119,9 @@ pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
 fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result<Parsed, Refusal> {
     let prefix = &settings.prefix;
     let incoming = read.model.name.as_str();
-    let target = unread.rewrite.unwrap_or(incoming);
+    let by_rule = || settings.rewrites.target(incoming, || xxh3_64(unread.body));
+    let rule = if unread.rewrite.is_some() { None } else { by_rule() };
+    let target = unread.rewrite.or(rule.map(|(_, target)| target)).unwrap_or(incoming);
     let edit = (target != incoming).then(|| read.model_splice(target));
     let spec = BlockSpec {
         block_tokens: prefix.block_tokens,
@@ -129,6 +134,7 @@ fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result
     Ok(Parsed {
         incoming_model: incoming.to_owned(),
         target_model: target.to_owned(),
+        rewritten_by: rule.map(|(name, _)| name.to_owned()),
         edit: edit.map(|(span, replacement)| Edit { span, replacement }),
         prompt,
         content_hash,

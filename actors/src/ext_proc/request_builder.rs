@@ -61,6 +61,7 @@ impl RequestBuilder<'_> {
         };
         request.incoming_model = parsed.incoming_model;
         request.target_model = parsed.target_model;
+        request.rewritten_by = parsed.rewritten_by;
         request.prompt = parsed.prompt;
         request.content_hash = parsed.content_hash;
         request.streaming = parsed.streaming;

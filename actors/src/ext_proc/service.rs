@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::shared::Shared;
 use super::stream_driver::StreamDriver;
 use super::telemetry_sink::TelemetrySink;
-use crate::scheduler::Decider;
+use crate::scheduler::{Decider, Known};
 
 pub use super::shared::Now;
 
@@ -35,6 +35,18 @@ impl<A: Decider> Service<A> {
     pub async fn follow_salt(self, mut salt: watch::Receiver<u128>) {
         while salt.changed().await.is_ok() {
             self.shared.salt(*salt.borrow_and_update());
+        }
+    }
+
+    /// Follows what discovery announces: the models of later requests are replaced by its rules.
+    pub async fn follow_rewrites(self, mut announced: Known) {
+        loop {
+            if let Some(announced) = announced.borrow_and_update().as_ref() {
+                self.shared.rewrite(&announced.rewrites);
+            }
+            if announced.changed().await.is_err() {
+                return;
+            }
         }
     }
 

@@ -2,11 +2,13 @@
 //!
 //! Must not know YAML or flags; the code that starts the replica reads them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::config::blueprint::{Parser, PrefixSettings};
 use murmuration::plugin::Producer;
 use murmuration::prefix::salt;
+use murmuration::request::Rewrites;
 use murmuration::schedule::SessionRules;
 use murmuration::schedule::named::Named;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     pub trusted: TrustedSpelling,
     /// Where requests name their session.
     pub sessions: SessionRules,
+    /// Rules for the models of requests that bear no header for it.
+    pub rewrites: Arc<Rewrites>,
 }
 
 // === impl Limits ===
@@ -118,6 +122,7 @@ impl Settings {
             tenant_header: None,
             trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
+            rewrites: Arc::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use murmuration::request::Rewrites;
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 
@@ -23,8 +24,8 @@ pub(super) struct Shared<A> {
     pub(super) admission: Admission,
     /// Asked about each request before its decision.
     pub(super) preparation: Option<Preparation>,
-    /// The settings with the current salt.
-    salted: watch::Sender<Arc<Settings>>,
+    /// The settings with the current salt and rules for models.
+    current: watch::Sender<Arc<Settings>>,
     pub(super) sink: Arc<dyn TelemetrySink>,
     pub(super) now: Now,
     pub(super) ids: IdGenerator,
@@ -35,20 +36,31 @@ pub(super) struct Shared<A> {
 impl<A> Shared<A> {
     pub(super) fn new(decider: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
         let (admission, settings) = (Admission::new(&settings.limits), Arc::new(settings));
-        let salted = watch::channel(settings.clone()).0;
+        let current = watch::channel(settings.clone()).0;
         let preparation = Preparation::new(settings.producers.clone());
-        Self { decider, settings, admission, preparation, salted, sink, now, ids: IdGenerator::default() }
+        Self { decider, settings, admission, preparation, current, sink, now, ids: IdGenerator::default() }
     }
 
     /// Hashes the prompts of later requests under `tier_salt`.
     pub(super) fn salt(&self, tier_salt: u128) {
-        self.salted.send_modify(|settings| {
+        self.current.send_modify(|settings| {
             *settings = Arc::new(Settings { tier_salt, ..Settings::clone(settings) });
         });
     }
 
+    /// Replaces the models of later requests by these rules.
+    pub(super) fn rewrite(&self, rewrites: &Rewrites) {
+        self.current.send_if_modified(|settings| {
+            let differs = *settings.rewrites != *rewrites;
+            if differs {
+                *settings = Arc::new(Settings { rewrites: Arc::new(rewrites.clone()), ..Settings::clone(settings) });
+            }
+            differs
+        });
+    }
+
     /// The settings of a request that begins now.
-    pub(super) fn salted(&self) -> Arc<Settings> {
-        self.salted.borrow().clone()
+    pub(super) fn current(&self) -> Arc<Settings> {
+        self.current.borrow().clone()
     }
 }

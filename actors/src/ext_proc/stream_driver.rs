@@ -59,7 +59,7 @@ where
 {
     /// Drives a stream of messages that came by this connection.
     pub(super) fn new(shared: Arc<Shared<A>>, inbound: I, connection: ConnectionId) -> Self {
-        let exchange = Exchange::new(shared.salted(), shared.ids.generate(), (shared.now)());
+        let exchange = Exchange::new(shared.current(), shared.ids.generate(), (shared.now)());
         let (watch, opened) = (shared.sink.opened(), shared.admission.open());
         let full = opened.is_none();
         let mut stream_driver = Self {

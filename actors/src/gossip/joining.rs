@@ -12,9 +12,12 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::link::{Link, LinkInput};
+use crate::environment::PeerFeed;
 
 /// How long to wait for the first answer. Peers that remember nothing answer too, so this elapses only without peers.
 const FIRST_ANSWER_WAIT: Duration = Duration::from_millis(300);
+/// How long to wait for the environment to say where peers are.
+const FOUND_WAIT: Duration = Duration::from_secs(2);
 /// How long to wait for further answers after the first.
 const GRACE: Duration = Duration::from_millis(20);
 /// How many times all addresses are asked.
@@ -24,10 +27,13 @@ const ADDRESSES_MAX: usize = 64;
 /// Most bytes of a datagram.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 
-/// The incarnation to start as: that of `link`, or the next above what the replicas at `seeds` remember of this name.
-pub(super) async fn agreed(link: &Link, seeds: &[String], me: SocketAddr) -> Incarnation {
+/// The incarnation to start as: that of `link`, or the next above what the replicas at `seeds`, and those that were
+/// found, remember of this name.
+pub(super) async fn agreed(link: &Link, (seeds, found): (&[String], Option<PeerFeed>), me: SocketAddr) -> Incarnation {
+    let found = first(found).await;
     let mut deadline = Instant::now() + FIRST_ANSWER_WAIT;
-    let Ok(addresses) = timeout_at(deadline, resolved(seeds, me)).await else { return link.incarnation() };
+    let Ok(mut addresses) = timeout_at(deadline, resolved(seeds, me)).await else { return link.incarnation() };
+    addresses.extend(found.into_iter().filter(|address| *address != me).take(ADDRESSES_MAX));
     if addresses.is_empty() {
         return link.incarnation();
     }
@@ -59,6 +65,13 @@ pub(super) async fn agreed(link: &Link, seeds: &[String], me: SocketAddr) -> Inc
 /// `own`, or the incarnation after `floor` if that is higher.
 pub(super) fn next_after(own: Incarnation, floor: Option<Incarnation>) -> Incarnation {
     floor.map_or(own, |floor| own.max(Incarnation(floor.0 + 1)))
+}
+
+/// The addresses that are found first; none where that takes too long.
+async fn first(found: Option<PeerFeed>) -> BTreeSet<SocketAddr> {
+    let Some(mut found) = found else { return BTreeSet::new() };
+    let first = tokio::time::timeout(FOUND_WAIT, found.wait_for(Option::is_some)).await;
+    first.ok().and_then(Result::ok).and_then(|found| found.clone()).unwrap_or_default()
 }
 
 async fn resolved(seeds: &[String], me: SocketAddr) -> BTreeSet<SocketAddr> {

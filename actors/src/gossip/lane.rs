@@ -65,8 +65,8 @@ impl Gossip {
         let protection = (envelope, settings.accept_version_one);
         let socket = (settings.socket, settings.advertise);
         let link = Arc::new(Link::new(me, socket, protection, settings.interval, receiver.clone())?);
-        let GossipSettings { me, advertise, seeds, tier, interval, .. } = settings;
-        let first = joining::agreed(&link, &seeds, advertise).await;
+        let GossipSettings { me, advertise, seeds, found, tier, interval, .. } = settings;
+        let first = joining::agreed(&link, (&seeds, found.clone()), advertise).await;
 
         let (card, card_changes) = watch::channel(settings.card);
         let ((salt, salt_changes), (salts_changes, salts)) = (watch::channel(None), watch::channel(None));
@@ -76,7 +76,7 @@ impl Gossip {
         let (incarnation_changes, incarnation) = watch::channel(first);
         let shared = Arc::new(Shared::default());
         let incarnations = Incarnations {
-            plan: Plan { me, advertise, seeds, tier, interval },
+            plan: Plan { me, advertise, seeds, found, tier, interval },
             link,
             publishers,
             receiver,

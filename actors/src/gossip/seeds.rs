@@ -1,8 +1,9 @@
-//! Resolves the names of seeds while a replica knows no peer.
+//! Resolves the names of seeds while a replica knows no peer, and contacts peers that the environment finds.
 //!
-//! Must not know the members beyond whether there are any. chitchat resolves the seeds' names once a minute. Replicas
+//! Must not know the members beyond how many there are. chitchat resolves the seeds' names once a minute. Replicas
 //! that start together, before their name resolves, would each form a tier of their own for that long.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,12 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::server::Server;
+use crate::environment::PeerFeed;
 use crate::replication::Members;
 
 /// How often names are resolved while no peer is known.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
-/// Most addresses of one name that are contacted.
+/// Most addresses of one name, or found by the environment, that are contacted.
 const ADDRESSES_MAX: usize = 32;
 
 /// While no peer is known, gossips with all addresses of the seeds that are names. Ends when the members' sender is
@@ -37,6 +39,31 @@ pub(super) async fn ask(
             // A name that doesn't resolve yet is expected here; chitchat reports it.
             let Ok(addresses) = lookup_host(name).await else { continue };
             addresses.take(ADDRESSES_MAX).filter(|address| *address != me).for_each(|address| server.push(address));
+        }
+    }
+}
+
+/// Gossips with the addresses in `found`: with new ones at once, and once a second with all while fewer members are
+/// known than were found. So two halves of a tier that lost each other meet again. Ends when a sender is gone.
+pub(super) async fn follow(
+    mut found: PeerFeed,
+    me: SocketAddr,
+    server: Arc<Server>,
+    members: watch::Receiver<Members>,
+) {
+    let mut contacted = BTreeSet::new();
+    loop {
+        let others: BTreeSet<SocketAddr> = {
+            let found = found.borrow_and_update();
+            let others = found.iter().flatten().copied().filter(|address| *address != me);
+            others.take(ADDRESSES_MAX).collect()
+        };
+        let complete = members.borrow().len() >= others.len();
+        others.iter().filter(|address| !complete || !contacted.contains(*address)).for_each(|a| server.push(*a));
+        contacted = others;
+        tokio::select! {
+            changed = found.changed() => if changed.is_err() { return },
+            () = sleep(RESOLVE_INTERVAL) => {}
         }
     }
 }

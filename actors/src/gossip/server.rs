@@ -18,6 +18,7 @@ use tokio::sync::{MutexGuard, Notify};
 use super::settings::GossipError;
 use super::transport::LinkTransport;
 use super::{CARD, HEAD, SALT, head_key};
+use crate::environment::PeerFeed;
 
 /// Silence, in mean gaps between a peer's heartbeats, after which it counts as dead.
 const PHI: f64 = 8.0;
@@ -38,6 +39,7 @@ pub(super) struct Plan {
     pub(super) me: ReplicaId,
     pub(super) advertise: SocketAddr,
     pub(super) seeds: Vec<String>,
+    pub(super) found: Option<PeerFeed>,
     pub(super) tier: String,
     pub(super) interval: Duration,
 }

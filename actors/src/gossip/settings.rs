@@ -10,7 +10,7 @@ use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::replication::ReplicaCard;
 
 use super::keyring::KeyError;
-use crate::environment::Datagrams;
+use crate::environment::{Datagrams, PeerFeed};
 
 /// Settings of the gossip lane.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct GossipSettings {
     /// Peers to contact first: `host:port`, by address or by name. Names are resolved repeatedly, and may have many
     /// addresses.
     pub seeds: Vec<String>,
+    /// Further peers, by address, that the environment finds while this replica runs.
+    pub found: Option<PeerFeed>,
     /// The tier's name. Two tiers ignore each other.
     pub tier: String,
     /// Time from one round to the next; more than zero.

@@ -36,7 +36,7 @@ pub struct PoolArguments {
     pub scheduler: SchedulerHandle,
     /// The supervisor. Each watcher is one of its parts.
     pub supervisor: Supervisor,
-    /// Set to synced once the endpoints are known.
+    /// Set to synced once the endpoints are known, as long as the pool exists.
     pub readiness: Arc<watch::Sender<Readiness>>,
     /// Records events.
     pub telemetry: Telemetry,
@@ -140,7 +140,8 @@ impl Watchers {
             }
         }
         self.record_keeping();
-        self.arguments.readiness.send_if_modified(|readiness| !std::mem::replace(&mut readiness.synced, true));
+        let synced = !announced.withdrawn;
+        self.arguments.readiness.send_if_modified(|is| std::mem::replace(&mut is.synced, synced) != synced);
     }
 
     fn keepers_changed(&self) {

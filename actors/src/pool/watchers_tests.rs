@@ -91,7 +91,7 @@ impl Scene {
 
     fn announce(&self, endpoints: impl Iterator<Item = u16>) {
         let endpoints = endpoints.map(endpoint).collect();
-        self.announced.send_replace(Some(Arc::new(Announcement { endpoints, objectives: BTreeMap::new() })));
+        self.announced.send_replace(Some(Arc::new(Announcement { endpoints, ..Announcement::default() })));
     }
 
     /// The ports that are called within this time.

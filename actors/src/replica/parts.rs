@@ -18,7 +18,7 @@ use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
 use crate::environment::{Announcement, Feed, Listener, SharedListener};
 use crate::ext_proc::{Service, Settings, serve};
 use crate::replication::ReplicationView;
-use crate::scheduler::{Message, SchedulerActor, SchedulerArguments, SchedulerHandle};
+use crate::scheduler::{Known, Message, SchedulerActor, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Supervisor, live};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
@@ -39,6 +39,8 @@ pub(super) struct Gate {
     pub(super) event_sink: EventSink,
     /// The current prompt salt.
     pub(super) salt: watch::Receiver<u128>,
+    /// What discovery announces, for the rules of models.
+    pub(super) announced: Known,
 }
 
 /// Starts the scheduler. A restarted one reads the current announcement. It gets the rest again: reports from the
@@ -139,9 +141,16 @@ pub(super) fn ext_proc(
     listener: Listener,
     closed: watch::Receiver<bool>,
 ) -> Ended {
-    let Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt } = gate;
+    let Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt, announced } = gate;
     let service = Service::new(scheduler, settings, Arc::new(telemetry), Arc::new(move || clock.now()));
-    let salted = service.clone();
+    let (salted, rewriting) = (service.clone(), service.clone());
+    supervisor.vital("rewrites", move || {
+        let (service, announced) = (rewriting.clone(), announced.clone());
+        async move {
+            service.follow_rewrites(announced).await;
+            Ok(())
+        }
+    });
     supervisor.vital("prompt-salt", move || {
         let (service, salt) = (salted.clone(), salt.clone());
         async move {

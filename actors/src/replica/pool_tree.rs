@@ -19,12 +19,13 @@ use super::settings::ReplicaSettings;
 use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::connection::EventSink;
-use crate::environment::{Feed, Listener, Network};
+use crate::environment::{Feed, Listener, Network, PeerFeed};
 use crate::ext_proc::{PromptSalt, Settings};
+use crate::kubernetes::{self, KubernetesSettings, Source};
 use crate::pool::{self, PoolArguments};
 use crate::prepare::Renderer;
 use crate::replication::{self, Keeping, PoolLinks, Publisher};
-use crate::scheduler::{SchedulerArguments, SchedulerHandle};
+use crate::scheduler::{Known, SchedulerArguments, SchedulerHandle};
 use crate::supervise::{Ended, Supervisor};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
@@ -40,6 +41,8 @@ pub struct PoolSource {
     pub config_name: String,
     /// The key under which its prompts are hashed.
     pub salt: PromptSalt,
+    /// Where its endpoints come from; `None` where its configuration says it.
+    pub source: Option<Source>,
     /// Where its requests arrive.
     pub ext_proc: Listener,
 }
@@ -52,6 +55,8 @@ pub(super) struct Shared {
     pub(super) telemetry: Telemetry,
     pub(super) clock: Clock,
     pub(super) network: Arc<dyn Network>,
+    /// The Kubernetes API, where it is watched.
+    pub(super) api: Option<kube::Client>,
 }
 
 /// A pool that is served. Dropping it stops its parts.
@@ -73,6 +78,8 @@ pub(super) struct PendingServer {
     settings: Settings,
     listener: Listener,
     salt: PromptSalt,
+    /// What discovery announces, for the rules of models.
+    announced: Known,
 }
 
 // === impl Shared ===
@@ -83,7 +90,14 @@ impl Shared {
         let telemetry = self.telemetry.of_pool(pool)?;
         let readiness = Arc::new(watch::channel(Readiness { joining, ..Readiness::default() }).0);
         let supervisor = Supervisor::new(self.clock, telemetry.clone(), readiness.clone());
-        Ok(Self { supervisor, readiness, telemetry, clock: self.clock, network: self.network.clone() })
+        let (network, api) = (self.network.clone(), self.api.clone());
+        Ok(Self { supervisor, readiness, telemetry, clock: self.clock, network, api })
+    }
+
+    /// Starts to watch the pods of the tier, where that is asked for.
+    pub(super) fn peer_pods(&self, settings: Option<KubernetesSettings>) -> Option<PeerFeed> {
+        let pods = settings?.peers?;
+        Some(kubernetes::start_peers(&self.supervisor, self.api.clone()?, pods, &self.telemetry))
     }
 }
 
@@ -98,11 +112,12 @@ impl PoolTree {
         shared: Shared,
         feed: Option<Feed>,
     ) -> (Self, PendingServer) {
-        let Shared { supervisor, readiness, telemetry, clock, network } = shared;
+        let Shared { supervisor, readiness, telemetry, clock, network, api } = shared;
         let (actor, scheduler) = SchedulerHandle::unstarted(settings.limits.decision_timeout);
         let (publisher, keeping) = replication::publisher_and_keeping(settings.replication.as_ref(), &id, clock);
-        let server = PendingServer { settings: gate_settings(settings, &blueprint), listener, salt: settings.salt };
         let (announced, known) = watch::channel(None);
+        let (gate, salt) = (gate_settings(settings, &blueprint), settings.salt);
+        let server = PendingServer { settings: gate, listener, salt, announced: known.clone() };
         let announced = Arc::new(announced);
         let arguments = SchedulerArguments {
             build: builder(settings),
@@ -130,6 +145,9 @@ impl PoolTree {
         };
         supervisor.vital("pool", move || pool::run(watched.clone()));
         parts::discovery(&supervisor, blueprint.discovery, announced.clone(), &telemetry);
+        if let Some((api, source)) = api.zip(watched_source(settings)) {
+            kubernetes::start_pool(&supervisor, api, source, announced.clone(), &telemetry);
+        }
         parts::feed(&supervisor, feed, announced);
         let gate = None;
         (Self { id, address, supervisor, readiness, scheduler, telemetry, publisher, keeping, gate }, server)
@@ -143,14 +161,14 @@ impl PoolTree {
         clock: Clock,
         (agreed, closed): (&watch::Receiver<u128>, watch::Receiver<bool>),
     ) {
-        let PendingServer { settings, listener, salt } = server;
+        let PendingServer { settings, listener, salt, announced } = server;
         let salt = match salt {
             PromptSalt::Given(salt) => watch::channel(salt).1,
             PromptSalt::Agreed(_) => agreed.clone(),
         };
         let (scheduler, telemetry) = (self.scheduler.clone(), self.telemetry.clone());
         let event_sink = event_sink(&self.telemetry, "ext-proc");
-        let gate = parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt };
+        let gate = parts::Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt, announced };
         self.gate = Some(parts::ext_proc(&self.supervisor, gate, listener, closed));
     }
 
@@ -185,6 +203,12 @@ pub(super) fn event_sink(telemetry: &Telemetry, port: &'static str) -> EventSink
     EventSink::new(port, move |event| telemetry.record(event))
 }
 
+/// Where the pool's endpoints come from, if it is watched, and the name under which this replica watches.
+fn watched_source(settings: &ReplicaSettings) -> Option<(&Source, &str)> {
+    let source = settings.kubernetes.as_ref()?.source.as_ref()?;
+    Some((source, settings.replication.as_ref().map_or("", |replication| replication.me.0.as_str())))
+}
+
 fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings {
     let parsers: Vec<Parser> = blueprint.parsers.clone();
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
@@ -192,7 +216,18 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
     let renderer = blueprint.renderer.clone().map(Renderer::producer);
     let producers = renderer.into_iter().chain(blueprint.producers.iter().cloned()).collect();
-    Settings { limits, response_path, parsers, prefix, producers, tier_salt, tenant_header, trusted, sessions }
+    Settings {
+        limits,
+        response_path,
+        parsers,
+        prefix,
+        producers,
+        tier_salt,
+        tenant_header,
+        trusted,
+        sessions,
+        rewrites: Arc::default(),
+    }
 }
 
 /// Builds the parts of a scheduler for each of its starts: plugins are not shared between starts.

@@ -12,6 +12,7 @@ use super::serving_tls::Tls;
 use crate::admin::DebugAccess;
 use crate::environment::Listener;
 use crate::ext_proc::{Limits, PromptSalt, ResponsePath, TrustedSpelling};
+use crate::kubernetes::{KubernetesError, KubernetesSettings};
 use crate::replication::{ReplicationError, ReplicationSettings};
 use crate::tls::{ServerTls, TlsError};
 
@@ -48,6 +49,8 @@ pub struct ReplicaSettings {
     pub salt: PromptSalt,
     /// The header whose value is mixed into the key, for pools that several tenants share.
     pub tenant_header: Option<String>,
+    /// What is watched of the Kubernetes API; `None` where nothing is.
+    pub kubernetes: Option<KubernetesSettings>,
     /// Replication; `None` for a replica without peers.
     pub replication: Option<ReplicationSettings>,
 }
@@ -83,6 +86,9 @@ pub enum StartError {
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The Kubernetes API can't be used.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// The replica can't join its peers.
     #[error(transparent)]
     Replication(#[from] ReplicationError),

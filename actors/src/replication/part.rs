@@ -16,7 +16,7 @@ use super::salt::Agreement;
 use super::{Keeping, Members, Publisher, Receiver, ReplicationSettings, follow_members};
 use crate::admin::Readiness;
 use crate::clock::Clock;
-use crate::environment::{Listener, Network, SharedListener};
+use crate::environment::{Listener, Network, PeerFeed, SharedListener};
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
 use crate::peers::{self, Connections, FollowContext, Following, Joining, PeerTls, PeerTlsError, Serving, Streams};
 use crate::scheduler::SchedulerHandle;
@@ -54,6 +54,8 @@ pub struct Links {
     pub clock: Clock,
     /// The network that the lanes use.
     pub network: Arc<dyn Network>,
+    /// Peers that the environment finds, beside those that are given by name.
+    pub found: Option<PeerFeed>,
     /// Supervises the lanes as parts.
     pub supervisor: Supervisor,
     /// A salt that was drawn for a tier without one, and where the agreed one goes; `None` where it was configured.
@@ -128,7 +130,7 @@ impl Replication {
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
         let publishers: Vec<Publisher> = links.pools.iter().map(|pool| pool.publisher.clone()).collect();
-        let lane = gossip_settings(&settings, &publishers, &*links.network).await?;
+        let lane = gossip_settings(&settings, &publishers, (&*links.network, links.found.clone())).await?;
         let gossip = Gossip::start(lane, publishers.clone(), links.receiver.clone()).await?;
         let members = gossip.members();
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
@@ -233,7 +235,7 @@ impl Replication {
 async fn gossip_settings(
     settings: &ReplicationSettings,
     publishers: &[Publisher],
-    network: &dyn Network,
+    (network, found): (&dyn Network, Option<PeerFeed>),
 ) -> Result<GossipSettings, ReplicationError> {
     let failed = |why| ReplicationError::Bind(settings.gossip, why);
     let socket = network.bind(settings.gossip).await.map_err(failed)?;
@@ -248,6 +250,7 @@ async fn gossip_settings(
         socket,
         advertise,
         seeds: settings.seeds.clone(),
+        found,
         tier: settings.tier.clone(),
         interval: settings.interval,
         seal: settings.seal.clone(),

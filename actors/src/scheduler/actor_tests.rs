@@ -37,7 +37,8 @@ fn arguments(
     handle: &SchedulerHandle,
     endpoints: u16,
 ) -> (SchedulerArguments, watch::Sender<Option<Arc<Announcement>>>) {
-    let announcement = Announcement { endpoints: (0..endpoints).map(endpoint).collect(), objectives: BTreeMap::new() };
+    let endpoints = (0..endpoints).map(endpoint).collect();
+    let announcement = Announcement { endpoints, ..Announcement::default() };
     let (announced, known) = watch::channel(Some(Arc::new(announcement)));
     let build: Build = Arc::new(|| {
         let blueprint = config::read(config::default_text(), "the default configuration", &Catalog::builtin())?;

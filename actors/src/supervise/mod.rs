@@ -10,11 +10,14 @@
 //! | `scheduler` | vital | the actor that decides |
 //! | `pool` | vital | starts and stops endpoint watchers as announcements come |
 //! | `discovery` | vital | the actor that reads the endpoints file |
+//! | `announcer` | vital | announces what the watches of the Kubernetes API show of the pool |
+//! | `watch RESOURCE` | tolerated | one watch of the Kubernetes API |
 //! | `feed` | vital | forwards announcements of the environment, where it has a feed |
 //! | `endpoint NAME` | tolerated | the actor that scrapes one engine |
 //! | `ext-proc`, `health`, `admin` | vital | the servers |
 //! | `gauges` | vital | sets the pool's gauges |
 //! | `certificates` | vital | follows the certificate of ext-proc |
+//! | `rewrites` | vital | applies the rules for models of requests |
 //! | `prompt-salt`, `salt` | vital | applies the salt of prompts, and agrees on it with the tier |
 //! | `gossip` | vital | watches the gossip lane; the lane restarts by itself as the next incarnation, else this fails |
 //! | `peer-server` | vital | serves peer streams |

@@ -22,7 +22,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("kind", "Of a failed scrape: what went wrong. Of a restart: the part's kind, such as `endpoint` or `peer`."),
     ("lane", "`stream` or `gossip`."),
     ("model_name", "The model that the client asked for; `other` for names beyond the bound."),
-    ("model_rewrite_name", "What rewrote the model: `header`."),
+    ("model_rewrite_name", "What rewrote the model: `header`, or the name of an InferenceModelRewrite."),
     ("model_server_endpoint", "The endpoint's name, without its namespace."),
     ("name", "The pool, as `--pool-name` has it."),
     ("namespace", "The endpoint's namespace."),
@@ -42,6 +42,10 @@ pub const LABELS: &[(&str, &str)] = &[
     ("priority", "The request's priority, by its objective."),
     ("producer", "The type of the plugin that was asked about a request, such as `token-producer`."),
     ("reason", "Why, as a stable word."),
+    (
+        "resource",
+        "What is watched: `inferencepools`, `pods`, `peers` (the tier's own pods), or a plural with its group.",
+    ),
     (
         "result",
         "`ok` or `failed`; of predictions `kept` or `broken`; of preparations `ok`, or why not all was learned.",

@@ -7,13 +7,14 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use murmuration::event::Event;
+use murmuration::event::{Decided, Event};
 use murmuration::fleet::Trust;
 use murmuration::id::{EndpointId, PoolId, ReplicaId};
 use tokio::time::Instant;
 use tracing::{Span, debug, error, error_span, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::kubernetes_log;
 use super::log_writer::LogWriter;
 
 pub use super::log_writer::LastLines;
@@ -63,8 +64,9 @@ struct Refused {
 pub fn start(json: bool, verbosity: &str) -> Result<LastLines, String> {
     let directive = match verbosity {
         "0" | "1" => "warn",
-        "2" | "3" => "info",
-        "4" => "info,murmuration=debug,murmuration_actors=debug",
+        // The client of the Kubernetes API logs each failure by itself; events tell each outage once.
+        "2" | "3" => "info,kube_runtime=off,kube_client=off",
+        "4" => "info,kube_runtime=off,kube_client=off,murmuration=debug,murmuration_actors=debug",
         "5" => "info,murmuration=trace,murmuration_actors=trace",
         filter => filter,
     };
@@ -90,6 +92,15 @@ fn lost_line_json(lines: u64) -> String {
 
 fn lost_line_text(lines: u64) -> String {
     format!("WARN {lines} log lines were lost; is the log read?\n")
+}
+
+fn record_decision(decided: &Decided) {
+    debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
+        matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
+    if let Some(split) = &decided.split {
+        let prefill = split.prefill.as_ref().map_or("none", EndpointId::as_str);
+        debug!(request_id = decided.request_id, split = split.decision, prefill, "stages");
+    }
 }
 
 // === impl EventLog ===
@@ -120,14 +131,7 @@ impl EventLog {
             | Event::GaugesMissing { .. }
             | Event::CacheCleared { .. }
             | Event::EndpointFailing { .. } => self.record_of_engine(event),
-            Event::Decided(decided) => {
-                debug!(request_id = decided.request_id, endpoint = %decided.endpoint, model = decided.target_model,
-                    matched = decided.matched.blocks, of = decided.matched.of, candidates = decided.candidates, "decided");
-                if let Some(split) = &decided.split {
-                    let prefill = split.prefill.as_ref().map_or("none", EndpointId::as_str);
-                    debug!(request_id = decided.request_id, split = split.decision, prefill, "stages");
-                }
-            }
+            Event::Decided(decided) => record_decision(decided),
             Event::Refused { request_id, model, code, sentence } => {
                 debug!(request_id, model, code = code.as_str(), sentence, "refused");
             }
@@ -156,6 +160,12 @@ impl EventLog {
             Event::ServerNameRefused { port, name } => self.name_refused(port, name),
             Event::Reloaded(what) => info!(what, "reloaded"),
             Event::ReloadFailed(why) => warn!(why, "reload failed; what was known stays in force"),
+            Event::WatchFailed { .. }
+            | Event::WatchInterrupted { .. }
+            | Event::WatchEstablished { .. }
+            | Event::WatchAbsent { .. }
+            | Event::ObjectRefused { .. }
+            | Event::PoolMissing { .. } => kubernetes_log::record(event),
             Event::PromptSaltChanged { drawn_by } => {
                 info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");
             }

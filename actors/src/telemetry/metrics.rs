@@ -12,6 +12,7 @@ use super::buckets;
 use super::connection_metrics::ConnectionMetrics;
 use super::engine_metrics::EngineMetrics;
 use super::families::{Families, ListedFamily};
+use super::kubernetes_metrics::KubernetesMetrics;
 use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
@@ -27,6 +28,7 @@ pub(super) struct Metrics {
     pool: PoolGauges,
     replication: ReplicationMetrics,
     connections: ConnectionMetrics,
+    kubernetes: KubernetesMetrics,
     decisions: Histogram,
     refusals: CounterVec,
     engines: EngineMetrics,
@@ -61,6 +63,7 @@ impl Metrics {
             pool: PoolGauges::register(&f, pool)?,
             replication: ReplicationMetrics::register(&f)?,
             connections: ConnectionMetrics::register(&f)?,
+            kubernetes: KubernetesMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
             engines: EngineMetrics::register(&f)?,
             refusals: f.counter("murmuration_refusals_total", "Requests answered by the replica itself, by reason.", &["code"])?,
@@ -136,6 +139,12 @@ impl Metrics {
             Event::ConnectionClosed { .. } | Event::AuthorityRepaired { .. } | Event::ServerNameRefused { .. } => {
                 self.connections.record(event);
             }
+            Event::WatchFailed { .. }
+            | Event::WatchInterrupted { .. }
+            | Event::WatchEstablished { .. }
+            | Event::WatchAbsent { .. }
+            | Event::ObjectRefused { .. }
+            | Event::PoolMissing { .. } => self.kubernetes.record(event),
             Event::EndpointLeft(endpoint) => {
                 self.requests.endpoint_left(endpoint);
                 self.pool.endpoint_left(endpoint);

@@ -22,6 +22,7 @@ fn decided() -> Decided {
         request_id: "r".into(),
         model: "m".into(),
         target_model: "m".into(),
+        rewritten_by: None,
         fairness_id: "default-flow".into(),
         priority: 0,
         endpoint: EndpointId::new("default", "e0"),

@@ -139,8 +139,8 @@ impl RequestMetrics {
         self.attempts.with_label_values(&["failure", target, "", "", ""]).inc();
     }
 
-    pub(super) fn rewritten(&self, names: &Names) {
-        self.rewrites.with_label_values(&["header", &names.model, &names.target]).inc();
+    pub(super) fn rewritten(&self, names: &Names, by: &str) {
+        self.rewrites.with_label_values(&[by, &names.model, &names.target]).inc();
     }
 
     /// A request's stages were split, or were not, under the model name `target`.
@@ -205,8 +205,8 @@ impl RequestMetrics {
                 let labels = ["success", target, endpoint.name(), endpoint.namespace(), &port.to_string()];
                 let _ = self.attempts.remove_label_values(&labels);
             }
-            Key::Rewrite(names) => {
-                let _ = self.rewrites.remove_label_values(&["header", &names.model, &names.target]);
+            Key::Rewrite(names, by) => {
+                let _ = self.rewrites.remove_label_values(&[by.as_str(), &names.model, &names.target]);
             }
             Key::Split(target, handler, kind) => {
                 for decision in DECISIONS {

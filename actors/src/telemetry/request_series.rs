@@ -19,6 +19,8 @@ use super::request_metrics::{RequestMetrics, error_code};
 use super::series::{Gone, Key, Names, OTHER, Series, capped};
 use super::served_names::ServedNames;
 
+/// What rewrote a model, where no rule did.
+const HEADER: &str = "header";
 /// The fairness id of requests without one.
 const DEFAULT_FLOW: &str = "default-flow";
 /// The most requests in progress that are remembered; further ones are not counted as in progress.
@@ -79,8 +81,9 @@ impl RequestSeries {
         }
         if names.model != names.target {
             let known = state.served.holds(&names);
-            let own = state.series.admit(&Key::Rewrite(names.clone()), known, now, &mut gone);
-            self.metrics.rewritten(&if own { names } else { Names::other() });
+            let by = decided.rewritten_by.as_deref().unwrap_or(HEADER);
+            let own = state.series.admit(&Key::Rewrite(names.clone(), by.to_owned()), known, now, &mut gone);
+            self.metrics.rewritten(&if own { names } else { Names::other() }, by);
         }
         self.remove(&state, gone);
     }

@@ -50,8 +50,8 @@ pub(super) enum Key {
     Twins(Names),
     /// Scheduling attempts: target, endpoint, port.
     Attempts(String, EndpointId, u16),
-    /// Rewrites.
-    Rewrite(Names),
+    /// Rewrites, by what rewrote.
+    Rewrite(Names, String),
     /// How stages were split: target, and the profile handler's name and type.
     Split(String, String, &'static str),
 }
@@ -116,7 +116,7 @@ impl Key {
             Self::Histograms(names, _) => 220 * (LINE + names.bytes()),
             Self::Twins(names) => 48 * (LINE + names.bytes()),
             Self::Attempts(target, endpoint, _) => LINE + target.len() + endpoint.as_str().len(),
-            Self::Rewrite(names) => LINE + names.bytes(),
+            Self::Rewrite(names, by) => LINE + names.bytes() + by.len(),
             Self::Split(target, handler, kind) => 4 * (LINE + target.len() + handler.len() + kind.len()),
         }
     }

@@ -83,7 +83,8 @@ pub(super) fn run(args: &ActorArgs) -> Result<Table, Failure> {
 
 async fn measure(endpoints: u16, args: ActorArgs) -> Result<Vec<Cell>, Failure> {
     let (current, handle) = SchedulerHandle::unstarted(PATIENCE);
-    let announcement = Announcement { endpoints: (0..endpoints).map(endpoint).collect(), objectives: BTreeMap::new() };
+    let endpoints = (0..endpoints).map(endpoint).collect();
+    let announcement = Announcement { endpoints, ..Announcement::default() };
     let (_announced, known) = watch::channel(Some(Arc::new(announcement)));
     let arguments = SchedulerArguments {
         build: Arc::new(|| pool::parts(false, config::default_text(), pool::INDEX_BYTES_MAX)),

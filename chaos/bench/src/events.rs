@@ -30,6 +30,7 @@ pub(super) fn run(args: &EventsArgs) -> Result<Table, Failure> {
             request_id: format!("{n:032x}"),
             model: model.clone(),
             target_model: model,
+            rewritten_by: None,
             fairness_id: "default-flow".to_owned(),
             priority: 0,
             endpoint: EndpointId::new("bench", "vllm-0001"),

@@ -2,10 +2,12 @@
 //!
 //! [`client`] speaks HTTP to a tier, [`ext_proc`] speaks to a replica as Envoy does. [`page_server`] and [`engine`] are
 //! engines that answer as they are told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas.
-//! [`metrics`] reads pages, [`machine`] reads `/proc`, [`text`] writes prompts, and [`cli`] parses command lines.
+//! [`api_server`] is a Kubernetes API that fails as it is told. [`metrics`] reads pages, [`machine`] reads `/proc`,
+//! [`text`] writes prompts, and [`cli`] parses command lines.
 //!
 //! Must not know storms, invariants or figures.
 
+pub mod api_server;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -70,7 +70,7 @@ impl Replica {
     pub async fn watching(config: Config, engines: impl IntoIterator<Item = &Engine>) -> Self {
         let names: Vec<String> = engines.into_iter().map(Engine::name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        Self::start(Config { interval: settings::ROUND, ..config }, &names).await
+        Box::pin(Self::start(Config { interval: settings::ROUND, ..config }, &names)).await
     }
 
     /// Starts a replica that has no endpoints file yet.

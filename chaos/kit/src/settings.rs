@@ -39,6 +39,7 @@ pub fn replica(config_text: impl Into<String>) -> ReplicaSettings {
         drain_timeout: Duration::from_secs(1),
         salt: PromptSalt::Given(0),
         tenant_header: None,
+        kubernetes: None,
         replication: None,
     }
 }

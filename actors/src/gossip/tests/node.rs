@@ -149,6 +149,7 @@ impl Plan {
             socket,
             advertise,
             seeds,
+            found: None,
             tier,
             interval,
             seal,

@@ -141,7 +141,7 @@ impl ReplicaHost {
     pub(super) fn announce(&self, endpoints: Vec<Endpoint>) {
         let ids = endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
         let objectives = [("sheddable".to_owned(), -1 - self.reloads)].into();
-        self.feed.send_replace(Some(Announcement { endpoints, objectives }));
+        self.feed.send_replace(Some(Announcement { endpoints, objectives, ..Announcement::default() }));
         if self.running.is_some() {
             self.recorder.write(self.source(), Fact::Announced(ids));
         }

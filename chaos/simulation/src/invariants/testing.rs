@@ -194,6 +194,7 @@ pub(crate) fn decided(ticket: u64, to: usize) -> Event {
         request_id: ticket.to_string(),
         model: String::new(),
         target_model: String::new(),
+        rewritten_by: None,
         fairness_id: String::new(),
         priority: 0,
         endpoint: engine(to),

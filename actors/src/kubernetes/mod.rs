@@ -1,0 +1,26 @@
+//! What a replica learns from the Kubernetes API: its pool, the pool's pods, the priorities of objectives, and where
+//! its peers are.
+//!
+//! Must not know how objects are read (`murmuration::dialect::kubernetes` does), nor how endpoints and peers are used.
+//! Nothing here forgets: while the API server can't be asked, or is being asked for everything again, what was known
+//! stays in force. Each watch is a part that is restarted for ever.
+
+mod announcer;
+mod client;
+mod context;
+mod failure;
+mod objects;
+mod outage;
+mod parts;
+mod peers;
+mod pods;
+mod pool;
+mod reader;
+mod referring;
+mod settings;
+mod view;
+mod watch;
+
+pub use client::{ApiServer, KubernetesError};
+pub use parts::{start_peers, start_pool};
+pub use settings::{KubernetesSettings, PeerPods, Source};
