@@ -1,0 +1,196 @@
+//! Three replicas of the real program against a real API server: a real Role, real CRDs, and pods whose status is
+//! patched so that each is an emulated engine. `tests/kubernetes` runs it and says what it needs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api_server;
+mod objects;
+mod processes;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use api_server::ApiServer;
+use objects::{Cluster, engine_ip};
+use processes::{Engine, ReplicaProcess};
+
+const ENGINES: usize = 3;
+const REPLICAS: usize = 3;
+
+/// Waits until `wanted` is so; returns how long it took.
+async fn until<F: Future<Output = bool>>(what: &str, wanted: impl Fn() -> F) -> Duration {
+    let began = Instant::now();
+    while !wanted().await {
+        assert!(began.elapsed() < Duration::from_secs(90), "not seen in time: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    println!("{what}: {} ms", began.elapsed().as_millis());
+    began.elapsed()
+}
+
+/// Waits until every replica routes to exactly these endpoints.
+async fn until_endpoints(what: &str, replicas: &[ReplicaProcess], wanted: &BTreeSet<String>) -> Duration {
+    let equal = || async {
+        for replica in replicas {
+            if replica.endpoints().await.as_ref() != Some(wanted) {
+                return false;
+            }
+        }
+        true
+    };
+    until(what, equal).await
+}
+
+fn ranks(pods: impl IntoIterator<Item = String>, ranks: usize) -> BTreeSet<String> {
+    let of = |pod: String| (0..ranks).map(move |rank| format!("prod/{pod}-rank-{rank}"));
+    pods.into_iter().flat_map(of).collect()
+}
+
+fn engines(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("engine-{number}")).collect()
+}
+
+/// All of the story in one program, because an API server takes seconds to start.
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut server = ApiServer::start().await;
+    let cluster = Cluster::of(&server).await;
+    cluster.create_namespace_and_role().await;
+    let port = processes::free_port("127.0.1.1");
+    let mut running = Vec::new();
+    for number in 0..ENGINES {
+        running.push(Engine::start(engine_ip(number), port).await);
+    }
+    // Neither CRDs nor a pool: replicas wait, and do not end.
+    for number in 0..REPLICAS {
+        cluster.create_pod(&format!("epp-{number}"), "epp", &processes::replica_ip(number), false).await;
+    }
+    let mut replicas = ReplicaProcess::start_tier(REPLICAS, &server.kubeconfig(api_server::EPP)).await;
+    let waits = "the CRD of inferencepools installed";
+    until("replicas wait for the CRD", || async { replicas.iter().all(|replica| replica.log().contains(waits)) }).await;
+    assert!(!replicas[0].is_ready().await);
+    cluster.install_crds().await;
+    cluster.put_pool("vllm", &[port]).await;
+    for number in 0..ENGINES {
+        cluster.create_pod(&engines(ENGINES)[number], "vllm", &engine_ip(number), true).await;
+    }
+    until_endpoints("CRDs installed, pool and pods known", &replicas, &ranks(engines(ENGINES), 1)).await;
+    for replica in &replicas {
+        until("replica ready", || replica.is_ready()).await;
+        until("peers found by their pods", || async { replica.peers().await == REPLICAS - 1 }).await;
+    }
+    for replica in &replicas {
+        replica.request_is_served(None).await;
+    }
+    println!("a request through each replica was served by an engine");
+    priorities(&cluster, &replicas[0]).await;
+    edits(&cluster, &replicas, port).await;
+    churn(&cluster, &replicas).await;
+    away(&cluster, &mut server, &replicas).await;
+    rights(&cluster, &mut server, &replicas).await;
+    cluster.delete_pool().await;
+    until("pool deleted, replica not ready", || async { !replicas[0].is_ready().await }).await;
+    cluster.put_pool("vllm", &[port]).await;
+    until_endpoints("pool created again", &replicas, &ranks(engines(ENGINES), 1)).await;
+    for replica in &mut replicas {
+        replica.assert_runs();
+    }
+    // A replica that goes is forgotten, and one that comes is found.
+    let last = replicas.pop().unwrap();
+    last.stop().await;
+    cluster.delete_pod("epp-2").await;
+    until("a replica left", || async { replicas[0].peers().await == REPLICAS - 2 }).await;
+    drop(running);
+}
+
+async fn priorities(cluster: &Cluster, replica: &ReplicaProcess) {
+    cluster.put_objective("batch", -5).await;
+    let seen = || async {
+        replica.request_is_served(Some("batch")).await;
+        replica.metrics().await.contains("priority=\"-5\"")
+    };
+    until("priority of an objective", seen).await;
+}
+
+async fn edits(cluster: &Cluster, replicas: &[ReplicaProcess], port: u16) {
+    cluster.put_pool("vllm", &[port, 9]).await;
+    until_endpoints("a port was added", replicas, &ranks(engines(ENGINES), 2)).await;
+    cluster.put_pool("vllm", &[port]).await;
+    until_endpoints("a port was removed", replicas, &ranks(engines(ENGINES), 1)).await;
+    cluster.set_ready("engine-0", false).await;
+    let others = ranks(engines(ENGINES).into_iter().skip(1), 1);
+    until_endpoints("a pod is not Ready", replicas, &others).await;
+    cluster.set_ready("engine-0", true).await;
+    let took = until_endpoints("a pod is Ready", replicas, &ranks(engines(ENGINES), 1)).await;
+    assert!(took < Duration::from_secs(30));
+}
+
+/// Fifty pods come, and go.
+async fn churn(cluster: &Cluster, replicas: &[ReplicaProcess]) {
+    let names: Vec<String> = (0..50).map(|number| format!("churn-{number:02}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        cluster.create_pod(name, "vllm", &format!("127.3.0.{}", number + 1), true).await;
+    }
+    let all = ranks(engines(ENGINES).into_iter().chain(names.iter().cloned()), 1);
+    until_endpoints("50 pods came", replicas, &all).await;
+    for name in &names {
+        cluster.delete_pod(name).await;
+    }
+    until_endpoints("50 pods went", replicas, &ranks(engines(ENGINES), 1)).await;
+}
+
+/// The API server is killed under load, and comes back.
+async fn away(cluster: &Cluster, server: &mut ApiServer, replicas: &[ReplicaProcess]) {
+    let (failed, served, over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let load = async {
+        while !over.load(Ordering::Relaxed) {
+            for replica in replicas {
+                let count = if replica.is_served(None).await { &served } else { &failed };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let story = async {
+        server.kill().await;
+        let interrupted = || async {
+            let page = replicas[0].metrics().await;
+            page.contains("murmuration_watch_interrupted{resource=\"pods\"} 1")
+        };
+        until("the outage shows in metrics", interrupted).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(replicas[0].endpoints().await.unwrap(), ranks(engines(ENGINES), 1));
+        server.restart().await;
+        cluster.set_ready("engine-2", false).await;
+        until_endpoints("after the API server was back", replicas, &ranks(engines(ENGINES - 1), 1)).await;
+        cluster.set_ready("engine-2", true).await;
+        until_endpoints("and a pod more", replicas, &ranks(engines(ENGINES), 1)).await;
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load, story);
+    println!("while the API server was away: {served:?} requests served, {failed:?} failed");
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+}
+
+/// The rights are taken away, and given back.
+async fn rights(cluster: &Cluster, server: &mut ApiServer, replicas: &[ReplicaProcess]) {
+    let over = || async { replicas[0].metrics().await.contains("murmuration_watch_interrupted{resource=\"pods\"} 0") };
+    until("the outage is over in metrics too", over).await;
+    cluster.delete_role_binding().await;
+    // Watches that run are not ended by it: only a new one is refused.
+    server.kill().await;
+    server.restart().await;
+    let denied = "its Role must allow get, list and watch of pods";
+    until("rights are missing", || async { replicas[0].log().contains(denied) }).await;
+    assert_eq!(replicas[0].endpoints().await.unwrap(), ranks(engines(ENGINES), 1));
+    assert!(replicas[0].is_ready().await);
+    cluster.set_ready("engine-1", false).await;
+    cluster.create_role_binding().await;
+    let others = ranks(["engine-0".to_owned(), "engine-2".to_owned()], 1);
+    until_endpoints("rights are back", replicas, &others).await;
+    cluster.set_ready("engine-1", true).await;
+    until_endpoints("all pods are back", replicas, &ranks(engines(ENGINES), 1)).await;
+}

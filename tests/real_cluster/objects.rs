@@ -1,0 +1,150 @@
+//! The objects of the test: namespace, rights, CRDs, the pool, its pods and objectives.
+//!
+//! Must not know processes. The Role is the one in docs/discovery.md.
+
+use std::fs;
+use std::path::PathBuf;
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::{Duration, sleep};
+
+use crate::api_server::{ADMIN, ApiServer, EPP};
+
+const NAMESPACE: &str = "prod";
+const POOL: &str = "llama";
+const POOL_KIND: (&str, &str, &str, &str) = ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools");
+const OBJECTIVE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceObjective", "inferenceobjectives");
+const POD: (&str, &str, &str, &str) = ("", "v1", "Pod", "pods");
+const RBAC: &str = "rbac.authorization.k8s.io";
+const ROLE: (&str, &str, &str, &str) = (RBAC, "v1", "Role", "roles");
+const BINDING: (&str, &str, &str, &str) = (RBAC, "v1", "RoleBinding", "rolebindings");
+
+pub(crate) struct Cluster {
+    client: Client,
+}
+
+/// The address of an engine.
+pub(crate) fn engine_ip(number: usize) -> String {
+    format!("127.0.1.{}", number + 1)
+}
+
+impl Cluster {
+    pub(crate) async fn of(server: &ApiServer) -> Self {
+        Self { client: server.client(ADMIN).await.unwrap() }
+    }
+
+    fn api(&self, (group, version, kind, plural): (&str, &str, &str, &str)) -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        match plural {
+            "namespaces" | "customresourcedefinitions" => Api::all_with(self.client.clone(), &kind),
+            _ => Api::namespaced_with(self.client.clone(), NAMESPACE, &kind),
+        }
+    }
+
+    /// Applies an object, or replaces it.
+    async fn apply(&self, kind: (&str, &str, &str, &str), name: &str, mut object: Value) {
+        let (group, version, named, _) = kind;
+        object["apiVersion"] = json!(if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") });
+        object["kind"] = json!(named);
+        object["metadata"]["name"] = json!(name);
+        let parameters = PatchParams::apply("test").force();
+        self.api(kind).patch(name, &parameters, &Patch::Apply(&object)).await.unwrap();
+    }
+
+    async fn delete(&self, kind: (&str, &str, &str, &str), name: &str) {
+        let at_once = DeleteParams::default().grace_period(0);
+        self.api(kind).delete(name, &at_once).await.unwrap();
+    }
+
+    pub(crate) async fn create_namespace_and_role(&self) {
+        self.apply(("", "v1", "Namespace", "namespaces"), NAMESPACE, json!({ "metadata": {} })).await;
+        self.apply(ROLE, "murmuration", documented_role()).await;
+        self.create_role_binding().await;
+    }
+
+    pub(crate) async fn create_role_binding(&self) {
+        let role = json!({ "apiGroup": RBAC, "kind": "Role", "name": "murmuration" });
+        let subject = json!({ "apiGroup": RBAC, "kind": "User", "name": EPP });
+        self.apply(BINDING, "murmuration", json!({ "metadata": {}, "roleRef": role, "subjects": [subject] })).await;
+    }
+
+    pub(crate) async fn delete_role_binding(&self) {
+        self.delete(BINDING, "murmuration").await;
+    }
+
+    /// Installs the CRDs and waits until they are served.
+    pub(crate) async fn install_crds(&self) {
+        let folder = PathBuf::from(std::env::var("CRDS").expect("CRDS: the folder with the CRDs"));
+        let files = ["inference.networking.k8s.io_inferencepools.yaml", "llm-d.ai_inferenceobjectives.yaml"];
+        for file in files {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            let crd: Value = serde_saphyr::from_str(&text).unwrap();
+            let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
+            let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+            let mut crd: DynamicObject = serde_json::from_value(crd).unwrap();
+            crd.data["status"].take();
+            let api = self.api(kind);
+            api.create(&PostParams::default(), &crd).await.unwrap();
+            let established = |crd: &DynamicObject| crd.data["status"].to_string().contains("InitialNamesAccepted");
+            while !established(&api.get(&name).await.unwrap()) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    pub(crate) async fn put_pool(&self, app: &str, ports: &[u16]) {
+        let ports: Vec<Value> = ports.iter().map(|port| json!({ "number": port })).collect();
+        let picker = json!({ "name": "epp", "port": { "number": 9002 } });
+        let selector = json!({ "matchLabels": { "app": app } });
+        let spec = json!({ "selector": selector, "targetPorts": ports, "endpointPickerRef": picker });
+        let api = self.api(POOL_KIND);
+        // A CRD that was just installed may not be served yet.
+        while api.list(&Default::default()).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.apply(POOL_KIND, POOL, json!({ "metadata": {}, "spec": spec })).await;
+    }
+
+    pub(crate) async fn delete_pool(&self) {
+        self.delete(POOL_KIND, POOL).await;
+    }
+
+    pub(crate) async fn put_objective(&self, name: &str, priority: i32) {
+        let spec = json!({ "priority": priority, "poolRef": { "name": POOL } });
+        self.apply(OBJECTIVE, name, json!({ "metadata": {}, "spec": spec })).await;
+    }
+
+    /// Creates a pod and patches its status, as a kubelet would.
+    pub(crate) async fn create_pod(&self, name: &str, app: &str, ip: &str, ready: bool) {
+        let spec = json!({ "containers": [{ "name": "c", "image": "none" }] });
+        self.apply(POD, name, json!({ "metadata": { "labels": { "app": app } }, "spec": spec })).await;
+        let status = json!({ "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }] });
+        self.patch_status(name, status, ready).await;
+    }
+
+    pub(crate) async fn set_ready(&self, name: &str, ready: bool) {
+        self.patch_status(name, json!({}), ready).await;
+    }
+
+    async fn patch_status(&self, name: &str, mut status: Value, ready: bool) {
+        status["conditions"] = json!([{ "type": "Ready", "status": if ready { "True" } else { "False" } }]);
+        let patch = json!({ "status": status });
+        self.api(POD).patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    pub(crate) async fn delete_pod(&self, name: &str) {
+        self.delete(POD, name).await;
+    }
+}
+
+/// The Role that the documentation tells operators to create.
+fn documented_role() -> Value {
+    let page = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/discovery.md")).unwrap();
+    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a Role on the page");
+    let role: Value = serde_saphyr::from_str(block).unwrap();
+    assert_eq!(role["kind"], "Role");
+    role
+}
