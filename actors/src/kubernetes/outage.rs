@@ -15,7 +15,8 @@ const TOGETHER: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(100);
 /// The pause after many failures. It is short, because a pool must be right two seconds after the API server is back.
 const LONGEST: Duration = Duration::from_millis(1_500);
-/// The pause after an answer that only an operator can change, such as a right that is missing.
+/// The pause after the second answer in a row that only an operator can change, such as a right that is missing. One
+/// alone may come from an API server that starts.
 const REFUSED: Duration = Duration::from_secs(5);
 
 /// The failures of one watch.
@@ -26,6 +27,8 @@ pub(super) struct Outage {
     last: Option<Instant>,
     /// When the failures began that are an outage now.
     since: Option<Instant>,
+    /// Whether the last failure was a refusal.
+    refused: bool,
 }
 
 /// What to do after a failure.
@@ -45,7 +48,7 @@ impl Outage {
     /// No failures yet. Watches with different `who` pause for different times.
     pub(super) fn new(who: &str) -> Self {
         let seed = murmuration::id::ReplicaId(who.to_owned()).key();
-        Self { seed, failures: 0, last: None, since: None }
+        Self { seed, failures: 0, last: None, since: None, refused: false }
     }
 
     /// Records a failure at `now`; `refused` where the API server answered, and repeating the question changes nothing.
@@ -57,7 +60,8 @@ impl Outage {
         }
         self.last = Some(now);
         let doubled = SHORTEST.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST);
-        let whole = if refused { REFUSED } else { doubled };
+        let again = std::mem::replace(&mut self.refused, refused) && refused;
+        let whole = if again { REFUSED } else { doubled };
         let mut chance = Chance::from_seed(self.seed ^ u64::from(self.failures));
         Step { pause: whole.mul_f64(1.0 - chance.unit() / 2.0), failures: self.failures, outage: self.since.is_some() }
     }
@@ -93,11 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_refusal_it_is_asked_again_slowly() {
+    fn after_a_second_refusal_it_is_asked_again_slowly() {
         let mut outage = Outage::new("a");
         let step = outage.failed(Instant::now(), true);
-        assert!(!step.outage && step.pause >= REFUSED / 2, "an API server that starts refuses what it will allow");
-        assert!(outage.failed(Instant::now(), true).outage);
+        assert!(!step.outage && step.pause <= SHORTEST, "an API server that starts refuses what it will allow");
+        let step = outage.failed(Instant::now(), true);
+        assert!(step.outage && step.pause >= REFUSED / 2);
+        assert!(outage.failed(Instant::now(), false).pause <= LONGEST);
     }
 
     #[test]
