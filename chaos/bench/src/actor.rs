@@ -6,7 +6,6 @@
 //!
 //! Must not know how the actor orders its work.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -83,8 +82,8 @@ pub(super) fn run(args: &ActorArgs) -> Result<Table, Failure> {
 
 async fn measure(endpoints: u16, args: ActorArgs) -> Result<Vec<Cell>, Failure> {
     let (current, handle) = SchedulerHandle::unstarted(PATIENCE);
-    let endpoints = (0..endpoints).map(endpoint).collect();
-    let announcement = Announcement { endpoints, ..Announcement::default() };
+    let all = (0..endpoints).map(endpoint).collect();
+    let announcement = Announcement { endpoints: all, ..Announcement::default() };
     let (_announced, known) = watch::channel(Some(Arc::new(announcement)));
     let arguments = SchedulerArguments {
         build: Arc::new(|| pool::parts(false, config::default_text(), pool::INDEX_BYTES_MAX)),

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named() {
-        let cases: [(fn(&mut Value), &str); 8] = [
+        type Case = (fn(&mut Value), &'static str);
+        let cases: [Case; 8] = [
             (|pool| *pool = json!({}), "`spec` is missing"),
             (|pool| pool["spec"]["targetPorts"] = json!([]), "0 ports; a pool has 1 to 8"),
             (|pool| pool["spec"]["targetPorts"][1]["number"] = json!(8000), "8000 is there twice"),
