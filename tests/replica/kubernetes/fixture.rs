@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use murmuration::config::default_text;
@@ -20,6 +20,7 @@ use murmuration_kit::{ExtProcStream, settings};
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -40,7 +41,7 @@ pub(super) struct Cluster {
 pub(super) struct Watching {
     replica: Replica,
     telemetry: Telemetry,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: watch::Receiver<Vec<Event>>,
     /// The port of its gossip, which all replicas of a tier share.
     port: u16,
 }
@@ -153,11 +154,11 @@ impl Watching {
     }
 
     async fn with(settings: ReplicaSettings, peers: Option<TcpListener>, port: u16) -> Self {
-        let events = Arc::<Mutex<Vec<Event>>>::default();
-        let observed = events.clone();
+        let (observed, events) = watch::channel(Vec::new());
         let telemetry = Telemetry::new("test", Tracer::default()).unwrap();
-        let telemetry =
-            telemetry.with_observer(Arc::new(move |event: &Event| observed.lock().unwrap().push(event.clone())));
+        let telemetry = telemetry.with_observer(Arc::new(move |event: &Event| {
+            observed.send_modify(|events: &mut Vec<Event>| events.push(event.clone()))
+        }));
         let bind = || TcpListener::bind("127.0.0.1:0");
         let listeners = Listeners {
             ext_proc: bind().await.unwrap().into(),
@@ -227,7 +228,7 @@ impl Watching {
 
     pub(super) fn interruptions(&self, resource: &str) -> usize {
         let is = |event: &&Event| matches!(event, Event::WatchInterrupted { resource: one, .. } if *one == resource);
-        self.events.lock().unwrap().iter().filter(is).count()
+        self.events.borrow().iter().filter(is).count()
     }
 
     /// Why its watch of `resource` was interrupted.
@@ -236,12 +237,12 @@ impl Watching {
             Event::WatchInterrupted { resource: one, why } if *one == resource => Some(why.clone()),
             _ => None,
         };
-        self.events.lock().unwrap().iter().find_map(of).unwrap_or_default()
+        self.events.borrow().iter().find_map(of).unwrap_or_default()
     }
 
     pub(super) fn refused(&self, wanted: &str) -> bool {
         let is = |event: &Event| matches!(event, Event::ObjectRefused { object, .. } if object == wanted);
-        self.events.lock().unwrap().iter().any(is)
+        self.events.borrow().iter().any(is)
     }
 
     pub(super) fn page(&self) -> String {
@@ -265,11 +266,11 @@ impl Watching {
     }
 
     async fn decided(&self, headers: &[(&str, &str)]) -> Decided {
-        let seen = self.events.lock().unwrap().len();
+        let seen = self.events.borrow().len();
         let client = ExternalProcessorClient::new(channel(self.replica.addresses().ext_proc).await);
         let mut stream = ExtProcStream::open(client);
         stream.ask(post(headers), COMPLETION).await;
-        let events = self.events.lock().unwrap();
+        let events = self.events.borrow();
         let decided = events[seen..].iter().find_map(|event| match event {
             Event::Decided(decided) => Some(Decided::clone(decided)),
             _ => None,
