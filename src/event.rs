@@ -3,11 +3,15 @@
 //! Must not know logs, metrics or spans. The code that observes an event emits it. `actors/src/telemetry` counts and
 //! logs events, and the simulator checks them.
 
+mod sidecar;
+
 use std::time::Duration;
 
 use crate::fleet::{CacheLoss, FailureCounts, Missing, Trust};
 use crate::id::{EndpointId, Incarnation, PluginName, PoolId, ReplicaId, Ticket};
 use crate::request::{Outcome, RefusalCode, Usage};
+
+pub use sidecar::SidecarEvent;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,7 +190,7 @@ pub enum Event {
     },
     /// This replica refused or closed a connection.
     ConnectionClosed {
-        /// Which port: `ext-proc`, `health`, `admin` or `peers`.
+        /// Which port: `ext-proc`, `health`, `admin`, `peers` or `sidecar`.
         port: &'static str,
         /// A stable label: `full`, `address-full` (no slot left), `handshake`, `handshake-timeout`,
         /// `handshake-displaced`, `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages).
@@ -286,6 +290,8 @@ pub enum Event {
         /// Why it failed last.
         why: String,
     },
+    /// What happened in a sidecar.
+    Sidecar(SidecarEvent),
     /// Code in this process panicked, wherever the panic is caught: in a part, or in the task of one connection.
     Panicked {
         /// File and line.

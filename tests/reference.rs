@@ -100,11 +100,17 @@ fn every_line_at_warn_and_error_is_explained_in_operations() {
 #[test]
 fn every_metric_that_a_page_names_exists() {
     let known = metrics::names();
-    for page in ["docs/operations.md", "docs/concepts.md", "docs/local-replies.md", "docs/istio.md", "docs/security.md"]
-    {
+    for page in [
+        "docs/operations.md",
+        "docs/concepts.md",
+        "docs/local-replies.md",
+        "docs/istio.md",
+        "docs/security.md",
+        "docs/sidecar.md",
+    ] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let named = words.filter(|word| word.starts_with("murmuration_") || word.starts_with("llm_d_epp_"));
+        let named = words.filter(|word| word.starts_with("murmuration_") || word.starts_with("llm_d_"));
         let histogram =
             |word: &str| ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end).map(str::to_owned));
         for word in named {

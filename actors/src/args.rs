@@ -4,6 +4,8 @@
 
 mod kubernetes;
 mod replication;
+mod sidecar;
+mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,6 +17,9 @@ use murmuration::id::PoolId;
 
 pub use kubernetes::{KubernetesArgs, TargetPorts};
 pub use replication::{Keepers, ReplicationArgs};
+pub use sidecar::{EcConnectorArg, KvConnectorArg, OnPrefillFailureArg, SidecarArgs, StageArg};
+pub use values::LogFormat;
+use values::{bytes, rate};
 
 /// A leaderless Endpoint Picker for the Kubernetes Gateway API Inference Extension.
 #[derive(Debug, Parser)]
@@ -30,6 +35,8 @@ pub struct Command {
 pub enum Verb {
     /// Run one replica of the tier.
     Serve(Box<ServeArgs>),
+    /// Run beside a decode engine: send each request's prefill and encode legs to the engines that a picker names.
+    Sidecar(Box<SidecarArgs>),
     /// Validate a configuration: print it with every default written out, or list all of its errors.
     Check(CheckArgs),
     /// Show why a request was routed to its endpoint.
@@ -87,15 +94,6 @@ pub struct AdminArgs {
     /// A file with the token for the debug pages; needed for a replica on another machine.
     #[arg(long, value_name = "FILE")]
     pub debug_token_file: Option<PathBuf>,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object per line, for machines.
-    Json,
-    /// Text, for people.
-    Text,
 }
 
 /// Whether a replica sees the responses to the requests that it routed.
@@ -280,36 +278,6 @@ fn pool(text: &str) -> Result<PoolArg, String> {
     let id = PoolId::new(name).map_err(|why| why.to_string())?;
     let port = port.parse().map_err(|_| format!("{port:?} is no port; write NAME=PORT:FILE"))?;
     Ok(PoolArg { id, port, file: file.into() })
-}
-
-/// A size: `10MiB`, `25MB`, `65536`.
-fn bytes(text: &str) -> Result<usize, String> {
-    let units = [
-        ("", 1.0),
-        ("B", 1.0),
-        ("KiB", 1024.0),
-        ("MiB", 1_048_576.0),
-        ("GiB", 1_073_741_824.0),
-        ("KB", 1e3),
-        ("MB", 1e6),
-        ("GB", 1e9),
-    ];
-    let (number, unit) = number_and_unit(text);
-    let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| scale);
-    let size = number.zip(scale).map(|(number, scale)| number * scale);
-    let fits = size.filter(|size| (1.0..=1e12).contains(size));
-    fits.map(|size| size as usize).ok_or_else(|| format!("{text:?} is no size; write 65536, 25MB or 10MiB"))
-}
-
-/// A size that may be zero.
-fn rate(text: &str) -> Result<u64, String> {
-    let nothing = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()) == "0";
-    if nothing { Ok(0) } else { bytes(text).map(|size| size as u64) }
-}
-
-fn number_and_unit(text: &str) -> (Option<f64>, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    (text[..end].parse().ok(), &text[end..])
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 mod failure;
 mod kubernetes;
 mod pools;
+mod process;
 mod replication;
+mod sidecar;
+mod sidecar_config;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,12 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use murmuration::config;
-use murmuration::event::Event;
 use murmuration::plugin::Catalog;
-use tokio::io::AsyncReadExt;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
@@ -33,9 +31,7 @@ use crate::telemetry::span::{TraceSettings, Tracer};
 use crate::telemetry::{Telemetry, log};
 use failure::{Failure, USAGE};
 use pools::{bind, config_text};
-
-/// Panics that may wait to be reported.
-const PANICS_QUEUED_MAX: usize = 64;
+use process::{Signals, report_panics, run_until_stopped};
 
 /// Runs the program with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -44,13 +40,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// As [`run`], with the plugins of `catalog`: a program with plugins of its own (`examples/plugin`).
 pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> Catalog) -> ExitCode {
-    let command = match Command::try_parse_from(arguments) {
+    let command = match parsed(arguments.into_iter().collect()) {
         Ok(command) => command,
-        Err(error) => {
-            // clap treats help and version as errors. They print to standard output and are successes here.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -59,6 +51,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> 
     let done = runtime.block_on(async {
         match command.verb {
             Verb::Serve(args) => serve(*args, catalog).await,
+            Verb::Sidecar(args) => Box::pin(sidecar::run(*args)).await,
             Verb::Check(args) => check(&args, &catalog()),
             Verb::Explain(args) => explain(args).await,
             Verb::Fleet(args) => table(&args, "fleet", tables::fleet).await,
@@ -68,6 +61,22 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>, catalog: fn() -> 
     // Reading standard input (--exit-with-stdin) can't be cancelled: a drained replica would wait for it.
     runtime.shutdown_background();
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// The command line; where it is wrong, or asks for help, what the program ends with.
+fn parsed(arguments: Vec<OsString>) -> Result<Command, ExitCode> {
+    let parse = |arguments: &[OsString]| {
+        Command::try_parse_from(arguments).map_err(|error| {
+            // clap treats help and version as errors. They print to standard output and are successes here.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        })
+    };
+    let command = parse(&arguments)?;
+    let Verb::Sidecar(args) = &command.verb else { return Ok(command) };
+    let whole = sidecar_config::with_configuration(&arguments, args);
+    let whole = whole.map_err(|why| Failure::new(USAGE, why).report())?;
+    whole.map_or(Ok(command), |whole| parse(&whole))
 }
 
 fn check(args: &CheckArgs, catalog: &Catalog) -> Result<(), Failure> {
@@ -160,65 +169,16 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
     let replica = Replica::start_pools(Environment::production(), settings, listeners, telemetry, pools)
         .await
         .map_err(|why| Failure::new(1, why))?;
+    let signals = Signals::listen()?;
     let at = replica.addresses();
     tracing::info!(ext_proc = %at.ext_proc, health = %at.health, admin = %at.admin, "started");
     for (pool, ext_proc) in replica.served().into_iter().filter(|(pool, _)| !pool.is_default()) {
         tracing::info!(%pool, %ext_proc, "serves");
     }
-    let served = run_until_stopped(replica, exit_with_stdin).await;
+    let served = run_until_stopped(signals, replica.failed(), replica.drain(), exit_with_stdin).await;
     // The exporter waits for its collector, which must not hold a thread of the runtime.
     let _ = tokio::task::spawn_blocking(move || tracer.flush()).await;
     served
-}
-
-/// Serves until a signal stops it. The first SIGTERM or SIGINT starts the drain; the second one ends it at once.
-async fn run_until_stopped(replica: Replica, exit_with_stdin: bool) -> Result<(), Failure> {
-    let mut failed = std::pin::pin!(replica.failed());
-    let listen = |kind| signal(kind).map_err(|why| Failure::new(1, format!("can't listen for signals: {why}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = stdin_ends(), if exit_with_stdin => return Ok(()),
-        failed = &mut failed => return Err(Failure::new(1, failed)),
-    }
-    tracing::info!("draining");
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = stdin_ends(), if exit_with_stdin => {}
-        failed = &mut failed => return Err(Failure::new(1, failed)),
-        () = replica.drain() => tracing::info!("drained"),
-    }
-    Ok(())
-}
-
-/// Reports every panic of the process as an event, also in tasks that are never joined. The previous hook still runs.
-fn report_panics(telemetry: Telemetry) -> JoinSet<()> {
-    let (sender, mut panics) = mpsc::channel(PANICS_QUEUED_MAX);
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let why = panic.payload_as_str().unwrap_or("without a message").to_owned();
-        // Another task records it: this one may hold a lock of telemetry. A full queue drops it; it is still printed.
-        let _ = sender.try_send(Event::Panicked { place, why });
-        before(panic);
-    }));
-    let mut reporter = JoinSet::new();
-    reporter.spawn(async move {
-        while let Some(event) = panics.recv().await {
-            telemetry.record(&event);
-        }
-    });
-    reporter
-}
-
-async fn stdin_ends() {
-    let mut some = [0; 64];
-    let mut stdin = tokio::io::stdin();
-    while stdin.read(&mut some).await.is_ok_and(|read| read > 0) {}
 }
 
 fn tracer(args: &ServeArgs) -> Result<Tracer, Failure> {

@@ -22,6 +22,7 @@ pub mod prepare;
 pub mod replica;
 pub mod replication;
 pub mod scheduler;
+pub mod sidecar;
 mod stall_detector;
 pub mod supervise;
 pub mod telemetry;

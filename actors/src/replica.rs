@@ -28,6 +28,7 @@ use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Failed, Supervisor};
 use crate::telemetry::Telemetry;
 use merged_readiness::merged;
+pub(crate) use parts::certificates;
 pub use pool_tree::PoolSource;
 use pool_tree::{PoolTree, Shared, event_sink};
 pub use settings::{Listeners, ReplicaSettings, StartError};

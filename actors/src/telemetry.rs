@@ -20,6 +20,8 @@ mod request_metrics;
 mod request_series;
 mod series;
 mod served_names;
+mod sidecar_log;
+mod sidecar_metrics;
 pub mod span;
 mod watch;
 
@@ -106,6 +108,13 @@ impl Telemetry {
     /// The metrics page.
     pub fn page(&self) -> String {
         metrics::text_of(&self.inner.metrics.families())
+    }
+
+    /// The metrics page of a sidecar: what a replica alone has is not on it.
+    pub fn sidecar_page(&self) -> String {
+        let mut families = self.inner.metrics.families();
+        families.retain(|family| sidecar_metrics::is_a_sidecars(family.name()));
+        metrics::text_of(&families)
     }
 
     /// The metrics page of a process, whose telemetry this is, with several pools. Series of a pool bear its name.

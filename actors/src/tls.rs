@@ -62,7 +62,7 @@ pub enum TlsError {
     SelfSigned(#[source] rcgen::Error),
 }
 
-/// The server side of TLS, HTTP/2 only.
+/// The server side of TLS, for HTTP/2 unless said otherwise.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
@@ -93,6 +93,13 @@ impl ServerTls {
     /// The certificate in `directory`: `tls.crt` (the chain, leaf first) and `tls.key`.
     pub fn from_directory(directory: &Path) -> Result<Self, TlsError> {
         Self::with(Files::read(directory)?.certified(directory)?)
+    }
+
+    /// The same certificate for servers of another protocol than HTTP/2, by its name in ALPN.
+    pub(crate) fn speaking(self, protocol: &[u8]) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Self { config: Arc::new(config), ..self }
     }
 
     /// Follows changes of the files in `directory`, for ever. New connections get the new certificate. Files that can't

@@ -105,14 +105,14 @@ fn help_says_what_the_program_is_and_can_do() {
     let (code, help, errors) = ran(&["--help"]);
     assert_eq!((code, errors.as_str()), (0, ""));
     assert!(help.starts_with("A leaderless Endpoint Picker"), "{help}");
-    for verb in ["serve", "check", "explain"] {
+    for verb in ["serve", "check", "explain", "sidecar"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} is listed: {help}");
     }
 }
 
 #[test]
 fn help_fits_a_terminal_and_leaves_no_flag_unexplained() {
-    for verb in ["serve", "check", "explain"] {
+    for verb in ["serve", "check", "explain", "sidecar"] {
         for flag in ["-h", "--help"] {
             let (code, help, errors) = ran(&[verb, flag]);
             assert_eq!((code, errors.as_str()), (0, ""));

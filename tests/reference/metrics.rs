@@ -15,7 +15,8 @@ const INTRO: &str = "\
 
 Every replica serves its own page at `/metrics` of `--metrics-port` (9090), in Prometheus' text format. A family is on
 the page once it has a series. Times are in seconds, sizes in bytes. Where a replica serves several pools, the series of
-a pool that have no label `name` bear the pool's in `inference_pool`. [Operations](../operations.md#what-to-watch) says
+a pool that have no label `name` bear the pool's in `inference_pool`. `murmuration sidecar` serves a page of its own at
+`--metrics-port` (off by default), with the families of sidecars alone. [Operations](../operations.md#what-to-watch) says
 which to watch, and at which value to act.
 ";
 
@@ -34,6 +35,11 @@ pub(crate) fn page() -> String {
     let mut text = format!("{INTRO}\n{NOTE}");
     let groups = [
         ("murmuration_", "Murmuration's own", "Names that llm-d does not have."),
+        (
+            "llm_d_disagg_sidecar_",
+            "llm-d's, of a sidecar",
+            "The same names, labels and bounds as llm-d's `pd-sidecar`, on the page of `murmuration sidecar`.",
+        ),
         ("llm_d_epp_", "llm-d's", "The same names, labels and bounds as llm-d's endpoint picker."),
         ("inference_", "Deprecated", "Former names of llm-d's metrics, for dashboards that still ask for them."),
     ];

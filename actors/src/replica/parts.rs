@@ -122,7 +122,7 @@ pub(super) fn gauges(
 }
 
 /// Reloads the certificate of ext-proc, where it is read from a folder.
-pub(super) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<ServerTls>, telemetry: &Telemetry) {
+pub(crate) fn certificates(supervisor: &Supervisor, tls: Tls, served: Option<ServerTls>, telemetry: &Telemetry) {
     let (Tls::Folder(folder), Some(served)) = (tls, served) else { return };
     let telemetry = telemetry.clone();
     supervisor.vital("certificates", move || {

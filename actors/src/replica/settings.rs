@@ -100,8 +100,8 @@ pub enum StartError {
 // === impl Tls ===
 
 impl Tls {
-    /// What the ext-proc servers need.
-    pub(super) fn server(&self) -> Result<Option<ServerTls>, TlsError> {
+    /// What the servers need.
+    pub(crate) fn server(&self) -> Result<Option<ServerTls>, TlsError> {
         Ok(match self {
             Self::Plain => None,
             Self::SelfSigned => Some(ServerTls::self_signed()?),

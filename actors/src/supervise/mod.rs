@@ -27,12 +27,15 @@
 //! | `resync` | vital | asks peers to send all facts again after the scheduler restarted |
 //! | `readiness NAME` | tolerated | follows the readiness of several pools, where there are several |
 //! | `join` | vital | waits for the first facts of peers, then ends |
+//! | `proxy`, `metrics` | vital | the servers of a sidecar |
+//! | `allowed-targets` | vital | follows the file of a sidecar's allowed targets |
 //!
 //! A replica of several pools has a supervisor for each, beside that of the process: what belongs to one pool
 //! (`scheduler`, `pool`, `endpoint NAME`, `ext-proc`, `peer-streams` and so on) is a part of the pool's.
 //!
 //! Tasks that belong to one connection end with it and are not parts: handshakes (`handshakes.rs`), the streams of a
-//! server (inside tonic and axum), and the driver of a scrape's connection (`endpoint/scrape.rs`). The process's panic
+//! server (inside tonic and axum), the driver of a scrape's connection (`endpoint/scrape.rs`), and a sidecar's
+//! requests and connections to engines (`sidecar/server.rs`, `sidecar/client.rs`). The process's panic
 //! hook reports a panic there.
 
 mod actor;

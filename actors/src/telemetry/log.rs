@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::kubernetes_log;
 use super::log_writer::LogWriter;
+use super::sidecar_log::SidecarLog;
 
 pub use super::log_writer::LastLines;
 
@@ -39,6 +40,7 @@ pub(super) struct EventLog {
     closed: Mutex<BTreeSet<(&'static str, &'static str)>>,
     names: Mutex<BTreeSet<String>>,
     refused: Mutex<Refused>,
+    sidecar: SidecarLog,
 }
 
 /// The current problem of one endpoint.
@@ -176,6 +178,7 @@ impl EventLog {
             Event::PartGivenUp { part, attempts, why } => {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
             }
+            Event::Sidecar(event) => self.sidecar.record(event),
             Event::Panicked { place, why } => error!(place, why, "panic"),
         }
     }

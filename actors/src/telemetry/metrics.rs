@@ -16,6 +16,7 @@ use super::kubernetes_metrics::KubernetesMetrics;
 use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
+use super::sidecar_metrics::SidecarMetrics;
 
 /// The label values of the prefix index, which llm-d labels by plugin.
 const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-producer"];
@@ -27,6 +28,7 @@ pub(super) struct Metrics {
     requests: RequestSeries,
     pool: PoolGauges,
     replication: ReplicationMetrics,
+    sidecar: SidecarMetrics,
     connections: ConnectionMetrics,
     kubernetes: KubernetesMetrics,
     decisions: Histogram,
@@ -62,6 +64,7 @@ impl Metrics {
             requests: RequestSeries::register(&f)?,
             pool: PoolGauges::register(&f, pool)?,
             replication: ReplicationMetrics::register(&f)?,
+            sidecar: SidecarMetrics::register(&f)?,
             connections: ConnectionMetrics::register(&f)?,
             kubernetes: KubernetesMetrics::register(&f)?,
             decisions: f.histogram("llm_d_epp_scheduler_e2e_duration_seconds", "From asking the scheduler to its answer.", &[], buckets::decision_seconds())?.with_label_values::<&str>(&[]),
@@ -122,6 +125,7 @@ impl Metrics {
             }
             Event::GossipRestarted { .. } => self.restarts.with_label_values(&["gossip"]).inc(),
             Event::PartGivenUp { part, .. } => self.given_up.with_label_values(&[part]).inc(),
+            Event::Sidecar(event) => self.sidecar.record(event),
             Event::Panicked { .. } => self.panics.with_label_values::<&str>(&[]).inc(),
             Event::Reloaded(_) => self.reloads.with_label_values(&["ok"]).inc(),
             Event::ReloadFailed(_) => self.reloads.with_label_values(&["failed"]).inc(),

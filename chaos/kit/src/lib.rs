@@ -1,9 +1,9 @@
 //! What the chaos crates and the tests of a whole replica share, so that each has one home.
 //!
-//! [`client`] speaks HTTP to a tier, [`ext_proc`] speaks to a replica as Envoy does. [`page_server`] and [`engine`] are
-//! engines that answer as they are told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas.
-//! [`api_server`] is a Kubernetes API that fails as it is told. [`metrics`] reads pages, [`machine`] reads `/proc`,
-//! [`text`] writes prompts, and [`cli`] parses command lines.
+//! [`client`] speaks HTTP to a tier, [`ext_proc`] speaks to a replica as Envoy does. [`page_server`], [`engine`] and
+//! [`leg_engine`] are engines that answer as they are told, and [`api_server`] is a Kubernetes API that fails as it is
+//! told. [`settings`], [`pool`], [`config`], [`tier`] and [`replica`] start replicas. [`metrics`] reads pages,
+//! [`machine`] reads `/proc`, [`text`] writes prompts, and [`cli`] parses command lines.
 //!
 //! Must not know storms, invariants or figures.
 
@@ -13,6 +13,7 @@ pub mod client;
 pub mod config;
 pub mod engine;
 pub mod ext_proc;
+pub mod leg_engine;
 pub mod machine;
 pub mod metrics;
 pub mod page_server;

@@ -1,0 +1,182 @@
+//! Headers of a request and of an answer: what is read here, what each leg carries, and what belongs to one connection.
+//!
+//! Must not know targets' allow-list or connectors.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use murmuration_proto::names;
+
+use super::target::{Target, read_list};
+
+/// A later spelling of [`names::KV_SOURCE`].
+const KV_SOURCE_LATER: &str = "x-llm-d-kv-cache-source-host-port";
+
+/// What a picker said about a request's legs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routing {
+    /// Prefill engines, the best first.
+    pub(crate) prefillers: Vec<Target>,
+    /// Encode engines; media items are spread over them.
+    pub(crate) encoders: Vec<Target>,
+    /// The rank of this pod that decodes.
+    pub(crate) rank: Option<Target>,
+    /// An engine that holds the beginning of the prompt.
+    pub(crate) kv_source: Option<Target>,
+}
+
+// === impl Routing ===
+
+impl Routing {
+    /// Reads the headers and removes them: no engine sees them.
+    ///
+    /// # Errors
+    /// One sentence that names the header.
+    pub(crate) fn take(headers: &mut HeaderMap) -> Result<Self, String> {
+        let prefillers = take_list(headers, names::PREFILLER[0])?;
+        let older = take_list(headers, names::PREFILLER[1])?;
+        let kv_source = take_list(headers, names::KV_SOURCE)?;
+        let later = take_list(headers, KV_SOURCE_LATER)?;
+        Ok(Self {
+            prefillers: if prefillers.is_empty() { older } else { prefillers },
+            encoders: take_list(headers, names::ENCODERS)?,
+            rank: take_list(headers, names::DATA_PARALLEL)?.into_iter().next(),
+            kv_source: kv_source.into_iter().chain(later).next(),
+        })
+    }
+}
+
+fn take_list(headers: &mut HeaderMap, name: &'static str) -> Result<Vec<Target>, String> {
+    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+    headers.remove(name);
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).map_err(|_| format!("{name}: it is no text"));
+    let values: Vec<String> = values.iter().map(text).collect::<Result<_, _>>()?;
+    read_list(values.iter().map(String::as_str)).map_err(|why| format!("{name}: {why}"))
+}
+
+/// Removes what concerns one connection only (RFC 9110, 7.6.1).
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}
+
+/// The headers of a request that the decode engine serves alone.
+pub(crate) fn of_passed(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    remove_hop_by_hop(&mut headers);
+    // The HTTP library sets the length, and answers who waits for 100.
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(EXPECT);
+    headers
+}
+
+/// The headers of a decode leg, whose body the sidecar writes anew.
+pub(crate) fn of_rewritten(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
+    let mut headers = of_passed(headers);
+    headers.remove(CONTENT_ENCODING);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(names::REQUEST_ID, id.clone());
+    headers
+}
+
+/// The headers of a leg at another engine, whose answer is read here.
+pub(crate) fn of_leg(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
+    let mut headers = of_rewritten(headers, id);
+    headers.remove(ACCEPT_ENCODING);
+    headers.remove(HOST);
+    headers
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn routing_headers_are_read_in_every_spelling_and_reach_no_engine() {
+        let mut headers = map(&[
+            ("x-prefiller-host-port", "p1:8000,p0:8000"),
+            ("x-prefiller-host-port", "p2:8000"),
+            ("x-prefiller-url", "http://ignored:1"),
+            ("x-encoder-hosts-ports", "e0:1, e1:1"),
+            ("x-data-parallel-host-port", "10.0.0.1:8001"),
+            ("x-llm-d-kv-cache-source-host-port", "s:1"),
+            ("x-other", "stays"),
+        ]);
+        let routing = Routing::take(&mut headers).unwrap();
+        let shown = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&routing.prefillers), ["p1:8000", "p0:8000", "p2:8000"], "in the picker's order");
+        assert_eq!(shown(&routing.encoders), ["e0:1", "e1:1"]);
+        assert_eq!(routing.rank.unwrap().to_string(), "10.0.0.1:8001");
+        assert_eq!(routing.kv_source.unwrap().to_string(), "s:1");
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-other"]);
+
+        let older = Routing::take(&mut map(&[("x-prefiller-url", "http://p0:8000")])).unwrap();
+        assert_eq!(shown(&older.prefillers), ["p0:8000"]);
+        assert_eq!(Routing::take(&mut map(&[("x-prefiller-host-port", " ")])).unwrap(), Routing::default());
+    }
+
+    #[test]
+    fn a_header_that_can_not_be_read_is_named() {
+        let why = Routing::take(&mut map(&[("x-prefiller-host-port", "p0")])).unwrap_err();
+        assert_eq!(why, "x-prefiller-host-port: \"p0\" is no host:port");
+    }
+
+    #[test]
+    fn headers_of_a_connection_do_not_pass_and_those_that_it_names_neither() {
+        let mut headers = map(&[
+            ("connection", "keep-alive, X-Private"),
+            ("keep-alive", "timeout=5"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("authorization", "Bearer t"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
+    }
+
+    #[test]
+    fn a_leg_has_its_own_host_length_and_encoding_and_the_requests_id() {
+        let given = map(&[
+            ("host", "gateway"),
+            ("content-length", "5"),
+            ("accept-encoding", "gzip"),
+            ("authorization", "Bearer t"),
+            ("x-request-id", "theirs"),
+            ("x-request-id", "another"),
+        ]);
+        let leg = of_leg(&given, &HeaderValue::from_static("id"));
+        let shown: Vec<(&str, &str)> =
+            leg.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(shown.len(), 3, "{shown:?}");
+        for pair in [("authorization", "Bearer t"), ("content-type", "application/json"), ("x-request-id", "id")] {
+            assert!(shown.contains(&pair), "{pair:?} of {shown:?}");
+        }
+        assert!(of_rewritten(&given, &HeaderValue::from_static("id")).contains_key("host"));
+    }
+}
