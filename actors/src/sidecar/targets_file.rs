@@ -65,3 +65,38 @@ pub(super) async fn follow(
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::task::JoinSet;
+
+    use super::super::target::Target;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_followed_and_a_wrong_one_changes_nothing() {
+        let file = std::env::temp_dir().join(format!("murmuration-targets-{}", std::process::id()));
+        std::fs::write(&file, "10.0.0.7:8000\n").unwrap();
+        let given = AllowedTargets::read("a:1").unwrap();
+        let (allowed, known) = watch::channel(Arc::new(given.clone().and(read(&file).unwrap())));
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        let (observed, mut following) = (events.clone(), JoinSet::new());
+        following
+            .spawn(follow(file.clone(), given, Arc::new(allowed), move |event| observed.lock().unwrap().push(event)));
+        let allows = |target: &str| known.borrow().allows(&Target::read(target).unwrap());
+        sleep(3 * LOOK_INTERVAL).await;
+        assert!(allows("10.0.0.7:8000") && allows("a:1") && events.lock().unwrap().is_empty());
+        std::fs::write(&file, "10.0.0.8:8000\n").unwrap();
+        sleep(2 * LOOK_INTERVAL).await;
+        assert!(allows("10.0.0.8:8000") && allows("a:1") && !allows("10.0.0.7:8000"));
+        std::fs::write(&file, "no target\n").unwrap();
+        sleep(3 * LOOK_INTERVAL).await;
+        assert!(allows("10.0.0.8:8000"), "what was known stays in force");
+        let events = events.lock().unwrap().clone();
+        assert!(matches!(&events[..], [Event::Reloaded(_), Event::ReloadFailed(_)]), "{events:?}");
+        std::fs::remove_file(file).unwrap();
+    }
+}

@@ -16,9 +16,15 @@ const TROUBLE_EVERY: Duration = Duration::from_secs(10);
 /// Writes a sidecar's events to the log.
 #[derive(Debug, Default)]
 pub(super) struct SidecarLog {
-    /// When a kind of problem was logged last, and how often it was left out since. Kinds are words of the code.
-    troubles: Mutex<BTreeMap<(&'static str, &'static str), (Instant, u64)>>,
+    /// Kinds are words of the code, so they are few.
+    troubles: Mutex<BTreeMap<Kind, Logged>>,
 }
+
+/// A kind of problem, and its detail.
+type Kind = (&'static str, &'static str);
+
+/// When a kind was logged last, and how often it was left out since.
+type Logged = (Instant, u64);
 
 // === impl SidecarLog ===
 
@@ -29,7 +35,7 @@ impl SidecarLog {
                 let took_ms = took.as_millis() as u64;
                 debug!(connector, stage, engine = target, outcome, took_ms, "leg ended");
                 if !["ok", "refused", "cancelled"].contains(outcome)
-                    && let Some(times) = self.due(*stage, *outcome)
+                    && let Some(times) = self.due(stage, outcome)
                 {
                     warn!(connector, stage, engine = target, outcome, times, "a leg failed");
                 }
@@ -37,7 +43,7 @@ impl SidecarLog {
             SidecarEvent::HandedOver { connector, result } => {
                 debug!(connector, result, "hand-off");
                 if !["ok", "several-sequences"].contains(result)
-                    && let Some(times) = self.due("hand-off", *result)
+                    && let Some(times) = self.due("hand-off", result)
                 {
                     warn!(
                         connector,
@@ -50,7 +56,7 @@ impl SidecarLog {
             }
             SidecarEvent::Refused { code, why } => debug!(code, why, "refused"),
             SidecarEvent::TargetRefused { stage, target } => {
-                if let Some(times) = self.due("target", *stage) {
+                if let Some(times) = self.due("target", stage) {
                     warn!(
                         stage,
                         engine = target,
@@ -60,7 +66,7 @@ impl SidecarLog {
                 }
             }
             SidecarEvent::FieldRemoved { field } => {
-                if let Some(times) = self.due("field", *field) {
+                if let Some(times) = self.due("field", field) {
                     warn!(field, times, "a client set a field that only a sidecar may set; it was removed");
                 }
             }

@@ -73,7 +73,7 @@ async fn both_legs_of_sglang_meet_in_one_room() {
 
 #[tokio::test]
 async fn a_prefill_that_fails_cancels_the_decode_leg_that_waits_for_it() {
-    for mut settings in [None, Some(OnPrefillFailure::Decode)].map(|on_failure| (on_failure, 0)) {
+    for (on_prefill_failure, status) in [(OnPrefillFailure::Error, 500), (OnPrefillFailure::Decode, 200)] {
         let (prefiller, tell) = told(Reply::error(500)).await;
         // A decode engine waits for blocks that never come, and serves what asks for none.
         let decoder = LegEngine::start(|asked| match asked.json().get("kv_transfer_params") {
@@ -82,14 +82,12 @@ async fn a_prefill_that_fails_cancels_the_decode_leg_that_waits_for_it() {
         })
         .await;
         let bootstrap = LegEngine::answering(ENGINES).await;
-        let mut with = mooncake(&decoder, &bootstrap);
-        with.on_prefill_failure = settings.0.unwrap_or(OnPrefillFailure::Error);
-        settings.1 = if settings.0.is_some() { 200 } else { 500 };
+        let with = SidecarSettings { on_prefill_failure, ..mooncake(&decoder, &bootstrap) };
         let sidecar = Running::start(with).await;
         let client = sidecar.begin_complete(&[&prefiller], BODY).await;
         decoder.has_received(1).await;
         tell.send(()).unwrap();
-        assert_eq!(client.answer().await.status, settings.1);
+        assert_eq!(client.answer().await.status, status);
         decoder.was_left(1).await;
     }
 }

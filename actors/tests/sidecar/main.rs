@@ -13,7 +13,6 @@
 //! | SSRF by `x-prefiller-host-port`, allowed by address and not by port (llm-d-router#242, #979) | `targets::*` |
 //! | `cached_tokens` wrong in streams (vllm router#193) | `nixl::cached_tokens_are_the_prefill_engines` |
 //! | the decode engine prefills again, unseen (vllm#26896) | `nixl::parameters_that_are_not_complete_are_never_handed_over` (counted) |
-//! | positions of prompts get lost (llm-d-router#1473) | `nixl::tests::parameters_are_handed_over_byte_by_byte`, `fields::tests::*` |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
