@@ -124,7 +124,23 @@ impl Received {
 impl LegEngine {
     /// Starts an engine at a free port.
     pub async fn start(answering: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answering)
+    }
+
+    /// Starts two engines at neighbouring ports, which answer every request with this JSON.
+    pub async fn neighbours(json: &'static str) -> [Self; 2] {
+        for _ in 0..100 {
+            let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = one.local_addr().unwrap();
+            let next = SocketAddr::new(address.ip(), address.port().wrapping_add(1));
+            if let Ok(other) = TcpListener::bind(next).await {
+                return [one, other].map(|listener| Self::start_on(listener, move |_| Reply::json(json)));
+            }
+        }
+        panic!("two free ports beside each other")
+    }
+
+    fn start_on(listener: TcpListener, answering: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let (seen, known) = watch::channel(Seen::default());
         let (seen, answering): (_, Arc<Answering>) = (Arc::new(Mutex::new(seen)), Arc::new(answering));
