@@ -97,12 +97,18 @@ async fn one(
     let (deadline, limit) = (shared.settings.deadlines.prefill, shared.settings.limits.answer_bytes);
     let mut leg = pin!(shared.prefill.whole(target, asked.leg(body), deadline, limit));
     let (mut not_before, mut looked) = (Instant::now(), Instant::now());
+    let mut stood_still = false;
     let answered = loop {
         tokio::select! {
             biased;
             answered = &mut leg => break answered,
-            // After a standstill a look may come before the answer that waited: only the look before it counts.
-            () = sleep(LOOK_INTERVAL) => not_before = std::mem::replace(&mut looked, Instant::now()),
+            () = sleep(LOOK_INTERVAL) => {
+                // After a standstill looks may come before the answer that waited, so they count no more.
+                stood_still |= looked.elapsed() > 2 * LOOK_INTERVAL;
+                if !stood_still {
+                    not_before = std::mem::replace(&mut looked, Instant::now());
+                }
+            }
         }
     };
     let (answer, outcome) = read(target, answered);
