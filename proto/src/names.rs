@@ -38,6 +38,10 @@ pub const ENCODERS: &str = "x-encoder-hosts-ports";
 pub const DATA_PARALLEL: &str = "x-data-parallel-host-port";
 /// Where the sidecar may pull KV blocks from.
 pub const KV_SOURCE: &str = "x-kv-cache-source-host-port";
+/// The client's preferences (RFC 7240); [`IF_AVAILABLE`] is one that counts.
+pub const PREFER: &str = "prefer";
+/// The request may only be served by an endpoint that holds some of its prompt; llm-d's coordinator sets it.
+pub const IF_AVAILABLE: &str = "if-available";
 /// Marks a response that passed an endpoint picker.
 pub const WENT_INTO_RESPONSE: &str = "x-went-into-resp-headers";
 /// W3C trace context.

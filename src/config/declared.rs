@@ -300,6 +300,7 @@ impl Made {
             Self::Part(Part::Discovery(_)) => "a discovery",
             Self::Part(Part::Parser(_)) => "a parser",
             Self::Part(Part::Saturation(_)) => "a saturation detector",
+            Self::Part(Part::Topology(_)) => "an extractor of places",
             Self::Part(Part::StageHeaders) => "a header writer",
             Self::Broken => "broken",
         };

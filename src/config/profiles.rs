@@ -4,8 +4,10 @@
 
 use super::declared::{Declared, DeclaredPlugins, Made};
 use super::error::ErrorCollector;
+use super::parts::{self, Part};
 use super::raw::{RawProfile, Reference};
 use super::suggestion;
+use crate::fleet::TopologyLabels;
 use crate::plugin::{Kept, Runs};
 use crate::schedule::named::Named;
 use crate::schedule::profile::{SchedulingProfile, Weighted};
@@ -87,7 +89,17 @@ pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profi
         request_hooks: declared.all(|roles| &roles.request_hook),
         response_hooks: declared.all(|roles| &roles.response_hook),
         kept: kept(plan, declared),
+        topology: topology(declared),
     }))
+}
+
+/// The labels that the first `topology-extractor` names, else the defaults.
+fn topology(declared: &DeclaredPlugins<'_>) -> TopologyLabels {
+    let labels = declared.of_kind(parts::TOPOLOGY_EXTRACTOR).find_map(|plugin| match &plugin.made {
+        Made::Part(Part::Topology(labels)) => Some(labels.clone()),
+        _ => None,
+    });
+    labels.unwrap_or_default()
 }
 
 /// What is kept for the plan's plugins.
@@ -182,6 +194,11 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
         errors.add(profile.place, &profile.path, "several profiles need a profile handler under `plugins`");
     }
     let Some(first) = first else { return declared.ensure(SINGLE_PROFILE_HANDLER) };
+    let filters_only = first.roles().and_then(|roles| roles.profile_handler.as_ref());
+    let filters_only = filters_only.map(|handler| handler.filters_only()).unwrap_or_default();
+    for profile in raw.iter().filter(|profile| filters_only.contains(&profile.name.as_str())) {
+        filters_alone(profile, first, declared, errors);
+    }
     let Some(runs) = first.roles().and_then(|roles| roles.profile_handler.as_ref()).map(|handler| handler.runs())
     else {
         return first.name.clone();
@@ -193,6 +210,7 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
                 errors.add(profile.place, &profile.path, message);
             }
         }
+        Runs::Requested => {}
         Runs::Named { required, optional } => {
             let is_there = |name: &&&str| raw.iter().any(|profile| profile.name == **name);
             let missing = || optional.iter().filter(|name| !is_there(name)).copied();
@@ -212,6 +230,29 @@ fn handler(raw: &[RawProfile], declared: &mut DeclaredPlugins<'_>, errors: &mut 
         }
     }
     first.name.clone()
+}
+
+/// Checks that a profile whose endpoints the handler prices itself has no scorers. (A picker is added to every profile.)
+fn filters_alone(
+    profile: &RawProfile,
+    handler: &Declared,
+    declared: &DeclaredPlugins<'_>,
+    errors: &mut ErrorCollector,
+) {
+    for (reference, _) in &profile.plugins {
+        let found = declared.find(&reference.name);
+        if let Some(plugin) =
+            found.filter(|plugin| plugin.is(|roles| &roles.scorer) && !plugin.is(|roles| &roles.filter))
+        {
+            let message = format!(
+                "`{}` prices endpoints itself; `{}` is {}: leave it out",
+                handler.name,
+                plugin.name,
+                plugin.noun()
+            );
+            errors.add(reference.place, &reference.path, message);
+        }
+    }
 }
 
 /// The deciders that the handler asks, each declared and a decider.

@@ -142,7 +142,12 @@ pub(super) fn producers(plan: &Plan, declared: &mut DeclaredPlugins<'_>, errors:
     if load {
         declared.ensure(parts::INFLIGHT_LOAD_PRODUCER);
     }
-    for kind in [parts::APPROX_PREFIX_CACHE_PRODUCER, parts::INFLIGHT_LOAD_PRODUCER, parts::TOKEN_PRODUCER] {
+    for kind in [
+        parts::APPROX_PREFIX_CACHE_PRODUCER,
+        parts::INFLIGHT_LOAD_PRODUCER,
+        parts::TOKEN_PRODUCER,
+        parts::TOPOLOGY_EXTRACTOR,
+    ] {
         if let Some(second) = declared.of_kind(kind).nth(1) {
             let message = format!("a second `{kind}` is known to llm-d and not here yet; leave it out");
             errors.not_supported_yet(second.place, &second.path, message);
@@ -160,6 +165,7 @@ pub(super) fn producer_names(raw: &[RawPlugin<'_>], declared: &DeclaredPlugins<'
             let kind = match key {
                 "prefixMatchInfoProducerName" => parts::APPROX_PREFIX_CACHE_PRODUCER,
                 "inFlightLoadProducerName" => parts::INFLIGHT_LOAD_PRODUCER,
+                "topologyProducerName" => parts::TOPOLOGY_EXTRACTOR,
                 _ => continue,
             };
             let Some(name) = field.text(&mut aside) else { continue };

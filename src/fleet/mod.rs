@@ -7,6 +7,7 @@ pub mod failures;
 pub mod inflight;
 pub mod load;
 pub mod speed;
+pub mod topology;
 pub mod trust;
 pub mod unseen;
 
@@ -20,5 +21,6 @@ pub use failures::{FailureCounts, Failures};
 pub use inflight::InFlight;
 pub use load::{Adapters, CacheGeometry, LoadReport, Missing, Observation, Process};
 pub use speed::PrefillSpeed;
+pub use topology::{Location, Nearness, STANDARD_LABELS, TopologyLabels};
 pub use trust::{Trust, TrustAges};
 pub use unseen::Unseen;

@@ -15,14 +15,18 @@ use super::admission::ProbabilisticAdmitter;
 use super::decider::{AlwaysDisaggMultimodalDecider, AlwaysDisaggPdDecider, PrefixBasedPdDecider};
 use super::filter::{
     DecodeFilter, EncodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
+    TopologyAffinityFilter,
 };
 use super::parameters::{self, Fault};
 use super::picker::{MaxScorePicker, RandomPicker, WeightedRandomPicker};
-use super::profile_handler::{DisaggProfileHandler, PdProfileHandler, SingleProfileHandler};
+use super::profile_handler::{
+    DataParallelProfileHandler, DisaggProfileHandler, HeaderProfileHandler, PairProfileHandler, PdProfileHandler,
+    SingleProfileHandler,
+};
 use super::registration::{Kept, Plugin, Produced, Roles};
 use super::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefillCostScorer, PrefixCacheScorer,
-    QueueScorer, RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer,
+    QueueScorer, RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer, TopologyAffinityScorer,
 };
 
 /// Plugin types by name.
@@ -62,6 +66,7 @@ impl Catalog {
             .register::<EncodeFilter>()
             .register::<PrefixCacheAffinityFilter>()
             .register::<SessionAffinityFilter>()
+            .register::<TopologyAffinityFilter>()
             .register::<QueueScorer>()
             .register::<RunningRequestsSizeScorer>()
             .register::<KvCacheUtilizationScorer>()
@@ -71,12 +76,16 @@ impl Catalog {
             .register::<PrefillCostScorer>()
             .register::<ActiveRequestScorer>()
             .register::<SessionAffinityScorer>()
+            .register::<TopologyAffinityScorer>()
             .register::<MaxScorePicker>()
             .register::<RandomPicker>()
             .register::<WeightedRandomPicker>()
             .register::<SingleProfileHandler>()
             .register::<DisaggProfileHandler>()
             .register::<PdProfileHandler>()
+            .register::<PairProfileHandler>()
+            .register::<HeaderProfileHandler>()
+            .register::<DataParallelProfileHandler>()
             .register::<ProbabilisticAdmitter>()
             .register::<PrefixBasedPdDecider>()
             .register::<AlwaysDisaggPdDecider>()
@@ -165,6 +174,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 25);
+        assert_eq!(catalog.types().count(), 30);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use crate::chance::Chance;
 use crate::schedule::decision::CostTerms;
+use crate::schedule::pair::Paired;
 use crate::schedule::{Ask, Candidate, Decision, Header, Step, Steps};
 
 /// Removes candidates.
@@ -58,6 +59,31 @@ pub trait ProfileHandler: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The request header that names a profile, in lower case; `None` if it reads none.
+    fn profile_header(&self) -> Option<&str> {
+        None
+    }
+
+    /// The port of the chosen endpoint's host that requests are sent to, if that is not the endpoint's own.
+    fn primary_port(&self) -> Option<u16> {
+        None
+    }
+
+    /// Profiles of which it uses the filters alone. Scorers in them would have no effect and are refused.
+    fn filters_only(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// Whether it allows for what other replicas dispatch at the same moment, as a scorer may.
+    fn expects_others(&self) -> bool {
+        false
+    }
+
+    /// The choice of [`Step::Pair`]; `None` if no endpoint may decode.
+    fn pair(&self, _ask: &Ask<'_>, _decoders: &[Candidate<'_>], _prefillers: &[Candidate<'_>]) -> Option<Paired> {
+        None
+    }
+
     /// The next step, given the `steps` so far. It is called again after each profile that ran.
     fn next<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h>;
 }
@@ -86,6 +112,8 @@ pub trait ResponseHook: Debug + Send + Sync {
 pub enum Runs<'h> {
     /// The only profile of the configuration, whatever its name is.
     TheOnly,
+    /// One of the configuration's profiles, which the request names.
+    Requested,
     /// Profiles by name.
     Named {
         /// They must be in the configuration.

@@ -39,10 +39,9 @@ const MOVED: &[(&[&str], &str, &str)] = &[
 ];
 
 /// Types that llm-d has deprecated, and their replacements.
-const DEPRECATED: [(&str, &str); 5] = [
+const DEPRECATED: [(&str, &str); 4] = [
     ("by-label", "label-selector-filter"),
     ("by-label-selector", "label-selector-filter"),
-    ("data-parallel-profile-handler", "single-profile-handler"),
     ("precise-prefix-cache-scorer", "prefix-cache-scorer"),
     ("tokenizer", "token-producer"),
 ];
@@ -66,7 +65,6 @@ const TYPES: &[&str] = &[
     "global-strict-fairness-policy",
     "header-based-testing-filter",
     "header-label-affinity-scorer",
-    "header-profile-handler",
     "k8s-notification-source",
     "latency-scorer",
     "latency-slo-admitter",
@@ -100,9 +98,6 @@ const TYPES: &[&str] = &[
     "slo-headroom-tier-filter",
     "soft-reflective-ceiling-policy",
     "static-usage-limit-policy",
-    "topology-affinity-filter",
-    "topology-affinity-scorer",
-    "topology-extractor",
     "utilization-filter",
     "vertexai-parser",
     "vllmgrpc-parser",

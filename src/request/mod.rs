@@ -53,6 +53,10 @@ pub struct InferenceRequest {
     pub session: Session,
     /// What producers learned of it; empty where none is configured.
     pub attributes: Attributes,
+    /// The scheduling profile that it names, read only if the profile handler asks for it.
+    pub profile: Option<String>,
+    /// Whether it may only be served by an endpoint that holds some of its prompt (`Prefer: if-available`).
+    pub if_available: bool,
     /// Whether the replica will see the answer. If not, it infers completion from the engine's own reports.
     pub sees_response: bool,
 }

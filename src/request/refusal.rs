@@ -14,6 +14,8 @@ pub enum RefusalCode {
     BodyTooLarge,
     /// No endpoint of the pool (or of the subset) can take the request.
     NoEndpoints,
+    /// The request wants an endpoint that holds some of its prompt, and the chosen one holds none.
+    NoCachedPrefix,
     /// The pool is saturated and the request may be shed.
     Saturated,
     /// This replica holds as many streams as it may.
@@ -41,10 +43,11 @@ pub struct Refusal {
 
 impl RefusalCode {
     /// All codes, in declaration order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::NoEndpoints,
+        Self::NoCachedPrefix,
         Self::Saturated,
         Self::TooManyStreams,
         Self::RequestTooSlow,
@@ -58,6 +61,7 @@ impl RefusalCode {
         match self {
             Self::BadRequest => 400,
             Self::RequestTooSlow => 408,
+            Self::NoCachedPrefix => 412,
             Self::BodyTooLarge => 413,
             Self::Saturated => 429,
             Self::NoEndpoints | Self::TooManyStreams | Self::TooManyBytes | Self::PickerBusy | Self::ShuttingDown => {
@@ -72,6 +76,7 @@ impl RefusalCode {
             Self::BadRequest => "bad-request",
             Self::BodyTooLarge => "body-too-large",
             Self::NoEndpoints => "rejected-no-endpoints",
+            Self::NoCachedPrefix => "no-cached-prefix",
             Self::Saturated => "rejected-saturated",
             Self::TooManyStreams => "too-many-streams",
             Self::RequestTooSlow => "request-too-slow",
@@ -87,6 +92,7 @@ impl RefusalCode {
             Self::BadRequest => "BadRequest",
             Self::RequestTooSlow => "RequestTimeout",
             Self::BodyTooLarge => "PayloadTooLarge",
+            Self::NoCachedPrefix => "PreconditionFailed",
             Self::Saturated => "ResourceExhausted",
             Self::NoEndpoints | Self::TooManyStreams | Self::TooManyBytes | Self::PickerBusy | Self::ShuttingDown => {
                 "ServiceUnavailable"

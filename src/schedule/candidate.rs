@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Adapters, Endpoint, FailureCounts, InFlight, PrefillSpeed, Stages, Trust};
+use crate::fleet::{
+    Adapters, Endpoint, FailureCounts, InFlight, PrefillSpeed, STANDARD_LABELS, Stages, TopologyLabels, Trust,
+};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::InferenceRequest;
@@ -22,6 +24,11 @@ pub struct Ask<'a> {
     /// Requests of other replicas at the same moment that count as dispatched before this one, though no row shows
     /// them.
     pub before: usize,
+    /// The labels that say where endpoints run.
+    pub topology: &'a TopologyLabels,
+    /// The endpoint that is chosen already for the other stage: for prefill the one that decodes, for decoding the one
+    /// that prefills. `None` if there is none, or the profile is for another stage.
+    pub peer: Option<&'a Endpoint>,
 }
 
 /// One endpoint as the plugins see it. Rows come ordered by [`crate::id::EndpointId`], so an index into them means the
@@ -75,7 +82,8 @@ pub struct SessionMatch {
 impl<'a> Ask<'a> {
     /// A question without uncertainty, where no endpoint holds any of the prompt.
     pub fn sure(request: &'a InferenceRequest) -> Self {
-        Self { request, key: first_key(request), uncertainty: Uncertainty::None, before: 0 }
+        let (uncertainty, topology) = (Uncertainty::None, &STANDARD_LABELS);
+        Self { request, key: first_key(request), uncertainty, before: 0, topology, peer: None }
     }
 }
 

@@ -8,12 +8,14 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::chance::Chance;
-use crate::id::PluginName;
+use crate::fleet::{Endpoint, TopologyLabels};
+use crate::id::{EndpointId, PluginName};
 use crate::plugin::{Admission, Decider, Kept, ProfileHandler, RequestHook, ResponseHook, SessionSource};
-use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation};
+use crate::schedule::decision::{Decision, Explanation, Leg, ProfileExplanation, Target, VerdictExplanation};
 use crate::schedule::named::Named;
-use crate::schedule::profile::SchedulingProfile;
-use crate::schedule::{Ask, Candidate, Header, Step, Steps};
+use crate::schedule::pair::PairExplanation;
+use crate::schedule::profile::{SchedulingProfile, target};
+use crate::schedule::{Ask, Candidate, Header, Stage, Step, Steps};
 
 /// Steps of one decision at most; a handler that wants more gets no decision.
 pub const STEPS_MAX: usize = 8;
@@ -37,6 +39,8 @@ pub struct Plugins {
     pub response_hooks: Vec<Named<dyn ResponseHook>>,
     /// What is kept for all of them between requests.
     pub kept: Vec<Kept>,
+    /// The labels that say where endpoints run.
+    pub topology: TopologyLabels,
 }
 
 /// The plugins of a pool, ready to decide.
@@ -52,6 +56,8 @@ pub struct Profiles {
 pub enum Undecided {
     /// An admission plugin rejected the request; its sentence for the client.
     Rejected(String),
+    /// The request asks for something that does not exist; one sentence for the client.
+    Invalid(String),
     /// A stage that the request needs found no endpoint, or the profile handler came to no end.
     NoEndpoints(Box<Explanation>),
 }
@@ -77,14 +83,20 @@ impl Profiles {
         Self { plugins, names, sessions }
     }
 
-    /// Whether some profile allows for what other replicas dispatch at the same moment.
+    /// Whether some profile, or the handler, allows for what other replicas dispatch at the same moment.
     pub fn expect_others(&self) -> bool {
-        self.plugins.profiles.iter().any(SchedulingProfile::expects_others)
+        let profiles = self.plugins.profiles.iter().any(SchedulingProfile::expects_others);
+        profiles || self.plugins.handler.plugin.expects_others()
     }
 
     /// How the plugins identify sessions.
     pub fn sessions(&self) -> SessionRules {
         self.sessions.clone()
+    }
+
+    /// The request header that names a profile, in lower case, if the handler reads one.
+    pub fn profile_header(&self) -> Option<&str> {
+        self.plugins.handler.plugin.profile_header()
     }
 
     /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.
@@ -97,6 +109,7 @@ impl Profiles {
         candidates: &[Candidate<'_>],
         mut explanation: Explanation,
     ) -> Result<Decision, Undecided> {
+        let ask = &Ask { topology: &self.plugins.topology, ..*ask };
         let content = ask.request.content_hash;
         // A retry under another id may be admitted where the first was not.
         let mut draw = Chance::from_seed(xxh3_64_with_seed(ask.request.id.as_bytes(), content ^ ADMISSION_SALT));
@@ -110,7 +123,8 @@ impl Profiles {
             match self.plugins.handler.plugin.next(&mut steps) {
                 Step::Run { profile, stage } => {
                     let Some(found) = self.plugins.profiles.iter().find(|known| known.name == profile) else { break };
-                    let run = found.run(ask, candidates, &mut chance);
+                    let peer = steps.peer_of(stage).and_then(|peer| endpoint(&peer.endpoint, candidates));
+                    let run = found.run(&Ask { peer, ..*ask }, candidates, &mut chance);
                     explanation.profiles.push(ProfileExplanation { stage, ..run.explanation });
                     steps.ran(profile, stage, run.targets);
                 }
@@ -120,7 +134,13 @@ impl Profiles {
                     without_detours(&mut legs);
                     break;
                 }
+                Step::Pair { decode, prefill } => {
+                    let Some(paired) = self.pair(ask, candidates, [decode, prefill], &mut steps) else { break };
+                    explanation.profiles.extend(paired.0);
+                    explanation.pair = paired.1;
+                }
                 Step::Refuse => break,
+                Step::Reject(sentence) => return Err(Undecided::Invalid(sentence)),
             }
         }
         let Named { name, kind, .. } = &self.plugins.handler;
@@ -129,17 +149,61 @@ impl Profiles {
         if legs.is_empty() {
             return Err(Undecided::NoEndpoints(Box::new(explanation)));
         }
-        Ok(Decision::new(legs, explanation))
+        let primary_port = self.plugins.handler.plugin.primary_port();
+        Ok(Decision { primary_port, ..Decision::new(legs, explanation) })
+    }
+
+    /// Chooses the endpoints of two stages together. Returns what both profiles did, the one that decodes first, and
+    /// what was compared; `None` if there is no such profile.
+    fn pair(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        [decode, prefill]: [&str; 2],
+        steps: &mut Steps<'_>,
+    ) -> Option<(Vec<ProfileExplanation>, Option<PairExplanation>)> {
+        let profile = |name: &str| self.plugins.profiles.iter().find(|known| known.name == name);
+        let (decoders, decode_filters) = profile(decode)?.narrowed(ask, candidates);
+        let (prefillers, prefill_filters) = profile(prefill)?.narrowed(ask, candidates);
+        let explained = |name: &str, stage, filters, targets: &[Target]| {
+            let picked = targets.iter().map(|target| target.endpoint.clone()).collect();
+            ProfileExplanation { profile: name.to_owned(), stage, filters, picked, ..ProfileExplanation::default() }
+        };
+        let Some(paired) = self.plugins.handler.plugin.pair(ask, &decoders, &prefillers) else {
+            // The filters of the other stage have nothing to do with it.
+            steps.ran(decode, Stage::Decode, Vec::new());
+            return Some((vec![explained(decode, Stage::Decode, decode_filters, &[])], None));
+        };
+        let decoding = vec![target(&decoders[paired.decode], -paired.cost)];
+        let prefilling: Vec<Target> = paired.prefill.iter().map(|(at, cost)| target(&prefillers[*at], -cost)).collect();
+        let (separate, reason) = (!prefilling.is_empty(), paired.reason);
+        let decider = self.plugins.handler.name.clone();
+        steps.judged(VerdictExplanation { stage: Stage::Prefill, decider, separate, reason });
+        let runner_up = paired.explanation.rows.get(1).map_or(paired.cost, |row| row.terms.cost);
+        let margin = runner_up - paired.cost;
+        let profiles = vec![
+            ProfileExplanation { margin, ..explained(decode, Stage::Decode, decode_filters, &decoding) },
+            explained(prefill, Stage::Prefill, prefill_filters, &prefilling),
+        ];
+        steps.ran(decode, Stage::Decode, decoding);
+        steps.ran(prefill, Stage::Prefill, prefilling);
+        Some((profiles, Some(paired.explanation)))
     }
 
     /// Lets the hooks add their headers to a decision whose costs are known.
     pub fn hook(&self, ask: &Ask<'_>, decision: &mut Decision) {
+        let ask = &Ask { topology: &self.plugins.topology, ..*ask };
         let request = self.plugins.request_hooks.iter().flat_map(|hook| hook.plugin.request_headers(ask, decision));
         let request: Vec<Header> = request.collect();
         let response = self.plugins.response_hooks.iter().flat_map(|hook| hook.plugin.response_headers(ask, decision));
         decision.response_headers = response.collect();
         decision.request_headers = request;
     }
+}
+
+/// The endpoint called `id` as the view has it.
+fn endpoint<'a>(id: &EndpointId, candidates: &[Candidate<'a>]) -> Option<&'a Endpoint> {
+    candidates.iter().find(|row| row.endpoint.id == *id).map(|row| row.endpoint)
 }
 
 /// An endpoint that would work for itself is no endpoint apart: the request is sent there anyway.

@@ -12,6 +12,7 @@ use crate::fleet::{FailureCounts, InFlight, Trust};
 use crate::id::{EndpointId, PluginName};
 use crate::prefix::PrefixMatch;
 use crate::request::Attributes;
+use crate::schedule::pair::PairExplanation;
 use crate::schedule::{Cost, Header, Stage, Uncertainty};
 
 /// One endpoint that was chosen.
@@ -43,6 +44,10 @@ pub struct Leg {
 pub struct Decision {
     /// Never empty; the first leg is the one the request is sent to.
     pub legs: Vec<Leg>,
+    /// The port of the chosen endpoint's host that the request is sent to, where that is not the endpoint's own: the
+    /// endpoints are data-parallel ranks behind one port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_port: Option<u16>,
     /// Headers that plugins add to the request.
     pub request_headers: Vec<Header>,
     /// Headers that plugins add to its answer.
@@ -85,6 +90,9 @@ pub struct Explanation {
     pub handler: PluginName,
     /// Which stages got endpoints of their own, and why or why not.
     pub verdicts: Vec<VerdictExplanation>,
+    /// What was compared, where two stages were chosen together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairExplanation>,
     /// One per profile that ran.
     pub profiles: Vec<ProfileExplanation>,
 }
@@ -226,7 +234,8 @@ impl Decision {
     /// A decision to which no plugin adds headers.
     pub fn new(legs: Vec<Leg>, explanation: Explanation) -> Self {
         let explanation = Arc::new(explanation);
-        Self { legs, request_headers: Vec::new(), response_headers: Vec::new(), explanation }
+        let (request_headers, response_headers) = (Vec::new(), Vec::new());
+        Self { legs, primary_port: None, request_headers, response_headers, explanation }
     }
 
     /// The leg of `stage`, if it has endpoints of its own.
@@ -250,8 +259,14 @@ impl Decision {
         self.legs.first().and_then(|leg| leg.targets.first())
     }
 
-    /// Addresses of the first leg in order: the destination and its fallbacks.
+    /// Where the request is sent, in order: the destination and its fallbacks.
     pub fn destinations(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.legs.first().into_iter().flat_map(Leg::addresses)
+        let addresses = self.legs.first().into_iter().flat_map(Leg::addresses);
+        addresses.map(|address| SocketAddr::new(address.ip(), self.primary_port.unwrap_or(address.port())))
+    }
+
+    /// The chosen data-parallel rank, for the sidecar behind the port that the request is sent to.
+    pub fn rank(&self) -> Option<SocketAddr> {
+        self.primary_port.and(self.primary()).map(|target| target.address)
     }
 }

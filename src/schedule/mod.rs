@@ -9,6 +9,7 @@ pub mod cycle;
 pub mod decision;
 pub mod header;
 pub mod named;
+pub mod pair;
 pub mod profile;
 pub mod saturation;
 pub mod stage;

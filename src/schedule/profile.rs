@@ -88,7 +88,7 @@ impl SchedulingProfile {
 
     /// The candidates that the filters leave. Failing endpoints are candidates only if the filters leave no other: they
     /// give way to endpoints that may serve the request, and serve where there are none.
-    fn narrowed<'a, 'c>(
+    pub(super) fn narrowed<'a, 'c>(
         &self,
         ask: &Ask<'_>,
         candidates: &'c [Candidate<'a>],
@@ -160,7 +160,7 @@ fn clamped(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }
 }
 
-fn target(row: &Candidate<'_>, score: f64) -> Target {
+pub(super) fn target(row: &Candidate<'_>, score: f64) -> Target {
     Target { endpoint: row.endpoint.id.clone(), address: row.endpoint.address, matched: row.matched, score }
 }
 

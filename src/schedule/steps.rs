@@ -18,11 +18,21 @@ pub enum Step<'h> {
         /// The stage.
         stage: Stage,
     },
+    /// Choose the endpoints of both stages together, among those that the filters of these two profiles leave:
+    /// [`ProfileHandler::pair`](crate::plugin::ProfileHandler::pair). The prefill stage may get none.
+    Pair {
+        /// The profile of the stage that decodes.
+        decode: &'h str,
+        /// The profile of the stage that prefills.
+        prefill: &'h str,
+    },
     /// The endpoints that these profiles chose are the decision, each profile once. The request is sent to those of the
     /// first. A profile that chose none ends the list, so name only those that chose some.
     Done(Vec<&'h str>),
     /// No decision is possible: a stage that the request needs found no endpoint.
     Refuse,
+    /// The request asks for something that does not exist; one sentence for the client.
+    Reject(String),
 }
 
 /// The steps so far.
@@ -86,6 +96,21 @@ impl<'a> Steps<'a> {
         };
         self.verdicts.push(VerdictExplanation { stage, decider: decider.to_owned(), separate, reason });
         separate
+    }
+
+    /// The endpoint that is chosen for the stage that works together with `stage`: see [`Ask::peer`].
+    pub(super) fn peer_of(&self, stage: Stage) -> Option<&Target> {
+        let other = match stage {
+            Stage::Prefill => Stage::Decode,
+            Stage::Decode => Stage::Prefill,
+            Stage::Encode => return None,
+        };
+        self.ran.iter().find(|ran| ran.stage == other).and_then(|ran| ran.targets.first())
+    }
+
+    /// Records a verdict that the profile handler reached without a decider.
+    pub(super) fn judged(&mut self, verdict: VerdictExplanation) {
+        self.verdicts.push(verdict);
     }
 
     /// Records that a profile ran.

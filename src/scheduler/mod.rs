@@ -286,12 +286,17 @@ impl Scheduler {
             others_before: before,
             ..Explanation::default()
         };
-        let ask = Ask { request, key, uncertainty, before };
+        let ask = Ask { key, uncertainty, before, ..Ask::sure(request) };
         let decision = self.profiles.decide(&ask, &view.rows, explanation);
         let mut decision = decision.map_err(|undecided| match undecided {
             Undecided::Rejected(sentence) => Refusal::new(RefusalCode::Saturated, sentence),
+            Undecided::Invalid(sentence) => Refusal::new(RefusalCode::BadRequest, sentence),
             Undecided::NoEndpoints(explanation) => filtered_out(&explanation),
         })?;
+        if request.if_available && decision.primary().is_none_or(|target| target.matched.blocks == 0) {
+            let sentence = "no endpoint that may serve the request holds its prompt in its KV cache";
+            return Err(Refusal::new(RefusalCode::NoCachedPrefix, sentence));
+        }
         let split = decision.leg(Stage::Prefill).is_some();
         for leg in &mut decision.legs {
             let matched = leg.targets.first().map_or(PrefixMatch::default(), |target| target.matched);

@@ -8,7 +8,11 @@ const PAIRS: &str = include_str!("../../deploy/config/prefill-decode.yaml");
 
 /// A replica with two endpoints that decode, 0 and 1, and two that prefill, 2 and 3.
 fn replica(name: &str) -> Replica {
-    let profiles = crate::config::read(PAIRS, "pairs", &crate::config::Catalog::builtin()).unwrap().profiles;
+    replica_with(name, PAIRS)
+}
+
+fn replica_with(name: &str, config: &str) -> Replica {
+    let profiles = crate::config::read(config, "pairs", &crate::config::Catalog::builtin()).unwrap().profiles;
     let mut replica = Replica::with(name, 1, Scheduler::new(profiles, settings()));
     for n in 0..4 {
         let role = if n < 2 { "decode" } else { "prefill" };
@@ -206,4 +210,80 @@ fn request_of(prompt: u64, blocks: u64) -> InferenceRequest {
         Input::Asked(asked) => asked.request,
         _ => unreachable!(),
     }
+}
+
+const PRICED: &str = include_str!("../../deploy/config/pair.yaml");
+
+/// The same pool, with pairs by price.
+fn priced(name: &str) -> Replica {
+    replica_with(name, PRICED)
+}
+
+/// Opens a prompt of 20 blocks for each of `prompts`, and lets all of them get their first token.
+fn answering(replica: &mut Replica, prompts: std::ops::Range<u64>, millis: u64) {
+    for prompt in prompts {
+        replica.handle(ask(prompt, 1_000 + prompt, 20), millis);
+        replica.handle(Input::TicketUpdate(Ticket(prompt), News::FirstToken), millis + 1);
+    }
+}
+
+#[test]
+fn a_pool_that_answers_gets_pairs_and_an_idle_one_none_and_both_say_why() {
+    let mut replica = priced("a");
+    let out = replica.handle(ask(1, 7, 20), 2);
+    assert_eq!(pair(&out).1, None, "nobody is held up");
+    let verdict = &decision(&out).explanation.verdicts[0];
+    assert!(!verdict.separate && verdict.reason.contains(" alone costs "), "{}", verdict.reason);
+    answering(&mut replica, 2..40, 3);
+    let out = replica.handle(ask(50, 9, 40), 5);
+    let (decode, prefill) = pair(&out);
+    let prefill = prefill.expect("the answers on both would wait for the prompt");
+    assert!(number(&decode) < 2 && number(&prefill) >= 2);
+    let legs = &decision(&out).legs;
+    assert_eq!(legs[1].targets.len(), 2, "the other one may stand in");
+    assert_eq!((legs[0].cost.prefill_tokens, legs[1].cost.prefill_tokens), (0, 40 * 64));
+    let explained = decision(&out).explanation.pair.clone().unwrap();
+    assert_eq!((explained.rows[0].decode.clone(), explained.rows[0].prefill.clone()), (decode, Some(prefill)));
+    assert!(explained.rows.iter().any(|row| row.prefill.is_none()), "what it was compared with");
+}
+
+#[test]
+fn replicas_with_equal_views_give_equal_priced_pairs() {
+    let (mut a, mut b) = (priced("a"), priced("b"));
+    answering(&mut a, 1..30, 2);
+    answering(&mut b, 101..130, 2);
+    for _ in 0..2 {
+        tell(&mut a, &mut b, 5);
+        tell(&mut b, &mut a, 5);
+    }
+    // Until then a replica that hears of others' dispatches counts on more of them.
+    let quiet = 3_000;
+    for replica in [&mut a, &mut b] {
+        (0..4).for_each(|n| drop(replica.handle(report(n, u32::from(n)), quiet)));
+    }
+    let mut kinds = std::collections::BTreeSet::new();
+    for (prompt, blocks) in (1_000..1_130).flat_map(|prompt| [(prompt, 20), (prompt, 60), (prompt + 5_000, 2)]) {
+        let now = Timestamp::from_millis(quiet + 1);
+        let request = request_of(prompt, blocks);
+        let decide = |replica: &mut Replica| replica.scheduler.decide(&request, now).unwrap();
+        let (one, other) = (decide(&mut a), decide(&mut b));
+        assert_eq!(one.legs, other.legs, "{prompt}");
+        assert_eq!(one.explanation.pair, other.explanation.pair, "{prompt}");
+        kinds.insert(one.split());
+    }
+    assert_eq!(kinds.len(), 2, "pairs and endpoints alone: {kinds:?}");
+}
+
+#[test]
+fn a_priced_pool_without_prefill_endpoints_decodes_alone_and_without_decode_endpoints_refuses() {
+    let mut replica = priced("a");
+    answering(&mut replica, 1..30, 2);
+    replica.handle(Input::Discovered([2, 3].map(|n| EndpointChange::Remove(id(n))).into()), 4);
+    assert_eq!(pair(&replica.handle(ask(50, 9, 40), 5)).1, None);
+    replica.handle(Input::Discovered([0, 1].map(|n| EndpointChange::Remove(id(n))).into()), 6);
+    let labels = [(ROLE_LABEL.to_owned(), "prefill".to_owned())].into();
+    let prefill = Endpoint { id: id(2), address: address(2), labels };
+    replica.handle(Input::Discovered(vec![EndpointChange::Upsert(prefill)]), 7);
+    let refusal = replica.handle(ask(51, 9, 40), 8).answers[0].1.clone().unwrap_err();
+    assert_eq!(refusal.sentence, "the filter decode-filter left none of 1 endpoints");
 }

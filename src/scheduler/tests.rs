@@ -75,6 +75,7 @@ fn scheduler() -> Scheduler {
 fn single(profile: SchedulingProfile) -> Profiles {
     let handler = Arc::new(SingleProfileHandler);
     Profiles::new(Plugins {
+        topology: crate::fleet::TopologyLabels::default(),
         handler: Named::new("single", "single-profile-handler", handler),
         deciders: Vec::new(),
         profiles: vec![profile],

@@ -28,7 +28,9 @@
 //! | prefiller of the decision | `a_long_prompt_names_its_prefill_endpoint_and_goes_to_the_decode_endpoint`, `a_client_s_own_prefill_endpoint_is_overwritten_or_removed` |
 //! | `x-went-into-resp-headers` | `an_answer_carries_the_header_of_the_picker` |
 //! | whose session is bound | `a_session_is_bound_with_its_first_token_and_not_by_streams_that_are_given_up` |
-//! | session headers, `Prefer`, `EPP-Profile` | `other_headers_of_the_client_are_passed_on` |
+//! | session headers, other preferences, `EPP-Profile` that no handler reads | `other_headers_of_the_client_are_passed_on` |
+//! | `Prefer: if-available` | `a_request_that_wants_a_cached_prefix_is_412_until_there_is_one` |
+//! | `EPP-Profile`, rank of the decision | `actors/src/ext_proc/exchange/tests/stages.rs`, `tests/golden_decisions.rs` |
 //!
 //! | message | test in [`sequence`] |
 //! |---|---|

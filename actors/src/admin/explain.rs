@@ -51,10 +51,53 @@ pub fn page(decision: &Value) -> String {
     for failing in items(&why["failing"]) {
         line(&mut page, &format!("failing: {} of {}", text(&failing["failures"]), text(&failing["endpoint"])));
     }
+    pairs(&mut page, &why["pair"]);
     for profile in items(&why["profiles"]) {
         self::profile(&mut page, profile);
     }
     page
+}
+
+/// What was compared where two stages were chosen together, the chosen way first.
+fn pairs(page: &mut String, pair: &Value) {
+    if pair.is_null() {
+        return;
+    }
+    let (decoders, prefillers) = (number(&pair["decoders"]), number(&pair["prefillers"]));
+    line(page, &format!("\npairs of {decoders} endpoints that decode and {prefillers} that prefill, the best first"));
+    for row in items(&pair["rows"]) {
+        let way = match row["prefill"].as_str() {
+            Some(_) => format!("{} for {}", text(&row["prefill"]), text(&row["decode"])),
+            None => format!("{} alone", text(&row["decode"])),
+        };
+        line(page, &format!("  {way}: {}", pair_terms(&row["terms"])));
+    }
+}
+
+/// The terms of a pair's cost, in the order of the formula; those that are 0 are left out.
+fn pair_terms(terms: &Value) -> String {
+    let tokens = |key: &str| float(&terms[key]);
+    let mut parts = vec![
+        format!("{:.0} waiting", tokens("waiting")),
+        format!("{:.0} uncached at {:.1} each", tokens("uncached"), tokens("price")),
+    ];
+    if tokens("hand_off") > 0.0 {
+        parts.push(format!("{:.0} hand-over", tokens("hand_off")));
+    }
+    if tokens("moved") > 0.0 {
+        parts.push(format!("{:.0} moved at {:.2} each", tokens("moved"), tokens("move_price")));
+    }
+    for (key, words) in [
+        ("between", "for prompts between"),
+        ("answers", "for answers beside it"),
+        ("context", "for contexts"),
+        ("short", "without room"),
+    ] {
+        if tokens(key) > 0.0 {
+            parts.push(format!("{:.0} {words}", tokens(key)));
+        }
+    }
+    format!("{} = {:.0} tokens", parts.join(" + "), tokens("cost"))
 }
 
 /// The list of `/debug/decisions` as a table.
@@ -248,6 +291,12 @@ mod tests {
                 "request_id": "r1", "model": "m", "prompt_tokens": 640, "candidates": 2, "outside_subset": 1, "saturation": 0.25,
                 "uncertainty": Uncertainty::Concurrent(3), "waited": {"secs": 0, "nanos": 12_000_000}, "others_before": 2,
                 "verdicts": [{"stage": "prefill", "decider": "pd", "separate": true, "reason": "much to compute"}],
+                "pair": {"decoders": 2, "prefillers": 1, "rows": [
+                    {"decode": "default/e1", "prefill": "default/p1", "terms": {"waiting": 100.0, "uncached": 640.0, "price": 1.5,
+                     "hand_off": 200.0, "moved": 640.0, "move_price": 0.131, "between": 20.0, "answers": 240.0, "context": 50.0, "short": 0.0, "cost": 1653.8}},
+                    {"decode": "default/e1", "prefill": null, "terms": {"waiting": 0.0, "uncached": 640.0, "price": 3.0,
+                     "hand_off": 0.0, "moved": 0.0, "move_price": 0.0, "between": 0.0, "answers": 240.0, "context": 50.0, "short": 0.0, "cost": 2210.0}},
+                ]},
                 "profiles": [{
                     "profile": "default", "stage": "decode", "margin": 1.5,
                     "filters": [{"filter": "decode-filter", "before": 3, "after": 2, "removed": ["default/p0"]}],
@@ -266,6 +315,10 @@ mod tests {
             "decode      default/e1 at 10.0.0.2:8000 (open work: 0 prompt, 960 answer tokens)",
             "prefill     default/p1 at 10.0.0.9:8000 (open work: 640 prompt, 0 answer tokens)",
             "prefill on its own: much to compute (pd)",
+            "pairs of 2 endpoints that decode and 1 that prefill",
+            "default/p1 for default/e1: 100 waiting + 640 uncached at 1.5 each + 200 hand-over + 640 moved at 0.13 each + \
+             20 for prompts between + 240 for answers beside it + 50 for contexts = 1654 tokens",
+            "default/e1 alone: 0 waiting + 640 uncached at 3.0 each + 240 for answers beside it + 50 for contexts = 2210",
             "profile default for decode",
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",

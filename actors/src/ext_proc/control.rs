@@ -34,6 +34,10 @@ pub(super) struct Control<'a> {
     pub(super) objective: Option<&'a str>,
     pub(super) fairness_id: Option<&'a str>,
     pub(super) model_rewrite: Option<&'a str>,
+    /// The scheduling profile.
+    pub(super) profile: Option<&'a str>,
+    /// Whether the request wants an endpoint that holds some of its prompt.
+    pub(super) if_available: bool,
 }
 
 // === impl Control ===
@@ -41,8 +45,17 @@ pub(super) struct Control<'a> {
 impl<'a> Control<'a> {
     /// # Errors
     /// `bad-request` when values of one header differ, or one is longer than 256 bytes.
-    pub(super) fn read(head: &'a Head, trusted: TrustedSpelling) -> Result<Self, Refusal> {
+    pub(super) fn read(
+        head: &'a Head,
+        trusted: TrustedSpelling,
+        profile_header: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        // It has one spelling, of which the operator's configuration may choose any.
+        let profile_header = profile_header.filter(|_| trusted != TrustedSpelling::None);
+        let profile = profile_header.map(|header| one_value(head, &[header])).transpose()?.flatten();
         Ok(Self {
+            profile: profile.map(str::trim).filter(|profile| !profile.is_empty()),
+            if_available: head.values(names::PREFER).any(|value| prefers(value, names::IF_AVAILABLE)),
             objective: one_of(head, &names::OBJECTIVE, trusted)?,
             fairness_id: one_of(head, &names::FAIRNESS_ID, trusted)?,
             model_rewrite: one_of(head, &names::MODEL_REWRITE, trusted)?,
@@ -65,8 +78,14 @@ impl TrustedSpelling {
 
 /// The one value of all trusted spellings; empty values are ignored.
 fn one_of<'a>(head: &'a Head, spellings: &[&str], trusted: TrustedSpelling) -> Result<Option<&'a str>, Refusal> {
+    let trusted: Vec<&str> = spellings.iter().copied().filter(|name| trusted.counts(name)).collect();
+    one_value(head, &trusted)
+}
+
+/// The one value of all these headers; empty values are ignored.
+fn one_value<'a>(head: &'a Head, spellings: &[&str]) -> Result<Option<&'a str>, Refusal> {
     let mut found: Option<(&str, &str)> = None;
-    for name in spellings.iter().copied().filter(|name| trusted.counts(name)) {
+    for name in spellings.iter().copied() {
         for value in head.values(name).filter_map(|value| std::str::from_utf8(value).ok()) {
             if value.is_empty() {
                 continue;
@@ -81,6 +100,15 @@ fn one_of<'a>(head: &'a Head, spellings: &[&str], trusted: TrustedSpelling) -> R
         }
     }
     Ok(found.map(|(_, value)| value))
+}
+
+/// Whether a `Prefer` header has the preference `wanted`: one of a list, in any case, whatever its value or parameters.
+fn prefers(value: &[u8], wanted: &str) -> bool {
+    let name = |preference: &[u8]| preference.split(|byte| b";=".contains(byte)).next().map(<[u8]>::to_vec);
+    value
+        .split(|byte| *byte == b',')
+        .filter_map(name)
+        .any(|name| name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 fn contradiction(first: &str, second: &str) -> String {
@@ -113,7 +141,7 @@ mod tests {
 
     fn objective(pairs: &[(&str, &str)], trusted: TrustedSpelling) -> Result<Option<String>, String> {
         let head = head(pairs);
-        let read = Control::read(&head, trusted).map_err(|refusal| refusal.sentence)?;
+        let read = Control::read(&head, trusted, None).map_err(|refusal| refusal.sentence)?;
         Ok(read.objective.map(str::to_owned))
     }
 
@@ -151,9 +179,44 @@ mod tests {
         let long = "m".repeat(VALUE_BYTES_MAX);
         let rewrite = |value: &str| {
             let head = head(&[("x-llm-d-model-name-rewrite", value)]);
-            Control::read(&head, TrustedSpelling::Any).map(|_| ()).map_err(|refusal| refusal.sentence)
+            Control::read(&head, TrustedSpelling::Any, None).map(|_| ()).map_err(|refusal| refusal.sentence)
         };
         assert!(rewrite(&long).is_ok());
         assert!(rewrite(&format!("{long}m")).unwrap_err().contains("x-llm-d-model-name-rewrite has 257 bytes"));
+    }
+
+    #[test]
+    fn the_profile_is_read_from_the_header_that_the_handler_names() {
+        let profile = |pairs: &[(&str, &str)], trusted, header| {
+            let head = head(pairs);
+            Control::read(&head, trusted, header)
+                .map(|read| read.profile.map(str::to_owned))
+                .map_err(|why| why.sentence)
+        };
+        let (named, header) = ([("EPP-Profile", " prefill ")], Some("epp-profile"));
+        assert_eq!(profile(&named, TrustedSpelling::Any, header), Ok(Some("prefill".into())));
+        assert_eq!(profile(&named, TrustedSpelling::Gateway, header), Ok(Some("prefill".into())));
+        assert_eq!(profile(&named, TrustedSpelling::None, header), Ok(None));
+        assert_eq!(profile(&named, TrustedSpelling::Any, None), Ok(None), "no handler reads it");
+        assert_eq!(profile(&[("epp-profile", " ")], TrustedSpelling::Any, header), Ok(None));
+        let twice = [("epp-profile", "prefill"), ("epp-profile", "decode")];
+        assert!(profile(&twice, TrustedSpelling::Any, header).unwrap_err().contains("came twice"));
+    }
+
+    #[test]
+    fn a_preference_is_found_in_its_list() {
+        for (value, wanted) in [
+            ("if-available", true),
+            (" If-Available ; wait=3", true),
+            ("return=minimal, if-available", true),
+            ("if-available=1", true),
+            ("return=if-available", false),
+            ("if-available-soon", false),
+            ("", false),
+        ] {
+            assert_eq!(prefers(value.as_bytes(), names::IF_AVAILABLE), wanted, "{value}");
+        }
+        let head = head(&[("Prefer", "return=minimal"), ("prefer", "if-available")]);
+        assert!(Control::read(&head, TrustedSpelling::Any, None).unwrap().if_available);
     }
 }

@@ -83,6 +83,8 @@ pub struct Exchange {
     /// The endpoints that may serve, the first choice first. Kept only where the response tells the client which one
     /// did.
     targets: Vec<(SocketAddr, EndpointId)>,
+    /// Where data-parallel ranks are behind one port: each destination, and the address of its rank.
+    ranks: Vec<(SocketAddr, SocketAddr)>,
     /// Headers that plugins add to the answer.
     added: Vec<Header>,
 }
@@ -102,6 +104,7 @@ impl Exchange {
             news: VecDeque::new(),
             record: RequestRecord::new(spare_id, now),
             targets: Vec::new(),
+            ranks: Vec::new(),
             added: Vec::new(),
         }
     }

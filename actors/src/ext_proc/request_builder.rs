@@ -36,7 +36,7 @@ impl RequestBuilder<'_> {
     /// contradict each other, or when a parser claims its path and the body is not valid for that path.
     pub fn read(&self, settings: &Settings) -> Result<(InferenceRequest, Option<Edit>), Refusal> {
         let path = self.head.get(":path").unwrap_or("/");
-        let control = Control::read(self.head, settings.trusted)?;
+        let control = Control::read(self.head, settings.trusted, settings.profile_header.as_deref())?;
         let mut request = InferenceRequest {
             id: self.id.to_owned(),
             body_bytes: self.body.len() as u64,
@@ -44,6 +44,8 @@ impl RequestBuilder<'_> {
             fairness_id: control.fairness_id.unwrap_or(DEFAULT_FLOW).to_owned(),
             subset: self.subset.map(|subset| subset.iter().copied().collect()),
             session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
+            profile: control.profile.map(str::to_owned),
+            if_available: control.if_available,
             sees_response: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };

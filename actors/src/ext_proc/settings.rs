@@ -80,6 +80,8 @@ pub struct Settings {
     pub sessions: SessionRules,
     /// Rules for the models of requests that bear no header for it.
     pub rewrites: Arc<Rewrites>,
+    /// The header in which requests name their scheduling profile, in lower case, if the profile handler reads one.
+    pub profile_header: Option<String>,
 }
 
 // === impl Limits ===
@@ -123,6 +125,7 @@ impl Settings {
             trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
             rewrites: Arc::default(),
+            profile_header: None,
         }
     }
 }

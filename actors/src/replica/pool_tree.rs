@@ -214,6 +214,7 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (limits, response_path, trusted) = (settings.limits, settings.response_path, settings.trusted);
     let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
+    let profile_header = blueprint.profiles.profile_header().map(str::to_owned);
     let renderer = blueprint.renderer.clone().map(Renderer::producer);
     let producers = renderer.into_iter().chain(blueprint.producers.iter().cloned()).collect();
     Settings {
@@ -227,6 +228,7 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
         trusted,
         sessions,
         rewrites: Arc::default(),
+        profile_header,
     }
 }
 

@@ -3,7 +3,8 @@
 //! Prompts are conversations. A quarter of their blocks is a system prompt that all share. Up to half is the history of
 //! the conversation, held by the endpoint that served it. The rest is new. `turns` repeat the whole history. `branches`
 //! leave it at a random block, which cuts the index into runs of a single block, its worst case. So each decision walks
-//! an index that is full of other prompts, and each reservation evicts something.
+//! an index that is full of other prompts, and each reservation evicts something. `pairs` are turns in a pool of which
+//! one half prefills and the other decodes, in two zones, with pairs by price.
 //!
 //! Must not know how the scheduler decides; it gets the inputs that a replica would give it.
 
@@ -43,7 +44,11 @@ const CACHE: CacheGeometry = CacheGeometry { block_tokens: 16, blocks: 125_000 }
 pub(super) enum Prompts {
     Turns,
     Branches,
+    Pairs,
 }
+
+/// Pairs by price.
+const PAIRS: &str = include_str!("../../../deploy/config/pair.yaml");
 
 /// What was measured of a pool.
 struct Measured {
@@ -79,7 +84,7 @@ pub(super) fn run(args: &DecisionArgs) -> Result<Table, Failure> {
         "matched_share",
     ];
     let mut table = Table::new("decision", &columns).about("decisions", args.decisions);
-    for prompts in [Prompts::Turns, Prompts::Branches] {
+    for prompts in [Prompts::Turns, Prompts::Branches, Prompts::Pairs] {
         for &endpoints in &args.endpoints {
             for &blocks in &args.blocks {
                 let measured = Pool::new(prompts, endpoints, blocks)?.measure(args.decisions)?;
@@ -107,9 +112,13 @@ impl Measured {
 
 impl Pool {
     pub(super) fn new(prompts: Prompts, endpoints: u16, blocks: usize) -> Result<Self, Failure> {
-        let (mut scheduler, prefix) = pool::scheduler(config::default_text(), pool::INDEX_BYTES_MAX)?;
+        let config = if prompts == Prompts::Pairs { PAIRS } else { config::default_text() };
+        let (mut scheduler, prefix) = pool::scheduler(config, pool::INDEX_BYTES_MAX)?;
         let block_tokens = prefix.block_tokens;
-        let endpoints: Vec<Endpoint> = (0..endpoints).map(endpoint).collect();
+        let mut endpoints: Vec<Endpoint> = (0..endpoints).map(endpoint).collect();
+        if prompts == Prompts::Pairs {
+            endpoints.iter_mut().enumerate().for_each(|(n, endpoint)| endpoint.labels = labels(n));
+        }
         let changes = endpoints.iter().cloned().map(EndpointChange::Upsert).collect();
         let mut outbox = Outbox::default();
         scheduler.handle(Input::Discovered(changes), Timestamp::ZERO, &mut outbox);
@@ -197,7 +206,7 @@ impl Pool {
         let conversation = 1 + self.chance.below(conversations) as u64;
         let (system, history) = (self.blocks / 4, self.blocks / 2);
         let before = match self.prompts {
-            Prompts::Turns => system + history,
+            Prompts::Turns | Prompts::Pairs => system + history,
             Prompts::Branches => system + self.chance.below(history + 1),
         };
         let hash = |block: usize| {
@@ -223,6 +232,15 @@ impl Pool {
             ..InferenceRequest::default()
         }
     }
+}
+
+/// The role and the zone of endpoint `n`.
+fn labels(n: usize) -> BTreeMap<String, String> {
+    let role = if n.is_multiple_of(2) { "decode" } else { "prefill" };
+    let zone = if n % 4 < 2 { "a" } else { "b" };
+    [("llm-d.ai/role", role), ("topology.kubernetes.io/zone", zone)]
+        .map(|(label, value)| (label.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// The address of endpoint `n`.

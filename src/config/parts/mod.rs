@@ -18,6 +18,7 @@ mod part;
 mod prefix;
 mod saturation;
 mod tokens;
+mod topology;
 
 pub(super) use part::Part;
 
@@ -42,13 +43,17 @@ pub(super) const PASSTHROUGH_PARSER: &str = "passthrough-parser";
 /// threshold. From 1 on, requests with a priority below 0 are refused.
 pub(super) const UTILIZATION_DETECTOR: &str = "utilization-detector";
 
+/// Says which labels of an endpoint name its host, rack, zone and region, for plugins that compare places. Without one
+/// the defaults count.
+pub(super) const TOPOLOGY_EXTRACTOR: &str = "topology-extractor";
+
 /// Does nothing: the headers of a decision's stages are always written. Deprecated in llm-d.
 pub(super) const DISAGG_HEADERS_HANDLER: &str = "disagg-headers-handler";
 /// Does nothing: the header of the prefill stage is always written. Deprecated in llm-d.
 pub(super) const PREFILL_HEADER_HANDLER: &str = "prefill-header-handler";
 
 /// All these types.
-pub(super) const TYPES: [&str; 11] = [
+pub(super) const TYPES: [&str; 12] = [
     APPROX_PREFIX_CACHE_PRODUCER,
     INFLIGHT_LOAD_PRODUCER,
     TOKEN_PRODUCER,
@@ -58,6 +63,7 @@ pub(super) const TYPES: [&str; 11] = [
     OPENAI_PARSER,
     PASSTHROUGH_PARSER,
     UTILIZATION_DETECTOR,
+    TOPOLOGY_EXTRACTOR,
     DISAGG_HEADERS_HANDLER,
     PREFILL_HEADER_HANDLER,
 ];
@@ -86,6 +92,7 @@ pub(super) fn build(kind: &str, given: &Value) -> Option<Result<(Part, Value), F
         OPENAI_PARSER => part(given, |_: &mut NoParameters| Ok(Part::Parser(Parser::OpenAi))),
         PASSTHROUGH_PARSER => part(given, |_: &mut NoParameters| Ok(Part::Parser(Parser::Passthrough))),
         UTILIZATION_DETECTOR => part(given, saturation::build),
+        TOPOLOGY_EXTRACTOR => part(given, topology::build),
         DISAGG_HEADERS_HANDLER | PREFILL_HEADER_HANDLER => part(given, |_: &mut StageHeaders| Ok(Part::StageHeaders)),
         _ => return None,
     })

@@ -6,6 +6,7 @@ use crate::config::blueprint::{
     EngineSettings, FileDiscovery, InFlightSettings, Parser, PrefixSettings, RendererSettings, SaturationSettings,
     ScrapeSettings,
 };
+use crate::fleet::TopologyLabels;
 
 /// A part of the blueprint.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,7 @@ pub(in crate::config) enum Part {
     Discovery(FileDiscovery),
     Parser(Parser),
     Saturation(SaturationSettings),
+    Topology(TopologyLabels),
     StageHeaders,
 }
 

@@ -6,8 +6,10 @@ pub mod label_selector;
 pub mod prefix_cache_affinity;
 pub mod role;
 pub mod session_affinity;
+pub mod topology_affinity;
 
 pub use label_selector::LabelSelectorFilter;
 pub use prefix_cache_affinity::PrefixCacheAffinityFilter;
 pub use role::{DecodeFilter, EncodeFilter, PrefillFilter};
 pub use session_affinity::SessionAffinityFilter;
+pub use topology_affinity::TopologyAffinityFilter;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::plugin::contract::{ProfileHandler, Runs};
 use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
-use crate::schedule::{Stage, Step, Steps, Target};
+use crate::schedule::{Stage, Step, Steps};
 
 use super::disagg_parameters::{DisaggParameters, Order, PdParameters, Stages};
+use super::stage::{Extra, extra};
 
 /// `disagg-profile-handler`: chooses a decode endpoint, and endpoints for prefill and encode where deciders ask for
 /// them. A stage without a decider is not active.
@@ -19,31 +20,12 @@ pub struct DisaggProfileHandler {
     stages: Stages,
 }
 
-/// `pd-profile-handler`: handles the stages prefill and decode. Deprecated in llm-d; `disagg-profile-handler` replaces
-/// it.
+/// `pd-profile-handler`: handles the stages prefill and decode. A prefill stage that finds no endpoint is left out.
+/// Deprecated in llm-d; `disagg-profile-handler` replaces it.
 #[derive(Clone, Debug)]
-pub struct PdProfileHandler(DisaggProfileHandler);
-
-/// The state of a stage that needs a decider's consent.
-enum Extra {
-    /// It is to run now.
-    Run,
-    /// There is no decider or no profile for it, or the decider declined.
-    Unwanted,
-    /// It ran and found no endpoint.
-    NotFound,
-    /// It ran and found one.
-    Found,
-}
-
-fn extra(steps: &mut Steps<'_>, profile: &str, stage: Stage, decider: Option<&String>, instead: Option<&str>) -> Extra {
-    let Some(decider) = decider.filter(|_| steps.has(profile)) else { return Extra::Unwanted };
-    match steps.chosen(profile).map(<[Target]>::is_empty) {
-        None if steps.separate(decider, stage, instead) => Extra::Run,
-        None => Extra::Unwanted,
-        Some(true) => Extra::NotFound,
-        Some(false) => Extra::Found,
-    }
+pub struct PdProfileHandler {
+    handler: DisaggProfileHandler,
+    primary_port: Option<u16>,
 }
 
 // === impl DisaggProfileHandler ===
@@ -65,8 +47,8 @@ impl DisaggProfileHandler {
         match extra(steps, &self.stages.prefill, Stage::Prefill, self.stages.prefill_decider.as_ref(), instead) {
             Extra::Run => return Step::Run { profile: &self.stages.prefill, stage: Stage::Prefill },
             Extra::Found => done.push(&self.stages.prefill),
-            Extra::NotFound => return self.fall_back(steps),
-            Extra::Unwanted => {}
+            Extra::NotFound if self.stages.prefill_required => return self.fall_back(steps),
+            Extra::NotFound | Extra::Unwanted => {}
         }
         Step::Done(done)
     }
@@ -145,15 +127,19 @@ impl Plugin for DisaggProfileHandler {
 
 impl ProfileHandler for PdProfileHandler {
     fn runs(&self) -> Runs<'_> {
-        self.0.runs()
+        self.handler.runs()
     }
 
     fn deciders(&self) -> Vec<&str> {
-        self.0.deciders()
+        self.handler.deciders()
+    }
+
+    fn primary_port(&self) -> Option<u16> {
+        self.primary_port
     }
 
     fn next<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h> {
-        self.0.next(steps)
+        self.handler.next(steps)
     }
 }
 
@@ -163,7 +149,8 @@ impl Plugin for PdProfileHandler {
     type Parameters = PdParameters;
 
     fn build(parameters: PdParameters) -> Result<Self, Invalid> {
-        Ok(Self(DisaggProfileHandler { stages: parameters.stages()? }))
+        let primary_port = Some(parameters.primary_port).filter(|port| *port != 0);
+        Ok(Self { handler: DisaggProfileHandler { stages: parameters.stages()? }, primary_port })
     }
 
     fn roles(self: Arc<Self>) -> Roles {

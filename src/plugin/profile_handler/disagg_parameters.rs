@@ -75,8 +75,9 @@ pub struct PdParameters {
     prefill_profile: String,
     /// The decider on prefill.
     decider_plugin_name: String,
-    /// The port of data-parallel ranks; another one than 0 is not supported.
-    primary_port: u16,
+    /// The port of the decode endpoint's host that requests are sent to, where endpoints are data-parallel ranks behind
+    /// one port: then `x-data-parallel-host-port` names the rank. `0`: each endpoint has its own port.
+    pub(super) primary_port: u16,
     /// Accepted and ignored: there is one producer of prefix matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix_plugin_type: Option<String>,
@@ -98,6 +99,8 @@ pub(super) struct Stages {
     pub(super) fallback: Option<String>,
     pub(super) prefill_decider: Option<String>,
     pub(super) encode_decider: Option<String>,
+    /// Whether a request whose prefill stage finds no endpoint is refused.
+    pub(super) prefill_required: bool,
 }
 
 /// Which stage chooses its endpoint first.
@@ -146,6 +149,7 @@ impl DisaggParameters {
             fallback: some(fallback),
             prefill_decider: some(self.deciders.prefill).or(older_decider),
             encode_decider: some(self.deciders.encode).or(older(self.encode_decider_plugin_name)),
+            prefill_required: true,
         };
         if stages.decode == stages.prefill || stages.decode == stages.encode || stages.prefill == stages.encode {
             return Err("profiles: `decode`, `prefill` and `encode` must be three profiles".to_owned());
@@ -183,19 +187,15 @@ impl PdParameters {
     /// The stages that they describe.
     ///
     /// # Errors
-    /// One sentence, if something is not supported.
+    /// One sentence, if they contradict each other.
     pub(super) fn stages(self) -> Result<Stages, Invalid> {
-        if self.primary_port != 0 {
-            let why = "ranks behind one port are known to llm-d and not here yet; leave it out";
-            return Err(format!("primaryPort: {why}"));
-        }
         let parameters = DisaggParameters {
             decode_profile: Some(self.decode_profile),
             prefill_profile: Some(self.prefill_profile),
             decider_plugin_name: Some(self.decider_plugin_name),
             ..DisaggParameters::default()
         };
-        parameters.stages()
+        Ok(Stages { prefill_required: false, ..parameters.stages()? })
     }
 }
 

@@ -42,7 +42,7 @@ fn run(
                 steps.ran_for_test(profile, stage, targets.into_iter().collect());
             }
             Step::Done(done) => return (ran, Some(done.into_iter().map(str::to_owned).collect())),
-            Step::Refuse => return (ran, None),
+            Step::Refuse | Step::Reject(_) | Step::Pair { .. } => return (ran, None),
         }
     }
     panic!("no end after {ran:?}");

@@ -20,6 +20,13 @@ impl ProfileHandler for SingleProfileHandler {
     }
 
     fn next<'h>(&'h self, steps: &mut Steps<'h>) -> Step<'h> {
+        self.only(steps)
+    }
+}
+
+impl SingleProfileHandler {
+    /// The only profile, once.
+    pub(super) fn only<'h>(self, steps: &Steps<'h>) -> Step<'h> {
         let Some(profile) = steps.profiles().first() else { return Step::Refuse };
         match steps.chosen(profile) {
             None => Step::Run { profile, stage: Stage::Decode },

@@ -11,6 +11,7 @@ pub mod queue;
 pub mod running_requests;
 pub mod session_affinity;
 pub mod token_load;
+pub mod topology_affinity;
 
 pub use active_request::ActiveRequestScorer;
 pub use kv_cache_utilization::KvCacheUtilizationScorer;
@@ -21,6 +22,7 @@ pub use queue::QueueScorer;
 pub use running_requests::RunningRequestsSizeScorer;
 pub use session_affinity::SessionAffinityScorer;
 pub use token_load::TokenLoadScorer;
+pub use topology_affinity::TopologyAffinityScorer;
 
 use crate::schedule::Candidate;
 

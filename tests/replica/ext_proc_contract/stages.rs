@@ -48,3 +48,21 @@ async fn a_prompt_that_needs_a_prefill_endpoint_is_503_where_there_is_none() {
     assert_eq!((status, reason.as_str()), (503, "rejected-no-endpoints"));
     assert!(text.contains("prefill-filter"), "{text}");
 }
+
+#[tokio::test]
+async fn a_request_that_wants_a_cached_prefix_is_412_until_there_is_one() {
+    let replica = replica(&POOL).await;
+    let (wanted, prompt) = ([("Prefer", "return=minimal, if-available")], body(2_000));
+    let mut stream = replica.open_stream();
+    stream.send(post(&wanted)).await;
+    stream.send(request_body(&prompt, true)).await;
+    let (status, reason, text) = refusal(&stream.answer().await);
+    assert_eq!((status, reason.as_str()), (412, "no-cached-prefix"));
+    assert!(text.starts_with("inference error: PreconditionFailed - "), "{text}");
+    // Its stream stays open: one that breaks off takes its placement back.
+    let mut serving = replica.open_stream();
+    let (first, _) = serving.ask(post(&[]), &prompt).await;
+    let (head, _) = replica.open_stream().ask(post(&wanted), &prompt).await;
+    assert_eq!(destination(&head), destination(&first), "it goes where the prompt is");
+    assert_eq!(value(&head, names::PREFILLER[0]), None);
+}

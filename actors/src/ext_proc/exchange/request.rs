@@ -36,6 +36,12 @@ impl Exchange {
             let targets = decision.legs.iter().take(1).flat_map(|leg| &leg.targets);
             self.targets = targets.map(|target| (target.address, target.endpoint.clone())).collect();
         }
+        if decision.primary_port.is_some() {
+            let own = decision.legs.iter().take(1).flat_map(|leg| leg.addresses());
+            self.ranks = decision.destinations().zip(own).collect();
+        }
+        let mut remove = self.head.control_headers();
+        remove.extend(self.settings.profile_header.clone().filter(|name| self.head.get(name).is_some()));
         let answer = RequestAnswer {
             destination,
             content_length: (!body.is_empty()).then_some(body.len()),
@@ -43,7 +49,7 @@ impl Exchange {
             trace,
             added: decision.request_headers.clone(),
             stages: stage_headers(decision),
-            remove: self.head.control_headers(),
+            remove,
         };
         out.push_back(answer.into_response());
         send_on(body, ended_by, out);
@@ -161,11 +167,12 @@ impl Exchange {
     }
 }
 
-/// The endpoints of the stages before decoding, for the sidecar of the endpoint that decodes.
+/// The endpoints of the stages before decoding, and the data-parallel rank, for the sidecar of the endpoint that decodes.
 fn stage_headers(decision: &Decision) -> Vec<(&'static str, String)> {
     let headers = [(Stage::Prefill, names::PREFILLER[0]), (Stage::Encode, names::ENCODERS)];
     let header = |(stage, name)| decision.leg(stage).map(|leg| (name, envoy_metadata::destination(leg.addresses())));
-    headers.into_iter().filter_map(header).collect()
+    let rank = decision.rank().map(|rank| (names::DATA_PARALLEL, rank.to_string()));
+    headers.into_iter().filter_map(header).chain(rank).collect()
 }
 
 /// Sends the pieces of the body and the trailers. The end is marked where it was marked on arrival: a body that was

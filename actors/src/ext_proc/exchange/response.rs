@@ -165,17 +165,24 @@ impl Exchange {
     }
 
     fn served(&mut self, metadata: Option<&Metadata>) {
-        let served = metadata.and_then(envoy_metadata::served);
+        let served = metadata.and_then(|metadata| self.endpoint_served(metadata));
         if let Some(address) = served.filter(|_| served != self.answer.served) {
             self.answer.served = served;
             self.news.push_back(News::Served(address));
         }
     }
 
+    /// The address of the endpoint that the proxy reports. Behind one port, the rank that was chosen for it.
+    fn endpoint_served(&self, metadata: &Metadata) -> Option<SocketAddr> {
+        let served = envoy_metadata::served(metadata)?;
+        let rank = self.ranks.iter().find(|(destination, _)| *destination == served);
+        Some(rank.map_or(served, |(_, own)| *own))
+    }
+
     /// The header that tells the client which endpoint serves its session: the one that the proxy reports, otherwise
     /// the first choice.
     fn token(&self, metadata: Option<&Metadata>) -> Option<(&str, String)> {
-        let served = metadata.and_then(envoy_metadata::served);
+        let served = metadata.and_then(|metadata| self.endpoint_served(metadata));
         let named = self.targets.iter().find(|(address, _)| Some(*address) == served);
         let (_, endpoint) = named.or(self.targets.first())?;
         Some((self.settings.sessions.token_header.as_deref()?, session::token(endpoint, self.settings.tier_salt)))

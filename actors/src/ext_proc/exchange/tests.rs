@@ -3,6 +3,7 @@
 
 mod request;
 mod response;
+mod stages;
 
 use std::sync::Arc;
 
