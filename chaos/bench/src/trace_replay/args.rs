@@ -9,7 +9,7 @@ use murmuration::config;
 use murmuration_engine_sim::{EngineConfig, Machine};
 
 use super::compare::{At, Configuration};
-use super::plan::{self, Plan, Sharing, Way};
+use super::plan::{self, Pairs, Plan, Sharing, Way};
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
 use super::workload::{self, Workload};
@@ -133,6 +133,16 @@ pub struct Replay {
     /// How many times as long their steps take.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub slowness: f64,
+    /// Engines that prefill; the others decode. 0: each serves whole requests. With `compare`, and a configuration that
+    /// makes pairs.
+    #[arg(long, default_value_t = 0)]
+    pub prefillers: u16,
+    /// How fast KV arrives at an engine that decodes, in GB/s.
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub link: f64,
+    /// Bytes of KV for each token.
+    #[arg(long, default_value_t = 131_072.0, value_parser = positive)]
+    pub kv_bytes_per_token: f64,
     /// Compares with the oracle only, without the baselines.
     #[arg(long)]
     pub no_baselines: bool,
@@ -203,6 +213,11 @@ impl Replay {
             engine: self.engine(),
             slow_engines: self.slow_engines.into(),
             slowness: self.slowness,
+            pairs: (self.prefillers > 0).then(|| Pairs {
+                prefillers: self.prefillers.into(),
+                kv_bytes_per_token: self.kv_bytes_per_token,
+                bytes_per_s: self.link * 1e9,
+            }),
             way: Way::Schedulers(self.sharing),
             loss: self.loss,
             seed: self.seed,

@@ -15,6 +15,7 @@ pub mod compare;
 pub mod experiment;
 pub mod figures;
 pub mod lanes;
+pub mod legs;
 pub mod plan;
 pub mod plot;
 pub mod price;

@@ -45,6 +45,17 @@ pub enum Way {
     Schedulers(Sharing),
 }
 
+/// Engines with roles: some prefill, the others decode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pairs {
+    /// Engines that prefill, the first ones.
+    pub prefillers: usize,
+    /// Bytes of KV for each token.
+    pub kv_bytes_per_token: f64,
+    /// How fast KV arrives at an engine.
+    pub bytes_per_s: f64,
+}
+
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -58,6 +69,8 @@ pub struct Plan {
     pub slow_engines: usize,
     /// How many times as long their steps take.
     pub slowness: f64,
+    /// The roles of engines; without it each serves whole requests.
+    pub pairs: Option<Pairs>,
     /// How the engine is chosen.
     pub way: Way,
     /// The share of messages that a lane loses, `0..1`.
@@ -101,6 +114,7 @@ pub fn usual() -> Plan {
         engine: engine(KV_TOKENS),
         slow_engines: 0,
         slowness: 1.0,
+        pairs: None,
         way: Way::Schedulers(Sharing::Full),
         loss: 0.0,
         seed: 1,
@@ -126,6 +140,11 @@ impl Plan {
     /// The same tier with another way of choosing.
     pub fn by(&self, way: Way) -> Self {
         Self { way, ..self.clone() }
+    }
+
+    /// The role of engine number `n`, if it has one.
+    pub fn role_of(&self, n: usize) -> Option<&'static str> {
+        self.pairs.map(|pairs| if n < pairs.prefillers { "prefill" } else { "decode" })
     }
 
     /// What replicas share with each other.

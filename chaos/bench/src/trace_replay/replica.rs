@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration::config::blueprint::PrefixSettings;
+use murmuration::fleet::endpoint::ROLE_LABEL;
 use murmuration::fleet::{Endpoint, EndpointChange};
 use murmuration::id::{EndpointId, Incarnation, ReplicaId, Ticket};
 use murmuration::replication::{Batch, FactLog, Keeper, Keepers, Page, Pages};
 use murmuration::request::{Asked, InferenceRequest};
+use murmuration::schedule::{Decision, Leg, Stage};
 use murmuration::scheduler::{Input, Outbox, Scheduler};
 use murmuration::time::Timestamp;
 
+use super::legs::Route;
 use super::plan::{Plan, Sharing};
 use crate::pool;
 
@@ -33,10 +36,18 @@ pub struct Replica {
 }
 
 /// The engine number `n` as discovery announces it.
-pub fn endpoint(n: usize) -> Endpoint {
+fn endpoint(n: usize, role: Option<&str>) -> Endpoint {
     // Never more than a few thousand engines, so the cast keeps its value.
     let address: SocketAddr = ([127, 0, 0, 1], FIRST_PORT + n as u16).into();
-    Endpoint { id: endpoint_id(n), address, labels: Default::default() }
+    let labels = role.map(|role| (ROLE_LABEL.to_owned(), role.to_owned())).into_iter().collect();
+    Endpoint { id: endpoint_id(n), address, labels }
+}
+
+/// The engines of a decision.
+fn route(decision: &Decision) -> Option<Route> {
+    let first = |leg: &Leg| leg.addresses().next().map(engine_at);
+    let prefill = decision.leg(Stage::Prefill).and_then(first);
+    Some(Route { decode: engine_at(decision.primary()?.address), prefill })
 }
 
 /// The name of the engine number `n`.
@@ -80,7 +91,7 @@ impl Replica {
             sharing: plan.sharing(),
             prefix,
         };
-        let found = (0..plan.engines).map(|n| EndpointChange::Upsert(endpoint(n))).collect();
+        let found = (0..plan.engines).map(|n| EndpointChange::Upsert(endpoint(n, plan.role_of(n)))).collect();
         replica.handle(Input::Discovered(found), Timestamp::ZERO);
         Ok(replica)
     }
@@ -106,24 +117,23 @@ impl Replica {
         out
     }
 
-    /// The engine that the scheduler sends a request to; `None` if it refuses.
+    /// Where the scheduler sends a request; `None` if it refuses.
     pub fn dispatch(
         &mut self,
         number: usize,
         request: InferenceRequest,
         waited: Duration,
         now: Timestamp,
-    ) -> Option<usize> {
+    ) -> Option<Route> {
         let asked = Asked { ticket: Ticket(number as u64), request, waited };
         let out = self.handle(Input::Asked(asked), now);
         let (_, answer) = out.answers.into_iter().next()?;
-        answer.ok().and_then(|decision| decision.primary().map(|target| engine_at(target.address)))
+        answer.ok().and_then(|decision| route(&decision))
     }
 
-    /// The engine that the scheduler would send a request to; nothing changes.
-    pub fn opinion(&mut self, request: &InferenceRequest, now: Timestamp) -> Option<usize> {
-        let decision = self.scheduler.decide(request, now).ok()?;
-        decision.primary().map(|target| engine_at(target.address))
+    /// Where the scheduler would send a request; nothing changes.
+    pub fn opinion(&mut self, request: &InferenceRequest, now: Timestamp) -> Option<Route> {
+        self.scheduler.decide(request, now).ok().as_ref().and_then(route)
     }
 
     /// How long the scheduler keeps a request back before its decision.

@@ -4,6 +4,8 @@
 //! Must not know how a decision is made, or how a result is shown. There is one thread and one queue, and all chance
 //! comes from the seed.
 
+mod exchange;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,8 +17,11 @@ use murmuration::request::Outcome as End;
 use murmuration::scheduler::{Input, News};
 use murmuration::time::Timestamp;
 
+use murmuration_engine_sim::model::Request;
+
 use super::ages::LaneCounts;
-use super::lanes::{COALESCE, FLUSH, Lane, Lanes, Message, ROUND};
+use super::lanes::{Lane, Lanes, Message, ROUND};
+use super::legs::{Legs, Part};
 use super::plan::{Plan, Way};
 use super::prompt;
 use super::queue::Queue;
@@ -48,8 +53,8 @@ enum Event {
     Decide { request: usize, waited: Duration },
     /// A quiet second ends, the n-th of the run.
     Quiet(usize),
-    /// A request reaches its engine.
-    Reach { engine: usize, request: usize },
+    /// A request reaches an engine, for a part of its work.
+    Reach { engine: usize, request: usize, part: Part },
     /// An engine's step ends.
     Step(usize),
     /// A replica reads an engine's metrics page.
@@ -91,6 +96,7 @@ struct Simulation<'a> {
     stations: Vec<Station>,
     /// The replica that serves each request.
     served_by: Vec<usize>,
+    legs: Legs,
     lanes: Lanes,
     books: LaneCounts,
     tally: Tally,
@@ -114,6 +120,7 @@ pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, St
         replicas,
         stations: (0..plan.engines.max(1)).map(|n| Station::new(plan.engine.clone(), plan.slowness_of(n))).collect(),
         served_by: vec![0; trace.len()],
+        legs: Legs::new(plan.pairs, trace.len(), plan.engines.max(1)),
         books: LaneCounts::default(),
         tally: Tally::new(tempo.arrivals.len()),
         balance: Chance::from_seed(plan.seed ^ 0x656e_766f_7900),
@@ -193,9 +200,14 @@ impl Simulation<'_> {
                 let asked: Vec<usize> = asked.map(|&(_, request)| request).collect();
                 asked.into_iter().for_each(|request| self.ask_all(request, now, When::Quiet));
             }
-            Event::Reach { engine, request } => {
-                let computed = prompt::computed(request, &self.trace[request]);
-                if let Some(end) = self.stations[engine].submit(computed, now) {
+            Event::Reach { engine, request, part } => {
+                let whole = prompt::computed(request, &self.trace[request]);
+                let end = match part {
+                    Part::Whole => self.stations[engine].submit(whole, now),
+                    Part::Prompt => self.stations[engine].submit(Request { max_tokens: 1, ..whole }, now),
+                    Part::Answer => self.stations[engine].receive(whole, now),
+                };
+                if let Some(end) = end {
                     self.queue.plan(end, Event::Step(engine));
                 }
             }
@@ -231,7 +243,7 @@ impl Simulation<'_> {
         self.tally.arrived(request, now);
         if self.plan.way == Way::RoundRobin {
             let engine = n % self.stations.len();
-            return self.queue.plan(now + HOP, Event::Reach { engine, request });
+            return self.queue.plan(now + HOP, Event::Reach { engine, request, part: Part::Whole });
         }
         if n % ASK_EVERY == ASK_EVERY - 1 {
             self.ask_all(request, now, When::Loaded);
@@ -250,10 +262,11 @@ impl Simulation<'_> {
     fn decide(&mut self, request: usize, waited: Duration, now: Timestamp) {
         let replica = self.served_by[request];
         let asked = prompt::asked(request, &self.trace[request], self.replicas[replica].prefix());
-        let engine = self.replicas[replica].dispatch(request, asked, waited, now);
+        let route = self.replicas[replica].dispatch(request, asked, waited, now);
         self.plan_flush(replica, now);
-        if let Some(engine) = engine {
-            self.queue.plan(now + HOP, Event::Reach { engine, request });
+        if let Some(route) = route {
+            let (engine, part) = self.legs.begin(request, route);
+            self.queue.plan(now + HOP, Event::Reach { engine, request, part });
         }
     }
 
@@ -267,9 +280,14 @@ impl Simulation<'_> {
         let (outputs, next) = self.stations[engine].step(now);
         for output in outputs {
             let request = output.id as usize;
+            if let Some(decode) = self.legs.prompt_done(request, engine, output.cached_tokens as u64) {
+                self.hand_over(request, decode, now);
+                continue;
+            }
             if output.index == 0 {
                 let prompt = self.trace[request].input_length;
-                self.tally.first_token(request, prompt, output.cached_tokens as u64, now + HOP);
+                let cached = self.legs.cached(request, output.cached_tokens as u64);
+                self.tally.first_token(request, prompt, cached, now + HOP);
                 self.report(request, News::FirstToken, now);
             }
             if output.finished {
@@ -282,6 +300,14 @@ impl Simulation<'_> {
         }
     }
 
+    /// The prompt is computed: the engine that decodes is asked, and gets the KV that it does not hold.
+    fn hand_over(&mut self, request: usize, decode: usize, now: Timestamp) {
+        let lacks = self.stations[decode].lacks(&prompt::computed(request, &self.trace[request]));
+        // The engine that prefills answers the sidecar, which asks the one that decodes.
+        let at = self.legs.transferred(decode, lacks, now + HOP * 2);
+        self.queue.plan(at, Event::Reach { engine: decode, request, part: Part::Answer });
+    }
+
     fn report(&mut self, request: usize, news: News, now: Timestamp) {
         if self.plan.way != Way::RoundRobin {
             let replica = self.served_by[request];
@@ -292,71 +318,6 @@ impl Simulation<'_> {
     fn handle(&mut self, replica: usize, input: Input, now: Timestamp) {
         self.replicas[replica].handle(input, now);
         self.plan_flush(replica, now);
-    }
-
-    /// Plans a flush if there is something to send and none is planned.
-    fn plan_flush(&mut self, replica: usize, now: Timestamp) {
-        let sent = self.lanes.sent(replica, (replica + 1) % self.replicas.len());
-        if !self.plan.sharing().streams() || self.replicas.len() < 2 || self.replicas[replica].head() <= sent {
-            return;
-        }
-        let Flushes { planned, last, next } = self.flushes[replica];
-        let urgent = self.replicas[replica].urgent() > sent;
-        let at = now.max(if urgent { next } else { last + COALESCE });
-        if planned.is_none_or(|planned| at < planned) {
-            self.flushes[replica].planned = Some(at);
-            self.queue.plan(at, Event::Flush(replica));
-        }
-    }
-
-    fn flush(&mut self, from: usize, now: Timestamp) {
-        if self.flushes[from].planned != Some(now) {
-            return;
-        }
-        (self.flushes[from].planned, self.flushes[from].last) = (None, now);
-        if self.replicas[from].urgent() > self.lanes.sent(from, (from + 1) % self.replicas.len()) {
-            self.flushes[from].next = now + FLUSH;
-        }
-        let mut last = None;
-        for to in (0..self.replicas.len()).filter(|&to| to != from) {
-            let after = self.lanes.sent(from, to);
-            // All peers have been sent the same, except one that just asked for a resend.
-            if last.as_ref().is_none_or(|(known, _, _)| *known != after) {
-                let Some(batch) = self.replicas[from].since(after, now) else { continue };
-                let bytes = codec::encode(&batch).map_or(0, |bytes| bytes.len());
-                last = Some((after, batch, bytes));
-            }
-            let Some((_, batch, bytes)) = &last else { continue };
-            self.books.sent(Lane::Stream, 1, *bytes);
-            if let Some(at) = self.lanes.stream(from, to, batch.upto, now) {
-                let message = Message { lane: Lane::Stream, from, to, sent: now, batch: batch.clone() };
-                self.queue.plan(at, Event::Arrived(message));
-            }
-        }
-    }
-
-    fn round(&mut self, from: usize, now: Timestamp) {
-        for page in self.replicas[from].write_pages(now) {
-            let Ok(decoded) = codec::decode(&page.bytes) else { continue };
-            let batch = std::sync::Arc::new(decoded.batch);
-            self.books.sent(Lane::Gossip, self.replicas.len() as u64 - 1, page.bytes.len());
-            for to in (0..self.replicas.len()).filter(|&to| to != from) {
-                let at = self.lanes.gossip(now);
-                let message = Message { lane: Lane::Gossip, from, to, sent: now, batch: batch.clone() };
-                self.queue.plan(at, Event::Arrived(message));
-            }
-        }
-        self.queue.plan(now + ROUND, Event::Round(from));
-    }
-
-    fn receive(&mut self, message: &Message, now: Timestamp) {
-        self.books.came(message, now);
-        if message.lane == Lane::Stream
-            && let Some((way, after)) = self.lanes.came(message, now)
-        {
-            self.queue.plan(now + way, Event::Resend { from: message.from, to: message.to, after });
-        }
-        self.handle(message.to, Input::Batch(Box::new((*message.batch).clone())), now);
     }
 
     fn tick(&mut self, now: Timestamp) {

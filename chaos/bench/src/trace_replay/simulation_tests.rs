@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::trace_replay::compare::{self, At, Configuration};
-use crate::trace_replay::plan::{Sharing, engine};
+use crate::trace_replay::plan::{Pairs, Sharing, engine};
 use crate::trace_replay::tempo::Demand;
 use crate::trace_replay::workload::{Workload, generate};
 
@@ -15,6 +15,7 @@ fn plan(replicas: usize, sharing: Sharing) -> Plan {
         engine: engine(1 << 20),
         slow_engines: 0,
         slowness: 1.0,
+        pairs: None,
         way: Way::Schedulers(sharing),
         loss: 0.0,
         seed: 7,
@@ -110,4 +111,27 @@ fn slow_engines_are_spread_over_the_pool_and_take_longer() {
     let (trace, tempo) = chat(120);
     let ttft = |plan: &Plan| run(plan, &trace, &tempo).unwrap().ttft_mean_s;
     assert!(ttft(&slow) > ttft(&plan(1, Sharing::Full)));
+}
+
+/// Two engines that prefill and two that decode, with pairs by price.
+fn pairs(replicas: usize, config: &str) -> Plan {
+    let pairs = Pairs { prefillers: 2, kv_bytes_per_token: 131_072.0, bytes_per_s: 1e10 };
+    Plan { engines: 4, pairs: Some(pairs), config: config.to_owned(), ..plan(replicas, Sharing::Full) }
+}
+
+#[test]
+fn pairs_serve_all_requests_and_replicas_agree_on_them() {
+    let config = include_str!("../../../../deploy/config/pair.yaml");
+    let (trace, tempo) = chat(300);
+    let outcome = run(&pairs(3, config), &trace, &tempo).unwrap();
+    assert_eq!(outcome.unfinished, 0);
+    assert_eq!(outcome.agreement_equal, Some(1.0), "equal views, equal pairs");
+    let again = run(&pairs(3, config), &trace, &tempo).unwrap();
+    assert_eq!(outcome, again);
+    // A slow link only costs time.
+    let mut slow = pairs(3, include_str!("../../../../tests/golden/decisions/pd.yaml"));
+    let fast = run(&slow, &trace, &tempo).unwrap();
+    slow.pairs = slow.pairs.map(|pairs| Pairs { bytes_per_s: 1e9, ..pairs });
+    let slow = run(&slow, &trace, &tempo).unwrap();
+    assert!(slow.unfinished == 0 && slow.ttft_mean_s > fast.ttft_mean_s, "{} {}", slow.ttft_mean_s, fast.ttft_mean_s);
 }

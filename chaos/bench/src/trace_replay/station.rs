@@ -35,6 +35,19 @@ impl Station {
         self.model.next_event().filter(|_| idle && taken)
     }
 
+    /// Takes a request whose prompt another engine computed, with its KV. Returns the same.
+    pub fn receive(&mut self, request: Request, now: Timestamp) -> Option<Timestamp> {
+        let idle = self.model.next_event().is_none();
+        let tokens = request.tokens.len();
+        let taken = self.model.receive(request, tokens, now).is_ok();
+        self.model.next_event().filter(|_| idle && taken)
+    }
+
+    /// Tokens of the request's prompt that are not in its cache.
+    pub fn lacks(&self, request: &Request) -> usize {
+        request.tokens.len() - self.model.cached_tokens(&request.tokens, None, None)
+    }
+
     /// Ends the step that is due at `now`. Returns its outputs, and when the next one ends.
     pub fn step(&mut self, now: Timestamp) -> (Vec<Output>, Option<Timestamp>) {
         let outputs = self.model.advance(now);

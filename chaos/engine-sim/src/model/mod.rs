@@ -128,11 +128,23 @@ impl EngineModel {
     /// # Errors
     /// [`Busy`] when the queue is full.
     pub fn submit(&mut self, request: Request, now: Timestamp) -> Result<(), Busy> {
+        self.receive(request, 0, now)
+    }
+
+    /// Takes a request into the queue together with the KV of its first `tokens` tokens, which another engine computed.
+    /// Only the last token of the prompt is always computed here, because the next one follows from it. If the request
+    /// loses its blocks to others, what was received is lost too.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full.
+    pub fn receive(&mut self, request: Request, tokens: usize, now: Timestamp) -> Result<(), Busy> {
         if self.config.max_num_queued.is_some_and(|most| self.waiting.len() >= most) {
             self.counters.rejected += 1;
             return Err(Busy);
         }
-        self.waiting.push_back(Sequence::new(request, self.config.block_tokens));
+        let mut sequence = Sequence::new(request, self.config.block_tokens);
+        sequence.received = tokens.min(sequence.tokens.len().saturating_sub(1));
+        self.waiting.push_back(sequence);
         if self.step_ends.is_none() {
             self.begin_step(now);
         }

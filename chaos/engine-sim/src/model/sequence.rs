@@ -24,6 +24,8 @@ pub(super) struct Sequence {
     pub(super) blocks: Held,
     /// Tokens whose KV is in the cache.
     pub(super) computed: usize,
+    /// Tokens at its beginning whose KV another engine computed and sends along.
+    pub(super) received: usize,
     /// Prompt tokens that were found in the cache when it first entered the batch.
     pub(super) cached: usize,
     /// Tokens that the current step computes.
@@ -52,6 +54,7 @@ impl Sequence {
             chain,
             blocks: Held::default(),
             computed: 0,
+            received: 0,
             cached: 0,
             chunk: 0,
             admitted: None,
@@ -86,7 +89,7 @@ impl Sequence {
 
     /// Its blocks were taken away: all is to be computed again.
     pub(super) fn preempted(&mut self) {
-        (self.blocks, self.computed, self.chunk) = (Held::default(), 0, 0);
+        (self.blocks, self.computed, self.received, self.chunk) = (Held::default(), 0, 0, 0);
         self.preemptions += 1;
     }
 

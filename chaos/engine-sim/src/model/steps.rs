@@ -123,10 +123,11 @@ impl EngineModel {
             let Some(held) = self.cache.take(&next.chain, matched, needed) else { break };
             let Some(mut sequence) = self.waiting.remove(at) else { break };
             sequence.blocks = held;
-            sequence.computed = matched * self.config.block_tokens;
+            let cached = matched * self.config.block_tokens;
+            sequence.computed = cached.max(sequence.received);
             if sequence.admitted.is_none() {
                 sequence.admitted = Some(now);
-                sequence.cached = sequence.computed;
+                sequence.cached = cached;
                 self.counters.prompt_tokens += sequence.prompt as u64;
                 self.counters.prefix_queries += sequence.prompt as u64;
                 self.counters.prefix_hits += sequence.cached as u64;

@@ -200,3 +200,23 @@ proptest! {
         prop_assert_eq!(model.cache().held(), 0);
     }
 }
+
+#[test]
+fn a_prompt_that_another_engine_computed_is_answered_after_one_step_and_found_later() {
+    let first = |received: usize| {
+        let mut model = EngineModel::new(EngineConfig::default());
+        let asked = request(1, 1, 4_000, 3);
+        model.receive(asked.clone(), received, Timestamp::ZERO).unwrap();
+        let mut outputs = Vec::new();
+        while let Some(end) = model.next_event() {
+            outputs.extend(model.advance(end));
+        }
+        let tokens: Vec<u32> = outputs.iter().map(|output| output.token).collect();
+        assert_eq!(outputs[0].cached_tokens, 0, "it was not in this cache");
+        (outputs[0].at, tokens, model.cached_tokens(&asked.tokens, None, None))
+    };
+    let (computed, received) = (first(0), first(4_000));
+    assert!(received.0 < computed.0, "{:?} and {:?}", received.0, computed.0);
+    assert_eq!(received.1, computed.1, "the answer is the same");
+    assert_eq!(received.2, computed.2, "its blocks are shared as any others");
+}
