@@ -30,7 +30,7 @@ something, its producer is added.
 ";
 
 /// Roles in the page's order, each with its heading.
-const ROLES: [(&str, &str); 13] = [
+const ROLES: [(&str, &str); 14] = [
     ("a filter", "Filters"),
     ("a scorer", "Scorers"),
     ("a picker", "Pickers"),
@@ -41,6 +41,7 @@ const ROLES: [(&str, &str); 13] = [
     ("a data producer", "Data producers"),
     ("a data source", "Data sources"),
     ("an extractor", "Extractors"),
+    ("an extractor of places", "Extractors of places"),
     ("a discovery", "Discovery"),
     ("a parser", "Parsers"),
     ("a saturation detector", "Saturation detectors"),

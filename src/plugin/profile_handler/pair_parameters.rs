@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::pair_price::Prices;
 use crate::plugin::registration::Invalid;
 
+/// Endpoints in the list of those that prefill, at most.
+const PREFILLERS_MAX: u16 = 16;
+
 /// The parameters of `pair-profile-handler`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -30,9 +33,9 @@ pub struct PairParameters {
     prefill_tokens_per_second: f64,
     /// What a hand-over takes besides the transfer, in ms: another request, and the agreement between both engines.
     hand_off_ms: f64,
-    /// How many prefill endpoints `x-prefiller-host-port` lists, the best first. The sidecar may try the next one where
+    /// How many prefill endpoints `x-prefiller-host-port` lists, 1 to 16, the best first. The sidecar may try the next one where
     /// one fails.
-    prefill_endpoints: u8,
+    prefill_endpoints: u16,
 }
 
 /// The profiles of the stages.
@@ -80,11 +83,11 @@ impl PairParameters {
     /// Endpoints in the list of those that prefill.
     ///
     /// # Errors
-    /// One sentence, if it is none.
+    /// One sentence, if it is out of range.
     pub(super) fn prefillers(&self) -> Result<usize, Invalid> {
         match self.prefill_endpoints {
-            0 => Err("prefillEndpoints must be at least 1, got 0".to_owned()),
-            count => Ok(count.into()),
+            count @ 1..=PREFILLERS_MAX => Ok(count.into()),
+            other => Err(format!("prefillEndpoints must be within 1 and {PREFILLERS_MAX}, got {other}")),
         }
     }
 }

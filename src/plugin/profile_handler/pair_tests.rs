@@ -195,6 +195,7 @@ fn parameters_out_of_range_are_refused_by_name() {
         (r#"{"prefillTokensPerSecond": 0}"#, "prefillTokensPerSecond"),
         (r#"{"handOffMs": -1}"#, "handOffMs"),
         (r#"{"prefillEndpoints": 0}"#, "prefillEndpoints"),
+        (r#"{"prefillEndpoints": 17}"#, "prefillEndpoints"),
         (r#"{"profiles": {"prefill": "decode"}}"#, "three profiles"),
     ] {
         assert!(handler(json).unwrap_err().contains(name), "{json}");

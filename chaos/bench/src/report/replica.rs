@@ -49,14 +49,7 @@ pub(super) fn decision(report: &Value) -> Result<Vec<Row>, Failure> {
     let (reserve_p50, reserve_p99) = (of("with_reserve_p50_us")?, of("with_reserve_p99_us")?);
     let measured = format!("{p50:.0} / {p99:.0} us; {reserve_p50:.0} / {reserve_p99:.0} us with its reservation");
     let what = "a decision, 200 endpoints, prompt of 1,500 blocks";
-    let pairs = row(report, &[("prompts", "pairs".into()), ("endpoints", 200.into()), ("blocks", 1500.into())])?;
-    let (pair_p50, pair_p99) = (number(pairs, "decide_p50_us")?, number(pairs, "decide_p99_us")?);
-    let of_pairs = "the same with pairs by price, 100 that prefill and 100 that decode";
-    let pair_us = format!("{pair_p50:.0} / {pair_p99:.0} us");
-    Ok(vec![
-        line(what, "decision", "50 / 200 us p50 / p99", measured, p50 <= 50.0 && p99 <= 200.0),
-        line(of_pairs, "decision", "150 us p50", pair_us, pair_p50 <= 150.0),
-    ])
+    Ok(vec![line(what, "decision", "50 / 200 us p50 / p99", measured, p50 <= 50.0 && p99 <= 200.0)])
 }
 
 pub(super) fn actor(report: &Value) -> Result<Vec<Row>, Failure> {

@@ -119,8 +119,7 @@ fn cases() -> [Case; 10] {
         (
             replica::decision,
             json!({"rows": [{"prompts": "turns", "endpoints": 200, "blocks": 1500, "decide_p50_us": 7.1,
-            "decide_p99_us": 46.0, "with_reserve_p50_us": 13.0, "with_reserve_p99_us": 100.0},
-            {"prompts": "pairs", "endpoints": 200, "blocks": 1500, "decide_p50_us": 30.0, "decide_p99_us": 90.0}]}),
+            "decide_p99_us": 46.0, "with_reserve_p50_us": 13.0, "with_reserve_p99_us": 100.0}]}),
             "7 / 46 us; 13 / 100 us with its reservation",
             "yes",
         ),
