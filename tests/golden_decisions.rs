@@ -27,8 +27,10 @@ use murmuration::time::Timestamp;
 /// Where llm-d's samples lie, if they are there.
 const LLM_D_SAMPLES: &str = "../shared/llm-d-configs";
 
-/// Each configuration of ours, its scenario, and the published samples that mean the same.
-const CASES: [(&str, fn(&mut Pool), &[&str]); 8] = [
+/// A configuration of ours, its scenario, and the published samples that mean the same.
+type Case = (&'static str, fn(&mut Pool), &'static [&'static str]);
+
+const CASES: [Case; 8] = [
     ("pd", pairs, &["pd-epp-config.yaml", "sim-pd-epp-config.yaml"]),
     ("pd-topology", pairs, &["pd-topology-epp-config.yaml"]),
     ("e-p-d", media, &["sim-e-p-d-epp-config.yaml"]),
