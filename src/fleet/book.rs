@@ -159,8 +159,8 @@ impl Fleet {
     }
 
     /// Sets the open work of all peers on an endpoint, how many of its requests the report can't include yet, and how
-    /// fast the peers saw it compute.
-    pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize, speed: PrefillSpeed) {
+    /// fast the peers saw it compute; `None` if one of them does not say it.
+    pub fn set_foreign(&mut self, slot: Slot, foreign: InFlight, unseen: usize, speed: Option<PrefillSpeed>) {
         if let Some(entry) = self.columns.get_mut(slot.index()).and_then(Option::as_mut) {
             (entry.foreign, entry.foreign_unseen, entry.foreign_speed) = (foreign, unseen, speed);
         }

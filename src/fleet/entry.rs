@@ -27,8 +27,8 @@ pub struct Entry {
     pub foreign: InFlight,
     /// How fast it computes prompts, by the first tokens that this replica saw.
     pub speed: PrefillSpeed,
-    /// The same by those that peers saw.
-    pub foreign_speed: PrefillSpeed,
+    /// The same by those that peers saw; `None` if one of them does not say it.
+    pub foreign_speed: Option<PrefillSpeed>,
     pub(super) belief: Option<Belief>,
     /// This replica's dispatches that the report can't include yet.
     pub(super) unseen: Unseen,
@@ -79,7 +79,7 @@ impl Entry {
             in_flight: InFlight::default(),
             foreign: InFlight::default(),
             speed: PrefillSpeed::default(),
-            foreign_speed: PrefillSpeed::default(),
+            foreign_speed: Some(PrefillSpeed::default()),
             belief: None,
             unseen: Unseen::default(),
             foreign_unseen: 0,
@@ -181,9 +181,10 @@ impl Entry {
         self.in_flight.and(self.foreign)
     }
 
-    /// How fast it computes prompts, by the first tokens that any replica saw.
-    pub fn prefill_speed(&self) -> PrefillSpeed {
-        self.speed.and(self.foreign_speed)
+    /// How fast it computes prompts, by the first tokens that any replica saw. `None` while a peer of an earlier release
+    /// does not say what it saw, nor reads what others did: replicas would decide differently.
+    pub fn prefill_speed(&self) -> Option<PrefillSpeed> {
+        self.foreign_speed.map(|foreign| self.speed.and(foreign))
     }
 }
 

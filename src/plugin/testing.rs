@@ -40,7 +40,7 @@ pub(crate) fn rows(endpoints: &[Endpoint]) -> Vec<Candidate<'_>> {
         kv_tokens: None,
         adapters: None,
         in_flight: InFlight::default(),
-        speed: PrefillSpeed::default(),
+        speed: Some(PrefillSpeed::default()),
         matched: PrefixMatch::default(),
         session: SessionMatch::default(),
         trust: Trust::Exact,

@@ -20,7 +20,6 @@ pub(super) mod writer;
 
 use std::time::Duration;
 
-use crate::fleet::PrefillSpeed;
 use crate::id::{Incarnation, PoolId, ReplicaId};
 use crate::replication::encoded::{self, Encoded, EncodedFact, Header};
 use crate::replication::record::{Batch, EndpointLoad, Fact, InFlightReport, Record};
@@ -93,8 +92,7 @@ pub fn within(version: u8, record: Record) -> Option<Record> {
         Record::InFlight(open) if version < VERSION_GROWING => {
             let decode_tokens = if version < 2 { 0 } else { open.decode_tokens };
             let prefills = body::prefills_unknown(open.prefill_tokens);
-            let speed = PrefillSpeed::default();
-            Some(Record::InFlight(InFlightReport { decode_tokens, prefills, speed, ..open }))
+            Some(Record::InFlight(InFlightReport { decode_tokens, prefills, speed: None, ..open }))
         }
         Record::Bound(_) if version < 2 => None,
         Record::CacheCleared(_) | Record::Failing(_) if version < 3 => None,

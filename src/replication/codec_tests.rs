@@ -39,7 +39,7 @@ fn records() -> impl Strategy<Value = Record> {
     prop_oneof![
         (key, any::<u32>(), any::<u64>(), prop_oneof![Just(0), any::<u64>()], any::<u32>(), any::<(u64, u64)>())
             .prop_map(|(endpoint, requests, prefill_tokens, decode_tokens, prefills, (tokens, millis))| {
-                let speed = PrefillSpeed { tokens, millis };
+                let speed = Some(PrefillSpeed { tokens, millis });
                 let report = InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed };
                 Record::InFlight(report)
             }),
@@ -96,7 +96,7 @@ fn carried(version: u8, batch: &Batch) -> Batch {
     for fact in &mut batch.facts {
         if let (Record::InFlight(report), true) = (&mut fact.record, format_for(version, &batch.pool) < FORMAT) {
             report.prefills = if report.prefill_tokens > 0 { PREFILLS_UNKNOWN } else { 0 };
-            report.speed = PrefillSpeed::default();
+            report.speed = None;
         }
     }
     batch
@@ -145,7 +145,7 @@ fn golden() -> Batch {
     let fact = |seq, record| Fact { seq, age: Duration::from_millis(2), record };
     let endpoint = EndpointKey(0x0102_0304_0506_0708);
     let report = LoadReport { waiting: 3, running: 4, kv_usage: 0.5, awake: true, ..LoadReport::default() };
-    let (prefills, speed) = (PREFILLS_UNKNOWN, PrefillSpeed::default());
+    let (prefills, speed) = (PREFILLS_UNKNOWN, None);
     let report_of_two =
         InFlightReport { endpoint, requests: 2, prefill_tokens: 300, decode_tokens: 0, prefills, speed };
     Batch {

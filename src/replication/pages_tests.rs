@@ -19,7 +19,7 @@ fn fact_log() -> FactLog {
 fn in_flight(endpoint: u64) -> Record {
     let (endpoint, requests, tokens) = (EndpointKey(mix(endpoint)), u32::MAX, u64::MAX);
     let (prefills, prefill_tokens, decode_tokens) = (requests, tokens, tokens);
-    let speed = PrefillSpeed { tokens, millis: tokens };
+    let speed = Some(PrefillSpeed { tokens, millis: tokens });
     Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed })
 }
 

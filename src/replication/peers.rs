@@ -208,8 +208,8 @@ impl Peers {
     }
 
     /// The open work of all peers on `endpoint`, how many of their requests its last report can't include, and how fast
-    /// they saw it compute.
-    pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, PrefillSpeed) {
+    /// they saw it compute; `None` if one of them does not say it.
+    pub fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, Option<PrefillSpeed>) {
         self.table.open_work(endpoint)
     }
 

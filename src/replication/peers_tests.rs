@@ -25,7 +25,7 @@ fn in_flight(endpoint: u64, requests: u32) -> Record {
         prefill_tokens: 10 * tokens,
         decode_tokens: 20 * tokens,
         prefills: 1,
-        speed: PrefillSpeed::default(),
+        speed: Some(PrefillSpeed::default()),
     })
 }
 

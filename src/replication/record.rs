@@ -76,8 +76,8 @@ pub struct InFlightReport {
     /// Requests whose prompt the endpoint computes. Who does not send them is taken to have one where it has prompt
     /// tokens.
     pub prefills: u32,
-    /// How fast the endpoint computes prompts, by the first tokens that the origin saw; zero from who does not send it.
-    pub speed: PrefillSpeed,
+    /// How fast the endpoint computes prompts, by the first tokens that the origin saw; `None` from who does not send it.
+    pub speed: Option<PrefillSpeed>,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -164,7 +164,7 @@ impl InFlightReport {
     /// `open` is open on `endpoint`, which computes at `speed`.
     pub fn of(endpoint: EndpointKey, open: InFlight, speed: PrefillSpeed) -> Self {
         let InFlight { requests, prefills, prefill_tokens, decode_tokens } = open;
-        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens, speed }
+        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens, speed: Some(speed) }
     }
 
     /// How much is open.
@@ -202,10 +202,10 @@ impl Subject {
 
 impl Record {
     /// The origin's open work on an endpoint and the speed that it saw there, when it is about that.
-    pub fn open_work(&self) -> Option<(InFlight, PrefillSpeed)> {
+    pub fn open_work(&self) -> Option<(InFlight, Option<PrefillSpeed>)> {
         match self {
             Self::InFlight(report) => Some((report.open(), report.speed)),
-            Self::Removed(_) => Some(Default::default()),
+            Self::Removed(_) => Some((InFlight::default(), Some(PrefillSpeed::default()))),
             _ => None,
         }
     }

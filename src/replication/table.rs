@@ -19,6 +19,9 @@ pub(super) const LATE_MAX: Duration = Duration::from_secs(60);
 /// from peers before its own discovery.
 pub(super) const OUTSIDE_MAX: usize = ENDPOINTS_MAX;
 
+/// The speed of an endpoint of which a peer has seen no first token, or published nothing yet.
+const NOTHING_SEEN: Option<PrefillSpeed> = Some(PrefillSpeed { tokens: 0, millis: 0 });
+
 /// Rows that are examined for room when a peer has too many.
 const SWEEPS_FOR_ROOM: usize = 8;
 
@@ -59,7 +62,8 @@ struct Entry {
     /// A snapshot that should have confirmed the open work did not.
     unconfirmed: bool,
     in_flight: InFlight,
-    speed: PrefillSpeed,
+    /// `None` if its reports do not say it.
+    speed: Option<PrefillSpeed>,
     unseen: Unseen,
     /// Its counts of answers, if it saw failures.
     failures: Option<Failures>,
@@ -107,7 +111,7 @@ impl Table {
         peer: PeerNumber,
         subject: Subject,
         seq: u64,
-        open: Option<(InFlight, PrefillSpeed)>,
+        open: Option<(InFlight, Option<PrefillSpeed>)>,
         now: Timestamp,
     ) -> Noted {
         let Some(entry) = self.entry(peer, subject.endpoint(), now) else { return Noted::Full };
@@ -177,13 +181,15 @@ impl Table {
     }
 
     /// The open work of all peers on `endpoint`, how many of their requests its last report can't include, and how fast
-    /// they saw it compute.
-    pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, PrefillSpeed) {
+    /// they saw it compute; `None` if one of them does not say it.
+    pub(super) fn open_work(&self, endpoint: EndpointKey) -> (InFlight, usize, Option<PrefillSpeed>) {
         let entries = self.rows.get(&endpoint).map_or(&[][..], |row| &row.entries);
-        entries.iter().fold(Default::default(), |(sum, unseen, speed): (InFlight, usize, PrefillSpeed), entry| {
+        let nothing = (InFlight::default(), 0, Some(PrefillSpeed::default()));
+        entries.iter().fold(nothing, |(sum, unseen, speed), entry| {
             // A dispatch is published before the count that includes it.
             let more = entry.unseen.len().min(entry.in_flight.requests as usize);
-            (sum.and(entry.in_flight), unseen + more, speed.and(entry.speed))
+            let speed = speed.zip(entry.speed).map(|(sum, more)| sum.and(more));
+            (sum.and(entry.in_flight), unseen + more, speed)
         })
     }
 
@@ -221,6 +227,7 @@ impl Table {
         for (endpoint, row) in &mut self.rows {
             for entry in row.entries.iter_mut().filter(|entry| entry.peer == peer && entry.unconfirmed) {
                 (entry.unconfirmed, entry.in_flight, entry.unseen) = (false, InFlight::default(), Unseen::default());
+                entry.speed = NOTHING_SEEN;
                 voided.push(*endpoint);
             }
         }
@@ -334,7 +341,7 @@ impl Entry {
             received_at: now,
             unconfirmed: false,
             in_flight,
-            speed: PrefillSpeed::default(),
+            speed: NOTHING_SEEN,
             unseen,
             failures: None,
         }
@@ -342,7 +349,7 @@ impl Entry {
 
     /// Whether anything of it counts in the sums over peers.
     fn counts(&self) -> bool {
-        !self.is_idle() || self.failures.is_some() || self.speed != PrefillSpeed::default()
+        !self.is_idle() || self.failures.is_some() || self.speed != NOTHING_SEEN
     }
 
     /// Whether the peer has no open work there.

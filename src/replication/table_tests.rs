@@ -8,13 +8,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 /// A fact of `peer` on its open work.
 fn publish(table: &mut Table, peer: PeerNumber, endpoint: u64, seq: u64, requests: u32, now: Timestamp) -> Noted {
-    table.note(
-        peer,
-        Subject::InFlight(EndpointKey(endpoint)),
-        seq,
-        Some((busy(requests), PrefillSpeed::default())),
-        now,
-    )
+    table.note(peer, Subject::InFlight(EndpointKey(endpoint)), seq, Some((busy(requests), NOTHING_SEEN)), now)
 }
 
 fn busy(requests: u32) -> InFlight {

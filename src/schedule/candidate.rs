@@ -53,8 +53,8 @@ pub struct Candidate<'a> {
     pub adapters: Option<&'a Adapters>,
     /// Open work that any replica dispatched to it and that is not known to have ended.
     pub in_flight: InFlight,
-    /// How fast it computes prompts, by the first tokens that any replica saw.
-    pub speed: PrefillSpeed,
+    /// How fast it computes prompts, by the first tokens that any replica saw; `None` if not all say it.
+    pub speed: Option<PrefillSpeed>,
     /// How much of the request's prompt it is believed to hold.
     pub matched: PrefixMatch,
     /// Whether the request's session is bound to it.

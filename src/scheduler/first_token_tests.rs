@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::PrefillSpeed;
+use crate::replication::codec;
 
 #[test]
 fn a_finished_request_counts_on_no_replica() {
@@ -27,14 +28,14 @@ fn all_replicas_know_how_fast_an_engine_computed_what_one_saw() {
     };
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 138);
     tell(&mut a, &mut b, 139);
-    assert_eq!(speed(&a), PrefillSpeed { tokens: 2_560, millis: 128 });
+    assert_eq!(speed(&a), Some(PrefillSpeed { tokens: 2_560, millis: 128 }));
     assert_eq!(speed(&b), speed(&a));
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 500);
     a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 600);
     tell(&mut a, &mut b, 601);
-    assert_eq!((speed(&a).millis, speed(&b)), (128, speed(&a)), "a prompt has one first token");
+    assert_eq!((speed(&a).unwrap().millis, speed(&b)), (128, speed(&a)), "a prompt has one first token");
     b.handle(Input::PeerLost(ReplicaId("a".into()), Incarnation(1)), 700);
-    assert_eq!(speed(&b), PrefillSpeed::default());
+    assert_eq!(speed(&b), Some(PrefillSpeed::default()));
 }
 
 #[test]
@@ -46,5 +47,29 @@ fn a_request_that_was_served_elsewhere_says_nothing_of_speed() {
     a.handle(Input::TicketUpdate(Ticket(1), News::Served(address)), 12);
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 300);
     let fleet = &a.scheduler.fleet;
-    assert!(fleet.iter().all(|(_, entry)| entry.prefill_speed() == PrefillSpeed::default()));
+    assert!(fleet.iter().all(|(_, entry)| entry.prefill_speed() == Some(PrefillSpeed::default())));
+}
+
+/// A peer of an earlier release neither says nor reads it.
+#[test]
+fn no_replica_counts_speeds_while_one_does_not_say_them() {
+    let (mut a, mut b) = (Replica::new("a", 1), Replica::new("b", 1));
+    let first = picked(&a.handle(ask(1, 7, 40), 10));
+    a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 138);
+    let speed = |replica: &Replica| {
+        let fleet = &replica.scheduler.fleet;
+        fleet.slot(&first).and_then(|slot| fleet.get(slot)).unwrap().prefill_speed()
+    };
+    let within = |mut batch: Batch| {
+        for fact in &mut batch.facts {
+            fact.record = codec::within(3, fact.record.clone()).unwrap();
+        }
+        Input::Batch(Box::new(batch))
+    };
+    let (from_a, from_b) = (a.news(139).unwrap(), b.news(139).unwrap());
+    b.handle(within(from_a), 139);
+    a.handle(within(from_b), 139);
+    assert_eq!((speed(&a), speed(&b)), (None, None));
+    a.handle(Input::PeerLost(ReplicaId("b".into()), Incarnation(1)), 200);
+    assert!(speed(&a).is_some());
 }

@@ -100,8 +100,8 @@ impl PrefillCostScorer {
 
     /// The loads of all candidates, and the prompts under way or waiting per candidate.
     fn loads(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>]) -> (Vec<Load>, f64) {
-        let speeds = candidates.iter().filter(|_| self.measured_speed).map(|row| row.speed);
-        let pool = speeds.fold(PrefillSpeed::default(), PrefillSpeed::and);
+        let speeds = candidates.iter().map(|row| row.speed.filter(|_| self.measured_speed));
+        let pool = speeds.reduce(|sum, more| Some(sum?.and(more?))).flatten().unwrap_or_default();
         let mut loads: Vec<Load> = candidates.iter().map(|row| Load::of(row, pool)).collect();
         let fastest = loads.iter().map(|load| load.speed).fold(1.0, f64::max);
         loads.iter_mut().for_each(|load| load.fastest = fastest);
@@ -180,7 +180,7 @@ impl Load {
             waiting_tokens: row.in_flight.prefill_tokens as f64,
             requests: row.in_flight.requests.into(),
             context_tokens: row.kv_usage * row.kv_tokens.unwrap_or(0) as f64,
-            speed: row.speed.against(pool),
+            speed: row.speed.unwrap_or_default().against(pool),
             fastest: 1.0,
         }
     }
@@ -228,7 +228,7 @@ mod tests {
     fn a_slow_engine_costs_its_own_time_more() {
         let endpoints = endpoints(2);
         let mut rows = rows(&endpoints);
-        let speed = |tokens| PrefillSpeed { tokens, millis: 100_000_000 };
+        let speed = |tokens| Some(PrefillSpeed { tokens, millis: 100_000_000 });
         (rows[0].speed, rows[1].speed) = (speed(500_000_000), speed(1_000_000_000));
         rows[0].in_flight = InFlight { requests: 5, prefills: 2, prefill_tokens: 100, decode_tokens: 0 };
         let request = request(1, 10);

@@ -70,8 +70,10 @@ pub(super) fn write(record: &Record, body: &mut Vec<u8>) -> u8 {
             varint(*prefill_tokens, body);
             varint(*decode_tokens, body);
             varint((*prefills).into(), body);
-            varint(speed.tokens, body);
-            varint(speed.millis, body);
+            if let Some(PrefillSpeed { tokens, millis }) = speed {
+                varint(*tokens, body);
+                varint(*millis, body);
+            }
             IN_FLIGHT
         }
         Record::Removed(endpoint) => write(&Record::InFlight(InFlightReport::none(*endpoint)), body),
@@ -133,7 +135,7 @@ pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -
             let there = grows && body.left() > 0;
             let prefills = if there { body.number32("number of prefills")? } else { prefills_unknown(prefill_tokens) };
             let there = grows && body.left() > 0;
-            let speed = if there { read_speed(body)? } else { PrefillSpeed::default() };
+            let speed = if there { Some(read_speed(body)?) } else { None };
             Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed })
         }
         PLACEMENT => Record::Placement(Placement { endpoint, anchors: read_anchors(body, lists)? }),
