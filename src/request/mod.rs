@@ -98,7 +98,7 @@ pub struct Asked {
     /// The stream's ticket.
     pub ticket: Ticket,
     /// The request.
-    pub request: InferenceRequest,
+    pub request: Box<InferenceRequest>,
     /// How long it was kept back for its decision: [`Scheduler::wait_in_crowd`].
     ///
     /// [`Scheduler::wait_in_crowd`]: crate::scheduler::Scheduler::wait_in_crowd
@@ -110,6 +110,6 @@ pub struct Asked {
 impl Asked {
     /// A request that was not kept back.
     pub fn new(ticket: Ticket, request: InferenceRequest) -> Self {
-        Self { ticket, request, waited: Duration::ZERO }
+        Self { ticket, request: Box::new(request), waited: Duration::ZERO }
     }
 }

@@ -18,7 +18,7 @@ fn in_a_crowd(scheduler: impl Fn() -> Scheduler) -> [Replica; 2] {
 
 fn request(prompt: u64) -> InferenceRequest {
     let Input::Asked(Asked { request, .. }) = ask(1, prompt, 30) else { unreachable!() };
-    request
+    *request
 }
 
 fn waits(replica: &Replica, millis: u64) -> Vec<Duration> {

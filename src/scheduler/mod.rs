@@ -226,7 +226,7 @@ impl Scheduler {
         }
         match self.decide_after(&request, waited, now) {
             Ok(decision) => {
-                self.reserve(ticket, request, &decision, now, out);
+                self.reserve(ticket, *request, &decision, now, out);
                 let decision = Arc::new(decision);
                 self.recent.remember(decision.clone());
                 out.answers.push((ticket, Ok(decision)));

@@ -207,7 +207,7 @@ fn an_endpoint_that_would_prefill_for_itself_is_no_pair() {
 
 fn request_of(prompt: u64, blocks: u64) -> InferenceRequest {
     match ask(0, prompt, blocks) {
-        Input::Asked(asked) => asked.request,
+        Input::Asked(asked) => *asked.request,
         _ => unreachable!(),
     }
 }

@@ -215,7 +215,7 @@ impl SchedulerState {
                     let ticket = Ticket(self.next_ticket);
                     self.next_ticket += 1;
                     self.waiting.insert(ticket, reply);
-                    Input::Asked(Asked { ticket, request: *request, waited })
+                    Input::Asked(Asked { ticket, request, waited })
                 }
             };
             self.scheduler.handle(input, self.clock.now(), &mut self.outbox);

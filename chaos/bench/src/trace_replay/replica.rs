@@ -125,7 +125,7 @@ impl Replica {
         waited: Duration,
         now: Timestamp,
     ) -> Option<Route> {
-        let asked = Asked { ticket: Ticket(number as u64), request, waited };
+        let asked = Asked { ticket: Ticket(number as u64), request: Box::new(request), waited };
         let out = self.handle(Input::Asked(asked), now);
         let (_, answer) = out.answers.into_iter().next()?;
         answer.ok().and_then(|decision| route(&decision))
