@@ -21,6 +21,9 @@ const MILLIS_MAX: u64 = 200_000;
 const WAIT_MAX: u64 = 10_000;
 /// Milliseconds at the pool's speed that count as measured at each engine: some tens of first tokens outweigh it.
 const PRIOR_MILLIS: f64 = 10_000.0;
+/// No engine computes more prompt tokens in a millisecond. Peers' numbers are among those that wait, and what is measured
+/// here is published as this replica's own.
+const RATE_MAX: f64 = 1_000.0;
 /// No engine counts as faster or slower than the pool by more, whatever a peer publishes.
 const RATIO_MAX: f64 = 8.0;
 
@@ -43,11 +46,12 @@ impl PrefillSpeed {
             return;
         }
         // A wait longer than is counted says the same of fewer tokens.
-        let tokens = tokens as f64 * millis as f64 / (took.as_secs_f64() * 1_000.0).max(1.0);
+        let counted = tokens as f64 * millis as f64 / (took.as_secs_f64() * 1_000.0).max(1.0);
+        let tokens = counted.min(millis as f64 * RATE_MAX) as u64;
         if self.millis + millis > MILLIS_MAX {
             (self.tokens, self.millis) = (self.tokens / 2, self.millis / 2);
         }
-        self.tokens += tokens as u64;
+        self.tokens = self.tokens.saturating_add(tokens);
         self.millis += millis;
     }
 
@@ -100,6 +104,7 @@ mod tests {
         (0..400).for_each(|_| speed.add(5_000, Duration::from_secs(1)));
         let rate = speed.tokens as f64 / speed.millis as f64;
         assert!((4.9..6.5).contains(&rate), "{rate}");
+        assert_eq!(measured(&[(u64::MAX, 100); 3]), PrefillSpeed { tokens: 300_000, millis: 300 });
         assert_eq!(measured(&[(100_000, 100_000)]), PrefillSpeed { tokens: 10_000, millis: 10_000 });
         let huge = PrefillSpeed { tokens: u64::MAX, millis: 1 };
         assert_eq!(huge.and(huge).against(measured(&[(10_000, 1_000)])), 8.0);

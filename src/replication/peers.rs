@@ -345,12 +345,15 @@ impl Peer {
             };
             return if news { Noted::News } else { Noted::Old };
         };
+        let open = fact.record.open_work();
+        if open.is_some_and(|(_, speed)| table.completes(self.number, subject, fact.seq, speed)) {
+            return Noted::News;
+        }
         // All facts that count up to there were received. Another one is out of date, even if nothing of it is
         // remembered.
         if fact.seq <= received_upto {
             return Noted::Old;
         }
-        let open = fact.record.open_work();
         if open.is_some() {
             self.newest_in_flight = self.newest_in_flight.max(fact.seq);
         }

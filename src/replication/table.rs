@@ -131,6 +131,25 @@ impl Table {
         Noted::News
     }
 
+    /// Takes the speed of a fact that is known without it: it came in a format that can't carry it, and now comes by
+    /// another lane. Returns whether it is such a fact.
+    pub(super) fn completes(
+        &mut self,
+        peer: PeerNumber,
+        subject: Subject,
+        seq: u64,
+        speed: Option<PrefillSpeed>,
+    ) -> bool {
+        let (Subject::InFlight(endpoint), Some(_)) = (subject, speed) else { return false };
+        let entry =
+            self.rows.get_mut(&endpoint).and_then(|row| row.entries.iter_mut().find(|entry| entry.peer == peer));
+        let Some(entry) = entry.filter(|entry| entry.in_flight_seq == seq && entry.speed.is_none()) else {
+            return false;
+        };
+        entry.speed = speed;
+        true
+    }
+
     /// The open work of `peer` on an endpoint was published after all its dispatches up to now: at most that many of
     /// them are unseen.
     pub(super) fn settle(&mut self, peer: PeerNumber, endpoint: EndpointKey) {
@@ -307,7 +326,9 @@ impl Table {
         }
         let counts = &mut self.counts;
         row.entries.retain(|entry| {
-            let stays = !entry.is_idle() || now.since(entry.received_at) < quiet;
+            // A speed counts for as long as its origin does not withdraw it, but gives way where there is no room.
+            let lasts = entry.speed != NOTHING_SEEN && quiet > Duration::ZERO;
+            let stays = !entry.is_idle() || now.since(entry.received_at) < quiet || lasts;
             if !stays {
                 uncount(counts, entry.peer);
             }

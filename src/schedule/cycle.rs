@@ -165,6 +165,8 @@ impl Profiles {
         let profile = |name: &str| self.plugins.profiles.iter().find(|known| known.name == name);
         let (decoders, decode_filters) = profile(decode)?.narrowed(ask, candidates);
         let (prefillers, prefill_filters) = profile(prefill)?.narrowed(ask, candidates);
+        // Who decodes can prefill too, so none that fails is needed.
+        let prefillers: Vec<Candidate<'_>> = prefillers.iter().filter(|row| row.failing.is_none()).copied().collect();
         let explained = |name: &str, stage, filters, targets: &[Target]| {
             let picked = targets.iter().map(|target| target.endpoint.clone()).collect();
             ProfileExplanation { profile: name.to_owned(), stage, filters, picked, ..ProfileExplanation::default() }

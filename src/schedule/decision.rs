@@ -259,9 +259,11 @@ impl Decision {
         self.legs.first().and_then(|leg| leg.targets.first())
     }
 
-    /// Where the request is sent, in order: the destination and its fallbacks.
+    /// Where the request is sent, in order: the destination and its fallbacks. A rank behind a shared port has none: the
+    /// header names one rank, of one host.
     pub fn destinations(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        let addresses = self.legs.first().into_iter().flat_map(Leg::addresses);
+        let most = if self.primary_port.is_some() { 1 } else { usize::MAX };
+        let addresses = self.legs.first().into_iter().flat_map(Leg::addresses).take(most);
         addresses.map(|address| SocketAddr::new(address.ip(), self.primary_port.unwrap_or(address.port())))
     }
 

@@ -39,8 +39,8 @@ pub struct Hold {
     pub tenancy: Tenancy,
     /// What is still counted as in flight there.
     pub share: InFlight,
-    /// Prompt tokens that waited there at the dispatch, its own included; zero if it computes none of the prompt, or
-    /// came there another way.
+    /// Prompt tokens that waited there at the dispatch, its own included; zero if its first token does not show when
+    /// they were computed.
     pub waited_for: u64,
     /// Blocks of the prompt that the endpoint was believed to hold before.
     pub held_before: u32,

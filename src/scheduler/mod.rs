@@ -294,7 +294,7 @@ impl Scheduler {
             Undecided::NoEndpoints(explanation) => filtered_out(&explanation),
         })?;
         if request.if_available && decision.primary().is_none_or(|target| target.matched.blocks == 0) {
-            let sentence = "no endpoint that may serve the request holds its prompt in its KV cache";
+            let sentence = "the endpoint chosen for the request holds none of its prompt in its KV cache";
             return Err(Refusal::new(RefusalCode::NoCachedPrefix, sentence));
         }
         let split = decision.leg(Stage::Prefill).is_some();
@@ -314,7 +314,12 @@ impl Scheduler {
         now: Timestamp,
         out: &mut Outbox,
     ) {
-        let holds = decision.legs.iter().filter_map(|leg| self.hold(leg, &request, now, out)).collect();
+        let mut holds: Vec<Hold> = decision.legs.iter().filter_map(|leg| self.hold(leg, &request, now, out)).collect();
+        // Of a pair the first token also waits for the transfer, and whoever computed the prompt may be another one of
+        // the list. An answer in one piece comes when it is complete.
+        if holds.len() > 1 || !request.streaming {
+            holds.iter_mut().for_each(|hold| hold.waited_for = 0);
+        }
         if self.peers.is_empty() {
             self.foreign_traffic.update(&self.fleet, now);
         }

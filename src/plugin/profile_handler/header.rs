@@ -59,8 +59,11 @@ impl ProfileHandler for HeaderProfileHandler {
             several => several.iter().find(|known| *known == wanted),
         };
         let Some(profile) = found else {
-            let known = profiles.join(", ");
-            return Step::Reject(format!("the header {} names the profile {wanted:?}; known are {known}", self.header));
+            let (header, known) = (&self.header, profiles.join(", "));
+            return Step::Reject(match asked {
+                Some(_) => format!("the header {header} names the profile {wanted:?}; known are {known}"),
+                None => format!("the header {header} must name a profile: {known}"),
+            });
         };
         match steps.chosen(profile) {
             None => Step::Run { profile, stage: Stage::Decode },

@@ -103,7 +103,7 @@ impl ProfileHandler for PairProfileHandler {
             field.add_other(&self.prices);
         }
         let (decode_side, prefill_side) = field.sides(&self.prices, Whose::Mine);
-        let ways = ways(&decode_side, &prefill_side);
+        let ways: Vec<Way> = ways(&decode_side, &prefill_side).collect();
         let best = *ways.iter().min()?;
         let shown = Self::shown(ways);
         let of = |rows: &[Candidate<'_>], at: usize| rows[at].endpoint.id.clone();

@@ -134,7 +134,7 @@ impl Field {
             self.decoders.rows.iter().map(|row| row.uncached).sum::<f64>() / self.decoders.rows.len().max(1) as f64
         };
         let (decoders, prefillers) = self.sides(prices, Whose::Others(size));
-        let Some(way) = ways(&decoders, &prefillers).into_iter().min() else { return };
+        let Some(way) = ways(&decoders, &prefillers).min() else { return };
         let decode = self.decoders.rows[way.decode].load;
         let computes = way.prefill().map_or(decode, |prefill| self.prefillers.rows[prefill].load);
         self.loads[decode].requests += 1.0;

@@ -3,8 +3,8 @@
 //! Must not know what costs mean. The cost of a pair is a sum: what the prompt costs where it is computed, what the
 //! answer costs, and the transfer, which depends on the endpoint that decodes and on one bit of the pair: whether both
 //! are in one zone. So for each endpoint that decodes, the cheapest prefill endpoint of its zone and the cheapest of
-//! the others are the only ones that can win, and they are found once for each zone: 100 x 100 pairs cost 100 + 100
-//! steps, and the result is exact.
+//! the others are the only ones that can win. Those of all zones are found and sorted once, and few of them must be
+//! passed over: 100 x 100 pairs cost 100 + 100 steps however many zones there are, and the result is exact.
 
 use std::cmp::Reverse;
 
@@ -52,9 +52,19 @@ pub(super) struct Way {
     prefill_rank: Option<(Reverse<u64>, usize)>,
 }
 
+/// The order of endpoints that prefill, the best first.
+type Rank = (Cost, Reverse<u64>, usize);
+
 /// The two cheapest of a zone: the second one counts where the first would prefill for itself.
 #[derive(Clone, Copy, Debug, Default)]
-struct Best([Option<(Cost, Reverse<u64>, usize)>; 2]);
+struct Best([Option<Rank>; 2]);
+
+/// The two cheapest of each zone, by zone and in one order.
+#[derive(Debug)]
+struct Bests {
+    of_zone: Vec<Best>,
+    sorted: Vec<Rank>,
+}
 
 // === impl Way ===
 
@@ -89,20 +99,13 @@ pub(super) fn is_near(one: usize, other: usize) -> bool {
 }
 
 /// For each endpoint that decodes: itself alone, and its best pair if there is one.
-pub(super) fn ways(decoders: &[Decoder], prefillers: &[Prefiller]) -> Vec<Way> {
-    let zones = prefillers.iter().map(|prefiller| prefiller.zone + 1).max().unwrap_or(0);
-    let mut best = vec![Best::default(); zones];
-    for (at, prefiller) in prefillers.iter().enumerate() {
-        best[prefiller.zone].offer((prefiller.cost, Reverse(prefiller.draw), at));
-    }
-    let mut ways = Vec::with_capacity(2 * decoders.len());
-    for (at, decoder) in decoders.iter().enumerate() {
-        ways.push(Way::alone(at, decoder));
-        let of_zone = |best: &Best| best.without(decoder.endpoint, prefillers);
-        let pairs = best.iter().filter_map(of_zone).map(|found| Way::pair(at, decoder, found, &prefillers[found]));
-        ways.extend(pairs.min());
-    }
-    ways
+pub(super) fn ways<'a>(decoders: &'a [Decoder], prefillers: &'a [Prefiller]) -> impl Iterator<Item = Way> + 'a {
+    let bests = Bests::of(prefillers);
+    decoders.iter().enumerate().flat_map(move |(at, decoder)| {
+        let found = bests.near(decoder, prefillers).into_iter().chain([bests.far(decoder, prefillers)]).flatten();
+        let pair = found.map(|found| Way::pair(at, decoder, found, &prefillers[found])).min();
+        [Some(Way::alone(at, decoder)), pair].into_iter().flatten()
+    })
 }
 
 /// The `count` best pairs of one endpoint that decodes, best first.
@@ -117,10 +120,44 @@ pub(super) fn prefillers_for(decode: usize, decoder: &Decoder, prefillers: &[Pre
     ways
 }
 
+// === impl Bests ===
+
+impl Bests {
+    fn of(prefillers: &[Prefiller]) -> Self {
+        let zones = prefillers.iter().map(|prefiller| prefiller.zone + 1).max().unwrap_or(0);
+        let mut of_zone = vec![Best::default(); zones];
+        for (at, prefiller) in prefillers.iter().enumerate() {
+            of_zone[prefiller.zone].offer((prefiller.cost, Reverse(prefiller.draw), at));
+        }
+        let mut sorted: Vec<Rank> = of_zone.iter().flat_map(|best| best.0).flatten().collect();
+        sorted.sort_unstable();
+        Self { of_zone, sorted }
+    }
+
+    /// The best of the endpoint's zone, and of those whose zone is not known. All are near to one whose own is not.
+    fn near(&self, decoder: &Decoder, prefillers: &[Prefiller]) -> [Option<usize>; 2] {
+        if decoder.zone == 0 {
+            return [self.first(prefillers, |prefiller| prefiller.endpoint != decoder.endpoint), None];
+        }
+        [decoder.zone, 0].map(|zone| self.of_zone.get(zone)?.without(decoder.endpoint, prefillers))
+    }
+
+    /// The best of all other zones.
+    fn far(&self, decoder: &Decoder, prefillers: &[Prefiller]) -> Option<usize> {
+        let is_far = |zone| !is_near(decoder.zone, zone);
+        self.first(prefillers, |prefiller| is_far(prefiller.zone) && prefiller.endpoint != decoder.endpoint)
+            .filter(|_| decoder.zone != 0)
+    }
+
+    fn first(&self, prefillers: &[Prefiller], may: impl Fn(&Prefiller) -> bool) -> Option<usize> {
+        self.sorted.iter().map(|(.., at)| *at).find(|at| may(&prefillers[*at]))
+    }
+}
+
 // === impl Best ===
 
 impl Best {
-    fn offer(&mut self, one: (Cost, Reverse<u64>, usize)) {
+    fn offer(&mut self, one: Rank) {
         let [first, second] = &mut self.0;
         if first.is_none_or(|known| one < known) {
             *second = first.replace(one);
@@ -190,7 +227,7 @@ mod tests {
         #[test]
         fn the_least_of_few_is_the_least_of_all(decoders in vec(decoder(), 0..12), prefillers in prefillers()) {
             let every = all(&decoders, &prefillers);
-            prop_assert_eq!(ways(&decoders, &prefillers).into_iter().min(), every.iter().copied().min());
+            prop_assert_eq!(ways(&decoders, &prefillers).min(), every.iter().copied().min());
             for (d, decoder) in decoders.iter().enumerate() {
                 let mut pairs: Vec<Way> =
                     every.iter().copied().filter(|way| way.decode == d && way.prefill().is_some()).collect();

@@ -105,6 +105,13 @@
 {{- $_ := set $flags (ternary "verbosity" $key (eq $key "v")) $value -}}
 {{- end -}}
 {{- end -}}
+{{- if eq (toString (dig "insecure-gossip" "" .Values.router.epp.flags)) "true" -}}
+{{- $_ := unset $flags "gossip-key-file" -}}
+{{- end -}}
+{{- if eq (toString (dig "insecure-peer-streams" "" .Values.router.epp.flags)) "true" -}}
+{{- $_ := unset $flags "peer-cert-path" -}}
+{{- $_ := unset $flags "allow-shared-peer-certificate" -}}
+{{- end -}}
 {{- $_ := set $flags "drain-timeout" (printf "%ss" (include "murmuration.drainSeconds" .)) -}}
 {{- toYaml $flags -}}
 {{- end -}}

@@ -26,6 +26,15 @@
 {{- if not (has $router.epp.pluginsConfigFile $files) -}}
 {{- fail (printf "router.epp.pluginsConfigFile: no file %q; there are %s" $router.epp.pluginsConfigFile ($files | sortAlpha | join ", ")) -}}
 {{- end -}}
+{{- $instead := dict "grpc-port" "router.epp.extProcPort" "grpc-health-port" "router.epp.grpcHealthPort" "config-file" "router.epp.pluginsConfigFile" "config-text" "router.epp.pluginsCustomConfig" "pool" "a release for each pool" "metrics-port" "9090, which the Services and probes name" "gossip-port" "9004, which the Services and policies name" "peer-port" "9005, which the Services and policies name" -}}
+{{- range $flag, $value := $instead -}}
+{{- if hasKey $router.epp.flags $flag -}}
+{{- fail (printf "router.epp.flags.%s: other objects depend on it; it is %s" $flag $value) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $router.inferencePool.create (hasKey $router.epp.flags "endpoint-selector") -}}
+{{- fail "router.epp.flags.endpoint-selector: the pool says which pods are endpoints; set router.inferencePool.create=false, and labels in router.modelServers.matchLabels" -}}
+{{- end -}}
 {{- range $old, $new := dict "inferenceExtension" "router.epp" "inferencePool" "router.modelServers and router.inferencePool" "experimentalHttpRoute" "httpRoute" "inferenceObjectives" "router.inferenceObjectives" -}}
 {{- if hasKey $.Values $old -}}
 {{- fail (printf "%s is a value of the charts before llm-d's; write it as %s" $old $new) -}}
