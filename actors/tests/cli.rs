@@ -143,6 +143,7 @@ fn serve_help_groups_its_flags() {
         "Configuration:",
         "Listeners:",
         "Transport security:",
+        "Kubernetes:",
         "Replication:",
         "Pool:",
         "Requests and limits:",
@@ -156,7 +157,7 @@ fn serve_help_groups_its_flags() {
 fn serve_without_endpoints_says_what_is_missing_before_it_listens() {
     let (code, _, errors) = ran(&["serve", "--bind", "127.0.0.1", "--config-file", "deploy/config/default.yaml"]);
     assert_eq!(code, 64);
-    assert!(errors.contains("name file-discovery under dataLayer.discovery.pluginRef"), "{errors}");
+    assert!(errors.contains("or file-discovery under dataLayer.discovery.pluginRef"), "{errors}");
 }
 
 #[test]

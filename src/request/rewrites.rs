@@ -51,6 +51,11 @@ impl Rewrites {
         rewrites
     }
 
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.generic.is_none()
+    }
+
     /// What replaces `model`: the rule's name and the model to ask for; `None` where nothing does. `seed` follows from
     /// the request's content, and is asked for only where there is a choice.
     pub fn target(&self, model: &str, seed: impl FnOnce() -> u64) -> Option<(&str, &str)> {

@@ -85,16 +85,18 @@ pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Par
     if !open_ai || unread.body.is_empty() {
         return Ok(None);
     }
-    if let Some(encoding) = unread.encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return match unread.rewrite {
-            None => Ok(None),
-            Some(_) => refuse(format!(
-                "the body is compressed (content-encoding: {}), so its model can't be rewritten; send it uncompressed",
-                encoding.get(..32).unwrap_or(encoding)
-            )),
-        };
-    }
     let known = Api::of_path(unread.path);
+    if let Some(encoding) = unread.encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        // vLLM reads a body whatever this header says, so it must not switch rules off.
+        let has_rules = known.is_some() && !settings.rewrites.is_empty();
+        if unread.rewrite.is_none() && !has_rules {
+            return Ok(None);
+        }
+        return refuse(format!(
+            "the body is compressed (content-encoding: {}), so its model can't be rewritten; send it uncompressed",
+            encoding.get(..32).unwrap_or(encoding)
+        ));
+    }
     match RequestBody::read(known.unwrap_or(Api::Other), unread.body) {
         Ok(read) if known.is_none() && !read.names_model => Ok(None),
         Ok(read) => parsed(settings, unread, &read).map(Some),

@@ -1,6 +1,11 @@
 //! Which bodies are read, which are sent on unread, and which are refused.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
+use murmuration::request::Rewrites;
+use murmuration::request::rewrites::{Rewrite, RewriteRule};
+
 use super::*;
 use crate::ext_proc::exchange::tests::settings;
 
@@ -103,4 +108,17 @@ fn media_types_ignore_case() {
         assert_eq!(usage(content_type, event), Some(3), "{content_type}");
     }
     assert_eq!(usage("text/plain", json), None);
+}
+
+/// vLLM reads the body whatever the header says, so with it a client could have the model that it names.
+#[test]
+fn a_content_encoding_does_not_switch_rules_for_models_off() {
+    let rewrite = Rewrite { name: "rule".to_owned(), targets: vec![("tuned".to_owned(), 1)] };
+    let rules = Rewrites::new([RewriteRule { models: None, rewrite }]);
+    let ruled = Settings { rewrites: Arc::new(rules), ..settings() };
+    let gzip = |path| Unread { encoding: Some("gzip"), ..unread(path, br#"{"model":"base","prompt":"a"}"#, None) };
+    assert!(read(&settings(), gzip("/v1/completions")).unwrap().is_none());
+    let refused = read(&ruled, gzip("/v1/completions")).unwrap_err();
+    assert!(refused.to_string().contains("send it uncompressed"), "{refused}");
+    assert!(read(&ruled, gzip("/metrics-of-something-else")).unwrap().is_none());
 }

@@ -136,7 +136,7 @@ impl Incarnations {
         let mut others = JoinSet::new();
         others.spawn(seeds::ask(plan.seeds.clone(), plan.advertise, server.clone(), self.members.subscribe()));
         if let Some(found) = plan.found.clone() {
-            others.spawn(seeds::follow(found, plan.advertise, server.clone(), self.members.subscribe()));
+            others.spawn(seeds::follow(found, plan.advertise, server.clone()));
         }
         let (receiver, forget) = (self.receiver.clone(), self.shared.forget.clone());
         let delivery = Delivery { server: server.clone(), receiver, present: entries, changed, forget, interval };

@@ -1,6 +1,6 @@
 //! Resolves the names of seeds while a replica knows no peer, and contacts peers that the environment finds.
 //!
-//! Must not know the members beyond how many there are. chitchat resolves the seeds' names once a minute. Replicas
+//! Must not know the members beyond their addresses. chitchat resolves the seeds' names once a minute. Replicas
 //! that start together, before their name resolves, would each form a tier of their own for that long.
 
 use std::collections::BTreeSet;
@@ -43,24 +43,18 @@ pub(super) async fn ask(
     }
 }
 
-/// Gossips with the addresses in `found`: with new ones at once, and once a second with all while fewer members are
-/// known than were found. So two halves of a tier that lost each other meet again. Ends when a sender is gone.
-pub(super) async fn follow(
-    mut found: PeerFeed,
-    me: SocketAddr,
-    server: Arc<Server>,
-    members: watch::Receiver<Members>,
-) {
-    let mut contacted = BTreeSet::new();
+/// Gossips with the addresses in `found` at which no living member is: with new ones at once, and with all of them once a
+/// second. So two halves of a tier that lost each other meet again. Ends when the feed's sender is gone.
+pub(super) async fn follow(mut found: PeerFeed, me: SocketAddr, server: Arc<Server>) {
     loop {
-        let others: BTreeSet<SocketAddr> = {
+        let living = server.living().await;
+        let known: BTreeSet<SocketAddr> = living.others.iter().map(|(_, id)| id.gossip_advertise_addr).collect();
+        let missing: BTreeSet<SocketAddr> = {
             let found = found.borrow_and_update();
-            let others = found.iter().flatten().copied().filter(|address| *address != me);
-            others.take(ADDRESSES_MAX).collect()
+            let missing = found.iter().flatten().copied().filter(|address| *address != me && !known.contains(address));
+            missing.take(ADDRESSES_MAX).collect()
         };
-        let complete = members.borrow().len() >= others.len();
-        others.iter().filter(|address| !complete || !contacted.contains(*address)).for_each(|a| server.push(*a));
-        contacted = others;
+        missing.into_iter().for_each(|address| server.push(address));
         tokio::select! {
             changed = found.changed() => if changed.is_err() { return },
             () = sleep(RESOLVE_INTERVAL) => {}

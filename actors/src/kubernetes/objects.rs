@@ -51,7 +51,8 @@ impl<T: PartialEq> Objects<T> {
                 differs
             }
             Change::Set(name, object) => {
-                let known = self.known.get_or_insert_default();
+                // What was never listed is not known by one of its objects.
+                let Some(known) = self.known.as_mut() else { return false };
                 let differs = known.get(&name) != Some(&object);
                 known.insert(name, object);
                 differs

@@ -53,6 +53,13 @@ impl PodsWatch {
                     () = differs(&mut view, &selector) => break,
                 }
             }
+            // Where the pool is gone no watch keeps them true.
+            self.view.send_if_modified(|view| {
+                if view.selector().is_none() {
+                    view.pods.clear();
+                }
+                false
+            });
         }
     }
 }

@@ -120,10 +120,10 @@ impl Current {
 
     fn withdraw(&mut self) {
         self.missing_at = None;
-        let changed = self.part.view.send_if_modified(|view| {
-            view.pods.clear();
-            std::mem::replace(&mut view.pool, PoolView::Missing) != PoolView::Missing
-        });
+        // The part that watches pods drops them when it sees that there is no selector: until then its watch goes on.
+        let missing = PoolView::Missing;
+        let changed =
+            self.part.view.send_if_modified(|view| std::mem::replace(&mut view.pool, missing.clone()) != missing);
         if changed {
             self.part.context.telemetry.record(&Event::PoolMissing { pool: self.part.shown() });
         }

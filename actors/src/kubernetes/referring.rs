@@ -88,18 +88,21 @@ impl<T: PartialEq + Send> Referring<T> {
         let mut watch = Watch::new(watched, &self.context.me, self.context.telemetry.clone());
         let mut reader = Reader::new(name, &self.namespace, self.context.telemetry.clone());
         loop {
-            let change = match watch.next().await {
-                Seen::Step(step) => Some(reader.change(step, |object| match object.metadata.deletion_timestamp {
-                    Some(_) => Ok(None),
-                    None => read(&object, &self.pool),
-                })),
-                Seen::Failing => None,
+            let (change, answered) = match watch.next().await {
+                Seen::Step(step) => {
+                    let change = reader.change(step, |object| match object.metadata.deletion_timestamp {
+                        Some(_) => Ok(None),
+                        None => read(&object, &self.pool),
+                    });
+                    let answered = matches!(change, Change::ListEnds);
+                    (change, answered)
+                }
+                Seen::Failing { answered } => (Change::Nothing, answered),
             };
-            let answered = matches!(change, None | Some(Change::ListEnds));
             self.view.send_if_modified(|view| {
                 let group = &mut of(view)[self.group];
                 let first = answered && !std::mem::replace(&mut group.answered, true);
-                change.is_some_and(|change| group.objects.take(change)) || first
+                group.objects.take(change) || first
             });
         }
     }

@@ -64,8 +64,9 @@ pub(super) struct Watch<K> {
 pub(super) enum Seen<K> {
     /// A step.
     Step(Step<K>),
-    /// It failed, and tries again.
-    Failing,
+    /// It failed, and tries again. `answered`: the API server has said that the cluster lacks this kind of objects, or,
+    /// more than once, that they may not be read.
+    Failing { answered: bool },
 }
 
 /// A step, with the whole object where there is one.
@@ -115,13 +116,13 @@ where
                 Seen::Step(step)
             }
             Some(Err(error)) => {
-                self.failed(&error);
-                Seen::Failing
+                let answered = self.failed(&error);
+                Seen::Failing { answered }
             }
             // The stream of `kube::runtime` does not end.
             None => {
                 self.again(ABSENT_PAUSE, true);
-                Seen::Failing
+                Seen::Failing { answered: false }
             }
         }
     }
@@ -159,7 +160,8 @@ where
         self.telemetry.record(&Event::WatchEstablished { resource, objects, outage });
     }
 
-    fn failed(&mut self, error: &watcher::Error) {
+    /// Returns whether it is an answer about this kind of objects.
+    fn failed(&mut self, error: &watcher::Error) -> bool {
         let resource = self.watched.resource;
         self.settles = None;
         let failure = Failure::of(error, resource);
@@ -169,15 +171,18 @@ where
             if self.outage_is_over().is_some() || is_new {
                 self.telemetry.record(&Event::WatchAbsent { resource });
             }
-            return self.again(ABSENT_PAUSE, true);
+            self.again(ABSENT_PAUSE, true);
+            return true;
         }
         self.telemetry.record(&Event::WatchFailed { resource, reason: failure.kind.as_str() });
         if failure.kind == Kind::Expired {
             // Also where the API server says so before the watch begins, which `kube::runtime` would ask again.
             let again = self.expired.replace(Instant::now()).is_some_and(|last| last.elapsed() < EXPIRED_TWICE);
-            return self.again(if again { EXPIRED_TWICE } else { Duration::ZERO }, true);
+            self.again(if again { EXPIRED_TWICE } else { Duration::ZERO }, true);
+            return false;
         }
-        let step = self.outage.failed(Instant::now(), failure.is_refusal());
+        let is_refusal = failure.is_refusal();
+        let step = self.outage.failed(Instant::now(), is_refusal);
         // An API server that starts refuses what it will allow, so one failure of a kind says little.
         let repeated =
             self.last.replace(failure.kind) == Some(failure.kind) || self.told.is_empty() && step.failures > 2;
@@ -185,6 +190,7 @@ where
             self.telemetry.record(&Event::WatchInterrupted { resource, why: failure.why });
         }
         self.again(step.pause, step.outage);
+        step.outage && is_refusal
     }
 
     fn again(&mut self, pause: Duration, relist: bool) {

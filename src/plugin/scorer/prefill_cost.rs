@@ -54,7 +54,8 @@ pub struct PrefillCostParameters {
     /// What a second within an answer is worth against a second before the first token, 0 to 10. Less lowers times to
     /// the first token and their tails; more lowers the time of whole answers.
     pub answer_weight: f64,
-    /// Whether endpoints are told apart by the speed that was measured. `false`: all count as equally fast.
+    /// Whether endpoints are told apart by the speed that was measured, for pools of unequal hardware. `false`: all count
+    /// as equally fast.
     pub measured_speed: bool,
 }
 
@@ -82,7 +83,7 @@ struct Load {
 
 impl Default for PrefillCostParameters {
     fn default() -> Self {
-        Self { answer_weight: 0.2, measured_speed: true }
+        Self { answer_weight: 0.2, measured_speed: false }
     }
 }
 
@@ -232,13 +233,13 @@ mod tests {
         (rows[0].speed, rows[1].speed) = (speed(500_000_000), speed(1_000_000_000));
         rows[0].in_flight = InFlight { requests: 5, prefills: 2, prefill_tokens: 100, decode_tokens: 0 };
         let request = request(1, 10);
-        let terms = scorer().terms(&Ask::sure(&request), &rows, &[0, 1]);
+        let seeing = PrefillCostParameters { measured_speed: true, ..Default::default() };
+        let terms = PrefillCostScorer::build(seeing).unwrap().terms(&Ask::sure(&request), &rows, &[0, 1]);
         let (slow, fast) = (terms[0].speed, terms[1].speed);
         assert!((slow - 2.0 / 3.0).abs() < 1e-3 && (fast - 4.0 / 3.0).abs() < 1e-3, "{slow} {fast}");
         close(terms[0].cost, 100.0 / slow + 640.0 * (1.0 / slow + 2.0) + 3_000.0 * (1.0 / slow - 1.0 / fast));
         close(terms[1].cost, 640.0 * (1.0 / fast + 1.0));
-        let blind = PrefillCostParameters { measured_speed: false, ..Default::default() };
-        let terms = PrefillCostScorer::build(blind).unwrap().terms(&Ask::sure(&request), &rows, &[0, 1]);
+        let terms = scorer().terms(&Ask::sure(&request), &rows, &[0, 1]);
         assert_eq!((terms[0].speed, terms[1].cost), (1.0, 1_280.0));
     }
 
