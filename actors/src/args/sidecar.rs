@@ -192,7 +192,7 @@ pub struct SidecarArgs {
     #[arg(help_heading = LIMITS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub drain_timeout: Duration,
 
-    /// These flags as YAML: their names, without dashes, are its keys. Flags of the command line win.
+    /// These flags as YAML: their names, without dashes, are its keys. Flags of the command line win; their lists replace these.
     #[arg(help_heading = CONFIGURATION, long, value_name = "YAML", conflicts_with = "configuration_file")]
     pub configuration: Option<String>,
     /// The same, from a file.

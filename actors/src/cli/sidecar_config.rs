@@ -1,4 +1,5 @@
-//! llm-d's YAML configuration of a sidecar: its keys are the names of flags, which win where both are given.
+//! llm-d's YAML configuration of a sidecar: its keys are the names of flags, which win where both are given. A list of the
+//! command line replaces the configuration's: together they could allow more than either.
 //!
 //! Must not know any flag.
 
@@ -29,7 +30,15 @@ pub(super) fn with_configuration(arguments: &[OsString], args: &SidecarArgs) -> 
     };
     let flags = flags(&text).map_err(|why| format!("{flag}: {why}"))?;
     let own = arguments.iter().take(2).cloned();
+    let flags = flags.into_iter().filter(|(name, _)| !is_given(arguments, name));
+    let flags = flags.map(|(name, value)| OsString::from(format!("{name}={value}")));
     Ok(Some(own.chain(flags).chain(arguments.iter().skip(2).cloned()).collect()))
+}
+
+/// Whether a command line has this flag.
+fn is_given(arguments: &[OsString], name: &str) -> bool {
+    let rest = |argument: &OsString| argument.to_str().and_then(|text| text.strip_prefix(name)).map(str::to_owned);
+    arguments.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -40,7 +49,8 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| error.to_string())
 }
 
-fn flags(text: &str) -> Result<Vec<OsString>, String> {
+/// The flags with their values.
+fn flags(text: &str) -> Result<Vec<(String, String)>, String> {
     let keys: BTreeMap<String, Value> =
         serde_saphyr::from_str(text).map_err(|error| format!("it is no mapping of flags to values: {error}"))?;
     let mut flags = Vec::new();
@@ -52,7 +62,7 @@ fn flags(text: &str) -> Result<Vec<OsString>, String> {
         };
         let values: Option<Vec<String>> = values.iter().map(scalar).collect();
         let values = values.ok_or_else(|| format!("{key}: it is no text, number, or list of them"))?;
-        flags.push(format!("--{key}={}", values.join(",")).into());
+        flags.push((format!("--{key}"), values.join(",")));
     }
     Ok(flags)
 }
@@ -93,6 +103,20 @@ mod tests {
         assert_eq!(args.prefill_retry_backoff.as_secs(), 1);
         assert_eq!(args.enable_tls, [StageArg::Prefiller, StageArg::Decoder]);
         assert_eq!(parsed(&["--port=9000"]).unwrap().port, 9000);
+    }
+
+    #[test]
+    fn a_list_of_the_command_line_replaces_the_configurations() {
+        let yaml = "{allowed-targets: ['10.0.0.0/8:8000'], enable-tls: [decoder], allowed-targets-file: a}";
+        for own in [&["--allowed-targets=b:1", "--allowed-targets=c:1"][..], &["--allowed-targets", "b:1,c:1"]] {
+            let arguments = [&["--configuration", yaml][..], own].concat();
+            let args = parsed(&arguments).unwrap();
+            assert_eq!(args.allowed_targets, ["b:1", "c:1"]);
+            assert_eq!(args.enable_tls, [StageArg::Decoder], "what only the configuration has counts");
+            assert!(args.allowed_targets_file.is_some());
+        }
+        let args = parsed(&["--configuration", yaml, "--allowed-targets-file=b"]).unwrap();
+        assert_eq!(args.allowed_targets, ["10.0.0.0/8:8000"], "a flag with a longer name is another one");
     }
 
     #[test]

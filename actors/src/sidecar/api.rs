@@ -1,10 +1,12 @@
-//! The inference APIs that are split into legs, by path, and where each caps the length of its answer.
+//! The inference APIs whose requests are checked, by path, and where each caps the length of its answer.
 //!
 //! Must not know connectors.
 
+use percent_encoding::percent_decode_str;
+
 use super::fields::Fields;
 
-/// An API whose requests can be split. Requests to any other path go to the decode engine as they are.
+/// An API whose requests are checked. Requests to any other path go to the decode engine as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     ChatCompletions,
@@ -15,23 +17,32 @@ pub(crate) enum Api {
     Generate,
     /// SGLang's `/generate`.
     SglangGenerate,
+    /// `/invocations`: an engine tells by the body which API it is for, so it is checked and never split.
+    Invocations,
 }
 
-const PATHS: [(&str, Api); 6] = [
+const PATHS: [(&str, Api); 7] = [
     ("/v1/chat/completions", Api::ChatCompletions),
     ("/v1/completions", Api::Completions),
     ("/v1/responses", Api::Responses),
     ("/v1/messages", Api::Messages),
     ("/inference/v1/generate", Api::Generate),
     ("/generate", Api::SglangGenerate),
+    ("/invocations", Api::Invocations),
 ];
 
 // === impl Api ===
 
 impl Api {
-    /// The API at exactly this path.
+    /// The API at exactly this path of a URI, whose escapes are decoded once, as engines' HTTP servers do.
     pub(crate) fn of(path: &str) -> Option<Self> {
+        let path = percent_decode_str(path).decode_utf8_lossy();
         PATHS.iter().find(|(known, _)| *known == path).map(|(_, api)| *api)
+    }
+
+    /// Whether its requests can have legs at other engines.
+    pub(crate) fn can_be_split(self) -> bool {
+        self != Self::Invocations
     }
 
     /// llm-d's label `api_type`.
@@ -43,6 +54,7 @@ impl Api {
             Self::Messages => "messages",
             Self::Generate => "vllm_generate",
             Self::SglangGenerate => "sglang_generate",
+            Self::Invocations => "invocations",
         }
     }
 
@@ -70,7 +82,7 @@ impl Api {
                 fields.set("max_tokens", "1");
                 fields.set("max_completion_tokens", "1");
             }
-            Self::Completions | Self::Messages => fields.set("max_tokens", "1"),
+            Self::Completions | Self::Messages | Self::Invocations => fields.set("max_tokens", "1"),
         }
         fields.remove("min_tokens");
         fields.set("stream", "false");
@@ -125,5 +137,17 @@ mod tests {
         for other in ["/v1/chat/completions/render", "/v1/messages/count_tokens", "/v1/embeddings", "/", ""] {
             assert_eq!(Api::of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_escape_does_not_hide_an_api() {
+        for path in ["/v1/%63hat/completions", "/v1%2fchat%2Fcompletions", "/%761/chat/completions"] {
+            assert_eq!(Api::of(path), Some(Api::ChatCompletions), "{path}");
+        }
+        for other in ["/v1/%2563hat/completions", "/v1/chat/completions%20", "/v1/%ff", "/%"] {
+            assert_eq!(Api::of(other), None, "engines decode once: {other}");
+        }
+        let api = Api::of("/invocations");
+        assert_eq!(api.map(Api::can_be_split), Some(false));
     }
 }

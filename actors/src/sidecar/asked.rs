@@ -32,7 +32,7 @@ pub(super) struct Asked {
 /// A body that has arrived, and its share of the memory for bodies.
 pub(super) struct Gathered {
     pub(super) bytes: Bytes,
-    _held: Vec<OwnedSemaphorePermit>,
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a body did not arrive.
@@ -81,18 +81,25 @@ impl Gathered {
         if expected > limits.body_bytes as u64 {
             return Err(NotGathered::TooLarge);
         }
-        let (mut bytes, mut held) = (BytesMut::with_capacity((expected as usize).min(1 << 20)), Vec::new());
+        let (mut bytes, mut held) = (BytesMut::with_capacity((expected as usize).min(1 << 20)), None);
         while let Some(frame) = next(&mut body, pause).await? {
             if bytes.len() + frame.len() > limits.body_bytes {
                 return Err(NotGathered::TooLarge);
             }
             let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX);
             let permit = shared.memory.clone().try_acquire_many_owned(permits).map_err(|_| NotGathered::NoMemory)?;
-            held.push(permit);
+            held = Some(with(held, permit));
             bytes.extend_from_slice(&frame);
         }
         Ok(Self { bytes: bytes.freeze(), _held: held })
     }
+}
+
+/// One permit for both, so that a body in many small pieces has no permit for each.
+fn with(held: Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) -> OwnedSemaphorePermit {
+    let Some(mut held) = held else { return more };
+    held.merge(more);
+    held
 }
 
 async fn next(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, NotGathered> {
@@ -106,5 +113,25 @@ async fn next(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, Not
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn the_permits_of_all_pieces_are_one() {
+        let memory = Arc::new(Semaphore::new(10));
+        let take = |permits| memory.clone().try_acquire_many_owned(permits).unwrap();
+        let held = with(Some(with(None, take(3))), take(4));
+        assert_eq!((held.num_permits(), memory.available_permits()), (7, 3));
+        drop(held);
+        assert_eq!(memory.available_permits(), 10);
     }
 }

@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+/// The most fields of one object. Each takes more memory than its text, and is compared with each name that is sought.
+pub(crate) const FIELDS_MAX: usize = 1_024;
 
 /// The fields of one object, in order.
 #[derive(Clone, Debug)]
@@ -23,10 +26,16 @@ impl<'b> Fields<'b> {
     /// The fields of the object that `body` is.
     ///
     /// # Errors
-    /// One sentence, when it is no JSON object in UTF-8. Stricter than some engines: what is refused here could hide a
+    /// One sentence without a word of the body, when it is no JSON object in UTF-8 or has too many fields. Stricter than some engines: what is refused here could hide a
     /// field from the sidecar that an engine reads.
     pub(crate) fn read(body: &'b [u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|error| format!("the body is no JSON object: {error}"))
+        let fields: Self = serde_json::from_slice(body).map_err(|error| {
+            format!("the body is no JSON object in UTF-8; look at line {}, column {}", error.line(), error.column())
+        })?;
+        if fields.0.len() > FIELDS_MAX {
+            return Err(format!("an object of the body has more than {FIELDS_MAX} fields; send fewer"));
+        }
+        Ok(fields)
     }
 
     /// The text of a value; the last one where a key stands twice, as engines take it.
@@ -37,11 +46,6 @@ impl<'b> Fields<'b> {
     /// Whether a field is there and not null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|value| value != "null")
-    }
-
-    /// Whether a field is `true`.
-    pub(crate) fn is_true(&self, name: &str) -> bool {
-        self.raw(name) == Some("true")
     }
 
     /// A value of a type that can be read, if it is one.
@@ -105,9 +109,12 @@ impl<'de: 'b, 'b> Deserialize<'de> for Fields<'b> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
                 let mut fields = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                // One too many is kept, by which it shows.
+                while fields.len() <= FIELDS_MAX {
+                    let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? else { break };
                     fields.push((key, Cow::Borrowed(value.get())));
                 }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Fields(fields))
             }
         }
@@ -176,6 +183,24 @@ mod tests {
         {
             let why = Fields::read(body).unwrap_err();
             assert!(why.starts_with("the body is no JSON object"), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_where_and_quotes_nothing() {
+        for body in [&b"\"a secret\""[..], b"{\"a\":1,\n\"b\":secret}", b"{\"secret\":1,}"] {
+            let why = Fields::read(body).unwrap_err();
+            assert!(why.contains("line ") && why.contains("column ") && !why.contains("secret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_object_has_at_most_so_many_fields() {
+        let body = |count: usize| format!("{{{}}}", vec![r#""a":1"#; count].join(","));
+        assert!(Fields::read(body(FIELDS_MAX).as_bytes()).is_ok());
+        for count in [FIELDS_MAX + 1, FIELDS_MAX * 3] {
+            let why = Fields::read(body(count).as_bytes()).unwrap_err();
+            assert_eq!(why, "an object of the body has more than 1024 fields; send fewer");
         }
     }
 }

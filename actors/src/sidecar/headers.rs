@@ -30,27 +30,38 @@ pub(crate) struct Routing {
 // === impl Routing ===
 
 impl Routing {
-    /// Reads the headers and removes them: no engine sees them.
+    /// Removes the headers and reads them: no engine sees them, whether they can be read or not.
     ///
     /// # Errors
     /// One sentence that names the header.
     pub(crate) fn take(headers: &mut HeaderMap) -> Result<Self, String> {
-        let prefillers = take_list(headers, names::PREFILLER[0])?;
-        let older = take_list(headers, names::PREFILLER[1])?;
-        let kv_source = take_list(headers, names::KV_SOURCE)?;
-        let later = take_list(headers, KV_SOURCE_LATER)?;
+        let mut taken = |name: &'static str| {
+            let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
+            headers.remove(name);
+            (name, values)
+        };
+        let [prefillers, older, encoders, rank, kv_source, later] = [
+            names::PREFILLER[0],
+            names::PREFILLER[1],
+            names::ENCODERS,
+            names::DATA_PARALLEL,
+            names::KV_SOURCE,
+            KV_SOURCE_LATER,
+        ]
+        .map(&mut taken);
+        let (prefillers, older) = (list(prefillers)?, list(older)?);
+        let (kv_source, later) = (list(kv_source)?, list(later)?);
         Ok(Self {
             prefillers: if prefillers.is_empty() { older } else { prefillers },
-            encoders: take_list(headers, names::ENCODERS)?,
-            rank: take_list(headers, names::DATA_PARALLEL)?.into_iter().next(),
+            encoders: list(encoders)?,
+            rank: list(rank)?.into_iter().next(),
             kv_source: kv_source.into_iter().chain(later).next(),
         })
     }
 }
 
-fn take_list(headers: &mut HeaderMap, name: &'static str) -> Result<Vec<Target>, String> {
-    let values: Vec<HeaderValue> = headers.get_all(name).iter().cloned().collect();
-    headers.remove(name);
+/// The targets that the values of a header name.
+fn list((name, values): (&'static str, Vec<HeaderValue>)) -> Result<Vec<Target>, String> {
     let text = |value: &HeaderValue| value.to_str().map(str::to_owned).map_err(|_| format!("{name}: it is no text"));
     let values: Vec<String> = values.iter().map(text).collect::<Result<_, _>>()?;
     read_list(values.iter().map(String::as_str)).map_err(|why| format!("{name}: {why}"))
@@ -143,6 +154,20 @@ mod tests {
     fn a_header_that_can_not_be_read_is_named() {
         let why = Routing::take(&mut map(&[("x-prefiller-host-port", "p0")])).unwrap_err();
         assert_eq!(why, "x-prefiller-host-port: \"p0\" is no host:port");
+    }
+
+    #[test]
+    fn a_header_that_can_not_be_read_leaves_none_behind() {
+        let mut headers = map(&[
+            ("x-prefiller-host-port", "p0"),
+            ("x-prefiller-url", "http://p0:1"),
+            ("x-encoder-hosts-ports", "e0:1"),
+            ("x-data-parallel-host-port", "10.0.0.1:8001"),
+            ("x-kv-cache-source-host-port", "s:1"),
+            ("x-llm-d-kv-cache-source-host-port", "s:1"),
+        ]);
+        assert!(Routing::take(&mut headers).is_err());
+        assert!(headers.is_empty(), "{headers:?}");
     }
 
     #[test]

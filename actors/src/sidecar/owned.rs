@@ -13,7 +13,10 @@ const NESTED: [(&str, Option<&str>); 3] =
     [("vllm_xargs", None), ("sampling_params", Some("extra_args")), ("extra_args", None)];
 
 /// Removes them; returns the names of those that were set.
-pub(crate) fn remove_owned(fields: &mut Fields<'_>) -> Vec<&'static str> {
+///
+/// # Errors
+/// One sentence, when an object that may hold one can't be read.
+pub(crate) fn remove_owned(fields: &mut Fields<'_>) -> Result<Vec<&'static str>, String> {
     let mut removed = Vec::new();
     for name in OWNED {
         let set = fields.has(name);
@@ -23,12 +26,12 @@ pub(crate) fn remove_owned(fields: &mut Fields<'_>) -> Vec<&'static str> {
     }
     for (outer, inner) in NESTED {
         let Some(text) = fields.raw(outer).filter(|text| may_name_owned(text)).map(str::to_owned) else { continue };
-        let Ok(mut object) = Fields::read(text.as_bytes()) else { continue };
+        let Some(mut object) = object(outer, &text)? else { continue };
         let found = match inner {
             None => remove_all(&mut object),
             Some(inner) => {
                 let text = object.raw(inner).unwrap_or("{}").to_owned();
-                let Ok(mut nested) = Fields::read(text.as_bytes()) else { continue };
+                let Some(mut nested) = self::object(inner, &text)? else { continue };
                 let found = remove_all(&mut nested);
                 if found.is_some() {
                     object.set(inner_name(inner), nested.text());
@@ -41,7 +44,15 @@ pub(crate) fn remove_owned(fields: &mut Fields<'_>) -> Vec<&'static str> {
             removed.push(name);
         }
     }
-    removed
+    Ok(removed)
+}
+
+/// The object that a value is; `None` if it is another value, which holds no fields.
+fn object<'b>(name: &str, text: &'b str) -> Result<Option<Fields<'b>>, String> {
+    if !text.starts_with('{') {
+        return Ok(None);
+    }
+    Fields::read(text.as_bytes()).map(Some).map_err(|why| format!("{name}: {why}"))
 }
 
 /// Whether an object has an owned name in it. One with an escape is looked at in full.
@@ -65,7 +76,7 @@ mod tests {
 
     fn cleaned(body: &str) -> (String, Vec<&'static str>) {
         let mut fields = Fields::read(body.as_bytes()).unwrap();
-        let removed = remove_owned(&mut fields);
+        let removed = remove_owned(&mut fields).unwrap();
         (fields.text(), removed)
     }
 
@@ -93,6 +104,17 @@ mod tests {
             ),
         ] {
             assert_eq!(cleaned(body), (expected.to_owned(), removed), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_object_that_can_not_be_read_is_refused_and_not_passed() {
+        for body in [
+            r#"{"vllm_xargs":{"\ud800":1,"kv_transfer_params":"x"}}"#,
+            r#"{"sampling_params":{"extra_args":{"\ud800":1,"kv_transfer_params":{}}}}"#,
+        ] {
+            let why = remove_owned(&mut Fields::read(body.as_bytes()).unwrap()).unwrap_err();
+            assert!(why.contains("_args: ") || why.contains("_xargs: "), "{why}");
         }
     }
 }

@@ -91,6 +91,8 @@ impl Proxy {
             Ok(decoder) => decoder,
             Err(why) => return refusal(shared, StatusCode::BAD_REQUEST, "rank", why),
         };
+        // The targets of a request that is never split are not looked at.
+        let routing = if api.can_be_split() { routing } else { Routing::default() };
         let engines = match self.engines(routing) {
             Ok(engines) => engines,
             Err(why) => return refusal(shared, StatusCode::FORBIDDEN, "target", why),
@@ -103,7 +105,10 @@ impl Proxy {
             Ok(fields) => fields,
             Err(why) => return refusal(shared, StatusCode::BAD_REQUEST, "bad-body", why),
         };
-        let removed = remove_owned(&mut fields);
+        let removed = match remove_owned(&mut fields) {
+            Ok(removed) => removed,
+            Err(why) => return refusal(shared, StatusCode::BAD_REQUEST, "bad-body", why),
+        };
         for field in &removed {
             shared.emit(SidecarEvent::FieldRemoved { field });
         }

@@ -27,7 +27,8 @@ use crate::tls::{self, ServerTls};
 /// How long the head of a request may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Serves until `closing` is set and the open requests have ended.
+/// Serves until `closing` is set and the open requests have ended. In between, new connections are closed at once: a client
+/// that asked in vain can go elsewhere, and one that waits to be accepted can't tell.
 pub(super) async fn serve(
     listener: Listener,
     proxy: Arc<Proxy>,
@@ -64,7 +65,12 @@ where
         }
     }
     closed.mark_unchanged();
-    while open.join_next().await.is_some() {}
+    loop {
+        tokio::select! {
+            ended = open.join_next() => if ended.is_none() { break },
+            Some(late) = arrivals.next() => drop(late),
+        }
+    }
 }
 
 async fn one<C>(connection: C, proxy: Arc<Proxy>, mut closing: watch::Receiver<bool>)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::allowed::AllowedTargets;
 use super::client::EngineClient;
 use super::leg_tls::client_config;
-use super::settings::{SidecarError, SidecarSettings};
+use super::settings::{LegTls, SidecarError, SidecarSettings};
 use super::target::Target;
 use super::versions::Versions;
 use crate::environment::Network;
@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) prefill: EngineClient,
     pub(super) decode: EngineClient,
     pub(super) encode: EngineClient,
+    /// Of Mooncake's bootstrap servers, which speak plain HTTP whatever their engines speak.
+    pub(super) bootstrap: EngineClient,
     /// Room for the bodies of requests; a permit is a byte.
     pub(super) memory: Arc<Semaphore>,
     pub(super) ids: IdGenerator,
@@ -57,15 +59,16 @@ impl Shared {
         allowed: watch::Receiver<Arc<AllowedTargets>>,
         telemetry: Telemetry,
     ) -> Result<Self, SidecarError> {
-        let client = |stage: usize| {
-            let tls = client_config(settings.legs[stage], &settings.authorities).map_err(SidecarError::Legs)?;
+        let client = |leg: LegTls| {
+            let tls = client_config(leg, &settings.authorities).map_err(SidecarError::Legs)?;
             let (connect, idle) = (settings.deadlines.connect, settings.limits.idle_per_host);
             Ok::<_, SidecarError>(EngineClient::new(network.clone(), connect, idle, tls))
         };
-        let (prefill, decode, encode) = (client(0)?, client(1)?, client(2)?);
+        let [prefill, decode, encode] = settings.legs.map(client);
+        let (prefill, decode, encode, bootstrap) = (prefill?, decode?, encode?, client(LegTls::Off)?);
         let memory = Arc::new(Semaphore::new(settings.limits.body_memory.min(Semaphore::MAX_PERMITS)));
         let (ids, versions, engines) = (IdGenerator::default(), Versions::default(), Mutex::default());
-        Ok(Self { settings, prefill, decode, encode, memory, ids, versions, allowed, telemetry, engines })
+        Ok(Self { settings, prefill, decode, encode, bootstrap, memory, ids, versions, allowed, telemetry, engines })
     }
 
     pub(super) fn emit(&self, event: SidecarEvent) {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use murmuration_actors::sidecar::{KvConnector, OnPrefillFailure, SidecarSettings};
+use murmuration_actors::sidecar::{KvConnector, LegTls, OnPrefillFailure, SidecarSettings};
 use murmuration_kit::leg_engine::{LegEngine, Received, Reply};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -179,6 +179,17 @@ async fn a_bootstrap_server_that_is_not_there_is_a_prefill_that_failed() {
     let got = sidecar.complete(&[&prefiller], BODY).await;
     assert_eq!((got.status, got.message().contains("--mooncake-bootstrap-port")), (502, true), "{}", got.body);
     assert!(prefiller.received().is_empty() && decoder.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_bootstrap_server_is_asked_in_plain_text_though_prefill_legs_are_encrypted() {
+    let (prefiller, decoder) = (LegEngine::answering("{}").await, LegEngine::answering("{}").await);
+    let bootstrap = LegEngine::answering(ENGINES).await;
+    let legs = [LegTls::Unverified, LegTls::Off, LegTls::Off];
+    let sidecar = Running::start(SidecarSettings { legs, ..mooncake(&decoder, &bootstrap) }).await;
+    assert_eq!(sidecar.complete(&[&prefiller], BODY).await.status, 502, "the prefill engine speaks no TLS");
+    assert_eq!(bootstrap.only().path, "/query");
+    assert!(prefiller.received().is_empty());
 }
 
 #[tokio::test]

@@ -168,6 +168,21 @@ async fn transfer_parameters_of_clients_never_reach_an_engine() {
 }
 
 #[tokio::test]
+async fn a_path_with_escapes_and_an_alias_hide_no_transfer_parameters() {
+    let (decoder, prefiller) = (LegEngine::answering("{}").await, LegEngine::answering("{}").await);
+    let sidecar = Running::start(settings(&decoder)).await;
+    let body = r#"{"messages":[],"kv_transfer_params":{"do_remote_prefill":true}}"#;
+    for (path, header) in [("/v1/%63hat/completions", ""), ("/invocations", ""), ("/invocations", &*prefiller.name())] {
+        let headers = [("x-prefiller-host-port", header)];
+        assert_eq!(sidecar.post(path, &headers, body).await.status, 200, "{path}");
+        let got = decoder.received().pop().unwrap();
+        assert_eq!((got.path.as_str(), &got.body[..]), (path, &br#"{"messages":[]}"#[..]));
+        assert_eq!(got.header("x-prefiller-host-port"), None);
+    }
+    assert_eq!((decoder.received().len(), prefiller.received().len()), (3, 0), "an alias is never split");
+}
+
+#[tokio::test]
 async fn a_body_that_can_not_be_read_or_held_is_refused() {
     let decoder = LegEngine::answering("{}").await;
     let sidecar = Running::start(settings(&decoder)).await;

@@ -2,7 +2,8 @@
 
 use std::process::{Output, Stdio};
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -52,6 +53,30 @@ async fn it_serves_with_llm_ds_flags_and_finishes_answers_when_it_is_told_to_lea
     timeout(TIMEOUT, not_ready).await.expect("a draining sidecar is not healthy");
     events.send("data: b\n\n".to_owned()).unwrap();
     client.until("data: b").await;
+    drop(events);
+    assert_eq!(client.answer().await.body, "data: a\n\ndata: b\n\n");
+    assert_eq!(timeout(TIMEOUT, child.wait()).await.unwrap().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn connections_that_come_too_late_are_closed_and_do_not_wait() {
+    let (events, sent) = mpsc::unbounded_channel();
+    let sent = std::sync::Mutex::new(Some(sent));
+    let decoder = LegEngine::start(move |_| Reply::Events(sent.lock().unwrap().take().unwrap())).await;
+    let flags = ["--secure-serving=false", "--enable-ssrf-protection=false", "--drain-timeout=60s"];
+    let (mut child, _log, at) = start(&decoder, &flags).await;
+    let mut client = Client::send(at, "POST /v1/completions", &[], r#"{"prompt":"x"}"#).await;
+    events.send("data: a\n\n".to_owned()).unwrap();
+    client.until("data: a").await;
+    let idle = TcpStream::connect(at).await.unwrap();
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap().success());
+    // An idle connection is closed when the notice is over.
+    let end =
+        async |mut stream: TcpStream| timeout(TIMEOUT, stream.read(&mut [0; 1])).await.map(Result::unwrap_or_default);
+    assert_eq!(end(idle).await.expect("the notice ends"), 0);
+    assert_eq!(end(TcpStream::connect(at).await.unwrap()).await.expect("closed at once"), 0);
+    events.send("data: b\n\n".to_owned()).unwrap();
     drop(events);
     assert_eq!(client.answer().await.body, "data: a\n\ndata: b\n\n");
     assert_eq!(timeout(TIMEOUT, child.wait()).await.unwrap().unwrap().code(), Some(0));

@@ -21,7 +21,8 @@ struct Message<'a> {
     content: Option<&'a RawValue>,
 }
 
-/// The media items of a chat, each as it was sent. Of several with one URL the first.
+/// The media items of a chat, each as it was sent. Of several with one URL the first. At most [`ITEMS_MAX`] and one, which
+/// shows that there are too many: each URL is compared with all before it.
 pub(crate) fn items<'f>(fields: &'f Fields<'_>) -> Vec<&'f str> {
     let messages: Vec<Message<'f>> =
         fields.raw("messages").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -39,6 +40,9 @@ pub(crate) fn items<'f>(fields: &'f Fields<'_>) -> Vec<&'f str> {
             if url.as_ref().is_none_or(|url| !urls.contains(url)) {
                 urls.extend(url);
                 found.push(part);
+            }
+            if found.len() > ITEMS_MAX {
+                return found;
             }
         }
     }
@@ -90,6 +94,14 @@ mod tests {
         for body in ["{}", r#"{"messages":7}"#, r#"{"messages":[{"content":"x"},{}]}"#, r#"{"prompt":"x"}"#] {
             assert!(items(&Fields::read(body.as_bytes()).unwrap()).is_empty(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_without_end_is_not_read_to_its_end() {
+        let part = |nth: usize| format!(r#"{{"type":"image_url","image_url":{{"url":"http://{nth}"}}}}"#);
+        let parts: Vec<String> = (0..ITEMS_MAX * 10).map(part).collect();
+        let body = format!(r#"{{"messages":[{{"content":[{}]}},{{"content":[{}]}}]}}"#, parts.join(","), part(9_999));
+        assert_eq!(items(&Fields::read(body.as_bytes()).unwrap()).len(), ITEMS_MAX + 1);
     }
 
     #[test]

@@ -193,7 +193,7 @@ async fn engine(shared: &Shared, bootstrap: &Target) -> Result<Engine, Failure> 
     let mut request: Request<RequestBody> = Request::new(Either::Left(Full::default()));
     *request.uri_mut() = http::Uri::from_static("/query");
     let deadline = BOOTSTRAP_TIMEOUT.min(shared.settings.deadlines.prefill);
-    let answered = shared.prefill.whole(bootstrap, request, deadline, BOOTSTRAP_BYTES_MAX).await;
+    let answered = shared.bootstrap.whole(bootstrap, request, deadline, BOOTSTRAP_BYTES_MAX).await;
     let (answer, _) = prefill::read(bootstrap, answered);
     let answer = answer.map_err(|failure| match failure {
         // Not the client's request was refused.
