@@ -84,7 +84,7 @@ fn a_request_for_a_rank_goes_to_the_primary_port_and_counts_for_the_rank() {
     assert_eq!(header(&sent[0], names::DESTINATION).unwrap(), "10.0.0.1:8000", "the header names a rank of one host");
     assert_eq!(header(&sent[0], names::DATA_PARALLEL).unwrap(), "10.0.0.1:8002");
     for (reported, served) in
-        [("10.0.0.1:8000", "10.0.0.1:8002"), ("[::1]:8000", "[::1]:8001"), ("9.9.9.9:1", "9.9.9.9:1")]
+        [("10.0.0.1:8000", "10.0.0.1:8002"), ("[::1]:8000", "[::1]:8000"), ("9.9.9.9:1", "9.9.9.9:1")]
     {
         let mut piece = message(Request::ResponseBody(HttpBody::default()));
         piece.metadata_context = metadata(names::LB_NAMESPACE, names::DESTINATION_SERVED, reported);
