@@ -15,7 +15,7 @@ pub const TOKENS_MIN: u64 = 2048;
 /// Milliseconds of waiting after which older measurements lose half of their weight. It is time spent waiting and not a
 /// clock's, so an idle engine keeps its speed, and what a replica measured depends on its requests alone. Engines of one
 /// kind differ for a while by what they are doing; over some hundred prompts they don't. (Replayed with agents on equal
-/// engines: 10 s makes their first tokens 5 to 15 % later, this changes nothing.)
+/// engines: 10 s makes their first tokens 5 to 15 % later, this 2 % at most either way.)
 const MILLIS_MAX: u64 = 200_000;
 /// Longer waits count as one of this length, so that one of minutes does not outweigh all others.
 const WAIT_MAX: u64 = 10_000;

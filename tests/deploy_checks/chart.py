@@ -29,6 +29,9 @@ REFUSED = [
     ({"router": {"epp": {"pluginsConfigFile": "missing.yaml"}}}, "there are default-plugins.yaml"),
     ({"router": {"epp": {"flags": {"drain-timeout": "1m30s"}}}}, "drain-timeout"),
     ({"router": {"inferencePool": {"create": False}, "inferenceObjectives": [{"name": "a", "priority": 1}]}}, "belong to a pool"),
+    ({"router": {"epp": {"flags": {"grpc-port": 9}}}}, "router.epp.extProcPort"),
+    ({"router": {"epp": {"flags": {"gossip-port": 9}}}}, "other objects depend on it"),
+    ({"router": {"epp": {"flags": {"endpoint-selector": "a=b"}}}}, "the pool says which pods"),
     ({"inferenceExtension": {"replicas": 1}}, "router.epp"),
     ({"murmuration": {"autoscaling": {"hpa": {"enabled": True}, "keda": {"enabled": True}}}}, "enable one"),
 ]

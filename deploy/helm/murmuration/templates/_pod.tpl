@@ -94,14 +94,15 @@ ports:
 readinessProbe:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $tokenizer.env }}
 env:
+- {name: HF_HOME, value: /model-cache}
+{{- with $tokenizer.env }}
 {{ toYaml . }}
 {{- end }}
 resources:
   {{- toYaml $tokenizer.resources | nindent 2 }}
 volumeMounts:
-- {name: model-cache, mountPath: /root/.cache/huggingface}
+- {name: model-cache, mountPath: /model-cache}
 {{- with $tokenizer.volumeMounts }}
 {{ toYaml . }}
 {{- end }}
