@@ -5,18 +5,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use murmuration::config::error::ErrorCause;
 use murmuration::config::{self, Blueprint, Catalog, ConfigErrors, endpoints_file};
 
-/// llm-d's own samples, which this repository can't include. They are read from a folder beside the repository.
-const LLM_D_SAMPLES: &str = "../shared/llm-d-configs";
-
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
+use crate::golden::{folder, llm_d_samples};
 
 /// The files of `folder` with this extension, in order.
 fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
@@ -78,21 +76,10 @@ fn the_sample_of_file_discovery_reads_the_sample_of_an_endpoints_file() {
 fn a_broken_configuration_gives_all_its_errors() {
     let broken = files(&folder("tests/golden/config"), "yaml");
     assert!(broken.len() >= 10, "{broken:?}");
-    let mut differing = Vec::new();
-    for file in broken {
-        let golden = file.with_extension("txt");
-        let text = match read(&file) {
-            Err(errors) => format!("{errors}\n"),
-            Ok(blueprint) => panic!("{} loads, as\n{}", file.display(), blueprint.effective),
-        };
-        if fs::read_to_string(&golden).unwrap_or_default() != text {
-            let new = golden.with_extension("txt.new");
-            fs::write(&new, &text).unwrap();
-            differing.push(format!("{}\n{text}", new.display()));
-        }
-    }
-    let cure = "if they are right, rename the new files over the golden ones";
-    assert!(differing.is_empty(), "{} texts differ; {cure}:\n{}", differing.len(), differing.join("\n"));
+    golden::compare(broken.into_iter().map(|file| match read(&file) {
+        Err(errors) => (file.with_extension("txt"), format!("{errors}\n")),
+        Ok(blueprint) => panic!("{} loads, as\n{}", file.display(), blueprint.effective),
+    }));
 }
 
 #[test]
@@ -104,11 +91,7 @@ fn every_golden_text_belongs_to_a_broken_configuration() {
 
 #[test]
 fn llm_ds_own_samples_load_or_lack_only_what_is_not_supported_yet() {
-    let samples = folder(LLM_D_SAMPLES);
-    if !samples.is_dir() {
-        println!("skipped: {LLM_D_SAMPLES} is missing");
-        return;
-    }
+    let Some(samples) = llm_d_samples() else { return };
     // Files of Helm values are no configurations; each other file is one.
     let configs = files(&samples, "yaml").into_iter().filter(|file| !name(file).starts_with("values-"));
     let (mut loaded, mut waiting, mut wrong) = (0, 0, Vec::new());

@@ -8,10 +8,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use murmuration::chance::mix;
@@ -24,8 +27,7 @@ use murmuration::schedule::{Decision, Stage};
 use murmuration::scheduler::{Input, News, Outbox, Scheduler, SchedulerSettings};
 use murmuration::time::Timestamp;
 
-/// Where llm-d's samples lie, if they are there.
-const LLM_D_SAMPLES: &str = "../shared/llm-d-configs";
+use crate::golden::{folder, llm_d_samples};
 
 /// A configuration of ours, its scenario, and the published samples that mean the same.
 type Case = (&'static str, fn(&mut Pool), &'static [&'static str]);
@@ -63,33 +65,18 @@ struct Ask<'a> {
     if_available: bool,
 }
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 #[test]
 fn decisions_are_those_of_the_golden_texts() {
-    let mut differing = Vec::new();
-    for (name, scenario, _) in CASES {
+    golden::compare(CASES.map(|(name, scenario, _)| {
         let golden = folder("tests/golden/decisions").join(name).with_extension("txt");
         let text = decided(&golden.with_extension("yaml"), scenario);
-        if fs::read_to_string(&golden).unwrap_or_default() != text {
-            let new = golden.with_extension("txt.new");
-            fs::write(&new, &text).unwrap();
-            differing.push(format!("{}\n{text}", new.display()));
-        }
-    }
-    let cure = "if they are right, rename the new files over the golden ones";
-    assert!(differing.is_empty(), "{} texts differ; {cure}:\n{}", differing.len(), differing.join("\n"));
+        (golden, text)
+    }));
 }
 
 #[test]
 fn llm_d_s_own_samples_decide_the_same() {
-    let samples = folder(LLM_D_SAMPLES);
-    if !samples.is_dir() {
-        println!("skipped: {LLM_D_SAMPLES} is missing");
-        return;
-    }
+    let Some(samples) = llm_d_samples() else { return };
     for (name, scenario, published) in CASES {
         let golden = fs::read_to_string(folder("tests/golden/decisions").join(name).with_extension("txt")).unwrap();
         for sample in published {

@@ -34,9 +34,25 @@ pub struct Rewrite {
     pub targets: Vec<(String, u32)>,
 }
 
+/// The rules of one object, as its operator ordered them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatedRules {
+    /// When the object was created, in seconds since 1970.
+    pub created: i64,
+    /// The rules.
+    pub rules: Vec<RewriteRule>,
+}
+
 // === impl Rewrites ===
 
 impl Rewrites {
+    /// The rules of all these objects, those of the oldest first; of the same age, in the order in which they come.
+    pub fn oldest_first<'a>(objects: impl IntoIterator<Item = &'a DatedRules>) -> Self {
+        let mut dated: Vec<&DatedRules> = objects.into_iter().collect();
+        dated.sort_by_key(|rules| rules.created);
+        Self::new(dated.into_iter().flat_map(|dated| dated.rules.iter().cloned()))
+    }
+
     /// These rules, the first of which wins for each model. A rule that names the model wins over one for all.
     pub fn new(rules: impl IntoIterator<Item = RewriteRule>) -> Self {
         let mut rewrites = Self::default();

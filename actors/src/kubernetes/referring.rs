@@ -8,13 +8,14 @@ use kube::core::DynamicObject;
 use kube::runtime::watcher::Config;
 use murmuration::dialect::kubernetes::pool_ref::{GROUP, GROUP_LEGACY, PoolRef};
 use murmuration::dialect::kubernetes::{objective, rewrite};
+use murmuration::request::rewrites::DatedRules;
 use tokio::sync::watch;
 
 use super::client::named;
 use super::context::Context;
 use super::objects::Change;
 use super::reader::Reader;
-use super::view::{DatedRules, Group, View};
+use super::view::{Group, View};
 use super::watch::{Seen, Watch, Watched};
 
 /// The groups, in the order of the view's.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use murmuration::dialect::kubernetes::pod::Pod;
 use murmuration::dialect::kubernetes::pool::Pool;
-use murmuration::request::rewrites::{RewriteRule, Rewrites};
+use murmuration::request::rewrites::{DatedRules, Rewrites};
 
 use super::objects::Objects;
 use crate::environment::Announcement;
@@ -32,14 +32,6 @@ pub(super) enum PoolView {
     Missing,
     /// It is this.
     Known(Pool),
-}
-
-/// The rules of one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DatedRules {
-    /// When the object was created, in seconds since 1970.
-    pub(super) created: i64,
-    pub(super) rules: Vec<RewriteRule>,
 }
 
 /// The objects of one group.
@@ -80,7 +72,7 @@ impl View {
                 let pods = self.pods.known()?;
                 let endpoints = pods.values().flat_map(|pod| pod.endpoints(&pool.ports)).collect();
                 let objectives = objectives.cloned().unwrap_or_default();
-                let rewrites = rewrites.map(ordered).unwrap_or_default();
+                let rewrites = rewrites.map(|objects| Rewrites::oldest_first(objects.values())).unwrap_or_default();
                 Some(Announcement { endpoints, objectives, rewrites, withdrawn: false })
             }
         }
@@ -94,13 +86,6 @@ fn current<T: PartialEq>(groups: &[Group<T>; 2]) -> Option<Option<&BTreeMap<Stri
     answered.then(|| groups.iter().find_map(|group| group.objects.known()))
 }
 
-/// The rules of all objects, the oldest object first; of the same age, by name.
-fn ordered(objects: &BTreeMap<String, DatedRules>) -> Rewrites {
-    let mut dated: Vec<&DatedRules> = objects.values().collect();
-    dated.sort_by_key(|rules| rules.created);
-    Rewrites::new(dated.into_iter().flat_map(|dated| dated.rules.iter().cloned()))
-}
-
 impl<T> Default for Group<T> {
     fn default() -> Self {
         Self { objects: Objects::default(), answered: false }
@@ -111,7 +96,7 @@ impl<T> Default for Group<T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use murmuration::dialect::kubernetes::pod::{PodMetadata, PodStatus};
-    use murmuration::request::rewrites::Rewrite;
+    use murmuration::request::rewrites::{Rewrite, RewriteRule};
 
     use super::super::objects::Change;
     use super::*;

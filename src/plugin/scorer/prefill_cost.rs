@@ -11,7 +11,7 @@
 //! | `Q` | prompts under way or waiting per endpoint, the mean of all candidates |
 //! | `R` | open requests there |
 //! | `C` | tokens in its KV cache that live requests use |
-//! | `s`, `f` | how fast it is against the mean of all candidates, as measured (`fleet/speed.rs`), and how fast the fastest is |
+//! | `s`, `f` | how fast it is against the mean of all candidates, and how fast the fastest is: 1, or with `measuredSpeed` as measured (`fleet/speed.rs`) |
 //!
 //! Each of my tokens costs me 1. It delays those who come after me; in a stationary queue of first come, first served
 //! these are as many as I find, `Q` (what leaves behind me is what I found: Little's law). In M/M/1 `1 + Q` is
