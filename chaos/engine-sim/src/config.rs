@@ -20,7 +20,7 @@ pub struct EngineConfig {
     pub max_loras: usize,
     /// Tokens of a KV block.
     pub block_tokens: usize,
-    /// KV blocks.
+    /// KV blocks. As in vLLM, one of them holds no request's.
     pub blocks: usize,
     /// Requests in the batch at once.
     pub max_num_seqs: usize,

@@ -100,6 +100,11 @@ impl BlockCache {
         }
     }
 
+    /// All blocks.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// Blocks held by live requests.
     pub fn held(&self) -> usize {
         self.private + self.shared.len() - self.idle.len()

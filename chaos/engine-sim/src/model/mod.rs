@@ -112,7 +112,8 @@ pub struct EngineModel {
 impl EngineModel {
     /// An engine that was just started.
     pub fn new(config: EngineConfig) -> Self {
-        let cache = BlockCache::new(config.blocks);
+        // vLLM never gives its block 0 away.
+        let cache = BlockCache::new(config.blocks.saturating_sub(1).max(1));
         let (waiting, running) = (VecDeque::new(), Vec::new());
         let counters = Counters::default();
         Self { config, cache, waiting, running, step_ends: None, slowness: 1.0, counters }
@@ -197,7 +198,7 @@ impl EngineModel {
         Gauges {
             waiting: self.waiting.len(),
             running: self.running.len(),
-            kv_usage: self.cache.held() as f64 / (self.config.blocks.max(2) - 1) as f64,
+            kv_usage: self.cache.held() as f64 / self.cache.total() as f64,
             running_adapters: adapters(&mut self.running.iter()),
             waiting_adapters: adapters(&mut self.waiting.iter().chain(&self.running)),
         }
@@ -220,5 +221,7 @@ impl EngineModel {
     }
 }
 
+#[cfg(test)]
+mod recorded_tests;
 #[cfg(test)]
 mod tests;

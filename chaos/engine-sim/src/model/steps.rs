@@ -47,14 +47,10 @@ impl EngineModel {
         self.step_ends = Some(now + span.mul_f64(self.slowness));
     }
 
-    /// Ends the current step: what it computed is in the cache, and who has all of it gets the next token.
+    /// Ends the current step: who has all of its prompt computed gets the next token.
     pub(super) fn end_step(&mut self, end: Timestamp, outputs: &mut Vec<Output>) {
-        let block_tokens = self.config.block_tokens;
         for sequence in self.running.iter_mut().filter(|sequence| sequence.chunk > 0) {
             sequence.computed += std::mem::take(&mut sequence.chunk);
-            if self.config.prefix_caching {
-                self.cache.share(&mut sequence.blocks, &sequence.chain, sequence.computed / block_tokens);
-            }
             if sequence.rest() == 0 {
                 let index = sequence.generated();
                 let token = sequence.generate();
@@ -83,10 +79,11 @@ impl EngineModel {
         while at < self.running.len() {
             let sequence = &mut self.running[at];
             let chunk = sequence.rest().min(*budget);
-            let blocks = sequence.blocks_of(sequence.computed + chunk).min(self.config.blocks);
+            let blocks = sequence.blocks_of(sequence.computed + chunk).min(self.cache.total());
             // A request that is alone has all blocks. If it needs more, it goes on without.
             if self.cache.grow(&mut sequence.blocks, blocks) || self.running.len() == 1 {
                 self.running[at].chunk = chunk;
+                self.share(at);
                 *budget -= chunk;
                 at += 1;
             } else {
@@ -94,6 +91,16 @@ impl EngineModel {
             }
         }
         self.counters.preemptions > before
+    }
+
+    /// What the step will have computed can be found from now on: whoever is admitted in the same step need not compute it
+    /// again.
+    fn share(&mut self, at: usize) {
+        if self.config.prefix_caching {
+            let sequence = &mut self.running[at];
+            let full = (sequence.computed + sequence.chunk) / self.config.block_tokens;
+            self.cache.share(&mut sequence.blocks, &sequence.chain, full);
+        }
     }
 
     fn preempt_last(&mut self) {
@@ -119,7 +126,7 @@ impl EngineModel {
             // The last token is always computed, because the next one follows from it.
             let most = next.tokens.len().saturating_sub(1) / self.config.block_tokens;
             let matched = matched.min(most);
-            let needed = next.blocks_of(next.tokens.len()).min(self.config.blocks);
+            let needed = next.blocks_of(next.tokens.len()).min(self.cache.total());
             let Some(held) = self.cache.take(&next.chain, matched, needed) else { break };
             let Some(mut sequence) = self.waiting.remove(at) else { break };
             sequence.blocks = held;
@@ -138,6 +145,7 @@ impl EngineModel {
             // There is room for the whole prompt, so there is for a part of it.
             self.cache.grow(&mut sequence.blocks, blocks);
             self.running.push(sequence);
+            self.share(self.running.len() - 1);
         }
     }
 

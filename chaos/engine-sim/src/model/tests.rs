@@ -59,7 +59,7 @@ fn an_answer_is_cached_for_the_next_turns_prompt() {
 
 #[test]
 fn the_tail_of_the_oldest_chain_is_evicted_first() {
-    let mut model = EngineModel::new(EngineConfig { blocks: 12, ..EngineConfig::default() });
+    let mut model = EngineModel::new(EngineConfig { blocks: 13, ..EngineConfig::default() });
     for (id, first) in [(1, 1), (2, 2)] {
         model.submit(request(id, first, 80, 1), Timestamp::from_millis(id * 100)).unwrap();
         run_dry(&mut model);
