@@ -67,9 +67,9 @@ def scenarios():
 
 def engine(lab, settings):
     """A real engine with these settings."""
-    arguments = {"model": str(lab / "models/tiny"), "enforce_eager": True, "dtype": "float32", "max_model_len": LENGTH_MAX}
-    arguments |= {"max_num_seqs": settings["seqs"], "max_num_batched_tokens": settings["batched"], "seed": 0}
-    arguments |= {"num_gpu_blocks_override": settings["blocks"], "block_size": BLOCK_TOKENS}
+    arguments = {"model": str(lab / "models/tiny"), "enforce_eager": True, "dtype": "float32"}
+    arguments |= {"max_model_len": LENGTH_MAX, "max_num_seqs": settings["seqs"], "max_num_batched_tokens": settings["batched"]}
+    arguments |= {"seed": 0, "num_gpu_blocks_override": settings["blocks"], "block_size": BLOCK_TOKENS}
     arguments |= {"enable_prefix_caching": True, "kv_cache_memory_bytes": 16 << 20, "async_scheduling": False}
     if "adapters" in settings:
         arguments |= {"enable_lora": True, "max_loras": settings["adapters"], "max_lora_rank": 8}

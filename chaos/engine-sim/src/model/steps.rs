@@ -93,8 +93,8 @@ impl EngineModel {
         self.counters.preemptions > before
     }
 
-    /// What the step will have computed can be found from now on: whoever is admitted in the same step need not compute it
-    /// again.
+    /// What the step will have computed can be found from now on: whoever is admitted in the same step need not
+    /// compute it again.
     fn share(&mut self, at: usize) {
         if self.config.prefix_caching {
             let sequence = &mut self.running[at];
