@@ -30,6 +30,8 @@ pub struct Tenancy {
 pub struct Fleet {
     columns: Vec<Option<Entry>>,
     by_id: BTreeMap<EndpointId, Slot>,
+    /// The same slots in the same order. Every decision walks them, and a list is walked faster than a tree.
+    ordered: Vec<Slot>,
     by_address: BTreeMap<SocketAddr, Slot>,
     by_key: BTreeMap<EndpointKey, Slot>,
     tenancies: u64,
@@ -74,6 +76,8 @@ impl Fleet {
         let slot = Slot(index as u16);
         self.tenancies += 1;
         events.push(Event::EndpointJoined(endpoint.id.clone()));
+        let before = |slot: &Slot| self.get(*slot).is_some_and(|entry| entry.endpoint.id < endpoint.id);
+        self.ordered.insert(self.ordered.partition_point(before), slot);
         self.by_id.insert(endpoint.id.clone(), slot);
         self.by_address.insert(endpoint.address, slot);
         self.by_key.insert(endpoint.id.key(), slot);
@@ -84,6 +88,7 @@ impl Fleet {
     /// Removes an endpoint; returns its slot, now free.
     pub fn remove(&mut self, id: &EndpointId, events: &mut Vec<Event>) -> Option<Slot> {
         let slot = self.by_id.remove(id)?;
+        self.ordered.retain(|other| *other != slot);
         self.by_key.remove(&id.key());
         if let Some(entry) = self.columns[slot.index()].take()
             && self.by_address.get(&entry.endpoint.address) == Some(&slot)
@@ -191,7 +196,7 @@ impl Fleet {
 
     /// Adds an event for each endpoint whose trust changed since its last event.
     pub fn report_trust(&mut self, now: Timestamp, events: &mut Vec<Event>) {
-        for slot in self.by_id.values() {
+        for slot in &self.ordered {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
             let (from, to) = (entry.trust_reported, entry.trust(now));
             if from != to {
@@ -203,7 +208,7 @@ impl Fleet {
 
     /// Adds an event for each endpoint that began or stopped failing since its last event.
     pub fn report_failing(&mut self, now: Timestamp, events: &mut Vec<Event>) {
-        for slot in self.by_id.values() {
+        for slot in &self.ordered {
             let Some(entry) = self.columns[slot.index()].as_mut() else { continue };
             entry.foreign_failures.retain(|failures| failures.at(now).failures > 0);
             let counts = entry.failure_counts(now);
@@ -227,7 +232,7 @@ impl Fleet {
 
     /// The endpoints, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Entry)> {
-        self.by_id.values().filter_map(|&slot| self.columns[slot.index()].as_ref().map(|entry| (slot, entry)))
+        self.ordered.iter().filter_map(|&slot| self.columns[slot.index()].as_ref().map(|entry| (slot, entry)))
     }
 
     /// The endpoints whose names come after `name`, ordered by name; all of them for `None`.

@@ -116,9 +116,10 @@ impl Entry {
         self.ages.trust(self.age(now))
     }
 
-    /// What the report is worth at its age, `0..=1`.
-    pub fn worth(&self, now: Timestamp) -> f64 {
-        self.ages.worth(self.age(now))
+    /// The last report's age, the trust that it earns, and what the report is worth, `0..=1`.
+    pub fn aged(&self, now: Timestamp) -> (Option<Duration>, Trust, f64) {
+        let age = self.age(now);
+        (age, self.ages.trust(age), self.ages.worth(age))
     }
 
     /// Whether its listener is believed to answer.

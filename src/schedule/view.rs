@@ -7,7 +7,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::chance::mix;
-use crate::fleet::{CacheGeometry, Entry, Fleet, LoadReport, Trust};
+use crate::fleet::{CacheGeometry, Entry, FailureCounts, Fleet, LoadReport, Trust};
 use crate::id::Slot;
 use crate::prefix::PrefixMatch;
 use crate::request::{InferenceRequest, Session};
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
                 let blocks = matches.get(slot.index()).copied().unwrap_or(0).min(of);
                 let failing = Some(entry.failure_counts(now)).filter(|counts| counts.are_failing());
                 let failing = failing.filter(|_| !may_probe(request, entry, now));
-                view.rows.push(Candidate { failing, ..row(slot, entry, PrefixMatch { blocks, of }, &typical, now) });
+                view.rows.push(row(slot, entry, PrefixMatch { blocks, of }, failing, &typical, now));
             }
         }
         view
@@ -103,9 +103,18 @@ fn may_probe(request: &InferenceRequest, entry: &Entry, now: Timestamp) -> bool 
         && now.since(entry.failures_seen()) >= PROBE_AFTER
 }
 
-/// One row: the endpoint's report, discounted by its age, and what was dispatched to it since.
-fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical, now: Timestamp) -> Candidate<'a> {
-    let (age, trust, worth) = (entry.age(now), entry.trust(now), entry.worth(now));
+/// One row: the endpoint's report, discounted by its age, and what was dispatched to it since. It is made where it
+/// stays: a decision makes one for each endpoint, and to copy it costs as much as to make it.
+#[inline(always)]
+fn row<'a>(
+    slot: Slot,
+    entry: &'a Entry,
+    matched: PrefixMatch,
+    failing: Option<FailureCounts>,
+    typical: &Typical,
+    now: Timestamp,
+) -> Candidate<'a> {
+    let (age, trust, worth) = entry.aged(now);
     let report = entry.report();
     let believed = |gauge: fn(&LoadReport) -> Option<f64>, typical: Option<Spread>, behind: f64| {
         believed(report.and_then(gauge), worth, typical, behind)
@@ -125,7 +134,7 @@ fn row<'a>(slot: Slot, entry: &'a Entry, matched: PrefixMatch, typical: &Typical
         session: SessionMatch::default(),
         trust,
         age,
-        failing: None,
+        failing,
     }
 }
 
