@@ -20,6 +20,7 @@ mod leg_tls;
 mod legs;
 mod owned;
 mod proxy;
+pub mod rules;
 mod running;
 mod server;
 mod settings;

@@ -2,6 +2,8 @@
 //!
 //! Fields as in llm-d's sidecar and in the recorded exchanges with vLLM's NixlConnector (`tests/fixtures/vllm/pd-nixl`).
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use super::KV_PARAMS;
@@ -68,6 +70,27 @@ pub(crate) fn read_answer(answer: &[u8]) -> Prefilled {
     let text = answer.raw(KV_PARAMS).unwrap_or_default();
     let params = check(&params).map(|()| text.to_owned());
     Prefilled { params, cached_tokens, engine_id, fingerprint: answer.read_as("system_fingerprint") }
+}
+
+// === impl Prefilled ===
+
+impl Prefilled {
+    /// What the decode engine is told, if anything, and a stable word for why. `other_version`: the prefill engine is a
+    /// vLLM of another version; `late`: it may have freed the blocks.
+    pub(crate) fn hand_off(self, other_version: bool, late: bool) -> (Option<String>, &'static str) {
+        match self.params {
+            Ok(_) if other_version => (None, "versions"),
+            Ok(_) if late => (None, "stale"),
+            Ok(params) => (Some(params), "ok"),
+            Err(none) => (None, none.as_str()),
+        }
+    }
+}
+
+/// Whether a hand-off of this age comes too late, where `most` is allowed. Later blocks are others' and the text is
+/// wrong.
+pub(crate) fn is_late(age: Duration, most: Duration) -> bool {
+    age > most
 }
 
 /// Whether a fingerprint, such as `vllm-0.32.0-cf9a390c`, is that of a vLLM of another version than `version`. How a

@@ -50,14 +50,10 @@ pub(in crate::sidecar) async fn nixl(
         shared.answered_as(&done.target, engine);
     }
     let other_version = is_of_another_version(shared, asked, prefilled.fingerprint.as_deref()).await;
-    let (params, result) = match prefilled.params {
-        Ok(_) if other_version => (None, "versions"),
-        Ok(_) if is_stale(shared, &done) => (None, "stale"),
-        Ok(params) => (Some(params), "ok"),
-        Err(none) => (None, none.as_str()),
-    };
+    let cached_tokens = prefilled.cached_tokens;
+    let (params, result) = prefilled.hand_off(other_version, is_stale(shared, &done));
     shared.emit(SidecarEvent::HandedOver { connector, result });
-    let cached = params.is_some().then_some(prefilled.cached_tokens);
+    let cached = params.is_some().then_some(cached_tokens);
     let body = nixl::decode_body(fields, params.as_deref());
     let whole = params.is_some().then(|| nixl::decode_body(fields, None));
     decoded(shared, asked, connector, (body, whole), cached).await
@@ -151,7 +147,7 @@ async fn decoded(
 
 /// Whether the prefill engine may have freed the blocks by now. A late hand-off gets other blocks: wrong text.
 fn is_stale(shared: &Shared, done: &Done) -> bool {
-    done.not_before.elapsed() > shared.settings.deadlines.handoff
+    nixl::is_late(done.not_before.elapsed(), shared.settings.deadlines.handoff)
 }
 
 /// Whether the prefill engine is a vLLM of another version than the decode engine. The layout of blocks is not the same

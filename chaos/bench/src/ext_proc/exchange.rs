@@ -55,7 +55,7 @@ pub(crate) async fn exchange(
     let mut call = Call::open(client.clone(), messages).await.map_err(|why| why.to_string())?;
     let replied = timeout(PATIENCE, call.reply()).await.map_err(|_| nothing())?;
     let served = match replied.map_err(|why| why.to_string())? {
-        Reply::Sent { destination, bytes } if bytes == body.len() => destination,
+        Reply::Sent { destination, bytes, .. } if bytes == body.len() => destination,
         Reply::Sent { bytes, .. } => return Err(format!("{bytes} of {} bytes of the request came back", body.len())),
         Reply::Refused(status, code) => return Err(format!("the server refused with {status}, {code}")),
     };

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use murmuration::chance::mix;
+
 /// The blocks of an engine. `held + idle + free == total`, always.
 #[derive(Debug)]
 pub struct BlockCache {
@@ -23,6 +25,8 @@ struct Shared {
     users: u32,
     /// Its key in `idle` while it has no users.
     idle_since: u64,
+    /// 0 if it holds what its hash says; else a number of what it holds instead.
+    taint: u64,
 }
 
 /// What one request holds.
@@ -55,7 +59,7 @@ impl BlockCache {
         if private > self.total - self.held() - revived {
             return None;
         }
-        matching.iter().for_each(|hash| self.add_user(*hash));
+        matching.iter().for_each(|hash| self.add_user(*hash, 0));
         Some(Held { shared: matching.to_vec(), private: 0 })
     }
 
@@ -73,15 +77,22 @@ impl BlockCache {
         true
     }
 
-    /// Records that `held` has computed its chain up to `full` blocks: they can be shared from now on.
-    pub fn share(&mut self, held: &mut Held, chain: &[u64], full: usize) {
+    /// What is wrong with the first `matched` blocks of `chain`; 0 if nothing is.
+    pub fn taint(&self, chain: &[u64], matched: usize) -> u64 {
+        let taints = chain.iter().take(matched).filter_map(|hash| self.shared.get(hash)).map(|block| block.taint);
+        taints.filter(|taint| *taint != 0).fold(0, |all, one| mix(all ^ one))
+    }
+
+    /// Records that `held` has its chain up to `full` blocks: they can be shared from now on. `taint` is 0 if they hold
+    /// what their hashes say.
+    pub fn share(&mut self, held: &mut Held, chain: &[u64], full: usize, taint: u64) {
         for &hash in chain.iter().take(full).skip(held.shared.len()) {
             if held.private == 0 {
                 return;
             }
             held.private -= 1;
             self.private -= 1;
-            self.add_user(hash);
+            self.add_user(hash, taint);
             held.shared.push(hash);
         }
     }
@@ -115,8 +126,9 @@ impl BlockCache {
         self.idle.len()
     }
 
-    fn add_user(&mut self, hash: u64) {
-        let block = self.shared.entry(hash).or_insert(Shared { users: 0, idle_since: 0 });
+    /// `taint` is that of a block that is not there yet.
+    fn add_user(&mut self, hash: u64, taint: u64) {
+        let block = self.shared.entry(hash).or_insert(Shared { users: 0, idle_since: 0, taint });
         if block.users == 0 {
             self.idle.remove(&block.idle_since);
         }

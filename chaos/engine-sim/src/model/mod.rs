@@ -3,6 +3,8 @@
 //! Must not know clocks, sockets or text. The same requests at the same times give the same outputs.
 
 mod cache;
+mod hand_over;
+mod kept;
 mod sequence;
 mod steps;
 
@@ -13,6 +15,9 @@ use murmuration::time::Timestamp;
 
 use crate::EngineConfig;
 pub use cache::BlockCache;
+pub use hand_over::right_answer;
+use kept::Kept;
+pub use kept::{LEASE, Received};
 use sequence::Sequence;
 
 /// A request to an engine.
@@ -101,6 +106,10 @@ pub struct EngineModel {
     cache: BlockCache,
     waiting: VecDeque<Sequence>,
     running: Vec<Sequence>,
+    /// Requests whose KV another engine computed and which has not arrived yet, by their ids.
+    pulling: BTreeMap<u64, Sequence>,
+    /// Blocks that are kept for other engines.
+    kept: Kept,
     /// When the current step ends; `None` while there is nothing to do.
     step_ends: Option<Timestamp>,
     slowness: f64,
@@ -115,8 +124,17 @@ impl EngineModel {
         // vLLM never gives its block 0 away.
         let cache = BlockCache::new(config.blocks.saturating_sub(1).max(1));
         let (waiting, running) = (VecDeque::new(), Vec::new());
-        let counters = Counters::default();
-        Self { config, cache, waiting, running, step_ends: None, slowness: 1.0, counters }
+        Self {
+            config,
+            cache,
+            waiting,
+            running,
+            pulling: BTreeMap::new(),
+            kept: Kept::default(),
+            step_ends: None,
+            slowness: 1.0,
+            counters: Counters::default(),
+        }
     }
 
     /// Its configuration.
@@ -129,7 +147,9 @@ impl EngineModel {
     /// # Errors
     /// [`Busy`] when the queue is full.
     pub fn submit(&mut self, request: Request, now: Timestamp) -> Result<(), Busy> {
-        self.receive(request, 0, now)
+        let sequence = self.sequence(request)?;
+        self.queue(sequence, now);
+        Ok(())
     }
 
     /// Takes a request into the queue together with the KV of its first `tokens` tokens, which another engine computed.
@@ -139,43 +159,61 @@ impl EngineModel {
     /// # Errors
     /// [`Busy`] when the queue is full.
     pub fn receive(&mut self, request: Request, tokens: usize, now: Timestamp) -> Result<(), Busy> {
+        let mut sequence = self.sequence(request)?;
+        sequence.received = Received { tokens, taint: 0 }.of(&sequence);
+        self.queue(sequence, now);
+        Ok(())
+    }
+
+    /// The request as one that is not computed yet, if the queue has room.
+    fn sequence(&mut self, request: Request) -> Result<Sequence, Busy> {
         if self.config.max_num_queued.is_some_and(|most| self.waiting.len() >= most) {
             self.counters.rejected += 1;
             return Err(Busy);
         }
-        let mut sequence = Sequence::new(request, self.config.block_tokens);
-        sequence.received = tokens.min(sequence.tokens.len().saturating_sub(1));
+        Ok(Sequence::new(request, self.config.block_tokens))
+    }
+
+    fn queue(&mut self, sequence: Sequence, now: Timestamp) {
         self.waiting.push_back(sequence);
         if self.step_ends.is_none() {
             self.begin_step(now);
         }
-        Ok(())
     }
 
     /// Aborts a request; its blocks are free at once.
     pub fn abort(&mut self, id: u64) {
-        let open = self.waiting.len() + self.running.len();
+        let open = self.open();
+        self.pulling.remove(&id);
         self.waiting.retain(|sequence| sequence.id() != id);
         if let Some(at) = self.running.iter().position(|sequence| sequence.id() == id) {
             let sequence = self.running.remove(at);
             self.cache.release(&sequence.blocks);
         }
-        self.counters.aborted += (open - self.waiting.len() - self.running.len()) as u64;
+        self.counters.aborted += (open - self.open()) as u64;
+    }
+
+    fn open(&self) -> usize {
+        self.waiting.len() + self.running.len() + self.pulling.len()
     }
 
     /// Runs all steps that end by `now`, and returns their outputs in order.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Output> {
         let mut outputs = Vec::new();
-        while let Some(end) = self.step_ends.filter(|end| *end <= now) {
-            self.end_step(end, &mut outputs);
-            self.begin_step(end);
+        while let Some(at) = self.next_event().filter(|at| *at <= now) {
+            if let Some(blocks) = self.kept.expire(at) {
+                self.cache.release(&blocks);
+            } else {
+                self.end_step(at, &mut outputs);
+                self.begin_step(at);
+            }
         }
         outputs
     }
 
-    /// When the current step ends; `None` while there is nothing to do.
+    /// When the current step or the next lease of blocks ends; `None` while there is nothing to do.
     pub fn next_event(&self) -> Option<Timestamp> {
-        self.step_ends
+        [self.step_ends, self.kept.next_end()].into_iter().flatten().min()
     }
 
     /// Tokens that the current step computes, prompts and answers together.
@@ -196,7 +234,7 @@ impl EngineModel {
             names.into_keys().map(str::to_owned).collect()
         };
         Gauges {
-            waiting: self.waiting.len(),
+            waiting: self.waiting.len() + self.pulling.len(),
             running: self.running.len(),
             kv_usage: self.cache.held() as f64 / self.cache.total() as f64,
             running_adapters: adapters(&mut self.running.iter()),

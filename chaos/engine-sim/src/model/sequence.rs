@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Request;
 use super::cache::Held;
+use super::kept::Received;
 
 /// A request and its progress.
 #[derive(Debug)]
@@ -24,8 +25,12 @@ pub(super) struct Sequence {
     pub(super) blocks: Held,
     /// Tokens whose KV is in the cache.
     pub(super) computed: usize,
-    /// Tokens at its beginning whose KV another engine computed and sends along.
-    pub(super) received: usize,
+    /// What another engine computed of it and sent along.
+    pub(super) received: Received,
+    /// 0 if the KV that it has is that of its tokens; else a number of what it has instead.
+    pub(super) taint: u64,
+    /// Whether its blocks are kept for another engine when it ends.
+    pub(super) keeps: bool,
     /// Prompt tokens that were found in the cache when it first entered the batch.
     pub(super) cached: usize,
     /// Tokens that the current step computes.
@@ -54,7 +59,9 @@ impl Sequence {
             chain,
             blocks: Held::default(),
             computed: 0,
-            received: 0,
+            received: Received::default(),
+            taint: 0,
+            keeps: false,
             cached: 0,
             chunk: 0,
             admitted: None,
@@ -89,14 +96,16 @@ impl Sequence {
 
     /// Its blocks were taken away: all is to be computed again.
     pub(super) fn preempted(&mut self) {
-        (self.blocks, self.computed, self.received, self.chunk) = (Held::default(), 0, 0, 0);
+        (self.blocks, self.computed, self.chunk) = (Held::default(), 0, 0);
+        (self.received, self.taint) = (Received::default(), 0);
         self.preemptions += 1;
     }
 
-    /// Adds the answer's next token: a blank and three letters that follow from the prompt. So every engine gives the
-    /// same answer, and the text is tokenized to the same token when it returns in a later prompt.
+    /// Adds the answer's next token: a blank and three letters that follow from the KV that it has, so from the prompt
+    /// if that is right. So every engine gives the same answer, and the text is tokenized to the same token when it
+    /// returns in a later prompt. The answer to another prompt's KV is another one: it is a checksum.
     pub(super) fn generate(&mut self) -> u32 {
-        let bits = mix(self.seed ^ self.generated() as u64);
+        let bits = mix(self.seed ^ self.taint ^ self.generated() as u64);
         let letter = |shift: u64| b'a' + ((bits >> shift) % 26) as u8;
         let token = u32::from_le_bytes([b' ', letter(8), letter(16), letter(24)]);
         self.tokens.push(token);

@@ -61,12 +61,13 @@ impl EngineModel {
                 self.counters.generation_tokens += 1;
             }
         }
-        let (cache, counters) = (&mut self.cache, &mut self.counters);
+        let (cache, counters, kept) = (&mut self.cache, &mut self.counters, &mut self.kept);
         self.running.retain(|sequence| {
             let over = sequence.generated() >= sequence.request.max_tokens.max(1);
             if over {
-                cache.release(&sequence.blocks);
                 counters.finished += 1;
+                let unkept = if sequence.keeps { kept.keep(sequence, end) } else { Some(sequence.blocks.clone()) };
+                unkept.iter().for_each(|blocks| cache.release(blocks));
             }
             !over
         });
@@ -99,7 +100,7 @@ impl EngineModel {
         if self.config.prefix_caching {
             let sequence = &mut self.running[at];
             let full = (sequence.computed + sequence.chunk) / self.config.block_tokens;
-            self.cache.share(&mut sequence.blocks, &sequence.chain, full);
+            self.cache.share(&mut sequence.blocks, &sequence.chain, full, sequence.taint);
         }
     }
 
@@ -131,7 +132,10 @@ impl EngineModel {
             let Some(mut sequence) = self.waiting.remove(at) else { break };
             sequence.blocks = held;
             let cached = matched * self.config.block_tokens;
-            sequence.computed = cached.max(sequence.received);
+            sequence.computed = cached.max(sequence.received.tokens);
+            let lacked = sequence.received.tokens > cached;
+            sequence.taint =
+                self.cache.taint(&sequence.chain, matched) ^ if lacked { sequence.received.taint } else { 0 };
             if sequence.admitted.is_none() {
                 sequence.admitted = Some(now);
                 sequence.cached = cached;

@@ -3,6 +3,7 @@
 //! Must not know deadlines: a caller that waits bounds the wait.
 
 use murmuration_proto::ext_proc::{ExternalProcessorClient, ProcessingRequest, ProcessingResponse};
+use murmuration_proto::names;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -25,6 +26,8 @@ pub enum Reply {
     Sent {
         /// Addresses, the first one first.
         destination: String,
+        /// Prefill engines for the destination, `host:port` with commas, the best first; `None` if there is no such leg.
+        prefillers: Option<String>,
         /// Bytes of the body.
         bytes: usize,
     },
@@ -95,13 +98,14 @@ impl Call {
         let Some(destination) = super::destination(&first).map(str::to_owned) else {
             return Err(CallError::Unexpected(Box::new(first)));
         };
+        let prefillers = super::set_header(&first, names::PREFILLER[0]).map(str::to_owned);
         let mut bytes = 0;
         loop {
             let next = self.receive().await?.ok_or(CallError::Ended)?;
             let Some(piece) = super::piece(&next) else { return Err(CallError::Unexpected(Box::new(next))) };
             bytes += piece.body.len();
             if piece.end_of_stream {
-                return Ok(Reply::Sent { destination, bytes });
+                return Ok(Reply::Sent { destination, prefillers, bytes });
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Must not know replicas. The page has only the series that replicas read. Requests arrive by a function call, because
 //! the HTTP of engines is not under test.
 
+mod hand_over;
 mod page;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,10 @@ use super::directory::Directory;
 use super::fault_state::EngineFaults;
 use super::host::Host;
 use super::net::NodeNetwork;
+use crate::plan::ClusterSpec;
+pub(super) use hand_over::Promise;
 use murmuration_engine_sim::EngineConfig;
-use murmuration_engine_sim::model::{EngineModel, Gauges, Output, Request};
+use murmuration_engine_sim::model::{Busy, EngineModel, Gauges, Output, Request};
 
 /// The port of an engine.
 pub(super) const PORT: u16 = 8000;
@@ -30,12 +33,15 @@ const BLOCKS: usize = 65_536;
 #[derive(Clone)]
 pub(super) struct Engine {
     number: usize,
+    role: Option<&'static str>,
     directory: Directory,
     inner: Arc<Mutex<Inner>>,
 }
 
 struct Inner {
     model: EngineModel,
+    /// Starts so far.
+    starts: u32,
     engine_faults: EngineFaults,
     waiting: BTreeMap<u64, Waiting>,
     /// The gauges at the time the page became stale.
@@ -53,16 +59,20 @@ struct Waiting {
 
 impl Engine {
     /// The engine with this number; killed until [`Self::set`] starts it.
-    pub(super) fn new(number: usize, directory: &Directory) -> Self {
+    pub(super) fn new(number: usize, cluster: &ClusterSpec, directory: &Directory) -> Self {
         let engine_faults = EngineFaults { killed: true, slowness: 1.0, page: None };
         let model = EngineModel::new(config(number));
-        let inner = Inner { model, engine_faults, waiting: BTreeMap::new(), stale: Gauges::default(), server: None };
-        Self { number, directory: directory.clone(), inner: Arc::new(Mutex::new(inner)) }
+        let (waiting, stale) = (BTreeMap::new(), Gauges::default());
+        let inner = Inner { model, starts: 0, engine_faults, waiting, stale, server: None };
+        let role = (cluster.prefillers > 0).then(|| if cluster.prefills(number) { "prefill" } else { "decode" });
+        Self { number, role, directory: directory.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// The engine as discovery announces it.
     pub(super) fn endpoint(&self, zone: usize) -> Endpoint {
-        let labels = BTreeMap::from([("topology.kubernetes.io/zone".to_owned(), format!("zone-{zone}"))]);
+        let zone = ("topology.kubernetes.io/zone".to_owned(), format!("zone-{zone}"));
+        let role = self.role.map(|role| ("llm-d.ai/role".to_owned(), role.to_owned()));
+        let labels = role.into_iter().chain([zone]).collect();
         Endpoint { id: self.directory.id(self.number), address: self.directory.address(self.number), labels }
     }
 
@@ -80,6 +90,7 @@ impl Engine {
         let before = std::mem::replace(&mut inner.engine_faults, engine_faults);
         if before.killed && !engine_faults.killed {
             inner.model = EngineModel::new(config(self.number));
+            inner.starts += 1;
             let (listener, engine) = (network.listen_at(self.directory.address(self.number)), self.clone());
             inner.server = Some(serve(listener, engine, host));
         }
@@ -114,13 +125,21 @@ impl Engine {
 
     /// Submits a request; `None` if the engine is killed or its queue is full.
     pub(super) fn ask(&self, request: Request, now: Timestamp) -> Option<UnboundedReceiver<Output>> {
+        self.submit(request, |model, request| model.submit(request, now))
+    }
+
+    fn submit(
+        &self,
+        request: Request,
+        take: impl FnOnce(&mut EngineModel, Request) -> Result<(), Busy>,
+    ) -> Option<UnboundedReceiver<Output>> {
         let mut inner = self.inner();
         if inner.engine_faults.killed {
             return None;
         }
         let (answer, receiver) = mpsc::unbounded_channel();
         let (id, prompt) = (request.id, request.tokens.clone());
-        inner.model.submit(request, now).ok()?;
+        take(&mut inner.model, request).ok()?;
         inner.waiting.insert(id, Waiting { answer, prompt });
         Some(receiver)
     }
@@ -152,6 +171,7 @@ fn serve(listener: Listener, engine: Engine, host: &Host) -> AbortHandle {
     tokio::spawn(page::serve(listener, engine)).abort_handle()
 }
 
-fn config(number: usize) -> EngineConfig {
+/// The configuration of an engine.
+pub(super) fn config(number: usize) -> EngineConfig {
     EngineConfig { name: format!("engine-{number}"), blocks: BLOCKS, ..EngineConfig::default() }
 }

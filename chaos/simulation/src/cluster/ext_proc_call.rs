@@ -2,7 +2,7 @@
 //!
 //! Must not know engines or retries. A reply that is late counts as no reply.
 
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr};
 use std::time::Duration;
 
 use murmuration_kit::ext_proc::{self, Call, CallError, Reply};
@@ -22,8 +22,8 @@ const PATH: &str = "/v1/completions";
 
 /// The outcome of one call.
 pub(super) enum Answer {
-    /// The request goes to this address, and the stream is still open.
-    Sent(SocketAddr, Box<ExtProcCall>),
+    /// The request goes to this address, these may prefill for it, and the stream is still open.
+    Sent(SocketAddr, Vec<SocketAddr>, Box<ExtProcCall>),
     /// The replica refused it, with this status and code.
     Refused(u16, String),
     /// The replica gave no valid answer; the reason.
@@ -64,14 +64,22 @@ async fn exchange(channel: Channel, id: &str, subset: &[SocketAddr], body: &[u8]
     };
     match replied.await {
         Ok((Reply::Refused(status, code), _)) => Answer::Refused(status, code),
-        Ok((Reply::Sent { destination, .. }, call)) => match destination.split(',').next().map(str::parse) {
-            Some(Ok(to)) => Answer::Sent(to, Box::new(ExtProcCall(call))),
-            _ => Answer::Unanswered("unexpected reply"),
-        },
+        Ok((Reply::Sent { destination, prefillers, .. }, call)) => {
+            let listed = prefillers.as_deref().map_or(Ok(Vec::new()), addresses);
+            match (addresses(&destination).ok().and_then(|all| all.first().copied()), listed) {
+                (Some(to), Ok(prefillers)) => Answer::Sent(to, prefillers, Box::new(ExtProcCall(call))),
+                _ => Answer::Unanswered("unexpected reply"),
+            }
+        }
         Err(CallError::NotOpened(_)) => Answer::Unanswered("stream not opened"),
         Err(CallError::Unexpected(_)) => Answer::Unanswered("unexpected reply"),
         Err(CallError::Broken(_) | CallError::Ended) => Answer::Unanswered("stream broken"),
     }
+}
+
+/// A list of addresses with commas.
+fn addresses(list: &str) -> Result<Vec<SocketAddr>, AddrParseError> {
+    list.split(',').map(str::parse).collect()
 }
 
 // === impl ExtProcCall ===

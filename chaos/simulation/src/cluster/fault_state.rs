@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use crate::plan::{ClusterSpec, Discovery, Fault, PageFault, Place, Plan, Replacement};
+use crate::plan::{ClusterSpec, Discovery, Fault, PageFault, PairMoment, Place, Plan, Replacement};
 
+use super::gateway::TransferFaults;
 use super::net::{Link, Links, Places};
 
 /// The combined effect of all faults in force.
@@ -21,6 +22,10 @@ pub(super) struct FaultState {
     pub(super) churn: Option<(Duration, Replacement)>,
     /// Changes of the traffic.
     pub(super) traffic: TrafficFaults,
+    /// Who dies at which moment of a pair.
+    pub(super) pair_kills: Vec<(Place, PairMoment)>,
+    /// What goes wrong with KV on its way.
+    pub(super) transfers: Option<TransferFaults>,
     /// The faults of links.
     link_faults: Vec<Fault>,
 }
@@ -77,6 +82,8 @@ impl FaultState {
             discovery: None,
             churn: None,
             traffic: TrafficFaults { factor: 1.0, hot: 0.0, vanish: 0.0, large: (0.0, 0) },
+            pair_kills: Vec::new(),
+            transfers: None,
             link_faults: Vec::new(),
         };
         faults.for_each(|fault| fault_state.add(fault, cluster));
@@ -129,6 +136,10 @@ impl FaultState {
             }),
             Fault::EnginePage { who, page } => {
                 self.engine_faults(*who, cluster, |engine_faults| engine_faults.page = Some(*page))
+            }
+            Fault::PairKill { who, when } => self.pair_kills.push((*who, *when)),
+            Fault::Transfer { share, does, by } => {
+                self.transfers = Some(TransferFaults { share: *share, does: *does, by: *by });
             }
             Fault::Discovery { says } => self.discovery = Some(*says),
             Fault::EndpointChurn { every, with } => self.churn = Some((*every, *with)),

@@ -5,6 +5,10 @@
 
 mod attempt;
 mod chance;
+mod legs;
+mod pairs;
+mod transfer;
+mod verified;
 mod way;
 
 use std::io;
@@ -24,8 +28,10 @@ use super::net::{Net, Places};
 use super::prompt::{Conversations, Prompt};
 use super::recorder::Recorder;
 use super::replica::EXT_PROC;
-use crate::plan::Plan;
+use crate::plan::{ClusterSpec, Plan};
 use attempt::ClientRequest;
+pub(super) use pairs::{Pair, Pairs};
+pub(super) use transfer::TransferFaults;
 
 /// Missed probes in a row after which a replica counts as not ready.
 const PROBES_MISSED_MAX: u32 = 2;
@@ -52,6 +58,11 @@ struct Shared {
     directory: Directory,
     turn: Mutex<Turn>,
     open: AtomicUsize,
+    cluster: ClusterSpec,
+    /// Pairs whose legs are run.
+    pairs: Pairs,
+    /// What goes wrong with KV on its way.
+    transfers: Mutex<Option<TransferFaults>>,
 }
 
 /// State of the round robin over replicas.
@@ -85,7 +96,19 @@ impl Gateway {
         let directory = directory.clone();
         Ok(Self {
             host,
-            shared: Arc::new(Shared { recorder, net, places, ways, engines, directory, turn, open }),
+            shared: Arc::new(Shared {
+                recorder,
+                net,
+                places,
+                ways,
+                engines,
+                directory,
+                turn,
+                open,
+                cluster: plan.cluster.clone(),
+                pairs: Pairs::default(),
+                transfers: Mutex::default(),
+            }),
             chance: chance::of(plan.seed),
             conversations: Conversations::new(plan.traffic.conversations, plan.traffic.prompt_bytes),
             plan: plan.clone(),
@@ -136,6 +159,16 @@ impl Gateway {
         self.shared.open.load(Ordering::Relaxed)
     }
 
+    /// Applies what goes wrong with KV on its way.
+    pub(super) fn set_transfers(&self, faults: Option<TransferFaults>) {
+        *self.shared.transfers.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    /// Pairs whose legs are run.
+    pub(super) fn pairs(&self) -> &Pairs {
+        &self.shared.pairs
+    }
+
     /// The next prompt of a conversation.
     pub(super) fn prompt(&self, conversation: usize) -> Prompt {
         self.conversations.prompt(conversation)
@@ -149,8 +182,12 @@ impl Gateway {
         let extra = if chance.unit() < surge.large.0 { surge.large.1 } else { 0 };
         let streamed = chance.unit() < traffic.streamed;
         let vanishes = chance.unit() < surge.vanish;
-        let subset =
-            if chance.unit() < traffic.subset { chance::some(chance, self.plan.cluster.engines) } else { vec![] };
+        let cluster = &self.plan.cluster;
+        let mut subset = if chance.unit() < traffic.subset { chance::some(chance, cluster.engines) } else { vec![] };
+        // A subset has an engine that answers.
+        if subset.iter().all(|engine| cluster.prefills(*engine)) && !subset.is_empty() {
+            subset.push(cluster.engines - 1);
+        }
         let prompt = Prompt { hot, extra, ..self.conversations.next(which) };
         let number = self.requests;
         let attempt = ClientRequest { number, prompt, tokens: traffic.answer_tokens, streamed, vanishes, subset };
@@ -182,5 +219,16 @@ impl Shared {
     fn reaches(&self, engine: usize) -> bool {
         let (here, there) = (self.places.gateway(), self.places.engine(engine));
         self.net.open(here, there) && self.net.open(there, here)
+    }
+
+    /// Whether two engines reach each other, in both directions.
+    fn engines_meet(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (self.places.engine(one), self.places.engine(other));
+        self.net.open(one, other) && self.net.open(other, one)
+    }
+
+    /// The engine at this address. One that has moved does not answer at its former address.
+    fn engine_at(&self, address: SocketAddr) -> Option<usize> {
+        self.directory.at(address).filter(|engine| self.directory.address(*engine) == address)
     }
 }

@@ -13,6 +13,7 @@ mod fault_state;
 mod gateway;
 mod host;
 mod net;
+mod pair_kills;
 mod panics;
 mod prompt;
 mod recorder;

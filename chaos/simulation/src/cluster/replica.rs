@@ -16,6 +16,7 @@ use murmuration::fleet::Endpoint;
 use murmuration::id::{EndpointId, Incarnation};
 use murmuration::replication::codec;
 use murmuration::request::InferenceRequest;
+use murmuration::schedule::Stage;
 use murmuration_actors::environment::{Announcement, Environment};
 use murmuration_actors::replica::{Listeners, Replica};
 use murmuration_actors::telemetry::Telemetry;
@@ -31,8 +32,18 @@ use crate::plan::{ClusterSpec, Part};
 use dial::DriftingClock;
 pub(super) use settings::{EXT_PROC, config_text};
 
-/// The decision on an undispatched request, once it is made: the endpoint, and blocks matched of all blocks.
-pub(super) type Considered = Arc<Mutex<Option<(Option<EndpointId>, (u64, u64))>>>;
+/// The decision on an undispatched request, once it is made.
+pub(super) type Considered = Arc<Mutex<Option<Answer>>>;
+
+/// A decision on an undispatched request.
+pub(super) struct Answer {
+    /// The endpoint; `None` for a refusal.
+    pub(super) to: Option<EndpointId>,
+    /// Those that may prefill for it, the best first.
+    pub(super) prefill: Vec<EndpointId>,
+    /// Blocks of the prompt that it is believed to hold, and all blocks.
+    pub(super) matched: (u64, u64),
+}
 
 /// The wall clock when a run begins, in Unix milliseconds. A replica takes its incarnation from it, as in production.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -215,11 +226,14 @@ impl ReplicaHost {
         let answer = considered.clone();
         running.host.spawn(async move {
             let Some(decision) = scheduler.consider(request).await else { return };
-            let target = decision.ok().and_then(|decision| decision.primary().cloned());
+            let decision = decision.ok();
+            let prefill = decision.as_ref().and_then(|decision| decision.leg(Stage::Prefill));
+            let prefill = prefill.map_or_else(Vec::new, |leg| leg.targets.iter().map(|t| t.endpoint.clone()).collect());
+            let target = decision.and_then(|decision| decision.primary().cloned());
             let matched = target
                 .as_ref()
                 .map_or((0, 0), |target| (u64::from(target.matched.blocks), u64::from(target.matched.of)));
-            let decided = (target.map(|target| target.endpoint), matched);
+            let decided = Answer { to: target.map(|target| target.endpoint), prefill, matched };
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided);
         });
         Some(considered)

@@ -2,6 +2,7 @@
 //!
 //! Must not know phases, or which faults of the plan led to the current [`FaultState`].
 
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ use super::ext_proc_call;
 use super::fault_state::{FaultState, TrafficFaults};
 use super::gateway::Gateway;
 use super::net::{Net, Places};
+use super::pair_kills::PairKills;
 use super::prompt::Prompt;
 use super::recorder::Recorder;
-use super::replica::{Considered, ReplicaHost, config_text};
+use super::replica::{Answer, Considered, ReplicaHost, config_text};
 use crate::history::{Fact, Source, Twin};
 use crate::plan::{Discovery, Part, Plan};
 
@@ -47,6 +49,7 @@ pub(super) struct Cluster {
     replaced: usize,
     gateway: Gateway,
     fault_state: FaultState,
+    pair_kills: PairKills,
     settings: Settings,
     /// The endpoints last announced to each replica.
     announced: Vec<Option<Vec<Endpoint>>>,
@@ -68,11 +71,12 @@ impl Cluster {
         let places = Places::new(&plan.cluster);
         let net = Net::new(places, mix(plan.seed ^ 0x006e_6574));
         let directory = Directory::new(places, plan.cluster.engines);
-        let engines: Vec<Engine> = (0..plan.cluster.engines).map(|number| Engine::new(number, &directory)).collect();
+        let engines: Vec<Engine> =
+            (0..plan.cluster.engines).map(|number| Engine::new(number, &plan.cluster, &directory)).collect();
         let gateway = Gateway::new(plan, &net, recorder, engines.clone(), &directory)?;
         let replicas =
             (0..plan.cluster.replicas).map(|number| ReplicaHost::new(number, &plan.cluster, &net, recorder)).collect();
-        let blueprint = config::read(config_text(), "the default configuration", &Catalog::builtin())?;
+        let blueprint = config::read(config_text(&plan.cluster), "the configuration", &Catalog::builtin())?;
         let mut cluster = Self {
             plan: plan.clone(),
             places,
@@ -84,6 +88,7 @@ impl Cluster {
             replaced: 0,
             gateway,
             fault_state: FaultState::of(plan, std::iter::empty()),
+            pair_kills: PairKills::default(),
             settings: Settings::new(blueprint.prefix),
             announced: vec![None; plan.cluster.replicas],
             twins: None,
@@ -95,7 +100,14 @@ impl Cluster {
 
     /// Applies `fault_state` from now on.
     pub(super) fn set(&mut self, fault_state: FaultState) -> Result<(), SimError> {
+        self.pair_kills.only(&fault_state);
+        self.apply(fault_state)
+    }
+
+    fn apply(&mut self, mut fault_state: FaultState) -> Result<(), SimError> {
+        self.pair_kills.add_to(&mut fault_state);
         let (places, plan) = (self.places, &self.plan);
+        self.gateway.set_transfers(fault_state.transfers);
         self.net.relink(|links| fault_state.apply_to_links(links, &places, &plan.cluster));
         for (number, (engine, engine_faults)) in self.engines.iter().zip(&fault_state.engines).enumerate() {
             engine.set(*engine_faults, self.gateway.host(), &self.net.at(places.engine(number)));
@@ -143,7 +155,17 @@ impl Cluster {
         self.engines.iter().for_each(|engine| engine.advance(moment));
         self.gateway.tick(TICK, traffic.then_some(self.surge()));
         self.record_twins();
-        Ok(())
+        self.strike_pairs()
+    }
+
+    /// Lets die who waits for a moment of a pair that is now.
+    fn strike_pairs(&mut self) -> Result<(), SimError> {
+        let victims = self.pair_kills.strike(&self.fault_state, self.gateway.pairs(), &self.plan.cluster);
+        if victims.is_empty() {
+            return Ok(());
+        }
+        victims.into_iter().for_each(|victim| self.recorder.write(Source::Environment, Fact::PairStruck(victim)));
+        self.apply(self.fault_state.clone())
     }
 
     /// Takes a snapshot of every replica.
@@ -156,7 +178,8 @@ impl Cluster {
         self.asked += 1;
         let text = self.gateway.prompt(self.asked).text();
         let body = Prompt::body(&text, 8, false);
-        let Some(request) = self.read(&body) else { return };
+        let subset = self.twin_subset();
+        let Some(request) = self.read(&body, subset.as_deref()) else { return };
         let asked = self.replicas.iter().enumerate();
         let considered = asked.filter_map(|(number, host)| Some((number, host.consider(&request)?))).collect();
         self.twins = Some(Twins { considered, tokens: Prompt::tokens(&text) });
@@ -172,17 +195,25 @@ impl Cluster {
         self.replicas.iter().all(ReplicaHost::is_ready)
     }
 
+    /// Where engines prefill for others, every other request may be decoded by one engine only, in turn. So there are
+    /// pairs without load too: another engine holds the prompt.
+    fn twin_subset(&self) -> Option<Vec<SocketAddr>> {
+        let cluster = &self.plan.cluster;
+        if cluster.prefillers == 0 || self.asked.is_multiple_of(2) {
+            return None;
+        }
+        let decoder = cluster.prefillers + self.asked / 2 % cluster.decoders();
+        Some((0..cluster.prefillers).chain([decoder]).map(|engine| self.directory.address(engine)).collect())
+    }
+
     fn surge(&self) -> TrafficFaults {
         self.fault_state.traffic
     }
 
     /// The request as a replica would read it.
-    fn read(&self, body: &[u8]) -> Option<InferenceRequest> {
+    fn read(&self, body: &[u8], subset: Option<&[SocketAddr]>) -> Option<InferenceRequest> {
         let head = Head::new(ext_proc_call::head("twin"));
-        RequestBuilder { head: &head, id: "twin", body, subset: None }
-            .read(&self.settings)
-            .ok()
-            .map(|(request, _)| request)
+        RequestBuilder { head: &head, id: "twin", body, subset }.read(&self.settings).ok().map(|(request, _)| request)
     }
 
     fn record_twins(&mut self) {
@@ -191,11 +222,11 @@ impl Cluster {
         let mut twins = Vec::new();
         for (replica, answer) in considered {
             let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let Some((to, matched)) = answer else { continue };
+            let Some(Answer { to, prefill, matched }) = answer else { continue };
             let engine =
                 to.as_ref().and_then(|id| self.directory.named(id)).and_then(|engine| self.engines.get(engine));
             let held = engine.map_or(0, |engine| engine.held(&tokens) / block);
-            twins.push(Twin { replica, to, matched, held });
+            twins.push(Twin { replica, to, prefill, matched, held });
         }
         self.recorder.write(Source::Environment, Fact::Twins(twins));
     }

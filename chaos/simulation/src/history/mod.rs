@@ -10,6 +10,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::EndpointId;
 
+use crate::plan::Place;
 pub use snapshot::{Snapshot, Twin};
 
 /// A fact, with its time and source.
@@ -58,6 +59,8 @@ pub enum Fact {
     FaultBegan(usize),
     /// The fault with this index in the plan ends.
     FaultEnded(usize),
+    /// This replica or engine died, because a pair that it took part in was at the moment of a fault.
+    PairStruck(Place),
     /// A replica was started.
     Started,
     /// A replica was killed, or has drained and stopped.
@@ -93,6 +96,30 @@ pub enum Fact {
         replica: usize,
         /// The chosen endpoint; `None` if no engine has the address.
         to: Option<EndpointId>,
+    },
+    /// A replica chose endpoints that may prefill for the one that it chose, the best first; `None` if no engine has the
+    /// address.
+    Paired {
+        /// The request.
+        request: u64,
+        /// The replica.
+        replica: usize,
+        /// The endpoints.
+        prefill: Vec<Option<EndpointId>>,
+    },
+    /// The legs of a pair were run, up to the decode engine's answer.
+    LegsEnded {
+        /// The request.
+        request: u64,
+        /// How.
+        legs: Legs,
+    },
+    /// The client got a token that does not follow from its prompt; the first one of its answer.
+    WrongAnswer {
+        /// The request.
+        request: u64,
+        /// The endpoint that answered.
+        by: EndpointId,
     },
     /// A replica refused the request.
     Refused {
@@ -142,6 +169,20 @@ pub enum Phase {
     Recovered,
     /// No traffic; no ticket may be open, and views must be equal.
     Quiesced,
+}
+
+/// How the legs of a pair ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Legs {
+    /// The decode engine has the KV of another engine.
+    Moved {
+        /// The engine.
+        from: usize,
+    },
+    /// The decode engine computes the prompt, for this reason.
+    Computed(&'static str),
+    /// The request fails, for this reason.
+    Failed(&'static str),
 }
 
 /// How a request ended.

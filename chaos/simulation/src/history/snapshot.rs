@@ -30,6 +30,8 @@ pub struct Twin {
     pub replica: usize,
     /// The chosen endpoint; `None` for a refusal.
     pub to: Option<EndpointId>,
+    /// The endpoints that may prefill for it, the best first; empty if it computes the prompt itself.
+    pub prefill: Vec<EndpointId>,
     /// Blocks of the prompt that it believes the endpoint to hold, and all blocks of the prompt.
     pub matched: (u64, u64),
     /// Blocks of the prompt that the engine model really holds or is already computing.

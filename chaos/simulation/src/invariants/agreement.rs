@@ -69,7 +69,13 @@ mod tests {
     use crate::invariants::testing::{HistoryBuilder, engine};
 
     fn twins(to: [usize; 2]) -> Fact {
-        let twin = |(replica, to): (usize, usize)| Twin { replica, to: Some(engine(to)), matched: (1, 2), held: 1 };
+        let twin = |(replica, to): (usize, usize)| Twin {
+            replica,
+            to: Some(engine(to)),
+            prefill: Vec::new(),
+            matched: (1, 2),
+            held: 1,
+        };
         Fact::Twins(to.into_iter().enumerate().map(twin).collect())
     }
 

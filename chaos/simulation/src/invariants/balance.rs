@@ -9,7 +9,7 @@ use murmuration::event::Event;
 use murmuration::id::Ticket;
 use murmuration::scheduler::FleetSummary;
 
-use super::{About, Broken, Invariant, Scene, broken, scheduler_restarted};
+use super::{About, Broken, Invariant, Scene, broken, names, scheduler_restarted};
 use crate::history::{Entry, Fact, Source};
 
 /// How long after the last answer ended a ticket may be open: until the reports of engines show that the request is
@@ -58,9 +58,15 @@ fn sums(replica: usize, fleet: &FleetSummary, scene: &Scene) -> Result<(), Broke
     if tickets.reserved != tickets.closed + tickets.expired + tickets.open {
         return broken!("replica-{replica} has tickets that do not add up: {tickets:?}");
     }
-    let in_flight: u64 = fleet.endpoints.iter().map(|endpoint| u64::from(endpoint.in_flight.requests)).sum();
-    if in_flight > tickets.open {
-        return broken!("replica-{replica} has {in_flight} requests in flight for {} open tickets", tickets.open);
+    // A pair has one share of each stage.
+    for prefills in [false, true] {
+        let of_stage = fleet.endpoints.iter().filter(|one| {
+            names::engine(&one.endpoint.id).is_some_and(|engine| scene.plan().cluster.prefills(engine)) == prefills
+        });
+        let in_flight: u64 = of_stage.map(|endpoint| u64::from(endpoint.in_flight.requests)).sum();
+        if in_flight > tickets.open {
+            return broken!("replica-{replica} has {in_flight} requests in flight for {} open tickets", tickets.open);
+        }
     }
     if scene.rests(SETTLING) && tickets.open > 0 {
         return broken!("replica-{replica} has {} open tickets after the last request", tickets.open);

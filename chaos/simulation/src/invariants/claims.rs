@@ -69,11 +69,11 @@ fn may_have_forgotten(engine: usize, scene: &Scene) -> bool {
     let cluster = &scene.plan().cluster;
     let leaves = cluster.response_path == ResponsePath::Leave;
     scene.feels(scene.now(), |fault| match fault {
-        Fault::EngineKill { who } => who.engines(cluster).contains(&engine),
+        fault if fault.kills_engines(cluster).contains(&engine) => true,
         Fault::EndpointChurn { .. } => true,
         Fault::Cut { .. } | Fault::Loss { .. } | Fault::Delay { .. } | Fault::Freeze { .. } => leaves,
         Fault::Kill { .. } | Fault::Drain { .. } | Fault::Upgrade { .. } | Fault::Vanish { .. } => leaves,
-        Fault::KillPart { .. } | Fault::ClockStep { .. } => leaves,
+        Fault::KillPart { .. } | Fault::ClockStep { .. } | Fault::PairKill { .. } => leaves,
         _ => false,
     })
 }
@@ -93,7 +93,7 @@ mod tests {
             history.world(Fact::FaultEnded(0));
         }
         history.phase(9_000, Phase::Recovered);
-        let twin = Twin { replica: 0, to: Some(engine(2)), matched: (blocks, 100), held };
+        let twin = Twin { replica: 0, to: Some(engine(2)), prefill: Vec::new(), matched: (blocks, 100), held };
         history.at(10_000).world(Fact::Twins(vec![twin; 8]));
         history
     }

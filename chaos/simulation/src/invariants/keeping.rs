@@ -69,7 +69,8 @@ fn hampered(engine: usize, span: Duration, scene: &Scene) -> bool {
     let cluster = &scene.plan().cluster;
     let this = |who: &Place| who.engines(cluster).contains(&engine);
     let unwell = scene.feels(span + REPORTING, |fault| match fault {
-        Fault::EngineKill { who } | Fault::EngineSlow { who, .. } => this(who),
+        fault if fault.kills_engines(cluster).contains(&engine) => true,
+        Fault::EngineSlow { who, .. } => this(who),
         Fault::EnginePage { who, page } => this(who) && !matches!(page, PageFault::Stale | PageFault::Lying),
         fault if fault.changes_endpoints() => true,
         _ => false,

@@ -55,7 +55,11 @@ impl Invariant for PicksOnlyWhatItKnows {
             Fact::Emitted(Event::EndpointLeft(endpoint)) => {
                 known.joined.remove(endpoint);
             }
-            Fact::Emitted(Event::Decided(decided)) => return known.judge(replica, &decided.endpoint, scene),
+            Fact::Emitted(Event::Decided(decided)) => {
+                let prefill = decided.split.as_ref().and_then(|split| split.prefill.as_ref());
+                known.judge(replica, &decided.endpoint, scene)?;
+                return prefill.map_or(Ok(()), |prefill| known.judge(replica, prefill, scene));
+            }
             _ => {}
         }
         Ok(())

@@ -20,9 +20,13 @@ mod knowledge;
 mod memory;
 mod names;
 mod order;
+mod pair_agreement;
+mod pair_ends;
+mod pair_shares;
 pub(crate) mod presence;
 mod recovery;
 mod refusals;
+mod right_answers;
 pub mod scene;
 mod serving;
 mod shares;
@@ -148,6 +152,9 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Invariant>> {
         Box::new(sums::SharesAreWhatTheirOwnersHave::default()),
         Box::new(told::SharesAreTold::default()),
         Box::new(shares::SharesDieWithTheirOwner),
+        Box::new(pair_shares::BothSharesEnd::default()),
+        Box::new(pair_ends::EveryPairEnds::default()),
+        Box::new(right_answers::NoWrongAnswer),
         Box::new(budget::GossipStaysWithinBudget),
         Box::new(bounds::NothingIsUnbounded),
         Box::new(failures::NoActorFails),
@@ -158,6 +165,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Invariant>> {
         Box::new(recovery::EnginesAreKnownAgain),
         Box::new(views::ViewsAreEqual::default()),
         Box::new(agreement::DecisionsAgree::default()),
+        Box::new(pair_agreement::PairsAgree::default()),
         Box::new(refusals::RefusalsStop),
         Box::new(serving::EverybodyIsServed::default()),
         Box::new(evenness::LoadEvensOut::new(plan)),

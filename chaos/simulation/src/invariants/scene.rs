@@ -228,7 +228,9 @@ impl Scene {
                 Fault::Freeze { who } | Fault::Kill { who, .. } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
                     who.replicas(cluster).contains(&replica)
                 }
-                Fault::ClockStep { who, .. } | Fault::KillPart { who, .. } => who.replicas(cluster).contains(&replica),
+                Fault::ClockStep { who, .. } | Fault::KillPart { who, .. } | Fault::PairKill { who, .. } => {
+                    who.replicas(cluster).contains(&replica)
+                }
                 _ => false,
             })
     }

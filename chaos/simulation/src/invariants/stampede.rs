@@ -29,9 +29,9 @@ pub(super) struct NoStampede {
     counts: BTreeMap<EndpointId, usize>,
 }
 
-/// How many endpoints share a plan's requests without faults.
+/// How many endpoints share a plan's requests without faults: those that answer.
 pub(super) fn sharers(plan: &Plan) -> usize {
-    plan.cluster.engines.min(plan.traffic.conversations).max(1)
+    plan.cluster.decoders().min(plan.traffic.conversations).max(1)
 }
 
 // === impl NoStampede ===

@@ -24,26 +24,36 @@ impl Invariant for StaysWithinTheSubset {
 
     fn see(&mut self, entry: &Entry, _scene: &Scene) -> Result<(), Broken> {
         match &entry.fact {
+            Fact::Paired { request, replica, prefill } => {
+                for to in prefill.iter().flatten() {
+                    self.judge(*request, *replica, to)?;
+                }
+            }
             Fact::Asked { request, subset, .. } if !subset.is_empty() => {
                 self.allowed.insert(*request, subset.clone());
             }
-            Fact::Sent { request, replica, to } => {
-                if let Some((subset, to)) = self.allowed.get(request).zip(to.as_ref())
-                    // An engine may have been renamed since.
-                    && !subset.iter().any(|one| one == to || names::engine(one).is_some() && names::engine(one) == names::engine(to))
-                {
-                    return broken!(
-                        "replica-{replica} sent request {request} to {to}, outside of its subset of {}",
-                        subset.len()
-                    );
-                }
-            }
+            Fact::Sent { request, replica, to: Some(to) } => self.judge(*request, *replica, to)?,
             Fact::Done { request, .. } => {
                 self.allowed.remove(request);
             }
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl StaysWithinTheSubset {
+    fn judge(&self, request: u64, replica: usize, to: &EndpointId) -> Result<(), Broken> {
+        let Some(subset) = self.allowed.get(&request) else { return Ok(()) };
+        // An engine may have been renamed since.
+        let same = |one: &EndpointId| names::engine(one).is_some() && names::engine(one) == names::engine(to);
+        match subset.iter().any(|one| one == to || same(one)) {
+            true => Ok(()),
+            false => {
+                let count = subset.len();
+                broken!("replica-{replica} sent request {request} to {to}, outside of its subset of {count}")
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::{EndpointId, Ticket};
+use murmuration::schedule::Stage;
 
 use super::{About, Broken, CLEANUP, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact, Snapshot, Source};
@@ -19,7 +20,8 @@ const RECENT: Duration = Duration::from_secs(2);
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SharesAreWhatTheirOwnersHave {
-    tickets: BTreeMap<(usize, Ticket), EndpointId>,
+    /// By stage: a pair has two shares. That of the prefill stage counts until the ticket closes, and is freed before.
+    tickets: BTreeMap<(usize, Ticket, Stage), EndpointId>,
     open: BTreeMap<(usize, EndpointId), Count>,
     rotated: Duration,
 }
@@ -51,11 +53,19 @@ impl Invariant for SharesAreWhatTheirOwnersHave {
         }
         let Source::Replica(replica, _) = entry.by else { return Ok(()) };
         match &entry.fact {
-            Fact::Emitted(Event::Decided(decided)) => self.opened(replica, decided.ticket, decided.endpoint.clone()),
-            Fact::Emitted(Event::TicketClosed { ticket, .. }) => self.closed(replica, *ticket),
+            Fact::Emitted(Event::Decided(decided)) => {
+                self.opened(replica, decided.ticket, Stage::Decode, decided.endpoint.clone());
+                if let Some(prefill) = decided.split.as_ref().and_then(|split| split.prefill.clone()) {
+                    self.opened(replica, decided.ticket, Stage::Prefill, prefill);
+                }
+            }
+            Fact::Emitted(Event::TicketClosed { ticket, .. }) => {
+                self.closed(replica, *ticket, Stage::Decode);
+                self.closed(replica, *ticket, Stage::Prefill);
+            }
             Fact::Emitted(Event::ServedElsewhere { ticket, served: Some(endpoint), .. }) => {
-                self.closed(replica, *ticket);
-                self.opened(replica, *ticket, endpoint.clone());
+                self.closed(replica, *ticket, Stage::Decode);
+                self.opened(replica, *ticket, Stage::Decode, endpoint.clone());
             }
             Fact::Stopped => self.gone(replica),
             Fact::SnapshotTaken(snapshot) => return self.judge(replica, snapshot, scene),
@@ -66,23 +76,23 @@ impl Invariant for SharesAreWhatTheirOwnersHave {
 }
 
 impl SharesAreWhatTheirOwnersHave {
-    fn opened(&mut self, replica: usize, ticket: Ticket, endpoint: EndpointId) {
+    fn opened(&mut self, replica: usize, ticket: Ticket, stage: Stage, endpoint: EndpointId) {
         let count = self.open.entry((replica, endpoint.clone())).or_default();
         count.now += 1;
         count.recent[0] = count.recent[0].max(count.now);
         count.ever = count.ever.max(count.now);
-        self.tickets.insert((replica, ticket), endpoint);
+        self.tickets.insert((replica, ticket, stage), endpoint);
     }
 
-    fn closed(&mut self, replica: usize, ticket: Ticket) {
-        let Some(endpoint) = self.tickets.remove(&(replica, ticket)) else { return };
+    fn closed(&mut self, replica: usize, ticket: Ticket, stage: Stage) {
+        let Some(endpoint) = self.tickets.remove(&(replica, ticket, stage)) else { return };
         if let Some(count) = self.open.get_mut(&(replica, endpoint)) {
             count.now = count.now.saturating_sub(1);
         }
     }
 
     fn gone(&mut self, replica: usize) {
-        self.tickets.retain(|(owner, _), _| *owner != replica);
+        self.tickets.retain(|(owner, ..), _| *owner != replica);
         self.open.iter_mut().filter(|((owner, _), _)| *owner == replica).for_each(|(_, count)| count.now = 0);
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::{EndpointId, Ticket};
+use murmuration::schedule::Stage;
 
 use super::{About, Broken, Invariant, Scene, broken, names, scheduler_restarted};
 use crate::history::{Entry, Fact, Phase, Snapshot, Source};
@@ -24,9 +25,10 @@ const UNDISTURBED: Duration = Duration::from_secs(4);
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct SharesAreTold {
-    tickets: BTreeMap<(usize, Ticket), EndpointId>,
-    /// What each replica has open on each endpoint, and in all (`None`).
-    open: BTreeMap<(usize, Option<EndpointId>), Counts>,
+    tickets: BTreeMap<(usize, Ticket, Stage), EndpointId>,
+    /// What each replica has open on each endpoint, and in all (`None`), by stage. A prefill share may be freed at any time
+    /// before its ticket closes.
+    open: BTreeMap<(usize, Option<EndpointId>, Stage), Counts>,
 }
 
 /// A count and its recent values.
@@ -50,11 +52,19 @@ impl Invariant for SharesAreTold {
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         let Source::Replica(replica, _) = entry.by else { return Ok(()) };
         match &entry.fact {
-            Fact::Emitted(Event::Decided(decided)) => self.opened(replica, decided.ticket, &decided.endpoint, entry.at),
-            Fact::Emitted(Event::TicketClosed { ticket, .. }) => self.closed(replica, *ticket, entry.at),
+            Fact::Emitted(Event::Decided(decided)) => {
+                self.opened((replica, decided.ticket, Stage::Decode), &decided.endpoint, entry.at);
+                if let Some(prefill) = decided.split.as_ref().and_then(|split| split.prefill.as_ref()) {
+                    self.opened((replica, decided.ticket, Stage::Prefill), prefill, entry.at);
+                }
+            }
+            Fact::Emitted(Event::TicketClosed { ticket, .. }) => {
+                self.closed((replica, *ticket, Stage::Decode), entry.at);
+                self.closed((replica, *ticket, Stage::Prefill), entry.at);
+            }
             Fact::Emitted(Event::ServedElsewhere { ticket, served: Some(endpoint), .. }) => {
-                self.closed(replica, *ticket, entry.at);
-                self.opened(replica, *ticket, endpoint, entry.at);
+                self.closed((replica, *ticket, Stage::Decode), entry.at);
+                self.opened((replica, *ticket, Stage::Decode), endpoint, entry.at);
             }
             Fact::Emitted(Event::EndpointLeft(endpoint)) => self.left(replica, endpoint, entry.at),
             fact if *fact == Fact::Stopped || scheduler_restarted(fact) => self.gone(replica),
@@ -66,18 +76,18 @@ impl Invariant for SharesAreTold {
 }
 
 impl SharesAreTold {
-    fn opened(&mut self, replica: usize, ticket: Ticket, endpoint: &EndpointId, at: Duration) {
-        self.tickets.insert((replica, ticket), endpoint.clone());
+    fn opened(&mut self, share: (usize, Ticket, Stage), endpoint: &EndpointId, at: Duration) {
+        self.tickets.insert(share, endpoint.clone());
         for of in [Some(endpoint.clone()), None] {
-            let counts = self.open.entry((replica, of)).or_default();
+            let counts = self.open.entry((share.0, of, share.2)).or_default();
             counts.set(counts.now + 1, at);
         }
     }
 
-    fn closed(&mut self, replica: usize, ticket: Ticket, at: Duration) {
-        let Some(endpoint) = self.tickets.remove(&(replica, ticket)) else { return };
+    fn closed(&mut self, share: (usize, Ticket, Stage), at: Duration) {
+        let Some(endpoint) = self.tickets.remove(&share) else { return };
         for of in [Some(endpoint), None] {
-            if let Some(counts) = self.open.get_mut(&(replica, of)) {
+            if let Some(counts) = self.open.get_mut(&(share.0, of, share.2)) {
                 counts.set(counts.now.saturating_sub(1), at);
             }
         }
@@ -85,16 +95,21 @@ impl SharesAreTold {
 
     /// The endpoint left the owner's pool: requests there stay open, but no longer count as work on any endpoint.
     fn left(&mut self, replica: usize, endpoint: &EndpointId, at: Duration) {
-        let there = |((owner, ticket), on): (&(usize, Ticket), &EndpointId)| {
-            (*owner == replica && on == endpoint).then_some(*ticket)
-        };
-        let tickets: Vec<Ticket> = self.tickets.iter().filter_map(there).collect();
-        tickets.into_iter().for_each(|ticket| self.closed(replica, ticket, at));
+        let there = self.tickets.iter().filter(|((owner, ..), on)| *owner == replica && *on == endpoint);
+        let shares: Vec<(usize, Ticket, Stage)> = there.map(|(share, _)| *share).collect();
+        shares.into_iter().for_each(|share| self.closed(share, at));
     }
 
     fn gone(&mut self, replica: usize) {
-        self.tickets.retain(|(owner, _), _| *owner != replica);
-        self.open.retain(|(owner, _), _| *owner != replica);
+        self.tickets.retain(|(owner, ..), _| *owner != replica);
+        self.open.retain(|(owner, ..), _| *owner != replica);
+    }
+
+    /// The least and the most that a replica may have had open since this moment.
+    fn within(&self, owner: usize, on: &Option<EndpointId>, since: Duration) -> (u64, u64) {
+        let of = |stage| self.open.get(&(owner, on.clone(), stage)).map_or((0, 0), |counts| counts.within(since));
+        let ((least, most), (_, prefills)) = (of(Stage::Decode), of(Stage::Prefill));
+        (least, most + prefills)
     }
 
     fn judge(&self, replica: usize, snapshot: &Snapshot, scene: &Scene) -> Result<(), Broken> {
@@ -102,7 +117,7 @@ impl SharesAreTold {
         for owner in scene.living().filter(|owner| *owner != replica) {
             let peer = snapshot.fleet.peers.iter().find(|peer| names::replica(&peer.replica) == Some(owner));
             let believed = peer.map_or(0, |peer| u64::from(peer.in_flight.requests));
-            let (least, most) = self.open.get(&(owner, None)).map_or((0, 0), |counts| counts.within(since));
+            let (least, most) = self.within(owner, &None, since);
             if !(least..=most).contains(&believed) {
                 return broken!(
                     "replica-{replica} believes {believed} requests of replica-{owner} open, which had {least} to {most} since {since:?}"
@@ -112,8 +127,7 @@ impl SharesAreTold {
         for endpoint in &snapshot.fleet.endpoints {
             let id = Some(endpoint.endpoint.id.clone());
             let others = scene.living().filter(|owner| *owner != replica);
-            let counts = others.filter_map(|owner| self.open.get(&(owner, id.clone())));
-            let bounds = counts.map(|counts| counts.within(since));
+            let bounds = others.map(|owner| self.within(owner, &id, since));
             let (least, most) = bounds.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
             let believed = u64::from(endpoint.foreign.requests);
             if !(least..=most).contains(&believed) {

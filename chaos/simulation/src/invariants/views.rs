@@ -61,10 +61,10 @@ impl Invariant for ViewsAreEqual {
 
 /// Whether such a fault makes clients, gateways or engines break off requests.
 fn breaks_off(fault: &Fault) -> bool {
-    use Fault::{ClockStep, Cut, Delay, EndpointChurn, EngineKill, Freeze, Kill, KillPart, Loss, Vanish};
+    use Fault::{ClockStep, Cut, Delay, EndpointChurn, EngineKill, Freeze, Kill, KillPart, Loss, PairKill, Vanish};
     let hinders = matches!(fault, Cut { .. } | Loss { .. } | Delay { .. } | Vanish { .. });
     let kills = matches!(fault, EngineKill { .. } | Kill { .. } | KillPart { .. } | ClockStep { .. });
-    hinders || kills || matches!(fault, Freeze { .. } | EndpointChurn { .. })
+    hinders || kills || matches!(fault, Freeze { .. } | EndpointChurn { .. } | PairKill { .. })
 }
 
 /// The kinds of beliefs that differ.

@@ -15,6 +15,10 @@ pub struct ClusterSpec {
     pub replicas: usize,
     /// Engines.
     pub engines: usize,
+    /// Engines among them that compute prompts for the others and answer nothing, the first ones by number; 0 for none.
+    /// With some, replicas choose pairs.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub prefillers: usize,
     /// Zones.
     pub zones: usize,
     /// Whether responses pass through the replicas.
@@ -52,11 +56,15 @@ pub struct Traffic {
     pub subset: f64,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 // === impl ClusterSpec ===
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { replicas: 3, engines: 4, zones: 1, response_path: ResponsePath::Stay, peer_streams: true }
+        Self { replicas: 3, engines: 4, prefillers: 0, zones: 1, response_path: ResponsePath::Stay, peer_streams: true }
     }
 }
 
@@ -71,7 +79,21 @@ impl ClusterSpec {
         engine % self.zones.max(1)
     }
 
+    /// Whether this engine computes prompts for others.
+    pub fn prefills(&self, engine: usize) -> bool {
+        engine < self.prefillers
+    }
+
+    /// How many engines generate answers.
+    pub fn decoders(&self) -> usize {
+        self.engines - self.prefillers.min(self.engines)
+    }
+
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.prefillers >= self.engines {
+            let why = format!("must be less than engines ({}), not {}", self.engines, self.prefillers);
+            return Err(("prefillers", why));
+        }
         let counts = [("replicas", self.replicas), ("engines", self.engines), ("zones", self.zones)];
         match counts.iter().find(|(_, count)| !(1..=COUNT_MAX).contains(count)) {
             Some((field, count)) => Err((field, format!("must be 1 to {COUNT_MAX}, not {count}"))),

@@ -4,6 +4,9 @@
 //! mixture of all kinds never reaches (swarm testing). One seed always draws the same plan: a change of this file gives
 //! all seeds a new meaning.
 
+#[path = "draw_pairs.rs"]
+mod pairs;
+
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -96,6 +99,7 @@ impl Plan {
             }
             plan.faults.sort_by_key(|strike| strike.at);
         }
+        pairs::add_pairs(&mut plan, seed);
         plan
     }
 }
@@ -106,7 +110,7 @@ fn exclude(one: &ScheduledFault, other: &ScheduledFault, cluster: &ClusterSpec) 
         Fault::Kill { who, .. } | Fault::Freeze { who } | Fault::Drain { who } | Fault::Upgrade { who, .. } => {
             who.replicas(cluster)
         }
-        Fault::ClockStep { who, .. } => who.replicas(cluster),
+        Fault::ClockStep { who, .. } | Fault::PairKill { who, .. } => who.replicas(cluster),
         _ => Vec::new(),
     };
     if [one, other].iter().all(|strike| matches!(strike.fault, Fault::Burst { .. })) {
@@ -139,6 +143,7 @@ impl Draw {
         ClusterSpec {
             replicas: self.between(2, 5) as usize,
             engines: self.between(3, 16) as usize,
+            prefillers: 0,
             zones: self.between(1, 3) as usize,
             response_path: if self.yes(0.5) { ResponsePath::Stay } else { ResponsePath::Leave },
             peer_streams: self.yes(0.75),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSpec, PageFault, Part, Place, span};
+use super::{ClusterSpec, PageFault, PairMoment, Part, Place, TransferFault, span};
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,6 +138,26 @@ pub enum Fault {
         page: PageFault,
     },
 
+    // ---------- pairs ----------
+    /// Kills an engine or a replica once a pair that it takes part in is at this moment. It restarts afterwards. Without
+    /// such a pair nothing happens.
+    PairKill {
+        /// The engine, or the replica that chose the pair. Of several the first that takes part.
+        who: Place,
+        /// The moment.
+        when: PairMoment,
+    },
+    /// The KV of some prompts does not arrive, or late.
+    Transfer {
+        /// The share of them.
+        share: f64,
+        /// What goes wrong.
+        does: TransferFault,
+        /// How much later; of no meaning where it fails.
+        #[serde(default, with = "span")]
+        by: Duration,
+    },
+
     // ---------- discovery ----------
     /// Discovery announces something else than the current endpoints.
     Discovery {
@@ -239,6 +259,8 @@ names! {
     EngineKill: "engine-kill",
     EngineSlow: "engine-slow",
     EnginePage: "engine-page",
+    PairKill: "pair-kill",
+    Transfer: "transfer",
     Discovery: "discovery",
     EndpointChurn: "endpoint-churn",
     Burst: "burst",
@@ -257,12 +279,22 @@ impl Fault {
             Self::Reload { who } | Self::Clock { who, .. } => vec![*who],
             Self::KillPart { who, .. } | Self::ClockStep { who, .. } => vec![*who],
             Self::EngineKill { who } | Self::EngineSlow { who, .. } | Self::EnginePage { who, .. } => vec![*who],
+            Self::PairKill { who, .. } => vec![*who],
+            Self::Transfer { .. } => vec![Place::Engines],
             Self::Cut { from, to, .. } | Self::Loss { from, to, .. } => vec![*from, *to],
             Self::Delay { from, to, .. } | Self::Replay { from, to, .. } => vec![*from, *to],
             Self::Discovery { .. } | Self::EndpointChurn { .. } => vec![Place::Discovery],
             Self::Burst { .. } | Self::HotPrefix { .. } | Self::Vanish { .. } | Self::LargePrompts { .. } => {
                 vec![Place::Gateway]
             }
+        }
+    }
+
+    /// The engines that it may kill.
+    pub fn kills_engines(&self, cluster: &ClusterSpec) -> Vec<usize> {
+        match self {
+            Self::EngineKill { who } | Self::PairKill { who, .. } => who.engines(cluster),
+            _ => Vec::new(),
         }
     }
 
@@ -288,6 +320,8 @@ impl Fault {
             Self::Loss { share: some, .. } | Self::Replay { share: some, .. } => share(*some),
             Self::EndpointChurn { every, .. } if every.is_zero() => Err("every must be more than 0".to_owned()),
             Self::HotPrefix { share: some } | Self::Vanish { share: some } => share(*some),
+            Self::Transfer { share: some, .. } => share(*some),
+            Self::PairKill { who, when } => when.check(*who, cluster),
             Self::LargePrompts { share: some, bytes } if *bytes <= 8 << 20 => share(*some),
             Self::LargePrompts { bytes, .. } => Err(format!("bytes must be at most {}, not {bytes}", 8 << 20)),
             Self::EngineSlow { factor: times, .. } | Self::Burst { factor: times } => factor(*times),
@@ -333,6 +367,8 @@ impl fmt::Display for Fault {
             Self::EngineKill { who } => write!(f, " {who}"),
             Self::EngineSlow { who, factor } => write!(f, " {who} x{factor}"),
             Self::EnginePage { who, page } => write!(f, " {who} {page:?}"),
+            Self::PairKill { who, when } => write!(f, " {who} {when}"),
+            Self::Transfer { share, does, by } => write!(f, " {share} {does:?} {}", span::told(*by)),
             Self::Discovery { says } => write!(f, " {says:?}"),
             Self::EndpointChurn { every, with } => write!(f, " each {} {with:?}", span::told(*every)),
             Self::Burst { factor } => write!(f, " x{factor}"),

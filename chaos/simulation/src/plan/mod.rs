@@ -7,6 +7,7 @@ mod bars;
 mod cluster;
 mod draw;
 mod fault;
+mod pair;
 mod part;
 mod place;
 mod span;
@@ -20,6 +21,7 @@ pub use bars::Bars;
 pub use cluster::{ClusterSpec, ResponsePath, Traffic};
 pub use fault::{Discovery, Fault, Replacement};
 pub use murmuration_engine_sim::http::PageFault;
+pub use pair::{PairMoment, TransferFault};
 pub use part::Part;
 pub use place::Place;
 

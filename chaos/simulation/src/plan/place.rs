@@ -23,6 +23,10 @@ pub enum Place {
     Replicas,
     /// All engines.
     Engines,
+    /// The engines that compute prompts for others.
+    Prefillers,
+    /// The engines that generate answers.
+    Decoders,
     /// The gateway and its clients.
     Gateway,
     /// Discovery.
@@ -43,6 +47,8 @@ impl Place {
             Self::Engine(one) => one == engine,
             Self::Zone(zone) => cluster.zone_of_engine(engine) == zone,
             Self::Engines => true,
+            Self::Prefillers => cluster.prefills(engine),
+            Self::Decoders => !cluster.prefills(engine),
             Self::Replica(_) | Self::Replicas | Self::Gateway | Self::Discovery => false,
         };
         (0..cluster.engines).filter(|engine| selected(*engine)).collect()
@@ -53,7 +59,8 @@ impl Place {
             Self::Replica(one) => one == replica,
             Self::Zone(zone) => cluster.zone_of_replica(replica) == zone,
             Self::Replicas => true,
-            Self::Engine(_) | Self::Engines | Self::Gateway | Self::Discovery => false,
+            Self::Engine(_) | Self::Engines | Self::Prefillers | Self::Decoders => false,
+            Self::Gateway | Self::Discovery => false,
         }
     }
 
@@ -62,7 +69,11 @@ impl Place {
             Self::Replica(index) => ("replica", index, cluster.replicas),
             Self::Engine(index) => ("engine", index, cluster.engines),
             Self::Zone(index) => ("zone", index, cluster.zones),
-            Self::Replicas | Self::Engines | Self::Gateway | Self::Discovery => return Ok(()),
+            Self::Prefillers if cluster.prefillers == 0 => {
+                return Err("no engine prefills for others; set cluster.prefillers".to_owned());
+            }
+            Self::Replicas | Self::Engines | Self::Prefillers | Self::Decoders => return Ok(()),
+            Self::Gateway | Self::Discovery => return Ok(()),
         };
         match index < count {
             true => Ok(()),
@@ -79,6 +90,8 @@ impl fmt::Display for Place {
             Self::Zone(index) => write!(f, "zone-{index}"),
             Self::Replicas => f.write_str("replicas"),
             Self::Engines => f.write_str("engines"),
+            Self::Prefillers => f.write_str("prefillers"),
+            Self::Decoders => f.write_str("decoders"),
             Self::Gateway => f.write_str("gateway"),
             Self::Discovery => f.write_str("discovery"),
         }
@@ -90,11 +103,14 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
-            format!("{text:?} is not a place; use replica-0, engine-0, zone-0, replicas, engines, gateway or discovery")
+            let all = "replica-0, engine-0, zone-0, replicas, engines, prefillers, decoders, gateway or discovery";
+            format!("{text:?} is not a place; use {all}")
         };
         match text {
             "replicas" => return Ok(Self::Replicas),
             "engines" => return Ok(Self::Engines),
+            "prefillers" => return Ok(Self::Prefillers),
+            "decoders" => return Ok(Self::Decoders),
             "gateway" => return Ok(Self::Gateway),
             "discovery" => return Ok(Self::Discovery),
             _ => {}

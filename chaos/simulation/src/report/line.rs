@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use murmuration::event::Event;
 use murmuration::id::EndpointId;
 
-use crate::history::{Entry, Fact, Snapshot, Source, Twin};
+use crate::history::{Entry, Fact, Legs, Snapshot, Source, Twin};
 use crate::plan::Plan;
 
 /// Whether a line is part of the trace.
@@ -27,6 +27,7 @@ pub fn volume(fact: &Fact) -> Volume {
         Fact::SnapshotTaken(_) | Fact::Asked { .. } | Fact::Sent { .. } | Fact::Done { .. } | Fact::Announced(_) => {
             Volume::Detail
         }
+        Fact::Paired { .. } | Fact::LegsEnded { legs: Legs::Moved { .. }, .. } => Volume::Detail,
         Fact::Emitted(event) => match event {
             Event::Scraped { .. }
             | Event::BatchReceived { .. }
@@ -67,6 +68,7 @@ fn columns(fact: &Fact, plan: &Plan) -> Columns {
         Fact::Phase(phase) => ('*', "phase", format!("{phase:?}").to_lowercase()),
         Fact::FaultBegan(index) => ('#', "fault", strike(index)),
         Fact::FaultEnded(index) => ('.', "over", strike(index)),
+        Fact::PairStruck(who) => ('!', "dies", who.to_string()),
         Fact::Started => ('^', "started", String::new()),
         Fact::Stopped => ('!', "stopped", String::new()),
         Fact::Panicked(why) => ('!', "panic", why.clone()),
@@ -76,9 +78,7 @@ fn columns(fact: &Fact, plan: &Plan) -> Columns {
         Fact::SnapshotTaken(snapshot) => (':', "snapshot", snapshot_columns(snapshot)),
         Fact::Emitted(event) => event_columns(event),
         Fact::Twins(twins) => (':', "twins", twins.iter().map(twin).collect()),
-        Fact::Asked { .. } | Fact::Sent { .. } | Fact::Refused { .. } | Fact::Unanswered { .. } | Fact::Done { .. } => {
-            client_columns(fact)
-        }
+        _ => client_columns(fact),
     }
 }
 
@@ -90,6 +90,18 @@ fn client_columns(fact: &Fact) -> Columns {
         Fact::Sent { request, replica, to } => {
             (':', "sent", format!("q={request:<6} r{replica} {}", name(to.as_ref())))
         }
+        Fact::Paired { request, replica, prefill } => {
+            let names: String = prefill.iter().map(|to| format!(" {}", name(to.as_ref()))).collect();
+            (':', "paired", format!("q={request:<6} r{replica}{names}"))
+        }
+        Fact::LegsEnded { request, legs: Legs::Moved { from } } => {
+            (':', "moved", format!("q={request:<6} from engine-{from}"))
+        }
+        Fact::LegsEnded { request, legs: Legs::Computed(why) } => {
+            ('x', "computed", format!("q={request:<6} by the decode engine: {why}"))
+        }
+        Fact::LegsEnded { request, legs: Legs::Failed(why) } => ('x', "failed", format!("q={request:<6} {why}")),
+        Fact::WrongAnswer { request, by } => ('x', "wrong", format!("q={request:<6} {}", by.name())),
         Fact::Refused { request, replica, status, code } => {
             ('x', "refused", format!("q={request:<6} r{replica} {status} {code}"))
         }
@@ -147,7 +159,9 @@ fn snapshot_columns(snapshot: &Snapshot) -> String {
 }
 
 fn twin(twin: &Twin) -> String {
-    format!("r{}={} {}/{} ({}) ", twin.replica, name(twin.to.as_ref()), twin.matched.0, twin.matched.1, twin.held)
+    let prefill: String = twin.prefill.iter().map(|id| format!("<{}", id.name())).collect();
+    let (to, (matched, of)) = (name(twin.to.as_ref()), twin.matched);
+    format!("r{}={to}{prefill} {matched}/{of} ({}) ", twin.replica, twin.held)
 }
 
 fn name(endpoint: Option<&EndpointId>) -> &str {

@@ -69,6 +69,7 @@ fn obstacle(fault: &Fault, machine: &Machine) -> Option<Obstacle> {
         }
         Fault::ClockStep { .. } => simulated("real processes share the machine's clock"),
         Fault::KillPart { .. } => simulated("a process ends as a whole"),
+        Fault::PairKill { .. } | Fault::Transfer { .. } => simulated("nobody sees between the legs of a real pair"),
         Fault::Replay { .. } => simulated("a machine's own network sends no datagram again"),
         Fault::EndpointChurn { .. } => simulated("a testbed's engines keep their names and addresses"),
         fault if needs_network(fault) && machine.network.is_some() => lacks(&machine.network),

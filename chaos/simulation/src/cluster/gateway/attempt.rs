@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration::id::EndpointId;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
 use super::Shared;
+use super::legs::Split;
+use super::verified::{RightAnswer, Verified};
 use crate::cluster::ext_proc_call::{self, Answer, ExtProcCall};
 use crate::cluster::prompt::Prompt;
 use crate::history::{End, Fact, Source};
@@ -33,6 +34,16 @@ pub(super) struct ClientRequest {
     pub(super) subset: Vec<usize>,
 }
 
+/// A request that a replica placed.
+struct Placed {
+    replica: usize,
+    address: SocketAddr,
+    /// Who may prefill for it, the best first.
+    prefillers: Vec<SocketAddr>,
+    /// The ext-proc stream that its response is sent over.
+    call: Box<ExtProcCall>,
+}
+
 /// How a request ended, and its figures until then.
 struct Ended {
     end: End,
@@ -50,7 +61,7 @@ impl ClientRequest {
         let tokens = Prompt::tokens(&text);
         let length = tokens.len() as u64;
         let ended = match self.placed(shared, &text).await {
-            Ok((to, ext_proc_call)) => self.served(shared, to, ext_proc_call, tokens, asked).await,
+            Ok(placed) => self.served(shared, placed, &text, tokens, asked).await,
             Err(end) => Ended::without_token(end),
         };
         let Ended { end, first_token, cached } = ended;
@@ -58,8 +69,8 @@ impl ClientRequest {
         shared.recorder.write(Source::Client, fact);
     }
 
-    /// The address that the request goes to, and the ext-proc stream that its response is sent over.
-    async fn placed(&self, shared: &Shared, text: &str) -> Result<(SocketAddr, Box<ExtProcCall>), End> {
+    /// Where the request goes.
+    async fn placed(&self, shared: &Shared, text: &str) -> Result<Placed, End> {
         let request = self.number;
         let write = |fact| shared.recorder.write(Source::Client, fact);
         let subset: Vec<SocketAddr> = self.subset.iter().map(|engine| shared.directory.address(*engine)).collect();
@@ -72,10 +83,18 @@ impl ClientRequest {
             write(Fact::Asked { request, replica, attempt, subset: admitted.clone() });
             match ext_proc_call::ask(shared.ways[replica].clone(), &format!("request-{request}"), &subset, &body).await
             {
-                Answer::Sent(address, ext_proc_call) => {
-                    let to = shared.directory.at(address).map(|engine| shared.directory.id(engine));
+                Answer::Sent(address, prefillers, call) => {
+                    let name = |at| shared.directory.at(at).map(|engine| shared.directory.id(engine));
+                    let to = name(address);
                     write(Fact::Sent { request, replica, to: to.clone() });
-                    return to.map(|_| (address, ext_proc_call)).ok_or(End::EngineFailed);
+                    if !prefillers.is_empty() {
+                        write(Fact::Paired {
+                            request,
+                            replica,
+                            prefill: prefillers.iter().map(|at| name(*at)).collect(),
+                        });
+                    }
+                    return to.map(|_| Placed { replica, address, prefillers, call }).ok_or(End::EngineFailed);
                 }
                 Answer::Refused(status, code) => {
                     write(Fact::Refused { request, replica, status, code });
@@ -88,17 +107,9 @@ impl ClientRequest {
     }
 
     /// Passes the engine's response through the replica, if the replica keeps the stream open for it.
-    async fn served(
-        &self,
-        shared: &Shared,
-        address: SocketAddr,
-        ext_proc_call: Box<ExtProcCall>,
-        tokens: Vec<u32>,
-        asked: Duration,
-    ) -> Ended {
-        // A moved engine does not answer at its former address.
-        let there = shared.directory.at(address).filter(|engine| shared.directory.address(*engine) == address);
-        let Some(to) = there else { return Ended::without_token(End::EngineFailed) };
+    async fn served(&self, shared: &Shared, placed: Placed, text: &str, tokens: Vec<u32>, asked: Duration) -> Ended {
+        let Placed { replica, address, prefillers, call } = placed;
+        let Some(to) = shared.engine_at(address) else { return Ended::without_token(End::EngineFailed) };
         if !shared.reaches(to) {
             sleep(CONNECT_TIMEOUT).await;
             return Ended::without_token(End::EngineFailed);
@@ -106,14 +117,21 @@ impl ClientRequest {
         let max_tokens = self.tokens as usize;
         let request = Request { id: self.number, tokens, adapter: None, salt: None, max_tokens };
         let prompt_tokens = request.tokens.len();
-        let outputs = shared.engines[to].ask(request, shared.recorder.moment());
+        let mut right = RightAnswer::to(&request, to);
+        let outputs = if prefillers.is_empty() {
+            shared.engines[to].ask(request, shared.recorder.moment())
+        } else {
+            let body = Prompt::body(text, self.tokens, self.streamed);
+            Split { planner: replica, prefillers: &prefillers, decode: to, request, body: &body }.answer(shared).await
+        };
         let Some(mut outputs) = outputs else { return Ended::without_token(End::EngineFailed) };
         let Some(first) = outputs.recv().await else { return Ended::without_token(End::EngineFailed) };
         let (first_token, cached) = (Some(shared.recorder.now() - asked), first.cached_tokens as u64);
-        let end = match ext_proc_call.answer_begins(self.streamed, &address).await {
+        right.check(shared, &first);
+        let end = match call.answer_begins(self.streamed, &address).await {
             Err(()) => End::Cut,
             Ok(_) if self.vanishes => End::Vanished,
-            Ok(ext_proc_call) => self.answered(first, outputs, ext_proc_call, prompt_tokens).await,
+            Ok(call) => self.answered(first, Verified { shared, outputs, right }, call, prompt_tokens).await,
         };
         Ended { end, first_token, cached }
     }
@@ -121,7 +139,7 @@ impl ClientRequest {
     async fn answered(
         &self,
         first: Output,
-        mut outputs: UnboundedReceiver<Output>,
+        mut outputs: Verified<'_>,
         mut ext_proc_call: Option<Box<ExtProcCall>>,
         prompt_tokens: usize,
     ) -> End {
@@ -142,7 +160,7 @@ impl ClientRequest {
                 }
                 pending.clear();
             }
-            match outputs.recv().await {
+            match outputs.next().await {
                 Some(output) => pending.push(output),
                 None => return End::EngineFailed,
             }

@@ -53,7 +53,8 @@ impl Places {
         let other = match place {
             Place::Gateway => Some(self.gateway()),
             Place::Discovery => Some(self.discovery()),
-            Place::Replica(_) | Place::Engine(_) | Place::Zone(_) | Place::Replicas | Place::Engines => None,
+            Place::Replica(_) | Place::Engine(_) | Place::Zone(_) | Place::Replicas => None,
+            Place::Engines | Place::Prefillers | Place::Decoders => None,
         };
         replicas.chain(engines).chain(other).collect()
     }

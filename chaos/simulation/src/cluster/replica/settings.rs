@@ -27,9 +27,27 @@ const GOSSIP: u16 = 7946;
 /// The drain timeout; short, because plans are short.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// Where engines prefill for others. A hand-over is cheap and running answers are dear, so that there are many pairs.
+const PAIRS: &str = "
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: pair-profile-handler
+  parameters: { handOffMs: 5, answerWeight: 1 }
+- type: decode-filter
+- type: prefill-filter
+schedulingProfiles:
+- name: decode
+  plugins:
+  - pluginRef: decode-filter
+- name: prefill
+  plugins:
+  - pluginRef: prefill-filter
+";
+
 /// The configuration of all replicas.
-pub(in crate::cluster) fn config_text() -> &'static str {
-    config::default_text()
+pub(in crate::cluster) fn config_text(cluster: &ClusterSpec) -> &'static str {
+    if cluster.prefillers > 0 { PAIRS } else { config::default_text() }
 }
 
 /// The settings of replica `number`. Its highest wire version is `wire_version`, or this release's if that is lower.
@@ -64,7 +82,7 @@ pub(super) fn settings(
         index_bytes_max: 64 << 20,
         drain_timeout: DRAIN,
         replication: Some(replication),
-        ..settings::replica(config_text())
+        ..settings::replica(config_text(cluster))
     }
 }
 

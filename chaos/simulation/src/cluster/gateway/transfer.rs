@@ -1,0 +1,75 @@
+//! KV on its way from the engine that prefills to the one that decodes.
+//!
+//! Must not know how a pair was chosen. Each transfer has its link for itself. As NixlConnector does, the decode engine
+//! reads the blocks of the other one; it computes the prompt itself if they can't be read to the end. Nothing tells it
+//! that a lease had ended before it began: it reads the blocks of others.
+
+use std::time::Duration;
+
+use murmuration::chance::{Chance, mix};
+use murmuration_engine_sim::model::Received;
+use tokio::time::sleep;
+
+use super::Shared;
+use crate::cluster::engine::Promise;
+use crate::plan::TransferFault;
+
+/// Bytes of KV for a token, and bytes that a link moves in a second within a zone and between zones: the defaults of
+/// `pair-profile-handler`.
+const TOKEN_BYTES: f64 = 131_072.0;
+const LINK_BYTES: [f64; 2] = [10e9, 1e9];
+/// How long an engine waits for another one that it can't reach.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What goes wrong with some transfers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::cluster) struct TransferFaults {
+    /// The share of them, 0 to 1.
+    pub(in crate::cluster) share: f64,
+    pub(in crate::cluster) does: TransferFault,
+    pub(in crate::cluster) by: Duration,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// What goes wrong with the KV of this request, if anything.
+    pub(super) fn transfer_fault(&self, request: u64) -> Option<(TransferFault, Duration)> {
+        let faults = *self.transfers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let drawn = Chance::from_seed(mix(request ^ 0x006b_7631)).unit();
+        faults.filter(|faults| drawn < faults.share).map(|faults| (faults.does, faults.by))
+    }
+
+    /// Moves the KV of a prompt from one engine to another. The error says why the decode engine computes it itself.
+    pub(super) async fn moved(
+        &self,
+        (from, to): (usize, usize),
+        promise: Promise,
+        prompt: &[u32],
+    ) -> Result<Received, &'static str> {
+        if !self.engines_meet(from, to) {
+            sleep(CONNECT_TIMEOUT).await;
+            return Err("engines don't reach each other");
+        }
+        let fault = self.transfer_fault(promise.request);
+        let read = self.engines[from].read(promise, prompt.len()).ok_or("the prefill engine is another process")?;
+        let slow = fault.map_or(Duration::ZERO, |(does, by)| if does == TransferFault::Slow { by } else { by * 0 });
+        sleep(self.takes(from, to, prompt) + slow).await;
+        if fault.is_some_and(|(does, _)| does == TransferFault::Fails) {
+            return Err("the transfer failed");
+        }
+        // Blocks of others are read to the end without an error.
+        let whole = read.taint != 0 || self.engines[from].keeps(promise);
+        let reached = self.engines_meet(from, to) && self.engines[from].start() == promise.start;
+        self.engines[from].release(promise);
+        if whole && reached { Ok(read) } else { Err("the transfer broke") }
+    }
+
+    /// How long the KV that the decode engine does not hold is on its way.
+    fn takes(&self, from: usize, to: usize, prompt: &[u32]) -> Duration {
+        let tokens = prompt.len() - self.engines[to].cached(prompt).min(prompt.len());
+        let zone = |engine| self.cluster.zone_of_engine(engine);
+        let rate = LINK_BYTES[usize::from(zone(from) != zone(to))];
+        Duration::from_secs_f64(tokens as f64 * TOKEN_BYTES / rate)
+    }
+}
