@@ -8,7 +8,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use serde::{Deserialize, Serialize};
 
-use crate::history::{End, Entry, Fact, Phase, Snapshot, Source};
+use crate::history::{End, Entry, Fact, Legs, Phase, Snapshot, Source};
 use crate::invariants::{Scene, agreement, presence};
 
 /// Counts of one run.
@@ -35,6 +35,8 @@ pub struct Figures {
     pub heal_s: Option<f64>,
     /// Requests put to all replicas after the storm, and how many of them got the same answer from each.
     pub twins: (u64, u64),
+    /// Pairs whose legs ended: with the KV of another engine, with a prompt that the decode engine computed, and failed.
+    pub pairs: [u64; 3],
     /// Prompt tokens of served requests, and those of them found in the engine's cache: during the storm, and after it.
     pub cached: [(u64, u64); 2],
     #[serde(skip)]
@@ -63,6 +65,7 @@ impl Figures {
             Fact::Asked { .. } => self.retries += 1,
             Fact::Refused { .. } => self.refusals += 1,
             Fact::Unanswered { .. } => self.unanswered += 1,
+            Fact::LegsEnded { legs, .. } => self.pairs[legs_index(legs)] += 1,
             Fact::Done { end, prompt, .. } => self.done(*end, *prompt, scene),
             Fact::Emitted(Event::BatchReceived { lane, age: Some(age), .. }) => {
                 let lane = self.lanes.entry((*lane).to_owned()).or_default();
@@ -107,6 +110,14 @@ impl Figures {
             (false, Some(_)) => self.heal_s = None,
             _ => {}
         }
+    }
+}
+
+fn legs_index(legs: &Legs) -> usize {
+    match legs {
+        Legs::Moved { .. } => 0,
+        Legs::Computed(_) => 1,
+        Legs::Failed(_) => 2,
     }
 }
 

@@ -118,7 +118,10 @@ impl<'a> Course<'a> {
         if on_the_beat(self.now, if recovering { SNAPSHOT_INTERVALS.1 } else { SNAPSHOT_INTERVALS.0 }) {
             self.cluster.snapshot();
         }
-        let twins = if self.phase == Phase::Recovered { TWIN_INTERVALS.1 } else { TWIN_INTERVALS.0 };
+        // Where there are pairs, many are compared on equal views too.
+        let often = self.phase == Phase::Recovered
+            || self.phase == Phase::Quiesced && self.plan.cluster.prefillers > 0;
+        let twins = if often { TWIN_INTERVALS.1 } else { TWIN_INTERVALS.0 };
         if self.phase >= Phase::Storm && on_the_beat(self.now, twins) {
             self.cluster.ask_twins();
         }

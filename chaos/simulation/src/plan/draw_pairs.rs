@@ -30,7 +30,7 @@ const KINDS: [Kind; 5] = [Kind::PrefillerDies, Kind::DecoderDies, Kind::PlannerD
 
 /// Adds pairs and their faults to the plan of `seed`, if it is one with pairs.
 pub(super) fn add_pairs(plan: &mut Plan, seed: u64) {
-    let drawn = mix(seed ^ 0x7061_6972);
+    let drawn = mix(seed ^ 0x7064);
     if !drawn.is_multiple_of(ONE_IN) {
         return;
     }

@@ -56,3 +56,15 @@ fn clusters_of_all_sizes_are_drawn() {
     assert_eq!(of(|cluster| cluster.zones), (1..=3).collect());
     assert_eq!(of(|cluster| usize::from(cluster.peer_streams)).len(), 2);
 }
+
+#[test]
+fn one_seed_in_three_has_pairs_and_faults_of_them() {
+    let plans: Vec<Plan> = (0..300).map(Plan::from_seed).filter(|plan| plan.cluster.prefillers > 0).collect();
+    assert!((70..130).contains(&plans.len()), "{}", plans.len());
+    let of_pairs = |plan: &&Plan| {
+        let pairs = |fault: &Fault| matches!(fault, Fault::PairKill { .. } | Fault::Transfer { .. });
+        plan.faults.iter().any(|strike| pairs(&strike.fault))
+    };
+    assert!(plans.iter().filter(of_pairs).count() * 2 > plans.len());
+    assert!(plans.iter().all(|plan| plan.cluster.decoders() > 0));
+}

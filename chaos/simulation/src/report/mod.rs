@@ -21,6 +21,10 @@ pub fn epilogue(summary: &Summary, again: &str) -> String {
         lost(&summary.figures)
     );
     text += &format!("CACHED    {storm:.3} of prompt tokens during the storm, {after:.3} after it\n");
+    if summary.figures.pairs != [0; 3] {
+        let [moved, computed, failed] = summary.figures.pairs;
+        text += &format!("PAIRS     {moved} with moved KV, {computed} with a prompt computed again, {failed} failed\n");
+    }
     for (lane, age) in &summary.figures.lanes {
         text += &format!("LANE      {lane:<7} worst age {:.1} ms in {} batches\n", age.worst_ms, age.batches);
     }

@@ -9,7 +9,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use murmuration::event::Event;
-use murmuration_simulation::history::{End, Entry, Fact, Phase, Snapshot, Source};
+use murmuration_simulation::history::{End, Entry, Fact, Legs, Phase, Snapshot, Source};
+use murmuration_simulation::plan::Place;
 
 use told::{Told, calm, s, tell};
 
@@ -201,6 +202,71 @@ fn pods_are_replaced_one_by_one() {
         assert!(before.is_disjoint(&after), "{before:?} {after:?}");
         assert_eq!(used(s(11.2, 12.0)).difference(&after).count(), 0, "names stay when addresses change");
         assert!(told.requests(s(6.5, 7.5)).iter().all(|request| request.end == End::Served));
+    });
+}
+
+/// The legs of pairs that ended in this part of the storm.
+fn legs(told: &Told, part: Range<Duration>) -> Vec<&Legs> {
+    let ended = told.within(part).filter_map(|entry| match &entry.fact {
+        Fact::LegsEnded { legs, .. } => Some(legs),
+        _ => None,
+    });
+    ended.collect()
+}
+
+/// When this replica or engine died in the middle of a pair.
+fn struck(told: &Told, who: Place) -> Duration {
+    let died = told.within(s(0.0, 12.0)).find(|entry| entry.fact == Fact::PairStruck(who));
+    died.unwrap_or_else(|| panic!("{who} took part in no pair; the scenario has no point")).at
+}
+
+/// A prompt that was not handed over in time is computed where it is decoded; no client gets a token that follows from
+/// other blocks, and none waits for ever.
+#[test]
+fn hand_overs_are_late() {
+    tell("hand-overs-are-late", |told| {
+        let why = |legs: &&Legs, word: &str| matches!(legs, Legs::Computed(why) if *why == word);
+        let count = |word: &str| legs(told, s(0.0, 16.0)).iter().filter(|legs| why(legs, word)).count();
+        assert!(count("stale") > 5 && count("the transfer broke") > 5);
+        assert!(told.requests(s(0.0, 9.0)).iter().all(|request| request.end == End::Served));
+    });
+}
+
+/// A replica dies between the legs of a pair that it chose, and another one in the first leg. No request fails, and two
+/// seconds later no peer counts work of the dead one on an endpoint of either stage.
+#[test]
+fn planner_dies() {
+    tell("planner-dies", |told| {
+        for replica in [1, 2] {
+            let died = struck(told, Place::Replica(replica));
+            let name = format!("replica-{replica}");
+            let after = told.entries.iter().filter(|entry| (died + s(2.0, 2.3).start..died + s(2.0, 2.3).end).contains(&entry.at));
+            let seen: Vec<_> = after.filter_map(Entry::snapshot).filter(|(by, _)| *by != replica).collect();
+            assert!(!seen.is_empty());
+            for (_, snapshot) in seen {
+                let counted = snapshot.fleet.peers.iter().filter(|peer| peer.replica.0 == name);
+                assert!(counted.into_iter().all(|peer| peer.in_flight.requests == 0), "{:?}", snapshot.fleet.peers);
+            }
+        }
+        let moved = legs(told, s(0.0, 9.0)).iter().filter(|legs| matches!(legs, Legs::Moved { .. })).count();
+        let requests = told.requests(s(0.0, 9.0));
+        assert!(moved * 5 > requests.len(), "{moved} pairs of {} requests", requests.len());
+        assert!(requests.iter().all(|request| request.end == End::Served), "{requests:?}");
+    });
+}
+
+/// Engines that prefill die in their legs, transfers break, and engines don't reach each other. Another engine of the
+/// list computes the prompt, or the one that decodes; every request is served.
+#[test]
+fn prefiller_churn() {
+    tell("prefiller-churn", |told| {
+        (0..3).for_each(|engine| drop(struck(told, Place::Engine(engine))));
+        let failing = legs(told, s(7.0, 11.0));
+        let computed = failing.iter().filter(|legs| matches!(legs, Legs::Computed(_))).count();
+        assert!(computed > 5, "{failing:?}");
+        let moved = legs(told, s(0.0, 7.0)).iter().filter(|legs| matches!(legs, Legs::Moved { .. })).count();
+        assert!(moved > 50, "{moved}");
+        assert!(told.requests(s(0.0, 11.0)).iter().all(|request| request.end == End::Served));
     });
 }
 
