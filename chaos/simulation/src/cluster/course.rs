@@ -119,8 +119,7 @@ impl<'a> Course<'a> {
             self.cluster.snapshot();
         }
         // Where there are pairs, many are compared on equal views too.
-        let often = self.phase == Phase::Recovered
-            || self.phase == Phase::Quiesced && self.plan.cluster.prefillers > 0;
+        let often = self.phase == Phase::Recovered || self.phase == Phase::Quiesced && self.plan.cluster.prefillers > 0;
         let twins = if often { TWIN_INTERVALS.1 } else { TWIN_INTERVALS.0 };
         if self.phase >= Phase::Storm && on_the_beat(self.now, twins) {
             self.cluster.ask_twins();
