@@ -9,7 +9,7 @@ use murmuration::event::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{End, Entry, Fact, Legs, Phase, Snapshot, Source};
-use crate::invariants::{Scene, agreement, presence};
+use crate::invariants::{Scene, agreement, pair_agreement, presence};
 
 /// Counts of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Figures {
     pub heal_s: Option<f64>,
     /// Requests put to all replicas after the storm, and how many of them got the same answer from each.
     pub twins: (u64, u64),
+    /// Those of them for which a replica chose a pair, and how many of these got the same pair from each.
+    pub twin_pairs: (u64, u64),
     /// Pairs whose legs ended: with the KV of another engine, with a prompt that the decode engine computed, and failed.
     pub pairs: [u64; 3],
     /// Prompt tokens of served requests, and those of them found in the engine's cache: during the storm, and after it.
@@ -76,6 +78,10 @@ impl Figures {
             Fact::Twins(twins) if scene.phase() >= Phase::Recovered => {
                 self.twins.0 += 1;
                 self.twins.1 += u64::from(agreement::agree(twins));
+                if twins.iter().any(|twin| !twin.prefill.is_empty()) {
+                    self.twin_pairs.0 += 1;
+                    self.twin_pairs.1 += u64::from(pair_agreement::agree(twins));
+                }
             }
             _ => {}
         }

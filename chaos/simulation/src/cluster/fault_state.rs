@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use crate::plan::{ClusterSpec, Discovery, Fault, PageFault, PairMoment, Place, Plan, Replacement};
+use crate::plan::{ClusterSpec, Discovery, Fault, PageFault, PairMoment, Place, Plan, Replacement, TransferFault};
 
-use super::gateway::TransferFaults;
 use super::net::{Link, Links, Places};
 
 /// The combined effect of all faults in force.
@@ -67,6 +66,17 @@ pub(super) struct TrafficFaults {
     pub(super) vanish: f64,
     /// The share of requests with a large prompt, and the bytes added to it.
     pub(super) large: (f64, usize),
+}
+
+/// What goes wrong with the KV of some pairs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TransferFaults {
+    /// The share of them, 0 to 1.
+    pub(super) share: f64,
+    /// What goes wrong.
+    pub(super) does: TransferFault,
+    /// How much later it is.
+    pub(super) by: Duration,
 }
 
 // === impl FaultState ===

@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 
 use super::directory::Directory;
 use super::engine::Engine;
-use super::fault_state::TrafficFaults;
+use super::fault_state::{TrafficFaults, TransferFaults};
 use super::host::Host;
 use super::net::{Net, Places};
 use super::prompt::{Conversations, Prompt};
@@ -31,7 +31,6 @@ use super::replica::EXT_PROC;
 use crate::plan::{ClusterSpec, Plan};
 use attempt::ClientRequest;
 pub(super) use pairs::{Pair, Pairs};
-pub(super) use transfer::TransferFaults;
 
 /// Missed probes in a row after which a replica counts as not ready.
 const PROBES_MISSED_MAX: u32 = 2;

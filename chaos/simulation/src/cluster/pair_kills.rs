@@ -3,7 +3,7 @@
 //! Must not know what a death does.
 
 use super::fault_state::FaultState;
-use super::gateway::Pairs;
+use super::gateway::{Pair, Pairs};
 use crate::plan::{ClusterSpec, PairMoment, Place};
 
 /// Who died so, as long as the fault is in force.
@@ -52,7 +52,7 @@ fn victim((who, moment): (Place, PairMoment), pairs: &Pairs, cluster: &ClusterSp
     if let Some(pair) = pairs.find(moment, |pair| replicas.contains(&pair.planner)) {
         return Some(Place::Replica(pair.planner));
     }
-    let engine = |pair: &super::gateway::Pair| match moment {
+    let engine = |pair: &Pair| match moment {
         PairMoment::Prefilling => pair.prefill,
         PairMoment::HandingOver => pair.decode,
     };

@@ -20,7 +20,7 @@ mod knowledge;
 mod memory;
 mod names;
 mod order;
-mod pair_agreement;
+pub(crate) mod pair_agreement;
 mod pair_ends;
 mod pair_shares;
 pub(crate) mod presence;

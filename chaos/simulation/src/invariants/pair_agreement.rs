@@ -17,7 +17,7 @@ pub(super) struct PairsAgree {
 }
 
 /// Whether all replicas give the same pair.
-fn agree(twins: &[Twin]) -> bool {
+pub(crate) fn agree(twins: &[Twin]) -> bool {
     twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill == pair[1].prefill)
 }
 

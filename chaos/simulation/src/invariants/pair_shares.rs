@@ -121,22 +121,21 @@ fn disturbed(replica: usize, scene: &Scene) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use murmuration::event::Split;
+    use murmuration::id::PluginName;
+
     use super::*;
     use crate::history::Phase;
-    use crate::invariants::testing::{HistoryBuilder, closed, decided, open};
-    use murmuration::event::Split;
+    use crate::invariants::testing::{HistoryBuilder, closed, decided, engine, open};
 
     /// Replica 0 chose a pair of engines 0 and 2, at 8 s.
     fn paired() -> HistoryBuilder {
         let mut history = HistoryBuilder::calm();
         history.plan.cluster.prefillers = 2;
         let Event::Decided(mut decided) = decided(1, 2) else { return history };
-        let handler = murmuration::id::PluginName("pair-profile-handler".into());
-        let prefill = decided.endpoint.clone();
-        decided.split = Some(Split { handler, decision: "prefill-decode", prefill: Some(prefill) });
-        if let Some(split) = &mut decided.split {
-            split.prefill = Some(crate::invariants::testing::engine(0));
-        }
+        let kind = "pair-profile-handler";
+        let handler = PluginName { name: kind.to_owned(), kind };
+        decided.split = Some(Split { handler, decision: "prefill-decode", prefill: Some(engine(0)) });
         history.at(8_000).told(0, Event::Decided(decided));
         history
     }

@@ -23,7 +23,10 @@ pub fn epilogue(summary: &Summary, again: &str) -> String {
     text += &format!("CACHED    {storm:.3} of prompt tokens during the storm, {after:.3} after it\n");
     if summary.figures.pairs != [0; 3] {
         let [moved, computed, failed] = summary.figures.pairs;
-        text += &format!("PAIRS     {moved} with moved KV, {computed} with a prompt computed again, {failed} failed\n");
+        let (put, agreed) = summary.figures.twin_pairs;
+        text += &format!(
+            "PAIRS     {moved} with moved KV, {computed} with a prompt computed again, {failed} failed; after the storm {agreed} of {put} equal on all replicas\n"
+        );
     }
     for (lane, age) in &summary.figures.lanes {
         text += &format!("LANE      {lane:<7} worst age {:.1} ms in {} batches\n", age.worst_ms, age.batches);

@@ -4,6 +4,7 @@
 //! reads the blocks of the other one; it computes the prompt itself if they can't be read to the end. Nothing tells it
 //! that a lease had ended before it began: it reads the blocks of others.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use murmuration::chance::{Chance, mix};
@@ -21,21 +22,12 @@ const LINK_BYTES: [f64; 2] = [10e9, 1e9];
 /// How long an engine waits for another one that it can't reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What goes wrong with some transfers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::cluster) struct TransferFaults {
-    /// The share of them, 0 to 1.
-    pub(in crate::cluster) share: f64,
-    pub(in crate::cluster) does: TransferFault,
-    pub(in crate::cluster) by: Duration,
-}
-
 // === impl Shared ===
 
 impl Shared {
     /// What goes wrong with the KV of this request, if anything.
     pub(super) fn transfer_fault(&self, request: u64) -> Option<(TransferFault, Duration)> {
-        let faults = *self.transfers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let faults = *self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         let drawn = Chance::from_seed(mix(request ^ 0x006b_7631)).unit();
         faults.filter(|faults| drawn < faults.share).map(|faults| (faults.does, faults.by))
     }
@@ -53,9 +45,12 @@ impl Shared {
         }
         let fault = self.transfer_fault(promise.request);
         let read = self.engines[from].read(promise, prompt.len()).ok_or("the prefill engine is another process")?;
-        let slow = fault.map_or(Duration::ZERO, |(does, by)| if does == TransferFault::Slow { by } else { by * 0 });
+        let slow = match fault {
+            Some((TransferFault::Slow, by)) => by,
+            _ => Duration::ZERO,
+        };
         sleep(self.takes(from, to, prompt) + slow).await;
-        if fault.is_some_and(|(does, _)| does == TransferFault::Fails) {
+        if matches!(fault, Some((TransferFault::Fails, _))) {
             return Err("the transfer failed");
         }
         // Blocks of others are read to the end without an error.
