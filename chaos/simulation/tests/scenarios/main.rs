@@ -263,7 +263,9 @@ fn planner_dies() {
 #[test]
 fn prefiller_churn() {
     tell("prefiller-churn", |told| {
-        (0..3).for_each(|engine| drop(struck(told, Place::Engine(engine))));
+        for engine in 0..3 {
+            struck(told, Place::Engine(engine));
+        }
         let failing = legs(told, s(7.0, 11.0));
         let computed = failing.iter().filter(|legs| matches!(legs, Legs::Computed(_))).count();
         assert!(computed > 5, "{failing:?}");
