@@ -21,6 +21,8 @@ const TOKEN_BYTES: f64 = 131_072.0;
 const LINK_BYTES: [f64; 2] = [10e9, 1e9];
 /// How long an engine waits for another one that it can't reach.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How soon a transfer that can't go on ends.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 // === impl Shared ===
 
@@ -49,15 +51,20 @@ impl Shared {
             Some((TransferFault::Slow, by)) => by,
             _ => Duration::ZERO,
         };
-        sleep(self.takes(from, to, prompt) + slow).await;
-        if matches!(fault, Some((TransferFault::Fails, _))) {
-            return Err("the transfer failed");
+        let end = self.recorder.now() + self.takes(from, to, prompt) + slow;
+        let mut goes_on = true;
+        while goes_on && self.recorder.now() < end {
+            sleep(LOOK_INTERVAL.min(end - self.recorder.now())).await;
+            // Blocks of others are read to the end without an error.
+            let whole = read.taint != 0 || self.engines[from].keeps(promise);
+            goes_on = whole && self.engines_meet(from, to) && self.engines[from].start() == promise.start;
         }
-        // Blocks of others are read to the end without an error.
-        let whole = read.taint != 0 || self.engines[from].keeps(promise);
-        let reached = self.engines_meet(from, to) && self.engines[from].start() == promise.start;
         self.engines[from].release(promise);
-        if whole && reached { Ok(read) } else { Err("the transfer broke") }
+        match fault {
+            _ if !goes_on => Err("the transfer broke"),
+            Some((TransferFault::Fails, _)) => Err("the transfer failed"),
+            _ => Ok(read),
+        }
     }
 
     /// How long the KV that the decode engine does not hold is on its way.
