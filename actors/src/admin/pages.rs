@@ -16,6 +16,7 @@ use axum::http::{Response, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use murmuration::id::{Incarnation, PoolId, ReplicaId};
+use murmuration::schedule::{Leg, Stage};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -67,6 +68,15 @@ struct Listed<'a> {
     matched_blocks: u32,
     blocks: u32,
     margin: f64,
+    /// The endpoints of all stages.
+    legs: Vec<ListedLeg<'a>>,
+}
+
+/// One stage of a listed decision.
+#[derive(Serialize)]
+struct ListedLeg<'a> {
+    stage: Stage,
+    endpoint: &'a str,
 }
 
 /// The router of all pages; `access` guards the debug pages.
@@ -195,9 +205,14 @@ async fn decisions(State(pages): State<Pages>, Path(names): Names) -> Response<B
             matched_blocks: target.matched.blocks,
             blocks: target.matched.of,
             margin: decision.explanation.profiles.first().map_or(0.0, |profile| profile.margin),
+            legs: decision.legs.iter().filter_map(listed_leg).collect(),
         })
     });
     json(&listed.collect::<Vec<_>>())
+}
+
+fn listed_leg(leg: &Leg) -> Option<ListedLeg<'_>> {
+    Some(ListedLeg { stage: leg.stage, endpoint: leg.targets.first()?.endpoint.as_str() })
 }
 
 async fn decision(State(pages): State<Pages>, Path(names): Names) -> Response<Body> {

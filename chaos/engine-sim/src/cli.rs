@@ -4,6 +4,7 @@
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::http::{EngineServer, serve};
+use crate::hand_off::{HandOff, OnLoadFailure, Role};
+use crate::http::{EngineServer, serve, serve_in_tier};
 use crate::{EngineConfig, Machine};
 
 /// Arguments of an emulated engine. Missing ones have the values of [`EngineConfig::default`].
@@ -66,6 +68,27 @@ pub struct EngineArgs {
     /// Makes the engine this many times faster than the other arguments say.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     pub speed: f64,
+    /// What it is for, beside engines with other roles. Without it, it has no connector: nothing is handed over.
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// The port at which engines that decode read its KV; 0 takes any that is free.
+    #[arg(long, default_value_t = 0, value_name = "PORT", requires = "role")]
+    pub side_channel_port: u16,
+    /// Seconds for which it keeps KV that nobody takes.
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = positive, requires = "role")]
+    pub kv_lease_duration: f64,
+    /// Gigabytes a second at which KV arrives.
+    #[arg(long, default_value_t = 10.0, value_name = "GB/S", value_parser = positive, requires = "role")]
+    pub link: f64,
+    /// Bytes of KV of one token.
+    #[arg(long, default_value_t = 131_072.0, value_name = "BYTES", value_parser = positive, requires = "role")]
+    pub kv_bytes_per_token: f64,
+    /// What becomes of a request whose KV could not be loaded.
+    #[arg(long, value_enum, default_value = "fail", value_name = "WHAT", requires = "role")]
+    pub kv_load_failure_policy: OnLoadFailure,
+    /// The folder in which encode engines leave embeddings for all others.
+    #[arg(long, value_name = "DIR", requires = "role")]
+    pub shared_embeddings: Option<PathBuf>,
     /// Stop when standard input closes, so that an engine does not outlive the process that started it.
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
@@ -95,24 +118,35 @@ pub fn run(args: EngineArgs) -> ExitCode {
 }
 
 async fn serve_until_stopped(args: EngineArgs) -> Result<(), String> {
-    let (bind, port, with_stdin, config) = (args.bind, args.port, args.exit_with_stdin, args.into_config());
+    let (bind, port, side_port, with_stdin) = (args.bind, args.port, args.side_channel_port, args.exit_with_stdin);
+    let (hand_off, config) = (args.hand_off(), args.into_config());
     // Signals are handled before the ready line is printed, because its reader may send one at once.
     let signal_error = |why: std::io::Error| format!("cannot listen for signals: {why}");
     let mut terminate = signal(SignalKind::terminate()).map_err(signal_error)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(signal_error)?;
-    let listener = TcpListener::bind((bind, port))
-        .await
-        .map_err(|why| format!("cannot listen on {bind}:{port}: {why}; give another --port, or 0 for any"))?;
+    let listener = listen(bind, port, "--port").await?;
     let (name, model) = (config.name.clone(), config.model.clone());
-    let server = serve(listener, config).map_err(|why| why.to_string())?;
+    let server = match hand_off {
+        Some(hand_off) => {
+            serve_in_tier(listener, config, hand_off, listen(bind, side_port, "--side-channel-port").await?)
+        }
+        None => serve(listener, config),
+    };
+    let mut server = server.map_err(|why| why.to_string())?;
     print_ready(&name, &model, &server).map_err(|why| format!("cannot write to standard output: {why}"))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = end_of_stdin(), if with_stdin => {}
+        () = server.ended() => return Err("EngineCore encountered an issue: it was told to load blocks without names".to_owned()),
     }
     server.stop().await;
     Ok(())
+}
+
+async fn listen(bind: IpAddr, port: u16, flag: &str) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind((bind, port)).await;
+    bound.map_err(|why| format!("cannot listen on {bind}:{port}: {why}; give another {flag}, or 0 for any"))
 }
 
 fn print_ready(name: &str, model: &str, server: &EngineServer) -> std::io::Result<()> {
@@ -146,6 +180,21 @@ fn positive(text: &str) -> Result<f64, String> {
 // === impl EngineArgs ===
 
 impl EngineArgs {
+    /// Its part in hand-offs; `None` without a role.
+    pub fn hand_off(&self) -> Option<HandOff> {
+        let faster = |span: Duration| span.div_f64(self.speed);
+        let of = HandOff::of(self.role?);
+        Some(HandOff {
+            lease: Duration::from_secs_f64(self.kv_lease_duration.min(1e6)),
+            link_bytes_per_s: self.link * 1e9 * self.speed,
+            kv_bytes_per_token: self.kv_bytes_per_token,
+            on_load_failure: self.kv_load_failure_policy,
+            embeddings: self.shared_embeddings.clone(),
+            encoding: faster(of.encoding),
+            ..of
+        })
+    }
+
     /// The engine that these arguments describe.
     pub fn into_config(self) -> EngineConfig {
         let defaults = self.machine.map_or_else(EngineConfig::default, Machine::config);

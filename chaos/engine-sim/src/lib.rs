@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod hand_off;
 pub mod http;
 mod machine;
 pub mod model;

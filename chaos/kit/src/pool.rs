@@ -121,11 +121,17 @@ pub fn endpoints_file(engines: impl IntoIterator<Item = (impl Into<String>, Sock
 
 /// The list of endpoints in such a file.
 pub fn listed(engines: impl IntoIterator<Item = (impl Into<String>, SocketAddr)>) -> Vec<Value> {
-    let endpoint = |(name, at): (_, SocketAddr)| {
-        let (name, port): (String, _) = (Into::into(name), at.port().to_string());
-        json!({ "name": name, "namespace": "testbed", "address": at.ip().to_string(), "port": port })
-    };
-    engines.into_iter().map(endpoint).collect()
+    engines.into_iter().map(|(name, at)| endpoint(&name.into(), at, None)).collect()
+}
+
+/// One endpoint in such a file, with the value of its label `llm-d.ai/role` if it has a role.
+pub fn endpoint(name: &str, at: SocketAddr, role: Option<&str>) -> Value {
+    let (address, port) = (at.ip().to_string(), at.port().to_string());
+    let mut endpoint = json!({ "name": name, "namespace": "testbed", "address": address, "port": port });
+    if let Some(role) = role {
+        endpoint["labels"] = json!({ "llm-d.ai/role": role });
+    }
+    endpoint
 }
 
 /// The value at `key` of an object, inserted if it is missing or null.

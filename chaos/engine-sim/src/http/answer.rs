@@ -34,6 +34,8 @@ pub(super) struct Answer {
     include_usage: bool,
     continuous_usage: bool,
     choices: Vec<Choice>,
+    /// `kv_transfer_params`, JSON text.
+    kept: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -49,10 +51,7 @@ struct Choice {
 impl Answer {
     /// The answer to `ask`, named `name`; the model's ids of its requests begin at `first_id`.
     pub(super) fn begin(ask: &Ask, name: &str, first_id: u64, created: u64, fingerprint: &str) -> Self {
-        let prefix = match ask.route {
-            Route::Completions => "cmpl",
-            Route::Chat => "chatcmpl",
-        };
+        let prefix = ask.route.prefix();
         Self {
             route: ask.route,
             id: quoted(&format!("{prefix}-{name}")),
@@ -66,6 +65,7 @@ impl Answer {
             include_usage: ask.include_usage,
             continuous_usage: ask.continuous_usage,
             choices: vec![Choice::default(); ask.choices],
+            kept: None,
         }
     }
 
@@ -84,6 +84,11 @@ impl Answer {
         if let Some((index, text)) = self.note(output) {
             self.choices[index].text.push_str(&text);
         }
+    }
+
+    /// Adds where its KV is kept. A stream does not say it.
+    pub(super) fn keep(&mut self, parameters: &Value) {
+        self.kept = Some(parameters.to_string());
     }
 
     /// The whole answer; unfinished choices were aborted by the engine.
@@ -108,13 +113,14 @@ impl Answer {
             Route::Chat => ("chat.completion", r#""prompt_logprobs":null,"prompt_token_ids":null,"prompt_text":null,"#),
         };
         format!(
-            r#"{{{},"choices":[{choices}],"service_tier":null,"system_fingerprint":{},"usage":{},{tail}"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}}"#,
+            r#"{{{},"choices":[{choices}],"service_tier":null,"system_fingerprint":{},"usage":{},{tail}"kv_transfer_params":{},"ec_transfer_params":null,"metrics":null}}"#,
             self.head(object),
             self.fingerprint,
             self.usage(
                 r#","created_cache_tokens":null,"multimodal_tokens":null"#,
                 r#","completion_tokens_details":null"#
             ),
+            self.kept.as_deref().unwrap_or("null"),
         )
     }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::kv_params::KvAsk;
 use super::refusal::Refusal;
 use super::tokens::{Tokens, natural_length};
 use crate::EngineConfig;
@@ -47,6 +48,10 @@ pub(super) struct Ask {
     pub(super) include_usage: bool,
     /// Whether every chunk of a stream has usage.
     pub(super) continuous_usage: bool,
+    /// What it asks of the KV connector.
+    pub(super) kv: KvAsk,
+    /// Hashes of its images and other items, each as its JSON.
+    pub(super) media: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +70,7 @@ struct Body<'a> {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     cache_salt: Option<String>,
+    kv_transfer_params: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +98,18 @@ struct StreamOptions {
     continuous_usage_stats: Option<bool>,
 }
 
+// === impl Route ===
+
+impl Route {
+    /// How ids of its answers begin.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Completions => "cmpl",
+            Self::Chat => "chatcmpl",
+        }
+    }
+}
+
 // === impl Ask ===
 
 impl Ask {
@@ -113,9 +131,13 @@ impl Ask {
                 format!("temperature must be non-negative, got {given}. (parameter=temperature, value={given})");
             return Err(Refusal::bad_parameter(message, Some("temperature")));
         }
-        let prompts = match route {
-            Route::Completions => prompts(body.prompt)?,
-            Route::Chat => vec![conversation(body.messages, body.tools)?],
+        let (prompts, media) = match route {
+            Route::Completions => (prompts(body.prompt)?, Vec::new()),
+            Route::Chat => {
+                let tokens = conversation(body.messages, body.tools)?;
+                let media = tokens.items().to_vec();
+                (vec![tokens.into_ids()], media)
+            }
         };
         let n = body.n.unwrap_or(1);
         if n == 0 || prompts.len().saturating_mul(n) > CHOICES_MAX {
@@ -145,6 +167,8 @@ impl Ask {
             stream: body.stream.unwrap_or(false),
             include_usage: options.include_usage.unwrap_or(false),
             continuous_usage: options.continuous_usage_stats.unwrap_or(false),
+            kv: KvAsk::read(body.kv_transfer_params.as_ref()),
+            media,
         })
     }
 }
@@ -178,7 +202,7 @@ fn prompts(prompt: Option<PromptBody>) -> Result<Vec<Vec<u32>>, Refusal> {
 
 /// The conversation as a chat template writes it: tools, then each message in its frame, then the beginning of an
 /// assistant's message. So the prompt of the next turn begins with all of this one.
-fn conversation(messages: Option<Vec<MessageBody>>, tools: Option<&RawValue>) -> Result<Vec<u32>, Refusal> {
+fn conversation(messages: Option<Vec<MessageBody>>, tools: Option<&RawValue>) -> Result<Tokens, Refusal> {
     let Some(messages) = messages else {
         return Err(Refusal::not_a_request(
             "{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}",
@@ -203,7 +227,7 @@ fn conversation(messages: Option<Vec<MessageBody>>, tools: Option<&RawValue>) ->
         tokens.message_ends();
     }
     tokens.message_begins("assistant");
-    Ok(tokens.into_ids())
+    Ok(tokens)
 }
 
 fn content(content: &Value, tokens: &mut Tokens) {

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame};
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Answer;
 use super::driver::Message;
@@ -23,6 +24,8 @@ pub(super) type AnswerBody = Either<Full<Bytes>, Events>;
 pub(super) struct Hold {
     pub(super) answer: Answer,
     outputs: mpsc::UnboundedReceiver<Output>,
+    /// Where its KV is kept, once it has finished.
+    kept: Option<oneshot::Receiver<Value>>,
     driver: mpsc::UnboundedSender<Message>,
 }
 
@@ -44,15 +47,19 @@ impl Hold {
     pub(super) fn new(
         answer: Answer,
         outputs: mpsc::UnboundedReceiver<Output>,
+        kept: Option<oneshot::Receiver<Value>>,
         driver: mpsc::UnboundedSender<Message>,
     ) -> Self {
-        Self { answer, outputs, driver }
+        Self { answer, outputs, kept, driver }
     }
 
     /// Waits for the whole answer, or for the part that the engine produced before it stopped.
     pub(super) async fn whole(mut self) -> String {
         while let Some(output) = self.outputs.recv().await {
             self.answer.add(&output);
+        }
+        if let Some(Ok(parameters)) = self.kept.as_mut().map(oneshot::Receiver::try_recv) {
+            self.answer.keep(&parameters);
         }
         self.answer.whole()
     }

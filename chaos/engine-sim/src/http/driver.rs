@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::fault::{EngineFault, Spoiled, spoil};
+use super::kv_cache::{KvCache, KvPart};
+use super::kv_params::Remote;
 use super::meters::{Answered, Meters, Open};
 use super::page;
 use crate::EngineConfig;
@@ -29,6 +31,14 @@ pub(super) enum Message {
     Page(oneshot::Sender<Spoiled>),
     /// Sets the engine's fault and replaces the former one.
     Fault(EngineFault),
+    /// Asks how many tokens of a prompt are in the cache.
+    Cached(Request, oneshot::Sender<usize>),
+    /// So many more requests wait for KV of other engines, or fewer.
+    Waits(isize),
+    /// Another engine reads blocks, of this engine or of another one that it takes it for.
+    KvRead(Remote, oneshot::Sender<Option<Vec<u64>>>),
+    /// Another engine has the blocks of this request.
+    KvTaken(String),
     /// Stops the engine: open requests are aborted, and their channels close.
     Stop,
 }
@@ -40,6 +50,8 @@ pub(super) struct Submission {
     pub(super) requests: Vec<Request>,
     pub(super) natural: bool,
     pub(super) n: usize,
+    /// The part of the first one in a hand-off; of others too if there is nothing in it.
+    pub(super) part: KvPart,
     /// Where tokens go. It holds at most the requested tokens. As in a real engine, a slow client blocks no other.
     pub(super) outputs: mpsc::UnboundedSender<Output>,
     /// Where the first id goes.
@@ -54,6 +66,8 @@ struct Driver {
     open: BTreeMap<u64, (Open, mpsc::UnboundedSender<Output>)>,
     next_id: u64,
     fault: EngineFault,
+    /// `None` for an engine without a connector.
+    kv: Option<KvCache>,
     /// The page that is repeated while the page fault is `Stale`.
     kept: Option<String>,
     /// Time zero of the model.
@@ -64,11 +78,17 @@ struct Driver {
 
 /// Runs an engine until it receives `Stop` or all senders are dropped. The mailbox needs no bound of its own: each
 /// connection has one request at a time, and connections are bounded.
-pub(super) async fn run(config: EngineConfig, started: f64, mut mailbox: mpsc::UnboundedReceiver<Message>) {
+pub(super) async fn run(
+    config: EngineConfig,
+    started: f64,
+    kv: Option<KvCache>,
+    mut mailbox: mpsc::UnboundedReceiver<Message>,
+) {
     let epoch = Instant::now();
-    let (model, meters) = (EngineModel::new(config), Meters::new());
-    let (open, fault) = (BTreeMap::new(), EngineFault::default());
-    let mut driver = Driver { model, meters, open, next_id: 1, fault, kept: None, epoch, started };
+    let mut meters = Meters::new();
+    meters.has_connector = kv.is_some();
+    let (model, open, fault) = (EngineModel::new(config), BTreeMap::new(), EngineFault::default());
+    let mut driver = Driver { model, meters, open, next_id: 1, fault, kv, kept: None, epoch, started };
     loop {
         let due = driver.model.next_event().map(|at| driver.epoch + at.since(Timestamp::ZERO));
         let message = tokio::select! {
@@ -101,9 +121,12 @@ impl Driver {
         }
     }
 
-    fn hand_out(&mut self, output: Output) {
+    fn hand_out(&mut self, mut output: Output) {
         let (id, finished) = (output.id, output.finished);
         let Some((open, outputs)) = self.open.get_mut(&id) else { return };
+        if let Some(kv) = &mut self.kv {
+            kv.token(&mut output);
+        }
         self.meters.token(open, &output);
         // A client that disconnected sends `GaveUp` when its stream is dropped.
         let _ = outputs.send(output);
@@ -117,7 +140,22 @@ impl Driver {
             Message::Submit(submission) => self.submit(submission, now),
             Message::GaveUp(ids) => self.give_up(ids, now),
             Message::Answered(answered) => self.meters.answered(answered),
+            Message::Cached(request, reader) => {
+                let Request { tokens, adapter, salt, .. } = &request;
+                let _ = reader.send(self.model.cached_tokens(tokens, adapter.as_deref(), salt.as_deref()));
+            }
+            Message::Waits(more) => self.meters.loading = self.meters.loading.saturating_add_signed(more),
+            Message::KvRead(remote, reader) => {
+                let contents = self.kv.as_mut().and_then(|kv| kv.read(&remote, now));
+                let _ = reader.send(contents);
+            }
+            Message::KvTaken(request) => {
+                if let Some(kv) = &mut self.kv {
+                    kv.taken(&request);
+                }
+            }
             Message::Page(reader) => {
+                self.meters.kept_blocks = self.kv.as_mut().map_or(0, |kv| kv.kept(now));
                 let page = page::render(&self.model, &self.meters, self.started);
                 let _ = reader.send(spoil(page, self.fault.page, &mut self.kept));
             }
@@ -130,13 +168,24 @@ impl Driver {
     }
 
     fn submit(&mut self, submission: Submission, now: Timestamp) {
-        let Submission { requests, natural, n, outputs, accepted } = submission;
-        let first = self.next_id;
+        let Submission { requests, natural, n, part, outputs, accepted } = submission;
+        let (first, mut part) = (self.next_id, Some(part));
         for request in requests {
             let id = self.next_id;
             let open = Open::new(now, request.tokens.len(), request.max_tokens, natural, n);
-            if let Err(busy) = self.model.submit(Request { id, ..request }, now) {
+            let received = match &mut self.kv {
+                Some(kv) => {
+                    let Request { tokens, adapter, salt, .. } = &request;
+                    let cached = self.model.cached_tokens(tokens, adapter.as_deref(), salt.as_deref());
+                    kv.begin(id, &request, cached, part.take().unwrap_or_default())
+                }
+                None => 0,
+            };
+            if let Err(busy) = self.model.receive(Request { id, ..request }, received, now) {
                 self.give_up(first..id, now);
+                if let Some(kv) = &mut self.kv {
+                    kv.give_up(id);
+                }
                 let _ = accepted.send(Err(busy));
                 return;
             }
@@ -153,6 +202,9 @@ impl Driver {
         for id in ids {
             if self.open.remove(&id).is_some() {
                 self.model.abort(id);
+                if let Some(kv) = &mut self.kv {
+                    kv.give_up(id);
+                }
             }
         }
         self.note_adapters(now);

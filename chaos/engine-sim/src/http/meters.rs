@@ -69,6 +69,12 @@ pub(super) struct Meters {
     pub(super) http_requests: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     pub(super) http_sizes: BTreeMap<&'static str, Handled>,
     pub(super) http_coarse: BTreeMap<(&'static str, &'static str), Histogram>,
+    /// Whether the engine has a KV connector.
+    pub(super) has_connector: bool,
+    /// Requests that wait for KV of another engine.
+    pub(super) loading: usize,
+    /// Blocks that are kept for other engines.
+    pub(super) kept_blocks: usize,
 }
 
 // === impl Open ===
@@ -92,6 +98,9 @@ impl Meters {
             http_requests: BTreeMap::new(),
             http_sizes: BTreeMap::new(),
             http_coarse: BTreeMap::new(),
+            has_connector: false,
+            loading: 0,
+            kept_blocks: 0,
         }
     }
 

@@ -4,25 +4,34 @@
 //! come and what the cache holds.
 //!
 //! ```text
-//! [ client ] -> server -> routes -> ask -> [ driver: EngineModel, Meters ] -> answer -> body -> [ client ]
-//!                                                        \-> page
+//! [ client ] -> server -> routes -> ask -> connector -> [ driver: EngineModel, KvCache, Meters ] -> answer -> body
+//!                                            |                  ^                 \-> page
+//!                                            v                  |
+//!                       [ another engine's side_channel -> its driver ]
 //! ```
 
 mod answer;
 mod ask;
 mod body;
+mod connector;
 mod driver;
+mod embeddings;
 mod fault;
 mod histogram;
+mod kv_blocks;
+mod kv_cache;
+mod kv_params;
 mod meters;
 mod page;
 mod refusal;
 mod routes;
+mod served;
 mod server;
+mod side_channel;
 mod tokens;
 
 pub use fault::{EngineFault, PageFault};
-pub use server::{EngineServer, ServeError, serve};
+pub use server::{EngineServer, ServeError, serve, serve_in_tier};
 
 #[cfg(test)]
 mod tests;

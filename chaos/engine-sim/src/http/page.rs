@@ -163,7 +163,10 @@ impl<'a> Engine<'a> {
     fn value(&self, name: &str, labels: &Labels) -> f64 {
         let Self { gauges, counters, .. } = self;
         let (queries, hits) = (counters.prefix_queries as f64, counters.prefix_hits as f64);
-        let (waiting, prompt) = (gauges.waiting as f64, counters.prompt_tokens as f64);
+        let (prompt, received) = (counters.prompt_tokens as f64, counters.received as f64);
+        let (waiting, loading) = (gauges.waiting as f64, self.meters.loading as f64);
+        let kept = self.meters.kept_blocks as f64 / (self.config.blocks.max(2) - 1) as f64;
+        let asked_elsewhere = if self.meters.has_connector { queries - hits } else { 0.0 };
         // The label that tells the samples of this family apart.
         let own = |(key, _): &&(&str, String)| !matches!(*key, "engine" | "model_name");
         let which = labels.iter().find(own).map(|(_, value)| value.as_str()).unwrap_or_default();
@@ -171,12 +174,19 @@ impl<'a> Engine<'a> {
             ("python_info" | "vllm:cache_config_info", _) | ("vllm:engine_sleep_state", "awake") => 1.0,
             ("process_start_time_seconds", _) => self.started,
             ("vllm:num_requests_running", _) => gauges.running as f64,
-            ("vllm:num_requests_waiting", _) | ("vllm:num_requests_waiting_by_reason", "capacity") => waiting,
-            ("vllm:kv_cache_usage_perc", _) => gauges.kv_usage,
+            ("vllm:num_requests_waiting", _) => waiting + loading,
+            ("vllm:num_requests_waiting_by_reason", "capacity") => waiting,
+            ("vllm:num_requests_waiting_by_reason", "deferred") => loading,
+            ("vllm:kv_cache_usage_perc", _) => (gauges.kv_usage + kept).min(1.0),
             ("vllm:prefix_cache_queries_total", _) => queries,
-            ("vllm:prefix_cache_hits_total" | "vllm:prompt_tokens_cached_total", _) => hits,
+            ("vllm:prefix_cache_hits_total", _) => hits,
+            ("vllm:external_prefix_cache_queries_total", _) => asked_elsewhere,
+            ("vllm:external_prefix_cache_hits_total", _) => received,
+            ("vllm:prompt_tokens_cached_total", _) => hits + received,
             ("vllm:prompt_tokens_total", _) => prompt,
-            ("vllm:prompt_tokens_by_source_total", "local_compute") => prompt - hits,
+            ("vllm:prompt_tokens_by_source_total", "local_compute") => prompt - hits - received,
+            ("vllm:prompt_tokens_by_source_total", "external_kv_transfer") => received,
+            ("vllm:prompt_tokens_cached_by_source_total", "p2p") => received,
             ("vllm:prompt_tokens_by_source_total", "local_cache_hit") => hits,
             ("vllm:prompt_tokens_cached_by_source_total", "device") => hits,
             ("vllm:num_preemptions_total", _) => counters.preemptions as f64,

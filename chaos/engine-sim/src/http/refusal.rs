@@ -96,6 +96,11 @@ impl Refusal {
         Self::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message.to_owned(), None)
     }
 
+    /// A request whose KV could not be loaded.
+    pub(super) fn not_loaded() -> Self {
+        Self::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal server error".to_owned(), None)
+    }
+
     /// A body of more than `most` bytes. A real engine has no bound.
     pub(super) fn too_large(most: usize) -> Self {
         let message = format!("the request's body has more than {most} bytes; send a shorter prompt");

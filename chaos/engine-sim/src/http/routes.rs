@@ -19,10 +19,12 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::answer::{Answer, refused_stream};
 use super::ask::{Ask, Route};
 use super::body::{AnswerBody, Hold, whole};
+use super::connector::{Connector, Ready};
 use super::driver::{Message, Submission};
 use super::fault::{EngineFault, Spoiled, endless};
 use super::meters::Answered;
 use super::refusal::Refusal;
+use super::served::{Served, ServedList};
 use crate::EngineConfig;
 use crate::model::Busy;
 
@@ -46,6 +48,9 @@ pub(super) struct Shared {
     started: f64,
     fingerprint: String,
     named: AtomicU64,
+    /// `None` for an engine without one.
+    connector: Option<Connector>,
+    served: ServedList,
 }
 
 // === impl Shared ===
@@ -56,9 +61,11 @@ impl Shared {
         pod: HeaderValue,
         driver: mpsc::UnboundedSender<Message>,
         started: f64,
+        connector: Option<Connector>,
     ) -> Self {
         let fingerprint = format!("vllm-{VERSION}-{:08x}", xxh3_64(config.name.as_bytes()) as u32);
-        Self { config, pod, driver, epoch: Instant::now(), started, fingerprint, named: AtomicU64::new(0) }
+        let (epoch, named, served) = (Instant::now(), AtomicU64::new(0), ServedList::default());
+        Self { config, pod, driver, epoch, started, fingerprint, named, connector, served }
     }
 
     /// Answers `request`, and counts the response.
@@ -94,6 +101,9 @@ impl Shared {
             ("/v1/models", &Method::GET) => Ok(json_text(self.models())),
             ("/metrics", &Method::GET) => self.metrics().await,
             ("/chaos", &Method::POST) => self.fault(request).await,
+            ("/chaos/requests", &Method::GET) => {
+                Ok(json_text(self.served.page(self.connector.as_ref().map(Connector::engine_id))))
+            }
             ("/version", &Method::GET) => Ok(json_text(json!({ "version": VERSION }).to_string())),
             ("/health", &Method::GET) | ("/ping", &Method::GET | &Method::POST) => Ok(self.health()),
             (path, _) if handler_of(path) != "none" => Err(Refusal::wrong_method()),
@@ -109,10 +119,19 @@ impl Shared {
         let bytes = read_body(request).await?;
         let mut ask = Ask::read(route, &bytes, &self.config)?;
         drop(bytes);
+        let name = name.unwrap_or_else(|| self.new_name());
+        let Ready { part, kept } = match self.prepare(&ask, &name).await {
+            Ok(ready) => ready,
+            // By then a real engine has begun its stream.
+            Err(refusal) if ask.stream && !self.driver.is_closed() => {
+                return Ok(event_stream(whole(refused_stream(&refusal))));
+            }
+            Err(refusal) => return Err(refusal),
+        };
         let requests = std::mem::take(&mut ask.requests);
         let (outputs, received) = mpsc::unbounded_channel();
         let (accepted, first_id) = oneshot::channel();
-        let submission = Submission { requests, natural: ask.natural, n: ask.n, outputs, accepted };
+        let submission = Submission { requests, natural: ask.natural, n: ask.n, part, outputs, accepted };
         self.driver.send(Message::Submit(submission)).map_err(|_| Refusal::dead())?;
         let first_id = match first_id.await.map_err(|_| Refusal::dead())? {
             Ok(first_id) => first_id,
@@ -121,13 +140,27 @@ impl Shared {
             }
             Err(Busy) => return Err(Refusal::busy()),
         };
-        let name = name.unwrap_or_else(|| self.new_name());
         let answer = Answer::begin(&ask, &name, first_id, self.unix_now(), &self.fingerprint);
-        let hold = Hold::new(answer, received, self.driver.clone());
+        let hold = Hold::new(answer, received, kept, self.driver.clone());
         if ask.stream {
             return Ok(event_stream(hold.stream()));
         }
         Ok(json_text(hold.whole().await))
+    }
+
+    /// Gets what a request needs of other engines, and lists it.
+    async fn prepare(&self, ask: &Ask, name: &str) -> Result<Ready, Refusal> {
+        let prompt_tokens = ask.prompt_tokens;
+        let mut served = Served { request_id: name.to_owned(), prompt_tokens, ..Served::default() };
+        let Some(connector) = &self.connector else {
+            self.served.add(served);
+            return Ok(Ready::default());
+        };
+        // As a real engine names it: the answer's id, and a part of its own.
+        let request = format!("{}-{name}-{:.8}", ask.route.prefix(), self.new_name());
+        let ready = connector.prepare(ask, request, &self.driver, &mut served).await;
+        self.served.add(served);
+        ready
     }
 
     async fn metrics(&self) -> Result<Response<AnswerBody>, Refusal> {

@@ -17,9 +17,17 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use murmuration::chance::mix;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::connector::Connector;
 use super::driver::{self, Message};
+use super::kv_blocks::KvBlocks;
+use super::kv_cache::KvCache;
 use super::routes::Shared;
+use super::side_channel::{self, Side};
 use crate::EngineConfig;
+use crate::hand_off::HandOff;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 8192;
@@ -58,13 +66,28 @@ pub struct EngineServer {
 /// # Errors
 /// [`ServeError`], before anything is served.
 pub fn serve(listener: TcpListener, config: EngineConfig) -> Result<EngineServer, ServeError> {
-    serve_with(listener, config, KEEP_ALIVE)
+    serve_with(listener, config, None, KEEP_ALIVE)
+}
+
+/// [`serve`] for an engine with a connector: it hands KV over to other engines, which ask for it at `side`, or takes it
+/// from them.
+///
+/// # Errors
+/// [`ServeError`], before anything is served.
+pub fn serve_in_tier(
+    listener: TcpListener,
+    config: EngineConfig,
+    hand_off: HandOff,
+    side: TcpListener,
+) -> Result<EngineServer, ServeError> {
+    serve_with(listener, config, Some((hand_off, side)), KEEP_ALIVE)
 }
 
 /// [`serve`] with a given keep-alive time of idle connections.
 pub(super) fn serve_with(
     listener: TcpListener,
     config: EngineConfig,
+    hand_off: Option<(HandOff, TcpListener)>,
     keep_alive: Duration,
 ) -> Result<EngineServer, ServeError> {
     check(&config)?;
@@ -72,11 +95,31 @@ pub(super) fn serve_with(
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let (mailbox, messages) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared::new(config.clone(), pod, mailbox.clone(), started));
+    let mut beside = JoinSet::new();
+    let (mut connector, mut kv) = (None, None);
+    if let Some((hand_off, listener)) = hand_off {
+        let address = listener.local_addr().map_err(ServeError::Listener)?;
+        let side = Side { engine: engine_id(&config.name, started), address };
+        let blocks = KvBlocks::new(config.blocks, hand_off.lease);
+        connector = Some(Connector::new(hand_off, side.engine.clone()));
+        kv = Some(KvCache::new(side, blocks, config.block_tokens));
+        beside.spawn(side_channel::serve(listener, mailbox.clone()));
+    }
+    let shared = Arc::new(Shared::new(config.clone(), pod, mailbox.clone(), started, connector));
     let (stop, stopping) = watch::channel(false);
-    let driver = tokio::spawn(driver::run(config, started, messages));
-    let task = tokio::spawn(accept(listener, shared, mailbox, driver, stopping, keep_alive));
+    let driver = tokio::spawn(driver::run(config, started, kv, messages));
+    let task = tokio::spawn(async move {
+        accept(listener, shared, mailbox, driver, stopping, keep_alive).await;
+        beside.shutdown().await;
+    });
     Ok(EngineServer { address, stop, task })
+}
+
+/// The id of one start of an engine, in the form of a UUID.
+fn engine_id(name: &str, started: f64) -> String {
+    let (head, tail) = (mix(xxh3_64(name.as_bytes()) ^ started.to_bits()), mix(started.to_bits()));
+    let text = format!("{head:016x}{tail:016x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 /// Checks the bounds that the model needs above zero.
@@ -100,13 +143,14 @@ async fn accept(
     listener: TcpListener,
     shared: Arc<Shared>,
     mailbox: mpsc::UnboundedSender<Message>,
-    driver: JoinHandle<()>,
+    mut driver: JoinHandle<()>,
     mut stopping: watch::Receiver<bool>,
     keep_alive: Duration,
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
-    let stop_signal = stopping.clone();
+    let (own_end, own_ending) = watch::channel(false);
+    let mut died = false;
     loop {
         let next = async {
             let permit = room.clone().acquire_owned().await;
@@ -116,10 +160,15 @@ async fn accept(
             biased;
             // An error means that the server's handle was dropped.
             _ = stopping.changed() => break,
+            // The engine ended by itself, as a real one that fails at a request.
+            _ = &mut driver => {
+                died = true;
+                break;
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             (accepted, permit) = next => match (accepted, permit) {
                 (Ok((stream, _)), Ok(permit)) => {
-                    let (shared, stop_signal) = (shared.clone(), stop_signal.clone());
+                    let (shared, stop_signal) = (shared.clone(), own_ending.clone());
                     connections.spawn(async move {
                         connection(stream, shared, stop_signal, keep_alive).await;
                         drop(permit);
@@ -130,8 +179,11 @@ async fn accept(
         }
     }
     drop(listener);
-    let _ = mailbox.send(Message::Stop);
-    let _ = driver.await;
+    let _ = own_end.send(true);
+    if !died {
+        let _ = mailbox.send(Message::Stop);
+        let _ = driver.await;
+    }
     let _ = timeout(SHUTDOWN_MAX, async { while connections.join_next().await.is_some() {} }).await;
 }
 
@@ -159,6 +211,11 @@ impl EngineServer {
     /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until it has ended by itself, as a real engine that fails at a request.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.task).await;
     }
 
     /// Stops it as SIGTERM stops a real engine: streams end with `abort`, connections close. Waits for both.

@@ -14,7 +14,10 @@ const FRAME_TOKENS: usize = 2;
 
 /// A prompt that is being assembled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tokens(Vec<u32>);
+pub(super) struct Tokens {
+    ids: Vec<u32>,
+    items: Vec<u64>,
+}
 
 // === impl Tokens ===
 
@@ -28,7 +31,7 @@ impl Tokens {
 
     /// Adds `text`.
     pub(super) fn text(&mut self, text: &str) {
-        self.0.extend(text.as_bytes().chunks(4).map(|piece| {
+        self.ids.extend(text.as_bytes().chunks(4).map(|piece| {
             let mut bytes = [0u8; 4];
             bytes[..piece.len()].copy_from_slice(piece);
             u32::from_le_bytes(bytes)
@@ -37,7 +40,9 @@ impl Tokens {
 
     /// Adds an item that is not text, by the JSON that describes it.
     pub(super) fn media(&mut self, item: &str) {
-        self.hashed(xxh3_64(item.as_bytes()), MEDIA_TOKENS);
+        let hash = xxh3_64(item.as_bytes());
+        self.items.push(hash);
+        self.hashed(hash, MEDIA_TOKENS);
     }
 
     /// Adds what a chat template puts before a message of `role`.
@@ -50,13 +55,18 @@ impl Tokens {
         self.hashed(xxh3_64(b"end of message"), FRAME_TOKENS);
     }
 
+    /// Hashes of the items that are not text.
+    pub(super) fn items(&self) -> &[u64] {
+        &self.items
+    }
+
     /// The list.
     pub(super) fn into_ids(self) -> Vec<u32> {
-        self.0
+        self.ids
     }
 
     fn hashed(&mut self, seed: u64, count: usize) {
-        self.0.extend((0..count as u64).map(|i| mix(seed.wrapping_add(i)) as u32));
+        self.ids.extend((0..count as u64).map(|i| mix(seed.wrapping_add(i)) as u32));
     }
 }
 

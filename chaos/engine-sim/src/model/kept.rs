@@ -38,9 +38,9 @@ struct Lease {
 // === impl Received ===
 
 impl Received {
-    /// What of it is of use for `sequence`: its last token is always computed.
+    /// What of it is of the prompt of `sequence`.
     pub(super) fn of(self, sequence: &Sequence) -> Self {
-        Self { tokens: self.tokens.min(sequence.tokens.len().saturating_sub(1)), ..self }
+        Self { tokens: self.tokens.min(sequence.tokens.len()), ..self }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Counters {
     pub prefix_queries: u64,
     /// Prompt tokens found there.
     pub prefix_hits: u64,
+    /// Prompt tokens whose KV another engine computed, beyond those found in the cache.
+    pub received: u64,
     /// Prompt tokens of admitted requests.
     pub prompt_tokens: u64,
     /// Answer tokens.

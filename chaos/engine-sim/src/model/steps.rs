@@ -132,7 +132,7 @@ impl EngineModel {
             let Some(mut sequence) = self.waiting.remove(at) else { break };
             sequence.blocks = held;
             let cached = matched * self.config.block_tokens;
-            sequence.computed = cached.max(sequence.received.tokens);
+            sequence.computed = cached.max(sequence.received.tokens.min(sequence.tokens.len().saturating_sub(1)));
             let lacked = sequence.received.tokens > cached;
             sequence.taint =
                 self.cache.taint(&sequence.chain, matched) ^ if lacked { sequence.received.taint } else { 0 };
@@ -142,6 +142,7 @@ impl EngineModel {
                 self.counters.prompt_tokens += sequence.prompt as u64;
                 self.counters.prefix_queries += sequence.prompt as u64;
                 self.counters.prefix_hits += sequence.cached as u64;
+                self.counters.received += sequence.received.tokens.saturating_sub(cached) as u64;
             }
             sequence.chunk = sequence.rest().min(*budget);
             *budget -= sequence.chunk;

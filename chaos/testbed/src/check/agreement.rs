@@ -64,17 +64,34 @@ fn body(model: &str, question: usize) -> Vec<u8> {
     serde_json::json!({ "model": model, "prompt": text, "max_tokens": 1 }).to_string().into_bytes()
 }
 
+/// Where a replica sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Addresses, the first one first.
+    pub(super) destination: String,
+    /// The engines that may compute its prompt, the best first, if another one than its destination does.
+    pub(super) prefillers: Option<String>,
+}
+
 /// Where `replica`, asked directly over ext-proc as Envoy asks, sends a request with this body.
 ///
 /// # Errors
 /// A sentence that says why there is no answer.
 pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8], then: Then) -> Result<String, String> {
+    place(replica, authority, body, then).await.map(|placed| placed.destination)
+}
+
+/// As [`ask`], with the engines of the other legs.
+///
+/// # Errors
+/// A sentence that says why there is no answer.
+pub(super) async fn place(replica: SocketAddr, authority: &str, body: &[u8], then: Then) -> Result<Placed, String> {
     let client = ExternalProcessorClient::new(connect(replica, authority).await?);
     let head = [(":method", "POST"), (":path", "/v1/completions"), ("content-type", "application/json")];
     let messages = vec![ext_proc::request_headers(&head, false), ext_proc::request_body(body, true)];
     let mut call = Call::open(client, messages).await.map_err(|why| why.to_string())?;
-    let destination = match call.reply().await.map_err(|why| why.to_string())? {
-        Reply::Sent { destination, .. } => destination,
+    let placed = match call.reply().await.map_err(|why| why.to_string())? {
+        Reply::Sent { destination, prefillers, .. } => Placed { destination, prefillers },
         Reply::Refused(status, code) => return Err(format!("it refused with {status}, {code}")),
     };
     if then == Then::Served {
@@ -86,7 +103,7 @@ pub(crate) async fn ask(replica: SocketAddr, authority: &str, body: &[u8], then:
         call.close();
         while let Ok(Some(_)) = call.receive().await {}
     }
-    Ok(destination)
+    Ok(placed)
 }
 
 async fn connect(replica: SocketAddr, authority: &str) -> Result<Channel, String> {

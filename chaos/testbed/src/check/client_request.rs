@@ -60,7 +60,11 @@ pub(super) async fn page(public: &Client, path: &str) -> Heard {
     Heard { label: path.to_owned(), expected: Expected::Page, picked: true, streamed: false, came }
 }
 
-async fn fetch(client: &Client, call: &Call) -> Result<Answer, String> {
+/// Sends a request and waits for all of its answer.
+///
+/// # Errors
+/// A sentence that says why no whole answer came.
+pub(super) async fn fetch(client: &Client, call: &Call) -> Result<Answer, String> {
     let (path, body, headers) = (&call.path, call.body.clone(), &call.header_pairs());
     let came = match call.streamed {
         true => match client.stream(path, body, headers).await {

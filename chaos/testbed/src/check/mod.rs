@@ -7,6 +7,7 @@
 mod agreement;
 mod client_request;
 mod latency;
+pub mod pd;
 mod prefixes;
 mod reading;
 mod replicas;

@@ -78,14 +78,14 @@ impl Api {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Completions => "completion",
         }
     }
 
-    fn body(self, model: &str, head: &str, tail: &str, max_tokens: u64, streamed: bool) -> Value {
+    pub(super) fn body(self, model: &str, head: &str, tail: &str, max_tokens: u64, streamed: bool) -> Value {
         let mut body = json!({ "model": model, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": true });
         match self {
             Self::Chat => {
@@ -179,13 +179,13 @@ pub(super) fn small(model: &str) -> Call {
     call(Api::Completions, &Api::Completions.body(model, "", &text, 1, false), false)
 }
 
-fn call(api: Api, body: &Value, streamed: bool) -> Call {
+pub(super) fn call(api: Api, body: &Value, streamed: bool) -> Call {
     let (path, body) = (api.path().to_owned(), Bytes::from(body.to_string()));
     Call { path, body, headers: Vec::new(), streamed, leaves_after: None }
 }
 
 /// `bytes` bytes of text: the title, characters that JSON must escape, then words, some of them beyond ASCII.
-fn words(title: &str, bytes: usize) -> String {
+pub(super) fn words(title: &str, bytes: usize) -> String {
     const WORDS: [&str; 16] = [
         "starling", "flock", "turns", "without", "leader", "each", "bird", "minds", "seven", "others", "dusk", "over",
         "the", "reed", "naïve", "椋鳥",

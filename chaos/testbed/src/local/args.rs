@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use murmuration_engine_sim::cli::EngineArgs;
 use murmuration_simulation::plan::ResponsePath;
 
+use super::shape::Shape;
 use crate::storm::args::StormOptions;
 
 /// Most emulated engines or replicas that a testbed starts: each is a process.
@@ -37,6 +38,9 @@ pub enum Verb {
     /// Run one replica: the same as `murmuration serve`.
     #[command(disable_help_flag = true)]
     Serve(Rest),
+    /// Run one sidecar: the same as `murmuration sidecar`.
+    #[command(disable_help_flag = true)]
+    Sidecar(Rest),
     /// Explain why a request went to its endpoint: the same as `murmuration explain`.
     #[command(disable_help_flag = true)]
     Explain(Rest),
@@ -61,6 +65,16 @@ pub enum Sharing {
     None,
 }
 
+/// What becomes of a request whose prefill leg failed at every engine of its list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnPrefillFailure {
+    /// The client gets the error.
+    #[default]
+    Error,
+    /// The engine that decodes computes the prompt.
+    Decode,
+}
+
 /// The flags of a testbed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -73,6 +87,16 @@ pub struct Args {
     /// A real engine to use, such as http://127.0.0.1:8000; may be repeated; then no emulated one is started.
     #[arg(long = "engine", value_name = "URL", conflicts_with = "engines")]
     pub engine_urls: Vec<String>,
+    /// Engines with roles, such as 2x2: 2 that prefill and 2 that decode, each of these behind a sidecar. Without a
+    /// configuration of your own, deploy/config/pair.yaml is used.
+    #[arg(long, value_name = "PxD", value_parser = Shape::prefill_decode, conflicts_with_all = ["engines", "engine_urls"])]
+    pub pd: Option<Shape>,
+    /// The same with engines that encode images, such as 1x2x2; with deploy/config/encode-prefill-decode.yaml.
+    #[arg(long, value_name = "ExPxD", value_parser = Shape::encode_prefill_decode, conflicts_with_all = ["pd", "engines", "engine_urls"])]
+    pub epd: Option<Shape>,
+    /// With --pd or --epd: what a sidecar does with a request whose prefill leg failed at every engine of its list.
+    #[arg(long, value_enum, default_value_t = OnPrefillFailure::Error, value_name = "WHAT")]
+    pub on_prefill_failure: OnPrefillFailure,
     /// The model's name; by default that of the emulated engines, or what the first real engine serves.
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
@@ -90,7 +114,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Sharing::Streams)]
     pub sharing: Sharing,
     /// The replicas' EndpointPickerConfig; where it names its endpoints, the testbed's engines take their place.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "config", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
     /// Send a fixed mixed workload, check every answer, print one JSON object as the last line, and exit with 0 or 1.
@@ -99,7 +123,7 @@ pub struct Args {
     /// Run a storm on the testbed and compare it with its bars: the name of a shipped plan or the path of one. The plan
     /// sets the numbers of engines and replicas. Exits with 0 if the bars are met, 1 if not, and 77 if a fault of the
     /// plan can't be injected on this machine.
-    #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "replicas", "lasting"])]
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "pd", "epd", "replicas", "lasting"])]
     pub storm: Option<String>,
     /// How the storm is run and reported.
     #[command(flatten)]
@@ -112,7 +136,7 @@ pub struct Args {
     pub dir: Option<PathBuf>,
 
     /// Give every replica and emulated engine its own network namespace (needs root, ip and nft).
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, conflicts_with_all = ["pd", "epd"])]
     pub own_networks: bool,
     /// An ext-proc server to measure besides ours: it gets its own listener in Envoy. May be repeated.
     #[arg(long, hide = true, value_name = "IP:PORT")]
@@ -120,6 +144,25 @@ pub struct Args {
     /// The program that runs as engines and replicas, for a testbed inside another program.
     #[arg(long, hide = true, value_name = "PATH")]
     pub program: Option<PathBuf>,
+}
+
+// === impl Args, OnPrefillFailure ===
+
+impl Args {
+    /// The shape of a tier whose engines have roles.
+    pub fn shape(&self) -> Option<Shape> {
+        self.pd.or(self.epd)
+    }
+}
+
+impl OnPrefillFailure {
+    /// The value of the sidecar's flag.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Decode => "decode",
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -148,6 +191,16 @@ mod tests {
         let testbed = parse("testbed --engine http://a:1 --engine http://b:2").unwrap().testbed;
         assert_eq!(testbed.engine_urls, ["http://a:1", "http://b:2"]);
         assert!(parse("testbed --engine http://a:1 --engines 2").is_err());
+    }
+
+    #[test]
+    fn engines_with_roles_take_the_place_of_equal_ones() {
+        let testbed = parse("testbed --pd 2x3").unwrap().testbed;
+        assert_eq!(testbed.shape(), Some(Shape { encode: 0, prefill: 2, decode: 3 }));
+        assert_eq!(testbed.on_prefill_failure, OnPrefillFailure::Error);
+        for bad in ["--pd 2x2 --epd 1x2x2", "--pd 2x2 --engines 4", "--pd 2", "--epd 2x2", "--pd 2x2 --storm burst"] {
+            assert!(parse(&format!("testbed {bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

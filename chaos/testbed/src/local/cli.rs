@@ -10,10 +10,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::TestbedError;
-use super::args::{Args, Command, Verb};
+use super::args::{Args, Command, OnPrefillFailure, Verb};
+use super::engines::EngineSpot;
 use super::table::table;
 use super::tier::{Testbed, WATCH_EVERY};
 use crate::check;
+use crate::check::pd::{PdEngine, PdTarget};
+
+/// Why a check has no verdict.
+const LATE: &str = "the check was not done within --for";
 
 /// Why the program fails.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -33,6 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command.verb {
         Some(Verb::Engine(args)) => murmuration_engine_sim::cli::run(*args),
         Some(Verb::Serve(rest)) => murmuration("serve", rest.arguments),
+        Some(Verb::Sidecar(rest)) => murmuration("sidecar", rest.arguments),
         Some(Verb::Explain(rest)) => murmuration("explain", rest.arguments),
         None => match &command.testbed.storm {
             Some(plan) => crate::storm::within(plan, &command.testbed.options, &command.testbed),
@@ -74,7 +80,9 @@ async fn run_testbed(args: &Args) -> Result<bool, Failure> {
     let Some(started) = started else { return Err("stopped before it had started".into()) };
     let mut testbed = started?;
     print!("{}", table(&testbed, &program()));
-    let outcome = if args.check {
+    let outcome = if args.check && args.shape().is_some() {
+        check_roles(&mut testbed, args, &mut ending).await
+    } else if args.check {
         check_tier(&mut testbed, args, &mut ending).await
     } else {
         stay(&mut testbed, args, &mut ending).await
@@ -95,17 +103,10 @@ type Verdict = Option<(String, bool)>;
 
 async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
     eprintln!("testbed: sending the workload of --check");
-    let target = check::Target {
-        public: testbed.public,
-        direct: testbed.direct,
-        model: testbed.model.clone(),
-        engines: testbed.engines.len(),
-        replicas: testbed.replicas.iter().map(|replica| replica.admin).collect(),
-        replication: testbed.access_for_check(),
-    };
+    let target = target(testbed);
     let checking = async {
         match args.lasting {
-            Some(most) => timeout(most, check::run(&target)).await.map_err(|_| "the check was not done within --for"),
+            Some(most) => timeout(most, check::run(&target)).await.map_err(|_| LATE),
             None => Ok(check::run(&target).await),
         }
     };
@@ -116,6 +117,44 @@ async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> 
         report = checking => report?,
     };
     Ok(Some((serde_json::to_string(&report)?, report.passed())))
+}
+
+/// As [`check_tier`] for engines with roles. The check kills engines, so nothing else watches them.
+async fn check_roles(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
+    eprintln!("testbed: sending the workload of --check to engines with roles, and killing some");
+    let target = roles(testbed, args);
+    let checking = async {
+        match args.lasting {
+            Some(most) => timeout(most, check::pd::run(&target, testbed)).await.map_err(|_| LATE),
+            None => Ok(check::pd::run(&target, testbed).await),
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        () = ending.wait() => return Err("stopped before the check was done".into()),
+        report = checking => report?,
+    };
+    Ok(Some((serde_json::to_string(&report)?, report.passed())))
+}
+
+fn target(testbed: &Testbed) -> check::Target {
+    check::Target {
+        public: testbed.public,
+        direct: testbed.direct,
+        model: testbed.model.clone(),
+        engines: testbed.engines.len(),
+        replicas: testbed.replicas.iter().map(|replica| replica.admin).collect(),
+        replication: testbed.access_for_check(),
+    }
+}
+
+fn roles(testbed: &Testbed, args: &Args) -> PdTarget {
+    let engine = |one: &EngineSpot| Some(PdEngine { name: one.name.clone(), role: one.role?, address: one.engine });
+    PdTarget {
+        tier: target(testbed),
+        engines: testbed.engines.iter().filter_map(engine).collect(),
+        falls_back: args.on_prefill_failure == OnPrefillFailure::Decode,
+    }
 }
 
 async fn stay(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {

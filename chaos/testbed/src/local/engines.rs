@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use murmuration_actors::admin::client;
-use murmuration_kit::pool::endpoints_file;
+use murmuration_engine_sim::hand_off::Role;
+use murmuration_kit::pool::endpoint;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::process::Process;
+use super::sidecars::SidecarSpot;
 use super::{PATIENCE, TestbedError, itself};
 
 /// One engine of the testbed.
@@ -18,19 +20,40 @@ use super::{PATIENCE, TestbedError, itself};
 pub struct EngineSpot {
     /// Its name in the pool.
     pub name: String,
-    /// Where it serves.
+    /// Where the pool finds it: its own address, or that of its sidecar.
     pub address: SocketAddr,
+    /// Where it serves itself.
+    pub engine: SocketAddr,
+    /// What it is for; `None` for one that does everything.
+    pub role: Option<Role>,
+    /// Its sidecar, if it has one.
+    pub sidecar: Option<SidecarSpot>,
     /// Its process id; `None` while it is down, and for a real engine, which the testbed did not start.
     pub pid: Option<u32>,
 }
 
-/// Where an emulated engine is started.
+// === impl EngineSpot ===
+
+impl EngineSpot {
+    /// Whether requests may enter at it: it is not there for other engines alone.
+    pub fn is_entrance(&self) -> bool {
+        !matches!(self.role, Some(Role::Prefill | Role::Encode))
+    }
+}
+
+/// What an emulated engine is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EnginePlace {
+pub(super) struct EnginePlan {
+    /// Its name in the pool.
+    pub(super) name: String,
+    /// The model that it serves.
+    pub(super) model: String,
     /// Where it listens; with port 0 it chooses one.
     pub(super) address: SocketAddr,
     /// Its network namespace, if it has its own.
     pub(super) space: Option<String>,
+    /// Further arguments.
+    pub(super) arguments: Vec<String>,
 }
 
 /// Starts an emulated engine. `program` is the testbed's.
@@ -39,20 +62,20 @@ pub(super) struct EnginePlace {
 /// [`TestbedError::Ended`], [`TestbedError::Late`], [`TestbedError::Spawn`].
 pub(super) async fn start(
     program: &Path,
-    name: &str,
-    model: &str,
-    place: &EnginePlace,
+    plan: &EnginePlan,
     run: &Path,
-) -> Result<(EngineSpot, Process), TestbedError> {
-    let mut command = itself::command(program, "engine", place.space.as_deref());
-    let (bind, port) = (place.address.ip().to_string(), place.address.port().to_string());
+) -> Result<(SocketAddr, Process), TestbedError> {
+    let EnginePlan { name, model, address, space, arguments } = plan;
+    let mut command = itself::command(program, "engine", space.as_deref());
+    let (bind, port) = (address.ip().to_string(), address.port().to_string());
     command.args(["--bind", &bind, "--port", &port, "--name", name, "--model", model, "--exit-with-stdin"]);
+    command.args(arguments);
     let log = run.join(format!("{name}.log"));
     let (process, line) = Process::start_and_read_line(name, command, &log, PATIENCE).await?;
-    let Some(address) = announced(&line) else {
-        return Err(process.late(&format!("did not print where it serves, but {line:?}"), PATIENCE));
-    };
-    Ok((EngineSpot { name: name.to_owned(), address, pid: process.pid() }, process))
+    match announced(&line) {
+        Some(address) => Ok((address, process)),
+        None => Err(process.late(&format!("did not print where it serves, but {line:?}"), PATIENCE)),
+    }
 }
 
 /// The running engine at `url`. Its name is resolved once, because Envoy and the endpoints file need an address.
@@ -68,7 +91,8 @@ pub(super) async fn adopt(index: usize, url: &str) -> Result<EngineSpot, Testbed
     for address in found {
         match client::fetch(address, "/health").await {
             Ok((status, _)) if status.is_success() => {
-                return Ok(EngineSpot { name: format!("engine-{index}"), address, pid: None });
+                let name = format!("engine-{index}");
+                return Ok(EngineSpot { name, address, engine: address, role: None, sidecar: None, pid: None });
             }
             Ok((status, _)) => failure = format!("its /health answers {status}; is it still loading its model?"),
             Err(_) => failure = no_answer(address),
@@ -83,7 +107,7 @@ pub(super) async fn adopt(index: usize, url: &str) -> Result<EngineSpot, Testbed
 /// [`TestbedError::Engine`].
 pub(super) async fn first_model(engine: &EngineSpot) -> Result<String, TestbedError> {
     let fail = |why: &str| TestbedError::Engine { url: format!("http://{}", engine.address), why: why.to_owned() };
-    let (_, text) = client::fetch(engine.address, "/v1/models").await.map_err(|_| fail(&no_answer(engine.address)))?;
+    let (_, text) = client::fetch(engine.engine, "/v1/models").await.map_err(|_| fail(&no_answer(engine.engine)))?;
     let models: Value = serde_json::from_str(&text).map_err(|_| fail("its /v1/models is no JSON"))?;
     let first = models["data"][0]["id"].as_str();
     first.map(str::to_owned).ok_or_else(|| fail("its /v1/models names no model; say which with --model"))
@@ -91,7 +115,8 @@ pub(super) async fn first_model(engine: &EngineSpot) -> Result<String, TestbedEr
 
 /// The endpoints file of these engines.
 pub(super) fn listed<'a>(engines: impl IntoIterator<Item = &'a EngineSpot>) -> String {
-    endpoints_file(engines.into_iter().map(|one| (one.name.as_str(), one.address)))
+    let listed = engines.into_iter().map(|one| endpoint(&one.name, one.address, one.role.map(Role::label)));
+    format!("{:#}\n", json!({ "endpoints": listed.collect::<Vec<_>>() }))
 }
 
 fn no_answer(address: SocketAddr) -> String {

@@ -13,11 +13,14 @@ mod error;
 mod itself;
 mod network;
 mod page;
+mod pool;
 mod ports;
 pub mod process;
 mod replicas;
 mod replication;
 mod run_folder;
+pub mod shape;
+mod sidecars;
 mod table;
 mod tier;
 mod verbs;
@@ -31,6 +34,7 @@ pub use error::TestbedError;
 pub use network::{Missing, Network};
 pub use ports::Ports;
 pub use replicas::ReplicaSpot;
+pub use sidecars::SidecarSpot;
 pub use tier::Testbed;
 
 /// How long each step of the start may take; a loaded machine with a debug build stays well below it.

@@ -114,6 +114,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child, input })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()

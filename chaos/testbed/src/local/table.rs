@@ -40,7 +40,11 @@ fn replicas(text: &mut String, replicas: &[ReplicaSpot]) {
 fn engines(text: &mut String, engines: &[EngineSpot]) {
     for one in engines {
         let kind = if one.pid.is_some() { "emulated" } else { "real" };
-        row(text, &one.name, &format!("http://{}", one.address), &format!("{kind}{}", pid(one.pid)));
+        row(text, &one.name, &format!("http://{}", one.engine), &format!("{kind}{}", pid(one.pid)));
+        if let Some(sidecar) = &one.sidecar {
+            let what = format!("in front of {}{}", one.name, pid(sidecar.pid));
+            row(text, &sidecar.name, &format!("http://{}", sidecar.address), &what);
+        }
     }
 }
 
@@ -96,7 +100,14 @@ mod tests {
             pid: Some(7),
         };
         replicas(&mut text, &[replica]);
-        let engine = EngineSpot { name: "engine-0".to_owned(), address: at(8000), pid: None };
+        let engine = EngineSpot {
+            name: "engine-0".to_owned(),
+            address: at(8000),
+            engine: at(8000),
+            role: None,
+            sidecar: None,
+            pid: None,
+        };
         engines(&mut text, &[engine]);
         row(&mut text, "logs", "target/testbed/7", "");
         let expected = "  replica-0   http://127.0.0.1:9090          metrics; ext-proc 127.0.0.1:9002, pid 7\n  \

@@ -3,7 +3,7 @@
 //! Must not know terminals. Storms use the same operations as people: kill, start again, stop.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use murmuration_kit::pool::with_endpoints;
 use murmuration_simulation::plan::ResponsePath;
 
 use super::args::Args;
-use super::engines::{self, EnginePlace, EngineSpot};
+use super::engines::{self, EnginePlan, EngineSpot};
 use super::envoy_config::{EnvoyPlan, Picker};
 use super::page::{self, Page};
+use super::pool::{Pool, counted};
 use super::ports::Ports;
 use super::process::Process;
 use super::replicas::{ReplicaSpot, Spawner};
@@ -25,16 +26,12 @@ use crate::check::ReplicaAccess;
 
 /// The default port where requests enter.
 const PORT: u16 = 8080;
-/// The default model of emulated engines.
-const MODEL: &str = "tiny";
+/// The configurations of tiers whose engines have roles, unless another one is given.
+const PAIR: &str = include_str!("../../../../deploy/config/pair.yaml");
+const ENCODE_PAIR: &str = include_str!("../../../../deploy/config/encode-prefill-decode.yaml");
 
 /// The number of the first replica's host, where each has its own network.
 const REPLICA_HOSTS: u8 = 10;
-/// The number of the first engine's host.
-const ENGINE_HOSTS: u8 = 100;
-/// The port of an engine that has its own network.
-const ENGINE_PORT: u16 = 8000;
-
 /// A running tier. Dropping it tells all its processes to end; [`Testbed::stop`] also waits for that.
 #[derive(Debug)]
 pub struct Testbed {
@@ -57,7 +54,9 @@ pub struct Testbed {
     /// Logs and generated files.
     pub run: PathBuf,
     pub(super) spawner: Spawner,
+    pub(super) engine_plans: Vec<EnginePlan>,
     engine_processes: Vec<Option<Process>>,
+    sidecar_processes: Vec<Option<Process>>,
     pub(super) replica_processes: Vec<Option<Process>>,
     envoy: Process,
     _page: Page,
@@ -83,11 +82,11 @@ impl Testbed {
         let envoy_program = envoy_fetch::find(args.envoy.as_deref(), &run_folder.lasting, tell).await?;
 
         let mut network = args.own_networks.then(Network::make).transpose()?;
-        let (engines, engine_processes, model) =
-            start_engines(args, &program, &run_folder, network.as_mut(), tell).await?;
+        let pool = Pool::start(args, &program, &run_folder.run, network.as_mut(), &mut ports, tell).await?;
+        let Pool { spots: engines, engines: engine_processes, plans: engine_plans, sidecars, model } = pool;
         run_folder.write("endpoints.json", &engines::listed(&engines))?;
 
-        tell(&format!("starting {}", counted(args.replicas, "replica")));
+        tell(&format!("starting {}", counted(usize::from(args.replicas), "replica")));
         let mut replicas = places(args, &mut ports, network.as_mut())?;
         let seeds = replicas.iter().map(|replica| replica.gossip).collect();
         let replication = ReplicationPlan::make(args.sharing, seeds, &run_folder.run)?;
@@ -107,7 +106,7 @@ impl Testbed {
             shows_answers: args.response_path == ResponsePath::Stay,
             admin: ports.free()?,
             pickers: replicas.iter().map(|one| Picker { ext_proc: one.ext_proc, health: one.health }).collect(),
-            engines: engines.iter().map(|engine| engine.address).collect(),
+            engines: engines.iter().filter(|one| one.is_entrance()).map(|one| one.engine).collect(),
         };
         let envoy = envoy::start(&envoy_program, &plan, &run_folder).await?;
         let watched = page::Watched { engines: engines.clone(), replicas: replicas.clone(), envoy: plan.admin, public };
@@ -123,7 +122,9 @@ impl Testbed {
             page: page.address,
             run: run_folder.run,
             spawner,
+            engine_plans,
             engine_processes,
+            sidecar_processes: sidecars,
             replica_processes,
             envoy,
             _page: page,
@@ -133,11 +134,9 @@ impl Testbed {
 
     /// Stops everything and waits until it is gone. Returns the names of those that had to be killed.
     pub async fn stop(mut self) -> Vec<String> {
-        let Self { envoy, replica_processes, engine_processes, .. } = &mut self;
-        let named = |kind: &'static str| move |(i, one)| (format!("{kind}-{i}"), one);
-        let replicas = replica_processes.iter_mut().enumerate().map(named("replica"));
-        let engines = engine_processes.iter_mut().enumerate().map(named("engine"));
-        let rest = replicas.chain(engines).filter_map(|(name, one)| one.as_mut().map(|one| (name, one)));
+        let Self { envoy, replica_processes, sidecar_processes, engine_processes, .. } = &mut self;
+        let rest = replica_processes.iter_mut().chain(sidecar_processes).chain(engine_processes);
+        let rest = rest.filter_map(Option::as_mut).map(|one| (one.name().to_owned(), one));
         // The proxy first, so that it sends nothing to a process that is gone.
         let mut all: Vec<(String, &mut Process)> = vec![("envoy".to_owned(), envoy)];
         all.extend(rest);
@@ -206,8 +205,8 @@ impl Testbed {
         if let Some(mut old) = self.engine_processes[index].take() {
             old.kill().await;
         }
-        let (spot, process) = self.start_engine(index).await?;
-        self.engines[index] = spot;
+        let (_, process) = engines::start(&self.spawner.program, &self.engine_plans[index], &self.run).await?;
+        self.engines[index].pid = process.pid();
         self.engine_processes[index] = Some(process);
         Ok(())
     }
@@ -222,6 +221,12 @@ impl Testbed {
                 dead.push((name.clone(), end));
                 (*pid, *process) = (None, None);
             }
+        }
+        let sidecars = self.engines.iter_mut().map(|one| &mut one.sidecar).zip(&mut self.sidecar_processes);
+        for (sidecar, process) in sidecars {
+            let (Some(sidecar), Some(end)) = (sidecar, process.as_mut().and_then(Process::end)) else { continue };
+            dead.push((sidecar.name.clone(), end));
+            (sidecar.pid, *process) = (None, None);
         }
         dead
     }
@@ -242,46 +247,6 @@ impl Testbed {
     pub fn envoy_pid(&self) -> Option<u32> {
         self.envoy.pid()
     }
-}
-
-type Started<T> = (Vec<T>, Vec<Option<Process>>);
-
-async fn start_engines(
-    args: &Args,
-    program: &Path,
-    run_folder: &RunFolder,
-    mut network: Option<&mut Network>,
-    tell: &mut (dyn FnMut(&str) + Send),
-) -> Result<(Vec<EngineSpot>, Vec<Option<Process>>, String), TestbedError> {
-    let (mut spots, mut processes): Started<EngineSpot> = Started::default();
-    if args.engine_urls.is_empty() {
-        tell(&format!("starting {}", counted(args.engines, "emulated engine")));
-        let model = args.model.clone().unwrap_or_else(|| MODEL.to_owned());
-        for index in 0..args.engines {
-            let name = format!("engine-{index}");
-            let place = match network.as_deref_mut() {
-                Some(network) => EnginePlace {
-                    address: SocketAddr::new(network.host(&name, ENGINE_HOSTS + index as u8)?, ENGINE_PORT),
-                    space: Some(network.space(&name)),
-                },
-                None => EnginePlace { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), space: None },
-            };
-            let (spot, process) = engines::start(program, &name, &model, &place, &run_folder.run).await?;
-            spots.push(spot);
-            processes.push(Some(process));
-        }
-        return Ok((spots, processes, model));
-    }
-    tell("looking for the engines");
-    for (index, url) in args.engine_urls.iter().enumerate() {
-        spots.push(engines::adopt(index, url).await?);
-    }
-    let model = match &args.model {
-        Some(model) => model.clone(),
-        None => engines::first_model(&spots[0]).await?,
-    };
-    // A real engine has no process here: it can't be killed or restarted.
-    Ok((spots, processes, model))
 }
 
 fn places(args: &Args, ports: &mut Ports, mut network: Option<&mut Network>) -> Result<Vec<ReplicaSpot>, TestbedError> {
@@ -319,11 +284,9 @@ fn config(args: &Args, endpoints: &Path) -> Result<String, TestbedError> {
     let text = name.as_ref().map(fs::read_to_string).transpose();
     let name = name.unwrap_or_else(|| "the default configuration".to_owned());
     let text = text.map_err(TestbedError::file(format!("read --config-file {name}")))?;
-    Ok(with_endpoints(text.as_deref(), &name, endpoints, &Catalog::builtin())?)
-}
-
-fn counted(number: u16, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    let fitting = args.shape().map(|shape| if shape.encode > 0 { ENCODE_PAIR } else { PAIR });
+    let text = text.as_deref().or(fitting);
+    Ok(with_endpoints(text, &name, endpoints, &Catalog::builtin())?)
 }
 
 /// Interval between two checks of the processes, for callers that watch a testbed.

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use super::{Network, Testbed, TestbedError, engines};
+use crate::check::pd::Engines;
 use murmuration_engine_sim::http::EngineFault;
 use murmuration_kit::client::Client;
 use murmuration_kit::pool;
@@ -57,9 +58,9 @@ impl Testbed {
     pub async fn fault_engine(&self, index: usize, fault: EngineFault) -> Result<(), TestbedError> {
         let spot =
             self.engines.get(index).ok_or(TestbedError::NoSuch { kind: "engine", index, injection: "faulted" })?;
-        let fail = |why: String| TestbedError::Engine { url: format!("http://{}", spot.address), why };
+        let fail = |why: String| TestbedError::Engine { url: format!("http://{}", spot.engine), why };
         let body = serde_json::to_string(&fault).map_err(|why| fail(why.to_string()))?;
-        let answer = Client::new(spot.address).post("/chaos", body, &[]).await.map_err(|why| fail(why.to_string()))?;
+        let answer = Client::new(spot.engine).post("/chaos", body, &[]).await.map_err(|why| fail(why.to_string()))?;
         match answer.status.is_success() {
             true => Ok(()),
             false => Err(fail(format!("it answers {} to /chaos; is it a real one?", answer.status))),
@@ -91,15 +92,23 @@ impl Testbed {
     pub fn rule(&self, name: &str, rules: &str, delays: &[(IpAddr, u64, u64)]) -> Result<(), TestbedError> {
         self.network.as_ref().map_or(Ok(()), |network| network.rule(name, rules, delays))
     }
+}
 
-    /// Starts an engine with its name, at its old address and in its namespace.
-    pub(super) async fn start_engine(
-        &self,
-        index: usize,
-    ) -> Result<(super::EngineSpot, super::process::Process), TestbedError> {
-        let spot = &self.engines[index];
-        let space = self.network.as_ref().map(|network| network.space(&spot.name));
-        let place = engines::EnginePlace { address: spot.address, space };
-        engines::start(&self.spawner.program, &spot.name, &self.model, &place, &self.run).await
+impl Engines for Testbed {
+    async fn kill(&mut self, name: &str) -> Result<(), String> {
+        let index = self.engine_called(name)?;
+        self.kill_engine(index).await.map_err(|why| why.to_string())
+    }
+
+    async fn restart(&mut self, name: &str) -> Result<(), String> {
+        let index = self.engine_called(name)?;
+        self.restart_engine(index).await.map_err(|why| why.to_string())
+    }
+}
+
+impl Testbed {
+    fn engine_called(&self, name: &str) -> Result<usize, String> {
+        let index = self.engines.iter().position(|engine| engine.name == name);
+        index.ok_or_else(|| format!("there is no engine called {name}"))
     }
 }

@@ -111,7 +111,7 @@ async fn a_body_beyond_the_bound_is_refused_before_it_is_read() {
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let engine = serve_with(listener, quick(), Duration::from_millis(20)).unwrap();
+    let engine = serve_with(listener, quick(), None, Duration::from_millis(20)).unwrap();
     let mut stream = TcpStream::connect(engine.address()).await.unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: e\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -124,7 +124,7 @@ async fn an_idle_connection_is_closed() {
 async fn a_stream_may_last_longer_than_an_idle_connection() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let config = EngineConfig { step_base: Duration::from_millis(10), ..quick() };
-    let engine = serve_with(listener, config, Duration::from_millis(20)).unwrap();
+    let engine = serve_with(listener, config, None, Duration::from_millis(20)).unwrap();
     let response = post(engine.address(), COMPLETIONS, STREAM).await;
     assert_eq!(events_of(&response).len(), 16);
     engine.stop().await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ends;
+mod hand_off;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -67,8 +67,10 @@ fn picture(
     let replicas = both().map(|(spot, pages)| replica(spot, pages.as_ref(), health.get(&spot.ext_proc).copied()));
     // Envoy has no counter for an address that it has not used yet.
     let unused = (!health.is_empty()).then_some(0);
-    let engines =
-        watched.engines.iter().map(|spot| engine(spot, pages, requests.get(&spot.address).copied().or(unused)));
+    let engines = watched.engines.iter().map(|spot| {
+        let unused = unused.filter(|_| spot.is_entrance());
+        engine(spot, pages, requests.get(&spot.address).copied().or(unused))
+    });
     let decisions = both().filter_map(|(spot, pages)| Some((spot, pages.as_ref()?.decisions.as_array()?)));
     let decisions = decisions.flat_map(|(spot, list)| {
         list.iter().take(DECISIONS_SHOWN).map(|one| {
@@ -99,7 +101,9 @@ fn replica(spot: &ReplicaSpot, pages: Option<&ReplicaPages>, healthy: Option<boo
     let figure = |family, label| sum(&pages.metrics, family, label);
     let mut placed: BTreeMap<&str, u32> = BTreeMap::new();
     for decision in pages.decisions.as_array().into_iter().flatten() {
-        *placed.entry(decision["endpoint"].as_str().unwrap_or_default()).or_default() += 1;
+        for endpoint in endpoints(decision) {
+            *placed.entry(endpoint).or_default() += 1;
+        }
     }
     let more = json!({
         "streams": figure("llm_d_epp_extproc_streams_inflight", ""),
@@ -118,6 +122,13 @@ fn replica(spot: &ReplicaSpot, pages: Option<&ReplicaPages>, healthy: Option<boo
     shown
 }
 
+/// The endpoints of all stages of a decision.
+fn endpoints(decision: &Value) -> Vec<&str> {
+    let legs = decision["legs"].as_array().into_iter().flatten();
+    let of_legs: Vec<&str> = legs.filter_map(|leg| leg["endpoint"].as_str()).collect();
+    if of_legs.is_empty() { decision["endpoint"].as_str().into_iter().collect() } else { of_legs }
+}
+
 /// An engine as the replica with its youngest report sees it; open work is the sum over replicas.
 fn engine(spot: &EngineSpot, pages: &[Option<ReplicaPages>], requests: Option<u64>) -> Value {
     let address = json!(spot.address);
@@ -129,7 +140,10 @@ fn engine(spot: &EngineSpot, pages: &[Option<ReplicaPages>], requests: Option<u6
     let in_flight: u64 = views.iter().filter_map(|view| view["in_flight"]["requests"].as_u64()).sum();
     json!({
         "name": spot.name,
+        "role": spot.role,
+        "sidecar": spot.sidecar.as_ref().map(|sidecar| &sidecar.name),
         "address": spot.address,
+        "engine": spot.engine,
         "reachable": views.iter().any(|view| view["reachable"] == true),
         "known_to": views.len(),
         "waiting": report["waiting"],

@@ -1,5 +1,7 @@
 //! A tier of two replicas, one of which is gone.
 
+use murmuration_engine_sim::hand_off::Role;
+
 use super::*;
 
 fn at(port: u16) -> SocketAddr {
@@ -21,9 +23,13 @@ fn spot(index: u16) -> ReplicaSpot {
 }
 
 fn watched() -> Watched {
-    let engines =
-        (0..2).map(|index| EngineSpot { name: format!("engine-{index}"), address: at(10 + index), pid: None });
+    let engines = (0..2).map(|index| engine_spot(index, None));
     Watched { engines: engines.collect(), replicas: vec![spot(0), spot(1)], envoy: at(1), public: at(2) }
+}
+
+fn engine_spot(index: u16, role: Option<Role>) -> EngineSpot {
+    let (name, address) = (format!("engine-{index}"), at(10 + index));
+    EngineSpot { name, address, engine: address, role, sidecar: None, pid: None }
 }
 
 fn endpoint(port: u16, waiting: u64, age_ms: u64, in_flight: u64) -> Value {
@@ -90,4 +96,21 @@ fn the_last_decisions_of_each_replica_are_listed_with_its_name() {
         seen["decisions"].as_array().into_iter().flatten().filter_map(|one| one["replica"].as_str()).collect();
     assert_eq!(names.len(), 2 * DECISIONS_SHOWN);
     assert_eq!((names[0], names[DECISIONS_SHOWN]), ("replica-0", "replica-1"));
+}
+
+#[test]
+fn engines_with_roles_are_shown_with_what_was_placed_on_them() {
+    let mut pages = pages(vec![]);
+    let legs = json!([
+        { "stage": "decode", "endpoint": "testbed/engine-1" },
+        { "stage": "prefill", "endpoint": "testbed/engine-0" },
+    ]);
+    pages.decisions = json!([{ "request_id": "r1", "endpoint": "testbed/engine-1", "legs": legs }]);
+    let engines = vec![engine_spot(0, Some(Role::Prefill)), engine_spot(1, Some(Role::Decode))];
+    let (watched, health) = (Watched { engines, ..watched() }, BTreeMap::from([(at(100), true)]));
+    let seen = picture(&watched, &[Some(pages), None], &health, &BTreeMap::new());
+    assert_eq!((&seen["engines"][0]["role"], &seen["engines"][1]["role"]), (&json!("prefill"), &json!("decode")));
+    assert_eq!(seen["replicas"][0]["placed"], json!({ "testbed/engine-0": 1, "testbed/engine-1": 1 }));
+    assert_eq!(seen["engines"][0]["requests"], Value::Null, "Envoy sends it nothing");
+    assert_eq!(seen["engines"][1]["requests"], json!(0));
 }
