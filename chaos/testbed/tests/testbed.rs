@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use murmuration_engine_sim::http::EngineFault;
 use murmuration_kit::client::Client;
 use murmuration_testbed::local::args::Command;
 use murmuration_testbed::local::{Args, Testbed};
@@ -101,5 +102,27 @@ async fn killing_all_replicas_cuts_no_answer_that_they_have_left() {
     }
     assert!(events > 300, "{events}");
     testbed.stop().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The engine that prefills hands over other KV than it has: the check must see it, and nothing else that is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_hand_off_fails_the_check_of_engines_with_roles() {
+    let folder = std::env::temp_dir().join(format!("murmuration-roles-{}", std::process::id()));
+    let mut args = args(&["--pd", "1x1", "--replicas", "2"]);
+    args.dir = Some(folder.clone());
+    let mut testbed = Testbed::start(&args, &mut |_: &str| {}).await.unwrap();
+    testbed.fault_engine(0, EngineFault { wrong_kv: true, ..EngineFault::default() }).await.unwrap();
+    let target = testbed.roles(args.on_prefill_failure);
+    let report = murmuration_testbed::check::pd::run(&target, &mut testbed).await;
+    assert!(!report.passed());
+    let wrong = |sentence: &&String| sentence.contains("the KV was not that of its prompt");
+    assert!(report.sentences.iter().filter(wrong).count() >= 4, "{:#?}", report.sentences);
+    assert!(
+        report.sentences.iter().any(|sentence| sentence.contains("long chat, streamed")),
+        "{:#?}",
+        report.sentences
+    );
+    assert!(testbed.stop().await.is_empty());
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -146,7 +146,10 @@ impl Driver {
             }
             Message::Waits(more) => self.meters.loading = self.meters.loading.saturating_add_signed(more),
             Message::KvRead(remote, reader) => {
-                let contents = self.kv.as_mut().and_then(|kv| kv.read(&remote, now));
+                let mut contents = self.kv.as_mut().and_then(|kv| kv.read(&remote, now));
+                if self.fault.wrong_kv {
+                    contents.iter_mut().flatten().for_each(|content| *content ^= 1);
+                }
                 let _ = reader.send(contents);
             }
             Message::KvTaken(request) => {

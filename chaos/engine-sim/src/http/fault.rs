@@ -16,6 +16,8 @@ pub struct EngineFault {
     pub slow: f64,
     /// The fault of its metrics page.
     pub page: Option<PageFault>,
+    /// Whether other engines read something else from its blocks than what lies there.
+    pub wrong_kv: bool,
 }
 
 /// A fault of a metrics page.
@@ -49,7 +51,7 @@ pub(super) enum Spoiled {
 
 impl Default for EngineFault {
     fn default() -> Self {
-        Self { slow: 1.0, page: None }
+        Self { slow: 1.0, page: None, wrong_kv: false }
     }
 }
 

@@ -10,12 +10,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::TestbedError;
-use super::args::{Args, Command, OnPrefillFailure, Verb};
-use super::engines::EngineSpot;
+use super::args::{Args, Command, Verb};
 use super::table::table;
 use super::tier::{Testbed, WATCH_EVERY};
 use crate::check;
-use crate::check::pd::{PdEngine, PdTarget};
 
 /// Why a check has no verdict.
 const LATE: &str = "the check was not done within --for";
@@ -103,7 +101,7 @@ type Verdict = Option<(String, bool)>;
 
 async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
     eprintln!("testbed: sending the workload of --check");
-    let target = target(testbed);
+    let target = testbed.target();
     let checking = async {
         match args.lasting {
             Some(most) => timeout(most, check::run(&target)).await.map_err(|_| LATE),
@@ -122,7 +120,7 @@ async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> 
 /// As [`check_tier`] for engines with roles. The check kills engines, so nothing else watches them.
 async fn check_roles(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
     eprintln!("testbed: sending the workload of --check to engines with roles, and killing some");
-    let target = roles(testbed, args);
+    let target = testbed.roles(args.on_prefill_failure);
     let checking = async {
         match args.lasting {
             Some(most) => timeout(most, check::pd::run(&target, testbed)).await.map_err(|_| LATE),
@@ -135,26 +133,6 @@ async fn check_roles(testbed: &mut Testbed, args: &Args, ending: &mut Ending) ->
         report = checking => report?,
     };
     Ok(Some((serde_json::to_string(&report)?, report.passed())))
-}
-
-fn target(testbed: &Testbed) -> check::Target {
-    check::Target {
-        public: testbed.public,
-        direct: testbed.direct,
-        model: testbed.model.clone(),
-        engines: testbed.engines.len(),
-        replicas: testbed.replicas.iter().map(|replica| replica.admin).collect(),
-        replication: testbed.access_for_check(),
-    }
-}
-
-fn roles(testbed: &Testbed, args: &Args) -> PdTarget {
-    let engine = |one: &EngineSpot| Some(PdEngine { name: one.name.clone(), role: one.role?, address: one.engine });
-    PdTarget {
-        tier: target(testbed),
-        engines: testbed.engines.iter().filter_map(engine).collect(),
-        falls_back: args.on_prefill_failure == OnPrefillFailure::Decode,
-    }
 }
 
 async fn stay(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {

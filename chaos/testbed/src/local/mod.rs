@@ -4,6 +4,7 @@
 //! in their own network namespaces. All of them end with the testbed, even if it is killed.
 
 pub mod args;
+mod checked;
 pub mod cli;
 mod engines;
 mod envoy;

@@ -6,7 +6,6 @@ use std::fs;
 use std::net::IpAddr;
 
 use super::{Network, Testbed, TestbedError, engines};
-use crate::check::pd::Engines;
 use murmuration_engine_sim::http::EngineFault;
 use murmuration_kit::client::Client;
 use murmuration_kit::pool;
@@ -91,24 +90,5 @@ impl Testbed {
     /// [`TestbedError::Network`].
     pub fn rule(&self, name: &str, rules: &str, delays: &[(IpAddr, u64, u64)]) -> Result<(), TestbedError> {
         self.network.as_ref().map_or(Ok(()), |network| network.rule(name, rules, delays))
-    }
-}
-
-impl Engines for Testbed {
-    async fn kill(&mut self, name: &str) -> Result<(), String> {
-        let index = self.engine_called(name)?;
-        self.kill_engine(index).await.map_err(|why| why.to_string())
-    }
-
-    async fn restart(&mut self, name: &str) -> Result<(), String> {
-        let index = self.engine_called(name)?;
-        self.restart_engine(index).await.map_err(|why| why.to_string())
-    }
-}
-
-impl Testbed {
-    fn engine_called(&self, name: &str) -> Result<usize, String> {
-        let index = self.engines.iter().position(|engine| engine.name == name);
-        index.ok_or_else(|| format!("there is no engine called {name}"))
     }
 }

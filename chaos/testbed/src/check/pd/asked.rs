@@ -16,6 +16,7 @@ use super::super::workload::Api;
 use super::PdTarget;
 use super::legs::{self, Legs};
 use super::reference::Reference;
+use super::report::PdReport;
 
 /// How long an answer may take; longer is a hang.
 pub(super) const HANG: Duration = Duration::from_secs(30);
@@ -42,13 +43,28 @@ pub(super) enum Came {
 
 impl Asker<'_> {
     /// Sends a request, whose answer must be right, and compares what engines did with what was decided.
-    pub(super) async fn ask_and_compare(&self, label: &str, call: &Call, report: &mut Report) -> Option<Legs> {
+    pub(super) async fn ask_and_compare(
+        &self,
+        label: &str,
+        call: &Call,
+        figures: &mut PdReport,
+        report: &mut Report,
+    ) -> Option<Legs> {
         let outcome = match self.ask(call).await {
             Ok(Came::Right(id)) => legs::compare(self.target, &id).await.map_err(|why| format!("{why} (request {id})")),
             Ok(Came::Error(status)) => Err(format!("answered {status}")),
             Err(why) => Err(why),
         };
-        outcome.map_err(|why| report.fail(format!("{label}: {why}"))).ok()
+        match outcome {
+            Ok(legs) => {
+                figures.note(&legs);
+                Some(legs)
+            }
+            Err(why) => {
+                report.fail(format!("{label}: {why}"));
+                None
+            }
+        }
     }
 
     /// Sends a request.
@@ -92,4 +108,49 @@ fn id(came: &Answer) -> Option<String> {
     let text = came.events.first().map_or(&came.body[..], String::as_bytes);
     let answer: Value = serde_json::from_slice(text).ok()?;
     answer["id"].as_str()?.split_once('-').map(|(_, id)| id.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use bytes::Bytes;
+
+    use super::super::super::Target;
+    use super::super::prompts::{self, SHORT_BYTES};
+    use super::*;
+
+    const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+    #[tokio::test]
+    async fn only_the_answer_of_an_engine_outside_of_the_tier_is_right() {
+        let tier = Target {
+            public: NOBODY,
+            direct: NOBODY,
+            model: "tiny".to_owned(),
+            engines: 0,
+            replicas: Vec::new(),
+            replication: None,
+        };
+        let target = PdTarget { tier, engines: Vec::new(), falls_back: false };
+        let (public, reference) = (Arc::new(Client::new(NOBODY)), Reference::start("tiny").await.unwrap());
+        let asker = Asker { target: &target, public: &public, reference: &reference };
+        for streamed in [false, true] {
+            let (_, call) = prompts::text("tiny", Api::Chat, SHORT_BYTES, streamed);
+            let right = reference.answer(&call).await.unwrap();
+            assert!(matches!(asker.judge(&call, right.clone()).await, Ok(Came::Right(id)) if !id.is_empty()));
+            let (_, other) = prompts::text("tiny", Api::Chat, SHORT_BYTES + 64, streamed);
+            let wrong = reference.answer(&other).await.unwrap();
+            assert!(asker.judge(&call, wrong).await.unwrap_err().contains("the KV was not that of its prompt"));
+            let error = |status: u16, body: &'static str| Answer {
+                status: http::StatusCode::from_u16(status).unwrap(),
+                body: Bytes::from_static(body.as_bytes()),
+                ..right.clone()
+            };
+            assert_eq!(asker.judge(&call, error(502, "no prefill engine")).await, Ok(Came::Error(502)));
+            assert!(asker.judge(&call, error(502, "")).await.is_err(), "an error must say something");
+            assert!(asker.judge(&call, error(404, "not found")).await.is_err());
+        }
+    }
 }

@@ -22,7 +22,7 @@ const CHANGE_MAX: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Requests while all engines that prefill are down.
-const WHILE_DOWN: usize = 6;
+const WHILE_DOWN: usize = 4;
 
 /// Kills engines and starts them again.
 pub(super) async fn check(asker: &Asker<'_>, engines: &mut impl Engines, figures: &mut PdReport, report: &mut Report) {

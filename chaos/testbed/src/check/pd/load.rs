@@ -36,11 +36,19 @@ impl Load {
             let (began, beginning) = tokio::sync::oneshot::channel();
             let client = Client::new(target.tier.public);
             running.spawn(async move {
-                let Ok(mut stream) = client.stream(&call.path, call.body.clone(), &call.header_pairs()).await else {
-                    return;
-                };
-                if matches!(stream.next().await, Ok(Some(_))) && began.send(()).is_ok() {
-                    while let Ok(Some(_)) = stream.next().await {}
+                let mut began = Some(began);
+                // One that ends is asked again: a client waits for an answer for a minute at most.
+                loop {
+                    let Ok(mut stream) = client.stream(&call.path, call.body.clone(), &call.header_pairs()).await
+                    else {
+                        return;
+                    };
+                    while let Ok(Some(_)) = stream.next().await {
+                        began.take().map(|began| began.send(()));
+                    }
+                    if began.is_some() {
+                        return;
+                    }
                 }
             });
             if !matches!(timeout(PATIENCE, beginning).await, Ok(Ok(()))) {

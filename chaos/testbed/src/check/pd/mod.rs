@@ -57,16 +57,16 @@ pub struct PdTarget {
     pub falls_back: bool,
 }
 
-/// What can be done to the engines of the tier.
-pub(crate) trait Engines {
+/// What can be done to the engines of the tier. Errors are sentences that say why it can't.
+pub trait Engines {
     /// Kills an engine.
-    async fn kill(&mut self, name: &str) -> Result<(), String>;
+    fn kill(&mut self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
     /// Starts it again at its address.
-    async fn restart(&mut self, name: &str) -> Result<(), String>;
+    fn restart(&mut self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// Checks a tier. It takes about fifteen seconds; no exchange takes over half a minute.
-pub(crate) async fn run(target: &PdTarget, engines: &mut impl Engines) -> PdReport {
+pub async fn run(target: &PdTarget, engines: &mut impl Engines) -> PdReport {
     let (mut report, mut figures) = (Report::default(), PdReport::default());
     replicas::are_ready(&target.tier, &mut report).await;
     replicas::know_each_other(&target.tier, &mut report).await;
@@ -84,7 +84,7 @@ pub(crate) async fn run(target: &PdTarget, engines: &mut impl Engines) -> PdRepo
     answers(&asker, &mut figures, &mut report).await;
     figures.agreement = pairs::measure(target, &mut report).await;
     shares::end_with_the_first_token(&asker, &mut report).await;
-    spoofed::check(&asker, &mut report).await;
+    spoofed::check(&asker, &mut figures, &mut report).await;
     killed::check(&asker, engines, &mut figures, &mut report).await;
     load.end();
     shares::end_with_their_requests(target, &mut report).await;
@@ -105,12 +105,13 @@ async fn answers(asker: &Asker<'_>, figures: &mut PdReport, report: &mut Report)
     // Twice the same: the engine that decoded holds the prompt by then.
     calls.push(prompts::text(model, Api::Chat, LONG_BYTES, false));
     if asker.target.engines.iter().any(|engine| engine.role == Role::Encode) {
-        calls.extend([false, true].map(|streamed| prompts::with_image(model, streamed)));
+        for bytes in [LONG_BYTES, SHORT_BYTES] {
+            calls.extend([false, true].map(|streamed| prompts::with_image(model, bytes, streamed)));
+        }
     }
     let (mut long, mut images) = (0, 0);
     for (label, call) in calls {
-        let Some(legs) = asker.ask_and_compare(&label, &call, report).await else { continue };
-        figures.note(&legs);
+        let Some(legs) = asker.ask_and_compare(&label, &call, figures, report).await else { continue };
         long += u32::from(legs.prefill.is_some() && label.contains("long"));
         images += u32::from(legs.encode.is_some());
     }

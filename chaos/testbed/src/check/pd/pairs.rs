@@ -15,9 +15,9 @@ use super::prompts::{self, LONG_BYTES};
 /// How long one replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before a question: by then all replicas have received the end of the one before it.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(150);
 /// Questions that every replica is asked.
-const QUESTIONS: usize = 4;
+const QUESTIONS: usize = 3;
 
 /// Asks every replica the same questions. Returns the share that all answered alike, 1 where replicas share nothing.
 pub(super) async fn measure(target: &PdTarget, report: &mut Report) -> f64 {

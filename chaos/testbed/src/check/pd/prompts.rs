@@ -13,8 +13,8 @@ use super::super::workload::{Api, MAX_TOKENS, call, words};
 pub(super) const LONG_BYTES: usize = 8 << 10;
 /// A prompt of about 50 tokens.
 pub(super) const SHORT_BYTES: usize = 200;
-/// A prompt of about 20,000 tokens, which an engine of the testbed computes in two seconds.
-pub(super) const SLOW_BYTES: usize = 80_000;
+/// A prompt of about 10,000 tokens, which an engine of the testbed computes in a second.
+pub(super) const SLOW_BYTES: usize = 40_000;
 /// Tokens of an answer that is still under way when its first token is long known.
 const SLOW_TOKENS: u64 = 100;
 
@@ -23,8 +23,7 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A request with a text of this size, and its name.
 pub(super) fn text(model: &str, api: Api, bytes: usize, streamed: bool) -> (String, Call) {
-    let size = if bytes < LONG_BYTES { "short" } else { "long" };
-    let label = format!("{size} {}{}", api.word(), if streamed { ", streamed" } else { "" });
+    let label = format!("{} {}{}", size(bytes), api.word(), if streamed { ", streamed" } else { "" });
     let body = api.body(model, "", &words(&label, bytes), MAX_TOKENS, streamed);
     (label, call(api, &body, streamed))
 }
@@ -42,14 +41,18 @@ pub(super) fn slow(model: &str) -> Call {
     call(Api::Completions, &body, true)
 }
 
-/// A chat with a long text and an image.
-pub(super) fn with_image(model: &str, streamed: bool) -> (String, Call) {
-    let label = format!("long chat with an image{}", if streamed { ", streamed" } else { "" });
+/// A chat with a text of this size and an image.
+pub(super) fn with_image(model: &str, bytes: usize, streamed: bool) -> (String, Call) {
+    let label = format!("{} chat with an image{}", size(bytes), if streamed { ", streamed" } else { "" });
     let mut body = Api::Chat.body(model, "Describe it.", "", MAX_TOKENS, streamed);
-    let (image, text) = (format!("http://images.test/{streamed}.png"), words(&label, LONG_BYTES));
+    let (image, text) = (format!("http://images.test/{bytes}-{streamed}.png"), words(&label, bytes));
     body["messages"][1]["content"] =
         json!([{ "type": "image_url", "image_url": { "url": image } }, { "type": "text", "text": text }]);
     (label, call(Api::Chat, &body, streamed))
+}
+
+fn size(bytes: usize) -> &'static str {
+    if bytes < LONG_BYTES { "short" } else { "long" }
 }
 
 /// An answer that runs until it is given up.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::super::report::Report;
 use super::asked::Asker;
 use super::prompts::{self, LONG_BYTES, SHORT_BYTES};
+use super::report::PdReport;
 
 /// A listener that nothing of the tier may call; it counts those who do.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ struct Decoy {
 
 /// Sends requests that name engines, one of the tier's own and the decoy. `ask_and_compare` sees that they are served as
 /// decided: where the tier's own engine did something, the decision must have said so.
-pub(super) async fn check(asker: &Asker<'_>, report: &mut Report) {
+pub(super) async fn check(asker: &Asker<'_>, figures: &mut PdReport, report: &mut Report) {
     let decoy = match Decoy::open().await {
         Ok(decoy) => decoy,
         Err(why) => return report.fail(format!("no port for a decoy: {why}")),
@@ -39,9 +40,11 @@ pub(super) async fn check(asker: &Asker<'_>, report: &mut Report) {
     for (at, whose) in [(prefill.address, "an engine of the tier"), (decoy.address, "a host outside of the tier")] {
         for bytes in [SHORT_BYTES, LONG_BYTES] {
             let (label, call) = prompts::new_text(model, "spoofed", bytes);
-            asker.ask_and_compare(&format!("{label}, headers with {whose}"), &with_headers(call, at), report).await;
+            let (label, call) = (format!("{label}, headers with {whose}"), with_headers(call, at));
+            asker.ask_and_compare(&label, &call, figures, report).await;
             let (label, call) = prompts::new_text(model, "spoofed", bytes);
-            asker.ask_and_compare(&format!("{label}, a body with {whose}"), &with_parameters(call, at), report).await;
+            let (label, call) = (format!("{label}, a body with {whose}"), with_parameters(call, at));
+            asker.ask_and_compare(&label, &call, figures, report).await;
         }
     }
     let called = decoy.called.load(Ordering::SeqCst);
