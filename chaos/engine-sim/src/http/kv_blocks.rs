@@ -33,16 +33,11 @@ struct Kept {
 // === impl KvBlocks ===
 
 impl KvBlocks {
-    /// The blocks of an engine that was just started; they hold nothing.
+    /// The blocks of an engine that was just started; they hold nothing. As in vLLM, the first one is nobody's.
     pub(super) fn new(blocks: usize, lease: Duration) -> Self {
         let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-        Self {
-            contents: vec![0; blocks as usize],
-            free: (0..blocks).collect(),
-            kept: BTreeMap::new(),
-            lease,
-            expired: 0,
-        }
+        let (contents, free) = (vec![0; blocks as usize], (1..blocks).collect());
+        Self { contents, free, kept: BTreeMap::new(), lease, expired: 0 }
     }
 
     /// Writes `contents` to as many free blocks and returns their numbers; without room nothing is written.
@@ -127,7 +122,7 @@ mod tests {
 
     #[test]
     fn kept_blocks_are_not_written_to_until_their_lease_ends() {
-        let mut blocks = KvBlocks::new(4, LEASE);
+        let mut blocks = KvBlocks::new(5, LEASE);
         let first = blocks.write(&[7, 8], at(0));
         blocks.keep("a".to_owned(), first.clone(), at(0));
         assert_eq!(blocks.write(&[1, 2, 3], at(29)), Vec::<u32>::new(), "two are free");
@@ -140,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_reader_renews_the_lease_and_frees_the_blocks_at_its_end() {
-        let mut blocks = KvBlocks::new(2, LEASE);
+        let mut blocks = KvBlocks::new(3, LEASE);
         let first = blocks.write(&[7, 8], at(0));
         blocks.keep("a".to_owned(), first.clone(), at(0));
         assert_eq!(blocks.read("a", &first, at(20)), [7, 8]);
