@@ -113,7 +113,7 @@ async fn a_wrong_hand_off_fails_the_check_of_engines_with_roles() {
     args.dir = Some(folder.clone());
     let mut testbed = Testbed::start(&args, &mut |_: &str| {}).await.unwrap();
     testbed.fault_engine(0, EngineFault { wrong_kv: true, ..EngineFault::default() }).await.unwrap();
-    let target = testbed.roles(args.on_prefill_failure);
+    let target = testbed.roles(&args);
     let report = murmuration_testbed::check::pd::run(&target, &mut testbed).await;
     assert!(!report.passed());
     let wrong = |sentence: &&String| sentence.contains("the KV was not that of its prompt");

@@ -10,7 +10,7 @@ use super::way::Way;
 use crate::Failure;
 use crate::server::Server;
 use murmuration_simulation::plan::ResponsePath;
-use murmuration_testbed::local::args::Sharing;
+use murmuration_testbed::local::args::{OnPrefillFailure, Sharing};
 use murmuration_testbed::local::{Args, Testbed};
 use murmuration_testbed::storm::args::StormOptions;
 
@@ -38,6 +38,9 @@ pub(crate) async fn testbed(
         options: StormOptions::default(),
         engines: 1,
         replicas: 1,
+        pd: None,
+        epd: None,
+        on_prefill_failure: OnPrefillFailure::default(),
         engine_urls: engines.iter().map(|engine| format!("http://{engine}")).collect(),
         model: Some("base".to_owned()),
         envoy: envoy.map(Path::to_owned),

@@ -2,7 +2,9 @@
 //!
 //! Must not know what is checked.
 
-use super::args::OnPrefillFailure;
+use murmuration_simulation::plan::ResponsePath;
+
+use super::args::{Args, OnPrefillFailure};
 use super::{EngineSpot, Testbed};
 use crate::check::Target;
 use crate::check::pd::{Engines, PdEngine, PdTarget};
@@ -20,13 +22,14 @@ impl Testbed {
         }
     }
 
-    /// The tier and its engines with roles, whose sidecars were told this.
-    pub fn roles(&self, on_prefill_failure: OnPrefillFailure) -> PdTarget {
+    /// The tier and its engines with roles, as `args` asked for them.
+    pub fn roles(&self, args: &Args) -> PdTarget {
         let engine = |one: &EngineSpot| Some(PdEngine { name: one.name.clone(), role: one.role?, address: one.engine });
         PdTarget {
             tier: self.target(),
             engines: self.engines.iter().filter_map(engine).collect(),
-            falls_back: on_prefill_failure == OnPrefillFailure::Decode,
+            falls_back: args.on_prefill_failure == OnPrefillFailure::Decode,
+            sees_answers: args.response_path == ResponsePath::Stay,
         }
     }
 

@@ -120,7 +120,7 @@ async fn check_tier(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> 
 /// As [`check_tier`] for engines with roles. The check kills engines, so nothing else watches them.
 async fn check_roles(testbed: &mut Testbed, args: &Args, ending: &mut Ending) -> Result<Verdict, Failure> {
     eprintln!("testbed: sending the workload of --check to engines with roles, and killing some");
-    let target = testbed.roles(args.on_prefill_failure);
+    let target = testbed.roles(args);
     let checking = async {
         match args.lasting {
             Some(most) => timeout(most, check::pd::run(&target, testbed)).await.map_err(|_| LATE),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use murmuration_kit::client::{Answer, Call, Client};
+use murmuration_proto::names;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -35,7 +36,9 @@ pub(super) struct Asker<'t> {
 pub(super) enum Came {
     /// The right answer, to the request with this id.
     Right(String),
-    /// An error with this status.
+    /// The picker's own refusal, with this status.
+    Refused(u16),
+    /// Another error with this status.
     Error(u16),
 }
 
@@ -52,7 +55,7 @@ impl Asker<'_> {
     ) -> Option<Legs> {
         let outcome = match self.ask(call).await {
             Ok(Came::Right(id)) => legs::compare(self.target, &id).await.map_err(|why| format!("{why} (request {id})")),
-            Ok(Came::Error(status)) => Err(format!("answered {status}")),
+            Ok(Came::Refused(status) | Came::Error(status)) => Err(format!("answered {status}")),
             Err(why) => Err(why),
         };
         match outcome {
@@ -83,8 +86,11 @@ impl Asker<'_> {
     pub(super) async fn judge(&self, call: &Call, came: Answer) -> Result<Came, String> {
         if came.status.is_client_error() || came.status.is_server_error() {
             let status = came.status.as_u16();
-            let is_clear = status >= 500 && !came.body.is_empty();
-            return if is_clear { Ok(Came::Error(status)) } else { Err(format!("{status}: {}", excerpt(&came.body))) };
+            return match (status >= 500 && !came.body.is_empty(), came.header(names::DROPPED_REASON)) {
+                (true, Some(_)) => Ok(Came::Refused(status)),
+                (true, None) => Ok(Came::Error(status)),
+                _ => Err(format!("{status}: {}", excerpt(&came.body))),
+            };
         }
         let (api, model) = (api(call), &self.target.tier.model);
         let right = self.reference.answer(call).await?;
@@ -133,7 +139,7 @@ mod tests {
             replicas: Vec::new(),
             replication: None,
         };
-        let target = PdTarget { tier, engines: Vec::new(), falls_back: false };
+        let target = PdTarget { tier, engines: Vec::new(), falls_back: false, sees_answers: true };
         let (public, reference) = (Arc::new(Client::new(NOBODY)), Reference::start("tiny").await.unwrap());
         let asker = Asker { target: &target, public: &public, reference: &reference };
         for streamed in [false, true] {

@@ -21,6 +21,8 @@ use super::{Engines, legs};
 const CHANGE_MAX: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Long prompts until one is computed by an engine that prefills.
+const ATTEMPTS: usize = 5;
 /// Requests while all engines that prefill are down.
 const WHILE_DOWN: usize = 4;
 
@@ -58,27 +60,37 @@ async fn in_the_middle(
     figures: &mut PdReport,
     report: &mut Report,
 ) -> Result<String, String> {
-    let (_, call) = prompts::new_text(&asker.target.tier.model, "killed", SLOW_BYTES);
-    let (public, sent) = (Arc::clone(asker.public), call.clone());
-    let mut asking = tokio::spawn(async move { timeout(HANG, fetch(&public, &sent)).await });
-    let deadline = Instant::now() + CHANGE_MAX;
-    let computes = loop {
-        let begun = on_a_prefiller(asker).await;
-        match begun {
-            Some(name) => break name,
-            None if asking.is_finished() => {
-                return Err("it was answered, and no engine computed it for another".to_owned());
+    let what = "the request whose prefill engine was killed";
+    for _ in 0..ATTEMPTS {
+        let (_, call) = prompts::new_text(&asker.target.tier.model, "killed", SLOW_BYTES);
+        let (public, sent) = (Arc::clone(asker.public), call.clone());
+        let mut asking = tokio::spawn(async move { timeout(HANG, fetch(&public, &sent)).await });
+        let computes = loop {
+            match on_a_prefiller(asker).await {
+                Some(name) => break Some(name),
+                None if asking.is_finished() => break None,
+                None => sleep(LOOK_EVERY).await,
             }
-            None if Instant::now() >= deadline => return Err("no engine began to compute it".to_owned()),
-            None => sleep(LOOK_EVERY).await,
+        };
+        if let Some(name) = &computes {
+            engines.kill(name).await?;
         }
-    };
-    engines.kill(&computes).await?;
-    let came = (&mut asking).await.map_err(|why| why.to_string())?;
-    let came = came.map_err(|_| format!("no answer within {HANG:?}"))??;
-    let came = asker.judge(&call, came).await;
-    note(asker, came, figures, report, "the request whose prefill engine was killed");
-    Ok(computes)
+        let came = (&mut asking).await.map_err(|why| why.to_string())?;
+        let came = came.map_err(|_| format!("no answer within {HANG:?}"))??;
+        let came = asker.judge(&call, came).await;
+        match computes {
+            Some(name) => {
+                note(asker, came, figures, report, what);
+                return Ok(name);
+            }
+            // It was computed where it was decoded, which may be cheaper just then. The answer must be right.
+            None => match came? {
+                Came::Right(_) => {}
+                Came::Refused(status) | Came::Error(status) => return Err(format!("answered {status}")),
+            },
+        }
+    }
+    Err(format!("none of {ATTEMPTS} long prompts was computed by an engine that prefills"))
 }
 
 /// The engine that holds an open prompt for another one: it runs a request and keeps nothing yet.
@@ -94,7 +106,8 @@ async fn on_a_prefiller(asker: &Asker<'_>) -> Option<String> {
     found
 }
 
-/// While none is there, prompts are computed by the engines that decode, as soon as replicas know.
+/// While none is there, prompts are computed by the engines that decode, as soon as replicas know; or replicas refuse
+/// them, with a configuration that says so.
 async fn without(asker: &Asker<'_>, figures: &mut PdReport, report: &mut Report) {
     let (mut in_a_row, deadline) = (0, Instant::now() + CHANGE_MAX);
     while in_a_row < WHILE_DOWN {
@@ -103,7 +116,7 @@ async fn without(asker: &Asker<'_>, figures: &mut PdReport, report: &mut Report)
                 .fail(format!("{CHANGE_MAX:?} after the last engine that prefills was killed, requests still fail"));
         }
         let came = ask_new(asker).await;
-        in_a_row = if matches!(came, Ok(Came::Right(_))) { in_a_row + 1 } else { 0 };
+        in_a_row = if matches!(came, Ok(Came::Right(_) | Came::Refused(_))) { in_a_row + 1 } else { 0 };
         note(asker, came, figures, report, "a request without engines that prefill");
     }
 }
@@ -139,7 +152,7 @@ fn note(asker: &Asker<'_>, came: Result<Came, String>, figures: &mut PdReport, r
         Ok(Came::Error(status)) if asker.target.falls_back => {
             report.fail(format!("{what}: answered {status}, where the engine that decodes should have computed it"));
         }
-        Ok(Came::Error(_)) => figures.while_down.errors += 1,
+        Ok(Came::Refused(_) | Came::Error(_)) => figures.while_down.errors += 1,
         Err(why) => report.fail(format!("{what}: {why}")),
     }
 }

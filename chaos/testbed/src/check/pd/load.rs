@@ -13,9 +13,10 @@ use super::super::report::Report;
 use super::asked::Asker;
 use super::prompts;
 
-/// Answers for each engine that decodes. One more runs, so that no two engines are equally loaded: between equal ones
-/// the smallest difference of two replicas' views would decide.
-const EACH: usize = 4;
+/// Answers for each engine that decodes: so many that a long prompt is worth another engine also where that one still
+/// has another prompt. One more runs, so that no two engines are equally loaded: between equal ones the smallest
+/// difference of two replicas' views would decide.
+const EACH: usize = 6;
 /// How long an answer may take to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
 

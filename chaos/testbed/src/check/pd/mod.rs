@@ -55,6 +55,9 @@ pub struct PdTarget {
     /// Whether sidecars let the engine that decodes compute a prompt that no other one computes. Otherwise the client
     /// gets an error.
     pub falls_back: bool,
+    /// Whether replicas see answers. Those that do not can't see either that a request was given up: they believe that its
+    /// prompt lies where it was placed.
+    pub sees_answers: bool,
 }
 
 /// What can be done to the engines of the tier. Errors are sentences that say why it can't.

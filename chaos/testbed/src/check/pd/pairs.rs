@@ -19,7 +19,8 @@ const QUIET: Duration = Duration::from_millis(150);
 /// Questions that every replica is asked.
 const QUESTIONS: usize = 3;
 
-/// Asks every replica the same questions. Returns the share that all answered alike, 1 where replicas share nothing.
+/// Asks every replica the same questions. Returns the share that all answered alike, 1 where replicas share nothing. Where
+/// they do not see answers, only the engines that decode are compared.
 pub(super) async fn measure(target: &PdTarget, report: &mut Report) -> f64 {
     let Some(replication) = &target.tier.replication else { return 1.0 };
     let (mut alike, mut pairs) = (0, 0);
@@ -31,6 +32,8 @@ pub(super) async fn measure(target: &PdTarget, report: &mut Report) -> f64 {
             replicas::agree(&target.tier).await;
             let asking = place(replica, &replication.authority, &call.body, Then::GivenUp);
             match timeout(PATIENCE, asking).await {
+                // The answer of the first one has changed what the others know: they find the prompt where it decodes.
+                Ok(Ok(placed)) if !target.sees_answers => answers.push(Placed { prefillers: None, ..placed }),
                 Ok(Ok(placed)) => answers.push(placed),
                 Ok(Err(why)) => report.fail(format!("asking the replica at {replica} directly: {why}")),
                 Err(_) => report.fail(format!("asking the replica at {replica} directly: no answer in {PATIENCE:?}")),
@@ -42,7 +45,7 @@ pub(super) async fn measure(target: &PdTarget, report: &mut Report) -> f64 {
             _ => report.fail(format!("{label}: replicas do not agree on the pair: {answers:?}")),
         }
     }
-    if pairs == 0 {
+    if pairs == 0 && target.sees_answers {
         report.fail("no replica gave any question a pair".to_owned());
     }
     f64::from(alike) / QUESTIONS as f64

@@ -37,7 +37,8 @@ pub(super) fn new_text(model: &str, title: &str, bytes: usize) -> (String, Call)
 
 /// A request whose prompt takes long, and whose answer, too.
 pub(super) fn slow(model: &str) -> Call {
-    let body = Api::Completions.body(model, "", &words("slow", SLOW_BYTES), SLOW_TOKENS, true);
+    let title = format!("slow {}", MADE.fetch_add(1, Ordering::Relaxed));
+    let body = Api::Completions.body(model, "", &words(&title, SLOW_BYTES), SLOW_TOKENS, true);
     call(Api::Completions, &body, true)
 }
 

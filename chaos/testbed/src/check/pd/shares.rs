@@ -14,6 +14,10 @@ use super::PdTarget;
 use super::asked::{Asker, HANG};
 use super::prompts;
 
+/// Long prompts until every replica counts one at an engine that prefills.
+const ATTEMPTS: usize = 5;
+/// What is wrong where it was counted nowhere.
+const NOT_COUNTED: &str = "its answer began before every replica counted its prompt";
 /// How long replicas may take to learn of the end of a share.
 const NEWS_MAX: Duration = Duration::from_secs(5);
 /// How long all may take to know that nothing is open; a request that was given up ends when its engine notices.
@@ -33,26 +37,31 @@ struct Open {
 /// While an engine computes a long prompt for another one, every replica counts it there; once the answer has begun, none
 /// does, though the answer still runs.
 pub(super) async fn end_with_the_first_token(asker: &Asker<'_>, report: &mut Report) {
-    let target = asker.target;
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = one(asker.target).await;
+        // Just then another way may have been cheaper.
+        if outcome != Err(NOT_COUNTED.to_owned()) {
+            break;
+        }
+    }
+    if let Err(why) = outcome {
+        report.fail(format!("the share of an engine that computes a prompt for another one: {why}"));
+    }
+}
+
+async fn one(target: &PdTarget) -> Result<(), String> {
     let call = prompts::slow(&target.tier.model);
     let (client, headers) = (Client::new(target.tier.public), call.header_pairs());
     let mut begun = Box::pin(client.stream(&call.path, call.body.clone(), &headers));
     let counted = tokio::select! {
         biased;
-        _ = &mut begun => Err("its answer began before every replica counted its prompt".to_owned()),
+        _ = &mut begun => return Err(NOT_COUNTED.to_owned()),
         counted = until(target, Some(Role::Prefill), NEWS_MAX, |open| open.requests > 0) => counted,
     };
-    if let Err(why) = counted {
-        report.fail(format!("a prompt that one engine computes for another one: {why}"));
-        return;
-    }
-    let Ok(Ok(mut stream)) = timeout(HANG, begun).await else {
-        report.fail("a prompt that one engine computes for another one: its answer did not begin".to_owned());
-        return;
-    };
-    if let Err(why) = freed(target, &mut stream).await {
-        report.fail(format!("the share of an engine that has computed a prompt: {why}"));
-    }
+    counted?;
+    let stream = timeout(HANG, begun).await.map_err(|_| format!("its answer did not begin within {HANG:?}"))?;
+    freed(target, &mut stream.map_err(|error| error.to_string())?).await
 }
 
 async fn freed(target: &PdTarget, stream: &mut EventStream<'_>) -> Result<(), String> {
