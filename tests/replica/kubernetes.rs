@@ -5,13 +5,16 @@
 //! |---|---|
 //! | a pod is routable once it is Ready, and no longer when it is not | `pods_become_endpoints_as_they_become_ready` |
 //! | ports and selector of the pool can be edited; a new selector never empties the pool | `a_pool_can_be_edited_under_way` |
+//! | pods of the former selector keep their ports until those of the new one are listed | `former_pods_are_not_announced_on_new_ports` |
 //! | an API server that is away makes a replica old, never empty | `an_api_server_that_is_away_empties_no_pool` |
 //! | a watch that expired, or was cut, goes on | `watches_that_expire_or_are_cut_go_on_and_are_no_outage` |
 //! | a missing right or CRD is waited for | `a_missing_right_or_kind_is_waited_for` |
 //! | a pool that is replaced at once costs nothing, one that is deleted is withdrawn | `a_deleted_pool_is_withdrawn_after_a_pause` |
 //! | a wrong field is reported and changes nothing | `objects_with_wrong_fields_are_reported_and_change_nothing` |
+//! | a CRD that is uninstalled hides no objects of the other group | `objectives_of_the_legacy_group_count_once_the_current_one_is_uninstalled` |
 //! | priorities follow objectives of either group | `objectives_set_the_priority_of_requests` |
 //! | models are rewritten: exact before generic, oldest first, headers before all | `rules_for_models_rewrite_requests_that_bear_no_header` |
+//! | no request goes on without its rewrite, however early it comes | `no_request_goes_on_before_the_rules_are_known` |
 //! | pods by label, without a pool | `pods_can_be_selected_without_a_pool` |
 //! | lists of several pages | `a_thousand_pods_are_listed_in_pages` |
 //! | peers are found by their pods | `replicas_find_each_other_by_their_pods` |
@@ -70,6 +73,23 @@ async fn a_pool_can_be_edited_under_way() {
     cluster.api.put(POOLS, POOL, pool("vllm-2", &[9000]));
     replica.until(&names(&["new-rank-0"])).await;
     assert!(look.was_never_empty(), "the former pods stayed until the new ones were listed");
+}
+
+#[tokio::test]
+async fn former_pods_are_not_announced_on_new_ports() {
+    let cluster = Cluster::with_pool().await;
+    cluster.api.put(PODS, "new", pod("vllm-2", "127.0.0.9", true));
+    let mut replica = Watching::start(&cluster).await;
+    replica.ready().await;
+    replica.until(&names(&["a-rank-0", "b-rank-0"])).await;
+    // Selector and ports change in one edit, and the pods of the new selector can't be listed yet.
+    cluster.api.allow(PODS, false);
+    cluster.api.put(POOLS, POOL, pool("vllm-2", &[9000, 9001]));
+    replica.until_metric("murmuration_watch_interrupted{resource=\"pods\"} 1").await;
+    assert_eq!(replica.addresses().await, ["127.0.0.1:8000", "127.0.0.2:8000"]);
+    cluster.api.allow(PODS, true);
+    replica.until(&names(&["new-rank-0", "new-rank-1"])).await;
+    assert_eq!(replica.addresses().await, ["127.0.0.9:9000", "127.0.0.9:9001"]);
 }
 
 #[tokio::test]
@@ -193,6 +213,44 @@ async fn objectives_set_the_priority_of_requests() {
     assert_eq!(replica.priority("foreign").await, 0, "it refers to another pool");
     cluster.api.put(LEGACY, "urgent", objective(None, POOL));
     eventually(|| async { replica.priority("urgent").await == 0 }).await;
+}
+
+#[tokio::test]
+async fn objectives_of_the_legacy_group_count_once_the_current_one_is_uninstalled() {
+    let cluster = Cluster::with_pool().await;
+    cluster.api.put(CURRENT, "urgent", objective(Some(3), POOL));
+    cluster.api.put(LEGACY, "urgent", objective(Some(7), POOL));
+    let mut replica = Watching::start(&cluster).await;
+    replica.ready().await;
+    replica.until(&names(&["a-rank-0", "b-rank-0"])).await;
+    eventually(|| async { replica.priority("urgent").await == 3 }).await;
+    // One answer that the kind does not exist is what an API server that starts may say: it changes nothing.
+    let lists = cluster.api.calls(CURRENT).0;
+    cluster.api.install(CURRENT, false);
+    cluster.api.forget_history();
+    eventually(|| async { cluster.api.calls(CURRENT).0 > lists }).await;
+    assert_eq!(replica.priority("urgent").await, 3);
+    eventually(|| async { replica.priority("urgent").await == 7 }).await;
+    cluster.api.install(CURRENT, true);
+    eventually(|| async { replica.priority("urgent").await == 3 }).await;
+}
+
+#[tokio::test]
+async fn no_request_goes_on_before_the_rules_are_known() {
+    let cluster = Cluster::with_pool().await;
+    let targets = json!([{ "modelRewrite": "tuned", "weight": 1 }]);
+    let spec = json!({ "poolRef": { "name": POOL }, "rules": [{ "matches": [], "targets": targets }] });
+    cluster.api.put(REWRITES, "all", json!({ "spec": spec }));
+    // Requests from the moment that the socket takes them.
+    for _ in 0..20 {
+        let replica = Watching::start(&cluster).await;
+        let target = loop {
+            if let Some(target) = replica.target_if_sent(&[]).await {
+                break target;
+            }
+        };
+        assert_eq!(target, ("tuned".into(), Some("all".into())));
+    }
 }
 
 #[tokio::test]

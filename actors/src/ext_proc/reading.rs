@@ -86,9 +86,13 @@ pub(super) fn read(settings: &Settings, unread: Unread<'_>) -> Result<Option<Par
         return Ok(None);
     }
     let known = Api::of_path(unread.path);
+    if settings.rewrites.is_none() && unread.rewrite.is_none() {
+        // It would go on with a model that a rule may replace.
+        return Err(Refusal::new(RefusalCode::NoEndpoints, "this replica does not know its pool yet; try again"));
+    }
     if let Some(encoding) = unread.encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         // vLLM reads a body whatever this header says, so it must not switch rules off.
-        let has_rules = known.is_some() && !settings.rewrites.is_empty();
+        let has_rules = known.is_some() && settings.rewrites.as_ref().is_some_and(|rules| !rules.is_empty());
         if unread.rewrite.is_none() && !has_rules {
             return Ok(None);
         }
@@ -121,8 +125,8 @@ pub(super) fn hash(salt: u128, path: &str, content: &[u8]) -> u64 {
 fn parsed(settings: &Settings, unread: Unread<'_>, read: &RequestBody) -> Result<Parsed, Refusal> {
     let prefix = &settings.prefix;
     let incoming = read.model.name.as_str();
-    let by_rule = || settings.rewrites.target(incoming, || xxh3_64(unread.body));
-    let rule = if unread.rewrite.is_some() { None } else { by_rule() };
+    let rules = settings.rewrites.as_deref().filter(|_| unread.rewrite.is_none());
+    let rule = rules.and_then(|rules| rules.target(incoming, || xxh3_64(unread.body)));
     let target = unread.rewrite.or(rule.map(|(_, target)| target)).unwrap_or(incoming);
     let edit = (target != incoming).then(|| read.model_splice(target));
     let spec = BlockSpec {

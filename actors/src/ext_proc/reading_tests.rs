@@ -115,7 +115,7 @@ fn media_types_ignore_case() {
 fn a_content_encoding_does_not_switch_rules_for_models_off() {
     let rewrite = Rewrite { name: "rule".to_owned(), targets: vec![("tuned".to_owned(), 1)] };
     let rules = Rewrites::new([RewriteRule { models: None, rewrite }]);
-    let ruled = Settings { rewrites: Arc::new(rules), ..settings() };
+    let ruled = Settings { rewrites: Some(Arc::new(rules)), ..settings() };
     let gzip = |path| Unread { encoding: Some("gzip"), ..unread(path, br#"{"model":"base","prompt":"a"}"#, None) };
     assert!(read(&settings(), gzip("/v1/completions")).unwrap().is_none());
     let refused = read(&ruled, gzip("/v1/completions")).unwrap_err();

@@ -26,27 +26,16 @@ pub struct Service<A> {
 // === impl Service ===
 
 impl<A: Decider> Service<A> {
-    /// A service that gets its decisions from `decider`, reports to `sink`, and takes the time from `now`.
-    pub fn new(decider: A, settings: Settings, sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
-        Self { shared: Arc::new(Shared::new(decider, settings, sink, now)) }
+    /// A service that gets its decisions from `decider`, reports to `sink`, and takes the time from `now`. Models of
+    /// requests are replaced by the rules that discovery `announced` last.
+    pub fn new(decider: A, (settings, announced): (Settings, Known), sink: Arc<dyn TelemetrySink>, now: Now) -> Self {
+        Self { shared: Arc::new(Shared::new(decider, (settings, announced), sink, now)) }
     }
 
     /// Follows changes of `salt`: later requests hash their prompts under the new one.
     pub async fn follow_salt(self, mut salt: watch::Receiver<u128>) {
         while salt.changed().await.is_ok() {
             self.shared.salt(*salt.borrow_and_update());
-        }
-    }
-
-    /// Follows what discovery announces: the models of later requests are replaced by its rules.
-    pub async fn follow_rewrites(self, mut announced: Known) {
-        loop {
-            if let Some(announced) = announced.borrow_and_update().as_ref() {
-                self.shared.rewrite(&announced.rewrites);
-            }
-            if announced.changed().await.is_err() {
-                return;
-            }
         }
     }
 

@@ -78,8 +78,9 @@ pub struct Settings {
     pub trusted: TrustedSpelling,
     /// Where requests name their session.
     pub sessions: SessionRules,
-    /// Rules for the models of requests that bear no header for it.
-    pub rewrites: Arc<Rewrites>,
+    /// Rules for the models of requests that bear no header for it; `None` before discovery announced any. Until then
+    /// there are no endpoints either.
+    pub rewrites: Option<Arc<Rewrites>>,
     /// The header in which requests name their scheduling profile, in lower case, if the profile handler reads one.
     pub profile_header: Option<String>,
 }
@@ -124,7 +125,7 @@ impl Settings {
             tenant_header: None,
             trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
-            rewrites: Arc::default(),
+            rewrites: Some(Arc::default()),
             profile_header: None,
         }
     }

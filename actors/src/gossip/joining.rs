@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use murmuration::id::Incarnation;
 use tokio::net::lookup_host;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::link::{Link, LinkInput};
 use crate::environment::PeerFeed;
@@ -30,19 +31,34 @@ const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// The incarnation to start as: that of `link`, or the next above what the replicas at `seeds`, and those that were
 /// found, remember of this name.
 pub(super) async fn agreed(link: &Link, (seeds, found): (&[String], Option<PeerFeed>), me: SocketAddr) -> Incarnation {
-    let found = first(found).await;
+    let mut found = first(found).await;
+    found.remove(&me);
+    asked(link, found.into_iter().take(ADDRESSES_MAX).collect(), resolved(seeds, me)).await
+}
+
+/// The same of the replicas at `addresses`, and of those that `resolving` adds if it resolves in time. The former do
+/// not wait for the latter: names of a slow server delay nothing.
+pub(super) async fn asked(
+    link: &Link,
+    mut addresses: BTreeSet<SocketAddr>,
+    resolving: impl Future<Output = BTreeSet<SocketAddr>>,
+) -> Incarnation {
+    let mut resolving = pin!(resolving);
+    let mut resolved = false;
     let mut deadline = Instant::now() + FIRST_ANSWER_WAIT;
-    let Ok(mut addresses) = timeout_at(deadline, resolved(seeds, me)).await else { return link.incarnation() };
-    addresses.extend(found.into_iter().filter(|address| *address != me).take(ADDRESSES_MAX));
-    if addresses.is_empty() {
-        return link.incarnation();
-    }
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     let (mut asked, mut next) = (0, Instant::now());
-    loop {
+    while !resolved || !addresses.is_empty() {
         tokio::select! {
             biased;
             () = sleep_until(deadline) => break,
+            more = &mut resolving, if !resolved => {
+                resolved = true;
+                if !more.is_subset(&addresses) {
+                    (asked, next) = (0, Instant::now());
+                }
+                addresses.extend(more);
+            }
             () = sleep_until(next), if asked < ASK_ROUNDS => {
                 for address in &addresses {
                     link.hello(*address).await;

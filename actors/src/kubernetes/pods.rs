@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::client::of_kind;
 use super::context::Context;
+use super::objects::Change;
 use super::reader::Reader;
 use super::view::View;
 use super::watch::{Seen, Watch, Watched};
@@ -46,9 +47,10 @@ impl PodsWatch {
             let mut reader = Reader::new("Pod", &self.namespace, self.context.telemetry.clone());
             loop {
                 tokio::select! {
-                    seen = watch.next() => if let Seen::Step(step) = seen {
-                        let change = reader.change(step, read);
-                        self.view.send_if_modified(|view| view.pods.take(change));
+                    seen = watch.next() => if let Seen::Step(step) = seen
+                        && !self.take(reader.change(step, read), &selector)
+                    {
+                        break;
                     },
                     () = differs(&mut view, &selector) => break,
                 }
@@ -56,11 +58,21 @@ impl PodsWatch {
             // Where the pool is gone no watch keeps them true.
             self.view.send_if_modified(|view| {
                 if view.selector().is_none() {
-                    view.pods.clear();
+                    view.forget_pods();
                 }
                 false
             });
         }
+    }
+
+    /// Applies a change of the pods of `selector`; returns whether it is still the pool's.
+    fn take(&self, change: Change<Pod>, selector: &str) -> bool {
+        let mut current = true;
+        self.view.send_if_modified(|view| {
+            current = view.selector() == Some(selector);
+            current && view.pods(change)
+        });
+        current
     }
 }
 

@@ -70,7 +70,7 @@ impl PoolWatch {
 
     fn found(&self, pool: &Pool) {
         let known = PoolView::Known(pool.clone());
-        let changed = self.view.send_if_modified(|view| std::mem::replace(&mut view.pool, known.clone()) != known);
+        let changed = self.view.send_if_modified(|view| view.pool_is(known));
         if changed {
             let Pool { selector, ports, .. } = pool;
             let what = format!("InferencePool {}: pods {selector}, ports {ports:?}", self.shown());
@@ -121,9 +121,7 @@ impl Current {
     fn withdraw(&mut self) {
         self.missing_at = None;
         // The part that watches pods drops them when it sees that there is no selector: until then its watch goes on.
-        let missing = PoolView::Missing;
-        let changed =
-            self.part.view.send_if_modified(|view| std::mem::replace(&mut view.pool, missing.clone()) != missing);
+        let changed = self.part.view.send_if_modified(|view| view.pool_is(PoolView::Missing));
         if changed {
             self.part.context.telemetry.record(&Event::PoolMissing { pool: self.part.shown() });
         }

@@ -1,6 +1,7 @@
 //! Watches objects of one group that refer to the pool: its objectives, and its rules for models.
 //!
-//! Must not know requests. A cluster may lack the group; then it is looked for again, and requests do without.
+//! Must not know requests. A cluster may lack the group; then it is looked for again, and requests do without. One that
+//! is uninstalled takes its objects with it.
 
 use std::sync::Arc;
 
@@ -89,21 +90,22 @@ impl<T: PartialEq + Send> Referring<T> {
         let mut watch = Watch::new(watched, &self.context.me, self.context.telemetry.clone());
         let mut reader = Reader::new(name, &self.namespace, self.context.telemetry.clone());
         loop {
-            let (change, answered) = match watch.next().await {
+            let (change, answered, uninstalled) = match watch.next().await {
                 Seen::Step(step) => {
                     let change = reader.change(step, |object| match object.metadata.deletion_timestamp {
                         Some(_) => Ok(None),
                         None => read(&object, &self.pool),
                     });
                     let answered = matches!(change, Change::ListEnds);
-                    (change, answered)
+                    (change, answered, false)
                 }
-                Seen::Failing { answered } => (Change::Nothing, answered),
+                Seen::Failing { answered, uninstalled } => (Change::Nothing, answered, uninstalled),
             };
             self.view.send_if_modified(|view| {
                 let group = &mut of(view)[self.group];
                 let first = answered && !std::mem::replace(&mut group.answered, true);
-                group.objects.take(change) || first
+                let gone = uninstalled && group.uninstalled();
+                group.objects.take(change) || first || gone
             });
         }
     }

@@ -28,6 +28,10 @@ const EXPIRED_TWICE: Duration = Duration::from_secs(5);
 /// The pause after an answer that a kind of object does not exist, where that is no failure.
 const ABSENT_PAUSE: Duration = Duration::from_secs(10);
 
+/// How many answers in a row, each after [`ABSENT_PAUSE`], say that a kind was uninstalled: an API server that starts
+/// may say so of kinds that it has.
+const ABSENT_ANSWERS: u32 = 3;
+
 /// Which objects are watched.
 #[derive(Clone, Debug)]
 pub(super) struct Watched<K> {
@@ -48,8 +52,8 @@ pub(super) struct Watch<K> {
     resumes: Instant,
     /// Objects of the list that is under way.
     listed: usize,
-    /// Whether it is known that the cluster lacks this kind.
-    absent: bool,
+    /// How many answers in a row said that the cluster lacks this kind.
+    absent: u32,
     established: bool,
     /// When an outage is over, unless it fails again before.
     settles: Option<Instant>,
@@ -65,8 +69,8 @@ pub(super) enum Seen<K> {
     /// A step.
     Step(Step<K>),
     /// It failed, and tries again. `answered`: the API server has said that the cluster lacks this kind of objects, or,
-    /// more than once, that they may not be read.
-    Failing { answered: bool },
+    /// more than once, that they may not be read. `uninstalled`: it has said for a while that the cluster lacks it.
+    Failing { answered: bool, uninstalled: bool },
 }
 
 /// A step, with the whole object where there is one.
@@ -90,7 +94,7 @@ where
             outage,
             resumes,
             listed: 0,
-            absent: false,
+            absent: 0,
             established: false,
             settles: None,
             expired: None,
@@ -117,12 +121,12 @@ where
             }
             Some(Err(error)) => {
                 let answered = self.failed(&error);
-                Seen::Failing { answered }
+                Seen::Failing { answered, uninstalled: self.absent >= ABSENT_ANSWERS }
             }
             // The stream of `kube::runtime` does not end.
             None => {
                 self.again(ABSENT_PAUSE, true);
-                Seen::Failing { answered: false }
+                Seen::Failing { answered: false, uninstalled: false }
             }
         }
     }
@@ -133,8 +137,8 @@ where
             Step::InitApply(_) => self.listed += 1,
             Step::InitDone if self.outage.is_on() => self.settles = Some(Instant::now() + SETTLED),
             Step::InitDone => {
-                let first = !self.established || self.absent;
-                (self.absent, self.established) = (false, true);
+                let first = !self.established || self.absent > 0;
+                (self.absent, self.established) = (0, true);
                 if first {
                     self.tell_established(None);
                 }
@@ -145,7 +149,7 @@ where
 
     /// The watch holds again.
     fn settled(&mut self) {
-        (self.settles, self.absent, self.established) = (None, false, true);
+        (self.settles, self.absent, self.established) = (None, 0, true);
         let outage = self.outage_is_over();
         self.tell_established(outage);
     }
@@ -166,7 +170,8 @@ where
         self.settles = None;
         let failure = Failure::of(error, resource);
         if failure.kind == Kind::Absent && self.watched.optional {
-            let is_new = !std::mem::replace(&mut self.absent, true);
+            let is_new = self.absent == 0;
+            self.absent = self.absent.saturating_add(1);
             // The API server answers, so an outage is over.
             if self.outage_is_over().is_some() || is_new {
                 self.telemetry.record(&Event::WatchAbsent { resource });
@@ -174,6 +179,7 @@ where
             self.again(ABSENT_PAUSE, true);
             return true;
         }
+        self.absent = self.absent.min(1);
         self.telemetry.record(&Event::WatchFailed { resource, reason: failure.kind.as_str() });
         if failure.kind == Kind::Expired {
             // Also where the API server says so before the watch begins, which `kube::runtime` would ask again.

@@ -142,15 +142,8 @@ pub(super) fn ext_proc(
     closed: watch::Receiver<bool>,
 ) -> Ended {
     let Gate { scheduler, settings, tls, clock, telemetry, event_sink, salt, announced } = gate;
-    let service = Service::new(scheduler, settings, Arc::new(telemetry), Arc::new(move || clock.now()));
-    let (salted, rewriting) = (service.clone(), service.clone());
-    supervisor.vital("rewrites", move || {
-        let (service, announced) = (rewriting.clone(), announced.clone());
-        async move {
-            service.follow_rewrites(announced).await;
-            Ok(())
-        }
-    });
+    let service = Service::new(scheduler, (settings, announced), Arc::new(telemetry), Arc::new(move || clock.now()));
+    let salted = service.clone();
     supervisor.vital("prompt-salt", move || {
         let (service, salt) = (salted.clone(), salt.clone());
         async move {

@@ -227,7 +227,7 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
         tenant_header,
         trusted,
         sessions,
-        rewrites: Arc::default(),
+        rewrites: None,
         profile_header,
     }
 }

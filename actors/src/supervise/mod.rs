@@ -17,7 +17,6 @@
 //! | `ext-proc`, `health`, `admin` | vital | the servers |
 //! | `gauges` | vital | sets the pool's gauges |
 //! | `certificates` | vital | follows the certificate of ext-proc |
-//! | `rewrites` | vital | applies the rules for models of requests |
 //! | `prompt-salt`, `salt` | vital | applies the salt of prompts, and agrees on it with the tier |
 //! | `gossip` | vital | watches the gossip lane; the lane restarts by itself as the next incarnation, else this fails |
 //! | `peer-server` | vital | serves peer streams |

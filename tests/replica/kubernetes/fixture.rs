@@ -185,6 +185,12 @@ impl Watching {
         summary.endpoints.iter().map(|endpoint| endpoint.endpoint.id.to_string()).collect()
     }
 
+    /// The addresses of its endpoints.
+    pub(super) async fn addresses(&self) -> Vec<String> {
+        let summary = self.replica.scheduler().summary().await.unwrap();
+        summary.endpoints.iter().map(|endpoint| endpoint.endpoint.address.to_string()).collect()
+    }
+
     /// Waits until it routes to exactly these endpoints.
     pub(super) async fn until(&self, wanted: &BTreeSet<String>) {
         for _ in 0..6_000 {
@@ -265,7 +271,17 @@ impl Watching {
         (decided.target_model, decided.rewritten_by)
     }
 
+    /// The same, as far as the request is sent to an engine.
+    pub(super) async fn target_if_sent(&self, headers: &[(&str, &str)]) -> Option<(String, Option<String>)> {
+        let decided = self.decided_if_any(headers).await?;
+        Some((decided.target_model, decided.rewritten_by))
+    }
+
     async fn decided(&self, headers: &[(&str, &str)]) -> Decided {
+        self.decided_if_any(headers).await.expect("a decision")
+    }
+
+    async fn decided_if_any(&self, headers: &[(&str, &str)]) -> Option<Decided> {
         let seen = self.events.borrow().len();
         let client = ExternalProcessorClient::new(channel(self.replica.addresses().ext_proc).await);
         let mut stream = ExtProcStream::open(client);
@@ -275,7 +291,7 @@ impl Watching {
             Event::Decided(decided) => Some(Decided::clone(decided)),
             _ => None,
         });
-        decided.expect("a decision")
+        decided
     }
 }
 

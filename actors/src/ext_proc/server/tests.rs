@@ -11,7 +11,7 @@ use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{ExternalProcessorClient, HttpHeaders, ProcessingRequest, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
@@ -23,7 +23,8 @@ use crate::ext_proc::fake::Table;
 
 fn service() -> Service<Table> {
     let table = Table::default();
-    Service::new(table.clone(), settings(), Arc::new(table), Arc::new(|| Timestamp::ZERO))
+    let announced = watch::channel(None).1;
+    Service::new(table.clone(), (settings(), announced), Arc::new(table), Arc::new(|| Timestamp::ZERO))
 }
 
 fn ignored_events() -> EventSink {

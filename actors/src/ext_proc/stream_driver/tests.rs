@@ -27,7 +27,8 @@ type Message = Result<ProcessingRequest, Status>;
 fn shared(table: &Table, settings: Settings) -> Arc<Shared<Table>> {
     let epoch = tokio::time::Instant::now();
     let now = Arc::new(move || Timestamp::ZERO + epoch.elapsed());
-    Arc::new(Shared::new(table.clone(), settings, Arc::new(table.clone()), now))
+    let announced = tokio::sync::watch::channel(None).1;
+    Arc::new(Shared::new(table.clone(), (settings, announced), Arc::new(table.clone()), now))
 }
 
 fn drive<I: Stream<Item = Message> + Unpin>(table: &Table, settings: Settings, inbound: I) -> StreamDriver<Table, I> {
