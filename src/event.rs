@@ -255,6 +255,20 @@ pub enum Event {
         /// Which field, and why.
         why: String,
     },
+    /// The condition of an object of the API was written, or was to be.
+    StatusWrite {
+        /// The objects' plural with its group.
+        resource: &'static str,
+        /// A stable label: `written`, `conflict` (the object has changed meanwhile), `denied` or `failed`.
+        outcome: &'static str,
+    },
+    /// Conditions of these objects can't be written for lack of a right. It changes nothing else.
+    StatusDenied {
+        /// The objects' plural with its group.
+        resource: &'static str,
+        /// Which right.
+        why: String,
+    },
     /// The pool does not exist, or was deleted. Its endpoints are withdrawn, and the replica is not ready for it.
     PoolMissing {
         /// Its namespace and name.

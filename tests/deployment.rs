@@ -14,11 +14,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// Rules that a picker's account has: llm-d's, without those of a leader. `docs/kubernetes.md` has them as a table.
-const RULES: [(&str, &str, &str); 4] = [
+const RULES: [(&str, &str, &str); 6] = [
     ("", "pods", "get,list,watch"),
     ("inference.networking.k8s.io", "inferencepools", "get,list,watch"),
     ("inference.networking.x-k8s.io", "inferencemodelrewrites,inferenceobjectives", "get,list,watch"),
     ("llm-d.ai", "inferencemodelrewrites,inferenceobjectives", "get,list,watch"),
+    ("inference.networking.x-k8s.io", "inferencemodelrewrites/status,inferenceobjectives/status", "patch"),
+    ("llm-d.ai", "inferencemodelrewrites/status,inferenceobjectives/status", "patch"),
 ];
 
 fn path(of: &str) -> PathBuf {
@@ -157,7 +159,7 @@ fn rules(objects: &[Value]) -> BTreeSet<(String, String, String)> {
 }
 
 #[test]
-fn a_picker_may_only_read_what_the_docs_list() {
+fn a_picker_may_only_do_what_the_docs_list() {
     let expected: BTreeSet<_> =
         RULES.iter().map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned())).collect();
     assert_eq!(rules(&documents(&path("deploy/kustomize/base/rbac.yaml"))), expected);

@@ -10,6 +10,11 @@ use tokio::time::Instant;
 /// Maps an instant to a timestamp, for a clock that is wrong. It lives as long as the program: a few bytes per clock.
 pub type Dial = &'static (dyn Fn(Instant) -> Timestamp + Send + Sync);
 
+/// The time of the calendar, as RFC 3339 in seconds. It is for people alone: nothing is decided by it.
+pub(crate) fn wall_clock() -> String {
+    format!("{:.0}", k8s_openapi::jiff::Timestamp::now())
+}
+
 /// Turns tokio's instants into the replica's own timestamps.
 #[derive(Clone, Copy)]
 pub struct Clock {

@@ -203,6 +203,7 @@ def _may(report, server):
         ("watch", "inferenceobjectives.llm-d.ai", "yes"), ("get", "secrets", "no"), ("delete", "pods", "no"),
         ("create", "leases.coordination.k8s.io", "no"), ("list", "nodes", "no"),
         ("patch", "inferencepools.inference.networking.k8s.io", "no"),
+        ("patch", "inferenceobjectives.llm-d.ai", "no"), ("patch", "inferenceobjectives.llm-d.ai/status", "yes"),
     ):
         words = ["auth", "can-i", verb, resource, "-n", NAMESPACE, account, "--kubeconfig", str(server.kubeconfig)]
         command = [server.kubectl, *words]

@@ -87,6 +87,7 @@ async fn main() {
         replica.request_is_served(None).await;
     }
     println!("a request through each replica was served by an engine");
+    conditions(&cluster, &replicas).await;
     priorities(&cluster, &replicas[0]).await;
     edits(&cluster, &replicas, port).await;
     churn(&cluster, &replicas).await;
@@ -104,7 +105,54 @@ async fn main() {
     last.stop().await;
     cluster.delete_pod("epp-2").await;
     until("a replica left", || async { replicas[0].peers().await == REPLICAS - 2 }).await;
+    for name in objectives() {
+        cluster.put_objective(&name, 9).await;
+    }
+    until_accepted("the others write its conditions", &cluster).await;
     drop(running);
+}
+
+fn objectives() -> Vec<String> {
+    (0..12).map(|number| format!("objective-{number}")).collect()
+}
+
+async fn until_accepted(what: &str, cluster: &Cluster) {
+    let accepted = || async {
+        for name in objectives() {
+            if !cluster.is_accepted(&name).await {
+                return false;
+            }
+        }
+        true
+    };
+    until(what, accepted).await;
+}
+
+/// Each condition is written once, by one of the replicas, and none of them is overwritten.
+async fn conditions(cluster: &Cluster, replicas: &[ReplicaProcess]) {
+    for name in objectives() {
+        cluster.put_objective(&name, 3).await;
+    }
+    until_accepted("conditions of objectives", cluster).await;
+    cluster.put_rewrite("tuned", "tiny").await;
+    until("the condition of a rewrite", || cluster.is_rewrite_accepted("tuned")).await;
+    let mut versions = Vec::new();
+    for name in objectives() {
+        versions.push(cluster.version_and_writers(&name).await);
+    }
+    sleep(Duration::from_secs(3)).await;
+    let mut written = 0;
+    for replica in replicas {
+        let own = replica.conditions_written().await;
+        println!("conditions written by one replica: {own}");
+        written += own;
+    }
+    assert_eq!(written, objectives().len() + 1, "once each");
+    for (name, before) in objectives().into_iter().zip(versions) {
+        assert_eq!(before.1, 1, "{name} has one manager of its status");
+        assert_eq!(cluster.version_and_writers(&name).await, before, "{name} was written again");
+    }
+    cluster.delete_rewrite("tuned").await;
 }
 
 async fn priorities(cluster: &Cluster, replica: &ReplicaProcess) {

@@ -17,6 +17,7 @@ const NAMESPACE: &str = "prod";
 const POOL: &str = "llama";
 const POOL_KIND: (&str, &str, &str, &str) = ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools");
 const OBJECTIVE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceObjective", "inferenceobjectives");
+const REWRITE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceModelRewrite", "inferencemodelrewrites");
 const POD: (&str, &str, &str, &str) = ("", "v1", "Pod", "pods");
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ROLE: (&str, &str, &str, &str) = (RBAC, "v1", "Role", "roles");
@@ -78,7 +79,11 @@ impl Cluster {
     /// Installs the CRDs and waits until they are served.
     pub(crate) async fn install_crds(&self) {
         let folder = PathBuf::from(std::env::var("CRDS").expect("CRDS: the folder with the CRDs"));
-        let files = ["inference.networking.k8s.io_inferencepools.yaml", "llm-d.ai_inferenceobjectives.yaml"];
+        let files = [
+            "inference.networking.k8s.io_inferencepools.yaml",
+            "llm-d.ai_inferenceobjectives.yaml",
+            "llm-d.ai_inferencemodelrewrites.yaml",
+        ];
         for file in files {
             let text = fs::read_to_string(folder.join(file)).unwrap();
             let crd: Value = serde_saphyr::from_str(&text).unwrap();
@@ -117,6 +122,36 @@ impl Cluster {
         self.apply(OBJECTIVE, name, json!({ "metadata": {}, "spec": spec })).await;
     }
 
+    pub(crate) async fn put_rewrite(&self, name: &str, target: &str) {
+        let rules = json!([{ "targets": [{ "modelRewrite": target }] }]);
+        let spec = json!({ "poolRef": { "name": POOL }, "rules": rules });
+        self.apply(REWRITE, name, json!({ "metadata": {}, "spec": spec })).await;
+    }
+
+    pub(crate) async fn delete_rewrite(&self, name: &str) {
+        self.delete(REWRITE, name).await;
+    }
+
+    /// Whether the objective is accepted, as it is now.
+    pub(crate) async fn is_accepted(&self, name: &str) -> bool {
+        is_accepted(&self.api(OBJECTIVE).get(name).await.unwrap())
+    }
+
+    /// The same of a rewrite.
+    pub(crate) async fn is_rewrite_accepted(&self, name: &str) -> bool {
+        is_accepted(&self.api(REWRITE).get(name).await.unwrap())
+    }
+
+    /// The version of an objective, and how many managers of its status there are.
+    pub(crate) async fn version_and_writers(&self, name: &str) -> (String, usize) {
+        let metadata = self.api(OBJECTIVE).get(name).await.unwrap().metadata;
+        let fields = metadata.managed_fields.unwrap_or_default();
+        let of_status = fields.iter().filter(|entry| entry.subresource.as_deref() == Some("status"));
+        let writers: Vec<&str> = of_status.filter_map(|entry| entry.manager.as_deref()).collect();
+        assert!(writers.iter().all(|writer| *writer == "murmuration"), "{writers:?}");
+        (metadata.resource_version.unwrap(), writers.len())
+    }
+
     /// Creates a pod and patches its status, as a kubelet would.
     pub(crate) async fn create_pod(&self, name: &str, app: &str, ip: &str, ready: bool) {
         let spec = json!({ "containers": [{ "name": "c", "image": "none" }] });
@@ -138,6 +173,14 @@ impl Cluster {
     pub(crate) async fn delete_pod(&self, name: &str) {
         self.delete(POD, name).await;
     }
+}
+
+/// Whether the condition Accepted is true, and about the object as it is now.
+fn is_accepted(object: &DynamicObject) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let accepted = |one: &Value| one["type"] == "Accepted" && one["status"] == "True";
+    let generation = object.metadata.generation;
+    conditions.iter().any(|one| accepted(one) && one["observedGeneration"].as_i64() == generation)
 }
 
 /// The Role that the documentation tells operators to create.

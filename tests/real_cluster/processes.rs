@@ -140,6 +140,15 @@ impl ReplicaProcess {
         String::from_utf8_lossy(&page.body).into_owned()
     }
 
+    /// How many conditions it wrote.
+    pub(crate) async fn conditions_written(&self) -> usize {
+        let page = self.metrics().await;
+        let lines = page
+            .lines()
+            .filter(|line| line.starts_with("murmuration_status_writes_total") && line.contains("outcome=\"written\""));
+        lines.filter_map(|line| line.rsplit(' ').next()).map(|count| count.parse::<usize>().unwrap()).sum()
+    }
+
     /// Whether a request is routed by it and answered by the engine that it chose.
     pub(crate) async fn is_served(&self, objective: Option<&str>) -> bool {
         let headers: Vec<(&str, &str)> =

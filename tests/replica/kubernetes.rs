@@ -17,8 +17,10 @@
 //! | no request goes on without its rewrite, however early it comes | `no_request_goes_on_before_the_rules_are_known` |
 //! | pods by label, without a pool | `pods_can_be_selected_without_a_pool` |
 //! | lists of several pages | `a_thousand_pods_are_listed_in_pages` |
+//! | conditions of objectives and rewrites are written once, without a leader | [`conditions`] |
 //! | peers are found by their pods | `replicas_find_each_other_by_their_pods` |
 
+mod conditions;
 mod fixture;
 
 use std::collections::BTreeSet;

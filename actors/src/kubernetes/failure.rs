@@ -35,6 +35,8 @@ pub(super) enum Kind {
 impl Failure {
     /// What `error` means for the watch of `resource`.
     pub(super) fn of(error: &watcher::Error, resource: &str) -> Self {
+        let rights = format!("Role must allow get, list and watch of {resource}");
+        let resource = (resource, rights.as_str());
         use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
         match error {
             InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => Self::of_client(error, resource),
@@ -43,7 +45,14 @@ impl Failure {
         }
     }
 
-    fn of_client(error: &kube::Error, resource: &str) -> Self {
+    /// What `error` means for a write of the status of `resource`.
+    pub(super) fn of_write(error: &kube::Error, resource: &str) -> Self {
+        let plural = resource.split_once('.').map_or(resource, |(plural, _)| plural);
+        let rights = format!("Role must allow patch of {plural}/status, or its conditions stay as they are");
+        Self::of_client(error, (resource, &rights))
+    }
+
+    fn of_client(error: &kube::Error, resource: (&str, &str)) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status.code, &status.message, resource),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) | kube::Error::LinesCodecMaxLineLengthExceeded => {
@@ -53,12 +62,12 @@ impl Failure {
         }
     }
 
-    fn of_status(code: u16, message: &str, resource: &str) -> Self {
+    fn of_status(code: u16, message: &str, (resource, rights): (&str, &str)) -> Self {
         let (kind, cure) = match code {
             410 => (Kind::Expired, String::new()),
             404 => (Kind::Absent, format!("; is the CRD of {resource} installed?")),
             401 => (Kind::Denied, "; is the token of its ServiceAccount mounted and valid?".to_owned()),
-            403 => (Kind::Denied, format!("; its Role must allow get, list and watch of {resource}")),
+            403 => (Kind::Denied, format!("; its {rights}")),
             _ => (Kind::Status, String::new()),
         };
         let message = message.trim().trim_end_matches('.');

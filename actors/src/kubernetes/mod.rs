@@ -1,5 +1,5 @@
 //! What a replica learns from the Kubernetes API: its pool, the pool's pods, the priorities of objectives, and where
-//! its peers are.
+//! its peers are. And what a replica says there: the conditions of objectives and rewrites.
 //!
 //! Must not know how objects are read (`murmuration::dialect::kubernetes` does), nor how endpoints and peers are used.
 //! Nothing here forgets: while the API server can't be asked, or is being asked for everything again, what was known
@@ -18,6 +18,7 @@ mod pool;
 mod reader;
 mod referring;
 mod settings;
+mod status;
 mod view;
 mod watch;
 

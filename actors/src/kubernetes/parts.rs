@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::announcer::{self, Announced};
 use super::context::Context;
+use super::objects::Objects;
 use super::peers::PeersWatch;
 use super::pods::PodsWatch;
 use super::pool::PoolWatch;
@@ -17,14 +18,19 @@ use super::referring::{GROUPS, Kind, OBJECTIVES, REWRITES, Referring};
 use super::settings::{PeerPods, Source};
 use super::view::View;
 use crate::environment::PeerFeed;
+use crate::replication::Keeping;
 use crate::supervise::Supervisor;
 use crate::telemetry::Telemetry;
 
-/// Starts to watch the pool of `source` and to announce it.
+/// What refers to a pool is watched with this.
+type Refer<'a> = (&'a Context, &'a str, &'a PoolRef, usize, &'a Arc<watch::Sender<View>>, &'a Option<Keeping>);
+
+/// Starts to watch the pool of `source` and to announce it. `keeping` says which conditions this replica writes: all of
+/// them without peers.
 pub fn start_pool(
     supervisor: &Supervisor,
     client: Client,
-    (source, me): (&Source, &str),
+    (source, me, keeping): (&Source, &str, Option<Keeping>),
     announced: Announced,
     telemetry: &Telemetry,
 ) {
@@ -39,7 +45,7 @@ pub fn start_pool(
     endless(supervisor, "watch pods", move || pods.clone().run());
     if let Source::Pool { pool, .. } = source {
         for group in 0..GROUPS.len() {
-            let of = (&context, namespace.as_str(), pool, group, &view);
+            let of = (&context, namespace.as_str(), pool, group, &view, &keeping);
             refer(supervisor, &OBJECTIVES, of);
             refer(supervisor, &REWRITES, of);
         }
@@ -65,14 +71,17 @@ pub fn start_peers(supervisor: &Supervisor, client: Client, pods: PeerPods, tele
     finds
 }
 
-/// Starts to watch the objects of `kind` in one group.
+/// Starts to watch the objects of `kind` in one group, and to write their conditions.
 fn refer<T: PartialEq + Send + 'static>(
     supervisor: &Supervisor,
     kind: &'static Kind<T>,
-    (context, namespace, pool, group, view): (&Context, &str, &PoolRef, usize, &Arc<watch::Sender<View>>),
+    (context, namespace, pool, group, view, keeping): Refer<'_>,
 ) {
     let (context, namespace, pool, view) = (context.clone(), namespace.to_owned(), pool.clone(), view.clone());
-    let part = Referring { context, namespace, pool, kind, group, view };
+    let judged = Arc::new(watch::channel(Objects::default()).0);
+    let part = Referring { context, namespace, pool, kind, group, view, judged };
+    let writer = part.writer(keeping.clone());
+    endless(supervisor, &format!("status {}", kind.resource(group)), move || writer.clone().run());
     endless(supervisor, &format!("watch {}", kind.resource(group)), move || part.clone().run());
 }
 

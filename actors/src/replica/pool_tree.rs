@@ -145,8 +145,8 @@ impl PoolTree {
         };
         supervisor.vital("pool", move || pool::run(watched.clone()));
         parts::discovery(&supervisor, blueprint.discovery, announced.clone(), &telemetry);
-        if let Some((api, source)) = api.zip(watched_source(settings)) {
-            kubernetes::start_pool(&supervisor, api, source, announced.clone(), &telemetry);
+        if let Some((api, (source, me))) = api.zip(watched_source(settings)) {
+            kubernetes::start_pool(&supervisor, api, (source, me, keeping.clone()), announced.clone(), &telemetry);
         }
         parts::feed(&supervisor, feed, announced);
         let gate = None;

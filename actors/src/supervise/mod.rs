@@ -12,6 +12,7 @@
 //! | `discovery` | vital | the actor that reads the endpoints file |
 //! | `announcer` | vital | announces what the watches of the Kubernetes API show of the pool |
 //! | `watch RESOURCE` | tolerated | one watch of the Kubernetes API |
+//! | `status RESOURCE` | tolerated | writes the conditions of objects of one kind |
 //! | `feed` | vital | forwards announcements of the environment, where it has a feed |
 //! | `endpoint NAME` | tolerated | the actor that scrapes one engine |
 //! | `ext-proc`, `health`, `admin` | vital | the servers |

@@ -19,6 +19,10 @@ pub(super) fn record(event: &Event) {
             info!(resource, "the cluster does not have this kind of object; it is looked for again");
         }
         Event::ObjectRefused { object, why } => warn!(object, why, "object refused; what was known stays in force"),
+        Event::StatusWrite { resource, outcome } => debug!(resource, outcome, "condition written"),
+        Event::StatusDenied { resource, why } => {
+            warn!(resource, why, "conditions of these objects can't be written; nothing else depends on them");
+        }
         Event::PoolMissing { pool } => {
             warn!(pool, "the InferencePool does not exist; this replica is not ready until it does");
         }

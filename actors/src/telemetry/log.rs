@@ -167,6 +167,8 @@ impl EventLog {
             | Event::WatchEstablished { .. }
             | Event::WatchAbsent { .. }
             | Event::ObjectRefused { .. }
+            | Event::StatusWrite { .. }
+            | Event::StatusDenied { .. }
             | Event::PoolMissing { .. } => kubernetes_log::record(event),
             Event::PromptSaltChanged { drawn_by } => {
                 info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");

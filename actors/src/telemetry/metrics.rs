@@ -148,6 +148,8 @@ impl Metrics {
             | Event::WatchEstablished { .. }
             | Event::WatchAbsent { .. }
             | Event::ObjectRefused { .. }
+            | Event::StatusWrite { .. }
+            | Event::StatusDenied { .. }
             | Event::PoolMissing { .. } => self.kubernetes.record(event),
             Event::EndpointLeft(endpoint) => {
                 self.requests.endpoint_left(endpoint);

@@ -1,10 +1,11 @@
 //! A Kubernetes API server as far as watches need it, that fails as it is told: lists in pages, watches with bookmarks,
 //! versions that expire (410), rights that are missing (403), kinds that are not installed (404), connections that are
-//! cut, and a server that is away.
+//! cut, and a server that is away. It takes conditions by server-side apply, and reviews tokens.
 //!
 //! Must not know what the objects mean.
 
 mod store;
+mod write;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::page_server::{connections, next_head, path, serve};
+use crate::page_server::{connections, path, serve};
 use store::{Query, Store};
 
 /// How often a quiet watch is sent a bookmark.
@@ -81,7 +82,22 @@ impl ApiServer {
         });
     }
 
-    /// Whether `path` may be read; all may at first.
+    /// How many conditions of the objects of `path` were written.
+    pub fn written(&self, path: &str) -> usize {
+        locked(&self.shared.store).written.get(path).copied().unwrap_or_default()
+    }
+
+    /// The object of `path` called `name`.
+    pub fn object(&self, path: &str, name: &str) -> Option<Value> {
+        locked(&self.shared.store).object(path, name)
+    }
+
+    /// The bearer of `token` is known, and may read `/metrics` or not.
+    pub fn knows(&self, token: &str, may_read: bool) {
+        locked(&self.shared.store).bearers.insert(token.to_owned(), may_read);
+    }
+
+    /// Whether `path` may be read; all may at first. With `/status` behind it: whether conditions may be written.
     pub fn allow(&self, path: &str, allowed: bool) {
         self.change(|store| match allowed {
             true => store.denied.remove(path),
@@ -141,8 +157,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Serves one connection until it breaks.
 async fn connection(shared: Arc<Shared>, mut stream: TcpStream) -> io::Result<()> {
-    while let Some(head) = next_head(&mut stream).await? {
+    while let Some((head, body)) = write::next_request(&mut stream).await? {
         let (path, parameters) = request(&head);
+        if !head.starts_with("GET ") {
+            let (code, answered) = shared.write(&path, &body);
+            answer(&mut stream, code, &answered).await?;
+            continue;
+        }
         let query = Query::read(&path, &parameters);
         let watches = parameters.contains_key("watch");
         {

@@ -37,7 +37,7 @@ struct Reference {
 ///
 /// # Errors
 /// One sentence that names the field.
-pub(super) fn is_to(object: &Value, pool: &PoolRef) -> Result<bool, String> {
+pub fn is_to(object: &Value, pool: &PoolRef) -> Result<bool, String> {
     let Spec { pool_ref } = fields::spec(object)?;
     Ok(pool_ref.name == pool.name && pool_ref.group.as_deref().unwrap_or(pool::GROUP) == pool.group)
 }

@@ -246,6 +246,17 @@ impl Watching {
         self.events.borrow().iter().find_map(of).unwrap_or_default()
     }
 
+    /// All that it told so far.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.borrow().clone()
+    }
+
+    /// How many conditions it wrote.
+    pub(super) fn wrote_conditions(&self) -> usize {
+        let is = |event: &&Event| matches!(event, Event::StatusWrite { outcome: "written", .. });
+        self.events.borrow().iter().filter(is).count()
+    }
+
     pub(super) fn refused(&self, wanted: &str) -> bool {
         let is = |event: &Event| matches!(event, Event::ObjectRefused { object, .. } if object == wanted);
         self.events.borrow().iter().any(is)

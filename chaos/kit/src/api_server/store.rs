@@ -37,6 +37,10 @@ pub(super) struct Store {
     pub(super) absent: BTreeSet<String>,
     /// Paths that may not be read.
     pub(super) denied: BTreeSet<String>,
+    /// How many conditions were written, by path.
+    pub(super) written: BTreeMap<String, usize>,
+    /// Tokens, and whether their bearers may read `/metrics`.
+    pub(super) bearers: BTreeMap<String, bool>,
 }
 
 // === impl Store ===
@@ -50,7 +54,16 @@ impl Store {
     pub(super) fn put(&mut self, path: &str, name: &str, object: Option<Value>) {
         self.version += 1;
         let key = (path.to_owned(), name.to_owned());
+        let former = self.objects.get(&key);
         let after = object.map(|mut object| {
+            let generation = former.and_then(|former| former["metadata"]["generation"].as_i64()).unwrap_or(0);
+            let same = former.is_some_and(|former| former["spec"] == object["spec"]);
+            object["metadata"]["generation"] = json!(if same { generation } else { generation + 1 });
+            if let Some(kept) = former.and_then(|former| former.get("status"))
+                && object.get("status").is_none()
+            {
+                object["status"] = kept.clone();
+            }
             object["metadata"]["name"] = json!(name);
             object["metadata"]["namespace"] = json!(path.rsplit('/').nth(1).unwrap_or_default());
             object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -61,6 +74,33 @@ impl Store {
             None => self.objects.remove(&key),
         };
         self.history.push(Entry { version: self.version, path: path.to_owned(), before, after });
+    }
+
+    /// The object of `path` called `name`.
+    pub(super) fn object(&self, path: &str, name: &str) -> Option<Value> {
+        self.objects.get(&(path.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Applies the status of `body`: its conditions replace those of their types. `path` ends with the object's name and
+    /// `/status`.
+    pub(super) fn apply_status(&mut self, path: &str, body: &Value) -> Result<Value, (u16, &'static str)> {
+        let parts = path.strip_suffix("/status").and_then(|path| path.rsplit_once('/'));
+        let (kind, name) = parts.ok_or((405, "only a status can be written"))?;
+        if self.denied.contains(&format!("{kind}/status")) {
+            return Err((403, "it is forbidden to patch this resource"));
+        }
+        let mut object = self.object(kind, name).ok_or((404, "not found"))?;
+        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return Err((409, "the object has been modified"));
+        }
+        let applied = body["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|one| applied.iter().all(|other| other["type"] != one["type"]));
+        conditions.extend(applied);
+        object["status"] = json!({ "conditions": conditions });
+        self.put(kind, name, Some(object));
+        *self.written.entry(kind.to_owned()).or_default() += 1;
+        self.object(kind, name).ok_or((404, "not found"))
     }
 
     /// Forgets the history: watches that continue from an earlier version have expired.
