@@ -177,6 +177,10 @@ pub struct ServeArgs {
     /// Who may read the debug pages of the metrics port. They show models, request ids and where requests went.
     #[arg(help_heading = SECURITY, long, value_enum, default_value_t = DebugPages::Local, value_name = "WHO")]
     pub debug_pages: DebugPages,
+    /// Whether /metrics needs a token (Authorization: Bearer) whose bearer may get the nonResourceURL /metrics, by
+    /// TokenReview and SubjectAccessReview. Defaults to true where the Kubernetes API is watched, else to false.
+    #[arg(help_heading = SECURITY, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, overrides_with = "metrics_endpoint_auth", value_name = "BOOL")]
+    pub metrics_endpoint_auth: Option<bool>,
     /// A file with a token. A request that carries it (Authorization: Bearer) may read the debug pages from another
     /// machine. The file is read for each request.
     #[arg(help_heading = SECURITY, long, value_name = "FILE")]

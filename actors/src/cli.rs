@@ -236,6 +236,8 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
         lease: args.ticket_lease,
         tls,
         debug,
+        // Without an API server nobody is asked.
+        metrics_auth: args.metrics_endpoint_auth.unwrap_or(true),
         drain_timeout: args.drain_timeout,
         salt,
         tenant_header: args.replication.prompt_salt_tenant_header,

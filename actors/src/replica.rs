@@ -18,7 +18,7 @@ use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::admin::{DebugAccess, HealthService, Pages, PoolPages, Readiness};
+use crate::admin::{DebugAccess, HealthService, MetricsAccess, Pages, PoolPages, Readiness};
 use crate::clock::Clock;
 use crate::environment::{Environment, Listener};
 pub use crate::ext_proc::PromptSalt;
@@ -168,7 +168,8 @@ impl Replica {
             links.found = found;
             replica.replication = Some(Replication::start(replication, peers, links).await?);
         }
-        replica.open_pages(health, (admin, settings.debug), me.unwrap_or_default());
+        let scrapers = process.scrapers(settings.metrics_auth);
+        replica.open_pages(health, (admin, settings.debug, scrapers), me.unwrap_or_default());
         replica.show_gauges(settings.gauges_interval);
         parts::certificates(&replica.supervisor, settings.tls, tls.clone(), &replica.telemetry);
         for (pool, server) in std::iter::once(&mut replica.first).chain(&mut replica.further).zip(servers) {
@@ -297,7 +298,12 @@ impl Replica {
         views.into_iter().map(Some).chain(std::iter::repeat(None))
     }
 
-    fn open_pages(&self, health: Listener, admin: (Listener, DebugAccess), me: (ReplicaId, Incarnation)) {
+    fn open_pages(
+        &self,
+        health: Listener,
+        admin: (Listener, DebugAccess, MetricsAccess),
+        me: (ReplicaId, Incarnation),
+    ) {
         let shown = self.pools().zip(self.views()).map(|(pool, replication)| PoolPages {
             id: pool.id.clone(),
             telemetry: pool.telemetry.clone(),

@@ -176,31 +176,53 @@ def volumes_exist(objects, elsewhere=()):
                 yield f"nothing makes the {kind} {name}"
 
 
-def rules(objects):
-    """All rules of roles and cluster roles, as (group, resources, verbs)."""
+def rules(objects, account):
+    """The rules of the roles that are bound to an account, as (group, resources, verbs)."""
     found = set()
-    for role in of_kind(objects, "Role") + of_kind(objects, "ClusterRole"):
+    for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding"):
+        role = one(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+        if account not in {each["name"] for each in binding["subjects"]}:
+            continue
         for rule in role["rules"]:
-            for group in rule["apiGroups"]:
-                found.add((group, ",".join(sorted(rule["resources"])), ",".join(sorted(rule["verbs"]))))
+            for group in rule.get("apiGroups", ["URL"]):
+                names = rule.get("resources", rule.get("nonResourceURLs"))
+                found.add((group, ",".join(sorted(names)), ",".join(sorted(rule["verbs"]))))
     return found
 
 
-def may_only_what_the_docs_say(objects):
-    """The rules equal the table of docs/kubernetes.md, or are a part of it without a pool; and are bound."""
-    table = (ROOT / "docs/kubernetes.md").read_text().split("<!-- rbac -->")[1].split("<!-- end -->")[0]
+def _listed(mark):
+    """The rules of a table of docs/kubernetes.md."""
+    table = (ROOT / "docs/kubernetes.md").read_text().split(f"<!-- {mark} -->")[1].split("<!-- end -->")[0]
     rows = re.findall(r"^\| `([^`]*)` \| `([^`]*)` \| `([^`]*)` \|", table, re.MULTILINE)
-    listed = {(group if group != "core" else "", resources, verbs) for group, resources, verbs in rows}
-    found = rules(objects)
-    if found != (listed if of_kind(objects, "InferencePool") else {each for each in listed if each[1] == "pods"}):
-        yield f"the docs list {sorted(listed)}, the objects say {sorted(found)}"
-    if of_kind(objects, "ClusterRole") or of_kind(objects, "ClusterRoleBinding"):
+    return {(group if group != "core" else "", resources, verbs) for group, resources, verbs in rows}
+
+
+def may_only_what_the_docs_say(objects):
+    """The rules equal the tables of docs/kubernetes.md, or are a part of them without a pool; and are bound."""
+    picker = _pod(pickers(objects))["serviceAccountName"]
+    guarded = flags(pickers(objects)).get("metrics-endpoint-auth") == "true"
+    listed = _listed("rbac")
+    expected = listed if of_kind(objects, "InferencePool") else {each for each in listed if each[1] == "pods"}
+    expected |= _listed("reviews") if guarded else set()
+    found = rules(objects, picker)
+    if found != expected:
+        yield f"the docs list {sorted(expected)}, the objects say {sorted(found)}"
+    if not guarded and (of_kind(objects, "ClusterRole") or of_kind(objects, "ClusterRoleBinding")):
         yield "a rule for the whole cluster"
-    accounts = {_pod(pickers(objects))["serviceAccountName"]}
-    for binding in of_kind(objects, "RoleBinding"):
-        one(objects, "Role", binding["roleRef"]["name"])
-        if {each["name"] for each in binding["subjects"]} != accounts:
-            yield f"{binding['metadata']['name']} binds {binding['subjects']}"
+    reader = f"{picker}-metrics-reader"
+    if guarded and rules(objects, reader) != {("URL", "/metrics", "get")}:
+        yield f"the reader of metrics may {sorted(rules(objects, reader))}"
+    for monitor in of_kind(objects, "ServiceMonitor") + of_kind(objects, "PodMonitoring"):
+        credentials = monitor["spec"]["endpoints"][0].get("authorization", {}).get("credentials", {})
+        name = credentials.get("name") or credentials.get("secret", {}).get("name")
+        if guarded != bool(name):
+            yield f"{monitor['kind']}: guarded is {guarded}, its token is of {name}"
+        if guarded and one(objects, "Secret", name)["metadata"]["annotations"]["kubernetes.io/service-account.name"] != reader:
+            yield f"Secret {name} is not the reader's"
+    bound = {each["name"] for each in of_kind(objects, "Role") + of_kind(objects, "ClusterRole")}
+    bound -= {each["roleRef"]["name"] for each in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")}
+    if bound:
+        yield f"roles that nothing binds: {sorted(bound)}"
 
 
 ALL = [

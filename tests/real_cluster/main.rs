@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use api_server::ApiServer;
+use api_server::{ADMIN, ApiServer, EPP};
 use objects::{Cluster, engine_ip};
 use processes::{Engine, ReplicaProcess};
 
@@ -69,7 +69,7 @@ async fn main() {
     for number in 0..REPLICAS {
         cluster.create_pod(&format!("epp-{number}"), "epp", &processes::replica_ip(number), false).await;
     }
-    let mut replicas = ReplicaProcess::start_tier(REPLICAS, &server.kubeconfig(api_server::EPP)).await;
+    let mut replicas = ReplicaProcess::start_tier(REPLICAS, &server.kubeconfig(EPP)).await;
     let waits = "the CRD of inferencepools installed";
     until("replicas wait for the CRD", || async { replicas.iter().all(|replica| replica.log().contains(waits)) }).await;
     assert!(!replicas[0].is_ready().await);
@@ -87,6 +87,7 @@ async fn main() {
         replica.request_is_served(None).await;
     }
     println!("a request through each replica was served by an engine");
+    readers(&cluster, &replicas[0]).await;
     conditions(&cluster, &replicas).await;
     priorities(&cluster, &replicas[0]).await;
     edits(&cluster, &replicas, port).await;
@@ -110,6 +111,19 @@ async fn main() {
     }
     until_accepted("the others write its conditions", &cluster).await;
     drop(running);
+}
+
+/// Who may read metrics: nobody until the replicas may ask, then whom the API server allows to.
+async fn readers(cluster: &Cluster, replica: &ReplicaProcess) {
+    let (status, why) = replica.metrics_as(Some(ADMIN)).await;
+    assert_eq!(status, 503, "{why}");
+    let missing = "its ClusterRole must allow create of tokenreviews";
+    assert!(replica.log().contains(missing), "{}", replica.log());
+    cluster.allow_reviews().await;
+    until("metrics are readable", || async { replica.metrics_as(Some(ADMIN)).await.0 == 200 }).await;
+    assert_eq!(replica.metrics_as(None).await.0, 401);
+    assert_eq!(replica.metrics_as(Some("nobody")).await.0, 401);
+    assert_eq!(replica.metrics_as(Some(EPP)).await.0, 403, "it may ask, and not read");
 }
 
 fn objectives() -> Vec<String> {

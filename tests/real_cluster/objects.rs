@@ -21,6 +21,8 @@ const REWRITE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceMod
 const POD: (&str, &str, &str, &str) = ("", "v1", "Pod", "pods");
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ROLE: (&str, &str, &str, &str) = (RBAC, "v1", "Role", "roles");
+const CLUSTER_ROLE: (&str, &str, &str, &str) = (RBAC, "v1", "ClusterRole", "clusterroles");
+const CLUSTER_BINDING: (&str, &str, &str, &str) = (RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings");
 const BINDING: (&str, &str, &str, &str) = (RBAC, "v1", "RoleBinding", "rolebindings");
 
 pub(crate) struct Cluster {
@@ -40,7 +42,9 @@ impl Cluster {
     fn api(&self, (group, version, kind, plural): (&str, &str, &str, &str)) -> Api<DynamicObject> {
         let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
         match plural {
-            "namespaces" | "customresourcedefinitions" => Api::all_with(self.client.clone(), &kind),
+            "namespaces" | "customresourcedefinitions" | "clusterroles" | "clusterrolebindings" => {
+                Api::all_with(self.client.clone(), &kind)
+            }
             _ => Api::namespaced_with(self.client.clone(), NAMESPACE, &kind),
         }
     }
@@ -64,6 +68,19 @@ impl Cluster {
         self.apply(("", "v1", "Namespace", "namespaces"), NAMESPACE, json!({ "metadata": {} })).await;
         self.apply(ROLE, "murmuration", documented_role()).await;
         self.create_role_binding().await;
+    }
+
+    /// Replicas may ask who reads their metrics, as docs/kubernetes.md has it.
+    pub(crate) async fn allow_reviews(&self) {
+        let rule =
+            |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["create"] });
+        let rules =
+            [rule("authentication.k8s.io", "tokenreviews"), rule("authorization.k8s.io", "subjectaccessreviews")];
+        self.apply(CLUSTER_ROLE, "reviews", json!({ "metadata": {}, "rules": rules })).await;
+        let role = json!({ "apiGroup": RBAC, "kind": "ClusterRole", "name": "reviews" });
+        let subject = json!({ "apiGroup": RBAC, "kind": "User", "name": EPP });
+        let binding = json!({ "metadata": {}, "roleRef": role, "subjects": [subject] });
+        self.apply(CLUSTER_BINDING, "reviews", binding).await;
     }
 
     pub(crate) async fn create_role_binding(&self) {

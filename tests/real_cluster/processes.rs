@@ -17,6 +17,8 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::api_server::ADMIN;
+
 /// A request that the emulated engines serve.
 const BODY: &[u8] = br#"{"model":"tiny","prompt":"hello","max_tokens":2}"#;
 
@@ -136,8 +138,15 @@ impl ReplicaProcess {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let page = self.pages.get("/metrics").await.unwrap();
-        String::from_utf8_lossy(&page.body).into_owned()
+        self.metrics_as(Some(ADMIN)).await.1
+    }
+
+    /// What `/metrics` answers to a user of the cluster: a status and a body.
+    pub(crate) async fn metrics_as(&self, user: Option<&str>) -> (u16, String) {
+        let bearer = user.map(|user| format!("Bearer {user}-token"));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let page = self.pages.get_with("/metrics", &headers).await.unwrap();
+        (page.status.as_u16(), String::from_utf8_lossy(&page.body).into_owned())
     }
 
     /// How many conditions it wrote.

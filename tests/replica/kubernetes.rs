@@ -18,10 +18,12 @@
 //! | pods by label, without a pool | `pods_can_be_selected_without_a_pool` |
 //! | lists of several pages | `a_thousand_pods_are_listed_in_pages` |
 //! | conditions of objectives and rewrites are written once, without a leader | [`conditions`] |
+//! | metrics are for callers that the API server allows to read them | [`scrapers`] |
 //! | peers are found by their pods | `replicas_find_each_other_by_their_pods` |
 
 mod conditions;
 mod fixture;
+mod scrapers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

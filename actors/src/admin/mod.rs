@@ -13,6 +13,7 @@ mod pages_server;
 pub mod printable;
 mod readiness;
 mod replication_page;
+mod scrapers;
 pub mod tables;
 
 pub use access::{DebugAccess, DebugPages};
@@ -21,3 +22,4 @@ pub(crate) use health_server::serve_health;
 pub use pages::{Pages, PoolPages, router};
 pub(crate) use pages_server::serve_pages;
 pub use readiness::Readiness;
+pub use scrapers::MetricsAccess;

@@ -24,6 +24,7 @@ use super::Readiness;
 use super::access::{DebugAccess, guard};
 use super::answer::{error, text, with_type};
 use super::replication_page::replication_page;
+use super::scrapers::{self, MetricsAccess};
 use crate::replication::ReplicationView;
 use crate::scheduler::SchedulerHandle;
 use crate::telemetry::Telemetry;
@@ -79,8 +80,8 @@ struct ListedLeg<'a> {
     endpoint: &'a str,
 }
 
-/// The router of all pages; `access` guards the debug pages.
-pub fn router(pages: Pages, access: DebugAccess) -> Router {
+/// The router of all pages; `access` guards the debug pages, and `scrapers` the metrics.
+pub fn router(pages: Pages, access: DebugAccess, scrapers: MetricsAccess) -> Router {
     let debug = Router::new()
         .route("/debug/fleet", get(fleet))
         .route("/debug/peers", get(peers))
@@ -93,7 +94,7 @@ pub fn router(pages: Pages, access: DebugAccess) -> Router {
         .route("/debug/pools/{pool}/decisions/{request_id}", get(decision))
         .route_layer(from_fn_with_state(access, guard));
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics).route_layer(from_fn_with_state(scrapers, scrapers::guard)))
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
         .route("/readyz", get(readyz))
         .route("/readyz/{pool}", get(readyz))

@@ -85,7 +85,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::admin::{DebugAccess, Pages, PoolPages, Readiness, router};
+    use crate::admin::{DebugAccess, MetricsAccess, Pages, PoolPages, Readiness, router};
     use crate::environment::Acceptor;
     use crate::scheduler::SchedulerHandle;
     use crate::telemetry::Telemetry;
@@ -139,7 +139,7 @@ mod tests {
     async fn each_pool_has_pages_of_its_own_and_only_of_one_pool_they_need_no_name() {
         for (names, several) in [(&["a"][..], false), (&["a", "b"], true)] {
             let (callers, calls) = mpsc::unbounded_channel();
-            let pages = router(pages(names), DebugAccess::default());
+            let pages = router(pages(names), DebugAccess::default(), MetricsAccess::open());
             let mut server = JoinSet::new();
             let listener = environment::Listener::new(Callers(calls));
             server.spawn(serve_pages(listener, pages, EventSink::new("admin", |_| {})));
@@ -165,7 +165,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn debug_pages_are_for_this_machine_and_metrics_for_all() {
         let (callers, calls) = mpsc::unbounded_channel();
-        let pages = router(pages(&["default"]), DebugAccess::default());
+        let pages = router(pages(&["default"]), DebugAccess::default(), MetricsAccess::open());
         let mut server = JoinSet::new();
         server.spawn(serve_pages(environment::Listener::new(Callers(calls)), pages, EventSink::new("admin", |_| {})));
         for path in ["/debug/fleet", "/debug/peers", "/debug/decisions", "/debug/decisions/some-id"] {

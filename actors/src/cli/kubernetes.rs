@@ -62,13 +62,18 @@ pub(super) async fn settings(
         port: args.replication.gossip_port,
         me: args.replication.replica_name.clone().unwrap_or_default(),
     });
-    if !any && peers.is_none() {
+    let asked = args.metrics_endpoint_auth == Some(true);
+    if !any && peers.is_none() && !asked {
         return Ok(None);
     }
     let files = args.kubernetes.kubeconfig.iter().flat_map(std::env::split_paths);
     let files: Vec<PathBuf> = files.filter(|file| !file.as_os_str().is_empty()).collect();
-    let sought = if any { "endpoints are" } else { "peers are" };
-    let failed = |why| format!("{sought} looked for in the Kubernetes API, and {why}");
+    let sought = match (any, &peers) {
+        (true, _) => "endpoints are looked for in the Kubernetes API",
+        (false, Some(_)) => "peers are looked for in the Kubernetes API",
+        (false, None) => "--metrics-endpoint-auth asks the Kubernetes API about callers",
+    };
+    let failed = |why| format!("{sought}, and {why}");
     let api = ApiServer::find(&files).await.map_err(failed)?;
     Ok(Some(KubernetesSettings { api, source, peers }))
 }

@@ -52,6 +52,13 @@ impl Failure {
         Self::of_client(error, (resource, &rights))
     }
 
+    /// What `error` means for a review of a caller, of this plural.
+    pub(super) fn of_review(error: &kube::Error, resource: &str) -> Self {
+        let rights =
+            format!("ClusterRole must allow create of {resource}, or the flag --metrics-endpoint-auth be false");
+        Self::of_client(error, (resource, &rights))
+    }
+
     fn of_client(error: &kube::Error, resource: (&str, &str)) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status.code, &status.message, resource),

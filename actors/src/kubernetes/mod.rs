@@ -1,5 +1,5 @@
 //! What a replica learns from the Kubernetes API: its pool, the pool's pods, the priorities of objectives, and where
-//! its peers are. And what a replica says there: the conditions of objectives and rewrites.
+//! its peers are; and whether a caller may read `/metrics`. And what a replica says there: the conditions of objectives and rewrites.
 //!
 //! Must not know how objects are read (`murmuration::dialect::kubernetes` does), nor how endpoints and peers are used.
 //! Nothing here forgets: while the API server can't be asked, or is being asked for everything again, what was known
@@ -17,6 +17,7 @@ mod pods;
 mod pool;
 mod reader;
 mod referring;
+mod review;
 mod settings;
 mod status;
 mod view;
@@ -24,4 +25,5 @@ mod watch;
 
 pub use client::{ApiServer, KubernetesError};
 pub use parts::{start_peers, start_pool};
+pub use review::{Review, Reviewer};
 pub use settings::{KubernetesSettings, PeerPods, Source};

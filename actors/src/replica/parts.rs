@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::serving_tls::Tls;
-use crate::admin::{DebugAccess, HealthService, Pages, router, serve_health, serve_pages};
+use crate::admin::{DebugAccess, HealthService, MetricsAccess, Pages, router, serve_health, serve_pages};
 use crate::clock::Clock;
 use crate::connection::EventSink;
 use crate::discovery::{FileDiscoveryActor, FileDiscoveryArguments};
@@ -177,14 +177,14 @@ pub(super) fn health(supervisor: &Supervisor, listener: Listener, service: Healt
 
 pub(super) fn admin(
     supervisor: &Supervisor,
-    (listener, access): (Listener, DebugAccess),
+    (listener, access, scrapers): (Listener, DebugAccess, MetricsAccess),
     pages: Pages,
     event_sink: EventSink,
 ) {
     let listener = SharedListener::new(listener);
     supervisor.vital("admin", move || {
         let (listener, router, event_sink) =
-            (listener.listener(), router(pages.clone(), access.clone()), event_sink.clone());
+            (listener.listener(), router(pages.clone(), access.clone(), scrapers.clone()), event_sink.clone());
         async move {
             serve_pages(listener, router, event_sink).await.map_err(|error| error.to_string())?;
             Err("its socket takes no more connections".to_owned())

@@ -16,12 +16,12 @@ use tokio::sync::watch;
 
 use super::parts;
 use super::settings::ReplicaSettings;
-use crate::admin::Readiness;
+use crate::admin::{MetricsAccess, Readiness};
 use crate::clock::Clock;
 use crate::connection::EventSink;
 use crate::environment::{Feed, Listener, Network, PeerFeed};
 use crate::ext_proc::{PromptSalt, Settings};
-use crate::kubernetes::{self, KubernetesSettings, Source};
+use crate::kubernetes::{self, KubernetesSettings, Reviewer, Source};
 use crate::pool::{self, PoolArguments};
 use crate::prepare::Renderer;
 use crate::replication::{self, Keeping, PoolLinks, Publisher};
@@ -92,6 +92,12 @@ impl Shared {
         let supervisor = Supervisor::new(self.clock, telemetry.clone(), readiness.clone());
         let (network, api) = (self.network.clone(), self.api.clone());
         Ok(Self { supervisor, readiness, telemetry, clock: self.clock, network, api })
+    }
+
+    /// Who may read the metrics: whom the API server allows to, where it is to be asked.
+    pub(super) fn scrapers(&self, asked: bool) -> MetricsAccess {
+        let api = self.api.clone().filter(|_| asked).map(Reviewer::new);
+        api.map_or_else(MetricsAccess::open, |reviewer| MetricsAccess::asking(reviewer, self.telemetry.clone()))
     }
 
     /// Starts to watch the pods of the tier, where that is asked for.

@@ -43,6 +43,8 @@ pub struct ReplicaSettings {
     pub tls: Tls,
     /// Who may read the debug pages.
     pub debug: DebugAccess,
+    /// Whether callers of `/metrics` need a token that the API server of `kubernetes` allows to read it.
+    pub metrics_auth: bool,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// The key under which prompts are hashed.

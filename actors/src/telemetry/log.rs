@@ -169,6 +169,8 @@ impl EventLog {
             | Event::ObjectRefused { .. }
             | Event::StatusWrite { .. }
             | Event::StatusDenied { .. }
+            | Event::MetricsRefused { .. }
+            | Event::ReviewFailed { .. }
             | Event::PoolMissing { .. } => kubernetes_log::record(event),
             Event::PromptSaltChanged { drawn_by } => {
                 info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");

@@ -150,6 +150,8 @@ impl Metrics {
             | Event::ObjectRefused { .. }
             | Event::StatusWrite { .. }
             | Event::StatusDenied { .. }
+            | Event::MetricsRefused { .. }
+            | Event::ReviewFailed { .. }
             | Event::PoolMissing { .. } => self.kubernetes.record(event),
             Event::EndpointLeft(endpoint) => {
                 self.requests.endpoint_left(endpoint);

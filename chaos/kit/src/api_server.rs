@@ -160,6 +160,7 @@ async fn connection(shared: Arc<Shared>, mut stream: TcpStream) -> io::Result<()
     while let Some((head, body)) = write::next_request(&mut stream).await? {
         let (path, parameters) = request(&head);
         if !head.starts_with("GET ") {
+            locked(&shared.calls).entry(path.clone()).or_default().0 += 1;
             let (code, answered) = shared.write(&path, &body);
             answer(&mut stream, code, &answered).await?;
             continue;

@@ -40,6 +40,7 @@ pub fn replica(config_text: impl Into<String>) -> ReplicaSettings {
         salt: PromptSalt::Given(0),
         tenant_header: None,
         kubernetes: None,
+        metrics_auth: false,
         replication: None,
     }
 }

@@ -14,7 +14,9 @@ use murmuration_actors::kubernetes::{ApiServer as Address, KubernetesSettings, P
 use murmuration_actors::replica::{Listeners, Replica, ReplicaSettings};
 use murmuration_actors::telemetry::{Telemetry, span::Tracer};
 use murmuration_kit::api_server::ApiServer;
+use murmuration_kit::client::Client;
 use murmuration_kit::ext_proc::expect::{COMPLETION, post};
+use murmuration_kit::ext_proc::request_body;
 use murmuration_kit::replica::channel;
 use murmuration_kit::{ExtProcStream, settings};
 use murmuration_proto::ext_proc::ExternalProcessorClient;
@@ -121,6 +123,26 @@ impl Watching {
     pub(super) async fn of(cluster: &Cluster, source: Source) -> Self {
         let kubernetes = Some(cluster.settings(source, None));
         Self::with(ReplicaSettings { kubernetes, ..settings::replica(default_text()) }, None, 0).await
+    }
+
+    /// One whose metrics are for callers that the API server allows to read them.
+    pub(super) async fn guarded(cluster: &Cluster) -> Self {
+        let kubernetes = Some(cluster.settings(source(), None));
+        let settings = ReplicaSettings { kubernetes, metrics_auth: true, ..settings::replica(default_text()) };
+        Self::with(settings, None, 0).await
+    }
+
+    /// What `/metrics` answers to the bearer of `token`: a status and a body.
+    pub(super) async fn metrics_with(&self, token: Option<&str>) -> (u16, String) {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        let answer = Client::new(self.replica.addresses().admin).get_with("/metrics", &headers).await.unwrap();
+        (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// The status of another page.
+    pub(super) async fn page_of(&self, path: &str) -> u16 {
+        Client::new(self.replica.addresses().admin).get(path).await.unwrap().status.as_u16()
     }
 
     /// Replicas that find each other by their pods, each at an address of its own and all on one port.
@@ -296,7 +318,10 @@ impl Watching {
         let seen = self.events.borrow().len();
         let client = ExternalProcessorClient::new(channel(self.replica.addresses().ext_proc).await);
         let mut stream = ExtProcStream::open(client);
-        stream.ask(post(headers), COMPLETION).await;
+        stream.send(post(headers)).await;
+        stream.send(request_body(COMPLETION, true)).await;
+        // The first answer comes after the decision, and says of a refusal that there is none.
+        stream.next().await.unwrap();
         let events = self.events.borrow();
         let decided = events[seen..].iter().find_map(|event| match event {
             Event::Decided(decided) => Some(Decided::clone(decided)),

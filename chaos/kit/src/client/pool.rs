@@ -68,7 +68,15 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; any status is an answer.
     pub async fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        EventStream::new(self, self.open(Method::GET, path, Bytes::new(), &[]).await?).whole().await
+        self.get_with(path, &[]).await
+    }
+
+    /// The same with these headers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, ClientError> {
+        EventStream::new(self, self.open(Method::GET, path, Bytes::new(), headers).await?).whole().await
     }
 
     /// Sends a body of JSON and reads the whole answer.

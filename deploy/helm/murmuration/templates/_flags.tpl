@@ -12,7 +12,6 @@
 - health-checking
 - metrics-cert-dir
 - metrics-client-ca-file
-- metrics-endpoint-auth
 - metrics-staleness-threshold
 - tls-cipher-suites
 - tls-min-version
@@ -33,6 +32,20 @@
 
 {{- define "murmuration.isSecure" -}}
 {{- if ne (toString (dig "secure-serving" true .Values.router.epp.flags)) "false" -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Whether /metrics needs a token: where the chart sets up a collector that has one, unless that is switched off. */}}
+{{- define "murmuration.isGuarded" -}}
+{{- $own := and .Values.router.monitoring.prometheus.enabled (dig "auth" "enabled" true .Values.router.monitoring.prometheus) -}}
+{{- if eq (toString (dig "metrics-endpoint-auth" $own .Values.router.epp.flags)) "true" -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The account that may read /metrics, and the Secret with its token. */}}
+{{- define "murmuration.readerName" -}}
+{{ include "murmuration.name" . }}-metrics-reader
+{{- end -}}
+{{- define "murmuration.readerSecret" -}}
+{{- dig "auth" "secretName" "" .Values.router.monitoring.prometheus | default (include "murmuration.readerName" .) -}}
 {{- end -}}
 
 {{/* Seconds of the drain: the flag's, where somebody set it, else the value's. */}}
@@ -89,6 +102,7 @@
 {{- $_ := set $flags "grpc-health-port" .Values.router.epp.grpcHealthPort -}}
 {{- $_ := set $flags "response-path" .Values.murmuration.responsePath -}}
 {{- $_ := set $flags "tracing" .Values.router.tracing.enabled -}}
+{{- $_ := set $flags "metrics-endpoint-auth" (eq (include "murmuration.isGuarded" .) "yes") -}}
 {{- $_ := set $flags "peer" (printf "%s.%s.svc.%s:9004" (include "murmuration.peersName" .) .Release.Namespace .Values.router.clusterDomain) -}}
 {{- $_ := set $flags "peer-selector" (include "murmuration.peerSelector" .) -}}
 {{- $_ := set $flags "gossip-key-file" "/var/run/murmuration/gossip/gossip.key" -}}
