@@ -269,16 +269,10 @@ pub enum Event {
         /// Which right.
         why: String,
     },
-    /// A caller of `/metrics` was not admitted.
-    MetricsRefused {
-        /// A stable label: `unauthenticated`, `forbidden` or `unavailable`.
-        reason: &'static str,
-    },
-    /// The API server can't be asked about callers of `/metrics`: only those that it admitted lately are admitted.
-    ReviewFailed {
-        /// Why, with the likely cure.
-        why: String,
-    },
+    /// A caller of `/metrics` was not admitted; a stable label says why: `unauthenticated`, `forbidden` or `unavailable`.
+    MetricsRefused(&'static str),
+    /// The API server can't be asked about callers of `/metrics`, and why: only those that it admitted lately are admitted.
+    ReviewFailed(String),
     /// The pool does not exist, or was deleted. Its endpoints are withdrawn, and the replica is not ready for it.
     PoolMissing {
         /// Its namespace and name.

@@ -23,6 +23,7 @@ mod served_names;
 mod sidecar_log;
 mod sidecar_metrics;
 pub mod span;
+mod twins;
 mod watch;
 
 use std::sync::Arc;
@@ -107,7 +108,7 @@ impl Telemetry {
 
     /// The metrics page.
     pub fn page(&self) -> String {
-        metrics::text_of(&self.inner.metrics.families())
+        metrics::text_of(&twins::added(self.inner.metrics.families()))
     }
 
     /// The metrics page of a sidecar: what a replica alone has is not on it.
@@ -120,7 +121,7 @@ impl Telemetry {
     /// The metrics page of a process, whose telemetry this is, with several pools. Series of a pool bear its name.
     pub fn page_of<'a>(&self, pools: impl Iterator<Item = (&'a PoolId, &'a Self)>) -> String {
         let of_pools = pools.map(|(pool, telemetry)| (pool, telemetry.inner.metrics.families()));
-        metrics::text_of(&pool_label::joined(self.inner.metrics.families(), of_pools))
+        metrics::text_of(&twins::added(pool_label::joined(self.inner.metrics.families(), of_pools)))
     }
 }
 

@@ -219,10 +219,10 @@ def may_only_what_the_docs_say(objects):
             yield f"{monitor['kind']}: guarded is {guarded}, its token is of {name}"
         if guarded and one(objects, "Secret", name)["metadata"]["annotations"]["kubernetes.io/service-account.name"] != reader:
             yield f"Secret {name} is not the reader's"
-    bound = {each["name"] for each in of_kind(objects, "Role") + of_kind(objects, "ClusterRole")}
-    bound -= {each["roleRef"]["name"] for each in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")}
-    if bound:
-        yield f"roles that nothing binds: {sorted(bound)}"
+    loose = {each["metadata"]["name"] for each in of_kind(objects, "Role") + of_kind(objects, "ClusterRole")}
+    loose -= {each["roleRef"]["name"] for each in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding")}
+    if loose:
+        yield f"roles that nothing binds: {sorted(loose)}"
 
 
 ALL = [

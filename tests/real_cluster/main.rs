@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod api_server;
+mod legacy;
 mod objects;
 mod processes;
+mod scale;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -101,6 +103,9 @@ async fn main() {
     for replica in &mut replicas {
         replica.assert_runs();
     }
+    pools(&cluster, &server, port).await;
+    legacy::run(&cluster, &replicas[0]).await;
+    scale::run(&cluster, &server).await;
     // A replica that goes is forgotten, and one that comes is found.
     let last = replicas.pop().unwrap();
     last.stop().await;
@@ -167,6 +172,33 @@ async fn conditions(cluster: &Cluster, replicas: &[ReplicaProcess]) {
         assert_eq!(cluster.version_and_writers(&name).await, before, "{name} was written again");
     }
     cluster.delete_rewrite("tuned").await;
+}
+
+/// One replica of three pools: each has its pods, its port and its readiness.
+async fn pools(cluster: &Cluster, server: &ApiServer, port: u16) {
+    let names = ["one", "two", "three"];
+    for (number, name) in names.iter().enumerate() {
+        cluster.put_pool_called(name, name, &[port]).await;
+        cluster.create_pod(&format!("{name}-0"), name, &engine_ip(number), true).await;
+    }
+    let (replica, ports) = ReplicaProcess::start_of_pools(&names, &server.kubeconfig(EPP));
+    for (number, name) in names.iter().enumerate() {
+        let own = ranks([format!("{name}-0")], 1);
+        until("a pool of several", || async { replica.endpoints_of(name).await.as_ref() == Some(&own) }).await;
+        let engine = format!("{}:{port}", engine_ip(number)).parse().unwrap();
+        assert_eq!(processes::served_by(ports[number], &[]).await, Some(engine), "{name}: {}", replica.log());
+    }
+    cluster.delete_pool_called("two").await;
+    until("one of three pools deleted", || async { !replica.is_pool_ready("two").await }).await;
+    assert!(replica.is_pool_ready("one").await && replica.is_pool_ready("three").await);
+    assert_eq!(replica.endpoints_of("two").await, Some(BTreeSet::new()));
+    cluster.put_pool_called("two", "two", &[port]).await;
+    until("and created again", || replica.is_pool_ready("two")).await;
+    replica.stop().await;
+    for name in names {
+        cluster.delete_pool_called(name).await;
+        cluster.delete_pod(&format!("{name}-0")).await;
+    }
 }
 
 async fn priorities(cluster: &Cluster, replica: &ReplicaProcess) {

@@ -15,6 +15,15 @@ use crate::api_server::{ADMIN, ApiServer, EPP};
 
 const NAMESPACE: &str = "prod";
 const POOL: &str = "llama";
+const POOL_CRD: (&str, &str) = ("inference.networking.k8s.io", "inferencepools");
+const REWRITE_CRD: (&str, &str) = ("llm-d.ai", "inferencemodelrewrites");
+/// The CRD of objectives.
+pub(crate) const CURRENT_CRD: (&str, &str) = ("llm-d.ai", "inferenceobjectives");
+/// The group that objectives had before.
+pub(crate) const LEGACY_GROUP: &str = "inference.networking.x-k8s.io";
+const CRD: (&str, &str, &str, &str) =
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+const LEGACY: (&str, &str, &str, &str) = (LEGACY_GROUP, "v1alpha2", "InferenceObjective", "inferenceobjectives");
 const POOL_KIND: (&str, &str, &str, &str) = ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools");
 const OBJECTIVE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceObjective", "inferenceobjectives");
 const REWRITE: (&str, &str, &str, &str) = ("llm-d.ai", "v1alpha2", "InferenceModelRewrite", "inferencemodelrewrites");
@@ -95,29 +104,48 @@ impl Cluster {
 
     /// Installs the CRDs and waits until they are served.
     pub(crate) async fn install_crds(&self) {
-        let folder = PathBuf::from(std::env::var("CRDS").expect("CRDS: the folder with the CRDs"));
-        let files = [
-            "inference.networking.k8s.io_inferencepools.yaml",
-            "llm-d.ai_inferenceobjectives.yaml",
-            "llm-d.ai_inferencemodelrewrites.yaml",
-        ];
-        for file in files {
-            let text = fs::read_to_string(folder.join(file)).unwrap();
-            let crd: Value = serde_saphyr::from_str(&text).unwrap();
-            let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
-            let kind = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
-            let mut crd: DynamicObject = serde_json::from_value(crd).unwrap();
-            crd.data["status"].take();
-            let api = self.api(kind);
-            api.create(&PostParams::default(), &crd).await.unwrap();
-            let established = |crd: &DynamicObject| crd.data["status"].to_string().contains("InitialNamesAccepted");
-            while !established(&api.get(&name).await.unwrap()) {
-                sleep(Duration::from_millis(50)).await;
-            }
+        for name in [POOL_CRD, CURRENT_CRD, REWRITE_CRD] {
+            self.install_crd(name, None).await;
         }
     }
 
+    /// Installs a CRD, perhaps as one of another group, and waits until it is served.
+    pub(crate) async fn install_crd(&self, (group, plural): (&str, &str), other: Option<&str>) {
+        let folder = PathBuf::from(std::env::var("CRDS").expect("CRDS: the folder with the CRDs"));
+        let text = fs::read_to_string(folder.join(format!("{group}_{plural}.yaml"))).unwrap();
+        let mut crd: Value = serde_saphyr::from_str(&text).unwrap();
+        let group = other.unwrap_or(group);
+        let name = format!("{plural}.{group}");
+        (crd["metadata"]["name"], crd["spec"]["group"]) = (json!(name), json!(group));
+        if other.is_some() {
+            // Groups of the community need an approval, or this.
+            crd["metadata"]["annotations"]["api-approved.kubernetes.io"] = json!("unapproved, for a test");
+        }
+        let mut crd: DynamicObject = serde_json::from_value(crd).unwrap();
+        crd.data["status"].take();
+        let api = self.api(CRD);
+        // One that was just deleted may still be there.
+        let mut tries = 0;
+        while let Err(why) = api.create(&PostParams::default(), &crd).await {
+            assert!(tries < 100, "{name}: {why}");
+            tries += 1;
+            sleep(Duration::from_millis(200)).await;
+        }
+        let established = |crd: &DynamicObject| crd.data["status"].to_string().contains("InitialNamesAccepted");
+        while !established(&api.get(&name).await.unwrap()) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn delete_crd(&self, (group, plural): (&str, &str)) {
+        self.delete(CRD, &format!("{plural}.{group}")).await;
+    }
+
     pub(crate) async fn put_pool(&self, app: &str, ports: &[u16]) {
+        self.put_pool_called(POOL, app, ports).await;
+    }
+
+    pub(crate) async fn put_pool_called(&self, name: &str, app: &str, ports: &[u16]) {
         let ports: Vec<Value> = ports.iter().map(|port| json!({ "number": port })).collect();
         let picker = json!({ "name": "epp", "port": { "number": 9002 } });
         let selector = json!({ "matchLabels": { "app": app } });
@@ -127,16 +155,36 @@ impl Cluster {
         while api.list(&Default::default()).await.is_err() {
             sleep(Duration::from_millis(50)).await;
         }
-        self.apply(POOL_KIND, POOL, json!({ "metadata": {}, "spec": spec })).await;
+        self.apply(POOL_KIND, name, json!({ "metadata": {}, "spec": spec })).await;
     }
 
     pub(crate) async fn delete_pool(&self) {
-        self.delete(POOL_KIND, POOL).await;
+        self.delete_pool_called(POOL).await;
+    }
+
+    pub(crate) async fn delete_pool_called(&self, name: &str) {
+        self.delete(POOL_KIND, name).await;
     }
 
     pub(crate) async fn put_objective(&self, name: &str, priority: i32) {
         let spec = json!({ "priority": priority, "poolRef": { "name": POOL } });
         self.apply(OBJECTIVE, name, json!({ "metadata": {}, "spec": spec })).await;
+    }
+
+    pub(crate) async fn put_legacy_objective(&self, name: &str, priority: i32) {
+        let api = self.api(LEGACY);
+        while api.list(&Default::default()).await.is_err() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        let spec = json!({ "priority": priority, "poolRef": { "name": POOL } });
+        self.apply(LEGACY, name, json!({ "metadata": {}, "spec": spec })).await;
+    }
+
+    /// Whether the condition Accepted of a legacy objective has this status and reason.
+    pub(crate) async fn legacy_says(&self, name: &str, status: &str, reason: &str) -> bool {
+        let object = self.api(LEGACY).get(name).await.unwrap();
+        let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|one| one["type"] == "Accepted" && one["status"] == status && one["reason"] == reason)
     }
 
     pub(crate) async fn put_rewrite(&self, name: &str, target: &str) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use murmuration::config::default_text;
 use murmuration_kit::ExtProcStream;
 use murmuration_kit::client::Client;
 use murmuration_kit::ext_proc::expect::{destination, post};
@@ -87,26 +88,64 @@ impl ReplicaProcess {
 
     fn start(number: usize, gossip: u16, kubeconfig: &Path, folder: &Path) -> Self {
         let ip = replica_ip(number);
-        let [ext_proc, health, admin, peers] = std::array::from_fn(|_| free_port(&ip));
-        let log = folder.join(format!("epp-{number}.log"));
+        let [ext_proc, peers] = std::array::from_fn(|_| free_port(&ip));
+        let mut flags: Vec<String> = ["--pool-name", "llama", "--peer-selector", "app=epp"].map(str::to_owned).into();
+        flags.extend(["--insecure-gossip", "--insecure-peer-streams"].map(str::to_owned));
+        for (flag, port) in [("--grpc-port", ext_proc), ("--peer-port", peers), ("--gossip-port", gossip)] {
+            flags.extend([flag.to_owned(), port.to_string()]);
+        }
+        Self::run((&format!("epp-{number}"), &ip), ext_proc, &flags, (kubeconfig, folder))
+    }
+
+    /// Starts a replica of several pools, without peers. Returns it with the port of each pool.
+    pub(crate) fn start_of_pools(names: &[&str], kubeconfig: &Path) -> (Self, Vec<SocketAddr>) {
+        let (ip, folder) = (replica_ip(9), kubeconfig.parent().unwrap());
+        let config = folder.join("pool.yaml");
+        fs::write(&config, default_text()).unwrap();
+        let ports: Vec<u16> = names.iter().map(|_| free_port(&ip)).collect();
+        let of = |(name, port): (&&str, &u16)| ["--pool".to_owned(), format!("{name}={port}:{}", config.display())];
+        let flags: Vec<String> = names.iter().zip(&ports).flat_map(of).collect();
+        let replica = Self::run(("epp-pools", &ip), ports[0], &flags, (kubeconfig, folder));
+        let at = |port: u16| SocketAddr::new(ip.parse().unwrap(), port);
+        (replica, ports.into_iter().map(at).collect())
+    }
+
+    /// Starts a replica with these flags.
+    pub(crate) fn start_with(flags: &[&str], kubeconfig: &Path) -> Self {
+        let (ip, folder) = (replica_ip(8), kubeconfig.parent().unwrap());
+        let ext_proc = free_port(&ip);
+        let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.extend(["--grpc-port".to_owned(), ext_proc.to_string()]);
+        Self::run(("epp-scale", &ip), ext_proc, &flags, (kubeconfig, folder))
+    }
+
+    /// The memory that it holds.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// The CPU time that it used so far, in ticks of 10 ms.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id().unwrap())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+
+    fn run((name, ip): (&str, &str), ext_proc: u16, flags: &[String], (kubeconfig, folder): (&Path, &Path)) -> Self {
+        let [health, admin] = std::array::from_fn(|_| free_port(ip));
+        let log = folder.join(format!("{name}.log"));
         let own = std::env::current_exe().unwrap();
         let path = own.parent().and_then(Path::parent).unwrap().join("murmuration");
         assert!(path.exists(), "{} is missing; tests/kubernetes builds it", path.display());
         let mut command = Command::new(path);
-        command.args(["serve", "--exit-with-stdin", "--secure-serving=false", "--log-format", "text"]);
-        command.args(["--bind", &ip, "--pool-name", "llama", "--peer-selector", "app=epp"]);
-        command.args(["--insecure-gossip", "--insecure-peer-streams"]);
-        let ports = [
-            ("--grpc-port", ext_proc),
-            ("--grpc-health-port", health),
-            ("--metrics-port", admin),
-            ("--peer-port", peers),
-            ("--gossip-port", gossip),
-        ];
-        for (flag, port) in ports {
+        command.args(["serve", "--exit-with-stdin", "--secure-serving=false", "--log-format", "text", "--bind", ip]);
+        command.args(flags);
+        for (flag, port) in [("--grpc-health-port", health), ("--metrics-port", admin)] {
             command.args([flag, &port.to_string()]);
         }
-        command.env("POD_NAME", format!("epp-{number}")).env("NAMESPACE", "prod").env("KUBECONFIG", kubeconfig);
+        command.env("POD_NAME", name).env("NAMESPACE", "prod").env("KUBECONFIG", kubeconfig);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap()).kill_on_drop(true);
         let at = |port: u16| SocketAddr::new(ip.parse().unwrap(), port);
         Self { process: command.spawn().unwrap(), log, ext_proc: at(ext_proc), pages: Client::new(at(admin)) }
@@ -126,9 +165,17 @@ impl ReplicaProcess {
     }
 
     pub(crate) async fn endpoints(&self) -> Option<BTreeSet<String>> {
-        let page = self.page("/debug/fleet").await?;
-        let ids = page["endpoints"].as_array()?.iter().filter_map(|one| one["endpoint"]["id"].as_str());
-        Some(ids.map(str::to_owned).collect())
+        endpoints(&self.page("/debug/fleet").await?)
+    }
+
+    /// The endpoints of one of its pools.
+    pub(crate) async fn endpoints_of(&self, pool: &str) -> Option<BTreeSet<String>> {
+        endpoints(&self.page(&format!("/debug/pools/{pool}/fleet")).await?)
+    }
+
+    /// Whether one of its pools is ready.
+    pub(crate) async fn is_pool_ready(&self, pool: &str) -> bool {
+        self.pages.get(&format!("/readyz/{pool}")).await.is_ok_and(|answer| answer.status == 200)
     }
 
     /// How many peers it knows.
@@ -162,10 +209,7 @@ impl ReplicaProcess {
     pub(crate) async fn is_served(&self, objective: Option<&str>) -> bool {
         let headers: Vec<(&str, &str)> =
             objective.map(|name| ("x-llm-d-inference-objective", name)).into_iter().collect();
-        let client = ExternalProcessorClient::new(murmuration_kit::replica::channel(self.ext_proc).await);
-        let (reply, _) = ExtProcStream::open(client).ask(post(&headers), BODY).await;
-        let engine = Client::new(destination(&reply).parse().unwrap());
-        engine.post("/v1/completions", BODY, &[]).await.is_ok_and(|answer| answer.status == 200)
+        served_by(self.ext_proc, &headers).await.is_some()
     }
 
     pub(crate) async fn request_is_served(&self, objective: Option<&str>) {
@@ -179,4 +223,19 @@ impl ReplicaProcess {
     pub(crate) async fn stop(mut self) {
         self.process.kill().await.unwrap();
     }
+}
+
+/// The engine that served a request which came in at `ext_proc`; `None` where it failed.
+pub(crate) async fn served_by(ext_proc: SocketAddr, headers: &[(&str, &str)]) -> Option<SocketAddr> {
+    let client = ExternalProcessorClient::new(murmuration_kit::replica::channel(ext_proc).await);
+    let (reply, _) = ExtProcStream::open(client).ask(post(headers), BODY).await;
+    let address = destination(&reply).parse().unwrap();
+    let answer = Client::new(address).post("/v1/completions", BODY, &[]).await;
+    answer.is_ok_and(|answer| answer.status == 200).then_some(address)
+}
+
+/// The ids of the endpoints on a page.
+fn endpoints(page: &Value) -> Option<BTreeSet<String>> {
+    let ids = page["endpoints"].as_array()?.iter().filter_map(|one| one["endpoint"]["id"].as_str());
+    Some(ids.map(str::to_owned).collect())
 }

@@ -42,6 +42,7 @@ pub(crate) fn page() -> String {
         ),
         ("llm_d_epp_", "llm-d's", "The same names, labels and bounds as llm-d's endpoint picker."),
         ("inference_", "Deprecated", "Former names of llm-d's metrics, for dashboards that still ask for them."),
+        ("llm_d_inference_scheduler_", "Deprecated too", "The same, of builds under another name."),
     ];
     let of = |prefix: &str| families.iter().filter(|family| family.name.starts_with(prefix)).collect::<Vec<_>>();
     assert_eq!(groups.iter().map(|(prefix, ..)| of(prefix).len()).sum::<usize>(), families.len(), "a prefix is new");

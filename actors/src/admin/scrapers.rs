@@ -109,7 +109,7 @@ pub(super) async fn guard(State(access): State<MetricsAccess>, request: Request,
             "the API server can't be asked about this token now; the replica's log says why",
         ),
     };
-    asked.telemetry.record(&Event::MetricsRefused { reason });
+    asked.telemetry.record(&Event::MetricsRefused(reason));
     let mut answer = error(status, why);
     if status == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -139,7 +139,7 @@ impl Asked {
             }
             Err(why) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
-                    self.telemetry.record(&Event::ReviewFailed { why });
+                    self.telemetry.record(&Event::ReviewFailed(why));
                 }
                 self.held(&key)
             }

@@ -23,8 +23,8 @@ pub(super) fn record(event: &Event) {
         Event::StatusDenied { resource, why } => {
             warn!(resource, why, "conditions of these objects can't be written; nothing else depends on them");
         }
-        Event::MetricsRefused { reason } => debug!(reason, "a caller of /metrics was refused"),
-        Event::ReviewFailed { why } => {
+        Event::MetricsRefused(reason) => debug!(reason, "a caller of /metrics was refused"),
+        Event::ReviewFailed(why) => {
             warn!(why, "the API server can't be asked who may read /metrics; only callers that it admitted lately may");
         }
         Event::PoolMissing { pool } => {

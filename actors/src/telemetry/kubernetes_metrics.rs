@@ -37,7 +37,7 @@ impl KubernetesMetrics {
                 self.interrupted.with_label_values(&[resource]).set(0.0)
             }
             Event::ObjectRefused { .. } => self.refused.with_label_values::<&str>(&[]).inc(),
-            Event::MetricsRefused { reason } => self.unread.with_label_values(&[reason]).inc(),
+            Event::MetricsRefused(reason) => self.unread.with_label_values(&[reason]).inc(),
             Event::StatusWrite { resource, outcome } => self.status.with_label_values(&[resource, outcome]).inc(),
             _ => {}
         }

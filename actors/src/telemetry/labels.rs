@@ -30,6 +30,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("model_name", "The model that the client asked for; `other` for names beyond the bound."),
     ("model_rewrite_name", "What rewrote the model: `header`, or the name of an InferenceModelRewrite."),
     ("model_server_endpoint", "The endpoint's name, without its namespace."),
+    ("model_server_pod", "The same, in former names of metrics."),
     ("name", "The pool, as `--pool-name` has it."),
     ("namespace", "The endpoint's namespace."),
     (
@@ -45,6 +46,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("peer", "The other replica's name."),
     ("plugin_name", "The plugin's name in the configuration."),
     ("plugin_type", "The plugin's type."),
+    ("pod_name", "The endpoint's name, without its namespace, in former names of metrics."),
     (
         "port",
         "The port of this replica that it concerns (`ext-proc`, `health`, `admin`, `peers`, `sidecar`), or an engine's port.",

@@ -169,15 +169,10 @@ impl EventLog {
             | Event::ObjectRefused { .. }
             | Event::StatusWrite { .. }
             | Event::StatusDenied { .. }
-            | Event::MetricsRefused { .. }
-            | Event::ReviewFailed { .. }
+            | Event::MetricsRefused(_)
+            | Event::ReviewFailed(_)
             | Event::PoolMissing { .. } => kubernetes_log::record(event),
-            Event::PromptSaltChanged { drawn_by } => {
-                info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");
-            }
-            Event::GossipRestarted { was, now, why } => {
-                warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
-            }
+            Event::PromptSaltChanged { .. } | Event::GossipRestarted { .. } => record_of_tier(event),
             Event::ActorRestarted { actor, why } => warn!(actor, why, "part failed and starts again"),
             Event::PartGivenUp { part, attempts, why } => {
                 error!(part, attempts, why, "part failed too often and is given up; the replica ends");
@@ -287,5 +282,18 @@ impl EventLog {
 
     fn troubles(&self) -> std::sync::MutexGuard<'_, BTreeMap<EndpointId, Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events that the tier causes.
+fn record_of_tier(event: &Event) {
+    match event {
+        Event::PromptSaltChanged { drawn_by } => {
+            info!(%drawn_by, "prompt salt changed: the tier's was drawn by this incarnation; prefixes known so far match nothing");
+        }
+        Event::GossipRestarted { was, now, why } => {
+            warn!(%was, %now, why, "gossip ended and starts again as the next incarnation");
+        }
+        _ => {}
     }
 }

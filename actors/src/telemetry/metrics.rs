@@ -17,6 +17,7 @@ use super::pool_gauges::PoolGauges;
 use super::replication_metrics::ReplicationMetrics;
 use super::request_series::RequestSeries;
 use super::sidecar_metrics::SidecarMetrics;
+use super::twins;
 
 /// The label values of the prefix index, which llm-d labels by plugin.
 const INDEX: [&str; 2] = ["approx-prefix-cache-producer", "approx-prefix-cache-producer"];
@@ -85,7 +86,7 @@ impl Metrics {
             streams: f.gauge("llm_d_epp_extproc_streams_inflight", "Open ext-proc streams.", &[])?.with_label_values::<&str>(&[]),
             stream_seconds: f.histogram("llm_d_epp_extproc_stream_duration_seconds", "Duration of ext-proc streams.", &[], buckets::request_seconds())?.with_label_values::<&str>(&[]),
             streams_total: f.counter("llm_d_epp_extproc_streams_total", "Ext-proc streams that ended.", &["code"])?,
-            listed: f.listed(),
+            listed: twins::with(f.listed()),
             registry,
         })
     }
@@ -94,9 +95,8 @@ impl Metrics {
         match event {
             Event::Decided(decided) => {
                 self.requests.decided(decided);
-                let matched = decided.matched;
-                self.hit_ratio.with_label_values(&INDEX).observe(matched.ratio());
-                let bytes = f64::from(matched.blocks) * f64::from(decided.block_tokens) * 4.0;
+                self.hit_ratio.with_label_values(&INDEX).observe(decided.matched.ratio());
+                let bytes = f64::from(decided.matched.blocks) * f64::from(decided.block_tokens) * 4.0;
                 self.hit_bytes.with_label_values(&INDEX).observe(bytes);
             }
             Event::Refused { model, code, .. } => {
@@ -150,8 +150,8 @@ impl Metrics {
             | Event::ObjectRefused { .. }
             | Event::StatusWrite { .. }
             | Event::StatusDenied { .. }
-            | Event::MetricsRefused { .. }
-            | Event::ReviewFailed { .. }
+            | Event::MetricsRefused(_)
+            | Event::ReviewFailed(_)
             | Event::PoolMissing { .. } => self.kubernetes.record(event),
             Event::EndpointLeft(endpoint) => {
                 self.requests.endpoint_left(endpoint);

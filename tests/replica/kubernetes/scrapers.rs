@@ -42,9 +42,8 @@ async fn metrics_are_for_bearers_that_the_api_server_allows() {
         let (status, page) = replica.metrics_with(Some("late")).await;
         assert_eq!(status, 503, "{page}");
     }
-    let told = |replica: &Watching| {
-        replica.events().iter().filter(|event| matches!(event, Event::ReviewFailed { .. })).count()
-    };
+    let told =
+        |replica: &Watching| replica.events().iter().filter(|event| matches!(event, Event::ReviewFailed(_))).count();
     assert_eq!(told(&replica), 1, "told once");
     cluster.api.comes_back().await.unwrap();
     assert_eq!(replica.metrics_with(Some("late")).await.0, 200);
@@ -59,7 +58,7 @@ async fn a_replica_that_may_not_ask_admits_nobody_and_says_which_right_is_missin
     let (status, page) = replica.metrics_with(Some("prometheus")).await;
     assert_eq!(status, 503, "{page}");
     let why = replica.events().into_iter().find_map(|event| match event {
-        Event::ReviewFailed { why } => Some(why),
+        Event::ReviewFailed(why) => Some(why),
         _ => None,
     });
     assert!(why.as_deref().is_some_and(|why| why.contains("must allow create of tokenreviews")), "{why:?}");
