@@ -37,8 +37,9 @@ pub(super) struct Kind<T> {
     read: fn(&DynamicObject, &PoolRef) -> Result<Option<T>, String>,
     /// Where the view has them.
     of: fn(&mut View) -> &mut [Group<T>; 2],
-    /// Whether the current group is installed, so that objects of the legacy one do not count.
-    current: fn(&View) -> bool,
+    /// Whether the current group is installed, so that objects of the legacy one do not count; `None` while that is not
+    /// known.
+    current: fn(&View) -> Option<bool>,
 }
 
 /// InferenceObjectives: their priorities.
@@ -48,7 +49,7 @@ pub(super) static OBJECTIVES: Kind<i32> = Kind {
     resources: ["inferenceobjectives.llm-d.ai", "inferenceobjectives.inference.networking.x-k8s.io"],
     read: |object, pool| objective::priority(&object.data, pool),
     of: |view| &mut view.objectives,
-    current: |view| view.objectives[0].objects.known().is_some(),
+    current: |view| view.objectives[0].is_installed(),
 };
 
 /// InferenceModelRewrites: their rules.
@@ -63,7 +64,7 @@ pub(super) static REWRITES: Kind<DatedRules> = Kind {
         Ok(rules.map(|rules| DatedRules { created, rules }))
     },
     of: |view| &mut view.rewrites,
-    current: |view| view.rewrites[0].objects.known().is_some(),
+    current: |view| view.rewrites[0].is_installed(),
 };
 
 /// What the part needs.
@@ -93,7 +94,7 @@ impl<T> Kind<T> {
 impl<T: PartialEq + Send> Referring<T> {
     /// What writes the conditions of its objects; `keeping` says which of them this replica owns.
     pub(super) fn writer(&self, keeping: Option<Keeping>) -> StatusWriter {
-        let superseded: fn(&View) -> bool = if self.group == 0 { |_| false } else { self.kind.current };
+        let superseded: fn(&View) -> Option<bool> = if self.group == 0 { |_| Some(false) } else { self.kind.current };
         StatusWriter {
             context: self.context.clone(),
             namespace: self.namespace.clone(),

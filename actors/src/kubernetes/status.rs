@@ -58,8 +58,8 @@ pub(super) struct StatusWriter {
     pub(super) resource: &'static str,
     pub(super) judged: Judgements,
     pub(super) view: Arc<watch::Sender<View>>,
-    /// Whether objects of this group count for nothing.
-    pub(super) superseded: fn(&View) -> bool,
+    /// Whether objects of this group count for nothing; `None` while that is not known.
+    pub(super) superseded: fn(&View) -> Option<bool>,
     /// Who owns what; `None` for a replica without peers.
     pub(super) keeping: Option<Keeping>,
 }
@@ -90,7 +90,10 @@ impl StatusWriter {
         let mut denied = false;
         loop {
             let superseded = (self.superseded)(&view.borrow_and_update());
-            let due = self.due(&judged.borrow_and_update(), superseded, &mut written);
+            let due = {
+                let objects = judged.borrow_and_update();
+                superseded.map(|superseded| self.due(&objects, superseded, &mut written)).unwrap_or_default()
+            };
             let mut round = Round::default();
             for due in due {
                 self.write(due, &mut written, (&mut denied, &mut round)).await;

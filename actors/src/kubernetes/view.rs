@@ -123,6 +123,11 @@ fn current<T: PartialEq>(groups: &[Group<T>; 2]) -> Option<Option<&BTreeMap<Stri
 // === impl Group ===
 
 impl<T: PartialEq> Group<T> {
+    /// Whether the cluster has the group; `None` before the API server has answered.
+    pub(super) fn is_installed(&self) -> Option<bool> {
+        self.answered.then(|| self.objects.known().is_some())
+    }
+
     /// The group is not installed any more, and its objects went with it; returns whether there were any lists of them.
     pub(super) fn uninstalled(&mut self) -> bool {
         let known = self.objects.known().is_some();

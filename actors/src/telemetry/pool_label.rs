@@ -10,9 +10,10 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily};
 /// The label, as llm-d spells it on series of flow control. The gauges of the pool already name it by `name`.
 const LABEL: &str = "inference_pool";
 /// Families about the process: peers and lanes, which serve all pools.
-const OF_PROCESS: [&str; 10] = [
+const OF_PROCESS: [&str; 11] = [
     "llm_d_epp_info",
     "murmuration_gossip_facts_left_out_total",
+    "murmuration_metrics_refused_total",
     "murmuration_panics_total",
     "murmuration_peer_bytes_total",
     "murmuration_peer_fact_age_seconds",
@@ -22,8 +23,8 @@ const OF_PROCESS: [&str; 10] = [
     "murmuration_peers_lost_total",
     "murmuration_prompt_salt_changes_total",
 ];
-/// Families that the process counts for itself, and each pool too: connections, failed parts, reloaded files.
-const OF_BOTH: [&str; 7] = [
+/// Families that the process counts for itself, and each pool too: connections, failed parts, reloaded files, watches.
+const OF_BOTH: [&str; 9] = [
     "murmuration_actor_restarts_total",
     "murmuration_authorities_repaired_total",
     "murmuration_connections_closed_total",
@@ -31,6 +32,8 @@ const OF_BOTH: [&str; 7] = [
     "murmuration_peer_ignored_total",
     "murmuration_reloads_total",
     "murmuration_server_names_refused_total",
+    "murmuration_watch_failures_total",
+    "murmuration_watch_interrupted",
 ];
 
 /// The families of the process and those of its pools, ordered by name.
