@@ -128,8 +128,12 @@ mod tests {
 
     #[test]
     fn every_family_that_is_of_the_process_exists() {
-        let sources =
-            [include_str!("metrics.rs"), include_str!("replication_metrics.rs"), include_str!("connection_metrics.rs")];
+        let sources = [
+            include_str!("metrics.rs"),
+            include_str!("replication_metrics.rs"),
+            include_str!("connection_metrics.rs"),
+            include_str!("kubernetes_metrics.rs"),
+        ];
         for family in OF_PROCESS.iter().chain(&OF_BOTH) {
             assert!(sources.iter().any(|source| source.contains(&format!("\"{family}\""))), "{family}");
         }

@@ -323,11 +323,10 @@ impl Watching {
         // The first answer comes after the decision, and says of a refusal that there is none.
         stream.next().await.unwrap();
         let events = self.events.borrow();
-        let decided = events[seen..].iter().find_map(|event| match event {
+        events[seen..].iter().find_map(|event| match event {
             Event::Decided(decided) => Some(Decided::clone(decided)),
             _ => None,
-        });
-        decided
+        })
     }
 }
 
