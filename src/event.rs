@@ -193,7 +193,8 @@ pub enum Event {
         /// Which port: `ext-proc`, `health`, `admin`, `peers` or `sidecar`.
         port: &'static str,
         /// A stable label: `full`, `address-full` (no slot left), `handshake`, `handshake-timeout`,
-        /// `handshake-displaced`, `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages).
+        /// `handshake-displaced`, `server-name` (TLS), `no-preface`, `idle` (HTTP/2), `unanswered` or `old` (pages), `unread`
+        /// (a client left an answer of a sidecar unread).
         why: &'static str,
     },
     /// The authority of a request was not one that an HTTP library accepts. It was repaired before the library saw it.

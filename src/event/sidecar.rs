@@ -24,7 +24,7 @@ pub enum SidecarEvent {
         /// The engine.
         target: String,
         /// A stable label: `ok`, `refused` (the request is wrong), `status` (the engine failed), `connect`, `broken`,
-        /// `timeout`, `too-large`, or `cancelled` (the client left, or the other leg failed).
+        /// `timeout`, `too-large`, or `cancelled` (the client left, was too slow, or the other leg failed).
         outcome: &'static str,
         /// The leg's time, queue of the engine included.
         took: Duration,

@@ -188,6 +188,13 @@ pub struct SidecarArgs {
     /// Longest pause between two pieces of an arriving request.
     #[arg(help_heading = LIMITS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub request_idle_timeout: Duration,
+    /// Longest time until a request has arrived in full; slower ones are refused with 408.
+    #[arg(help_heading = LIMITS, long, default_value = "300s", value_parser = duration, value_name = "DURATION")]
+    pub request_arrival_timeout: Duration,
+    /// How long a client may leave an answer unread; then its connection is closed, and the engine's with it. Each KiB that
+    /// it reads gives it a second back, up to this time.
+    #[arg(help_heading = LIMITS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
+    pub answer_unread_timeout: Duration,
     /// Longest time from SIGTERM to exit.
     #[arg(help_heading = LIMITS, long, default_value = "60s", value_parser = duration, value_name = "DURATION")]
     pub drain_timeout: Duration,

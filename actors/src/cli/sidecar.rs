@@ -106,6 +106,8 @@ fn settings(args: &SidecarArgs) -> Result<SidecarSettings, String> {
             decode: args.decode_timeout,
             handoff: args.handoff_timeout,
             arrival: args.request_idle_timeout,
+            arrived: args.request_arrival_timeout,
+            unread: args.answer_unread_timeout,
         },
         limits: SidecarLimits {
             body_bytes: args.max_body_size,

@@ -14,11 +14,12 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use murmuration::event::SidecarEvent;
 use serde_json::json;
-use tokio::time::{Instant, Sleep, sleep};
 
+use super::arriving::NotArrived;
 use super::cached_tokens::CachedTokens;
 use super::headers::remove_hop_by_hop;
 use super::shared::{LegTimer, Shared};
+use super::silence::Silence;
 
 /// What clients get.
 pub(super) type Answer = Response<AnswerBody>;
@@ -39,8 +40,7 @@ pub(super) type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// An engine's answer that is still coming.
 struct Engine {
     body: Incoming,
-    silence: Duration,
-    deadline: Pin<Box<Sleep>>,
+    silence: Silence,
     rewriter: Option<CachedTokens>,
     timer: Option<LegTimer>,
     failed: bool,
@@ -64,6 +64,15 @@ pub(super) fn refusal(shared: &Shared, status: StatusCode, code: &'static str, w
     let answer = text(status, "application/json", json!({ "error": error }).to_string());
     shared.emit(SidecarEvent::Refused { code, why });
     answer
+}
+
+/// The answer to a request that did not arrive.
+pub(super) fn not_arrived(shared: &Shared, why: NotArrived) -> Answer {
+    let (status, code) = match why {
+        NotArrived::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow"),
+        NotArrived::Broken => (StatusCode::BAD_REQUEST, "bad-body"),
+    };
+    refusal(shared, status, code, why.to_string())
 }
 
 /// The field `type` of an error, as vLLM writes it.
@@ -98,8 +107,7 @@ pub(super) fn passing(
     if rewriter.is_some() {
         head.headers.remove(CONTENT_LENGTH);
     }
-    let deadline = Box::pin(sleep(silence));
-    let engine = Engine { body, silence, deadline, rewriter, timer: Some(timer), failed: false };
+    let engine = Engine { body, silence: Silence::new(silence), rewriter, timer: Some(timer), failed: false };
     Response::from_parts(head, AnswerBody { ready, engine: Some(engine), beside: None })
 }
 
@@ -155,13 +163,13 @@ impl Engine {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
-                Poll::Pending if self.deadline.as_mut().poll(cx).is_ready() => {
+                Poll::Pending if self.silence.lasts(cx) => {
                     self.end("timeout");
                     return Poll::Ready(Some(Err("the engine was silent for too long".into())));
                 }
                 Poll::Pending => return Poll::Pending,
             };
-            self.deadline.as_mut().reset(Instant::now() + self.silence);
+            self.silence.is_broken();
             match frame {
                 Some(Ok(frame)) => match (frame.into_data(), &mut self.rewriter) {
                     (Ok(piece), Some(rewriter)) => {

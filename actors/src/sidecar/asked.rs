@@ -2,17 +2,17 @@
 //!
 //! Must not know what it asks for.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use hyper::body::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api::Api;
+use super::arriving::{Arriving, NotArrived};
 use super::client::RequestBody;
 use super::headers;
 use super::shared::Shared;
@@ -35,13 +35,18 @@ pub(super) struct Gathered {
     _held: Option<OwnedSemaphorePermit>,
 }
 
-/// Why a body did not arrive.
+/// The memory of a body that is arriving.
+struct Room {
+    memory: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// Why a body was not gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotGathered {
     TooLarge,
-    TooSlow,
     NoMemory,
-    Broken,
+    NotArrived(NotArrived),
 }
 
 // === impl Asked ===
@@ -71,67 +76,92 @@ impl Asked {
     }
 }
 
-// === impl Gathered ===
+// === impl Gathered, Room ===
 
 impl Gathered {
     /// Reads the whole body. An engine needs it whole, too, so nobody waits longer for that.
-    pub(super) async fn read(shared: &Shared, mut body: Incoming) -> Result<Self, NotGathered> {
-        let (limits, pause) = (shared.settings.limits, shared.settings.deadlines.arrival);
-        let expected = body.size_hint().exact().unwrap_or(0);
-        if expected > limits.body_bytes as u64 {
+    pub(super) async fn read(shared: &Shared, mut body: Arriving) -> Result<Self, NotGathered> {
+        let limit = shared.settings.limits.body_bytes;
+        let expected = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
+        if expected > limit {
             return Err(NotGathered::TooLarge);
         }
-        let (mut bytes, mut held) = (BytesMut::with_capacity((expected as usize).min(1 << 20)), None);
-        while let Some(frame) = next(&mut body, pause).await? {
-            if bytes.len() + frame.len() > limits.body_bytes {
+        let mut room = Room { memory: shared.memory.clone(), held: None };
+        let mut bytes = Vec::new();
+        // All that is expected at once: of many bodies that come in part none would be served.
+        room.make(&mut bytes, expected, limit)?;
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(NotGathered::NotArrived)?.into_data() else { continue };
+            if bytes.len() + piece.len() > limit {
                 return Err(NotGathered::TooLarge);
             }
-            let permits = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-            let permit = shared.memory.clone().try_acquire_many_owned(permits).map_err(|_| NotGathered::NoMemory)?;
-            held = Some(with(held, permit));
-            bytes.extend_from_slice(&frame);
+            let length = bytes.len() + piece.len();
+            room.make(&mut bytes, length, limit)?;
+            bytes.extend_from_slice(&piece);
         }
-        Ok(Self { bytes: bytes.freeze(), _held: held })
+        Ok(Self { bytes: bytes.into(), _held: room.held })
     }
 }
 
-/// One permit for both, so that a body in many small pieces has no permit for each.
-fn with(held: Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) -> OwnedSemaphorePermit {
-    let Some(mut held) = held else { return more };
-    held.merge(more);
-    held
-}
-
-async fn next(body: &mut Incoming, pause: Duration) -> Result<Option<Bytes>, NotGathered> {
-    loop {
-        match timeout(pause, body.frame()).await.map_err(|_| NotGathered::TooSlow)? {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(NotGathered::Broken),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+impl Room {
+    /// Makes room for a body of `length` bytes, of which none has more than `limit`. One of unknown length gets twice its
+    /// room each time, where there is as much.
+    fn make(&mut self, bytes: &mut Vec<u8>, length: usize, limit: usize) -> Result<(), NotGathered> {
+        let has = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if length <= has {
+            return Ok(());
         }
+        let doubled = (2 * has).min(limit).max(length);
+        let taken = [doubled, length].into_iter().find_map(|room| self.take(room - has));
+        let taken = taken.ok_or(NotGathered::NoMemory)?;
+        let room = has + taken.num_permits();
+        match &mut self.held {
+            // One permit for all, so that a body in many small pieces has no permit for each.
+            Some(held) => held.merge(taken),
+            None => self.held = Some(taken),
+        }
+        bytes.reserve_exact(room - bytes.len());
+        Ok(())
+    }
+
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.memory.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
-
     use super::*;
 
+    fn room(bytes: usize) -> (Arc<Semaphore>, Room, Vec<u8>) {
+        let memory = Arc::new(Semaphore::new(bytes));
+        (memory.clone(), Room { memory, held: None }, Vec::new())
+    }
+
     #[test]
-    fn the_permits_of_all_pieces_are_one() {
-        let memory = Arc::new(Semaphore::new(10));
-        let take = |permits| memory.clone().try_acquire_many_owned(permits).unwrap();
-        let held = with(Some(with(None, take(3))), take(4));
-        assert_eq!((held.num_permits(), memory.available_permits()), (7, 3));
-        drop(held);
-        assert_eq!(memory.available_permits(), 10);
+    fn a_body_of_known_length_takes_that_and_once() {
+        let (memory, mut room, mut bytes) = room(1_000);
+        room.make(&mut bytes, 400, 10_000).unwrap();
+        assert_eq!((memory.available_permits(), bytes.capacity()), (600, 400));
+        room.make(&mut bytes, 17, 10_000).unwrap();
+        assert_eq!((memory.available_permits(), bytes.capacity()), (600, 400));
+        drop(room);
+        assert_eq!(memory.available_permits(), 1_000);
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_doubles_where_it_may_and_else_takes_what_it_needs() {
+        let (memory, mut room, mut bytes) = room(1_000);
+        for (length, has) in [(100, 100), (101, 200), (201, 400), (401, 800), (801, 801), (1_000, 1_000)] {
+            room.make(&mut bytes, length, 100_000).unwrap();
+            bytes.resize(length, 0);
+            assert_eq!((1_000 - memory.available_permits(), bytes.capacity()), (has, has), "{length}");
+        }
+        assert_eq!(room.make(&mut bytes, 1_001, 100_000), Err(NotGathered::NoMemory));
+        let (memory, mut room, mut bytes) = self::room(1_000);
+        room.make(&mut bytes, 300, 500).unwrap();
+        room.make(&mut bytes, 301, 500).unwrap();
+        assert_eq!(memory.available_permits(), 500, "no body is larger");
     }
 }

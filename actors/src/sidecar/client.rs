@@ -17,15 +17,18 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
+use super::arriving::{Arriving, NotArrived};
 use super::connect::Connector;
 use super::target::Target;
 use crate::environment::Network;
 
 /// How long an idle connection is kept: less than the five seconds after which vLLM closes it.
 const IDLE: Duration = Duration::from_secs(4);
+/// Bytes that are read of an answer before they are passed on; also of its head.
+const BUFFER_MAX: usize = 128 << 10;
 
 /// The body of a request: written here, or passed on as it arrives.
-pub(super) type RequestBody = Either<Full<Bytes>, Incoming>;
+pub(super) type RequestBody = Either<Full<Bytes>, Arriving>;
 
 /// A client of the engines of one stage.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub(super) enum LegError {
     Timeout,
     /// Its answer is larger than allowed.
     TooLarge,
+    /// Not the engine's fault: the request that was passed on did not arrive in full.
+    NotArrived(NotArrived),
 }
 
 // === impl EngineClient ===
@@ -62,6 +67,7 @@ impl EngineClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(idle)
+            .http1_max_buf_size(BUFFER_MAX)
             .retry_canceled_requests(true)
             .build(Connector::new(network, connect, tls));
         Self { client, scheme }
@@ -76,9 +82,10 @@ impl EngineClient {
     ) -> Result<Response<Incoming>, LegError> {
         *request.uri_mut() = self.uri(target, request.uri()).map_err(LegError::Broken)?;
         let answer = timeout(deadline, self.client.request(request)).await.map_err(|_| LegError::Timeout)?;
-        answer.map_err(|error| {
-            let why = root_cause(&error);
-            if error.is_connect() { LegError::Connect(why) } else { LegError::Broken(why) }
+        answer.map_err(|error| match NotArrived::within(&error) {
+            Some(why) => LegError::NotArrived(why),
+            None if error.is_connect() => LegError::Connect(root_cause(&error)),
+            None => LegError::Broken(root_cause(&error)),
         })
     }
 
@@ -130,6 +137,7 @@ impl LegError {
             Self::Broken(_) => "broken",
             Self::Timeout => "timeout",
             Self::TooLarge => "too-large",
+            Self::NotArrived(_) => "cancelled",
         }
     }
 }
@@ -141,6 +149,7 @@ impl std::fmt::Display for LegError {
             Self::Broken(why) => write!(f, "the connection broke: {why}"),
             Self::Timeout => f.write_str("it did not answer in time"),
             Self::TooLarge => f.write_str("its answer is too large"),
+            Self::NotArrived(why) => why.fmt(f),
         }
     }
 }

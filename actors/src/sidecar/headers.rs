@@ -14,6 +14,10 @@ use super::target::{Target, read_list};
 /// A later spelling of [`names::KV_SOURCE`].
 const KV_SOURCE_LATER: &str = "x-llm-d-kv-cache-source-host-port";
 
+/// The header that names a rank behind one port, to vLLM. Pickers name ranks by [`names::DATA_PARALLEL`], so this one is a
+/// client's.
+pub(crate) const RANK: &str = "x-data-parallel-rank";
+
 /// What a picker said about a request's legs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Routing {
@@ -49,6 +53,7 @@ impl Routing {
             KV_SOURCE_LATER,
         ]
         .map(&mut taken);
+        taken(RANK);
         let (prefillers, older) = (list(prefillers)?, list(older)?);
         let (kv_source, later) = (list(kv_source)?, list(later)?);
         Ok(Self {
@@ -100,6 +105,8 @@ pub(crate) fn of_passed(headers: &HeaderMap) -> HeaderMap {
 pub(crate) fn of_rewritten(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
     let mut headers = of_passed(headers);
     headers.remove(CONTENT_ENCODING);
+    // The answer is read or changed here.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(names::REQUEST_ID, id.clone());
     headers
@@ -108,7 +115,6 @@ pub(crate) fn of_rewritten(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
 /// The headers of a leg at another engine, whose answer is read here.
 pub(crate) fn of_leg(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
     let mut headers = of_rewritten(headers, id);
-    headers.remove(ACCEPT_ENCODING);
     headers.remove(HOST);
     headers
 }
@@ -135,6 +141,7 @@ mod tests {
             ("x-encoder-hosts-ports", "e0:1, e1:1"),
             ("x-data-parallel-host-port", "10.0.0.1:8001"),
             ("x-llm-d-kv-cache-source-host-port", "s:1"),
+            ("x-data-parallel-rank", "3"),
             ("x-other", "stays"),
         ]);
         let routing = Routing::take(&mut headers).unwrap();
@@ -198,8 +205,13 @@ mod tests {
         let leg = of_leg(&given, &HeaderValue::from_static("id"));
         let shown: Vec<(&str, &str)> =
             leg.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        assert_eq!(shown.len(), 3, "{shown:?}");
-        for pair in [("authorization", "Bearer t"), ("content-type", "application/json"), ("x-request-id", "id")] {
+        assert_eq!(shown.len(), 4, "{shown:?}");
+        for pair in [
+            ("accept-encoding", "identity"),
+            ("authorization", "Bearer t"),
+            ("content-type", "application/json"),
+            ("x-request-id", "id"),
+        ] {
             assert!(shown.contains(&pair), "{pair:?} of {shown:?}");
         }
         assert!(of_rewritten(&given, &HeaderValue::from_static("id")).contains_key("host"));

@@ -12,8 +12,9 @@ use murmuration::event::SidecarEvent;
 use murmuration_proto::names;
 use tokio::sync::watch;
 
-use super::answer::{Answer, refusal, text};
+use super::answer::{Answer, not_arrived, refusal, text};
 use super::api::Api;
+use super::arriving::Arriving;
 use super::asked::{Asked, Gathered, NotGathered};
 use super::connector::encoder::EC_PARAMS;
 use super::fields::Fields;
@@ -71,6 +72,7 @@ impl Proxy {
         }
         // Headers that can't be read are removed, too.
         drop(Routing::take(&mut head.headers));
+        let body = Arriving::new(body, &self.shared.settings.deadlines);
         let mut passed = Request::new(Either::Right(body));
         *passed.method_mut() = head.method;
         *passed.uri_mut() = head.uri;
@@ -97,6 +99,7 @@ impl Proxy {
             Ok(engines) => engines,
             Err(why) => return refusal(shared, StatusCode::FORBIDDEN, "target", why),
         };
+        let body = Arriving::new(body, &shared.settings.deadlines);
         let gathered = match Gathered::read(shared, body).await {
             Ok(gathered) => gathered,
             Err(why) => return not_gathered(shared, why),
@@ -231,12 +234,11 @@ fn not_gathered(shared: &Shared, why: NotGathered) -> Answer {
             "too-large",
             format!("the body has more than {limit} bytes (--max-body-size)"),
         ),
-        NotGathered::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "the body did not arrive in time".to_owned()),
         NotGathered::NoMemory => {
             let why = "the bodies of other requests take all memory (--max-body-memory); try again later";
             (StatusCode::SERVICE_UNAVAILABLE, "no-memory", why.to_owned())
         }
-        NotGathered::Broken => (StatusCode::BAD_REQUEST, "bad-body", "the body broke off".to_owned()),
+        NotGathered::NotArrived(why) => return not_arrived(shared, why),
     };
     refusal(shared, status, code, why)
 }

@@ -78,13 +78,13 @@ impl Sidecar {
             serve_metrics(&supervisor, metrics, telemetry.clone(), readiness.subscribe());
         }
         let sockets: Vec<SharedListener> = sockets.into_iter().map(SharedListener::new).collect();
-        let connections = settings.limits.connections;
+        let limits = server::Limits { connections: settings.limits.connections, unread: settings.deadlines.unread };
         let (drained, closed) = (draining.subscribe(), closing.subscribe());
         let proxy = supervisor.vital("proxy", move || {
             let servers = sockets.iter().zip(0..).map(|(socket, rank)| {
                 let proxy = Arc::new(Proxy::new(shared.clone(), rank, drained.clone()));
                 let event_sink = event_sink(&telemetry);
-                server::serve(socket.listener(), proxy, tls.clone(), connections, event_sink, closed.clone())
+                server::serve(socket.listener(), proxy, tls.clone(), limits, event_sink, closed.clone())
             });
             let servers = join_all(servers.collect::<Vec<_>>());
             async move {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt};
 
+use super::client_connection::ClientConnection;
 use super::proxy::Proxy;
 use crate::connection::{Arrivals, Bounds, EventSink};
 use crate::environment::Listener;
@@ -26,6 +27,17 @@ use crate::tls::{self, ServerTls};
 
 /// How long the head of a request may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bytes of a request's head, and of an answer that is not written yet.
+const BUFFER_MAX: usize = 128 << 10;
+
+/// Bounds of one port's connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many there are.
+    pub(super) connections: usize,
+    /// How long a client may leave an answer unread.
+    pub(super) unread: Duration,
+}
 
 /// Serves until `closing` is set and the open requests have ended. In between, new connections are closed at once: a client
 /// that asked in vain can go elsewhere, and one that waits to be accepted can't tell.
@@ -33,17 +45,25 @@ pub(super) async fn serve(
     listener: Listener,
     proxy: Arc<Proxy>,
     tls: Option<ServerTls>,
-    connections: usize,
+    limits: Limits,
     event_sink: EventSink,
     closing: watch::Receiver<bool>,
 ) {
     // A gateway is one address, so an address has no share of its own.
-    let bounds = Bounds { all: connections, of_one: connections };
-    let arrivals = Arrivals::new(listener, bounds, event_sink);
+    let bounds = Bounds { all: limits.connections, of_one: limits.connections };
+    let arrivals = Arrivals::new(listener, bounds, event_sink.clone());
     match tls {
-        None => accept(arrivals, proxy, closing).await,
-        Some(tls) => accept(tls::incoming(arrivals, tls), proxy, closing).await,
+        None => accept(client_connections(arrivals, limits, event_sink), proxy, closing).await,
+        Some(tls) => accept(client_connections(tls::incoming(arrivals, tls), limits, event_sink), proxy, closing).await,
     }
+}
+
+fn client_connections<C>(
+    arrivals: impl Stream<Item = io::Result<C>>,
+    limits: Limits,
+    event_sink: EventSink,
+) -> impl Stream<Item = io::Result<ClientConnection<C>>> {
+    arrivals.map(move |arrived| arrived.map(|c| ClientConnection::new(c, limits.unread, event_sink.clone())))
 }
 
 async fn accept<C>(arrivals: impl Stream<Item = io::Result<C>>, proxy: Arc<Proxy>, mut closing: watch::Receiver<bool>)
@@ -82,7 +102,7 @@ where
         async move { Ok::<_, Infallible>(proxy.serve(request).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(connection), service));
     tokio::select! {
         // An error concerns this client only.

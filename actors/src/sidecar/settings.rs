@@ -70,6 +70,10 @@ pub struct Deadlines {
     pub handoff: Duration,
     /// The longest pause between two pieces of an arriving request.
     pub arrival: Duration,
+    /// Until a request has arrived in full.
+    pub arrived: Duration,
+    /// How long a client may leave an answer unread.
+    pub unread: Duration,
 }
 
 /// Bounds of the sidecar.

@@ -127,6 +127,27 @@ async fn comments_of_a_stream_do_not_begin_an_answer_that_may_still_fail() {
 }
 
 #[tokio::test]
+async fn an_answer_in_one_piece_keeps_every_byte_and_begins_with_any() {
+    let (prefiller, tell) = told(Reply::json("{}")).await;
+    let (pieces, sent) = mpsc::unbounded_channel();
+    let sent = Mutex::new(Some(sent));
+    let decoder = LegEngine::start(move |_| {
+        let headers = vec![("content-type", "application/json")];
+        Reply::Pieces(headers, sent.lock().unwrap().take().unwrap())
+    })
+    .await;
+    let sidecar = Running::start(sglang(&decoder)).await;
+    let mut client = sidecar.begin_complete(&[&prefiller], BODY).await;
+    // In a stream of events these would say nothing.
+    pieces.send("\n".to_owned()).unwrap();
+    client.until("200 OK").await;
+    tell.send(()).unwrap();
+    pieces.send(r#"{"id":"d"}"#.to_owned()).unwrap();
+    drop(pieces);
+    assert_eq!(client.answer().await.body, "\n{\"id\":\"d\"}");
+}
+
+#[tokio::test]
 async fn data_of_a_decode_engine_that_needs_no_blocks_is_passed_on_at_once() {
     let prefiller = LegEngine::start(|_| Reply::Never).await;
     let (events, sent) = mpsc::unbounded_channel();

@@ -59,7 +59,16 @@ pub(crate) fn settings(decoder: &LegEngine) -> SidecarSettings {
         retries: 0,
         backoff: Duration::from_millis(1),
         on_prefill_failure: OnPrefillFailure::Error,
-        deadlines: Deadlines { connect: long, prefill: long, encode: long, decode: long, handoff: long, arrival: long },
+        deadlines: Deadlines {
+            connect: long,
+            prefill: long,
+            encode: long,
+            decode: long,
+            handoff: long,
+            arrival: long,
+            arrived: long,
+            unread: long,
+        },
         limits: SidecarLimits {
             body_bytes: 1 << 20,
             body_memory: 4 << 20,
@@ -178,6 +187,23 @@ impl Client {
 
     pub(crate) async fn write(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Writes a byte after each pause, until an answer comes; what came of it.
+    pub(crate) async fn trickle(&mut self, pause: Duration) -> String {
+        let trickling = async {
+            loop {
+                tokio::select! {
+                    read = self.stream.read_buf(&mut self.read) => {
+                        assert!(read.unwrap() > 0, "closed without an answer");
+                        return String::from_utf8_lossy(&self.read).into_owned();
+                    }
+                    () = sleep(pause) => {}
+                }
+                self.stream.write_all(b"x").await.unwrap();
+            }
+        };
+        timeout(TIMEOUT, trickling).await.expect("an answer in time")
     }
 
     /// Reads until `text` has come; what came so far.

@@ -17,6 +17,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
+mod bounds;
 mod concurrent;
 mod encoders;
 mod harness;
@@ -25,4 +26,5 @@ mod other_connectors;
 mod pass_through;
 mod process;
 mod ranks;
+mod statuses;
 mod targets;

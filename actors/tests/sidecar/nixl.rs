@@ -294,6 +294,39 @@ async fn cached_tokens_are_the_prefill_engines() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_changed_here_is_asked_for_without_an_encoding() {
+    let prefiller = prefiller().await;
+    let decoder = decoder().await;
+    let sidecar = Running::start(settings(&decoder)).await;
+    let list = prefiller.name();
+    let headers = [("x-prefiller-host-port", list.as_str()), ("accept-encoding", "gzip, br")];
+    assert_eq!(sidecar.post("/v1/completions", &headers, BODY).await.status, 200);
+    assert_eq!(decoder.only().header("accept-encoding"), Some("identity"));
+    assert_eq!(prefiller.only().header("accept-encoding"), Some("identity"));
+    assert_eq!(sidecar.post("/v1/completions", &headers[1..], BODY).await.status, 200);
+    assert_eq!(decoder.received()[1].header("accept-encoding"), Some("gzip, br"), "nothing is changed in this one");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_encoded_all_the_same_passes_unchanged_and_at_once() {
+    let prefiller = prefiller().await;
+    let (pieces, sent) = mpsc::unbounded_channel();
+    let sent = Mutex::new(Some(sent));
+    let decoder = LegEngine::start(move |_| {
+        let headers = vec![("content-type", "text/event-stream"), ("content-encoding", "gzip")];
+        Reply::Pieces(headers, sent.lock().unwrap().take().unwrap())
+    })
+    .await;
+    let sidecar = Running::start(settings(&decoder)).await;
+    let mut client = sidecar.begin_complete(&[&prefiller], BODY).await;
+    // Bytes that have no lines.
+    pieces.send("packed".to_owned()).unwrap();
+    client.until("packed").await;
+    drop(pieces);
+    assert_eq!(client.answer().await.body, "packed");
+}
+
+#[tokio::test]
 async fn a_restarted_prefill_engine_is_noticed() {
     let asked = AtomicUsize::new(0);
     let prefiller = LegEngine::start(move |_| {

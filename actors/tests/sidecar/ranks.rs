@@ -6,6 +6,22 @@ use murmuration_kit::leg_engine::LegEngine;
 use crate::harness::{Client, Running, settings};
 
 #[tokio::test]
+async fn a_rank_that_a_client_asks_for_reaches_no_engine() {
+    let (prefiller, decoder) = (LegEngine::answering("{}").await, LegEngine::answering("{}").await);
+    let sidecar = Running::start(settings(&decoder)).await;
+    let list = prefiller.name();
+    let headers = [("x-prefiller-host-port", list.as_str()), ("x-data-parallel-rank", "1")];
+    for (path, headers) in
+        [("/v1/completions", &headers[..]), ("/v1/completions", &headers[1..]), ("/tokenize", &headers[1..])]
+    {
+        assert_eq!(sidecar.post(path, headers, r#"{"prompt":"x"}"#).await.status, 200, "{path}");
+    }
+    let received = [prefiller.received(), decoder.received()].concat();
+    assert_eq!(received.len(), 4);
+    assert!(received.iter().all(|asked| asked.header("x-data-parallel-rank").is_none()));
+}
+
+#[tokio::test]
 async fn each_rank_has_a_port_and_an_engine_and_rank_0_reads_the_header() {
     let [first, second] = LegEngine::neighbours("{}").await;
     let with = SidecarSettings { ranks: 2, pod_ip: Some("10.0.0.1".to_owned()), ..settings(&first) };

@@ -48,6 +48,8 @@ pub enum Reply {
     Whole(u16, Vec<(&'static str, &'static str)>, String),
     /// Begins a stream of events with the status 200, and sends what comes from the channel until it is closed.
     Events(mpsc::UnboundedReceiver<String>),
+    /// The same with these headers.
+    Pieces(Vec<(&'static str, &'static str)>, mpsc::UnboundedReceiver<String>),
     /// Answers with this, once the sender is used or dropped.
     After(tokio::sync::oneshot::Receiver<()>, Box<Reply>),
     /// Keeps the client waiting.
@@ -229,7 +231,8 @@ async fn answer(
             }
             return Ok(response);
         }
-        Reply::Events(pieces) => (200, [("content-type", "text/event-stream; charset=utf-8")], pieces),
+        Reply::Events(pieces) => (200, vec![("content-type", "text/event-stream; charset=utf-8")], pieces),
+        Reply::Pieces(headers, pieces) => (200, headers, pieces),
         Reply::Never => std::future::pending().await,
         Reply::Break | Reply::After(..) => {
             open.ended = true;

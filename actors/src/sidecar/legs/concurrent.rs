@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Either, Full};
 use murmuration::event::SidecarEvent;
 
 use super::decode::{self, Begun};
+use super::opening::Opening;
 use super::prefill::{self, Failure};
 use crate::sidecar::answer::Answer;
 use crate::sidecar::asked::Asked;
@@ -22,6 +23,7 @@ use crate::sidecar::client::{LegError, RequestBody};
 use crate::sidecar::connector::mooncake::{self, Engine};
 use crate::sidecar::connector::sglang;
 use crate::sidecar::fields::Fields;
+use crate::sidecar::headers::RANK;
 use crate::sidecar::settings::KvConnector;
 use crate::sidecar::shared::{LegTimer, Shared};
 use crate::sidecar::target::Target;
@@ -30,8 +32,6 @@ use crate::sidecar::target::Target;
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest list.
 const BOOTSTRAP_BYTES_MAX: usize = 1 << 20;
-/// The header that names a rank, to vLLM.
-const RANK: &str = "x-data-parallel-rank";
 
 /// Both legs for one prefill engine.
 struct Pair {
@@ -87,7 +87,7 @@ async fn try_both(
     let mut beginning = pin!(decode::begin(shared, &asked.decoder, connector, pair.decode));
     let mut begun: Option<Begun> = None;
     let mut prefilled = false;
-    let mut ready = VecDeque::new();
+    let mut opening = Opening::new(false);
     while !(prefilled && begun.is_some()) {
         tokio::select! {
             answered = &mut prefilling, if !prefilled => {
@@ -96,17 +96,17 @@ async fn try_both(
                 prefilled = true;
             }
             head = &mut beginning, if begun.is_none() => match head {
-                Ok(answered) if answered.answer.status().is_success() => begun = Some(answered),
+                Ok(answered) if answered.answer.status().is_success() => {
+                    opening = Opening::new(decode::is_stream(answered.answer.headers()));
+                    begun = Some(answered);
+                }
                 // The decode leg failed. Leaving drops the prefill leg.
-                Ok(refused) => return Ok(decode::pass(shared, refused, ready, None)),
+                Ok(refused) => return Ok(decode::pass(shared, refused, VecDeque::new(), None)),
                 Err(error) => return Ok(decode::failed(shared, &asked.decoder, &error)),
             },
             piece = data(&mut begun), if begun.is_some() => match piece {
-                Ok(Some(piece)) if is_comment(&piece) => {}
-                Ok(piece) => {
-                    ready.extend(piece);
-                    break;
-                }
+                Ok(Some(piece)) if opening.says_nothing(&piece) => {}
+                Ok(_) => break,
                 Err(error) => {
                     if let Some(begun) = begun.take() {
                         begun.timer.end(error.as_str());
@@ -120,7 +120,7 @@ async fn try_both(
     let Some(begun) = begun else {
         return Err(Failure::NotAsked("the decode leg ended without an answer".to_owned()));
     };
-    let answer = decode::pass(shared, begun, ready, None);
+    let answer = decode::pass(shared, begun, opening.into_pieces(), None);
     if prefilled {
         return Ok(answer);
     }
@@ -153,12 +153,6 @@ async fn data(begun: &mut Option<Begun>) -> Result<Option<Bytes>, LegError> {
         }
     }
     Ok(None)
-}
-
-/// Whether a piece of a stream says nothing: an engine sends comments while a request still waits.
-fn is_comment(piece: &[u8]) -> bool {
-    let mut lines = piece.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    lines.all(|line| line.starts_with(b":"))
 }
 
 fn sglang_pair(shared: &Shared, asked: &Asked, fields: &Fields<'_>, target: &Target) -> Pair {
@@ -207,19 +201,4 @@ async fn engine(shared: &Shared, bootstrap: &Target) -> Result<Engine, Failure> 
     }
     let drawn = (shared.ids.generate() % engines.len() as u128) as usize;
     Ok(engines.swap_remove(drawn))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_comments_say_nothing() {
-        for nothing in [&b": keep-alive\n\n"[..], b"\n", b"", b": a\n\n: b\n\n"] {
-            assert!(is_comment(nothing));
-        }
-        for data in [&b"data: x\n\n"[..], b": a\n\ndata: x\n\n", b"{}"] {
-            assert!(!is_comment(data));
-        }
-    }
 }

@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::sidecar::answer::{Answer, passing, refusal};
+use crate::sidecar::answer::{Answer, not_arrived, passing, refusal};
 use crate::sidecar::asked::Asked;
 use crate::sidecar::cached_tokens::CachedTokens;
 use crate::sidecar::client::{LegError, RequestBody};
@@ -62,17 +62,20 @@ pub(in crate::sidecar) fn pass(
 ) -> Answer {
     let Begun { answer, timer } = begun;
     let rewriter = cached
-        .filter(|_| answer.status().is_success())
+        .filter(|_| answer.status().is_success() && is_plain(answer.headers()))
         .map(|cached| CachedTokens::new(cached, is_stream(answer.headers())));
     passing(answer, ready, shared.settings.deadlines.decode, rewriter, timer)
 }
 
 /// The answer when the decode engine gave none.
 pub(in crate::sidecar) fn failed(shared: &Shared, decoder: &Target, error: &LegError) -> Answer {
+    if let LegError::NotArrived(why) = error {
+        return not_arrived(shared, *why);
+    }
     let status = match error {
         LegError::Connect(_) => StatusCode::SERVICE_UNAVAILABLE,
         LegError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        LegError::Broken(_) | LegError::TooLarge => StatusCode::BAD_GATEWAY,
+        LegError::Broken(_) | LegError::TooLarge | LegError::NotArrived(_) => StatusCode::BAD_GATEWAY,
     };
     let hint = match error {
         LegError::Connect(_) => "; is it running, and is --model-server-port its port?",
@@ -81,10 +84,15 @@ pub(in crate::sidecar) fn failed(shared: &Shared, decoder: &Target, error: &LegE
     refusal(shared, status, "decode", format!("the decode engine {decoder}: {error}{hint}"))
 }
 
-/// Whether these are the headers of a stream of events.
+/// Whether these are the headers of a stream of events that can be read.
 pub(in crate::sidecar) fn is_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+    is_plain(headers) && kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+/// Whether an answer is not encoded. An engine may encode one though it is asked not to.
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
 /// The decode engine serves the whole request.

@@ -7,5 +7,6 @@ pub(super) mod cache_first;
 pub(super) mod concurrent;
 pub(super) mod decode;
 pub(super) mod encode;
+mod opening;
 pub(super) mod prefill;
 pub(super) mod sequential;

@@ -132,10 +132,11 @@ pub(in crate::sidecar) fn read(
     }
 }
 
-/// Whether another engine would answer the same.
+/// Whether another engine would answer the same, because the status is about the request's form, length or content. Other
+/// statuses of clients are about an engine as well: a key that it does not know (401, 403), a model that it does not have
+/// (404), a state that it is in.
 fn is_the_requests_fault(status: StatusCode) -> bool {
-    let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
-    status.is_client_error() && !passes.contains(&status)
+    [400, 406, 411, 413, 414, 415, 416, 417, 422, 431].contains(&status.as_u16())
 }
 
 /// What the client gets when no engine prefilled: an error, or the decode engine's answer to `whole`, as configured.
