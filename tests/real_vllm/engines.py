@@ -40,12 +40,16 @@ ENVIRONMENT = {
 class Engine:
     """One server."""
 
-    def __init__(self, name, lab, run):
+    def __init__(self, name, lab, run, arguments=None, environment=None):
+        """`arguments` stand in place of those for LoRA; `environment` is added."""
         self.name = name
         self.lab = lab
         self.log = run / f"{name}.log"
-        self.place = f"127.0.0.1:{_free_port()}"
+        self.place = f"127.0.0.1:{free_port()}"
         self.process = None
+        models = lab / "models"
+        self._arguments = arguments if arguments is not None else _lora(models)
+        self._environment = environment or {}
 
     def start(self):
         """Starts it without waiting."""
@@ -58,12 +62,11 @@ class Engine:
         command += ["--max-num-seqs", str(BATCH), "--max-num-batched-tokens", "2048"]
         command += ["--max-num-queued-reqs", str(QUEUE)]
         command += ["--block-size", str(BLOCK), "--kv-cache-memory-bytes", str(CACHE_BYTES), "--enable-prefix-caching"]
-        command += ["--enable-prompt-tokens-details", "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
-        command += ["--lora-modules", f"lora-a={models / 'lora-a'}", f"lora-b={models / 'lora-b'}"]
+        command += ["--enable-prompt-tokens-details", *self._arguments]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -132,24 +135,34 @@ class Engine:
         text = http_client.ask(self.place, "/metrics", seconds=30).body.decode()
         return int(sum(float(one) for one in re.findall(r"^vllm:request_success_total\{[^}]*\} (\S+)$", text, re.M)))
 
+    def counter(self, name, **labels):
+        """The sum of a counter's series with these labels; 0 if there is none."""
+        text = http_client.ask(self.place, "/metrics", seconds=30).body.decode()
+        return http_client.counter(text, name, **labels)
+
     def tokens(self, prompt):
         """The number of tokens that the server makes of a prompt."""
         return http_client.ask(self.place, "/tokenize", {"model": "tiny", "prompt": prompt}).json["count"]
 
 
-def _free_port():
+def _lora(models):
+    adapters = [f"{name}={models / name}" for name in ("lora-a", "lora-b")]
+    return ["--enable-lora", "--max-loras", "2", "--max-lora-rank", "8", "--lora-modules", *adapters]
+
+
+def free_port():
     """A port below the range of outgoing connections, so that a killed server finds it free when it restarts."""
     for port in range(18_000 + os.getpid() % 2_000, 22_000):
-        if port in _free_port.given:
+        if port in free_port.given:
             continue
         with socket.socket() as trial:
             try:
                 trial.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _free_port.given.add(port)
+        free_port.given.add(port)
         return port
     raise RuntimeError("no free port on 127.0.0.1 between 18000 and 22000")
 
 
-_free_port.given = set()
+free_port.given = set()

@@ -5,6 +5,7 @@ Must not know which server answers: the tier, an engine or a replica.
 
 import http.client
 import json
+import re
 import time
 
 # An exchange that takes longer than this hangs, however slow the machine is.
@@ -95,7 +96,7 @@ def _piece(choice):
     return (choice.get("delta") or choice.get("message") or {}).get("content") or ""
 
 
-def ask(place, path, body=None, seconds=SECONDS_MAX):
+def ask(place, path, body=None, seconds=SECONDS_MAX, headers=None):
     """One exchange with `place` ("127.0.0.1:8000"): POST if there is a `body`, else GET.
 
     Raises Hung if it does not end in time, and OSError or http.client.HTTPException if the connection breaks.
@@ -107,7 +108,7 @@ def ask(place, path, body=None, seconds=SECONDS_MAX):
             connection.request("GET", path)
         else:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request("POST", path, data, {"content-type": "application/json"})
+            connection.request("POST", path, data, {"content-type": "application/json", **(headers or {})})
         response = connection.getresponse()
         pieces = []
         while piece := response.read1(1 << 16):
@@ -128,6 +129,16 @@ def page(place, path, seconds=20):
     if answer.status != 200:
         raise ValueError(f"http://{place}{path} answers {answer.status}")
     return answer.json
+
+
+def counter(text, name, **labels):
+    """The sum of a counter's series with these labels on a metrics page; 0 if there is none."""
+    total = 0.0
+    for found in re.finditer(rf"^{re.escape(name)}(?:\{{([^}}]*)\}})? (\S+)$", text, re.M):
+        has = dict(re.findall(r'(\w+)="([^"]*)"', found[1] or ""))
+        if labels.items() <= has.items():
+            total += float(found[2])
+    return int(total)
 
 
 def eventually(holds, seconds, every=0.1):

@@ -3,6 +3,7 @@
 Must not know which requests are sent to it.
 """
 
+import json
 import os
 import re
 import signal
@@ -19,13 +20,16 @@ REPLICAS = 3
 class Testbed:
     """Envoy and three replicas in front of running engines."""
 
-    def __init__(self, program, engines, run, life_max):
+    def __init__(self, program, engines, run, life_max, arguments=()):
+        """`engines` have a `place`; `arguments` are further ones of `testbed`."""
+        self.listed = run / "testbed" / "endpoints.json"
         self.out = run / "testbed.out"
         self.log = run / "testbed.log"
         command = [str(program), "--replicas", str(REPLICAS), "--port", "0", "--for", str(life_max)]
         command += ["--dir", str(run / "testbed")]
         for engine in engines:
             command += ["--engine", f"http://{engine.place}"]
+        command += arguments
         with open(self.out, "wb") as out, open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -56,6 +60,15 @@ class Testbed:
         self.replicas = re.findall(r"^  replica-\d+ +http://(\S+)", table, re.M)
         if len(self.replicas) != REPLICAS:
             raise RuntimeError(f"can't read the table of testbed:\n{table}")
+
+    def give_roles(self, roles):
+        """Gives the engines these roles, in their order. The replicas follow the file, which the testbed wrote once."""
+        listed = json.loads(self.listed.read_text("utf-8"))
+        for endpoint, role in zip(listed["endpoints"], roles, strict=True):
+            endpoint["labels"] = {"llm-d.ai/role": role}
+        changed = self.listed.with_suffix(".new")
+        changed.write_text(json.dumps(listed), "utf-8")
+        changed.replace(self.listed)
 
     def stop(self):
         """Stops it with SIGTERM, and kills what is left after at most 30 s."""

@@ -41,6 +41,9 @@ pub(super) enum Verb {
     SchedulerDeath(SchedulerDeathArgs),
     /// Years of endpoint churn in virtual time: memory, ages of load reports, and the counted share of peers' work.
     Churn(ChurnArgs),
+    /// A sidecar that passes requests to its decode engine: what it adds to the first token, and the memory of open
+    /// answers.
+    Sidecar(SidecarArgs),
     /// Run the benches whose figures BENCHMARKS.md has, and write them into it.
     Report(ReportArgs),
     /// Host the replicas of `replication`.
@@ -249,6 +252,20 @@ pub(super) struct ScrapeArgs {
     /// The page to serve; by default one captured from a real vLLM.
     #[arg(long, value_name = "FILE")]
     pub(super) page: Option<PathBuf>,
+}
+
+/// Flags of `sidecar`.
+#[derive(Debug, Args)]
+pub(super) struct SidecarArgs {
+    /// Size of a request's body, in KB of 1,024 bytes.
+    #[arg(long, default_value_t = 1, value_name = "KB")]
+    pub(super) body: usize,
+    /// Timed requests on each way, over one connection, after a warm-up of 50.
+    #[arg(long, default_value_t = 2000)]
+    pub(super) samples: usize,
+    /// Answers that are open at once while memory is measured.
+    #[arg(long, default_value_t = 1000)]
+    pub(super) streams: usize,
 }
 
 /// Flags of `report`.

@@ -1,6 +1,6 @@
 //! Benches of a replica and a tier. Each prints a table for people, and one JSON object as its last line.
 //!
-//! Measured servers are child processes of this program (`bench serve`, `bench serve-noop`). So their processor time is
+//! Measured servers are child processes of this program (`bench serve`, `bench serve-noop`, `bench serve-sidecar`). So their processor time is
 //! separate from the client's, and no figure depends on another binary being up to date. `report` is the exception: it
 //! runs `trace-replay` and `testbed` from the folder of this program, as they were built last.
 //!
@@ -25,6 +25,7 @@ mod report;
 mod scheduler_death;
 mod scrape;
 mod server;
+mod sidecar;
 mod spread;
 mod subset;
 mod table;
@@ -42,6 +43,12 @@ pub type Failure = String;
 pub fn run(arguments: Vec<OsString>) -> ExitCode {
     // `serve` runs a whole replica; the arguments after it are the replica's own.
     if arguments.get(1).is_some_and(|verb| verb == "serve") {
+        return murmuration_actors::cli::run(arguments);
+    }
+    // As `murmuration sidecar`; `bench sidecar` measures one.
+    if arguments.get(1).is_some_and(|verb| verb == "serve-sidecar") {
+        let mut arguments = arguments;
+        arguments[1] = "sidecar".into();
         return murmuration_actors::cli::run(arguments);
     }
     let command = match murmuration_kit::cli::parse::<Command>(arguments) {
@@ -71,6 +78,7 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::Replication(args) => block_on(replication::run(&args))?,
         Verb::Hostile(args) => block_on(hostile::run(&args))?,
         Verb::SchedulerDeath(args) => block_on(scheduler_death::run(&args))?,
+        Verb::Sidecar(args) => block_on(sidecar::run(&args))?,
         Verb::Report(args) => {
             print!("{}", report::run(&args)?);
             return Ok(());

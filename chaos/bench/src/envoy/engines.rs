@@ -27,7 +27,7 @@ use crate::pages::CAPTURED;
 use crate::{Failure, body};
 
 /// The header of a request with the number of chunks that its answer must have.
-pub(super) const CHUNKS: &str = "x-bench-chunks";
+pub(crate) const CHUNKS: &str = "x-bench-chunks";
 /// The header of an answer that shows whether its request named a destination.
 pub(super) const DESTINED: &str = "x-bench-destined";
 /// Number of engines.

@@ -14,7 +14,7 @@ pub(super) const TABLE: &str = "replica";
 type Measure = fn(bool) -> Result<Vec<Row>, Failure>;
 
 /// The benches of this table.
-pub(super) const UNITS: [(&str, Measure); 10] = [
+pub(super) const UNITS: [(&str, Measure); 11] = [
     ("decision", |short| run("decision", &["--decisions", "500"], short, decision)),
     ("actor", |short| run("actor", &["--seconds", "0.5"], short, actor)),
     ("ext-proc", |short| run("ext-proc", &["--seconds", "0.5"], short, ext_proc)),
@@ -24,6 +24,7 @@ pub(super) const UNITS: [(&str, Measure); 10] = [
     ("scheduler-death", |short| run("scheduler-death", &["--kills", "2"], short, scheduler_death)),
     ("churn", |short| run("churn", &["--names", "100000"], short, churn)),
     ("subset", |short| run("subset", &["--decisions", "200"], short, subset)),
+    ("sidecar", |short| run("sidecar", &["--samples", "100", "--streams", "50"], short, sidecar)),
     ("detached", |short| run("detached", &["--seconds", "4"], short, detached)),
 ];
 
@@ -157,6 +158,16 @@ pub(super) fn subset(report: &Value) -> Result<Vec<Row>, Failure> {
     let us = number(case, "added_p50_us")?;
     let what = "a subset hint of 1,000 addresses over 1,000 endpoints, added to a decision";
     Ok(vec![line(what, "subset", "60 us", format!("{us:.1} us"), us <= 60.0)])
+}
+
+pub(super) fn sidecar(report: &Value) -> Result<Vec<Row>, Failure> {
+    let case = row(report, &[("way", "sidecar".into())])?;
+    let (added, memory) = (number(case, "added_p50_ms")?, number(case, "streams_mb")?);
+    let thousand = memory * 1e3 / number(case, "streams")?.max(1.0);
+    let what =
+        "a sidecar that passes 1 KB to its decode engine, added to the first token; memory of 1,000 open answers";
+    let measured = format!("{added:.2} ms; {thousand:.0} MB");
+    Ok(vec![line(what, "sidecar", "0.3 ms p50; 50 MB", measured, added <= 0.3 && thousand <= 50.0)])
 }
 
 pub(super) fn detached(report: &Value) -> Result<Vec<Row>, Failure> {

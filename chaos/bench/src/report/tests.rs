@@ -114,7 +114,7 @@ fn busy(endpoints: u64, threads: u64, decisions_s: f64, us: f64) -> Value {
     json!({"endpoints": endpoints, "threads": threads, "decisions_s": decisions_s, "message_p99_us": us})
 }
 
-fn cases() -> [Case; 10] {
+fn cases() -> [Case; 11] {
     [
         (
             replica::decision,
@@ -175,6 +175,13 @@ fn cases() -> [Case; 10] {
             replica::subset,
             json!({"rows": [{"endpoints": 1000, "addresses": 1000, "added_p50_us": 8.5}]}),
             "8.5 us",
+            "yes",
+        ),
+        (
+            replica::sidecar,
+            json!({"rows": [{"way": "direct", "added_p50_ms": null},
+            {"way": "sidecar", "added_p50_ms": 0.123, "streams": 500, "streams_mb": 20.6}]}),
+            "0.12 ms; 41 MB",
             "yes",
         ),
         (replica::detached, json!({"rows": [{"all_percent": 1.05}]}), "1.05 %", "yes"),
