@@ -18,6 +18,8 @@ from .prompts import ROUTES, completion, words
 from .report import must
 
 TOKENS = 24
+# Words of prompts whose blocks are counted: with these none has one token more than its blocks (see `least_external`).
+WORDS = 62
 # Requests at once: each engine computes eight.
 AT_ONCE = 12
 # The longest time of one request whatever its prefill engine does. It is far above what any step may take.
@@ -30,7 +32,7 @@ def run(report, pair):
         for streamed in (False, True):
             sentence = f"{route}, {'streamed' if streamed else 'whole'}: both legs give the decode engine's own answer"
             report.check(sentence, both_legs, pair, route, streamed)
-    report.check("a long prompt of 3,500 words is handed over", long_prompt, pair)
+    report.check(f"a long prompt of {pair.connector.long_words:,} words is handed over", long_prompt, pair)
     report.check(f"{AT_ONCE} requests at once keep their answers, and every replica pairs", at_once, pair)
     report.check("a prefill engine that refuses leaves the prompt to the decode engine", refused, pair)
     report.check("a prefill engine that pauses and goes on hands over", paused, pair)
@@ -81,6 +83,7 @@ def is_handed_over(pair, route, prompt, tokens=TOKENS, streamed=False):
     must(ours.streamed == streamed, "the kinds of answers are mixed up")
     length = expected.usage["prompt_tokens"]
     least = pair.connector.least_external(length)
+    must(least > 0, f"a prompt of {length} tokens shows nothing")
     enough = http_client.eventually(lambda: external(pair) - before[0] >= least, 20)
     got = external(pair) - before[0]
     must(enough and got <= length, f"{got} of {length} prompt tokens came from elsewhere, not at least {least}")
@@ -108,12 +111,12 @@ def is_computed_alone(pair, name, meanwhile=lambda: None):
 
 def both_legs(pair, route, streamed):
     """One prompt that neither engine has seen."""
-    return is_handed_over(pair, route, words(f"both {route} {streamed}", 60), streamed=streamed)
+    return is_handed_over(pair, route, words(f"both {route} {streamed}", WORDS), streamed=streamed)
 
 
 def long_prompt(pair):
-    """Most of the context, in many blocks and two steps of the prefill engine."""
-    return is_handed_over(pair, "completions", words("long pair", 3_500))
+    """Many blocks at once."""
+    return is_handed_over(pair, "completions", words("long pair", pair.connector.long_words))
 
 
 def at_once(pair):
@@ -148,7 +151,7 @@ def paused(pair):
     timer = threading.Timer(2, pair.prefill.signal_all, (signal.SIGCONT,))
     timer.start()
     try:
-        return is_handed_over(pair, "chat", words("paused", 60))
+        return is_handed_over(pair, "chat", words("paused", WORDS))
     finally:
         pair.prefill.signal_all(signal.SIGCONT)
 
@@ -218,7 +221,7 @@ def started_again(pair):
         return pair.relay.asked >= before + 3
 
     must(http_client.eventually(is_used, 60), "the replicas do not use it again")
-    note = is_handed_over(pair, "chat", words("started again", 60), streamed=True)
+    note = is_handed_over(pair, "chat", words("started again", WORDS), streamed=True)
     if pair.connector.reads_from_engine:
         must(pair.sidecar.counter("prefiller_restarts") == 1, "the sidecar did not notice the restart")
     return note

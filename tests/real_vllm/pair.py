@@ -15,7 +15,7 @@ from .sidecar import Sidecar
 from .testbed import Testbed
 
 # The longest time of one prefill leg: the tiny model takes a fraction of a second, on a busy machine some.
-PREFILL_SECONDS = 15
+PREFILL_SECONDS = 20
 # Every request is split while there is a prefill engine; without one the decode engine computes the prompt.
 CONFIGURATION = """
 apiVersion: llm-d.ai/v1alpha1
@@ -47,6 +47,8 @@ class Connector:
     environment: dict = field(default_factory=dict)
     # Whether the decode engine reads from the prefill engine, which must live then.
     reads_from_engine: bool = True
+    # Words of a long prompt: here most of the context, in two steps of the prefill engine.
+    long_words: int = 3_490
 
     def least_external(self, length):
         """How many of a prompt's tokens the decode engine gets from elsewhere at least."""
@@ -69,7 +71,9 @@ def example(folder):
     """vLLM's ExampleConnector: blocks lie in files of a folder that both engines have."""
     extra = {"shared_storage_path": str(folder)}
     one = {"kv_connector": "ExampleConnector", "kv_role": "kv_both", "kv_connector_extra_config": extra}
-    return Connector("shared-storage", (one, one), reads_from_engine=False)
+    # A prompt of several steps is stored as its last step, and the decode engine's process ends when it reads that (vLLM
+    # 0.32): this one fits in a step.
+    return Connector("shared-storage", (one, one), reads_from_engine=False, long_words=1_000)
 
 
 class Pair:
