@@ -155,8 +155,8 @@ pub struct SidecarArgs {
     /// A PEM file with the authorities that engines' certificates are verified with. Without it, the system's.
     #[arg(help_heading = SECURITY, long, env = "SSL_CERT_FILE", value_name = "FILE")]
     pub engine_ca_file: Option<PathBuf>,
-    /// Allow only those engines in headers that --allowed-targets or --allowed-targets-file names. llm-d's default is
-    /// false: a client that reaches the sidecar then chooses which hosts it calls.
+    /// Allow only those engines in headers that --allowed-targets, --allowed-targets-file or --inference-pool names.
+    /// llm-d's default is false: a client that reaches the sidecar then chooses which hosts it calls.
     #[arg(help_heading = SECURITY, long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub enable_ssrf_protection: bool,
     /// Prefill engines, encode engines and sources of prefixes that headers may name, with their ports; repeatable, or a
@@ -166,12 +166,17 @@ pub struct SidecarArgs {
     /// A file with more of them, one in a line. It is read again when it changes.
     #[arg(help_heading = SECURITY, long, value_name = "FILE")]
     pub allowed_targets_file: Option<PathBuf>,
-    /// llm-d's pool of allowed targets. It is accepted and has no effect yet: use --allowed-targets.
-    #[arg(help_heading = SECURITY, long, env = "INFERENCE_POOL", value_name = "NAMESPACE/NAME")]
+    /// An InferencePool whose endpoints headers may name as well: its pods that are ready, at its target ports. Without a
+    /// namespace, that of this pod.
+    #[arg(help_heading = SECURITY, long, env = "INFERENCE_POOL", value_name = "[NAMESPACE/]NAME")]
     pub inference_pool: Option<String>,
-    /// The API group of that pool. It is accepted and has no effect yet.
+    /// The API group of that pool; its version is v1.
     #[arg(help_heading = SECURITY, long, default_value = "inference.networking.k8s.io", value_name = "GROUP")]
     pub pool_group: String,
+    /// A kubeconfig file, or several with colons between them, for --inference-pool. Without it, the API server of the
+    /// cluster that this pod runs in.
+    #[arg(help_heading = SECURITY, long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 
     /// Idle connections that are kept to each engine.
     #[arg(help_heading = LIMITS, long, default_value_t = 1024, value_name = "N")]

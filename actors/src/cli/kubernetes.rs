@@ -2,7 +2,7 @@
 //!
 //! Must not know how they are watched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use murmuration::dialect::kubernetes::pool_ref::PoolRef;
 
@@ -66,8 +66,7 @@ pub(super) async fn settings(
     if !any && peers.is_none() && !asked {
         return Ok(None);
     }
-    let files = args.kubernetes.kubeconfig.iter().flat_map(std::env::split_paths);
-    let files: Vec<PathBuf> = files.filter(|file| !file.as_os_str().is_empty()).collect();
+    let files = files(args.kubernetes.kubeconfig.as_deref());
     let sought = match (any, &peers) {
         (true, _) => "endpoints are looked for in the Kubernetes API",
         (false, Some(_)) => "peers are looked for in the Kubernetes API",
@@ -78,13 +77,24 @@ pub(super) async fn settings(
     Ok(Some(KubernetesSettings { api, source, peers }))
 }
 
+/// The files that `--kubeconfig` names.
+pub(super) fn files(kubeconfig: Option<&Path>) -> Vec<PathBuf> {
+    let files = kubeconfig.into_iter().flat_map(std::env::split_paths);
+    files.filter(|file| !file.as_os_str().is_empty()).collect()
+}
+
 fn pool_namespace(args: &ServeArgs) -> String {
     args.kubernetes.pool_namespace.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| namespace(args))
 }
 
 fn namespace(args: &ServeArgs) -> String {
+    own_namespace(args.kubernetes.namespace.as_deref())
+}
+
+/// The namespace of this pod: `named`, that of its ServiceAccount, or `default`.
+pub(super) fn own_namespace(named: Option<&str>) -> String {
     let of_pod = || std::fs::read_to_string(NAMESPACE_FILE).map(|text| text.trim().to_owned()).ok();
-    let named = args.kubernetes.namespace.clone().filter(|name| !name.is_empty());
+    let named = named.map(str::to_owned).filter(|name| !name.is_empty());
     named.or_else(of_pod).filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
 }
 

@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use murmuration::dialect::kubernetes::pool_ref::PoolRef;
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, USAGE};
+use super::kubernetes;
 use super::process::{Signals, report_panics, run_until_stopped};
 use crate::args::{EcConnectorArg, KvConnectorArg, LogFormat, OnPrefillFailureArg, SidecarArgs, StageArg};
 use crate::environment::{Environment, Listener};
+use crate::kubernetes::{ApiServer, PoolName};
 use crate::replica::Tls;
 use crate::sidecar::{
-    AllowedTargets, Deadlines, EcConnector, KvConnector, LegTls, OnPrefillFailure, Sidecar, SidecarError,
+    AllowedTargets, Deadlines, EcConnector, KvConnector, LegTls, OnPrefillFailure, PoolTargets, Sidecar, SidecarError,
     SidecarLimits, SidecarListeners, SidecarSettings, Target,
 };
 use crate::telemetry::span::Tracer;
@@ -33,7 +36,7 @@ const AUTHORITIES: [&str; 3] =
 pub(super) async fn run(args: SidecarArgs) -> Result<(), Failure> {
     let started = log::start(args.log_format == LogFormat::Json, &args.verbosity);
     let _last_lines = started.map_err(|why| Failure::new(USAGE, why))?;
-    let settings = settings(&args).map_err(|why| Failure::new(USAGE, why))?;
+    let settings = settings(&args).await.map_err(|why| Failure::new(USAGE, why))?;
     let telemetry = Telemetry::new("sidecar", Tracer::default()).map_err(|why| Failure::new(1, why))?;
     let _panic_reporter = report_panics(telemetry.clone());
     let mut ranks = Vec::new();
@@ -66,7 +69,7 @@ async fn bind(args: &SidecarArgs, port: u16, flag: &str) -> Result<Listener, Fai
     TcpListener::bind(address).await.map(Listener::from).map_err(failure)
 }
 
-fn settings(args: &SidecarArgs) -> Result<SidecarSettings, String> {
+async fn settings(args: &SidecarArgs) -> Result<SidecarSettings, String> {
     check(args)?;
     let tls = match &args.cert_path {
         _ if !args.secure_serving => Tls::Plain,
@@ -91,6 +94,7 @@ fn settings(args: &SidecarArgs) -> Result<SidecarSettings, String> {
         port: args.port,
         pod_ip: args.pod_ip.clone().filter(|ip| !ip.is_empty()),
         allowed: allowed(args)?,
+        allowed_pool: pool(args).await?,
         allowed_file: args.allowed_targets_file.clone().filter(|_| args.enable_ssrf_protection),
         sampling: args.enable_prefiller_sampling,
         retries: args.prefill_max_retries,
@@ -162,14 +166,34 @@ fn allowed(args: &SidecarArgs) -> Result<AllowedTargets, String> {
     if !args.enable_ssrf_protection {
         return Ok(AllowedTargets::Any);
     }
-    if args.allowed_targets.is_empty() && args.allowed_targets_file.is_none() {
-        let pool = if args.inference_pool.is_some() { " (--inference-pool is not followed yet)" } else { "" };
-        return Err(format!(
-            "no target is allowed, so no request could be split{pool}: name the prefill engines by --allowed-targets, as \
-             in 10.0.0.0/16:8000, or allow all by --enable-ssrf-protection=false, which is llm-d's default"
-        ));
+    if args.allowed_targets.is_empty() && args.allowed_targets_file.is_none() && pool_name(args)?.is_none() {
+        let why = "no target is allowed, so no request could be split: name the prefill engines by --allowed-targets, as \
+                   in 10.0.0.0/16:8000, or their pool by --inference-pool, or allow all by \
+                   --enable-ssrf-protection=false, which is llm-d's default";
+        return Err(why.to_owned());
     }
     AllowedTargets::read(&args.allowed_targets.join(",")).map_err(|why| format!("--allowed-targets: {why}"))
+}
+
+/// The pool whose endpoints are allowed; `None` where none is named, or all targets are allowed.
+async fn pool(args: &SidecarArgs) -> Result<Option<PoolTargets>, String> {
+    let Some(pool) = pool_name(args)?.filter(|_| args.enable_ssrf_protection) else { return Ok(None) };
+    let found = ApiServer::find(&kubernetes::files(args.kubeconfig.as_deref())).await;
+    let api = found.map_err(|why| format!("--inference-pool is looked for in the Kubernetes API, and {why}"))?;
+    let me = args.pod_ip.clone().unwrap_or_default();
+    Ok(Some(PoolTargets { api, pool, me }))
+}
+
+fn pool_name(args: &SidecarArgs) -> Result<Option<PoolName>, String> {
+    let Some(named) = args.inference_pool.as_deref().filter(|named| !named.is_empty()) else { return Ok(None) };
+    let (namespace, name) = match named.split_once('/') {
+        Some((namespace, name)) => (namespace.to_owned(), name),
+        None => (kubernetes::own_namespace(None), named),
+    };
+    if namespace.is_empty() || name.is_empty() || name.contains('/') {
+        return Err(format!("--inference-pool: {named:?} is no pool; write its namespace and name, as in prod/llama"));
+    }
+    Ok(Some(PoolName { namespace, pool: PoolRef { group: args.pool_group.clone(), name: name.to_owned() } }))
 }
 
 fn leg(args: &SidecarArgs, stage: StageArg) -> LegTls {

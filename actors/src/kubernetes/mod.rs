@@ -8,6 +8,7 @@
 mod announcer;
 mod client;
 mod context;
+mod endpoints;
 mod failure;
 mod objects;
 mod outage;
@@ -24,6 +25,7 @@ mod view;
 mod watch;
 
 pub use client::{ApiServer, KubernetesError};
+pub use endpoints::start_endpoints;
 pub use parts::{start_peers, start_pool};
 pub use review::{Review, Reviewer};
-pub use settings::{KubernetesSettings, PeerPods, Source};
+pub use settings::{KubernetesSettings, PeerPods, PoolName, Source};

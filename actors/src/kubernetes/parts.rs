@@ -86,7 +86,7 @@ fn refer<T: PartialEq + Send + 'static>(
 }
 
 /// A part that never ends by itself: one that panics starts again, and what it had shown stays in force.
-fn endless<L: Future<Output = ()> + Send + 'static>(
+pub(super) fn endless<L: Future<Output = ()> + Send + 'static>(
     supervisor: &Supervisor,
     name: &str,
     mut run: impl FnMut() -> L + Send + 'static,

@@ -38,6 +38,15 @@ pub enum Source {
     },
 }
 
+/// An InferencePool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolName {
+    /// Its namespace, which is that of its pods too.
+    pub namespace: String,
+    /// Its group and name.
+    pub pool: PoolRef,
+}
+
 /// The pods of the tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPods {

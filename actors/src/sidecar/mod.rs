@@ -5,6 +5,7 @@
 //! targets are allowed are pure functions here (`connector/`, `attempts`, `allowed`, `fields`); `legs/`, `client` and
 //! `server` wait. It shares no state with a tier, and must not know pickers.
 
+mod allow_list;
 mod allowed;
 mod answer;
 mod api;
@@ -21,6 +22,7 @@ mod headers;
 mod leg_tls;
 mod legs;
 mod owned;
+pub mod parsers;
 mod proxy;
 pub mod rules;
 mod running;
@@ -35,7 +37,7 @@ mod versions;
 pub use allowed::AllowedTargets;
 pub use running::Sidecar;
 pub use settings::{
-    Deadlines, EcConnector, KvConnector, LegTls, OnPrefillFailure, SidecarError, SidecarLimits, SidecarListeners,
-    SidecarSettings,
+    Deadlines, EcConnector, KvConnector, LegTls, OnPrefillFailure, PoolTargets, SidecarError, SidecarLimits,
+    SidecarListeners, SidecarSettings,
 };
 pub use target::Target;

@@ -97,7 +97,7 @@ impl Proxy {
         let routing = if api.can_be_split() { routing } else { Routing::default() };
         let engines = match self.engines(routing) {
             Ok(engines) => engines,
-            Err(why) => return refusal(shared, StatusCode::FORBIDDEN, "target", why),
+            Err((status, why)) => return refusal(shared, status, "target", why),
         };
         let body = Arriving::new(body, &shared.settings.deadlines);
         let gathered = match Gathered::read(shared, body).await {
@@ -165,15 +165,20 @@ impl Proxy {
     }
 
     /// The allowed targets of a request.
-    fn engines(&self, routing: Routing) -> Result<Engines, String> {
+    fn engines(&self, routing: Routing) -> Result<Engines, (StatusCode, String)> {
         let settings = &self.shared.settings;
         let some = |stage: &'static str, header: &str, targets: Vec<Target>| {
             let named = !targets.is_empty();
             let allowed = self.shared.allowed(stage, targets);
-            if named && allowed.is_empty() {
-                return Err(format!("{header} names no target that is allowed here; see --allowed-targets"));
+            if !named || !allowed.is_empty() {
+                return Ok(allowed);
             }
-            Ok(allowed)
+            if self.shared.allowed.is_incomplete() {
+                let why = "the endpoints of --inference-pool are not known yet; try again later";
+                return Err((StatusCode::SERVICE_UNAVAILABLE, format!("{header}: {why}")));
+            }
+            let see = "see --allowed-targets and --inference-pool";
+            Err((StatusCode::FORBIDDEN, format!("{header} names no target that is allowed here; {see}")))
         };
         let prefillers = some("prefill", names::PREFILLER[0], routing.prefillers)?;
         let encoders = match settings.ec_connector {

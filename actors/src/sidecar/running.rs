@@ -14,14 +14,16 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::allow_list::{AllowList, PoolFeed};
 use super::proxy::Proxy;
-use super::settings::{SidecarError, SidecarListeners, SidecarSettings};
+use super::settings::{PoolTargets, SidecarError, SidecarListeners, SidecarSettings};
 use super::shared::Shared;
 use super::{server, targets_file};
 use crate::admin::{Readiness, serve_pages};
 use crate::clock::Clock;
 use crate::connection::EventSink;
 use crate::environment::{Environment, Listener, SharedListener};
+use crate::kubernetes::start_endpoints;
 use crate::replica::certificates;
 use crate::supervise::{Ended, Failed, Supervisor};
 use crate::telemetry::Telemetry;
@@ -62,14 +64,15 @@ impl Sidecar {
             None => settings.allowed.clone(),
         };
         let allowed = Arc::new(watch::channel(Arc::new(allowed)).0);
-        let shared = Shared::new(settings.clone(), &environment.network, allowed.subscribe(), telemetry.clone())?;
-        let shared = Arc::new(shared);
         let ranks = sockets.iter().map(Listener::address).collect::<Result<Vec<_>, _>>()?;
         let at = metrics.as_ref().map(Listener::address).transpose()?;
         let readiness = Arc::new(watch::channel(Readiness { synced: true, ..Readiness::default() }).0);
         let clock = environment.clock.unwrap_or_else(Clock::start);
         let supervisor = Supervisor::new(clock, telemetry.clone(), readiness.clone());
         let (draining, closing) = (watch::channel(false).0, watch::channel(false).0);
+        let pool = settings.allowed_pool.as_ref().map(|pool| follow_pool(&supervisor, pool, &telemetry)).transpose()?;
+        let list = AllowList::new(allowed.subscribe(), pool);
+        let shared = Arc::new(Shared::new(settings.clone(), &environment.network, list, telemetry.clone())?);
         certificates(&supervisor, settings.tls.clone(), tls.clone(), &telemetry);
         if let Some(file) = settings.allowed_file.clone() {
             follow_targets(&supervisor, file, settings.allowed.clone(), allowed, telemetry.clone());
@@ -139,6 +142,16 @@ impl Drop for Sidecar {
 fn event_sink(telemetry: &Telemetry) -> EventSink {
     let telemetry = telemetry.clone();
     EventSink::new("sidecar", move |event| telemetry.record(event))
+}
+
+fn follow_pool(
+    supervisor: &Supervisor,
+    PoolTargets { api, pool, me }: &PoolTargets,
+    telemetry: &Telemetry,
+) -> Result<PoolFeed, SidecarError> {
+    let (announced, feed) = watch::channel(None);
+    start_endpoints(supervisor, api.client()?, (pool, me), Arc::new(announced), telemetry);
+    Ok(feed)
 }
 
 fn follow_targets(

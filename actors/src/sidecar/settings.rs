@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::allowed::AllowedTargets;
 use super::target::Target;
 use crate::environment::Listener;
+use crate::kubernetes::{ApiServer, KubernetesError, PoolName};
 use crate::replica::Tls;
 use crate::tls::TlsError;
 
@@ -91,6 +92,17 @@ pub struct SidecarLimits {
     pub idle_per_host: usize,
 }
 
+/// A pool whose endpoints are targets.
+#[derive(Clone, Debug)]
+pub struct PoolTargets {
+    /// The API server that knows it.
+    pub api: ApiServer,
+    /// The pool.
+    pub pool: PoolName,
+    /// This sidecar's name, by which the pauses of watchers differ.
+    pub me: String,
+}
+
 /// The settings of a sidecar.
 #[derive(Clone, Debug)]
 pub struct SidecarSettings {
@@ -110,6 +122,8 @@ pub struct SidecarSettings {
     pub allowed: AllowedTargets,
     /// A file with more of them, which is followed.
     pub allowed_file: Option<PathBuf>,
+    /// An InferencePool whose endpoints are allowed as well.
+    pub allowed_pool: Option<PoolTargets>,
     /// Whether the first prefill engine is drawn from the list.
     pub sampling: bool,
     /// Further attempts at a prefill leg, after each of the list had one.
@@ -164,6 +178,9 @@ pub enum SidecarError {
     /// TLS towards engines.
     #[error("{0}")]
     Legs(String),
+    /// The API server that knows the pool.
+    #[error("--inference-pool: {0}")]
+    Pool(#[from] KubernetesError),
 }
 
 // === impl KvConnector, EcConnector ===

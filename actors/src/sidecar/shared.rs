@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use murmuration::event::{Event, SidecarEvent};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::allowed::AllowedTargets;
+use super::allow_list::AllowList;
 use super::client::EngineClient;
 use super::leg_tls::client_config;
 use super::settings::{LegTls, SidecarError, SidecarSettings};
@@ -34,7 +34,8 @@ pub(super) struct Shared {
     pub(super) memory: Arc<Semaphore>,
     pub(super) ids: IdGenerator,
     pub(super) versions: Versions,
-    allowed: watch::Receiver<Arc<AllowedTargets>>,
+    /// The targets that headers may name.
+    pub(super) allowed: AllowList,
     telemetry: Telemetry,
     /// The id under which each prefill engine answered last.
     engines: Mutex<BTreeMap<Target, String>>,
@@ -56,7 +57,7 @@ impl Shared {
     pub(super) fn new(
         settings: SidecarSettings,
         network: &Arc<dyn Network>,
-        allowed: watch::Receiver<Arc<AllowedTargets>>,
+        allowed: AllowList,
         telemetry: Telemetry,
     ) -> Result<Self, SidecarError> {
         let client = |leg: LegTls| {
@@ -82,8 +83,7 @@ impl Shared {
 
     /// Those of `targets` that a header may name. Each other one is reported.
     pub(super) fn allowed(&self, stage: &'static str, targets: Vec<Target>) -> Vec<Target> {
-        let rules = self.allowed.borrow().clone();
-        let (allowed, refused): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| rules.allows(target));
+        let (allowed, refused): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| self.allowed.allows(target));
         for target in refused {
             self.emit(SidecarEvent::TargetRefused { stage, target: target.to_string() });
         }

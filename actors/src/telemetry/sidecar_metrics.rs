@@ -10,12 +10,15 @@ use prometheus::{CounterVec, Error, HistogramVec};
 use super::families::Families;
 
 /// What a sidecar's page shows of the families that all processes register.
-const SHARED: [&str; 5] = [
+const SHARED: [&str; 8] = [
     "murmuration_actor_restarts_total",
     "murmuration_connections_closed_total",
+    "murmuration_objects_refused_total",
     "murmuration_panics_total",
     "murmuration_parts_given_up_total",
     "murmuration_reloads_total",
+    "murmuration_watch_failures_total",
+    "murmuration_watch_interrupted",
 ];
 
 /// Metric families of a sidecar.

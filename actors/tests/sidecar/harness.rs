@@ -55,6 +55,7 @@ pub(crate) fn settings(decoder: &LegEngine) -> SidecarSettings {
         pod_ip: None,
         allowed: AllowedTargets::read("127.0.0.1:1-65535").unwrap(),
         allowed_file: None,
+        allowed_pool: None,
         sampling: false,
         retries: 0,
         backoff: Duration::from_millis(1),

@@ -24,6 +24,7 @@ mod harness;
 mod nixl;
 mod other_connectors;
 mod pass_through;
+mod pool;
 mod process;
 mod ranks;
 mod statuses;

@@ -144,7 +144,8 @@ async fn it_serves_over_tls_unless_told_otherwise() {
 async fn flags_that_do_not_fit_are_refused_with_a_cure() {
     for (flags, expected) in [
         (&[][..], "--enable-ssrf-protection=false"),
-        (&["--inference-pool=a/b"], "--inference-pool is not followed yet"),
+        (&["--inference-pool=a/"], "write its namespace and name, as in prod/llama"),
+        (&["--inference-pool=a/b", "--kubeconfig=/nowhere"], "--inference-pool is looked for in the Kubernetes API"),
         (&["--allowed-targets=10.0.0.7"], "write 10.0.0.7:8000"),
         (&["--port=0", "--allowed-targets-file=/nowhere"], "--allowed-targets-file /nowhere"),
         (&["--allowed-targets=a:1", "--handoff-timeout=20s"], "write at most 15s"),
