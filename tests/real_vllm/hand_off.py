@@ -212,6 +212,8 @@ def strict(pair):
 
 def started_again(pair):
     """Under another id: the decode engine must not read from the old one."""
+    # It lives where the check before failed.
+    pair.prefill.kill()
     pair.prefill.start()
     pair.prefill.wait()
     before = pair.relay.asked
