@@ -3,7 +3,7 @@
 //! Must not know metrics pages or lanes. A loss and a placement each have a time, so a replica may learn of them in any
 //! order and any number of times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::event::Event;
@@ -17,10 +17,15 @@ use crate::time::Timestamp;
 /// Older losses are not sent to joiners: ages on the wire end at five days, and no placement is as old.
 const HISTORY_LOSS_AGE_MAX: Duration = Duration::from_secs(100 * 3600);
 
+/// Endpoints that left and may come back, at most; the oldest are forgotten.
+const LEFT_MAX: usize = 4096;
+
 /// When each endpoint's cache was last lost. Only endpoints that lost one are in it.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     last: BTreeMap<EndpointKey, PlacedAt>,
+    /// Endpoints that left, oldest first.
+    left: VecDeque<EndpointKey>,
 }
 
 /// What an own reading newly shows of the engine's cache and process.
@@ -46,9 +51,20 @@ impl Losses {
         self.last.get(&endpoint).is_none_or(|last| placed > *last)
     }
 
-    /// Drops the loss of an endpoint that is gone, or is another engine now.
-    pub(super) fn forget(&mut self, endpoint: EndpointKey) {
+    /// Drops the loss of an endpoint that is gone, and remembers that it was there.
+    pub(super) fn leaves(&mut self, endpoint: EndpointKey) {
         self.last.remove(&endpoint);
+        if self.left.len() == LEFT_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(endpoint);
+    }
+
+    /// Whether an endpoint that comes was there before. It is asked once.
+    pub(super) fn returns(&mut self, endpoint: EndpointKey) -> bool {
+        let before = self.left.len();
+        self.left.retain(|left| *left != endpoint);
+        self.left.len() < before
     }
 }
 
@@ -99,6 +115,14 @@ impl Scheduler {
             // The sender knew no earlier process; other replicas may receive this one as their first.
             self.publish_cache(slot, true, now - age, out);
         }
+    }
+
+    /// The endpoint in `slot` is another engine than the one that had its name before. Everybody sees that alike, but the
+    /// placements on the former one are in peers' logs, and whoever starts later reads them there.
+    pub(super) fn is_another_engine(&mut self, slot: Slot, now: Timestamp, out: &mut Outbox) {
+        let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
+        self.losses.note(endpoint, PlacedAt::new(now, Duration::ZERO));
+        self.publish_cache(slot, true, now, out);
     }
 
     /// Voids what was placed on the engine in `slot` at `at` or before.

@@ -122,6 +122,39 @@ fn a_loss_that_a_lost_keeper_did_not_see_is_noticed_by_replicas_that_know_the_ea
     assert_eq!(blocks(&a), 0);
 }
 
+/// Two live replicas know that another engine has the name now; one that starts later gets old facts from their logs.
+#[test]
+fn a_joiner_believes_nothing_of_the_engine_that_had_the_name_before() {
+    let moved = || {
+        let address = SocketAddr::from(([10, 9, 9, 9], 8000));
+        vec![EndpointChange::Upsert(Endpoint { id: id(0), address, labels: BTreeMap::new() })]
+    };
+    let back = || [vec![EndpointChange::Remove(id(0))], moved()].concat();
+    for changes in [moved(), back()] {
+        let [mut a, mut b] = warm(report(0, 0));
+        for replica in [&mut a, &mut b] {
+            changes.iter().for_each(|change| drop(replica.handle(Input::Discovered(vec![change.clone()]), 50)));
+        }
+        assert_eq!([blocks(&a), blocks(&b)], [0, 0]);
+        a.handle(ask(2, 8, 16), 60);
+        tell(&mut a, &mut b, 61);
+        assert_eq!([blocks(&a), blocks(&b)], [16, 16]);
+        // By the log alone, in order and not, and with the history of the other one.
+        for with_history in [false, true] {
+            let mut joiner = Replica::new("c", 1);
+            joiner.handle(Input::Discovered(moved()), 5);
+            if with_history {
+                let history = b.publisher.history(b.scheduler.history(100, Timestamp::from_millis(70)));
+                joiner.handle(Input::Batch(Box::new(history)), 70);
+            }
+            let log = a.publisher.since(0, usize::MAX, Timestamp::from_millis(70)).unwrap();
+            joiner.handle(Input::Batch(Box::new(log)), 70);
+            assert_eq!(blocks(&joiner), 16, "{with_history} {changes:?}");
+            assert_eq!(joiner.scheduler.digest().prefixes, a.scheduler.digest().prefixes);
+        }
+    }
+}
+
 #[test]
 fn a_joiner_receives_losses_with_their_ages() {
     let [mut a, mut b] = warm(started(0, 1_000));

@@ -153,7 +153,7 @@ impl Scheduler {
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
                     self.index.clear(slot);
-                    self.losses.forget(id.key());
+                    self.losses.leaves(id.key());
                     self.peers.leaves(id.key(), now);
                     self.announced.withdraw(id.key(), now, &mut out.publish);
                 }
@@ -162,10 +162,8 @@ impl Scheduler {
             EndpointChange::Upsert(endpoint) => {
                 let id = endpoint.id.clone();
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
-                if let Some(slot) = self.fleet.upsert(endpoint, &mut out.events) {
-                    self.index.clear(slot);
-                    self.losses.forget(id.key());
-                }
+                let replaced = self.fleet.upsert(endpoint, &mut out.events);
+                replaced.into_iter().for_each(|slot| self.index.clear(slot));
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
                     self.orphaned(known, now, out);
@@ -174,6 +172,9 @@ impl Scheduler {
                     self.refold(id.key());
                     self.refold_failures(id.key());
                     self.publish_in_flight(tenancy.slot, now, out);
+                    if self.losses.returns(id.key()) || replaced.is_some() {
+                        self.is_another_engine(tenancy.slot, now, out);
+                    }
                 }
             }
         }
