@@ -21,13 +21,19 @@ pub(crate) fn agree(twins: &[Twin]) -> bool {
     twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill == pair[1].prefill)
 }
 
+/// Whether all replicas would send the request to the same two endpoints. Who stands in counts once all is at rest: under
+/// load, costs that are nearly equal change places from one moment to the next.
+fn agree_on_first(twins: &[Twin]) -> bool {
+    twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill.first() == pair[1].prefill.first())
+}
+
 // === impl PairsAgree ===
 
 impl Invariant for PairsAgree {
     fn about(&self) -> About {
         About::recovery(
             "pairs_agree",
-            "every replica gives the same pair to the same request, stand-ins included: always from 2 s after the last request on, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm",
+            "every replica gives the same pair to the same request: always from 2 s after the last request on, stand-ins included, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm",
         )
     }
 
@@ -43,7 +49,7 @@ impl Invariant for PairsAgree {
         }
         if scene.phase() == Phase::Recovered && streams && twins.iter().any(|twin| !twin.prefill.is_empty()) {
             self.put += 1;
-            self.agreed += usize::from(agree(twins));
+            self.agreed += usize::from(agree_on_first(twins));
         }
         Ok(())
     }
@@ -98,7 +104,7 @@ mod tests {
     fn under_load_most_pairs_are_alike() {
         let mut history = HistoryBuilder::calm();
         history.phase(10_000, Phase::Recovered);
-        for prefill in [[&[0][..], &[0]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]] {
+        for prefill in [[&[0, 1][..], &[0, 2]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]] {
             history.world(twins(prefill));
         }
         assert_eq!(history.check(PairsAgree::default()), Ok(()));
