@@ -68,7 +68,8 @@ def scenarios():
 def engine(lab, settings):
     """A real engine with these settings."""
     arguments = {"model": str(lab / "models/tiny"), "enforce_eager": True, "dtype": "float32"}
-    arguments |= {"max_model_len": LENGTH_MAX, "max_num_seqs": settings["seqs"], "max_num_batched_tokens": settings["batched"]}
+    arguments |= {"max_model_len": LENGTH_MAX, "max_num_seqs": settings["seqs"]}
+    arguments |= {"max_num_batched_tokens": settings["batched"]}
     arguments |= {"seed": 0, "num_gpu_blocks_override": settings["blocks"], "block_size": BLOCK_TOKENS}
     arguments |= {"enable_prefix_caching": True, "kv_cache_memory_bytes": 16 << 20, "async_scheduling": False}
     if "adapters" in settings:
