@@ -6,8 +6,8 @@
 use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase, Twin};
 
-/// Requests that must have been put to all replicas before agreement under load is checked.
-const TWINS_MIN: usize = 4;
+/// Requests that must have been put to all replicas before agreement under load is checked: of a few, chance decides.
+const TWINS_MIN: usize = 16;
 
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
@@ -104,11 +104,11 @@ mod tests {
     fn under_load_most_pairs_are_alike() {
         let mut history = HistoryBuilder::calm();
         history.phase(10_000, Phase::Recovered);
-        for prefill in [[&[0, 1][..], &[0, 2]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]] {
+        for prefill in [[&[0, 1][..], &[0, 2]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]].repeat(4) {
             history.world(twins(prefill));
         }
         assert_eq!(history.check(PairsAgree::default()), Ok(()));
         history.world(twins([&[0], &[2]]));
-        history.breaks(PairsAgree::default(), "agreed on 2 of 5 pairs");
+        history.breaks(PairsAgree::default(), "agreed on 8 of 17 pairs");
     }
 }
