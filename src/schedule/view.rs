@@ -104,7 +104,7 @@ fn may_probe(request: &InferenceRequest, entry: &Entry, now: Timestamp) -> bool 
 }
 
 /// One row: the endpoint's report, discounted by its age, and what was dispatched to it since. It is made where it
-/// stays: a decision makes one for each endpoint, and to copy it costs as much as to make it.
+/// stays, without a copy, because a decision makes one for each endpoint.
 #[inline(always)]
 fn row<'a>(
     slot: Slot,

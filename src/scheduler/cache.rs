@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::fleet::{CacheLoss, LoadReport};
+use crate::fleet::{CacheLoss, ENDPOINTS_MAX, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Slot};
 use crate::prefix::PlacedAt;
 use crate::replication::{CacheCleared, Record};
@@ -17,14 +17,11 @@ use crate::time::Timestamp;
 /// Older losses are not sent to joiners: ages on the wire end at five days, and no placement is as old.
 const HISTORY_LOSS_AGE_MAX: Duration = Duration::from_secs(100 * 3600);
 
-/// Endpoints that left and may come back, at most; the oldest are forgotten.
-const LEFT_MAX: usize = 4096;
-
 /// When each endpoint's cache was last lost. Only endpoints that lost one are in it.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     last: BTreeMap<EndpointKey, PlacedAt>,
-    /// Endpoints that left, oldest first.
+    /// Endpoints that left and may come back, oldest first; the oldest are forgotten.
     left: VecDeque<EndpointKey>,
 }
 
@@ -54,7 +51,7 @@ impl Losses {
     /// Drops the loss of an endpoint that is gone, and remembers that it was there.
     pub(super) fn leaves(&mut self, endpoint: EndpointKey) {
         self.last.remove(&endpoint);
-        if self.left.len() == LEFT_MAX {
+        if self.left.len() == ENDPOINTS_MAX {
             self.left.pop_front();
         }
         self.left.push_back(endpoint);

@@ -139,7 +139,7 @@ fn a_joiner_believes_nothing_of_the_engine_that_had_the_name_before() {
         a.handle(ask(2, 8, 16), 60);
         tell(&mut a, &mut b, 61);
         assert_eq!([blocks(&a), blocks(&b)], [16, 16]);
-        // By the log alone, in order and not, and with the history of the other one.
+        // By the log alone, and after the history of the other one.
         for with_history in [false, true] {
             let mut joiner = Replica::new("c", 1);
             joiner.handle(Input::Discovered(moved()), 5);

@@ -1,5 +1,6 @@
-//! What a replica learns from the Kubernetes API: its pool, the pool's pods, the priorities of objectives, and where
-//! its peers are; and whether a caller may read `/metrics`. And what a replica says there: the conditions of objectives and rewrites.
+//! What a replica learns from the Kubernetes API: its pool, the pool's pods, the priorities of objectives, where its
+//! peers are, and whether a caller may read `/metrics`. It writes one thing there: the conditions of objectives and
+//! rewrites.
 //!
 //! Must not know how objects are read (`murmuration::dialect::kubernetes` does), nor how endpoints and peers are used.
 //! Nothing here forgets: while the API server can't be asked, or is being asked for everything again, what was known
@@ -8,7 +9,6 @@
 mod announcer;
 mod client;
 mod context;
-mod endpoints;
 mod failure;
 mod objects;
 mod outage;
@@ -25,7 +25,6 @@ mod view;
 mod watch;
 
 pub use client::{ApiServer, KubernetesError};
-pub use endpoints::start_endpoints;
-pub use parts::{start_peers, start_pool};
+pub use parts::{start_endpoints, start_peers, start_pool};
 pub use review::{Review, Reviewer};
 pub use settings::{KubernetesSettings, PeerPods, PoolName, Source};

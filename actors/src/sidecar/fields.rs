@@ -26,8 +26,8 @@ impl<'b> Fields<'b> {
     /// The fields of the object that `body` is.
     ///
     /// # Errors
-    /// One sentence without a word of the body, when it is no JSON object in UTF-8 or has too many fields. Stricter than some engines: what is refused here could hide a
-    /// field from the sidecar that an engine reads.
+    /// One sentence without a word of the body, when it is no JSON object in UTF-8 or has too many fields. Stricter than
+    /// some engines: what is refused here could hide a field from the sidecar that an engine reads.
     pub(crate) fn read(body: &'b [u8]) -> Result<Self, String> {
         let fields: Self = serde_json::from_slice(body).map_err(|error| {
             format!("the body is no JSON object in UTF-8; look at line {}, column {}", error.line(), error.column())

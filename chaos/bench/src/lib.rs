@@ -1,8 +1,9 @@
 //! Benches of a replica and a tier. Each prints a table for people, and one JSON object as its last line.
 //!
-//! Measured servers are child processes of this program (`bench serve`, `bench serve-noop`, `bench serve-sidecar`). So their processor time is
-//! separate from the client's, and no figure depends on another binary being up to date. `report` is the exception: it
-//! runs `trace-replay` and `testbed` from the folder of this program, as they were built last.
+//! Measured servers are child processes of this program (`bench serve`, `bench serve-noop`, `bench serve-sidecar`). So
+//! their processor time is separate from the client's, and no figure depends on another binary being up to date.
+//! `report` is the exception: it runs `trace-replay` and `testbed` from the folder of this program, as they were built
+//! last.
 //!
 //! Benches must not know budgets: they measure and do not judge; `report` does. A failed exchange is an error, never a
 //! figure.

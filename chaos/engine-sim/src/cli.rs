@@ -138,7 +138,9 @@ async fn serve_until_stopped(args: EngineArgs) -> Result<(), String> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = end_of_stdin(), if with_stdin => {}
-        () = server.ended() => return Err("EngineCore encountered an issue: it was told to load blocks without names".to_owned()),
+        () = server.ended() => {
+            return Err("EngineCore encountered an issue: it was told to load blocks without names".to_owned());
+        }
     }
     server.stop().await;
     Ok(())

@@ -1,9 +1,6 @@
 //! `/metrics` where the API server says who may read it.
 
-use std::time::Duration;
-
 use murmuration::event::Event;
-use tokio::time::sleep;
 
 use super::fixture::{Cluster, Watching, eventually};
 
@@ -64,5 +61,4 @@ async fn a_replica_that_may_not_ask_admits_nobody_and_says_which_right_is_missin
     assert!(why.as_deref().is_some_and(|why| why.contains("must allow create of tokenreviews")), "{why:?}");
     cluster.api.allow(REVIEWS, true);
     eventually(|| async { replica.metrics_with(Some("prometheus")).await.0 == 200 }).await;
-    sleep(Duration::from_millis(1)).await;
 }

@@ -69,17 +69,13 @@ pub(in crate::sidecar) fn pass(
 
 /// The answer when the decode engine gave none.
 pub(in crate::sidecar) fn failed(shared: &Shared, decoder: &Target, error: &LegError) -> Answer {
-    if let LegError::NotArrived(why) = error {
-        return not_arrived(shared, *why);
-    }
-    let status = match error {
-        LegError::Connect(_) => StatusCode::SERVICE_UNAVAILABLE,
-        LegError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        LegError::Broken(_) | LegError::TooLarge | LegError::NotArrived(_) => StatusCode::BAD_GATEWAY,
-    };
-    let hint = match error {
-        LegError::Connect(_) => "; is it running, and is --model-server-port its port?",
-        _ => "",
+    let (status, hint) = match error {
+        LegError::NotArrived(why) => return not_arrived(shared, *why),
+        LegError::Connect(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "; is it running, and is --model-server-port its port?")
+        }
+        LegError::Timeout => (StatusCode::GATEWAY_TIMEOUT, ""),
+        LegError::Broken(_) | LegError::TooLarge => (StatusCode::BAD_GATEWAY, ""),
     };
     refusal(shared, status, "decode", format!("the decode engine {decoder}: {error}{hint}"))
 }

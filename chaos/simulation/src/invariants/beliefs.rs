@@ -10,8 +10,8 @@ use super::{About, Broken, Invariant, Scene, broken, names};
 use crate::history::Entry;
 use crate::plan::Fault;
 
-/// Time that is not counted in a report's age: while it lies on a gossip page, or while a cut link holds it back. Then its
-/// replica counts as lost after a little more than a second, and what it sent before is not taken in any more.
+/// Time that is not counted in a report's age: while it lies on a gossip page, or while a cut link holds it back. Then
+/// its replica counts as lost after a little more than a second, and what it sent before is not taken in any more.
 const UNCOUNTED_MAX: Duration = Duration::from_millis(1_250);
 
 /// The smallest legal age of a report. Clocks drift, too.

@@ -21,8 +21,8 @@ pub(crate) fn agree(twins: &[Twin]) -> bool {
     twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill == pair[1].prefill)
 }
 
-/// Whether all replicas would send the request to the same two endpoints. Who stands in counts once all is at rest: under
-/// load, costs that are nearly equal change places from one moment to the next.
+/// Whether all replicas would send the request to the same two endpoints. Who stands in counts once all is at rest:
+/// under load, costs that are nearly equal change places from one moment to the next.
 fn agree_on_first(twins: &[Twin]) -> bool {
     twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill.first() == pair[1].prefill.first())
 }
