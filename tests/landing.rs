@@ -94,8 +94,12 @@ fn a_step_that_cannot_run_here_is_skipped_and_is_no_failure() {
 fn a_failure_is_counted_and_the_other_steps_still_run() {
     let machine = Machine::new("fails");
     machine.program("bin/cargo", &CARGO.replace("5 passed; 0 failed", "4 passed; 1 failed"));
-    let (code, output, last) = machine.program("target/checked/chaos", "#!/bin/sh\nexit 3\n").run(&[]);
+    let (code, output, last) =
+        machine.program("target/checked/chaos", "#!/bin/sh\necho seed 7 broke\nexit 3\n").run(&[]);
     assert_eq!(code, Some(1), "{output}");
+    // Once where it happened, and once more at the end.
+    assert!(output.contains("FAILED: the same storm twice\n    seed 7 broke\n"), "{output}");
+    assert_eq!(output.matches("seed 7 broke").count(), 4, "{output}");
     assert!(last.contains(" passed, 3 failed, 4 skipped"), "{output}");
 }
 

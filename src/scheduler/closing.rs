@@ -62,6 +62,8 @@ impl Scheduler {
             self.bind_session_of(ticket, now, out);
         }
         self.revoke_placement(&left, &anchors, now, out);
+        // Peers count each placement that they hear of as a dispatch.
+        self.count_dispatch(slot, now);
         self.place(slot, &anchors, PlacedAt::new(now, Duration::ZERO));
         self.publish_placement(slot, &anchors, now, out);
         self.publish_in_flight_of(left.tenancy, now, out);

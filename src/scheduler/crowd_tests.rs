@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::schedule::Uncertainty;
+use crate::scheduler::crowd::Crowd;
 
 /// Two replicas that each dispatched five requests at one moment, and heard of the other's five milliseconds later.
 fn in_a_crowd(scheduler: impl Fn() -> Scheduler) -> [Replica; 2] {
@@ -35,6 +36,21 @@ fn a_crowd_is_kept_back_for_a_bounded_time_that_follows_from_the_request() {
     assert!(*least < Duration::from_millis(3) && *most > Duration::from_millis(20), "{least:?} to {most:?}");
     assert!(*most <= Duration::from_millis(25));
     assert!(waits(a, 2_000).iter().all(Duration::is_zero), "after a pause there is no crowd");
+}
+
+/// A request that Envoy sent to another endpoint is told as a placement, which a peer counts as a dispatch.
+#[test]
+fn a_request_that_was_served_elsewhere_after_a_pause_counts_the_same_on_all_replicas() {
+    let [mut a, mut b] = in_a_crowd(real);
+    let used = picked(&a.handle(ask(9, 9, 30), 1_000));
+    tell(&mut a, &mut b, 1_001);
+    let other = (0..4).find(|&n| id(n) != used).unwrap();
+    a.handle(Input::TicketUpdate(Ticket(9), News::Served(address(other))), 5_000);
+    tell(&mut a, &mut b, 5_001);
+    assert_eq!(waits(&a, 9_000), waits(&b, 9_000));
+    let crowd = |replica: &Replica| replica.scheduler.crowd(&request(1), Duration::ZERO, Timestamp::from_millis(9_000));
+    assert_eq!(crowd(&a), crowd(&b));
+    assert_ne!(crowd(&a), Crowd::default(), "else the test compares nothing");
 }
 
 #[test]

@@ -359,7 +359,7 @@ impl Scheduler {
 
     /// Counts a dispatch for the estimate of bursts. A leg on an endpoint that does not decode does not count, so that
     /// a pair counts once. It counts twice if the prefill endpoint's role allows decoding too.
-    fn count_dispatch(&mut self, slot: Slot, at: Timestamp) {
+    pub(super) fn count_dispatch(&mut self, slot: Slot, at: Timestamp) {
         if self.fleet.get(slot).is_some_and(|entry| entry.stages.serves()) {
             self.burst.dispatched(at);
         }
