@@ -3,6 +3,7 @@
 //! Must not know prices. As for one endpoint (`decisions_agree`), the same request is put to all replicas, and none
 //! reserves for it; here both endpoints must be the same, and those that may stand in for the one that prefills.
 
+use super::agreement::Alike;
 use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase, Twin};
 
@@ -12,19 +13,12 @@ const TWINS_MIN: usize = 16;
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct PairsAgree {
-    put: usize,
-    agreed: usize,
+    under_load: Alike,
 }
 
 /// Whether all replicas give the same pair.
 pub(crate) fn agree(twins: &[Twin]) -> bool {
     twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill == pair[1].prefill)
-}
-
-/// Whether all replicas would send the request to the same two endpoints. Who stands in counts once all is at rest:
-/// under load, costs that are nearly equal change places from one moment to the next.
-fn agree_on_first(twins: &[Twin]) -> bool {
-    twins.windows(2).all(|pair| pair[0].to == pair[1].to && pair[0].prefill.first() == pair[1].prefill.first())
 }
 
 // === impl PairsAgree ===
@@ -33,7 +27,7 @@ impl Invariant for PairsAgree {
     fn about(&self) -> About {
         About::recovery(
             "pairs_agree",
-            "every replica gives the same pair to the same request: always from 2 s after the last request on, stand-ins included, except for restarted replicas with gossip alone; with peer streams, to at least half of them under load after the storm",
+            "every replica gives the same pair to the same request: always from 2 s after the last request on, stand-ins included, except for restarted replicas with gossip alone; with peer streams, three of four answers are the most frequent one to their request under load after the storm",
         )
     }
 
@@ -48,18 +42,15 @@ impl Invariant for PairsAgree {
             return broken!("replicas do not agree on a pair after the last request: {}", answers.join(", "));
         }
         if scene.phase() == Phase::Recovered && streams && twins.iter().any(|twin| !twin.prefill.is_empty()) {
-            self.put += 1;
-            self.agreed += usize::from(agree_on_first(twins));
+            // Who stands in counts once all is at rest: under load, costs that are nearly equal change places from one
+            // moment to the next.
+            self.under_load.count(&twins.iter().map(|twin| (&twin.to, twin.prefill.first())).collect::<Vec<_>>());
         }
         Ok(())
     }
 
     fn end(&mut self, _scene: &Scene) -> Result<(), Broken> {
-        let Self { put, agreed } = *self;
-        match put >= TWINS_MIN && agreed * 2 < put {
-            true => broken!("after the storm replicas agreed on {agreed} of {put} pairs"),
-            false => Ok(()),
-        }
+        self.under_load.check(TWINS_MIN, "pairs")
     }
 }
 
@@ -109,6 +100,6 @@ mod tests {
         }
         assert_eq!(history.check(PairsAgree::default()), Ok(()));
         history.world(twins([&[0], &[2]]));
-        history.breaks(PairsAgree::default(), "agreed on 8 of 17 pairs");
+        history.breaks(PairsAgree::default(), "25 of 34 answers to 17 pairs");
     }
 }
