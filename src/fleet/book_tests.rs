@@ -21,7 +21,7 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn share(prefill_tokens: u64, decode_tokens: u64) -> InFlight {
-    InFlight { requests: 1, prefills: 1, prefill_tokens, decode_tokens }
+    InFlight { requests: 1, prefills: 1, prefill_tokens, decode_tokens, ..InFlight::default() }
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct InFlight {
     pub prefill_tokens: u64,
     /// Estimated tokens of the answers of all open requests, each until its request ends.
     pub decode_tokens: u64,
+    /// Prompt tokens that another endpoint computes for this one, whose KV comes from there, without a first token yet.
+    pub incoming_tokens: u64,
 }
 
 // === impl InFlight ===
@@ -28,6 +30,7 @@ impl InFlight {
             prefills: self.prefills.saturating_add(other.prefills),
             prefill_tokens: self.prefill_tokens.saturating_add(other.prefill_tokens),
             decode_tokens: self.decode_tokens.saturating_add(other.decode_tokens),
+            incoming_tokens: self.incoming_tokens.saturating_add(other.incoming_tokens),
         }
     }
 
@@ -38,12 +41,13 @@ impl InFlight {
             prefills: self.prefills.saturating_sub(ended.prefills),
             prefill_tokens: self.prefill_tokens.saturating_sub(ended.prefill_tokens),
             decode_tokens: self.decode_tokens.saturating_sub(ended.decode_tokens),
+            incoming_tokens: self.incoming_tokens.saturating_sub(ended.incoming_tokens),
         }
     }
 
     /// Splits off what ends with the first token.
     pub fn take_prompt(&mut self) -> Self {
-        let (prefills, prefill_tokens) = (std::mem::take(&mut self.prefills), std::mem::take(&mut self.prefill_tokens));
-        Self { prefills, prefill_tokens, ..Self::default() }
+        let kept = Self { prefills: 0, prefill_tokens: 0, incoming_tokens: 0, ..*self };
+        std::mem::replace(self, kept).without(kept)
     }
 }

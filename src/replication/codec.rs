@@ -92,7 +92,7 @@ pub fn within(version: u8, record: Record) -> Option<Record> {
         Record::InFlight(open) if version < VERSION_GROWING => {
             let decode_tokens = if version < 2 { 0 } else { open.decode_tokens };
             let prefills = body::prefills_unknown(open.prefill_tokens);
-            Some(Record::InFlight(InFlightReport { decode_tokens, prefills, speed: None, ..open }))
+            Some(Record::InFlight(InFlightReport { decode_tokens, prefills, speed: None, incoming_tokens: 0, ..open }))
         }
         Record::Bound(_) if version < 2 => None,
         Record::CacheCleared(_) | Record::Failing(_) if version < 3 => None,

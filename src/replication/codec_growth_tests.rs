@@ -20,10 +20,16 @@ fn golden_4_with_prefills() -> String {
     GOLDEN_4.replace(before, "0110080706050403020102fb2c01fbc20101")
 }
 
-/// What is written now: it has the endpoint's speed too.
-fn golden_4_grown() -> String {
+/// The next wrote the endpoint's speed too.
+fn golden_4_with_speed() -> String {
     let before = "0110080706050403020102fb2c01fbc20101";
     golden_4_with_prefills().replace(before, "0112080706050403020102fb2c01fbc201010000")
+}
+
+/// What is written now: it has the tokens on their way too.
+fn golden_4_grown() -> String {
+    let before = "0112080706050403020102fb2c01fbc201010000";
+    golden_4_with_speed().replace(before, "0113080706050403020102fb2c01fbc20101000000")
 }
 
 /// A batch of format 2 whose bodies and header were appended `more`, as a later release may do.
@@ -65,9 +71,12 @@ fn the_bytes_of_version_four_change_only_where_bodies_grow() {
     report.speed = Some(PrefillSpeed::default());
     assert_eq!(hex(&encode(&before).unwrap()), golden_4_with_prefills());
     assert_eq!(hex(&encode(&now).unwrap()), golden_4_grown());
-    for (golden, batch) in
-        [(GOLDEN_4.to_owned(), &before), (golden_4_with_prefills(), &before), (golden_4_grown(), &now)]
-    {
+    for (golden, batch) in [
+        (GOLDEN_4.to_owned(), &before),
+        (golden_4_with_prefills(), &before),
+        (golden_4_with_speed(), &now),
+        (golden_4_grown(), &now),
+    ] {
         assert_eq!(decode(&bytes_of(&golden)).unwrap(), Decoded { batch: batch.clone(), skipped: 0 });
     }
 }
@@ -127,6 +136,7 @@ fn a_field_that_is_missing_has_its_default() {
         decode_tokens: 0,
         prefills: PREFILLS_UNKNOWN,
         speed: None,
+        incoming_tokens: 0,
     };
     for format in [FORMAT_FIXED, FORMAT] {
         let decoded = decode(&of_one(format, body::IN_FLIGHT, &body)).unwrap();

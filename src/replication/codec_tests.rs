@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::{Adapters, CacheGeometry, FailureCounts, LoadReport, Missing, PrefillSpeed, Process};
+use crate::fleet::{Adapters, CacheGeometry, FailureCounts, InFlight, LoadReport, Missing, PrefillSpeed, Process};
 use crate::id::{BlockHash, EndpointKey, SessionKey};
 use crate::replication::record::{Binding, CacheCleared, Failing, Placement, PlacementRevoked};
 
@@ -36,13 +36,14 @@ fn records() -> impl Strategy<Value = Record> {
         awake,
         process: Process::default(),
     });
+    let tokens = || prop_oneof![Just(0), any::<u64>()];
     prop_oneof![
-        (key, any::<u32>(), any::<u64>(), prop_oneof![Just(0), any::<u64>()], any::<u32>(), any::<(u64, u64)>())
-            .prop_map(|(endpoint, requests, prefill_tokens, decode_tokens, prefills, (tokens, millis))| {
-                let speed = Some(PrefillSpeed { tokens, millis });
-                let report = InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed };
-                Record::InFlight(report)
-            }),
+        (key, any::<(u32, u32)>(), any::<u64>(), tokens(), tokens(), any::<(u64, u64)>()).prop_map(
+            |(endpoint, (requests, prefills), prefill_tokens, decode_tokens, incoming_tokens, (tokens, millis))| {
+                let open = InFlight { requests, prefills, prefill_tokens, decode_tokens, incoming_tokens };
+                Record::InFlight(InFlightReport::of(endpoint, open, PrefillSpeed { tokens, millis }))
+            },
+        ),
         (any::<u64>().prop_map(EndpointKey), anchors)
             .prop_map(|(endpoint, anchors)| Record::Placement(Placement { endpoint, anchors })),
         (any::<u64>().prop_map(EndpointKey), report)
@@ -97,6 +98,7 @@ fn carried(version: u8, batch: &Batch) -> Batch {
         if let (Record::InFlight(report), true) = (&mut fact.record, format_for(version, &batch.pool) < FORMAT) {
             report.prefills = if report.prefill_tokens > 0 { PREFILLS_UNKNOWN } else { 0 };
             report.speed = None;
+            report.incoming_tokens = 0;
         }
     }
     batch
@@ -145,9 +147,8 @@ fn golden() -> Batch {
     let fact = |seq, record| Fact { seq, age: Duration::from_millis(2), record };
     let endpoint = EndpointKey(0x0102_0304_0506_0708);
     let report = LoadReport { waiting: 3, running: 4, kv_usage: 0.5, awake: true, ..LoadReport::default() };
-    let (prefills, speed) = (PREFILLS_UNKNOWN, None);
-    let report_of_two =
-        InFlightReport { endpoint, requests: 2, prefill_tokens: 300, decode_tokens: 0, prefills, speed };
+    let two = InFlight { requests: 2, prefills: PREFILLS_UNKNOWN, prefill_tokens: 300, ..InFlight::default() };
+    let report_of_two = InFlightReport { speed: None, ..InFlightReport::of(endpoint, two, PrefillSpeed::default()) };
     Batch {
         origin: ReplicaId("r1".into()),
         incarnation: Incarnation(7),

@@ -26,6 +26,7 @@ fn in_flight(endpoint: u64, requests: u32) -> Record {
         decode_tokens: 20 * tokens,
         prefills: 1,
         speed: Some(PrefillSpeed::default()),
+        incoming_tokens: 0,
     })
 }
 

@@ -78,6 +78,9 @@ pub struct InFlightReport {
     pub prefills: u32,
     /// How fast the endpoint computes prompts, by the first tokens that the origin saw; `None` from who does not send it.
     pub speed: Option<PrefillSpeed>,
+    /// Prompt tokens that another endpoint computes for this one, without a first token yet; zero from who does not send
+    /// it.
+    pub incoming_tokens: u64,
 }
 
 /// A prompt was sent to an endpoint: from now on it holds the prompt's blocks, or soon will.
@@ -163,14 +166,14 @@ impl InFlightReport {
 
     /// `open` is open on `endpoint`, which computes at `speed`.
     pub fn of(endpoint: EndpointKey, open: InFlight, speed: PrefillSpeed) -> Self {
-        let InFlight { requests, prefills, prefill_tokens, decode_tokens } = open;
-        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens, speed: Some(speed) }
+        let InFlight { requests, prefills, prefill_tokens, decode_tokens, incoming_tokens } = open;
+        Self { endpoint, requests, prefills, prefill_tokens, decode_tokens, speed: Some(speed), incoming_tokens }
     }
 
     /// How much is open.
     pub fn open(self) -> InFlight {
-        let Self { requests, prefills, prefill_tokens, decode_tokens, .. } = self;
-        InFlight { requests, prefills, prefill_tokens, decode_tokens }
+        let Self { requests, prefills, prefill_tokens, decode_tokens, incoming_tokens, .. } = self;
+        InFlight { requests, prefills, prefill_tokens, decode_tokens, incoming_tokens }
     }
 }
 

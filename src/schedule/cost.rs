@@ -19,6 +19,8 @@ pub struct Cost {
     pub prefill_tokens: u64,
     /// Estimated tokens of the answer, until the request ends.
     pub decode_tokens: u64,
+    /// Prompt tokens whose KV comes from the endpoint that computes them, until the first token.
+    pub incoming_tokens: u64,
 }
 
 /// `inflight-load-producer`.
@@ -46,19 +48,19 @@ impl Cost {
     ) -> Self {
         let uncached = request.prompt.uncached(matched.blocks);
         let answer = (settings.counted_output(request), settings.estimated_output(request));
-        let (prefills, prefill_tokens, decode_tokens) = match stage {
-            Stage::Decode if split => (false, answer.0, answer.1),
-            Stage::Decode => (true, uncached.saturating_add(answer.0), answer.1),
-            Stage::Prefill => (true, uncached, 0),
-            Stage::Encode => (false, 0, 0),
+        let (prefills, prefill_tokens, decode_tokens, incoming_tokens) = match stage {
+            Stage::Decode if split => (false, answer.0, answer.1, uncached),
+            Stage::Decode => (true, uncached.saturating_add(answer.0), answer.1, 0),
+            Stage::Prefill => (true, uncached, 0, 0),
+            Stage::Encode => (false, 0, 0, 0),
         };
-        Self { prefills, prefill_tokens, decode_tokens }
+        Self { prefills, prefill_tokens, decode_tokens, incoming_tokens }
     }
 
     /// The same as open work of one request.
     pub fn share(self) -> InFlight {
-        let Self { prefills, prefill_tokens, decode_tokens } = self;
-        InFlight { requests: 1, prefills: prefills.into(), prefill_tokens, decode_tokens }
+        let Self { prefills, prefill_tokens, decode_tokens, incoming_tokens } = self;
+        InFlight { requests: 1, prefills: prefills.into(), prefill_tokens, decode_tokens, incoming_tokens }
     }
 }
 
@@ -97,11 +99,11 @@ mod tests {
         let matched = PrefixMatch { blocks: 4, of: 10 };
         let cost = |stage, split| {
             let share = Cost::of(stage, split, matched, &request, &settings).share();
-            (share.prefills, share.prefill_tokens, share.decode_tokens)
+            (share.prefills, share.prefill_tokens, share.decode_tokens, share.incoming_tokens)
         };
-        assert_eq!(cost(Stage::Decode, false), (1, 6 * 64 + 100, 100));
-        assert_eq!(cost(Stage::Decode, true), (0, 100, 100), "the prompt is computed elsewhere");
-        assert_eq!(cost(Stage::Prefill, true), (1, 6 * 64, 0));
-        assert_eq!(cost(Stage::Encode, true), (0, 0, 0));
+        assert_eq!(cost(Stage::Decode, false), (1, 6 * 64 + 100, 100, 0));
+        assert_eq!(cost(Stage::Decode, true), (0, 100, 100, 6 * 64), "the prompt is computed elsewhere");
+        assert_eq!(cost(Stage::Prefill, true), (1, 6 * 64, 0, 0));
+        assert_eq!(cost(Stage::Encode, true), (0, 0, 0, 0));
     }
 }

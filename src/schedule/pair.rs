@@ -49,7 +49,7 @@ pub struct PairRow {
 }
 
 /// What a way to serve a request costs all requests, in prompt tokens that somebody waits for: `waiting +
-/// uncached * price + hand_off + moved * move_price + between + answers + context + short`.
+/// uncached * price + hand_off + moved * move_price + link + between + answers + context + short`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PairTerms {
     /// Prompt tokens that wait where the prompt is computed.
@@ -64,6 +64,8 @@ pub struct PairTerms {
     pub moved: f64,
     /// The price of one of these.
     pub move_price: f64,
+    /// Transfers before this one, as tokens that could be computed meanwhile.
+    pub link: f64,
     /// Prompts of others that are computed between the steps of the answer.
     pub between: f64,
     /// The answers beside this one, each of which makes all steps longer.

@@ -11,7 +11,7 @@ fn a_finished_request_counts_on_no_replica() {
     a.handle(Input::TicketUpdate(Ticket(1), News::FirstToken), 20);
     tell(&mut a, &mut b, 21);
     let n = (0..4).find(|&n| id(n) == first).unwrap();
-    let answering = InFlight { requests: 1, prefills: 0, prefill_tokens: 0, decode_tokens: 3840 };
+    let answering = InFlight { requests: 1, decode_tokens: 3840, ..InFlight::default() };
     assert_eq!(b.endpoint(n, 21).foreign, answering, "the prompt is computed, and the answer is still to come");
     a.handle(Input::TicketUpdate(Ticket(1), News::Finished(Outcome::Completed)), 30);
     tell(&mut a, &mut b, 31);

@@ -127,14 +127,22 @@ impl Ledger {
     }
 
     /// Ends the stage that a detached `ticket` waits for, if decoding follows: from `now` on it waits for that. Returns
-    /// the holds that ended, none if it waits for its last stage.
+    /// the holds that ended, none if it waits for its last stage. With the prompt, what the endpoint that decodes was to
+    /// get ends too.
     pub fn end_stage(&mut self, ticket: Ticket, now: Timestamp) -> Vec<Hold> {
         let Some(open) = self.open.get_mut(&ticket) else { return Vec::new() };
         let (Some(before), true) = (open.waits_for_reports_of(), open.computes_prompt().is_some()) else {
             return Vec::new();
         };
         let key = (open.since, ticket);
-        let (holds, ended) = std::mem::take(&mut open.holds).into_iter().partition(|hold| hold.stage == Stage::Decode);
+        let (mut holds, mut ended): (Vec<Hold>, Vec<Hold>) =
+            std::mem::take(&mut open.holds).into_iter().partition(|hold| hold.stage == Stage::Decode);
+        for hold in &mut holds {
+            let share = hold.share.take_prompt();
+            if share != InFlight::default() {
+                ended.push(Hold { share, ..hold.clone() });
+            }
+        }
         (open.holds, open.since) = (holds, now);
         let after = open.waits_for_reports_of();
         self.remove_detached(before, key);

@@ -134,6 +134,8 @@ fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decode
     let (decode, prefill) = pair(&replica.handle(Input::Asked(Asked::new(Ticket(1), request)), 2));
     let prefill = prefill.unwrap();
     let open = |replica: &Replica, millis| [&decode, &prefill].map(|endpoint| load(replica, endpoint, millis).0);
+    let incoming = |replica: &Replica| replica.endpoint(number(&decode), 4_000).in_flight.incoming_tokens;
+    assert_eq!(incoming(&replica), 20 * 64);
     let mut reports = |endpoint: &EndpointId, unfinished, millis| {
         replica.handle(report(number(endpoint), unfinished), millis);
         open(&replica, millis)
@@ -144,6 +146,7 @@ fn a_detached_pair_waits_for_its_prefill_engine_and_then_for_the_one_that_decode
     assert_eq!(reports(&decode, 0, 2_100), [1, 0], "it may have arrived since");
     assert_eq!(reports(&decode, 1, 3_000), [1, 0]);
     assert_eq!(reports(&decode, 0, 4_000), [0, 0]);
+    assert_eq!(incoming(&replica), 0);
     assert_eq!(replica.scheduler.ledger.balance(), Balance { reserved: 1, closed: 1, expired: 0, open: 0 });
 }
 

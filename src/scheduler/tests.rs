@@ -171,12 +171,15 @@ fn load_and_placement_move_with_the_request_when_envoy_used_a_fallback() {
     feed(&mut scheduler, 0, [upsert(0), upsert(1), report(0, 0), report(1, 5), ask(1, 7, 10)]);
     assert_eq!(
         in_flight(&scheduler)[0],
-        InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960 }
+        InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960, ..InFlight::default() }
     );
     feed(&mut scheduler, 10, [Input::TicketUpdate(Ticket(1), News::Served(address(1)))]);
     assert_eq!(
         in_flight(&scheduler),
-        [InFlight::default(), InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960 }]
+        [
+            InFlight::default(),
+            InFlight { requests: 1, prefills: 1, prefill_tokens: 640, decode_tokens: 960, ..InFlight::default() }
+        ]
     );
     let blocks: Vec<u64> = scheduler.summary(Timestamp::ZERO).endpoints.iter().map(|e| e.index_blocks).collect();
     assert_eq!(blocks, [0, 10]);

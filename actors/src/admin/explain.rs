@@ -86,6 +86,9 @@ fn pair_terms(terms: &Value) -> String {
     }
     if tokens("moved") > 0.0 {
         parts.push(format!("{:.0} moved at {:.2} each", tokens("moved"), tokens("move_price")));
+        if tokens("link") > 0.0 {
+            parts.push(format!("{:.0} for transfers before it", tokens("link")));
+        }
     }
     for (key, words) in [
         ("between", "for prompts between"),

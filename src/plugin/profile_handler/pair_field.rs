@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pair_price::{Cost, Load, Prices, of_answer, of_prompt};
+use super::pair_price::{Cost, Load, Prices, Size, of_answer, of_prompt};
 use super::pair_search::{Decoder, Prefiller, Way, is_near, ways};
 use crate::chance::mix;
 use crate::schedule::pair::PairTerms;
@@ -34,6 +34,8 @@ struct Side {
     rows: Vec<Row>,
     /// Prompts under way or waiting for each of them.
     queue: f64,
+    /// Prompt tokens that wait at each of them, in the mean.
+    waiting: f64,
 }
 
 /// One endpoint of a stage.
@@ -64,13 +66,25 @@ impl Whose {
     }
 }
 
+// === impl Side ===
+
+impl Side {
+    fn measure(&mut self, loads: &[Load]) {
+        let mean = |of: fn(&Load) -> f64| {
+            self.rows.iter().map(|row| of(&loads[row.load])).sum::<f64>() / self.rows.len().max(1) as f64
+        };
+        (self.queue, self.waiting) = (mean(|load| load.prefills), mean(|load| load.waiting));
+    }
+}
+
 // === impl Numbering ===
 
 impl<'a> Numbering<'a> {
     fn side(&mut self, ask: &Ask<'_>, candidates: &[Candidate<'a>]) -> Side {
         let rows: Vec<Row> = candidates.iter().map(|candidate| self.row(ask, candidate)).collect();
-        let prefills: f64 = rows.iter().map(|row| self.loads[row.load].prefills).sum();
-        Side { queue: prefills / rows.len().max(1) as f64, rows }
+        let mut side = Side { rows, queue: 0.0, waiting: 0.0 };
+        side.measure(&self.loads);
+        side
     }
 
     fn row(&mut self, ask: &Ask<'_>, candidate: &Candidate<'a>) -> Row {
@@ -104,21 +118,26 @@ impl Field {
 
     /// What the search compares.
     pub(super) fn sides(&self, prices: &Prices, whose: Whose) -> (Vec<Decoder>, Vec<Prefiller>) {
+        let behind = [true, false].map(|near| self.links(prices, whose, near));
         let decoder = |row: &Row| {
             let (load, uncached) = (&self.loads[row.load], whose.uncached(row));
+            let transfer = |near: bool| {
+                let link = self.link(prices, row, whose, near) + behind[usize::from(!near)];
+                Cost::of(uncached * prices.of_move(near) + link)
+            };
             let answer = |alone| of_answer(&prices.answer(load, self.tokens(whose), alone));
             Decoder {
                 endpoint: row.load,
                 zone: row.zone,
-                alone: of_prompt(&prices.local(load, uncached, self.decoders.queue)).and(answer(true)),
+                alone: of_prompt(&prices.local(load, self.size(whose, row), self.decoders.queue)).and(answer(true)),
                 answer: answer(false),
-                near: Cost::of(uncached * prices.of_move(true)),
-                far: Cost::of(uncached * prices.of_move(false)),
+                near: transfer(true),
+                far: transfer(false),
                 draw: row.draw,
             }
         };
         let prefiller = |row: &Row| {
-            let terms = prices.remote(&self.loads[row.load], whose.uncached(row), self.prefillers.queue);
+            let terms = prices.remote(&self.loads[row.load], self.size(whose, row), self.prefillers.queue);
             Prefiller { endpoint: row.load, zone: row.zone, cost: of_prompt(&terms), draw: row.draw }
         };
         (self.decoders.rows.iter().map(decoder).collect(), self.prefillers.rows.iter().map(prefiller).collect())
@@ -140,6 +159,7 @@ impl Field {
         self.loads[decode].requests += 1.0;
         if computes != decode {
             self.loads[computes].requests += 1.0;
+            self.loads[decode].incoming += size;
         }
         self.loads[computes].prefills += 1.0;
         self.loads[computes].waiting += size;
@@ -153,13 +173,32 @@ impl Field {
             prices.answer(load, self.tokens(Whose::Mine), way.prefill().is_none());
         let answer = PairTerms { between, answers, context, short, cost, ..PairTerms::default() };
         let Some(prefill) = way.prefill().map(|prefill| &self.prefillers.rows[prefill]) else {
-            let PairTerms { waiting, uncached, price, .. } = prices.local(load, decode.uncached, self.decoders.queue);
+            let PairTerms { waiting, uncached, price, .. } =
+                prices.local(load, self.size(Whose::Mine, decode), self.decoders.queue);
             return PairTerms { waiting, uncached, price, ..answer };
         };
         let PairTerms { waiting, uncached, price, hand_off, .. } =
-            prices.remote(&self.loads[prefill.load], prefill.uncached, self.prefillers.queue);
-        let move_price = prices.of_move(is_near(decode.zone, prefill.zone));
-        PairTerms { waiting, uncached, price, hand_off, moved: decode.uncached, move_price, ..answer }
+            prices.remote(&self.loads[prefill.load], self.size(Whose::Mine, prefill), self.prefillers.queue);
+        let near = is_near(decode.zone, prefill.zone);
+        let (move_price, whose) = (prices.of_move(near), Whose::Mine);
+        let link = self.link(prices, decode, whose, near) + self.links(prices, whose, near);
+        PairTerms { waiting, uncached, price, hand_off, moved: decode.uncached, move_price, link, ..answer }
+    }
+
+    /// What the prompt waits at the link of an endpoint that decodes, once it is computed.
+    fn link(&self, prices: &Prices, decode: &Row, whose: Whose, near: bool) -> f64 {
+        let until = self.prefillers.waiting + whose.uncached(decode);
+        prices.link(&self.loads[decode.load], until, near)
+    }
+
+    /// The mean of that over all of them.
+    fn links(&self, prices: &Prices, whose: Whose, near: bool) -> f64 {
+        let rows = &self.decoders.rows;
+        rows.iter().map(|row| self.link(prices, row, whose, near)).sum::<f64>() / rows.len().max(1) as f64
+    }
+
+    fn size(&self, whose: Whose, row: &Row) -> Size {
+        Size { uncached: whose.uncached(row), prompt: self.tokens(whose) }
     }
 
     fn tokens(&self, whose: Whose) -> f64 {

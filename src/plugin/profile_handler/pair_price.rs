@@ -5,9 +5,10 @@
 //! not seconds, because only the transfer is known as a time, and it is the smallest term. In seconds, all others would
 //! need a measured speed of each engine, and a wrong one would move every choice.
 //!
-//! A prompt that `X` computes costs there `W + u (1 + Q + w R)`: the prompt tokens `W` that wait there, and the
-//! uncached `u` of mine, each of which costs me 1, those behind me `Q` and each of the `R` answers there `w`. `Q` is
-//! the mean number of prompts under way over the endpoints of that stage. The answer costs on `D`
+//! A prompt that `X` computes costs there `W + u (1 + Q + w R) (1 + d / 10,000)`: the prompt tokens `W` that wait there,
+//! and the uncached `u` of mine, each of which costs me 1, those behind me `Q` and each of the `R` answers there `w`. `Q`
+//! is the mean number of prompts under way over the endpoints of that stage, and `d` the mean depth of the uncached
+//! tokens in the prompt. The answer costs on `D`
 //!
 //! | term | tokens |
 //! |---|---|
@@ -16,7 +17,11 @@
 //! | `c C` | contexts in its KV cache, which each step reads |
 //! | `max(0, n + W - free)` | tokens that its KV cache has no room for: as many of somebody's context are computed again |
 //!
-//! and a pair adds the hand-over and the transfer of what `D` does not hold.
+//! and a pair adds the hand-over and the transfer of what `D` does not hold. Transfers to one endpoint follow each
+//! other: `m I` is what those on their way to `D` take, `I` tokens at the price `m` of this pair's distance. They go on
+//! while this prompt is computed, so what is left of them when it is done is waited for: `max(0, m I - T)`. `T` is the
+//! time until then, the mean over the prefill endpoints of what waits there, and `u`. As with prompts, those behind me
+//! wait for me too: what is left at an endpoint in the mean counts once more.
 
 use crate::fleet::InFlight;
 use crate::schedule::Candidate;
@@ -28,6 +33,13 @@ const CONTEXT_PRICE: f64 = 0.05;
 /// sequence in its batch, half a prompt token at 10,000 a second. Two answers of 300 tokens are so much longer, mine
 /// and the other one, and seconds within an answer are worth a fifth: 2 x 300 x 0.5 x 0.2.
 const ANSWER_PRICE: f64 = 60.0;
+/// A token so deep in its prompt costs twice as much as the first one. Attention alone, which reads all tokens before
+/// it, doubles it at 30,000 (a model of 8 billion parameters: 4 x 32 layers x 4,096 operations for each token before it,
+/// beside 2 x 8 billion) or at 50,000 (70 billion). The other half: those that arrive while a prompt is computed wait for
+/// the rest of it, so that a prompt twice as long holds up twice as many for twice as long. Replayed: between 3,000 and
+/// 30,000, first tokens and whole answers change by a tenth at most over links that are fast enough. Over slow ones, and
+/// for agents, 10,000 serves far more requests in time than no depth at all, because the long prompts get the link.
+const DEPTH: f64 = 10_000.0;
 /// Parts of a token that costs are counted in. Sums of whole numbers are exact, so what costs the same is equal on every
 /// replica.
 const PARTS: f64 = 1024.0;
@@ -49,11 +61,22 @@ pub(super) struct Prices {
     pub(super) far: f64,
 }
 
+/// A prompt, as one endpoint sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Its tokens that the endpoint does not hold.
+    pub(super) uncached: f64,
+    /// All of its tokens.
+    pub(super) prompt: f64,
+}
+
 /// The open work and the KV cache of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     /// Prompt tokens that wait there.
     pub(super) waiting: f64,
+    /// Prompt tokens whose KV is to come from other endpoints.
+    pub(super) incoming: f64,
     /// Prompts among its open requests.
     pub(super) prefills: f64,
     /// Its open requests.
@@ -86,10 +109,11 @@ impl Cost {
 
 impl Load {
     pub(super) fn of(row: &Candidate<'_>) -> Self {
-        let InFlight { requests, prefills, prefill_tokens, .. } = row.in_flight;
+        let InFlight { requests, prefills, prefill_tokens, incoming_tokens, .. } = row.in_flight;
         let room = row.kv_tokens.map(|tokens| tokens as f64);
         Self {
             waiting: prefill_tokens as f64,
+            incoming: incoming_tokens as f64,
             prefills: prefills.into(),
             requests: requests.into(),
             context: row.kv_usage * room.unwrap_or(0.0),
@@ -101,18 +125,22 @@ impl Load {
 // === impl Prices ===
 
 impl Prices {
-    /// A prompt of which `uncached` tokens are computed where the answer is.
-    pub(super) fn local(&self, load: &Load, uncached: f64, queue: f64) -> PairTerms {
-        let price = 1.0 + queue + self.answer_weight * load.requests;
-        PairTerms { waiting: load.waiting, uncached, price, ..PairTerms::default() }
+    /// A prompt that is computed where the answer is.
+    pub(super) fn local(&self, load: &Load, size: Size, queue: f64) -> PairTerms {
+        self.computed(load, size, queue, load.requests)
     }
 
-    /// A prompt of which `uncached` tokens are computed for another endpoint. Requests without their first token leave
-    /// after it, so they are no answers here.
-    pub(super) fn remote(&self, load: &Load, uncached: f64, queue: f64) -> PairTerms {
+    /// A prompt that is computed for another endpoint. Requests without their first token leave after it, so they are no
+    /// answers here.
+    pub(super) fn remote(&self, load: &Load, size: Size, queue: f64) -> PairTerms {
         let answers = (load.requests - load.prefills).max(0.0);
-        let price = 1.0 + queue + self.answer_weight * answers;
-        PairTerms { waiting: load.waiting, uncached, price, hand_off: self.hand_off, ..PairTerms::default() }
+        PairTerms { hand_off: self.hand_off, ..self.computed(load, size, queue, answers) }
+    }
+
+    fn computed(&self, load: &Load, size: Size, queue: f64, answers: f64) -> PairTerms {
+        let Size { uncached, prompt } = size;
+        let price = (1.0 + queue + self.answer_weight * answers) * (1.0 + (prompt - uncached / 2.0) / DEPTH);
+        PairTerms { waiting: load.waiting, uncached, price, ..PairTerms::default() }
     }
 
     /// An answer to a prompt of `prompt` tokens, with its KV.
@@ -124,6 +152,11 @@ impl Prices {
             short: (prompt + load.waiting - load.free).max(0.0),
             ..PairTerms::default()
         }
+    }
+
+    /// What is left of the transfers to an endpoint once a prompt is computed for it, `until` then.
+    pub(super) fn link(&self, load: &Load, until: f64, near: bool) -> f64 {
+        (load.incoming * self.of_move(near) - until).max(0.0)
     }
 
     /// The price of moving a token.

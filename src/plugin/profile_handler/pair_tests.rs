@@ -54,7 +54,7 @@ fn answering(requests: u32) -> InFlight {
 }
 
 fn waiting(prefills: u32, prefill_tokens: u64) -> InFlight {
-    InFlight { requests: prefills, prefills, prefill_tokens, decode_tokens: 0 }
+    InFlight { requests: prefills, prefills, prefill_tokens, ..InFlight::default() }
 }
 
 fn hold(row: &mut Candidate<'_>, blocks: u32, of: u32) {
@@ -135,8 +135,8 @@ fn an_endpoint_of_both_roles_is_no_pair_with_itself() {
 fn each_term_is_what_the_formula_says() {
     let endpoints = two_and_two();
     let mut rows = rows(&endpoints);
-    rows[0].in_flight = answering(10);
-    rows[1].in_flight = InFlight { requests: 31, prefills: 1, prefill_tokens: 500, decode_tokens: 0 };
+    rows[0].in_flight = InFlight { incoming_tokens: 4_000, ..answering(10) };
+    rows[1].in_flight = InFlight { requests: 31, prefills: 1, prefill_tokens: 500, ..InFlight::default() };
     (rows[0].kv_tokens, rows[0].kv_usage) = (Some(100_000), 0.4);
     (rows[1].kv_tokens, rows[1].kv_usage) = (Some(100_000), 0.95);
     rows[2].in_flight = waiting(2, 3_000);
@@ -152,15 +152,17 @@ fn each_term_is_what_the_formula_says() {
         found.unwrap_or_else(|| panic!("{:?}", paired.explanation.rows)).terms
     };
     let close = |one: f64, other: f64| assert!((one - other).abs() < 0.01, "{one} and {other}");
-    // d1 alone: 4,800 tokens at 1 + 0.5 + 0.2 x 10; 10 answers; 40,000 tokens of context.
+    // d1 alone: 4,800 tokens at 1 + 0.5 + 0.2 x 10, 4,000 deep in the mean; 10 answers; 40,000 tokens of context.
     let alone = of("d1", None);
-    close(alone.price, 3.5);
-    close(alone.cost, 4_800.0 * 3.5 + 600.0 + 2_000.0);
-    // p2 for d1: half of the prompt at 1 + 1; 4,800 tokens from another zone at 1.31072 each.
+    close(alone.price, 3.5 * 1.4);
+    close(alone.cost, 4_800.0 * 4.9 + 600.0 + 2_000.0);
+    // p2 for d1: half of the prompt at 1 + 1, 4,800 deep; 4,800 tokens from another zone at 1.31072 each. The 4,000 that
+    // are on their way to d1 take 5,243 tokens of time, and the prompt 1,500 + 4,800.
     let pair = of("d1", Some("p2"));
     close(pair.move_price, 1.310_72);
-    close(pair.cost, 3_200.0 * 2.0 + 200.0 + 4_800.0 * 1.310_72 + 600.0 + 2_000.0);
-    // p1 for d1, which is near, waits for 3,000 tokens and costs 12,800 more: no better.
+    close(pair.link, 0.0);
+    close(pair.cost, 3_200.0 * 2.96 + 200.0 + 4_800.0 * 1.310_72 + 600.0 + 2_000.0);
+    // p1 for d1, which is near, waits for 3,000 tokens and costs 16,896 more: no better.
     assert_eq!((decode.as_str(), prefill[0].as_str()), ("d1", "p2"));
     // d2 has 5,000 tokens left, and 500 that wait there.
     let short = of("d2", Some("p2"));
@@ -168,11 +170,39 @@ fn each_term_is_what_the_formula_says() {
     close(short.between, 100.0);
     for row in &paired.explanation.rows {
         let t = row.terms;
-        let prompt = t.waiting + t.uncached * t.price + t.hand_off + t.moved * t.move_price;
+        let prompt = t.waiting + t.uncached * t.price + t.hand_off + t.moved * t.move_price + t.link;
         close(prompt + t.between + t.answers + t.context + t.short, t.cost);
     }
     assert!(paired.reason.starts_with("prefill on default/p2 for default/d1 costs"), "{}", paired.reason);
-    assert!(paired.reason.contains("default/d1 alone costs 19400"), "{}", paired.reason);
+    assert!(paired.reason.contains("default/d1 alone costs 26120"), "{}", paired.reason);
+}
+
+/// 40,000 tokens on their way to d1 take 52,429 tokens of time from another zone, of which the prompt takes 6,400.
+#[test]
+fn who_comes_later_waits_for_the_transfers_before_it() {
+    let endpoints = two_and_two();
+    let mut rows = rows(&endpoints);
+    rows[..2].iter_mut().for_each(|row| row.in_flight = answering(40));
+    rows[1].in_flight = answering(50);
+    assert_eq!(chosen(&rows, &request(1, 100), 0).0, "d1");
+    rows[0].in_flight.incoming_tokens = 40_000;
+    rows[2].in_flight = waiting(9, 200_000);
+    rows[3].in_flight = waiting(1, 0);
+    let (decode, prefill, paired) = chosen(&rows, &request(1, 100), 0);
+    assert_eq!((decode.as_str(), prefill[0].as_str()), ("d2", "p2"), "p2 is far from d1");
+    rows[2].in_flight = waiting(1, 0);
+    let (.., paired_near) = chosen(&rows, &request(1, 100), 0);
+    let link = |paired: &Paired, decode: &str| {
+        let found = paired.explanation.rows.iter().find(|row| row.decode.name() == decode && row.prefill.is_some());
+        found.unwrap().terms.link
+    };
+    assert_eq!(link(&paired, "d2"), 0.0, "the prompt takes 106,400, so that all is over by then");
+    assert_eq!(link(&paired_near, "d1"), 0.0, "5,243 from its own zone");
+    rows[0].in_flight.incoming_tokens = 400_000;
+    let (.., crowded) = chosen(&rows, &request(1, 100), 0);
+    let wait = 400_000.0 * 0.131_072 - 6_400.0;
+    assert!((link(&crowded, "d1") - 1.5 * wait).abs() < 0.01, "its own, and the mean for those behind it");
+    assert!((link(&crowded, "d2") - 0.5 * wait).abs() < 0.01);
 }
 
 #[test]
@@ -205,11 +235,12 @@ fn parameters_out_of_range_are_refused_by_name() {
     assert_eq!(media.runs(), Runs::Named { required: vec!["decode", "prefill"], optional: vec!["encode"] });
 }
 
-/// An endpoint's role, zone, answers, prompts that wait, tokens of each, what it holds, and its KV use in percent.
-type Drawn = (usize, usize, u32, u32, u64, u32, u32);
+/// An endpoint's role, zone, answers, prompts that wait, tokens of each, what it holds, its KV use in percent, and tokens
+/// on their way to it.
+type Drawn = (usize, usize, u32, u32, u64, u32, u32, u64);
 
 fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
-    vec((0..3_usize, 0..3_usize, 0..40_u32, 0..4_u32, 0..3_000_u64, 0..50_u32, 0..100_u32), 1..14)
+    vec((0..3_usize, 0..3_usize, 0..40_u32, 0..4_u32, 0..3_000_u64, 0..50_u32, 0..100_u32, 0..60_000_u64), 1..14)
 }
 
 /// The cost of each way by the formula, without any search.
@@ -223,6 +254,13 @@ fn brute(rows: &[Candidate<'_>], prompt: f64) -> Vec<f64> {
     let decoders: Vec<_> = rows.iter().filter(|row| row.stages.decode).collect();
     let prefillers: Vec<_> = rows.iter().filter(|row| row.stages.prefill).collect();
     let (local, remote) = (queue(&decoders), queue(&prefillers));
+    let compute = |row: &Candidate<'_>| uncached(row) * (1.0 + (prompt - uncached(row) / 2.0) / 10_000.0);
+    let waiting = prefillers.iter().map(|row| row.in_flight.prefill_tokens as f64).sum::<f64>();
+    let link = |d: &Candidate<'_>, price: f64| {
+        let until = waiting / prefillers.len().max(1) as f64 + uncached(d);
+        (d.in_flight.incoming_tokens as f64 * price - until).max(0.0)
+    };
+    let links = |price: f64| decoders.iter().map(|d| link(d, price)).sum::<f64>() / decoders.len() as f64;
     let mut costs = Vec::new();
     for d in &decoders {
         let waits = d.in_flight.prefill_tokens as f64;
@@ -230,12 +268,13 @@ fn brute(rows: &[Candidate<'_>], prompt: f64) -> Vec<f64> {
         let answer = 60.0 * f64::from(d.in_flight.requests)
             + 0.05 * d.kv_usage * d.kv_tokens.unwrap_or(0) as f64
             + (prompt + waits - room).max(0.0);
-        costs.push(waits + uncached(d) * (1.0 + local + w * f64::from(d.in_flight.requests)) + answer);
+        costs.push(waits + compute(d) * (1.0 + local + w * f64::from(d.in_flight.requests)) + answer);
         for p in prefillers.iter().filter(|p| p.endpoint.id != d.endpoint.id) {
             let near = of_zone(p).is_none() || of_zone(d).is_none() || of_zone(p) == of_zone(d);
             let answers = f64::from(p.in_flight.requests - p.in_flight.prefills);
-            let computed = p.in_flight.prefill_tokens as f64 + uncached(p) * (1.0 + remote + w * answers);
-            let moved = uncached(d) * if near { 0.131_072 } else { 1.310_72 };
+            let computed = p.in_flight.prefill_tokens as f64 + compute(p) * (1.0 + remote + w * answers);
+            let price = if near { 0.131_072 } else { 1.310_72 };
+            let moved = uncached(d) * price + link(d, price) + links(price);
             costs.push(computed + 200.0 + moved + w * waits + answer);
         }
     }
@@ -251,9 +290,10 @@ proptest! {
             endpoint(&format!("e{i:02}"), &[(ROLE_LABEL, role), (ZONE, ["", "a", "b"][drawn.1])])
         }).collect();
         let mut rows = rows(&endpoints);
-        for (row, (_, _, answers, prefills, tokens, held, usage)) in rows.iter_mut().zip(of) {
+        for (row, (_, _, answers, prefills, tokens, held, usage, incoming_tokens)) in rows.iter_mut().zip(of) {
             let prefill_tokens = u64::from(prefills) * tokens;
-            row.in_flight = InFlight { requests: answers + prefills, prefills, prefill_tokens, decode_tokens: 0 };
+            let requests = answers + prefills;
+            row.in_flight = InFlight { requests, prefills, prefill_tokens, incoming_tokens, ..InFlight::default() };
             let total = u32::try_from(blocks).unwrap();
             hold(row, held.min(total), total);
             (row.kv_tokens, row.kv_usage) = (Some(60_000).filter(|_| usage % 3 > 0), f64::from(usage) / 100.0);

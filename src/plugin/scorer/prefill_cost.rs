@@ -231,7 +231,7 @@ mod tests {
         let mut rows = rows(&endpoints);
         let speed = |tokens| Some(PrefillSpeed { tokens, millis: 100_000_000 });
         (rows[0].speed, rows[1].speed) = (speed(500_000_000), speed(1_000_000_000));
-        rows[0].in_flight = InFlight { requests: 5, prefills: 2, prefill_tokens: 100, decode_tokens: 0 };
+        rows[0].in_flight = InFlight { requests: 5, prefills: 2, prefill_tokens: 100, ..InFlight::default() };
         let request = request(1, 10);
         let seeing = PrefillCostParameters { measured_speed: true, ..Default::default() };
         let terms = PrefillCostScorer::build(seeing).unwrap().terms(&Ask::sure(&request), &rows, &[0, 1]);
@@ -257,7 +257,7 @@ mod tests {
             let scores = scored(|rows| {
                 rows[0].matched = PrefixMatch { blocks: 10, of: 10 };
                 let (prefills, prefill_tokens) = (u32::try_from(waiting).unwrap(), waiting * 100);
-                rows[0].in_flight = InFlight { requests: prefills, prefills, prefill_tokens, decode_tokens: 0 };
+                rows[0].in_flight = InFlight { requests: prefills, prefills, prefill_tokens, ..InFlight::default() };
             });
             scores[0] > scores[1]
         };
@@ -266,7 +266,7 @@ mod tests {
         let endpoints = endpoints(2);
         let mut rows = rows(&endpoints);
         rows[0].matched = PrefixMatch { blocks: 10, of: 10 };
-        rows[0].in_flight = InFlight { requests: 1, prefills: 1, prefill_tokens: 2000, decode_tokens: 0 };
+        rows[0].in_flight = InFlight { requests: 1, prefills: 1, prefill_tokens: 2000, ..InFlight::default() };
         let scores = scores(&scorer(), &request(1, 10), &rows);
         assert!(scores[0] < scores[1]);
     }
@@ -291,7 +291,7 @@ mod tests {
     fn explanations_have_the_terms_of_the_score() {
         let endpoints = endpoints(2);
         let mut rows = rows(&endpoints);
-        rows[1].in_flight = InFlight { requests: 3, prefills: 1, prefill_tokens: 100, decode_tokens: 0 };
+        rows[1].in_flight = InFlight { requests: 3, prefills: 1, prefill_tokens: 100, ..InFlight::default() };
         let request = request(1, 10);
         let terms = scorer().terms(&Ask::sure(&request), &rows, &[1]);
         let CostTerms { waiting, speed, uncached, price, stalled, context, slower, cost } = terms[0];

@@ -64,16 +64,8 @@ pub(super) fn prefills_unknown(prefill_tokens: u64) -> u32 {
 /// Appends the body of `record`; returns its kind.
 pub(super) fn write(record: &Record, body: &mut Vec<u8>) -> u8 {
     match record {
-        Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed }) => {
-            write_key(*endpoint, body);
-            varint((*requests).into(), body);
-            varint(*prefill_tokens, body);
-            varint(*decode_tokens, body);
-            varint((*prefills).into(), body);
-            if let Some(PrefillSpeed { tokens, millis }) = speed {
-                varint(*tokens, body);
-                varint(*millis, body);
-            }
+        Record::InFlight(report) => {
+            write_in_flight(report, body);
             IN_FLIGHT
         }
         Record::Removed(endpoint) => write(&Record::InFlight(InFlightReport::none(*endpoint)), body),
@@ -126,18 +118,7 @@ pub(super) fn write(record: &Record, body: &mut Vec<u8>) -> u8 {
 pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -> Result<Record, CodecError> {
     let endpoint = EndpointKey(u64::from_le_bytes(body.array("endpoint")?));
     Ok(match kind {
-        IN_FLIGHT => {
-            let (requests, prefill_tokens) = (body.number32("number of requests")?, body.number("prompt tokens")?);
-            // In the body since version 4; zero where it is not.
-            let there = grows && body.left() > 0;
-            let decode_tokens = if there { body.number("decode tokens")? } else { 0 };
-            // Later releases of version 4 append it.
-            let there = grows && body.left() > 0;
-            let prefills = if there { body.number32("number of prefills")? } else { prefills_unknown(prefill_tokens) };
-            let there = grows && body.left() > 0;
-            let speed = if there { Some(read_speed(body)?) } else { None };
-            Record::InFlight(InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed })
-        }
+        IN_FLIGHT => Record::InFlight(read_in_flight(endpoint, body, grows)?),
         PLACEMENT => Record::Placement(Placement { endpoint, anchors: read_anchors(body, lists)? }),
         PLACEMENT_REVOKED => {
             let kept = u16::from_le_bytes(body.array("number of kept anchors")?);
@@ -160,6 +141,47 @@ pub(super) fn read(kind: u8, body: &mut Reader<'_>, lists: Lists, grows: bool) -
         }
         other => return Err(body.malformed(format_args!("is of kind {other}, which can't be read"))),
     })
+}
+
+fn write_in_flight(report: &InFlightReport, body: &mut Vec<u8>) {
+    let InFlightReport { endpoint, requests, prefill_tokens, decode_tokens, prefills, speed, incoming_tokens } = report;
+    write_key(*endpoint, body);
+    varint((*requests).into(), body);
+    varint(*prefill_tokens, body);
+    varint(*decode_tokens, body);
+    varint((*prefills).into(), body);
+    let Some(PrefillSpeed { tokens, millis }) = speed else { return };
+    varint(*tokens, body);
+    varint(*millis, body);
+    varint(*incoming_tokens, body);
+}
+
+fn read_in_flight(endpoint: EndpointKey, body: &mut Reader<'_>, grows: bool) -> Result<InFlightReport, CodecError> {
+    let (requests, prefill_tokens) = (body.number32("number of requests")?, body.number("prompt tokens")?);
+    let prefills = prefills_unknown(prefill_tokens);
+    let mut report = InFlightReport {
+        endpoint,
+        requests,
+        prefill_tokens,
+        decode_tokens: 0,
+        prefills,
+        speed: None,
+        incoming_tokens: 0,
+    };
+    // In the body since version 4. Later releases of it append the others, each after those before it.
+    if grows && body.left() > 0 {
+        report.decode_tokens = body.number("decode tokens")?;
+    }
+    if grows && body.left() > 0 {
+        report.prefills = body.number32("number of prefills")?;
+    }
+    if grows && body.left() > 0 {
+        report.speed = Some(read_speed(body)?);
+    }
+    if grows && body.left() > 0 {
+        report.incoming_tokens = body.number("incoming tokens")?;
+    }
+    Ok(report)
 }
 
 fn read_speed(body: &mut Reader<'_>) -> Result<PrefillSpeed, CodecError> {

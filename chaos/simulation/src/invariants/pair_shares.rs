@@ -102,8 +102,8 @@ impl BothSharesEnd {
         let open = self.open.iter().filter(|((owner, _), _)| *owner != replica).flat_map(|(_, shares)| shares);
         let ended = self.ended.iter().filter(|(_, owner, _)| *owner != replica).map(|(.., endpoint)| endpoint);
         let most = open.chain(ended).filter(|endpoint| same(endpoint)).count();
-        let InFlight { requests, prefills, prefill_tokens, decode_tokens } = foreign;
-        let tokens = prefill_tokens + decode_tokens;
+        let InFlight { requests, prefills, prefill_tokens, decode_tokens, incoming_tokens } = foreign;
+        let tokens = prefill_tokens + decode_tokens + incoming_tokens;
         if requests.max(prefills) as usize > most || most == 0 && tokens > 0 {
             return broken!(
                 "replica-{replica} counts {requests} requests, {prefills} prompts and {tokens} tokens of peers on {on}, where live ones had {most} requests within {CLEANUP:?}"
