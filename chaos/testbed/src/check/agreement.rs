@@ -16,6 +16,9 @@ use super::{Target, replicas};
 
 /// How long one replica may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause before the first question. To estimate crowds, replicas remember dispatches for 10 s, and each measures for itself
+/// how long news of them takes: after a workload of many requests at once, they may expect different crowds.
+const CROWD_FORGOTTEN: Duration = Duration::from_millis(10_500);
 /// Pause between two questions. A question changes state (a reservation and its release), which all replicas have
 /// received by then, unless the machine is busy: see [`replicas::agree`].
 const QUIET: Duration = Duration::from_millis(1_000);
@@ -37,6 +40,7 @@ pub(crate) enum Then {
 pub(super) async fn measure(target: &Target, report: &mut Report) -> f64 {
     let Some(replication) = &target.replication else { return 1.0 };
     let mut alike = 0;
+    sleep(CROWD_FORGOTTEN).await;
     for question in 0..QUESTIONS {
         sleep(QUIET * 3 / 4).await;
         let mut answers = Vec::new();
