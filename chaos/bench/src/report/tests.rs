@@ -110,6 +110,11 @@ fn envoy(picker: &str, path: &str, p50: f64) -> Value {
     json!({"body_kb": 1, "chunks": 0, "picker": picker, "response_path": path, "p50_ms": p50})
 }
 
+fn decided(prompts: &str, us: f64) -> Value {
+    json!({"prompts": prompts, "endpoints": 200, "blocks": 1500, "decide_p50_us": us, "decide_p99_us": 46.0,
+        "with_reserve_p50_us": 13.0, "with_reserve_p99_us": 100.0})
+}
+
 fn busy(endpoints: u64, threads: u64, decisions_s: f64, us: f64) -> Value {
     json!({"endpoints": endpoints, "threads": threads, "decisions_s": decisions_s, "message_p99_us": us})
 }
@@ -124,8 +129,7 @@ fn cases() -> [Case; 10] {
     [
         (
             replica::decision,
-            json!({"rows": [{"prompts": "turns", "endpoints": 200, "blocks": 1500, "decide_p50_us": 7.1,
-            "decide_p99_us": 46.0, "with_reserve_p50_us": 13.0, "with_reserve_p99_us": 100.0}]}),
+            json!({"rows": [decided("turns", 7.1), decided("pairs", 30.0)]}),
             "7 / 46 us; 13 / 100 us with its reservation",
             "yes",
         ),
