@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::arrivals::{Arrival, Arrivals};
-use super::body_memory::BodyMemory;
+use super::body_memory::{BodyMemory, Room};
 use super::connection_id::ConnectionId;
 use super::settings::Limits;
 
@@ -38,6 +38,8 @@ pub(super) struct Admission {
 pub(super) struct RequestPermit {
     _stream: OwnedSemaphorePermit,
     arrival: Option<Arrival>,
+    /// Bytes of its body so far.
+    body_bytes: usize,
 }
 
 // === impl Admission ===
@@ -49,7 +51,7 @@ impl Admission {
             opened: Arc::new(Semaphore::new(2 * streams_max + WITHOUT_PERMIT_MAX)),
             streams: Arc::new(Semaphore::new(streams_max)),
             arrivals: Arrivals::new(limits.arriving_per_connection),
-            memory: BodyMemory::new(limits.body_bytes_held),
+            memory: BodyMemory::new(limits.body_bytes_held, usize::try_from(limits.body_bytes).unwrap_or(usize::MAX)),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
         }
     }
@@ -76,7 +78,7 @@ impl Admission {
             Err(_) => None,
         };
         let stream = stream.ok_or_else(|| full("this picker holds as many requests as it may; try again shortly"))?;
-        Ok(RequestPermit { _stream: stream, arrival: Some(self.arrivals.enter(connection)) })
+        Ok(RequestPermit { _stream: stream, arrival: Some(self.arrivals.enter(connection)), body_bytes: 0 })
     }
 
     /// Waits until there is room for `bytes` more of the body of the request in `permit`, for `patience` at most. A
@@ -89,9 +91,11 @@ impl Admission {
         permit: &mut RequestPermit,
         bytes: usize,
         patience: Duration,
-    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+    ) -> Result<Option<Room>, Refusal> {
+        permit.body_bytes += bytes;
+        let so_far = permit.body_bytes;
         let Some(arrival) = permit.arrival.as_mut().filter(|_| bytes > 0) else { return Ok(None) };
-        if let Some(held) = self.memory.try_hold(bytes) {
+        if let Some(held) = self.memory.try_hold(bytes, so_far) {
             arrival.came(bytes);
             return Ok(held);
         }

@@ -18,6 +18,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Status};
 
 use super::admission::RequestPermit;
+use super::body_memory::Room;
 use super::connection_id::ConnectionId;
 use super::exchange::{Closing, Exchange, News, Outbox, Read, Step, Unread};
 use super::pace::Pace;
@@ -40,7 +41,7 @@ pub struct StreamDriver<A: Decider, I> {
     /// Its place among the streams with a request, once one arrived.
     permit: Option<RequestPermit>,
     /// Room for the request's body, held until Envoy took it back.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 /// Why the wait for a message ended.
@@ -256,7 +257,7 @@ impl<A: Decider, I> StreamDriver<A, I> {
     /// Returns the room: Envoy took the body, or the stream ended.
     fn return_room(&mut self) {
         if let Some(room) = self.room.take() {
-            let bytes = i64::try_from(room.num_permits()).unwrap_or(i64::MAX);
+            let bytes = i64::try_from(room.bytes()).unwrap_or(i64::MAX);
             self.shared.sink.holds_bytes(-bytes);
         }
     }
