@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::fleet::{Entry, InFlight, Tenancy, Trust};
 use crate::id::{BlockHash, Slot, Ticket};
-use crate::prefix::{PlacedAt, anchors};
+use crate::prefix::anchors;
 use crate::request::Outcome;
 use crate::schedule::Stage;
 use crate::scheduler::ledger::{Hold, Open};
@@ -62,10 +62,7 @@ impl Scheduler {
             self.bind_session_of(ticket, now, out);
         }
         self.revoke_placement(&left, &anchors, now, out);
-        // Peers count each placement that they hear of as a dispatch.
-        self.count_dispatch(slot, now);
-        self.place(slot, &anchors, PlacedAt::new(now, Duration::ZERO));
-        self.publish_placement(slot, &anchors, now, out);
+        self.dispatch(slot, &anchors, now, out);
         self.publish_in_flight_of(left.tenancy, now, out);
         self.publish_in_flight(slot, now, out);
     }

@@ -37,7 +37,7 @@ pub use summary::{EndpointSummary, FleetSummary};
 use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSettings};
 use crate::event::Event;
 use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, TrustAges};
-use crate::id::{EndpointId, EndpointKey, Slot, Ticket};
+use crate::id::{BlockHash, EndpointId, EndpointKey, Slot, Ticket};
 use crate::prefix::{PlacedAt, PrefixIndex, PrefixMatch, anchors};
 use crate::replication::Peers;
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
@@ -343,12 +343,9 @@ impl Scheduler {
         let slot = self.fleet.slot(&target.endpoint)?;
         let share = leg.cost.share();
         let tenancy = self.fleet.reserve(slot, share, now)?;
-        self.count_dispatch(slot, now);
         // An encoder computes no blocks. The endpoint that decodes gets them, whoever computes them.
         if leg.stage != Stage::Encode {
-            let anchors = request.prompt.chain.anchors();
-            self.place(slot, anchors, PlacedAt::new(now, Duration::ZERO));
-            self.publish_placement(slot, anchors, now, out);
+            self.dispatch(slot, request.prompt.chain.anchors(), now, out);
         }
         self.publish_in_flight(slot, now, out);
         let (endpoint, held_before) = (target.endpoint.clone(), target.matched.blocks);
@@ -357,9 +354,17 @@ impl Scheduler {
         Some(Hold { stage: leg.stage, endpoint, tenancy, share, waited_for, held_before })
     }
 
+    /// Places a prompt on an endpoint, here and on peers. They count each placement that they receive as a dispatch, so
+    /// it counts here too.
+    fn dispatch(&mut self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
+        self.count_dispatch(slot, now);
+        self.place(slot, anchors, PlacedAt::new(now, Duration::ZERO));
+        self.publish_placement(slot, anchors, now, out);
+    }
+
     /// Counts a dispatch for the estimate of bursts. A leg on an endpoint that does not decode does not count, so that
     /// a pair counts once. It counts twice if the prefill endpoint's role allows decoding too.
-    pub(super) fn count_dispatch(&mut self, slot: Slot, at: Timestamp) {
+    fn count_dispatch(&mut self, slot: Slot, at: Timestamp) {
         if self.fleet.get(slot).is_some_and(|entry| entry.stages.serves()) {
             self.burst.dispatched(at);
         }

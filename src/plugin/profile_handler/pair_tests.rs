@@ -177,32 +177,32 @@ fn each_term_is_what_the_formula_says() {
     assert!(paired.reason.contains("default/d1 alone costs 26120"), "{}", paired.reason);
 }
 
-/// 40,000 tokens on their way to d1 take 52,429 tokens of time from another zone, of which the prompt takes 6,400.
 #[test]
 fn who_comes_later_waits_for_the_transfers_before_it() {
     let endpoints = two_and_two();
     let mut rows = rows(&endpoints);
-    rows[..2].iter_mut().for_each(|row| row.in_flight = answering(40));
-    rows[1].in_flight = answering(50);
-    assert_eq!(chosen(&rows, &request(1, 100), 0).0, "d1");
-    rows[0].in_flight.incoming_tokens = 40_000;
-    rows[2].in_flight = waiting(9, 200_000);
-    rows[3].in_flight = waiting(1, 0);
-    let (decode, prefill, paired) = chosen(&rows, &request(1, 100), 0);
-    assert_eq!((decode.as_str(), prefill[0].as_str()), ("d2", "p2"), "p2 is far from d1");
-    rows[2].in_flight = waiting(1, 0);
-    let (.., paired_near) = chosen(&rows, &request(1, 100), 0);
-    let link = |paired: &Paired, decode: &str| {
-        let found = paired.explanation.rows.iter().find(|row| row.decode.name() == decode && row.prefill.is_some());
-        found.unwrap().terms.link
+    (rows[0].in_flight, rows[1].in_flight) = (answering(40), answering(50));
+    // Of each endpoint that decodes, with `incoming` tokens on their way to d1.
+    let mut links = |incoming: u64| {
+        rows[0].in_flight.incoming_tokens = incoming;
+        let (decode, .., paired) = chosen(&rows, &request(1, 100), 0);
+        let pairs = paired.explanation.rows.iter().filter(|row| row.prefill.is_some());
+        let link: Vec<f64> = ["d1", "d2"]
+            .iter()
+            .map(|name| pairs.clone().find(|row| row.decode.name() == *name).unwrap().terms.link)
+            .collect();
+        (decode, link)
     };
-    assert_eq!(link(&paired, "d2"), 0.0, "the prompt takes 106,400, so that all is over by then");
-    assert_eq!(link(&paired_near, "d1"), 0.0, "5,243 from its own zone");
-    rows[0].in_flight.incoming_tokens = 400_000;
-    let (.., crowded) = chosen(&rows, &request(1, 100), 0);
+    assert_eq!(
+        links(40_000),
+        ("d1".to_owned(), vec![0.0, 0.0]),
+        "over in the time of 5,243 tokens; the prompt has 6,400"
+    );
     let wait = 400_000.0 * 0.131_072 - 6_400.0;
-    assert!((link(&crowded, "d1") - 1.5 * wait).abs() < 0.01, "its own, and the mean for those behind it");
-    assert!((link(&crowded, "d2") - 0.5 * wait).abs() < 0.01);
+    let (decode, link) = links(400_000);
+    assert_eq!(decode, "d2");
+    assert!((link[0] - 1.5 * wait).abs() < 0.01, "its own, and the mean for those behind it: {link:?}");
+    assert!((link[1] - 0.5 * wait).abs() < 0.01, "{link:?}");
 }
 
 #[test]
