@@ -13,8 +13,8 @@ pub(crate) struct PeersPage {
     pub(crate) well: BTreeSet<usize>,
     /// Requests of each peer that it counts as open.
     pub(crate) open: BTreeMap<usize, u64>,
-    /// The digest of its beliefs, as text.
-    pub(crate) digest: String,
+    /// The digests of its beliefs, by part.
+    pub(crate) digest: BTreeMap<String, String>,
 }
 
 // === impl PeersPage ===
@@ -24,7 +24,9 @@ impl PeersPage {
     /// streams.
     pub(crate) fn read(text: &str, streams: bool) -> Option<Self> {
         let page: Value = serde_json::from_str(text).ok()?;
-        let mut read = Self { digest: page["digest"].to_string(), ..Self::default() };
+        let parts = page["digest"].as_object().into_iter().flatten();
+        let digest = parts.map(|(part, digest)| (part.clone(), digest.to_string())).collect();
+        let mut read = Self { digest, ..Self::default() };
         for peer in page["peers"].as_array().into_iter().flatten() {
             let Some(index) = peer["replica"].as_str().and_then(index) else { continue };
             let stream = &peer["stream"];
@@ -50,13 +52,13 @@ mod tests {
 
     #[test]
     fn a_peer_is_well_when_it_is_a_member_heard_and_followed() {
-        let page = serde_json::json!({ "digest": 7, "peers": [
+        let page = serde_json::json!({ "digest": { "reports": 7 }, "peers": [
             { "replica": "replica-1", "member": {}, "heard": { "in_flight": { "requests": 3 } }, "stream": { "connected": true, "caught_up": true } },
             { "replica": "replica-2", "member": {}, "heard": { "in_flight": { "requests": 0 } }, "stream": { "connected": false } },
         ] })
         .to_string();
         let with = PeersPage::read(&page, true).unwrap();
-        assert_eq!((with.well, with.open[&1], with.digest.as_str()), (BTreeSet::from([1]), 3, "7"));
+        assert_eq!((with.well, with.open[&1], with.digest["reports"].as_str()), (BTreeSet::from([1]), 3, "7"));
         assert_eq!(PeersPage::read(&page, false).unwrap().well, BTreeSet::from([1, 2]));
         assert!(PeersPage::read("<html>", false).is_none());
     }

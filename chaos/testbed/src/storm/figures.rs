@@ -69,6 +69,8 @@ pub struct Figures {
     pub heal_s: Option<f64>,
     /// From the last answer until all replicas believe the same; `None` if they never did.
     pub equal_s: Option<f64>,
+    /// Parts of the beliefs that differed when last observed.
+    pub unequal: BTreeSet<String>,
     /// Share of questions that all available replicas answered alike: before, during, after.
     pub agreement: [Option<f64>; 3],
     /// Decisions during cuts of the replica that made the fewest.
@@ -111,6 +113,7 @@ impl Figures {
             ghosts,
             heal_s: heal(observed, ends, plan.cluster.replicas),
             equal_s: equal(observed),
+            unequal: unequal(observed),
             agreement: agreement(&observed.observations, late),
             fewest_decisions: fewest_decisions(observed, plan.cluster.replicas),
             age_p99_s: ages(&observed.observations, late),
@@ -197,19 +200,41 @@ fn heal(observed: &Observed, ends: Duration, replicas: usize) -> Option<f64> {
     Some(sick.map(|look| (look.at - ends).as_secs_f64()).fold(0.0, f64::max))
 }
 
-fn equal(observed: &Observed) -> Option<f64> {
-    let mut rounds: BTreeMap<u64, (Duration, BTreeSet<Option<&str>>)> = BTreeMap::new();
+/// The digests of a replica's beliefs, by part; `None` if it did not answer.
+type Digest<'o> = Option<&'o BTreeMap<String, String>>;
+
+/// What was observed after the last answer, by round: when, and each different digest.
+fn rounds(observed: &Observed) -> BTreeMap<u64, (Duration, BTreeSet<Digest<'_>>)> {
+    let mut rounds = BTreeMap::new();
     for look in observed.observations.seen.iter().filter(|look| look.at >= observed.quiet) {
-        let round = rounds.entry(look.number).or_insert((look.at, BTreeSet::new()));
-        round.1.insert(look.seen.as_ref().map(|seen| seen.digest.as_str()));
+        let round: &mut (Duration, BTreeSet<_>) = rounds.entry(look.number).or_insert((look.at, BTreeSet::new()));
+        round.1.insert(look.seen.as_ref().map(|seen| &seen.digest));
     }
-    let alike = |digests: &BTreeSet<Option<&str>>| digests.len() == 1 && !digests.contains(&None);
+    rounds
+}
+
+fn equal(observed: &Observed) -> Option<f64> {
+    let rounds = rounds(observed);
+    let alike = |digests: &BTreeSet<Digest<'_>>| digests.len() == 1 && !digests.contains(&None);
     let last = rounds.values().next_back()?;
     if !alike(&last.1) {
         return None;
     }
     let unlike = rounds.values().filter(|(_, digests)| !alike(digests)).map(|(at, _)| *at).max();
     Some(unlike.map_or(0.0, |at| (at - observed.quiet).as_secs_f64()))
+}
+
+fn unequal(observed: &Observed) -> BTreeSet<String> {
+    let rounds = rounds(observed);
+    let Some((_, last)) = rounds.values().next_back() else { return BTreeSet::new() };
+    let mut parts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (part, digest) in last.iter().flatten().flat_map(|digests| digests.iter()) {
+        parts.entry(part).or_default().insert(digest);
+    }
+    let mut unequal: BTreeSet<String> =
+        parts.into_iter().filter(|(_, digests)| digests.len() > 1).map(|(part, _)| part.to_owned()).collect();
+    unequal.extend(last.contains(&None).then(|| "no answer".to_owned()));
+    unequal
 }
 
 fn agreement(observations: &Observations, late: impl Fn(Duration) -> usize) -> [Option<f64>; 3] {

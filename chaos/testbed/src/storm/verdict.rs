@@ -47,6 +47,10 @@ pub(super) fn judge(bars: &Bars, figures: &Figures) -> Vec<Judged> {
     span("until no replica counts a silent one's work", bars.clean_within, figures.clean_s);
     span("until all replicas see each other again", bars.heal_within, figures.heal_s);
     span("until views are equal, after the last answer", bars.equal_within, figures.equal_s);
+    if let Some(equal) = all.last_mut().filter(|_| bars.equal_within.is_some() && !figures.unequal.is_empty()) {
+        let parts: Vec<&str> = figures.unequal.iter().map(String::as_str).collect();
+        equal.measured = format!("never: {}", parts.join(", "));
+    }
     if bars.clean_within.is_some() {
         let ghosts = figures.ghosts;
         all.push(Judged {
