@@ -13,7 +13,7 @@ mod runs;
 mod table;
 
 use crate::id::{BlockHash, Slot};
-use crate::prefix::{PlacedAt, anchors};
+use crate::prefix::{PlacedAt, anchors, shared};
 use holds::{Holds, NONE};
 use runs::Runs;
 
@@ -66,14 +66,16 @@ impl PrefixIndex {
     }
 
     /// Records that `slot` was sent a prompt with these anchors at `placed`: all of it is now the most recently used,
-    /// its head newest. A slot whose capacity was never set holds nothing.
-    pub fn insert_at(&mut self, slot: Slot, chain: &[BlockHash], placed: PlacedAt) {
+    /// its head newest. Returns how many of the anchors it held before. One without a capacity holds nothing.
+    pub fn insert_at(&mut self, slot: Slot, chain: &[BlockHash], placed: PlacedAt) -> usize {
         self.find_path(chain, true);
         let path = std::mem::take(&mut self.path);
+        let mut held_before = path.last().map_or(0, |step| step.start + step.shared);
         // Tails first, so that the head ends as the newest.
         let mut below = NONE;
         for step in path.iter().rev() {
-            let hold = self.hold_at_least(slot, step.run, step.shared, placed);
+            let (hold, had) = self.hold_at_least(slot, step.run, step.shared, placed);
+            held_before = if had < step.shared { step.start + had } else { held_before };
             if below != NONE && self.holds.get(below).parent == NONE {
                 self.holds.adopt(hold, below);
             }
@@ -83,6 +85,7 @@ impl PrefixIndex {
         self.path = path;
         self.fit(slot);
         self.fit_bytes();
+        held_before
     }
 
     /// Records that `slot` was sent a prompt with these anchors at an unknown time.
@@ -289,8 +292,8 @@ impl PrefixIndex {
         anchors.iter().fold(0, |sum, anchor| sum.wrapping_add(anchor.0))
     }
 
-    /// The hold of `slot` on `run`, made or grown to cover `len` of it.
-    fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize, placed: PlacedAt) -> u32 {
+    /// The hold of `slot` on `run`, made or grown to cover `len` of it; and how much of it the slot had.
+    fn hold_at_least(&mut self, slot: Slot, run: u32, len: usize, placed: PlacedAt) -> (u32, usize) {
         let len = len as u32;
         match self.hold_of(slot, run) {
             Some(hold) => {
@@ -299,13 +302,13 @@ impl PrefixIndex {
                     self.holds.refingerprint(slot, self.sum(run, had, len), 0);
                     self.holds.grow(hold, len, self.weight(run, had, len));
                 }
-                hold
+                (hold, had as usize)
             }
             None => {
                 self.holds.refingerprint(slot, self.sum(run, 0, len), 0);
                 let hold = self.holds.add(slot, run, len, self.weight(run, 0, len), placed);
                 self.link(run, hold);
-                hold
+                (hold, 0)
             }
         }
     }
@@ -373,25 +376,6 @@ impl PrefixIndex {
             excess = excess.saturating_sub(taken);
         }
     }
-}
-
-/// How many blocks two chains share that share their first. Blocks equal at one place are equal before it, so the end
-/// is tried first, then bisection.
-fn shared(run: &[BlockHash], chain: &[BlockHash]) -> usize {
-    let most = run.len().min(chain.len());
-    if most == 0 || run[most - 1] == chain[most - 1] {
-        return most;
-    }
-    let (mut equal, mut differs) = (0, most - 1);
-    while equal < differs {
-        let middle = equal + (differs - equal) / 2;
-        if run[middle] == chain[middle] {
-            equal = middle + 1;
-        } else {
-            differs = middle;
-        }
-    }
-    equal
 }
 
 #[cfg(test)]

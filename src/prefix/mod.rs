@@ -5,15 +5,18 @@
 pub mod anchors;
 pub mod chain;
 pub mod index;
+pub mod revocable;
 pub mod salt;
 
 use std::time::Duration;
 
+use crate::id::BlockHash;
 use crate::time::Timestamp;
 
 pub use chain::{BlockSpec, ChainBuilder, PrefixChain};
 pub use index::PrefixIndex;
 pub(crate) use index::Tip;
+pub use revocable::{PlacedBy, Revocable};
 
 /// How much of a prompt's chain one endpoint is believed to hold, from the head and without a gap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -54,5 +57,41 @@ impl PrefixMatch {
     /// The matched fraction, `0..=1`; an empty chain matches nothing.
     pub fn ratio(self) -> f64 {
         if self.of == 0 { 0.0 } else { f64::from(self.blocks) / f64::from(self.of) }
+    }
+}
+
+/// How many hashes two chains share from the head. Those equal at one place are equal before it, so the end is tried
+/// first, then bisection.
+fn shared(one: &[BlockHash], other: &[BlockHash]) -> usize {
+    let most = one.len().min(other.len());
+    if most == 0 || one[most - 1] == other[most - 1] {
+        return most;
+    }
+    let (mut equal, mut differs) = (0, most - 1);
+    while equal < differs {
+        let middle = equal + (differs - equal) / 2;
+        if one[middle] == other[middle] {
+            equal = middle + 1;
+        } else {
+            differs = middle;
+        }
+    }
+    equal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_chains_share_a_beginning() {
+        let chain = |of: u64, len: u64| -> Vec<BlockHash> {
+            (0..len).map(|at| BlockHash(if at < 3 { at } else { of * 100 + at })).collect()
+        };
+        for (one, other) in (0..9).flat_map(|one| (0..9).map(move |other| (one, other))) {
+            let most = one.min(other) as usize;
+            assert_eq!(shared(&chain(1, one), &chain(1, other)), most);
+            assert_eq!(shared(&chain(1, one), &chain(2, other)), most.min(3));
+        }
     }
 }

@@ -25,9 +25,6 @@ pub const REMOVED_KEPT: Duration = Duration::from_secs(60);
 /// Removed endpoints whose last fact is kept, at most.
 pub const REMOVED_MAX: usize = crate::fleet::ENDPOINTS_MAX;
 
-/// The minimum age of placements sent as history: they show where blocks are, and no longer what load there is.
-pub const HISTORY_AGE: Duration = Duration::from_secs(2);
-
 /// The facts of one replica about one pool.
 #[derive(Debug)]
 pub struct FactLog {

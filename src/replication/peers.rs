@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::fleet::{Failures, InFlight, PrefillSpeed};
 use crate::id::{EndpointKey, Incarnation, ReplicaId};
@@ -41,6 +42,8 @@ pub enum Received {
 pub struct News {
     /// The origin: a number that is local to this replica, and valid until the peer is lost.
     pub peer: u32,
+    /// A hash of the origin's name and incarnation, equal on all replicas. Never zero.
+    pub origin_key: u64,
     /// The facts that were not known.
     pub facts: Vec<Fact>,
     /// Whether their ages are reliable: `false` for a page of a peer that was met a moment ago. History is reliable in
@@ -138,6 +141,7 @@ impl Peers {
             None if self.peers.len() >= PEERS_MAX => return Received::TooManyPeers,
             _ => {}
         }
+        let origin_key = origin_key(&batch.origin, batch.incarnation);
         let (last_number, numbers, table) = (&mut self.last_number, &mut self.numbers, &mut self.table);
         let lost = &mut self.lost;
         let peer = self.peers.entry(batch.origin.clone()).or_insert_with(|| {
@@ -169,7 +173,7 @@ impl Peers {
         });
         peer.facts += facts.len() as u64;
         peer.refused += refused as u64;
-        Received::News(News { peer: peer.number, facts, dated, refused })
+        Received::News(News { peer: peer.number, origin_key, facts, dated, refused })
     }
 
     /// A fact on the open work of `peer` on `endpoint` is applied, after all dispatches that were published before it.
@@ -290,6 +294,10 @@ impl Peers {
         self.unconfirmed.retain(|(_, number)| *number != peer.number);
         self.table.forget(peer.number)
     }
+}
+
+fn origin_key(replica: &ReplicaId, incarnation: Incarnation) -> u64 {
+    xxh3_64_with_seed(replica.0.as_bytes(), incarnation.0).max(1)
 }
 
 /// The numbers that are known of `replica` in this incarnation from before it was lost. Those of an earlier one are

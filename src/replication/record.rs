@@ -92,7 +92,8 @@ pub struct Placement {
     pub anchors: Vec<BlockHash>,
 }
 
-/// A placement whose prompt was not computed: of the prompt's anchors the endpoint holds only the first `kept`.
+/// A placement whose prompt was not computed. Of the prompt's anchors the endpoint holds only the first `kept`, as far as
+/// the origin knows; what other placements say stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRevoked {
     /// The endpoint.

@@ -9,13 +9,16 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::fleet::{CacheLoss, ENDPOINTS_MAX, LoadReport};
 use crate::id::{BlockHash, EndpointKey, Slot};
-use crate::prefix::PlacedAt;
+use crate::prefix::{PlacedAt, PlacedBy};
 use crate::replication::{CacheCleared, Record};
 use crate::scheduler::{Outbox, Scheduler};
 use crate::time::Timestamp;
 
 /// Older losses are not sent to joiners: ages on the wire end at five days, and no placement is as old.
 const HISTORY_LOSS_AGE_MAX: Duration = Duration::from_secs(100 * 3600);
+
+/// The origin of own placements among those that may be revoked. No peer has it but by a collision of 64 bits.
+const OWN: u64 = 0;
 
 /// When each endpoint's cache was last lost. Only endpoints that lost one are in it.
 #[derive(Debug, Default)]
@@ -68,12 +71,46 @@ impl Losses {
 // === impl Scheduler: caches ===
 
 impl Scheduler {
-    /// Records a placement on the endpoint in `slot`, unless it lost its cache since.
-    pub(super) fn place(&mut self, slot: Slot, anchors: &[BlockHash], placed: PlacedAt) {
+    /// Records a placement on the endpoint in `slot`, unless it lost its cache since, or the placement is revoked. `by`
+    /// says who may revoke it; `None` for what a history says.
+    pub(super) fn place(
+        &mut self,
+        slot: Slot,
+        by: Option<PlacedBy>,
+        anchors: &[BlockHash],
+        placed: PlacedAt,
+        now: Timestamp,
+    ) {
         let Some(key) = self.fleet.get(slot).map(|entry| entry.endpoint.id.key()) else { return };
-        if self.settings.prefix.enabled && self.losses.survives(key, placed) {
-            self.index.insert_at(slot, anchors, placed);
+        let is_revoked = by.is_some_and(|by| self.revocable.is_revoked(slot, by));
+        if !self.settings.prefix.enabled || is_revoked || !self.losses.survives(key, placed) {
+            return;
         }
+        let anchors = if by.is_some() { anchors } else { &anchors[..self.revocable.believed(slot, anchors)] };
+        let held = self.index.insert_at(slot, anchors, placed);
+        self.revocable.placed(slot, by, (anchors, held), placed, now);
+    }
+
+    /// Records that a placement was not computed: the endpoint holds what other placements say. `kept` is how much its
+    /// origin believes to be held. Returns how much is.
+    pub(super) fn revoke(&mut self, slot: Slot, by: PlacedBy, anchors: &[BlockHash], kept: usize) -> usize {
+        // What was held before an own placement may itself have been revoked since.
+        let known = if by.origin == OWN { 0 } else { kept };
+        let left = self.revocable.revoked(slot, by, anchors, known).unwrap_or(kept);
+        self.index.shorten(slot, anchors, left);
+        left
+    }
+
+    /// Forgets all that the endpoint in `slot` was sent.
+    pub(super) fn forget_cache(&mut self, slot: Slot) {
+        self.index.clear(slot);
+        self.revocable.clear(slot);
+    }
+
+    /// The number of this replica's next placement or revocation.
+    pub(super) fn own_number(&mut self) -> PlacedBy {
+        self.own_number += 1;
+        PlacedBy { origin: OWN, seq: self.own_number }
     }
 
     /// What an own reading newly shows. Call it before the fleet takes the reading in.
@@ -127,6 +164,7 @@ impl Scheduler {
         let Some(endpoint) = self.fleet.get(slot).map(|entry| entry.endpoint.id.clone()) else { return };
         if self.losses.note(endpoint.key(), at) {
             self.index.forget_until(slot, at);
+            self.revocable.lost(slot, at);
             out.events.push(Event::CacheCleared { endpoint, loss });
         }
     }

@@ -252,6 +252,36 @@ fn what_a_peer_revoked_before_it_was_lost_is_not_revoked_again_when_it_is_back()
 }
 
 #[test]
+fn a_revocation_takes_away_nothing_that_another_replica_placed() {
+    let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| Replica::new(name, 1));
+    let placed = picked(&b.handle(ask(1, 7, 10), 1));
+    tell(&mut b, &mut c, 2);
+    let late = b.publisher.since(0, usize::MAX, Timestamp::from_millis(9_000)).unwrap();
+    // `a` did not hear of it, as after a pause or in another part of the network.
+    assert_eq!(picked(&a.handle(ask(2, 7, 10), 5_000)), placed);
+    a.handle(Input::TicketUpdate(Ticket(2), News::Finished(Outcome::Abandoned)), 5_001);
+    let revoked = a.news(5_002).unwrap();
+    for other in [&mut b, &mut c] {
+        other.handle(Input::Batch(Box::new(revoked.clone())), 5_002);
+    }
+    a.handle(Input::Batch(Box::new(late)), 9_000);
+    let number = placed.name()[1..].parse().unwrap();
+    assert_eq!([&a, &b, &c].map(|replica| replica.endpoint(number, 9_000).index_blocks), [10; 3]);
+}
+
+#[test]
+fn a_joiner_learns_what_was_placed_in_the_last_second_after_a_loss() {
+    let [mut a, _] = warm(started(0, 1));
+    a.handle(started(0, 2), 1_000);
+    assert_eq!(picked(&a.handle(ask(2, 8, 40), 1_500)), id(0));
+    let mut joiner = Replica::new("c", 1);
+    let history = a.publisher.history(a.scheduler.history(100, Timestamp::from_millis(1_600)));
+    joiner.handle(Input::Batch(Box::new(history)), 5_000);
+    assert_eq!(joiner.endpoint(0, 5_000).index_blocks, 40);
+    assert_eq!(joiner.endpoint(0, 5_000).unseen, 0, "it says where blocks are, and not what load there is");
+}
+
+#[test]
 fn a_placement_on_a_page_that_waited_does_not_outlive_a_later_loss() {
     let key = id(0).key();
     let batch = |after, upto, seq, record, age| {

@@ -157,11 +157,11 @@ impl Scheduler {
         out.events.push(Event::TicketClosed { ticket, outcome });
     }
 
-    /// Revokes a placement that was not computed: the endpoint holds only what it held before.
+    /// Revokes a placement that was not computed.
     fn revoke_placement(&mut self, hold: &Hold, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
         if !anchors.is_empty() && self.fleet.tenant_of(hold.tenancy).is_some() {
-            let kept = anchors::count(hold.held_before) as usize;
-            self.index.shorten(hold.tenancy.slot, anchors, kept);
+            let by = self.own_number();
+            let kept = self.revoke(hold.tenancy.slot, by, anchors, anchors::count(hold.held_before) as usize);
             self.publish_revocation(hold.tenancy.slot, anchors, kept, now, out);
         }
     }

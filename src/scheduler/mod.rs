@@ -38,7 +38,7 @@ use crate::config::blueprint::{InFlightSettings, PrefixSettings, SaturationSetti
 use crate::event::Event;
 use crate::fleet::{CacheGeometry, EndpointChange, Entry, Fleet, Observation, TrustAges};
 use crate::id::{BlockHash, EndpointId, EndpointKey, Slot, Ticket};
-use crate::prefix::{PlacedAt, PrefixIndex, PrefixMatch, anchors};
+use crate::prefix::{PlacedAt, PrefixIndex, PrefixMatch, Revocable, anchors};
 use crate::replication::Peers;
 use crate::request::{Asked, InferenceRequest, Refusal, RefusalCode};
 use crate::schedule::decision::Explanation;
@@ -82,6 +82,9 @@ pub struct Scheduler {
     fleet: Fleet,
     ledger: Ledger,
     index: PrefixIndex,
+    revocable: Revocable,
+    /// Placements and revocations that this replica made.
+    own_number: u64,
     profiles: Profiles,
     settings: SchedulerSettings,
     objectives: BTreeMap<String, i32>,
@@ -105,6 +108,8 @@ impl Scheduler {
             fleet: Fleet::new(settings.trust_ages),
             ledger: Ledger::new(settings.lease),
             index: PrefixIndex::new(settings.index_bytes_max),
+            revocable: Revocable::default(),
+            own_number: 0,
             objectives: BTreeMap::new(),
             recent: Recent::new(RECENT_MAX),
             peers: Peers::default(),
@@ -152,7 +157,7 @@ impl Scheduler {
             EndpointChange::Remove(id) => {
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(slot) = self.fleet.remove(&id, &mut out.events) {
-                    self.index.clear(slot);
+                    self.forget_cache(slot);
                     self.losses.leaves(id.key());
                     self.peers.leaves(id.key(), now);
                     self.announced.withdraw(id.key(), now, &mut out.publish);
@@ -163,7 +168,7 @@ impl Scheduler {
                 let id = endpoint.id.clone();
                 let known = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 let replaced = self.fleet.upsert(endpoint, &mut out.events);
-                replaced.into_iter().for_each(|slot| self.index.clear(slot));
+                replaced.into_iter().for_each(|slot| self.forget_cache(slot));
                 let tenancy = self.fleet.slot(&id).and_then(|slot| self.fleet.tenancy(slot));
                 if let Some(tenancy) = tenancy.filter(|_| tenancy != known) {
                     self.orphaned(known, now, out);
@@ -358,7 +363,8 @@ impl Scheduler {
     /// it counts here too.
     fn dispatch(&mut self, slot: Slot, anchors: &[BlockHash], now: Timestamp, out: &mut Outbox) {
         self.count_dispatch(slot, now);
-        self.place(slot, anchors, PlacedAt::new(now, Duration::ZERO));
+        let by = self.own_number();
+        self.place(slot, Some(by), anchors, PlacedAt::new(now, Duration::ZERO), now);
         self.publish_placement(slot, anchors, now, out);
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::event::Event;
 use crate::fleet::{CacheLoss, Entry, Observation};
 use crate::id::{EndpointId, EndpointKey, Incarnation, ReplicaId};
-use crate::prefix::PlacedAt;
+use crate::prefix::{PlacedAt, PlacedBy};
 use crate::replication::{Batch, EndpointLoad, Fact, InFlightReport, News, Received, Record};
 use crate::scheduler::{Outbox, PendingFacts, Scheduler};
 use crate::time::Timestamp;
@@ -38,18 +38,18 @@ impl Scheduler {
         released.into_iter().for_each(|endpoint| self.refold_all(endpoint));
         let readings = !fragment || self.peers.known_for(&origin, now) > READING_TRUSTED_AFTER;
         let why = match received {
-            Received::News(News { peer, facts, dated, refused }) => {
+            Received::News(News { peer, origin_key, facts, dated, refused }) => {
                 if refused > 0 {
                     out.events.push(Event::PeerFactsRefused { peer: origin, facts: refused });
                 }
                 let dated = AgesReliable { dispatches: dated, readings };
-                return PendingFacts { peer, dated, facts: facts.into_iter() };
+                return PendingFacts { peer, origin: origin_key, dated, facts: facts.into_iter() };
             }
             Received::StaleIncarnation => "stale-incarnation",
             Received::TooManyPeers => "too-many-peers",
         };
         out.events.push(Event::PeerIgnored { peer: origin, why });
-        PendingFacts { peer: 0, dated: AgesReliable::default(), facts: Vec::new().into_iter() }
+        PendingFacts { peer: 0, origin: 0, dated: AgesReliable::default(), facts: Vec::new().into_iter() }
     }
 
     pub(super) fn receive_batch(&mut self, batch: Batch, now: Timestamp, out: &mut Outbox) {
@@ -60,7 +60,7 @@ impl Scheduler {
     /// Takes in at most `most` more facts; `false` when none are left.
     pub fn take_in_some(&mut self, pending: &mut PendingFacts, most: usize, now: Timestamp, out: &mut Outbox) -> bool {
         for fact in pending.facts.by_ref().take(most) {
-            self.apply_fact(pending.peer, fact, pending.dated, now, out);
+            self.apply_fact((pending.peer, pending.origin), fact, pending.dated, now, out);
         }
         pending.facts.len() > 0
     }
@@ -81,7 +81,14 @@ impl Scheduler {
         }
     }
 
-    fn apply_fact(&mut self, peer: u32, fact: Fact, dated: AgesReliable, now: Timestamp, out: &mut Outbox) {
+    fn apply_fact(
+        &mut self,
+        (peer, origin): (u32, u64),
+        fact: Fact,
+        dated: AgesReliable,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) {
         let dated = match fact.seq {
             // It comes by stream, with its ages.
             Fact::HISTORY => AgesReliable { dispatches: true, readings: true },
@@ -96,8 +103,10 @@ impl Scheduler {
                 let Some(slot) = self.fleet.named(placement.endpoint) else { return };
                 // It may be older than it says, and must not outlive a loss of the engine's cache that came after it.
                 let placed = if dated.dispatches { PlacedAt::new(now, fact.age) } else { PlacedAt::UNKNOWN };
-                self.place(slot, &placement.anchors, placed);
-                if dated.dispatches && fact.age <= DISPATCH_LOAD_AGE_MAX {
+                let by = (fact.seq != Fact::HISTORY).then_some(PlacedBy { origin, seq: fact.seq });
+                self.place(slot, by, &placement.anchors, placed, now);
+                // History says where blocks are, and not what load there is.
+                if dated.dispatches && by.is_some() && fact.age <= DISPATCH_LOAD_AGE_MAX {
                     // A dispatch from before this replica's start can't be dated: all of them would get the same time.
                     if fact.age <= now.since(Timestamp::ZERO) {
                         self.count_dispatch(slot, now - fact.age);
@@ -110,7 +119,8 @@ impl Scheduler {
             }
             Record::PlacementRevoked(revoked) => {
                 if let Some(slot) = self.fleet.named(revoked.endpoint) {
-                    self.index.shorten(slot, &revoked.anchors, usize::from(revoked.kept));
+                    let by = PlacedBy { origin, seq: fact.seq };
+                    self.revoke(slot, by, &revoked.anchors, usize::from(revoked.kept));
                 }
             }
             // A reading from before this replica's start can't be dated: its age would be underestimated as this

@@ -9,7 +9,6 @@ use std::vec::IntoIter;
 use crate::fleet::Tenancy;
 use crate::id::EndpointId;
 use crate::prefix::Tip;
-use crate::replication::fact_log::HISTORY_AGE;
 use crate::replication::{Binding, Fact, Placement, Record};
 use crate::scheduler::receiving::AgesReliable;
 use crate::scheduler::summary::{EndpointSummary, endpoint};
@@ -41,6 +40,8 @@ pub struct HistoryWalk {
 pub struct PendingFacts {
     /// The number that [`crate::replication::Peers`] gave their origin.
     pub(super) peer: u32,
+    /// The same for as long as the origin lives, also when it was lost for a while.
+    pub(super) origin: u64,
     pub(super) dated: AgesReliable,
     pub(super) facts: IntoIter<Fact>,
 }
@@ -123,9 +124,9 @@ impl Scheduler {
         };
         let endpoint = entry.endpoint.id.key();
         let chains = walk.tips.by_ref().take(SLICE).filter_map(|tip| self.index.chain_of(slot, tip));
-        history.extend(chains.map(|(anchors, placed)| {
-            (Record::Placement(Placement { endpoint, anchors }), placed.age(now).max(HISTORY_AGE))
-        }));
+        let placement = |anchors| Record::Placement(Placement { endpoint, anchors });
+        // The true age, or a placement might seem to come before a loss that it survived.
+        history.extend(chains.map(|(anchors, placed)| (placement(anchors), placed.age(now))));
         true
     }
 }

@@ -9,9 +9,9 @@ mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use murmuration::id::{BlockHash, EndpointKey, Incarnation, PoolId, ReplicaId};
-use murmuration::replication::fact_log::HISTORY_AGE;
 use murmuration::replication::{Batch, Fact, InFlightReport, Member, Placement, Record, ReplicaCard};
 use murmuration::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -78,7 +78,7 @@ impl Actor for RecordingScheduler {
                 received.lock().unwrap().push(*batch);
                 let _ = taken.send(());
             }
-            Message::History(_, reply) => drop(reply.send(vec![(placement(), HISTORY_AGE)])),
+            Message::History(_, reply) => drop(reply.send(vec![(placement(), Duration::from_secs(2))])),
             _ => {}
         }
         Ok(())

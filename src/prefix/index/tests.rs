@@ -243,7 +243,7 @@ proptest! {
             old.insert(Slot(*slot), &chain(path));
         }
         for slot in (0..3).map(Slot) {
-            old.chains(slot, usize::MAX).iter().for_each(|(chain, placed)| new.insert_at(slot, chain, *placed));
+            old.chains(slot, usize::MAX).iter().for_each(|(chain, placed)| _ = new.insert_at(slot, chain, *placed));
             prop_assert_eq!(old.held(slot), new.held(slot));
         }
         new.check();
@@ -279,7 +279,7 @@ proptest! {
         for (at, path) in &events {
             let at = PlacedAt::new(Timestamp::from_millis(*at), Duration::ZERO);
             match path {
-                Some(path) if lost.is_none_or(|lost| at > lost) => believed.insert_at(slot, &chain(path), at),
+                Some(path) if lost.is_none_or(|lost| at > lost) => _ = believed.insert_at(slot, &chain(path), at),
                 Some(_) => {}
                 None => {
                     lost = lost.max(Some(at));
