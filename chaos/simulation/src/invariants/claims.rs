@@ -1,6 +1,7 @@
 //! `prefix_claims_are_honest`.
 //!
-//! Must not know the index. A replica can't know what an engine lost in a restart, so only claims about engines that
+//! Must not know the index. A prompt that waits for its engine counts as held from its dispatch on, so claims are
+//! checked after the last request. A replica can't know what an engine lost in a restart, so only claims about engines that
 //! ran through the whole run are checked. A replica that leaves the response path (`leave`) can't know that a request
 //! never reached its engine; there claims are checked only if no request can have been lost on its way. All claims are
 //! checked together, and may be too high by the stated error.
@@ -13,8 +14,8 @@ use crate::plan::{Fault, ResponsePath};
 const CLAIMS_MIN: u64 = 8;
 /// The share by which all claims together may be too high.
 const ERROR: f64 = 0.1;
-/// Blocks by which a single claim may be too high: those of the prompt that is being computed.
-const ON_THE_WAY: u64 = 1;
+/// Blocks by which a single claim may be too high: an engine keeps full blocks.
+const ROUNDING: u64 = 1;
 
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
@@ -30,13 +31,13 @@ impl Invariant for PrefixClaimsAreHonest {
     fn about(&self) -> About {
         About::safety(
             "prefix_claims_are_honest",
-            "after the storm, engines hold the blocks that replicas believe them to hold, but for 10 % and for losses that replicas can't know of",
+            "after the last request, engines hold the blocks that replicas believe them to hold, but for 10 % and for losses that replicas can't know of",
         )
     }
 
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         let Fact::Twins(twins) = &entry.fact else { return Ok(()) };
-        if scene.phase() != Phase::Recovered {
+        if scene.phase() != Phase::Quiesced {
             return Ok(());
         }
         for twin in twins {
@@ -50,7 +51,7 @@ impl Invariant for PrefixClaimsAreHonest {
             }
             self.claims += 1;
             self.claimed += claimed;
-            self.held += twin.held + ON_THE_WAY;
+            self.held += twin.held + ROUNDING;
         }
         Ok(())
     }
@@ -92,7 +93,7 @@ mod tests {
             history.world(Fact::FaultBegan(0));
             history.world(Fact::FaultEnded(0));
         }
-        history.phase(9_000, Phase::Recovered);
+        history.phase(9_000, Phase::Quiesced);
         let twin = Twin { replica: 0, to: Some(engine(2)), prefill: Vec::new(), matched: (blocks, 100), held };
         history.at(10_000).world(Fact::Twins(vec![twin; 8]));
         history

@@ -204,6 +204,23 @@ impl Scene {
         !from.replicas(cluster).is_empty() && !to.replicas(cluster).is_empty()
     }
 
+    /// Whether an engine ended, or another one may have got its name.
+    pub fn engines_replaced(&self) -> bool {
+        use Fault::{Discovery, EndpointChurn, EngineKill, PairKill};
+        let replaces = |fault: &Fault| {
+            matches!(fault, EngineKill { .. } | PairKill { .. } | EndpointChurn { .. } | Discovery { .. })
+        };
+        self.feels(self.now, replaces)
+    }
+
+    /// Whether replicas may rightly differ on what such engines hold: one of the first release does not say that a cache
+    /// was lost, and whether a placement came before or after a loss is known only to within the time that messages
+    /// between replicas take.
+    pub fn losses_unclear(&self) -> bool {
+        let hides = |fault: &Fault| matches!(fault, Fault::Upgrade { wire_version: 1, .. } | Fault::Freeze { .. });
+        self.engines_replaced() && (self.feels(self.now, hides) || self.peer_links_faulty(self.now))
+    }
+
     /// Since when such a fault has been in force; the earliest if there are several.
     pub fn struck_since(&self, which: impl Fn(&Fault) -> bool) -> Option<Duration> {
         let strikes = self.plan.faults.iter().zip(&self.strikes);

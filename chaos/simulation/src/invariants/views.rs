@@ -3,10 +3,10 @@
 //! Must not know what a view consists of: two replicas with the same beliefs have the same digest. While requests
 //! arrive, each replica knows its own first, so views are compared after the last request.
 //!
-//! A placement is published once, and peer streams repeat it to a new replica only as far as their history goes. A
-//! placement that did not come true may revoke what another origin's placement of the same prompt says, or be overruled
-//! by it, depending on the order of arrival. So prefixes are compared only with peer streams, among replicas that never
-//! stopped, if no request was broken off.
+//! A placement is published once, and peer streams repeat it to a new replica only as far as their history goes. So
+//! prefixes are compared only with peer streams, among replicas that never stopped. Whether a placement came before or
+//! after an engine lost its cache is known only to within the time that a message takes, and replicas discover at
+//! different moments that another engine has its name. So they are not compared if an engine ended or was replaced.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,6 @@ use murmuration::scheduler::BeliefDigest;
 
 use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Source};
-use crate::plan::Fault;
 
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ impl Invariant for ViewsAreEqual {
     fn about(&self) -> About {
         About::recovery(
             "views_are_equal",
-            "2 s after the last request all live replicas believe the same of engines and load; with peer streams and no request broken off, those that never died believe the same of prefixes",
+            "2 s after the last request all live replicas believe the same of engines and load; with peer streams, those that never died believe the same of prefixes, unless an engine ended or was replaced",
         )
     }
 
@@ -38,8 +37,7 @@ impl Invariant for ViewsAreEqual {
                 self.digests.remove(&replica);
             }
             (Fact::SnapshotTaken(snapshot), Source::Replica(replica, start)) if scene.rests(RECOVERY) => {
-                let knows_all =
-                    start == 0 && scene.plan().cluster.peer_streams && !scene.feels(scene.now(), breaks_off);
+                let knows_all = start == 0 && scene.plan().cluster.peer_streams && !scene.engines_replaced();
                 self.digests.insert(replica, (snapshot.digest, knows_all));
             }
             _ => {}
@@ -57,14 +55,6 @@ impl Invariant for ViewsAreEqual {
         }
         Ok(())
     }
-}
-
-/// Whether such a fault makes clients, gateways or engines break off requests.
-fn breaks_off(fault: &Fault) -> bool {
-    use Fault::{ClockStep, Cut, Delay, EndpointChurn, EngineKill, Freeze, Kill, KillPart, Loss, PairKill, Vanish};
-    let hinders = matches!(fault, Cut { .. } | Loss { .. } | Delay { .. } | Vanish { .. });
-    let kills = matches!(fault, EngineKill { .. } | Kill { .. } | KillPart { .. } | ClockStep { .. });
-    hinders || kills || matches!(fault, Freeze { .. } | EndpointChurn { .. } | PairKill { .. })
 }
 
 /// The kinds of beliefs that differ.

@@ -31,6 +31,21 @@ fn a_clock_is_set_back_before_a_restart() {
     });
 }
 
+/// A replica is cut off, then another one, while clients go away. A side revokes prompts that the other one placed too.
+/// What one replica knows to be held, all know in the end.
+#[test]
+fn a_prompt_on_both_sides_of_a_cut() {
+    tell("a-prompt-on-both-sides-of-a-cut", |told| {
+        let gone = told.requests(s(2.0, 11.0)).iter().filter(|request| request.end == End::Vanished).count();
+        assert!(gone > 50, "{gone}");
+        let last = |replica: usize| {
+            let mut of_it = told.entries.iter().rev().filter_map(Entry::snapshot).filter(|(by, _)| *by == replica);
+            of_it.next().map(|(_, snapshot)| snapshot.digest.prefixes).unwrap()
+        };
+        assert_eq!([last(0), last(1)], [last(2); 2]);
+    });
+}
+
 /// The snapshots of replicas in this part of the storm.
 fn snapshots_in(told: &Told, part: Range<Duration>) -> Vec<&Snapshot> {
     let snapshots = told.within(part).filter_map(|entry| match &entry.fact {
