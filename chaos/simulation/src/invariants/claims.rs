@@ -1,10 +1,10 @@
 //! `prefix_claims_are_honest`.
 //!
 //! Must not know the index. A prompt that waits for its engine counts as held from its dispatch on, so claims are
-//! checked after the last request. A replica can't know what an engine lost in a restart, so only claims about engines that
-//! ran through the whole run are checked. A replica that leaves the response path (`leave`) can't know that a request
-//! never reached its engine; there claims are checked only if no request can have been lost on its way. All claims are
-//! checked together, and may be too high by the stated error.
+//! checked after the last request. A replica can't know what an engine lost in a restart, so only claims about engines
+//! that ran through the whole run are checked. A replica that leaves the response path (`leave`) can't know that a
+//! request never reached its engine; there claims are checked only if no request can have been lost on its way. All
+//! claims are checked together, and may be too high by the stated error.
 
 use super::{About, Broken, Invariant, Scene, broken, names};
 use crate::history::{Entry, Fact, Phase};

@@ -4,16 +4,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::fault_injector::Injection;
-use super::figures::{Stretch, held};
+use super::figures::{Figures, Stretch, held};
 use super::plans::{SHIPPED, find, shorter};
 use super::rules::{Map, rules};
-use super::run::moments;
+use super::run::{Observed, moments};
 use super::traffic::call;
-use super::watch::Asked;
-use murmuration_kit::client::{Cause, Sample};
+use super::verdict::judge;
+use super::watch::{Asked, Observation, Observations};
+use crate::peers_page::PeersPage;
+use murmuration_kit::client::{Cause, Sample, Tally};
 use murmuration_simulation::plan::{Fault, Place, Plan};
 
 fn plan(faults: &str) -> Plan {
@@ -109,6 +112,33 @@ fn agreement_is_the_share_of_the_most_common_answer_of_those_that_came() {
     assert_eq!([&[][..], &["a"]].map(agreement), [None, None]);
     assert_eq!(agreement(&["a", "a"]), Some(1.0));
     assert_eq!(agreement(&["a", "b", "b", "c"]), Some(0.5));
+}
+
+#[test]
+fn beliefs_that_never_become_equal_are_named() {
+    let mut plan = plan("  - { at: 1s, for: 1s, fault: freeze, who: replica-0 }");
+    plan.bars.equal_within = Some(Duration::from_secs(2));
+    let measured = |reports: [&str; 2]| {
+        let look = |(replica, reports): (usize, &str)| {
+            let digest = [("reports", reports), ("prefixes", "7")];
+            let digest = digest.map(|(part, digest)| (part.to_owned(), digest.to_owned())).into();
+            let seen = Some(PeersPage { digest, ..PeersPage::default() });
+            Observation { number: 1, at: Duration::from_secs(9), replica, seen }
+        };
+        let seen = reports.into_iter().enumerate().map(look).collect();
+        let observations = Observations { seen, ..Observations::default() };
+        let observed = Observed {
+            tally: Tally::default(),
+            observations,
+            injections: Vec::new(),
+            notes: BTreeSet::new(),
+            quiet: Duration::from_secs(8),
+        };
+        let judged = judge(&plan.bars, &Figures::of(&plan, &observed)).remove(0);
+        (judged.measured, judged.met)
+    };
+    assert_eq!(measured(["1", "1"]), ("0.00 s".to_owned(), true));
+    assert_eq!(measured(["1", "2"]), ("never: reports".to_owned(), false));
 }
 
 #[test]
