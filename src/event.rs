@@ -175,6 +175,8 @@ pub enum Event {
         lane: &'static str,
         /// Bytes.
         bytes: usize,
+        /// The zone of this replica and that of the peer, where they differ.
+        zones: Option<[std::sync::Arc<str>; 2]>,
     },
     /// A peer's facts did not continue those received before, and a snapshot was requested.
     GapRepaired {

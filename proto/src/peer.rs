@@ -21,7 +21,7 @@ const FOLLOW: &str = "/murmuration.peer.v1.Flock/Follow";
 /// Asks a replica for all facts that it publishes.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FollowRequest {
-    /// The follower's name. One stream per name and pool: the newest wins.
+    /// The follower's name. One stream per name, pool and origin: the newest wins.
     #[prost(string, tag = "1")]
     pub replica: String,
     /// The lowest version of the batches' format that the follower reads.
@@ -42,6 +42,9 @@ pub struct FollowRequest {
     /// The pool whose facts are asked for; empty for the pool `default`.
     #[prost(string, tag = "7")]
     pub pool: String,
+    /// The replica whose facts are asked for, where the called one relays them; empty for its own.
+    #[prost(string, tag = "8")]
+    pub origin: String,
 }
 
 /// A greeting first, then batches.
@@ -185,12 +188,15 @@ mod tests {
             after: 5,
             history: false,
             pool: String::new(),
+            origin: String::new(),
         };
         let bytes = [0x0a, 1, b'a', 0x10, 1, 0x18, 2, 0x20, 0xac, 2, 0x28, 5];
         assert_eq!(request.encode_to_vec(), bytes);
         assert_eq!(FollowRequest::decode(bytes.as_slice()), Ok(request.clone()));
         let of_pool = FollowRequest { pool: "b".into(), ..request };
         assert_eq!(of_pool.encode_to_vec(), [&bytes[..], &[0x3a, 1, b'b']].concat());
+        let relayed = FollowRequest { origin: "c".into(), ..of_pool };
+        assert_eq!(relayed.encode_to_vec(), [&bytes[..], &[0x3a, 1, b'b', 0x42, 1, b'c']].concat());
     }
 
     #[test]

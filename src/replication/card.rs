@@ -28,6 +28,9 @@ pub struct ReplicaCard {
     /// Whether it is leaving: it no longer keeps endpoints.
     #[serde(default)]
     pub draining: bool,
+    /// Whether others of its zone may follow replicas of other zones through it; no release before this one does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relays: bool,
     /// The names of the pools that it serves; none for the default pool alone, as in releases that know no other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<String>,
@@ -52,6 +55,11 @@ pub struct Member {
     pub heads: BTreeMap<String, u64>,
 }
 
+/// Whether two zones are known and differ.
+pub fn are_apart(one: &str, other: &str) -> bool {
+    !one.is_empty() && !other.is_empty() && one != other
+}
+
 // === impl ReplicaCard ===
 
 impl ReplicaCard {
@@ -59,7 +67,7 @@ impl ReplicaCard {
     pub fn new(ext_proc: SocketAddr, peer: Option<SocketAddr>, zone: String) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let wire = (codec::VERSION_MIN, codec::VERSION);
-        Self { peer, ext_proc, zone, version, wire, draining: false, pools: Vec::new() }
+        Self { peer, ext_proc, zone, version, wire, draining: false, relays: false, pools: Vec::new() }
     }
 
     /// The card of a replica that knows the wire format only up to `version`.

@@ -15,6 +15,7 @@ pub mod keepers;
 pub mod pages;
 pub mod peers;
 pub mod record;
+pub mod relays;
 mod salt;
 pub mod snapshot;
 
@@ -30,5 +31,6 @@ pub use peers::{News, PeerSummary, Peers, Received};
 pub use record::{
     Batch, Binding, CacheCleared, EndpointLoad, Fact, Failing, InFlightReport, Placement, PlacementRevoked, Record,
 };
+pub use relays::{Relay, Route};
 pub use salt::{InvalidSaltClaim, SaltClaim};
 pub use snapshot::{FactBatch, Snapshot};

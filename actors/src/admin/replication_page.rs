@@ -33,6 +33,7 @@ pub(super) fn replication_page(
         let stream = streams.get(name).map(|stream| {
             json!({
                 "connected": stream.connected,
+                "via": stream.via,
                 "caught_up": stream.caught_up,
                 "upto": stream.upto,
                 "why": stream.why,

@@ -95,6 +95,7 @@ fn peer(peer: &Value) -> [String; 11] {
     };
     let stream = match (peer["stream"].is_null(), peer["stream"]["connected"] == true) {
         (true, _) => "none".to_owned(),
+        (_, true) if peer["stream"]["via"].is_string() => format!("via {}", text(&peer["stream"]["via"])),
         (_, true) => text(&member["card"]["peer"]),
         _ => "connecting".to_owned(),
     };

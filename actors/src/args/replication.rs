@@ -29,9 +29,14 @@ pub struct ReplicationArgs {
     /// This replica's name, unique in the tier. Defaults to the host name and the gossip port.
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub replica_name: Option<String>,
-    /// This replica's zone. A replica scrapes endpoints of its own zone first.
+    /// This replica's zone. A replica scrapes endpoints of its own zone first, and one of a zone's replicas receives what
+    /// a replica of another zone publishes, for all of them.
     #[arg(long, env = "ZONE", default_value = "", value_name = "ZONE")]
     pub zone: String,
+    /// Whether this replica relays facts of other zones to those of its own, and receives them so. Without relays, it
+    /// follows each replica itself, and trusts no other with its facts.
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub zone_relays: bool,
     /// IP address at which peers reach this replica. Defaults to the bound address.
     #[arg(long, env = "POD_IP", value_name = "IP")]
     pub advertise: Option<IpAddr>,

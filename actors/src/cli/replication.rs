@@ -38,6 +38,7 @@ pub(super) fn settings(
         me: ReplicaId(name(replication)),
         incarnation: incarnation_now(),
         zone: replication.zone.clone(),
+        relays: replication.zone_relays,
         tier: kubernetes::name(args),
         gossip: SocketAddr::new(args.bind, replication.gossip_port),
         advertise: SocketAddr::new(advertised, replication.gossip_port),

@@ -114,6 +114,11 @@ impl Gossip {
         self.address
     }
 
+    /// What this replica publishes about itself.
+    pub fn card(&self) -> ReplicaCard {
+        self.card.borrow().clone()
+    }
+
     /// Changes what this replica publishes about itself, from the next round on.
     pub fn update_card(&self, change: impl FnOnce(&mut ReplicaCard)) {
         self.card.send_modify(change);

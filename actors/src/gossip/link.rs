@@ -3,11 +3,13 @@
 //! Must not know chitchat. Outgoing datagrams are wrapped here; incoming ones are opened and judged. Challenges go back
 //! straight from here.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use murmuration::id::{Incarnation, ReplicaId};
+use murmuration::replication::card::are_apart;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::envelope::{self, Boot, Datagram, Envelope};
@@ -31,6 +33,8 @@ pub(super) struct Link {
     clock: Clock,
     receiver: Receiver,
     fanout: Fanout,
+    /// Where peers of other zones are.
+    zones: Mutex<BTreeMap<SocketAddr, Arc<str>>>,
 }
 
 /// What a datagram brought.
@@ -64,7 +68,7 @@ impl Link {
         let sessions = Mutex::new(Sessions::new(me.0, me.1, random_bytes(&random)?, tokens));
         let (envelope, version_one) = protection;
         let (clock, fanout) = (Clock::start(), Fanout::new(advertise, interval));
-        Ok(Self { socket, envelope, sessions, version_one, random, clock, receiver, fanout })
+        Ok(Self { socket, envelope, sessions, version_one, random, clock, receiver, fanout, zones: Mutex::default() })
     }
 
     /// Restarts as `incarnation`.
@@ -93,9 +97,19 @@ impl Link {
         living.for_each(|(replica, incarnation)| sessions.note(replica, incarnation, now));
     }
 
-    /// See [`Fanout::set_stream_followers`].
-    pub(super) fn set_stream_followers(&self, peers: impl Iterator<Item = SocketAddr>) {
-        self.fanout.set_stream_followers(peers);
+    /// Sets the living peers and their zones, for a replica of the zone `own`; `streamed` while all of them get by
+    /// stream what gossip would bring.
+    pub(super) fn set_peers<'a>(
+        &self,
+        own: &str,
+        peers: impl Iterator<Item = (SocketAddr, &'a str)> + Clone,
+        streamed: bool,
+    ) {
+        let far = |zone: &str| are_apart(own, zone);
+        self.fanout.set_stream_followers(peers.clone().map(|(at, zone)| (at, far(zone))).filter(|_| streamed));
+        let zones: BTreeMap<SocketAddr, Arc<str>> =
+            peers.filter(|(_, zone)| far(zone)).map(|(at, zone)| (at, zone.into())).collect();
+        *self.zones() = zones;
     }
 
     /// Whether an exchange with `peer` may begin now.
@@ -176,9 +190,17 @@ impl Link {
     async fn put_bytes(&self, bytes: Option<Vec<u8>>, to: SocketAddr) {
         let Some(bytes) = bytes else { return };
         match self.socket.send_to(&bytes, to).await {
-            Ok(sent) => self.receiver.count_sent(Lane::Gossip, sent),
+            Ok(sent) => {
+                let zone = self.zones().get(&to).cloned().unwrap_or_default();
+                self.receiver.count_sent(Lane::Gossip, sent, &zone);
+            }
             Err(error) => tracing::debug!(%to, %error, "a gossip datagram was not sent"),
         }
+    }
+
+    fn zones(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Arc<str>>> {
+        // It is replaced as a whole.
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chitchat::ChitchatId;
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, PoolId};
-use murmuration::replication::{Page, Pages, ReplicaCard, SaltClaim, codec};
+use murmuration::replication::{Page, Pages, ReplicaCard, SaltClaim, codec, relays};
 use murmuration::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -123,7 +123,7 @@ impl Rounds {
         }
         progress.written = None;
         self.round(&mut progress).await;
-        self.link.set_stream_followers(std::iter::empty());
+        self.link.set_peers("", std::iter::empty(), false);
         self.present.borrow().iter().for_each(|entry| self.server.push(entry.address.gossip_advertise_addr));
         sleep(LEAVE_LINGER_MIN.max(2 * self.interval)).await;
         self.server.stop().await;
@@ -165,8 +165,8 @@ impl Rounds {
         let present = progress.membership.update(now, living.others);
         progress.pushes = progress.pushes.min(pushed_to(present.len()));
         let streams_suffice = streamed && progress.pushes == 0;
-        let peers = present.iter().map(|entry| entry.address.gossip_advertise_addr).filter(|_| streams_suffice);
-        self.link.set_stream_followers(peers);
+        let peers = present.iter().map(|entry| (entry.address.gossip_advertise_addr, &*entry.member.card.zone));
+        self.link.set_peers(&self.card.borrow().zone, peers, streams_suffice);
         self.set_members(present);
         if progress.pushes > 0 {
             self.push(progress);
@@ -185,12 +185,12 @@ impl Rounds {
         progress.pushes -= 1;
     }
 
-    /// Whether all living peers get by stream what gossip would bring.
+    /// Whether all living peers get by stream what gossip would bring, from this replica or from one that relays.
     fn all_follow_by_stream(&self) -> bool {
-        let members = self.members.borrow();
+        let (members, zone) = (self.members.borrow(), self.card.borrow().zone.clone());
         let has_all = |publisher: &Publisher| {
             let members = members.iter().filter(|member| member.card.serves(publisher.pool()));
-            publisher.subscribers().has_all(members.map(|member| &member.replica))
+            relays::all_reached(&zone, members, |replica| publisher.subscribers().has(replica))
         };
         !members.is_empty() && self.publishers.iter().all(has_all)
     }

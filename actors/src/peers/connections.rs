@@ -18,6 +18,9 @@ use super::STREAM_WINDOW;
 /// Peers and addresses beyond which places without a connection are given up.
 const KEPT_MAX: usize = murmuration::replication::peers::PEERS_MAX;
 
+/// Streams of one pool on one connection that have room each: the peer's own, and those of whom it relays.
+const RELAYED_MAX: usize = 8;
+
 /// The connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
@@ -39,10 +42,11 @@ pub(super) struct PeerConnection {
 // === impl Connections ===
 
 impl Connections {
-    /// For the streams of this many pools. Each has its own window, so one that is not read leaves room for the others.
+    /// For the streams of this many pools. Each has its own window, so one that is not read leaves room for the others;
+    /// there are more streams than pools where a peer relays.
     pub fn new(pools: usize) -> Self {
-        let pools = u32::try_from(pools.max(1)).unwrap_or(u32::MAX);
-        Self { places: Arc::default(), window: STREAM_WINDOW.saturating_mul(pools) }
+        let streams = u32::try_from(pools.max(1) * RELAYED_MAX).unwrap_or(u32::MAX);
+        Self { places: Arc::default(), window: STREAM_WINDOW.saturating_mul(streams) }
     }
 
     /// Unread bytes in flight on one connection.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use murmuration::id::{Incarnation, PoolId, ReplicaId};
 use murmuration::replication::peers::PEERS_MAX;
-use murmuration::replication::{Member, ReplicaCard};
+use murmuration::replication::{Member, ReplicaCard, Route, relays};
 use tokio::sync::watch;
 
 use super::connections::Connections;
+use super::copies::Copies;
 use super::cursor::Cursor;
 use super::follower::Follower;
 use super::joining::Joining;
@@ -26,6 +27,8 @@ use crate::supervise::{Held, Supervisor};
 pub struct FollowContext {
     /// The name of this replica.
     pub me: ReplicaId,
+    /// What it says about itself.
+    pub card: ReplicaCard,
     /// The pool that the peers are followed for.
     pub pool: PoolId,
     /// The current members.
@@ -34,6 +37,8 @@ pub struct FollowContext {
     pub network: Arc<dyn Network>,
     /// The connections to peers, shared by all pools.
     pub connections: Connections,
+    /// What this replica relays to its zone.
+    pub copies: Copies,
     /// How streams are protected.
     pub tls: PeerTls,
     /// Takes the batches.
@@ -57,13 +62,20 @@ pub struct Following {
     supervisor: Supervisor,
 }
 
+/// A member, and how it is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    pub(super) member: Member,
+    pub(super) route: Route,
+}
+
 /// The part that starts and stops followers.
 const PART: &str = "peer-streams";
 
 struct Followers {
     context: FollowContext,
     states: States,
-    followed: BTreeMap<ReplicaId, (watch::Sender<Member>, Held)>,
+    followed: BTreeMap<ReplicaId, (watch::Sender<Followed>, Held)>,
     /// Members that were lost, with their incarnation. A member that returns in the same incarnation was partitioned,
     /// not dead. It may have received facts of peers that died meanwhile, so it is asked for history.
     lost: BTreeMap<ReplicaId, Incarnation>,
@@ -133,7 +145,7 @@ impl Followers {
             let stays = living.contains_key(replica);
             if !stays {
                 states.removed(replica);
-                lost.insert(replica.clone(), known.borrow().incarnation);
+                lost.insert(replica.clone(), known.borrow().member.incarnation);
             }
             stays
         });
@@ -144,6 +156,9 @@ impl Followers {
         let mut living: Vec<_> = living.into_iter().collect();
         living.sort_by_key(|(_, member)| member.incarnation);
         for (replica, member) in living {
+            let me = (&self.context.me, &self.context.card);
+            let route = relays::route(me, &member, members, &pool);
+            let member = Followed { member, route };
             match self.followed.get(&replica) {
                 Some((known, _)) => {
                     known.send_if_modified(|known| {
@@ -158,13 +173,14 @@ impl Followers {
         }
     }
 
-    fn begin(&mut self, member: &Member) {
-        let (sender, receiver) = watch::channel(member.clone());
+    fn begin(&mut self, followed: &Followed) {
+        let member = &followed.member;
+        let (sender, receiver) = watch::channel(followed.clone());
         let returned = self.lost.remove(&member.replica) == Some(member.incarnation);
         let (context, states) = (self.context.clone(), self.states.clone());
         // A follower that failed starts at 0: it may have lost facts that it received.
         let part = self.context.supervisor.tolerated(format!("peer-stream {}", member.replica), move || {
-            let member = receiver.borrow().clone();
+            let member = receiver.borrow().member.clone();
             let cursor = Cursor::new(&member);
             states.added(&member.replica, &cursor);
             let follower = Follower::new(&context, receiver.clone(), cursor, states.clone(), returned);

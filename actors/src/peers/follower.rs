@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use murmuration::event::Event;
 use murmuration::id::{Incarnation, PoolId, ReplicaId};
-use murmuration::replication::{Member, codec};
+use murmuration::replication::{Batch, Route, codec};
 use murmuration_proto::peer::{FollowReply, FollowRequest};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Streaming;
 
 use super::backoff;
 use super::call::{self, Failure};
 use super::connections::Connections;
 use super::cursor::Cursor;
-use super::follow::FollowContext;
+use super::follow::{FollowContext, Followed};
 use super::joining::Joining;
+use super::relaying::Relaying;
 use super::states::States;
 use super::tls::PeerTls;
 use crate::environment::Network;
@@ -50,23 +51,27 @@ pub(super) struct Follower {
     receiver: Receiver,
     resync: watch::Receiver<u64>,
     rotated: watch::Receiver<u64>,
-    member: watch::Receiver<Member>,
+    followed: watch::Receiver<Followed>,
     states: States,
     joins: Arc<Joining>,
+    relaying: Relaying,
     /// Whether this peer was lost and returned in the same incarnation: it is asked for history.
     returned: bool,
     cursor: Cursor,
-    /// The incarnation and the address of the last call.
-    called: (Incarnation, Option<SocketAddr>),
+    /// What was called last.
+    called: Target,
     /// Calls in a row that did not last.
     failures: u32,
     /// Batches in a row that were refused.
     strikes: u32,
 }
 
+/// What a call depends on: when it changes, the follower calls again.
+type Target = (Incarnation, Option<SocketAddr>, Route);
+
 /// Why a call ended.
 enum Ended {
-    /// Another incarnation, address or certificate, a resync, or a stall of this replica: call at once.
+    /// Another incarnation, address, route or certificate, a resync, or a stall of this replica: call at once.
     Reconnect,
     /// No progress, or a batch is missing: call from the cursor.
     Gap,
@@ -93,14 +98,15 @@ enum Taken {
 impl Follower {
     pub(super) fn new(
         context: &FollowContext,
-        member: watch::Receiver<Member>,
+        followed: watch::Receiver<Followed>,
         cursor: Cursor,
         states: States,
         returned: bool,
     ) -> Self {
         let FollowContext { me, pool, network, connections, tls, receiver, resync, rotated, joins, .. } =
             context.clone();
-        let (peer, called) = (member.borrow().replica.clone(), target(&member.borrow()));
+        let (peer, called) = (followed.borrow().member.replica.clone(), target(&followed.borrow()));
+        let relaying = Relaying::new((pool.clone(), peer.clone()), context.copies.clone(), context.clock);
         let (failures, strikes) = (0, 0);
         Self {
             me,
@@ -112,9 +118,10 @@ impl Follower {
             receiver,
             resync,
             rotated,
-            member,
+            followed,
             states,
             joins,
+            relaying,
             returned,
             cursor,
             called,
@@ -126,7 +133,9 @@ impl Follower {
     /// Follows until the peer is no longer a member.
     pub(super) async fn run(mut self) {
         loop {
-            let (pause, why) = match self.call().await {
+            let ended = self.call().await;
+            let relay_failed = self.relaying.ended(!matches!(ended, Ended::Over | Ended::Reconnect));
+            let (pause, why) = match ended {
                 Ended::Over => return,
                 Ended::Reconnect => (Duration::ZERO, "reconnect requested".to_owned()),
                 Ended::Gap => {
@@ -137,6 +146,8 @@ impl Follower {
                 Ended::Quarantine(why) => (QUARANTINE, why),
             };
             self.states.down(&self.peer, why);
+            // Where it was a relay, the peer itself is called at once.
+            let pause = if relay_failed { Duration::ZERO } else { pause };
             if !pause.is_zero() && !self.wait(pause).await {
                 return;
             }
@@ -146,8 +157,8 @@ impl Follower {
     /// Waits for `pause`, or until the peer's incarnation or address changes. `false` when the peer is no longer
     /// followed.
     async fn wait(&mut self, pause: Duration) -> bool {
-        let called = self.called;
-        let wanted = async { self.member.wait_for(|member| target(member) != called).await.is_ok() };
+        let called = self.called.clone();
+        let wanted = async { self.followed.wait_for(|followed| target(followed) != called).await.is_ok() };
         tokio::select! {
             biased;
             wanted = wanted => wanted,
@@ -157,8 +168,8 @@ impl Follower {
 
     /// One call, from connecting to its end.
     async fn call(&mut self) -> Ended {
-        let member = self.member.borrow_and_update().clone();
-        self.called = target(&member);
+        let Followed { member, route } = self.followed.borrow_and_update().clone();
+        self.called = (member.incarnation, member.card.peer, route.clone());
         self.cursor.announced(member.incarnation);
         // An error means that the sender is gone, so no resync is requested.
         if self.resync.has_changed().unwrap_or(false) {
@@ -167,17 +178,22 @@ impl Follower {
         }
         let Some(address) = member.card.peer else { return Ended::Failed("it serves no streams".into()) };
         let (joins, returned) = (self.joins.asks(member.incarnation), std::mem::take(&mut self.returned));
+        let history = joins.is_some() || returned;
+        let via = self.relaying.begins(route, history, &mut self.cursor);
+        let origin = via.as_ref().map_or_else(String::new, |_| self.peer.0.clone());
+        let (called, address) = via.map_or((self.peer.clone(), address), |relay| (relay.replica, relay.address));
         let request = FollowRequest {
             replica: self.me.0.clone(),
             wire_version_min: codec::VERSION_MIN.into(),
             wire_version_max: self.receiver.version().into(),
             incarnation: self.cursor.incarnation.0,
             after: self.cursor.upto,
-            history: joins.is_some() || returned,
+            history,
             // Releases that know no pools ignore it, and are asked for the default pool alone.
             pool: if self.pool.is_default() { String::new() } else { self.pool.to_string() },
+            origin,
         };
-        let called = call::open(&self.connections, (&self.peer, address), self.network.clone(), &self.tls, request);
+        let called = call::open(&self.connections, (&called, address), self.network.clone(), &self.tls, request);
         let (greeting, stream, connection) = match called.await {
             Ok(opened) => opened,
             Err(failure) => {
@@ -187,7 +203,8 @@ impl Follower {
             }
         };
         let ended = if self.cursor.greeted(Incarnation(greeting.incarnation), greeting.head) {
-            self.states.up(&self.peer, &self.cursor, self.cursor.upto >= greeting.head);
+            self.relaying.answered(&self.cursor);
+            self.states.up(&self.peer, self.relaying.via(), &self.cursor, self.cursor.upto >= greeting.head);
             self.receive_all(stream, greeting.head).await
         } else {
             self.receiver.ignore(&self.peer, "stale-incarnation");
@@ -200,15 +217,20 @@ impl Follower {
 
     /// Receives the stream to its end. `head` is the peer's last number when it greeted.
     async fn receive_all(&mut self, mut stream: Streaming<FollowReply>, head: u64) -> Ended {
-        let (incarnation, address) = self.called;
+        let called = self.called.clone();
         let settled = sleep(SETTLED);
         let gap_timer = sleep(GAP_TIMEOUT);
-        tokio::pin!(settled, gap_timer);
+        let relay_again = self.relaying.relay_again_at();
+        let relay_timer = sleep_until(relay_again.unwrap_or_else(Instant::now));
+        tokio::pin!(settled, gap_timer, relay_timer);
         // Receivers for the loop, so that it does not borrow self.
-        let (mut members, mut resync) = (self.member.clone(), self.resync.clone());
+        let (mut followed, mut resync) = (self.followed.clone(), self.resync.clone());
         let mut rotated = self.rotated.clone();
         rotated.mark_unchanged();
-        let (mut behind, mut refused) = (self.is_behind(), false);
+        let (mut behind, mut refused, mut settles) = (self.is_behind(), false, true);
+        if self.cursor.upto >= head {
+            self.relaying.caught_up();
+        }
         let mut stall_detector = StallDetector::each(STALL_CHECK_INTERVAL);
         loop {
             tokio::select! {
@@ -217,35 +239,43 @@ impl Follower {
                 () = changed(&mut resync) => return Ended::Reconnect,
                 // A new handshake checks the peer's certificate again.
                 () = changed(&mut rotated) => return Ended::Reconnect,
-                changed = members.changed() => {
+                changed = followed.changed() => {
                     if changed.is_err() {
                         return Ended::Over;
                     }
-                    let member = members.borrow_and_update().clone();
-                    let restarted = member.incarnation != incarnation && member.incarnation != self.cursor.incarnation;
-                    if restarted || member.card.peer != address {
+                    let (incarnation, address, route) = target(&followed.borrow_and_update());
+                    let restarted = incarnation != called.0 && incarnation != self.cursor.incarnation;
+                    if restarted || (address, route) != (called.1, called.2.clone()) {
                         return Ended::Reconnect;
                     }
                     if !std::mem::replace(&mut behind, self.is_behind()) {
                         gap_timer.as_mut().reset(Instant::now() + GAP_TIMEOUT);
                     }
                 }
-                () = &mut settled, if self.failures > 0 => self.failures = 0,
+                () = &mut settled, if settles => {
+                    (self.failures, settles) = (0, false);
+                    self.relaying.settled();
+                }
                 () = &mut gap_timer, if behind => return Ended::Gap,
+                () = &mut relay_timer, if relay_again.is_some() => return Ended::Reconnect,
                 stalled = stall_detector.tick() => {
                     if stalled {
-                        return Ended::Reconnect;
+                        return self.stalled();
                     }
                 }
                 reply = stream.message() => {
                     if stall_detector.missed() {
-                        return Ended::Reconnect;
+                        return self.stalled();
                     }
                     match self.take(reply, &mut refused).await {
                         Taken::Ends(ended) => return ended,
                         Taken::Nothing => {}
                         Taken::Advanced => {
-                            self.states.received(&self.peer, self.cursor.upto, self.cursor.upto >= head);
+                            let caught_up = self.cursor.upto >= head;
+                            self.states.received(&self.peer, self.cursor.upto, caught_up);
+                            if caught_up {
+                                self.relaying.caught_up();
+                            }
                             behind = self.is_behind();
                             gap_timer.as_mut().reset(Instant::now() + GAP_TIMEOUT);
                         }
@@ -271,7 +301,8 @@ impl Follower {
             Ok(None) => return Taken::Ends(Ended::Failed("it ended the stream".into())),
             Err(status) => return Taken::Ends(self.classify(Failure::of(&status))),
         };
-        match self.receiver.receive(Lane::Stream, &self.peer, &batch).await {
+        let also = |decoded: &Batch| self.relaying.take(decoded);
+        match self.receiver.receive_and(Lane::Stream, &self.peer, &batch, also).await {
             // Its numbers are not those that the cursor counts.
             Reception::OtherPool => self.strike("batches of another pool"),
             // An earlier batch was refused, so the cursor must not pass it.
@@ -285,6 +316,7 @@ impl Follower {
                 self.strike("batches that it had sent before")
             }
             Reception::Refused if self.is_sound(&batch) => {
+                self.relaying.drop_copy();
                 Taken::Ends(Ended::Failed("the scheduler did not take a batch in".into()))
             }
             Reception::Refused => {
@@ -292,6 +324,12 @@ impl Follower {
                 self.strike("batches that can't be read, or are not its own")
             }
         }
+    }
+
+    /// This replica stood still: how old the facts are that wait in its sockets is not known.
+    fn stalled(&self) -> Ended {
+        self.joins.stalled();
+        Ended::Reconnect
     }
 
     fn strike(&mut self, what: &str) -> Taken {
@@ -324,7 +362,7 @@ impl Follower {
     }
 
     fn is_behind(&self) -> bool {
-        self.cursor.is_behind(&self.member.borrow())
+        self.cursor.is_behind(&self.followed.borrow().member)
     }
 
     fn failed(&mut self) -> Duration {
@@ -333,9 +371,8 @@ impl Follower {
     }
 }
 
-/// The incarnation and the address of a member.
-fn target(member: &Member) -> (Incarnation, Option<SocketAddr>) {
-    (member.incarnation, member.card.peer)
+fn target(Followed { member, route }: &Followed) -> Target {
+    (member.incarnation, member.card.peer, route.clone())
 }
 
 /// Resolves when the watched value changes; never, once its sender is gone.

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use murmuration::replication::POOLS_MAX;
+use murmuration::replication::peers::PEERS_MAX;
 use murmuration_proto::peer::ReplicationServer;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -13,6 +14,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::Server;
 
 use super::KEEPALIVE;
+use super::copies::Copies;
 use super::incoming::Certificates;
 use super::service::Service;
 use super::tls::{PeerTls, PeerTlsError};
@@ -20,10 +22,10 @@ use crate::connection::{Arrivals, Bounds, EventSink, Repaired};
 use crate::environment::Listener;
 use crate::replication::{Members, Publisher, Receiver};
 
-/// Bytes of a request at most; it holds two names and four numbers.
-const REQUEST_BYTES_MAX: usize = 1_024;
-/// Streams of one connection. A follower opens one for each pool.
-const CONCURRENT_MAX: u32 = POOLS_MAX as u32;
+/// Bytes of a request at most; it holds three names and four numbers.
+const REQUEST_BYTES_MAX: usize = 1_536;
+/// Streams of one connection. A follower opens one for each pool, and one for each replica that is relayed to it.
+const CONCURRENT_MAX: u32 = (POOLS_MAX * PEERS_MAX) as u32;
 /// Connections at once. A peer opens one, and another when the stream of a pool calls again.
 const BOUNDS: Bounds = Bounds { all: 1_024, of_one: 512 };
 /// How long followers have to receive the last batch.
@@ -34,6 +36,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Serving {
     /// The facts of this replica, by pool.
     pub publishers: Vec<Publisher>,
+    /// What this replica relays to its zone.
+    pub copies: Copies,
     /// Counts what is sent and which followers are rejected.
     pub receiver: Receiver,
     /// The current members. Only they may follow.

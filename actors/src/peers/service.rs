@@ -29,6 +29,8 @@ const HISTORY_MAX: usize = 65_536;
 
 /// How long a follower may be unknown. A joining follower often knows this replica before this replica knows it.
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How far what is relayed may be behind what a follower has.
+const COPY_LAG_MAX: Duration = Duration::from_millis(200);
 
 /// The service of this replica.
 #[derive(Debug)]
@@ -48,6 +50,16 @@ struct ServedPool {
     subscriber_slots: SubscriberSlots,
     /// The number up to which facts may be sent, the same for all followers.
     released: watch::Receiver<u64>,
+}
+
+/// What one follower is served.
+struct Served {
+    publisher: Publisher,
+    slots: SubscriberSlots,
+    /// The number up to which facts may be sent.
+    released: watch::Receiver<u64>,
+    /// Ends the stream.
+    over: watch::Receiver<bool>,
 }
 
 // === impl Service ===
@@ -91,7 +103,28 @@ impl Service {
         batches.iter().filter_map(|batch| codec::encode_as(version, batch).ok()).map(Bytes::from).collect()
     }
 
-    /// What the follower asks for.
+    /// What the follower asks for: facts of this replica, or of another that it relays.
+    async fn asked(&self, asked: &FollowRequest) -> Result<Served, Status> {
+        let ServedPool { publisher, subscriber_slots, released } = self.check(asked)?;
+        if asked.origin.is_empty() || asked.origin == publisher.me().0 {
+            let (slots, over) = (subscriber_slots.clone(), self.closing.clone());
+            return Ok(Served { publisher: publisher.clone(), slots, released: released.clone(), over });
+        }
+        let origin = ReplicaId(asked.origin.chars().take(NAME_BYTES_MAX).collect());
+        let Some(copy) = self.serving.copies.of(publisher.pool(), &origin) else {
+            return Err(Status::not_found(format!("this replica does not relay {origin}; follow it directly")));
+        };
+        // Both receive the same batches at nearly the same time, so the copy may be a moment behind.
+        let mut head = copy.publisher.head();
+        let reached = head.wait_for(|head| *head >= asked.after);
+        let same = Incarnation(asked.incarnation) == copy.publisher.incarnation();
+        if asked.after > 0 && !(same && matches!(timeout(COPY_LAG_MAX, reached).await, Ok(Ok(_)))) {
+            return Err(Status::unavailable(format!("what is relayed of {origin} is older; follow it directly")));
+        }
+        let (released, over) = (copy.publisher.head(), copy.withdrawn);
+        Ok(Served { publisher: copy.publisher, slots: copy.subscriber_slots, released, over })
+    }
+
     fn check(&self, asked: &FollowRequest) -> Result<&ServedPool, Status> {
         if asked.replica.is_empty() || asked.replica.len() > NAME_BYTES_MAX {
             let bytes = asked.replica.len();
@@ -132,21 +165,23 @@ impl Replication for Service {
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<SubscriberStream>, Status> {
         let chain = request.extensions().get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs);
         let asked = request.into_inner();
-        let ServedPool { publisher, subscriber_slots, released } = self.check(&asked)?;
+        let served = self.asked(&asked).await?;
         let follower = ReplicaId(asked.replica);
         self.admit(&follower, chain.as_deref().map(Vec::as_slice)).await?;
+        let publisher = &served.publisher;
         let full = || {
             Status::resource_exhausted(format!(
                 "this replica serves {SUBSCRIBERS_MAX} followers already; try again later"
             ))
         };
-        let slot = subscriber_slots.take(follower).ok_or_else(full)?;
+        let slot = served.slots.take(follower).ok_or_else(full)?;
         let same_incarnation = Incarnation(asked.incarnation) == publisher.incarnation();
         let after = if same_incarnation { asked.after } else { 0 };
         let reads = u8::try_from(asked.wire_version_max).unwrap_or(u8::MAX);
         let version = reads.min(publisher.version());
         let history = if asked.history { self.history(publisher, version).await } else { VecDeque::new() };
-        let (serving, signals) = ((publisher.clone(), &self.serving), (self.closing.clone(), released.clone()));
+        let serving = (publisher.clone(), &self.serving);
+        let signals = (self.closing.clone(), served.over.clone(), served.released.clone());
         Ok(Response::new(SubscriberStream::new(serving, slot, signals, (version, after), history)))
     }
 }

@@ -22,6 +22,8 @@ pub struct StreamState {
     pub replica: ReplicaId,
     /// Its incarnation.
     pub incarnation: Incarnation,
+    /// The replica of this zone that relays it; `None` where it is followed itself.
+    pub via: Option<ReplicaId>,
     /// Whether its stream is up.
     pub connected: bool,
     /// Whether the stream has delivered all facts up to the head at its start.
@@ -58,6 +60,7 @@ impl States {
         let state = StreamState {
             replica,
             incarnation,
+            via: None,
             connected: false,
             caught_up: false,
             upto: cursor.upto,
@@ -67,11 +70,11 @@ impl States {
         self.streams.send_modify(|streams| drop(streams.insert(state.replica.clone(), state)));
     }
 
-    /// The stream is up.
-    pub(super) fn up(&self, replica: &ReplicaId, cursor: &Cursor, caught_up: bool) {
+    /// The stream is up: `via` a replica that relays it, or its own.
+    pub(super) fn up(&self, replica: &ReplicaId, via: Option<ReplicaId>, cursor: &Cursor, caught_up: bool) {
         let now = self.clock.now();
         self.change(replica, |state| {
-            (state.connected, state.since) = (true, now);
+            (state.connected, state.since, state.via) = (true, now, via);
             (state.incarnation, state.upto, state.caught_up) = (cursor.incarnation, cursor.upto, caught_up);
             true
         });

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ type Turned = (Option<Result<FollowReply, Status>>, Option<Subscriber>);
 struct Subscriber {
     publisher: Publisher,
     receiver: Receiver,
+    /// The follower's zone.
+    zone: Arc<str>,
     _subscription: Subscription,
     /// Polled in each turn, so it is made once: its parts stay registered where they wait.
     ending: Pin<Box<dyn Future<Output = Ending> + Send>>,
@@ -67,6 +70,8 @@ enum Ending {
 struct Endings {
     slot: SubscriberSlot,
     closing: watch::Receiver<bool>,
+    /// What is relayed here is not any more.
+    over: watch::Receiver<bool>,
     rotated: watch::Receiver<u64>,
     /// The incarnation that this stream serves, and the current one.
     incarnation: Incarnation,
@@ -77,11 +82,11 @@ struct Endings {
 
 impl SubscriberStream {
     /// Sends `history`, and then the facts after the number `after` in wire version `version`, as far as they are
-    /// `released`.
+    /// `released`, until `closing` or `over`.
     pub(super) fn new(
         (publisher, serving): (Publisher, &Serving),
         slot: SubscriberSlot,
-        (closing, released): (watch::Receiver<bool>, watch::Receiver<u64>),
+        (closing, over, released): (watch::Receiver<bool>, watch::Receiver<bool>, watch::Receiver<u64>),
         (version, after): (u8, u64),
         history: VecDeque<Bytes>,
     ) -> Self {
@@ -96,10 +101,27 @@ impl SubscriberStream {
             false if last < after => (0, last),
             false => (0, 0),
         };
+        let zone = serving
+            .members
+            .borrow()
+            .iter()
+            .find(|member| member.replica == *slot.follower())
+            .map(|member| member.card.zone.as_str().into());
+        let zone = zone.unwrap_or_default();
         let subscription = publisher.subscribers().subscribe(slot.follower().clone());
-        let ending = Box::pin(Endings { slot, closing, rotated: rotated.subscribe(), incarnation, begun }.first());
-        let subscriber =
-            Subscriber { publisher, receiver, _subscription: subscription, ending, released, version, cursor, history };
+        let ending =
+            Box::pin(Endings { slot, closing, over, rotated: rotated.subscribe(), incarnation, begun }.first());
+        let subscriber = Subscriber {
+            publisher,
+            receiver,
+            zone,
+            _subscription: subscription,
+            ending,
+            released,
+            version,
+            cursor,
+            history,
+        };
         let greeting = FollowReply { incarnation: incarnation.0, head, ..FollowReply::default() };
         Self { turn: Some(Box::pin(async { (Some(Ok(greeting)), Some(subscriber)) })) }
     }
@@ -121,7 +143,7 @@ impl Stream for SubscriberStream {
 impl Subscriber {
     async fn turn(mut self) -> Turned {
         if let Some(history) = self.history.pop_front() {
-            self.receiver.count_sent(Lane::Stream, history.len());
+            self.receiver.count_sent(Lane::Stream, history.len(), &self.zone);
             return (Some(Ok(FollowReply { history, ..FollowReply::default() })), Some(self));
         }
         loop {
@@ -172,7 +194,7 @@ impl Subscriber {
             self.cursor = made.upto;
             // A single fact that fits no batch is skipped.
             let Some(batch) = made.bytes else { continue };
-            self.receiver.count_sent(Lane::Stream, batch.len());
+            self.receiver.count_sent(Lane::Stream, batch.len(), &self.zone);
             return Some(FollowReply { batch, ..FollowReply::default() });
         }
     }
@@ -183,12 +205,13 @@ impl Subscriber {
 impl Endings {
     /// Waits for the first cause.
     async fn first(mut self) -> Ending {
-        let Self { slot, closing, rotated, incarnation, begun } = &mut self;
+        let Self { slot, closing, over, rotated, incarnation, begun } = &mut self;
         tokio::select! {
             biased;
             () = slot.claimed() => Ending::Claimed,
             // A dropped server closes too.
             _ = closing.wait_for(|closing| *closing) => Ending::Closing,
+            _ = over.wait_for(|over| *over) => Ending::Closing,
             changed = rotated.changed() => if changed.is_ok() { Ending::Recheck } else { Ending::Closing },
             () = sleep(AGE_MAX) => Ending::Recheck,
             _ = begun.wait_for(|begun| begun != incarnation) => Ending::NextIncarnation,

@@ -5,6 +5,7 @@ mod liars;
 mod life;
 mod outsiders;
 mod pools;
+mod relays;
 mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -97,17 +98,36 @@ impl TestFollower {
         Self::follows_pool(&PoolId::default(), members, (network, Connections::new(1)), tls).await
     }
 
+    /// The follower named `me`, which relays by `copies`.
+    async fn relays(me: &Member, members: Members, copies: Copies) -> Self {
+        let (network, connections): (Arc<dyn Network>, _) = (Arc::new(Sockets), Connections::new(1));
+        Self::starts(me, &PoolId::default(), members, (network, connections, copies), PeerTls::Plain).await
+    }
+
     async fn follows_pool(
         pool: &PoolId,
         members: Members,
         (network, connections): (Arc<dyn Network>, Connections),
         tls: PeerTls,
     ) -> Self {
+        let me =
+            Member { replica: ReplicaId("follower".into()), ..member(1, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))) };
+        Self::starts(&me, pool, members, (network, connections, Copies::default()), tls).await
+    }
+
+    async fn starts(
+        me: &Member,
+        pool: &PoolId,
+        members: Members,
+        (network, connections, copies): (Arc<dyn Network>, Connections, Copies),
+        tls: PeerTls,
+    ) -> Self {
+        let (me, card) = (me.replica.clone(), me.card.clone());
         let received = Received::default();
         let (actor, _) = Actor::spawn(None, RecordingScheduler, received.clone()).await.unwrap();
         let (living, handle) = SchedulerHandle::unstarted(std::time::Duration::from_secs(5));
         living.send_replace(Some(actor));
-        let (telemetry, me) = (telemetry(), ReplicaId("follower".into()));
+        let telemetry = telemetry();
         let schedulers = std::iter::once((pool.clone(), handle));
         let receiver = Receiver::of_pools(me.clone(), schedulers, telemetry.clone()).only(pool.clone());
         let ((changes, members), (resync, resyncs)) = (watch::channel(members), watch::channel(0));
@@ -118,10 +138,12 @@ impl TestFollower {
         let supervisor = crate::supervise::Supervisor::new(clock, telemetry.clone(), readiness);
         let following = follow(FollowContext {
             me,
+            card,
             pool: pool.clone(),
             members,
             network,
             connections,
+            copies,
             tls,
             receiver,
             resync: resyncs,
@@ -175,6 +197,10 @@ impl TestServer {
 
     /// A server of these publishers, one for each pool.
     async fn starts_pools(publishers: Vec<Publisher>, tls: PeerTls, address: SocketAddr) -> Self {
+        Self::starts_with(publishers, Copies::default(), tls, address).await
+    }
+
+    async fn starts_with(publishers: Vec<Publisher>, copies: Copies, tls: PeerTls, address: SocketAddr) -> Self {
         let publisher = publishers[0].clone();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -187,7 +213,7 @@ impl TestServer {
         let (close, closed) = oneshot::channel();
         let mut tasks = JoinSet::new();
         let (followers, members) = watch::channel(followers());
-        let serving = Serving { publishers, receiver, members, rotated: watch::channel(0).0 };
+        let serving = Serving { publishers, copies, receiver, members, rotated: watch::channel(0).0 };
         tasks.spawn(serve(listener.into(), tls, serving, async { drop(closed.await) }));
         Self { address, publisher, telemetry, close: Some(close), followers, tasks, _living: living }
     }

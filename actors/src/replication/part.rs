@@ -18,7 +18,9 @@ use crate::admin::Readiness;
 use crate::clock::Clock;
 use crate::environment::{Listener, Network, PeerFeed, SharedListener};
 use crate::gossip::{Gossip, GossipError, GossipSettings, Health};
-use crate::peers::{self, Connections, FollowContext, Following, Joining, PeerTls, PeerTlsError, Serving, Streams};
+use crate::peers::{
+    self, Connections, Copies, FollowContext, Following, Joining, PeerTls, PeerTlsError, Serving, Streams,
+};
 use crate::scheduler::SchedulerHandle;
 use crate::supervise::{Ended, Supervisor};
 
@@ -26,6 +28,8 @@ use crate::supervise::{Ended, Supervisor};
 const GOSSIP: &str = "gossip";
 /// How long a starting replica waits for its first peer.
 const FIRST_PEER_WAIT: Duration = Duration::from_secs(1);
+/// After a scheduler's restart, the pause between two requests for all that peers know: longer than their messages take.
+const RESYNC_AGAIN: Duration = Duration::from_millis(500);
 /// How long gossip takes to bring the pages of the living peers.
 const PAGES_WAIT: Duration = Duration::from_millis(500);
 
@@ -127,6 +131,7 @@ impl Replication {
         streams: Option<Listener>,
         links: Links,
     ) -> Result<Self, ReplicationError> {
+        let links = Links { receiver: links.receiver.in_zone(&settings.zone), ..links };
         let me = Keeper { replica: settings.me.clone(), zone: settings.zone.clone() };
         let tls = settings.streams.as_ref().map(|(_, tls)| tls.clone());
         let publishers: Vec<Publisher> = links.pools.iter().map(|pool| pool.publisher.clone()).collect();
@@ -136,7 +141,9 @@ impl Replication {
         let ((closing, closed), (rotated, rotates)) = (watch::channel(false), watch::channel(0));
         let supervisor = links.supervisor.clone();
         let receiver = links.receiver.clone();
-        let serving = Serving { publishers, receiver, members: members.clone(), rotated };
+        let copies = Copies::default();
+        let (card, copied) = (gossip.card(), copies.clone());
+        let serving = Serving { publishers, copies, receiver, members: members.clone(), rotated };
         let server = streams.zip(tls.clone()).map(|(listener, tls)| serve(&supervisor, listener, tls, serving, closed));
         let (health, ready) = (gossip.health(), links.readiness.clone());
         supervisor.vital(GOSSIP, move || lane_fails(health.clone(), ready.clone()));
@@ -159,10 +166,12 @@ impl Replication {
             let following = tls.clone().map(|tls| {
                 peers::follow(FollowContext {
                     me: settings.me.clone(),
+                    card: card.clone(),
                     pool: pool.publisher.pool().clone(),
                     members: members.clone(),
                     network: links.network.clone(),
                     connections: connections.clone(),
+                    copies: copied.clone(),
                     tls,
                     receiver: links.receiver.clone().only(pool.publisher.pool().clone()),
                     resync: resyncs,
@@ -244,6 +253,8 @@ async fn gossip_settings(
         advertise.set_port(socket.local_addr().map_err(failed)?.port());
     }
     let peer = settings.streams.as_ref().map(|(address, _)| *address);
+    let relays = settings.relays && peer.is_some() && !settings.zone.is_empty();
+    let card = ReplicaCard { relays, ..ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone()) };
     Ok(GossipSettings {
         me: settings.me.clone(),
         incarnation: settings.incarnation,
@@ -255,9 +266,7 @@ async fn gossip_settings(
         interval: settings.interval,
         seal: settings.seal.clone(),
         accept_version_one: settings.accept_gossip_version_one,
-        card: ReplicaCard::new(settings.ext_proc, peer, settings.zone.clone())
-            .upto(settings.wire_version_max)
-            .of_pools(publishers.iter().map(Publisher::pool)),
+        card: card.upto(settings.wire_version_max).of_pools(publishers.iter().map(Publisher::pool)),
     })
 }
 
@@ -322,9 +331,13 @@ fn resync_after_restarts(
         let (resync, joins) = (resync.clone(), joins.clone());
         async move {
             while starts.next().await {
-                gossip();
-                joins.again();
-                resync.send_modify(|starts| *starts += 1);
+                // Twice: what the dead scheduler placed last may have been on its way to those who tell it now.
+                for pause in [Duration::ZERO, RESYNC_AGAIN] {
+                    sleep(pause).await;
+                    gossip();
+                    joins.again();
+                    resync.send_modify(|starts| *starts += 1);
+                }
             }
             Ok(())
         }

@@ -20,6 +20,8 @@ use crate::clock::Clock;
 /// How long a batch that was made for one follower serves others at the same position: its ages are off by less than
 /// that.
 const BATCH_REUSED_FOR: Duration = Duration::from_millis(1);
+/// The age up to which a copy tells how old a fact is. Nothing that old counts any more.
+const COPIED_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// The publisher. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Publisher {
     last_batches: Arc<Mutex<LastBatches>>,
     subscribers: Subscribers,
     clock: Clock,
+    /// Added to the clock: what a copy holds may be older than this replica.
+    ahead: Duration,
 }
 
 /// The last batch of each format, and when it was made.
@@ -73,7 +77,25 @@ impl Publisher {
             last_batches: Arc::default(),
             subscribers: Subscribers::default(),
             clock,
+            ahead: Duration::ZERO,
         }
+    }
+
+    /// A copy of what `origin` publishes about `pool` in this `incarnation`, for others to follow in its place.
+    pub fn copy_of(pool: PoolId, origin: ReplicaId, incarnation: Incarnation, clock: Clock) -> Self {
+        Self { ahead: COPIED_AGE_MAX, ..Self::of_pool(pool, origin, incarnation, clock) }
+    }
+
+    /// Takes what the origin of this copy sent. `false` when it does not continue what was taken before.
+    pub fn copy(&self, batch: &Batch) -> bool {
+        let now = self.now();
+        let mut fact_log = self.fact_log();
+        let taken = fact_log.copy(batch, now);
+        let head = fact_log.head();
+        drop(fact_log);
+        // The origin has paced it, so it goes on at once.
+        self.advance(head, true);
+        taken
     }
 
     /// Limits it to wire versions up to `version`.
@@ -121,7 +143,7 @@ impl Publisher {
 
     /// Withdraws all open work, after a restart of the scheduler, which then holds none.
     pub fn withdraw_all(&self) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut fact_log = self.fact_log();
         fact_log.withdraw(now);
         let head = fact_log.head();
@@ -137,13 +159,13 @@ impl Publisher {
     /// The facts after `after`, at most `most` of them; `None` when there are none. It begins at 0 where it can't
     /// continue.
     pub fn since(&self, after: u64, most: usize) -> Option<Batch> {
-        self.fact_log().since(after, most, self.clock.now())
+        self.fact_log().since(after, most, self.now())
     }
 
     /// The same as bytes for a reader of wire version `version`, up to the number `least` at least; facts too many for
     /// one batch come in several. The same call a moment later gives the same bytes.
     pub fn batch_after(&self, version: u8, after: u64, least: u64, mut most: usize) -> Option<EncodedBatch> {
-        let now = self.clock.now();
+        let now = self.now();
         let version = version.min(self.version);
         let format = codec::format_for(version, &self.pool);
         let mut last = self.last_batches();
@@ -177,7 +199,7 @@ impl Publisher {
     /// The gossip pages that changed since `pages` were last written, for readers that all know wire version `readers`.
     pub fn write(&self, pages: &mut Pages, readers: u8) -> Vec<Page> {
         pages.set_readers(readers.min(self.version));
-        let snapshot = self.fact_log().snapshot(pages.placements_from(), self.clock.now());
+        let snapshot = self.fact_log().snapshot(pages.placements_from(), self.now());
         pages.update(&snapshot)
     }
 
@@ -210,6 +232,10 @@ impl Publisher {
     /// Its current incarnation, and changes of it.
     pub fn incarnation_changes(&self) -> watch::Receiver<Incarnation> {
         self.incarnation.subscribe()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now() + self.ahead
     }
 
     fn advance(&self, head: u64, urgent: bool) {

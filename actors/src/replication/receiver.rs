@@ -10,7 +10,7 @@ use std::time::Duration;
 use murmuration::event::Event;
 use murmuration::id::{PoolId, ReplicaId};
 use murmuration::replication::codec::{self, CodecError};
-use murmuration::replication::{Fact, Record};
+use murmuration::replication::{Batch, Fact, Record, card};
 
 use super::lane::Lane;
 use crate::scheduler::SchedulerHandle;
@@ -36,6 +36,8 @@ pub struct Receiver {
     only: Option<PoolId>,
     telemetry: Telemetry,
     version: u8,
+    /// The zone of this replica.
+    zone: Arc<str>,
 }
 
 // === impl Receiver ===
@@ -52,7 +54,14 @@ impl Receiver {
         schedulers: impl Iterator<Item = (PoolId, SchedulerHandle)>,
         telemetry: Telemetry,
     ) -> Self {
-        Self { me, schedulers: Arc::new(schedulers.collect()), only: None, telemetry, version: codec::VERSION }
+        Self {
+            me,
+            schedulers: Arc::new(schedulers.collect()),
+            only: None,
+            telemetry,
+            version: codec::VERSION,
+            zone: "".into(),
+        }
     }
 
     /// The same receiver, for a lane that carries `pool` alone.
@@ -75,6 +84,18 @@ impl Receiver {
     /// Decodes what `from` sent by `lane`, and gives it to the scheduler. `from` is the peer that the lane knows to be
     /// at its other end; a batch of another origin is refused.
     pub async fn receive(&self, lane: Lane, from: &ReplicaId, bytes: &[u8]) -> Reception {
+        self.receive_and(lane, from, bytes, |_| true).await
+    }
+
+    /// The same, and shows `also` a batch that is sound before the scheduler has it. Where `also` says that it can't be
+    /// used, it is refused.
+    pub async fn receive_and(
+        &self,
+        lane: Lane,
+        from: &ReplicaId,
+        bytes: &[u8],
+        also: impl FnOnce(&Batch) -> bool,
+    ) -> Reception {
         let decoded = match codec::decode_as(self.version, bytes) {
             Ok(decoded) => decoded,
             Err(CodecError::TooNew(_)) => return self.refuse(from, "too-new"),
@@ -96,6 +117,9 @@ impl Receiver {
         let (facts, upto) = (batch.facts.len(), batch.upto);
         let peer = from.clone();
         self.telemetry.record(&Event::BatchReceived { peer, lane: lane.as_str(), facts, bytes: bytes.len(), age });
+        if !also(&batch) {
+            return Reception::Refused;
+        }
         if scheduler.received(batch).await { Reception::Taken(upto) } else { Reception::Refused }
     }
 
@@ -117,9 +141,17 @@ impl Receiver {
         Reception::Refused
     }
 
-    /// Counts the bytes of a sent batch or datagram.
-    pub fn count_sent(&self, lane: Lane, bytes: usize) {
-        self.telemetry.record(&Event::BytesSent { lane: lane.as_str(), bytes });
+    /// The receiver of a replica in `zone`.
+    #[must_use]
+    pub fn in_zone(self, zone: &str) -> Self {
+        Self { zone: zone.into(), ..self }
+    }
+
+    /// Counts the bytes of a batch or datagram that was sent to a peer in the zone `to`.
+    pub fn count_sent(&self, lane: Lane, bytes: usize, to: &Arc<str>) {
+        let far = card::are_apart(&self.zone, to);
+        let zones = far.then(|| [self.zone.clone(), to.clone()]);
+        self.telemetry.record(&Event::BytesSent { lane: lane.as_str(), bytes, zones });
     }
 
     /// Records an event of replication itself.

@@ -21,6 +21,8 @@ pub struct ReplicationSettings {
     pub incarnation: Incarnation,
     /// Its zone; empty where it has none.
     pub zone: String,
+    /// Whether it relays facts of other zones to its own, and receives them so.
+    pub relays: bool,
     /// The tier's name: replicas of another tier are ignored.
     pub tier: String,
     /// Where gossip is received.

@@ -24,6 +24,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ),
     ("fairness_id", "The header `x-llm-d-inference-fairness-id`, or `default-flow`."),
     ("field", "A field of a request's body."),
+    ("from", "The zone of this replica."),
     ("gauge", "Which gauge: `waiting`, `running` or `kv_usage`."),
     ("kind", "Of a failed scrape: what went wrong. Of a restart: the part's kind, such as `endpoint` or `peer`."),
     ("lane", "`stream` or `gossip`."),
@@ -70,4 +71,5 @@ pub const LABELS: &[(&str, &str)] = &[
     ("streaming", "Whether the answer was streamed."),
     ("target_model", "The model that the engine is asked for."),
     ("target_model_name", "The model that the engine is asked for."),
+    ("to", "The zone of the replica that it was sent to; `other` beyond the first 32 zones that were seen."),
 ];

@@ -2,6 +2,9 @@
 //!
 //! Must not know lanes beyond their names.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use murmuration::event::Event;
 use murmuration::replication::{Member, PeerSummary};
 use prometheus::{Counter, CounterVec, Error, Gauge, GaugeVec, Histogram};
@@ -16,6 +19,8 @@ pub(super) struct ReplicationMetrics {
     lost: CounterVec,
     salts: CounterVec,
     lanes: [LaneMetrics; 2],
+    zones: Zones,
+    zone_bytes: CounterVec,
     ignored: CounterVec,
     refused: CounterVec,
     left_out: CounterVec,
@@ -37,6 +42,26 @@ struct LaneMetrics {
     received: Counter,
     sent: Counter,
     ages: Histogram,
+}
+
+/// The zones that have series of their own: the first that were seen.
+#[derive(Default)]
+struct Zones(Mutex<BTreeSet<Arc<str>>>);
+
+// === impl Zones ===
+
+impl Zones {
+    const MOST: usize = 32;
+
+    /// The label of `zone`: `other` beyond the bound, so that a peer's changing names make no series without end.
+    fn name(&self, zone: &Arc<str>) -> Arc<str> {
+        // A panic can't leave the set half changed.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < Self::MOST {
+            known.insert(zone.clone());
+        }
+        if known.contains(zone) { zone.clone() } else { "other".into() }
+    }
 }
 
 // === impl ReplicationMetrics ===
@@ -70,6 +95,8 @@ impl ReplicationMetrics {
             )?,
             lost: f.counter("murmuration_peers_lost_total", "Replicas that died, left or restarted.", &[])?,
             lanes,
+            zones: Zones::default(),
+            zone_bytes: f.counter("murmuration_peer_zone_bytes_total", "Bytes of facts sent to replicas of another zone, by lane and by the zones of both.", &["lane", "from", "to"])?,
             ignored: f.counter("murmuration_peer_ignored_total", "What peers sent and was not taken in, by reason.", &["reason"])?,
             refused: f.counter("murmuration_peer_facts_refused_total", "Facts of peers that found no room: their origin reports too many endpoints that are not in this replica's pool.", &[])?,
             left_out: f.counter("murmuration_gossip_facts_left_out_total", "Facts of this replica that found no room in gossip, each time pages were written; peer streams bring them.", &[])?,
@@ -119,9 +146,13 @@ impl ReplicationMetrics {
                     of.ages.observe(age.as_secs_f64());
                 }
             }
-            Event::BytesSent { lane, bytes } => {
+            Event::BytesSent { lane, bytes, zones } => {
                 if let Some(of) = self.lane(lane) {
                     of.sent.inc_by(*bytes as f64);
+                }
+                if let Some([from, to]) = zones {
+                    let to = self.zones.name(to);
+                    self.zone_bytes.with_label_values(&[*lane, &**from, &*to]).inc_by(*bytes as f64);
                 }
             }
             Event::PeerIgnored { why, .. } => self.ignored.with_label_values(&[why]).inc(),

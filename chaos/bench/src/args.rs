@@ -311,6 +311,9 @@ pub(super) struct ReplicationArgs {
     /// Lanes, each a case of its own.
     #[arg(long, value_delimiter = ',', default_value = "streams,gossip")]
     pub(super) lanes: Vec<Lanes>,
+    /// Zones that the replicas are spread over, in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(super) zones: u16,
     /// Engines of the pool.
     #[arg(long, default_value_t = 200)]
     pub(super) endpoints: u16,
@@ -337,6 +340,9 @@ pub(super) struct ReplicationHostArgs {
     /// The lanes that carry what they share.
     #[arg(long)]
     pub(super) lanes: Lanes,
+    /// Zones that they are spread over.
+    #[arg(long, default_value_t = 1)]
+    pub(super) zones: u16,
     /// From one scrape of an engine to the next, in ms.
     #[arg(long, value_name = "MS")]
     pub(super) interval: u64,

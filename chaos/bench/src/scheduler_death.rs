@@ -38,8 +38,13 @@ pub(super) async fn run(args: &SchedulerDeathArgs) -> Result<Table, Failure> {
     let engines = Engines::serve(Duration::ZERO).await?;
     let file = EndpointsFile::with(&engines.addresses)?;
     let endpoints = file.path().to_owned();
-    let replica_host =
-        ReplicaHost::prepare(&ReplicationHostArgs { replicas: 1, lanes: Lanes::None, interval: SCRAPE_MS, endpoints })?;
+    let replica_host = ReplicaHost::prepare(&ReplicationHostArgs {
+        replicas: 1,
+        lanes: Lanes::None,
+        zones: 1,
+        interval: SCRAPE_MS,
+        endpoints,
+    })?;
     let hosted = replica_host.start(0, None).await?;
     let pickers = vec![hosted.replica.addresses().ext_proc];
     let testbed = testbed(ResponsePath::Stay, &engines.addresses, args.envoy.as_deref(), None, pickers).await?;

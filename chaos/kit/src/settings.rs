@@ -52,6 +52,7 @@ pub fn replication(me: String, tier: &str, gossip: SocketAddr, seeds: &[SocketAd
         me: ReplicaId(me),
         incarnation: Incarnation(1),
         zone: String::new(),
+        relays: true,
         tier: tier.to_owned(),
         gossip,
         advertise: gossip,

@@ -23,6 +23,7 @@ fn asking(follower: &str) -> FollowRequest {
         after: 0,
         history: false,
         pool: String::new(),
+        origin: String::new(),
     }
 }
 
@@ -270,17 +271,19 @@ async fn facts_published_before_the_close_are_sent_and_then_the_stream_ends() {
     let receiver = Receiver::new(publisher.me(), handle, telemetry());
     let slot = SubscriberSlots::default().take(ReplicaId("a".into())).unwrap();
     let (_followers, members) = watch::channel(followers());
-    let serving = Serving { publishers: vec![publisher.clone()], receiver, members, rotated: watch::channel(0).0 };
+    let copies = Copies::default();
+    let serving =
+        Serving { publishers: vec![publisher.clone()], copies, receiver, members, rotated: watch::channel(0).0 };
     let (_releasing, released) = watch::channel(0);
     let mut subscriber_stream = SubscriberStream::new(
         (publisher.clone(), &serving),
         slot,
-        (closes, released),
+        (closes.clone(), closes, released),
         (codec::VERSION, 0),
         Default::default(),
     );
     assert_eq!(subscriber_stream.next().await.unwrap().unwrap().head, 0);
-    let is_subscribed = || publisher.subscribers().has_all([ReplicaId("a".into())].iter());
+    let is_subscribed = || publisher.subscribers().has(&ReplicaId("a".into()));
     assert!(is_subscribed(), "as long as its stream is there");
     publish_in_flight(&publisher, 1, 0);
     closing.send_replace(true);

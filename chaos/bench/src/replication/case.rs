@@ -40,6 +40,7 @@ pub(super) struct Case {
     engines: Engines,
     endpoints: EndpointsFile,
     rate: u32,
+    zones: u16,
     seconds: f64,
 }
 
@@ -61,6 +62,8 @@ pub(super) struct Cost {
     pub(super) stream_mbit: f64,
     /// Sent by each replica as gossip, in Mbit/s, whole datagrams.
     pub(super) gossip_mbit: f64,
+    /// Sent by each replica to other zones, by both.
+    pub(super) far_mbit: f64,
     /// Batches that each replica received by peer streams, per second.
     pub(super) batches_received: f64,
     /// Facts in each of them.
@@ -87,7 +90,7 @@ impl Case {
     pub(super) async fn prepare(args: &ReplicationArgs) -> Result<Self, Failure> {
         let engines = Engines::serve(args.endpoints).await?;
         let endpoints = EndpointsFile::with(&engines.addresses)?;
-        Ok(Self { engines, endpoints, rate: args.rate, seconds: args.seconds })
+        Ok(Self { engines, endpoints, rate: args.rate, zones: args.zones, seconds: args.seconds })
     }
 
     /// The cost of this many replicas that share over `lanes`.
@@ -101,7 +104,7 @@ impl Case {
         // Without lanes, each replica scrapes every engine.
         let readers = if lanes == Lanes::None { replicas.max(1) } else { 1 };
         let interval = SCRAPE * u32::try_from(readers).unwrap_or(u32::MAX);
-        let (host, ready) = Host::start(replicas, lanes, interval, &self.endpoints).await?;
+        let (host, ready) = Host::start((replicas, self.zones), lanes, interval, &self.endpoints).await?;
         let Answer::Ready(addresses) = ready else { return Err(format!("the host is not ready: {ready:?}")) };
         let clients = addresses.iter().map(client).collect::<Result<_, _>>()?;
         let load = Paced::start(clients, Plan::new(BODY_BYTES, 0, 1).held(HELD), self.rate);
@@ -130,8 +133,9 @@ impl Running<'_> {
             cpu_pct: cpu / took / self.replicas as f64 * 100.0,
             stream_mbit: each(now.0 - wire.0),
             gossip_mbit: each(now.1 - wire.1),
-            batches_received: (now.2.0 - wire.2.0) / took / self.replicas as f64,
-            facts_a_batch: (now.2.1 - wire.2.1) / (now.2.0 - wire.2.0).max(1.0),
+            far_mbit: each(now.2 - wire.2),
+            batches_received: (now.3.0 - wire.3.0) / took / self.replicas as f64,
+            facts_a_batch: (now.3.1 - wire.3.1) / (now.3.0 - wire.3.0).max(1.0),
             scrapes_per_engine: pages as f64 / took / served.len() as f64,
         })
     }
@@ -162,9 +166,9 @@ impl Running<'_> {
         Ok(worst)
     }
 
-    async fn wire(&mut self) -> Result<(f64, f64, (f64, f64)), Failure> {
+    async fn wire(&mut self) -> Result<(f64, f64, f64, (f64, f64)), Failure> {
         match self.host.ask(Order::Connection).await? {
-            Answer::Connection { streams, gossip, heard } => Ok((streams, gossip, heard)),
+            Answer::Connection { streams, gossip, far, heard } => Ok((streams, gossip, far, heard)),
             other => Err(format!("not what was sent: {other:?}")),
         }
     }

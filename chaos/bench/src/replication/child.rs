@@ -31,9 +31,9 @@ pub(super) struct Host {
 // === impl Host ===
 
 impl Host {
-    /// Starts `replicas` replicas that scrape at each `interval`. Returns the host with its first answer.
+    /// Starts `replicas` replicas in `zones` zones that scrape at each `interval`. Returns the host with its first answer.
     pub(super) async fn start(
-        replicas: usize,
+        (replicas, zones): (usize, u16),
         lanes: Lanes,
         interval: Duration,
         endpoints: &EndpointsFile,
@@ -41,7 +41,7 @@ impl Host {
         let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
         let mut child = Command::new(program)
             .args(["replication-host", "--replicas", &replicas.to_string(), "--lanes", lanes.as_str()])
-            .args(["--interval", &interval.as_millis().to_string()])
+            .args(["--interval", &interval.as_millis().to_string(), "--zones", &zones.to_string()])
             .arg("--endpoints")
             .arg(endpoints.path())
             .stdin(Stdio::piped())

@@ -40,6 +40,8 @@ pub(super) enum Answer {
         streams: f64,
         /// By gossip, whole datagrams.
         gossip: f64,
+        /// By both, to replicas of other zones.
+        far: f64,
         /// Batches that all replicas received by peer streams, and the facts in them.
         heard: (f64, f64),
     },
@@ -117,7 +119,12 @@ impl Host {
                 let of = |family: &str| self.replicas.iter().flatten().map(|hosted| hosted.metric(family)).sum();
                 let batches = of("murmuration_peer_fact_age_seconds_count{lane=\"stream\"}");
                 let heard = (batches, of("murmuration_peer_facts_total{lane=\"stream\"}"));
-                Ok(Answer::Connection { streams: sent("stream"), gossip: sent("gossip"), heard })
+                Ok(Answer::Connection {
+                    streams: sent("stream"),
+                    gossip: sent("gossip"),
+                    far: of("murmuration_peer_zone_bytes_total"),
+                    heard,
+                })
             }
             Order::Ages(seconds, least) => {
                 let replicas: Vec<&HostedReplica> = self.replicas.iter().flatten().collect();

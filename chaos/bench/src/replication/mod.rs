@@ -24,7 +24,7 @@ use super::table::{Cell, Table};
 use case::{Case, Cost, Deaths};
 
 /// Columns, in the order of [`row`].
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 20] = [
     "replicas",
     "lanes",
     "in_flight_p50_ms",
@@ -35,6 +35,7 @@ const COLUMNS: [&str; 19] = [
     "load_p99_ms",
     "stream_mbit",
     "gossip_mbit",
+    "other_zones_mbit",
     "batches_received_per_s",
     "facts_per_batch",
     "cpu_pct",
@@ -51,6 +52,7 @@ pub(super) async fn run(args: &ReplicationArgs) -> Result<Table, Failure> {
     let mut table =
         Table::new("replication", &COLUMNS).about("seconds", args.seconds).about("requests_per_s", args.rate);
     table = table.about("endpoints", args.endpoints).about("deaths", args.deaths).about("probes", args.probes);
+    table = table.about("zones", args.zones);
     let case = Case::prepare(args).await?;
     let unshared = case.cost(1, Lanes::None).await?;
     table.row(row(1, Lanes::None, &unshared, None, None, None)?);
@@ -89,6 +91,7 @@ fn row(
     row.extend([
         figure(shared.map(|(_, cost)| cost.stream_mbit), 2),
         figure(shared.map(|(_, cost)| cost.gossip_mbit), 2),
+        figure(shared.map(|(_, cost)| cost.far_mbit), 2),
         figure(shared.map(|(_, cost)| cost.batches_received), 0),
         figure(shared.map(|(_, cost)| cost.facts_a_batch), 1),
     ]);

@@ -32,6 +32,7 @@ pub(crate) struct ReplicaHost {
     config: String,
     interval: Duration,
     lanes: Lanes,
+    zones: u16,
     gossip: Vec<SocketAddr>,
     folder: PathBuf,
 }
@@ -59,7 +60,7 @@ impl ReplicaHost {
         let gossip = settings::gossip_addresses(args.replicas).map_err(cant)?;
         let interval = Duration::from_millis(args.interval);
         let config = default_with_endpoints(&args.endpoints)?;
-        Ok(Self { config, interval, lanes: args.lanes, gossip, folder })
+        Ok(Self { config, interval, lanes: args.lanes, zones: args.zones.max(1), gossip, folder })
     }
 
     /// How many replicas it hosts.
@@ -107,6 +108,7 @@ impl ReplicaHost {
         let own = settings::replication(name(number).0, &format!("bench-{}", std::process::id()), gossip, &self.gossip);
         Some(ReplicationSettings {
             incarnation: Incarnation(incarnation_now().0),
+            zone: if self.zones > 1 { format!("zone-{}", number % usize::from(self.zones)) } else { String::new() },
             seal: Seal::KeyFile(self.folder.join("gossip.key")),
             streams: streams
                 .map(|at| (at, PeerTls::Mutual { folder: self.folder.join(name(number).0), names: PeerNames::Own })),

@@ -8,7 +8,7 @@ use super::{About, Broken, Invariant, RECOVERY, Scene, broken};
 use crate::history::{Entry, Fact, Phase, Twin};
 
 /// Requests that must have been put to all replicas before agreement under load is checked: of a few, chance decides.
-const TWINS_MIN: usize = 16;
+const TWINS_MIN: usize = 32;
 
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
@@ -95,11 +95,11 @@ mod tests {
     fn under_load_most_pairs_are_alike() {
         let mut history = HistoryBuilder::calm();
         history.phase(10_000, Phase::Recovered);
-        for prefill in [[&[0, 1][..], &[0, 2]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]].repeat(4) {
+        for prefill in [[&[0, 1][..], &[0, 2]], [&[0], &[1]], [&[1], &[1]], [&[0], &[]]].repeat(8) {
             history.world(twins(prefill));
         }
         assert_eq!(history.check(PairsAgree::default()), Ok(()));
         history.world(twins([&[0], &[2]]));
-        history.breaks(PairsAgree::default(), "25 of 34 answers to 17 pairs");
+        history.breaks(PairsAgree::default(), "49 of 66 answers to 33 pairs");
     }
 }

@@ -12,13 +12,15 @@ use super::{About, Broken, Invariant, Scene, broken, names};
 use crate::history::{End, Entry, Fact, Legs};
 use crate::plan::{Fault, Place};
 
-/// How long after a fault legs may fail because of it.
+/// How long after a fault legs may fail because of it, if their request was sent after it. One that was sent before or
+/// during it may have met it at any time: a long prompt takes long until its KV moves.
 const AFTERMATH: Duration = Duration::from_secs(12);
 
 /// See [`Invariant::about`].
 #[derive(Debug, Default)]
 pub(super) struct EveryPairEnds {
-    to: BTreeMap<u64, EndpointId>,
+    /// Where each open request was sent, and when.
+    to: BTreeMap<u64, (EndpointId, Duration)>,
     /// Open pairs, and how the legs of each ended.
     pairs: BTreeMap<u64, Option<Legs>>,
 }
@@ -36,7 +38,7 @@ impl Invariant for EveryPairEnds {
     fn see(&mut self, entry: &Entry, scene: &Scene) -> Result<(), Broken> {
         match &entry.fact {
             Fact::Sent { request, to: Some(to), .. } => {
-                self.to.insert(*request, to.clone());
+                self.to.insert(*request, (to.clone(), entry.at));
             }
             Fact::Paired { request, replica, prefill } => return self.paired(*request, *replica, prefill, scene),
             Fact::LegsEnded { request, legs } => return self.legs_ended(*request, legs, scene),
@@ -67,7 +69,7 @@ impl EveryPairEnds {
         scene: &Scene,
     ) -> Result<(), Broken> {
         let cluster = &scene.plan().cluster;
-        let decode = self.to.get(&request);
+        let decode = self.to.get(&request).map(|(to, _)| to);
         let engines: Vec<Option<usize>> = prefill.iter().map(|id| id.as_ref().and_then(names::engine)).collect();
         let all_prefill = engines.iter().all(|engine| engine.is_some_and(|engine| cluster.prefills(engine)));
         if !all_prefill || decode.and_then(names::engine).is_none_or(|engine| cluster.prefills(engine)) {
@@ -86,7 +88,8 @@ impl EveryPairEnds {
             Some(Some(_)) => return broken!("the legs of request {request} ended twice"),
             None => return broken!("the legs of request {request}, which is no pair, ended"),
         }
-        let explained = scene.feels(AFTERMATH, |fault| explains(fault, scene));
+        let open_for = self.to.get(&request).map_or(Duration::ZERO, |(_, sent)| scene.now().saturating_sub(*sent));
+        let explained = scene.feels(open_for + AFTERMATH, |fault| explains(fault, scene));
         match legs {
             Legs::Computed(why) if !explained => {
                 broken!(
@@ -165,6 +168,23 @@ mod tests {
         for (faults, right) in [(failing(), true), (vec![Fault::Vanish { share: 0.5 }], false)] {
             let mut history = paired(0, faults);
             ended(&mut history, Legs::Computed("the transfer failed"));
+            done(&mut history, End::Served);
+            assert_eq!(history.check(EveryPairEnds::default()).is_ok(), right);
+        }
+    }
+
+    #[test]
+    fn a_long_prompt_that_met_a_fault_may_be_computed_again_long_after_it() {
+        for (sent_at, right) in [(4_000, true), (20_000, false)] {
+            let failing = Fault::Transfer { share: 0.5, does: TransferFault::Fails, by: Duration::ZERO };
+            let mut history = HistoryBuilder::with(vec![failing]);
+            history.plan.cluster.prefillers = 2;
+            history.at(2_000).world(Fact::FaultBegan(0));
+            history.at(4_000).world(Fact::FaultEnded(0));
+            history.at(sent_at).sent(1, 0, 2);
+            history.client(Fact::Paired { request: 1, replica: 0, prefill: vec![Some(engine(0))] });
+            history.at(30_000);
+            ended(&mut history, Legs::Computed("the transfer broke"));
             done(&mut history, End::Served);
             assert_eq!(history.check(EveryPairEnds::default()).is_ok(), right);
         }
