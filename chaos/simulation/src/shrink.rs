@@ -69,6 +69,7 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     offer(&|plan| plan.cluster.engines = (plan.cluster.engines - 1).max(1));
     offer(&|plan| plan.cluster.prefillers = 0);
     offer(&|plan| plan.cluster.prefillers = plan.cluster.prefillers.saturating_sub(1));
+    offer(&|plan| plan.cluster.zone_latency = Duration::ZERO);
     offer(&|plan| plan.cluster.zones = 1);
     offer(&|plan| plan.traffic.rate = (plan.traffic.rate / 2.0).max(1.0));
     offer(&|plan| plan.traffic.conversations = (plan.traffic.conversations / 2).max(1));

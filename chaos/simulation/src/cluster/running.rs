@@ -69,7 +69,7 @@ impl Cluster {
     /// The plan's cluster without any fault in force; all replicas and engines start.
     pub(super) fn new(plan: &Plan, recorder: &Recorder) -> Result<Self, SimError> {
         let places = Places::new(&plan.cluster);
-        let net = Net::new(places, mix(plan.seed ^ 0x006e_6574));
+        let net = Net::new(&plan.cluster, mix(plan.seed ^ 0x006e_6574));
         let directory = Directory::new(places, plan.cluster.engines);
         let engines: Vec<Engine> =
             (0..plan.cluster.engines).map(|number| Engine::new(number, &plan.cluster, &directory)).collect();

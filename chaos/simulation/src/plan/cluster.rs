@@ -2,6 +2,8 @@
 //!
 //! Must not know faults.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The largest number of replicas, engines or zones in a plan.
@@ -21,6 +23,9 @@ pub struct ClusterSpec {
     pub prefillers: usize,
     /// Zones.
     pub zones: usize,
+    /// How much longer a packet takes from one zone to another than within one.
+    #[serde(with = "super::span", skip_serializing_if = "Duration::is_zero")]
+    pub zone_latency: Duration,
     /// Whether responses pass through the replicas.
     pub response_path: ResponsePath,
     /// Whether replicas use peer streams in addition to gossip.
@@ -64,7 +69,15 @@ fn is_zero(count: &usize) -> bool {
 
 impl Default for ClusterSpec {
     fn default() -> Self {
-        Self { replicas: 3, engines: 4, prefillers: 0, zones: 1, response_path: ResponsePath::Stay, peer_streams: true }
+        Self {
+            replicas: 3,
+            engines: 4,
+            prefillers: 0,
+            zones: 1,
+            zone_latency: Duration::ZERO,
+            response_path: ResponsePath::Stay,
+            peer_streams: true,
+        }
     }
 }
 

@@ -57,6 +57,10 @@ enum Kind {
 /// Requests per second and engine in a burst, at most.
 const REQUESTS_PER_ENGINE: f64 = 30.0;
 
+/// The share of plans with several zones that have them apart, and how far.
+const ZONES_APART: f64 = 0.5;
+const ZONE_LATENCY: Duration = Duration::from_millis(10);
+
 /// The state of drawing a plan.
 struct Draw {
     chance: Chance,
@@ -100,6 +104,11 @@ impl Plan {
             plan.faults.sort_by_key(|strike| strike.at);
         }
         pairs::add_pairs(&mut plan, seed);
+        // From random numbers of its own, so that the rest of a plan does not depend on it.
+        let apart = Chance::from_seed(mix(seed ^ 0x7a_6f6e_6573)).unit() < ZONES_APART;
+        if apart && plan.cluster.zones > 1 {
+            plan.cluster.zone_latency = ZONE_LATENCY;
+        }
         plan
     }
 }
@@ -145,6 +154,7 @@ impl Draw {
             engines: self.between(3, 16) as usize,
             prefillers: 0,
             zones: self.between(1, 3) as usize,
+            zone_latency: Duration::ZERO,
             response_path: if self.yes(0.5) { ResponsePath::Stay } else { ResponsePath::Leave },
             peer_streams: self.yes(0.75),
         }

@@ -54,6 +54,9 @@ fn clusters_of_all_sizes_are_drawn() {
     assert_eq!(of(|cluster| cluster.replicas), (2..=5).collect());
     assert_eq!(of(|cluster| cluster.engines), (3..=16).collect());
     assert_eq!(of(|cluster| cluster.zones), (1..=3).collect());
+    let apart = |cluster: &ClusterSpec| usize::from(!cluster.zone_latency.is_zero());
+    assert_eq!(of(apart).len(), 2);
+    assert!(clusters.iter().all(|cluster| cluster.zones > 1 || cluster.zone_latency.is_zero()));
     assert_eq!(of(|cluster| usize::from(cluster.peer_streams)).len(), 2);
 }
 

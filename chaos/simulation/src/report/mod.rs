@@ -53,11 +53,12 @@ pub fn reproduce(what: &str) -> String {
 pub fn prologue(plan: &Plan) -> String {
     let (cluster, traffic) = (&plan.cluster, &plan.traffic);
     let mut text = format!(
-        "PLAN      {}: {} replicas, {} engines, {} zones, {:?}, {}; {} requests a second for {} s\n",
+        "PLAN      {}: {} replicas, {} engines, {} zones{}, {:?}, {}; {} requests a second for {} s\n",
         plan.name,
         cluster.replicas,
         cluster.engines,
         cluster.zones,
+        if cluster.zone_latency.is_zero() { String::new() } else { format!(" {:?} apart", cluster.zone_latency) },
         cluster.response_path,
         if cluster.peer_streams { "streams and gossip" } else { "gossip alone" },
         traffic.rate,

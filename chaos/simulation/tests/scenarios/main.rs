@@ -62,6 +62,17 @@ fn a_replica_dies_while_another_is_frozen() {
     });
 }
 
+/// Requests are served while relays die, and in the end the replicas that never died know the same.
+#[test]
+fn relays_between_zones_die() {
+    tell("relays-between-zones-die", |told| {
+        let served = told.requests(s(2.0, 10.0)).iter().filter(|request| request.end == End::Served).count();
+        assert!(served > 280, "{served}");
+        let last = last_prefixes(told);
+        assert_eq!([last[0], last[4], last[5]], [last[2]; 3], "the others died");
+    });
+}
+
 /// Two schedulers that lost all they knew, at the same time, know in the end what the others know.
 #[test]
 fn two_schedulers_die_at_once() {

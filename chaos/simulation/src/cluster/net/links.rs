@@ -12,6 +12,8 @@ const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::fro
 /// A link from one node to another, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::cluster) struct Link {
+    /// The additional latency of a packet from one zone to another.
+    between_zones: Duration,
     /// Whether nothing passes.
     pub(in crate::cluster) cut: bool,
     /// The share of packets that are lost, 0 to 1.
@@ -31,12 +33,15 @@ pub(in crate::cluster) struct Link {
 pub(in crate::cluster) struct Links {
     nodes: usize,
     links: Vec<Link>,
+    /// The same links without faults.
+    healthy: Vec<Link>,
 }
 
 // === impl Link ===
 
 impl Link {
     const HEALTHY: Self = Self {
+        between_zones: Duration::ZERO,
         cut: false,
         loss: 0.0,
         least: Duration::ZERO,
@@ -60,7 +65,7 @@ impl Link {
 
     /// Draws the latency of a packet that is not lost.
     pub(super) fn delay(&self, chance: &mut Chance) -> Duration {
-        let base = LATENCY.0 + (LATENCY.1 - LATENCY.0).mul_f64(chance.unit());
+        let base = self.between_zones + LATENCY.0 + (LATENCY.1 - LATENCY.0).mul_f64(chance.unit());
         if self.most.is_zero() { base } else { base + self.least + (self.most - self.least).mul_f64(chance.unit()) }
     }
 }
@@ -68,8 +73,15 @@ impl Link {
 // === impl Links ===
 
 impl Links {
-    pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, links: vec![Link::HEALTHY; nodes * nodes] }
+    /// The links of `nodes` nodes. A packet from one zone to another takes longer by `latency`; nodes without a zone are
+    /// near to all.
+    pub(super) fn new(nodes: usize, zone: impl Fn(usize) -> Option<usize>, latency: Duration) -> Self {
+        let apart = |from, to| zone(from).zip(zone(to)).is_some_and(|(from, to)| from != to);
+        let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+        let between = |apart| if apart { latency } else { Duration::ZERO };
+        let link = |(from, to)| Link { between_zones: between(apart(from, to)), ..Link::HEALTHY };
+        let healthy: Vec<Link> = pairs.map(link).collect();
+        Self { nodes, links: healthy.clone(), healthy }
     }
 
     /// The link between two nodes.
@@ -91,6 +103,6 @@ impl Links {
 
     /// Removes all faults.
     pub(in crate::cluster) fn heal(&mut self) {
-        self.links.fill(Link::HEALTHY);
+        self.links.clone_from(&self.healthy);
     }
 }

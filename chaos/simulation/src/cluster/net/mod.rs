@@ -22,6 +22,8 @@ use murmuration_actors::environment::{Acceptor, Connection, Datagrams, Listener,
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::sleep;
 
+use crate::plan::ClusterSpec;
+
 pub(in crate::cluster) use links::{Link, Links};
 use mail::{Mail, Post};
 use pipe::{Pipes, Stream};
@@ -62,12 +64,14 @@ struct Incoming {
 // === impl Net ===
 
 impl Net {
-    /// A network of these places; its random numbers follow from `seed`.
-    pub(in crate::cluster) fn new(places: Places, seed: u64) -> Self {
+    /// The network of this cluster; its random numbers follow from `seed`.
+    pub(in crate::cluster) fn new(cluster: &ClusterSpec, seed: u64) -> Self {
+        let places = Places::new(cluster);
+        let links = Links::new(places.count(), |node| places.zone(node, cluster), cluster.zone_latency);
         Self(Arc::new(Mutex::new(State {
             now: Duration::ZERO,
             places,
-            links: Links::new(places.count()),
+            links,
             chance: Chance::from_seed(seed),
             listeners: BTreeMap::new(),
             pipes: Pipes::default(),

@@ -46,6 +46,15 @@ impl Places {
         self.gateway() + 1
     }
 
+    /// The zone of a node; the gateway and discovery are in none.
+    pub(in crate::cluster) fn zone(&self, node: usize, cluster: &ClusterSpec) -> Option<usize> {
+        match node.checked_sub(self.replicas) {
+            None => Some(cluster.zone_of_replica(node)),
+            Some(engine) if engine < self.engines => Some(cluster.zone_of_engine(engine)),
+            Some(_) => None,
+        }
+    }
+
     /// The nodes that a plan's place stands for.
     pub(in crate::cluster) fn of(&self, place: Place, cluster: &ClusterSpec) -> Vec<usize> {
         let replicas = place.replicas(cluster).into_iter().map(|replica| self.replica(replica));

@@ -20,7 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let net = Net::new(Places::new(&ClusterSpec { replicas: 2, ..ClusterSpec::default() }), 7);
+        let net = Net::new(&ClusterSpec { replicas: 2, ..ClusterSpec::default() }, 7);
         Self { net, host: Host::new().unwrap(), now: Duration::ZERO, received: Arc::default() }
     }
 
@@ -73,6 +73,19 @@ fn bytes_arrive_in_order_and_then_the_end() {
     bench.connect_and_send(&["a", "b", "c"]);
     bench.tick(50);
     assert_eq!(bench.received(), ["a", "b", "c", ""]);
+}
+
+#[test]
+fn zones_are_apart_also_after_a_fault() {
+    let cluster = ClusterSpec { replicas: 3, zones: 2, zone_latency: TICK * 10, ..ClusterSpec::default() };
+    let net = Net::new(&cluster, 7);
+    net.relink(|links| links.change(&[0], &[1], true, |link| link.cut = true));
+    net.relink(Links::heal);
+    let way = |to| net.state().way(0, to).unwrap();
+    assert!(way(1) > TICK * 10 && way(2) < TICK, "replicas 0 and 2 share a zone");
+    let places = Places::new(&cluster);
+    let (discovery, engine) = (places.discovery(), places.engine(1));
+    assert!(way(discovery) < TICK && way(engine) > TICK * 10);
 }
 
 #[test]
