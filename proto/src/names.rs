@@ -20,6 +20,8 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub const FAIRNESS_ID: [&str; 2] = ["x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id"];
 /// Name of the request's `InferenceObjective`, newest spelling first.
 pub const OBJECTIVE: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
+/// The zone that the request came from, as the gateway knows it.
+pub const FORWARDED_ZONE: &str = "x-forwarded-zone";
 /// The model to request from the engine, newest spelling first.
 pub const MODEL_REWRITE: [&str; 2] = ["x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"];
 /// Requested time to first token, in ms, newest spelling first.

@@ -57,6 +57,8 @@ pub struct InferenceRequest {
     pub profile: Option<String>,
     /// Whether it may only be served by an endpoint that holds some of its prompt (`Prefer: if-available`).
     pub if_available: bool,
+    /// The zone that the request came from; `None` if the gateway does not say it.
+    pub zone: Option<String>,
     /// Whether the replica will see the answer. If not, it infers completion from the engine's own reports.
     pub sees_response: bool,
 }

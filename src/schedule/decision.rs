@@ -193,7 +193,7 @@ pub struct RowExplanation {
     pub cost: Option<CostTerms>,
 }
 
-/// The terms of a cost in prompt tokens: `waiting / speed + uncached * price + context + slower`.
+/// The terms of a cost in prompt tokens: `waiting / speed + uncached * price + context + slower + far`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CostTerms {
     /// Prompt tokens that wait at the endpoint.
@@ -210,6 +210,8 @@ pub struct CostTerms {
     pub context: f64,
     /// How much more an answer costs there than at the fastest candidate.
     pub slower: f64,
+    /// What it costs that the endpoint is in another zone than the caller.
+    pub far: f64,
     /// The sum.
     pub cost: f64,
 }

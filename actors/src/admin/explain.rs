@@ -160,8 +160,10 @@ fn terms(cost: &Value) -> String {
     let speed = speed.map(|speed| format!(" / {speed:.2} (its speed)")).unwrap_or_default();
     let slower = Some(tokens("slower")).filter(|slower| slower != "0");
     let slower = slower.map(|slower| format!(" + {slower} for a slower answer")).unwrap_or_default();
+    let far = Some(tokens("far")).filter(|far| far != "0");
+    let far = far.map(|far| format!(" + {far} for another zone")).unwrap_or_default();
     format!(
-        "{} waiting{speed} + {} uncached at {:.1} each ({} answers held up) + {} for contexts{slower} = {} tokens",
+        "{} waiting{speed} + {} uncached at {:.1} each ({} answers held up) + {} for contexts{slower}{far} = {} tokens",
         tokens("waiting"),
         tokens("uncached"),
         float(&cost["price"]),
@@ -281,7 +283,7 @@ mod tests {
     fn the_page_shows_the_chosen_endpoint_and_the_reasons() {
         let cost = json!({
             "waiting": 12400.0, "speed": 0.8, "uncached": 800.0, "price": 4.1, "stalled": 9.0, "context": 50.0, "slower": 750.0,
-            "cost": 19580.0,
+            "far": 100.0, "cost": 19680.0,
         });
         let decision = json!({
             "legs": [
@@ -332,7 +334,7 @@ mod tests {
             "3/10",
             "42 ms  EXACT",
             "default/e1: 12400 waiting / 0.80 (its speed) + 800 uncached at 4.1 each (9 answers held up) + 50 for contexts \
-             + 750 for a slower answer = 19580 tokens",
+             + 750 for a slower answer + 100 for another zone = 19680 tokens",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }

@@ -36,6 +36,8 @@ pub(super) struct Control<'a> {
     pub(super) model_rewrite: Option<&'a str>,
     /// The scheduling profile.
     pub(super) profile: Option<&'a str>,
+    /// The zone that it came from.
+    pub(super) zone: Option<&'a str>,
     /// Whether the request wants an endpoint that holds some of its prompt.
     pub(super) if_available: bool,
 }
@@ -53,7 +55,10 @@ impl<'a> Control<'a> {
         // It has one spelling, of which the operator's configuration may choose any.
         let profile_header = profile_header.filter(|_| trusted != TrustedSpelling::None);
         let profile = profile_header.map(|header| one_value(head, &[header])).transpose()?.flatten();
+        let zone = (trusted != TrustedSpelling::None).then(|| one_value(head, &[names::FORWARDED_ZONE]));
+        let zone = zone.transpose()?.flatten().map(str::trim).filter(|zone| !zone.is_empty());
         Ok(Self {
+            zone,
             profile: profile.map(str::trim).filter(|profile| !profile.is_empty()),
             if_available: head.values(names::PREFER).any(|value| prefers(value, names::IF_AVAILABLE)),
             objective: one_of(head, &names::OBJECTIVE, trusted)?,
@@ -201,6 +206,17 @@ mod tests {
         assert_eq!(profile(&[("epp-profile", " ")], TrustedSpelling::Any, header), Ok(None));
         let twice = [("epp-profile", "prefill"), ("epp-profile", "decode")];
         assert!(profile(&twice, TrustedSpelling::Any, header).unwrap_err().contains("came twice"));
+    }
+
+    #[test]
+    fn the_caller_s_zone_is_read_where_headers_are_trusted_and_must_be_one() {
+        let zone = |headers: &[(&str, &str)], trusted| {
+            Control::read(&head(headers), trusted, None).map(|control| control.zone.map(str::to_owned))
+        };
+        assert_eq!(zone(&[("x-forwarded-zone", " a ")], TrustedSpelling::Gateway), Ok(Some("a".to_owned())));
+        assert_eq!(zone(&[("x-forwarded-zone", "a")], TrustedSpelling::None), Ok(None));
+        assert_eq!(zone(&[("x-forwarded-zone", " ")], TrustedSpelling::Any), Ok(None));
+        assert!(zone(&[("x-forwarded-zone", "a"), ("x-forwarded-zone", "b")], TrustedSpelling::Any).is_err());
     }
 
     #[test]

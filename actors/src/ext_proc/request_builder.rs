@@ -46,6 +46,7 @@ impl RequestBuilder<'_> {
             session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
             profile: control.profile.map(str::to_owned),
             if_available: control.if_available,
+            zone: control.zone.map(str::to_owned),
             sees_response: settings.response_path == ResponsePath::Stay,
             ..InferenceRequest::default()
         };

@@ -2,7 +2,7 @@
 //!
 //! Must not know how open work is counted or shared, nor other scorers.
 //!
-//! The cost of endpoint `i` is `P / s + u (1 / s + Q + w R) + c C / s + a (1 / s - 1 / f)`:
+//! The cost of endpoint `i` is `P / s + u (1 / s + Q + w R) + c C / s + a (1 / s - 1 / f) + Z`:
 //!
 //! | term | tokens |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `Q` | prompts under way or waiting per endpoint, the mean of all candidates |
 //! | `R` | open requests there |
 //! | `C` | tokens in its KV cache that live requests use |
+//! | `Z` | `otherZoneTokens`, where the endpoint is known to be in another zone than the caller |
 //! | `s`, `f` | how fast it is against the mean of all candidates, and how fast the fastest is: 1, or with `measuredSpeed` as measured (`fleet/speed.rs`) |
 //!
 //! Each of my tokens costs me 1. It delays those who come after me; in a stationary queue of first come, first served
@@ -57,6 +58,10 @@ pub struct PrefillCostParameters {
     /// Whether endpoints are told apart by the speed that was measured, for pools of unequal hardware. `false`: all count
     /// as equally fast.
     pub measured_speed: bool,
+    /// What it costs to send a request to an endpoint in another zone than the one it came from (the header
+    /// `x-forwarded-zone`), in prompt tokens of waiting, 0 to 1,000,000. The default is what 10 ms are worth where 10,000
+    /// tokens of prompts are computed in a second. Without the header, or the endpoint's zone, it costs nothing.
+    pub other_zone_tokens: f64,
 }
 
 /// `prefill-cost-scorer`: what it costs all requests, in prompt tokens of waiting, to send this one to an endpoint: those
@@ -66,6 +71,7 @@ pub struct PrefillCostParameters {
 pub struct PrefillCostScorer {
     answer_weight: f64,
     measured_speed: bool,
+    other_zone_tokens: f64,
 }
 
 /// What the cost of an endpoint depends on, besides the request.
@@ -77,13 +83,15 @@ struct Load {
     speed: f64,
     /// The speed of the fastest candidate.
     fastest: f64,
+    /// What the way costs.
+    far: f64,
 }
 
 // === impl PrefillCostParameters ===
 
 impl Default for PrefillCostParameters {
     fn default() -> Self {
-        Self { answer_weight: 0.2, measured_speed: false }
+        Self { answer_weight: 0.2, measured_speed: false, other_zone_tokens: 100.0 }
     }
 }
 
@@ -91,12 +99,12 @@ impl Default for PrefillCostParameters {
 
 impl PrefillCostScorer {
     fn terms_of(&self, load: &Load, uncached: f64, queue: f64) -> CostTerms {
-        let Load { waiting_tokens: waiting, requests: stalled, context_tokens, speed, fastest } = *load;
+        let Load { waiting_tokens: waiting, requests: stalled, context_tokens, speed, fastest, far } = *load;
         let price = 1.0 / speed + queue + self.answer_weight * stalled;
         let context = CONTEXT_PRICE * context_tokens / speed;
         let slower = ANSWER_PRICE * (1.0 / speed - 1.0 / fastest);
-        let cost = waiting / speed + uncached * price + context + slower;
-        CostTerms { waiting, speed, uncached, price, stalled, context, slower, cost }
+        let cost = waiting / speed + uncached * price + context + slower + far;
+        CostTerms { waiting, speed, uncached, price, stalled, context, slower, far, cost }
     }
 
     /// The loads of all candidates, and the prompts under way or waiting per candidate.
@@ -106,12 +114,24 @@ impl PrefillCostScorer {
         let mut loads: Vec<Load> = candidates.iter().map(|row| Load::of(row, pool)).collect();
         let fastest = loads.iter().map(|load| load.speed).fold(1.0, f64::max);
         loads.iter_mut().for_each(|load| load.fastest = fastest);
+        self.add_ways(ask, candidates, &mut loads);
         let prefills: f64 = candidates.iter().map(|row| f64::from(row.in_flight.prefills)).sum();
         let queue = prefills / candidates.len().max(1) as f64;
         if ask.before > 0 {
             self.add_others(ask, candidates, queue, &mut loads);
         }
         (loads, queue)
+    }
+
+    /// Adds what the way from the caller's zone costs.
+    fn add_ways(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], loads: &mut [Load]) {
+        let Some(from) = &ask.request.zone else { return };
+        for (row, load) in candidates.iter().zip(loads) {
+            let zone = ask.topology.locate(&row.endpoint.labels).zone;
+            if zone.is_some_and(|zone| zone != from) {
+                load.far = self.other_zone_tokens;
+            }
+        }
     }
 
     /// Adds the requests that others dispatch at this moment where this rule would send them: they are of mean size,
@@ -160,11 +180,14 @@ impl Plugin for PrefillCostScorer {
     type Parameters = PrefillCostParameters;
 
     fn build(parameters: PrefillCostParameters) -> Result<Self, Invalid> {
-        let PrefillCostParameters { answer_weight, measured_speed } = parameters;
-        match answer_weight {
-            answer_weight if (0.0..=10.0).contains(&answer_weight) => Ok(Self { answer_weight, measured_speed }),
-            other => Err(format!("answerWeight must be within 0 and 10, got {other}")),
+        let PrefillCostParameters { answer_weight, measured_speed, other_zone_tokens } = parameters;
+        if !(0.0..=10.0).contains(&answer_weight) {
+            return Err(format!("answerWeight must be within 0 and 10, got {answer_weight}"));
         }
+        if !(0.0..=1e6).contains(&other_zone_tokens) {
+            return Err(format!("otherZoneTokens must be within 0 and 1,000,000, got {other_zone_tokens}"));
+        }
+        Ok(Self { answer_weight, measured_speed, other_zone_tokens })
     }
 
     fn roles(self: Arc<Self>) -> Roles {
@@ -183,6 +206,7 @@ impl Load {
             context_tokens: row.kv_usage * row.kv_tokens.unwrap_or(0) as f64,
             speed: row.speed.unwrap_or_default().against(pool),
             fastest: 1.0,
+            far: 0.0,
         }
     }
 }
@@ -192,8 +216,9 @@ impl Load {
 mod tests {
     use super::*;
     use crate::fleet::InFlight;
-    use crate::plugin::testing::{endpoints, request, rows, scores};
+    use crate::plugin::testing::{endpoint, endpoints, request, rows, scores};
     use crate::prefix::PrefixMatch;
+    use crate::request::InferenceRequest;
 
     fn scorer() -> PrefillCostScorer {
         PrefillCostScorer::build(PrefillCostParameters::default()).unwrap()
@@ -294,10 +319,37 @@ mod tests {
         rows[1].in_flight = InFlight { requests: 3, prefills: 1, prefill_tokens: 100, ..InFlight::default() };
         let request = request(1, 10);
         let terms = scorer().terms(&Ask::sure(&request), &rows, &[1]);
-        let CostTerms { waiting, speed, uncached, price, stalled, context, slower, cost } = terms[0];
-        assert_eq!((waiting, speed, uncached, stalled, context, slower), (100.0, 1.0, 640.0, 3.0, 0.0, 0.0));
+        let CostTerms { waiting, speed, uncached, price, stalled, context, slower, far, cost } = terms[0];
+        assert_eq!((waiting, speed, uncached, stalled), (100.0, 1.0, 640.0, 3.0));
+        assert_eq!((context, slower, far), (0.0, 0.0, 0.0));
         close(price, 2.1);
         close(cost, 100.0 + 640.0 * 2.1);
+    }
+
+    #[test]
+    fn another_zone_than_the_caller_s_costs_more_where_both_are_known() {
+        let zone = |name, zone| endpoint(name, &[("topology.kubernetes.io/zone", zone)]);
+        let endpoints = [zone("e0", "a"), zone("e1", "b"), endpoint("e2", &[])];
+        let rows = rows(&endpoints);
+        let far = |zone: Option<&str>| -> Vec<f64> {
+            let request = InferenceRequest { zone: zone.map(str::to_owned), ..request(1, 10) };
+            scorer().terms(&Ask::sure(&request), &rows, &[0, 1, 2]).iter().map(|terms| terms.far).collect()
+        };
+        assert_eq!(far(Some("a")), [0.0, 100.0, 0.0]);
+        assert_eq!(far(Some("c")), [100.0, 100.0, 0.0]);
+        assert_eq!(far(None), [0.0; 3]);
+        let request = InferenceRequest { zone: Some("b".to_owned()), ..request(1, 10) };
+        let scores = scores(&scorer(), &request, &rows);
+        assert_eq!((scores[1], scores[2]), (1.0, 1.0));
+        close(scores[0], 641.0 / 741.0);
+    }
+
+    #[test]
+    fn an_endless_price_of_zones_is_refused_by_name() {
+        for other_zone_tokens in [-1.0, 2e6, f64::INFINITY] {
+            let built = PrefillCostScorer::build(PrefillCostParameters { other_zone_tokens, ..Default::default() });
+            assert!(built.unwrap_err().contains("otherZoneTokens"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is `chaos/plans/scenarios/<name>.yaml`.
 #![allow(clippy::unwrap_used)]
 
+mod prefixes;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,57 +29,6 @@ fn a_clock_is_set_back_before_a_restart() {
         let snapshots: Vec<bool> = told.within(s(5.0, 7.0)).filter_map(|entry| seen(&entry)).collect();
         assert!(snapshots.len() > 10 && snapshots.iter().all(|seen| *seen), "{snapshots:?}");
         assert!(told.picks(s(5.0, 7.0), |replica| replica == 2) > 3);
-    });
-}
-
-/// A replica is cut off, then another one, while clients go away. A side revokes prompts that the other one placed too.
-/// What one replica knows to be held, all know in the end.
-#[test]
-fn a_prompt_on_both_sides_of_a_cut() {
-    tell("a-prompt-on-both-sides-of-a-cut", |told| {
-        let gone = told.requests(s(2.0, 11.0)).iter().filter(|request| request.end == End::Vanished).count();
-        assert!(gone > 50, "{gone}");
-        let last = last_prefixes(told);
-        assert_eq!(last, [last[0]; 3]);
-    });
-}
-
-/// What each replica believes of prefixes in the end.
-fn last_prefixes(told: &Told) -> Vec<u64> {
-    let last = |replica: usize| {
-        let mut of_it = told.entries.iter().rev().filter_map(Entry::snapshot).filter(|(by, _)| *by == replica);
-        of_it.next().map(|(_, snapshot)| snapshot.digest.prefixes)
-    };
-    (0..).map_while(last).collect()
-}
-
-/// What a replica placed just before its death, one that was frozen meanwhile learns from the third.
-#[test]
-fn a_replica_dies_while_another_is_frozen() {
-    tell("a-replica-dies-while-another-is-frozen", |told| {
-        assert!(told.picks(s(3.5, 4.5), |replica| replica == 0) > 3);
-        let last = last_prefixes(told);
-        assert_eq!((last.len(), last[1]), (3, last[2]));
-    });
-}
-
-/// Requests are served while relays die, and in the end the replicas that never died know the same.
-#[test]
-fn relays_between_zones_die() {
-    tell("relays-between-zones-die", |told| {
-        let served = told.requests(s(2.0, 10.0)).iter().filter(|request| request.end == End::Served).count();
-        assert!(served > 280, "{served}");
-        let last = last_prefixes(told);
-        assert_eq!([last[0], last[4], last[5]], [last[2]; 3], "the others died");
-    });
-}
-
-/// Two schedulers that lost all they knew, at the same time, know in the end what the others know.
-#[test]
-fn two_schedulers_die_at_once() {
-    tell("two-schedulers-die-at-once", |told| {
-        let last = last_prefixes(told);
-        assert_eq!(last, [last[0]; 4]);
     });
 }
 
@@ -393,7 +343,7 @@ fn zone_goes_dark() {
 /// A plan without a test would never run.
 #[test]
 fn every_shipped_scenario_has_its_test() {
-    let tests = include_str!("main.rs");
+    let tests = [include_str!("main.rs"), include_str!("prefixes.rs")].concat();
     let folder = format!("{}/../plans/scenarios", env!("CARGO_MANIFEST_DIR"));
     let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let names: Vec<String> = names.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();

@@ -34,15 +34,14 @@ pub(crate) struct Request {
     pub(crate) prompt: (u64, u64),
 }
 
-/// Runs the scenario `name` in a process of its own, since seeded entropy belongs to a process: its test, whose name
-/// has underscores instead of hyphens, is run again in a child process. There all invariants must hold, and `point`
-/// must pass.
+/// Runs the scenario `name` in a process of its own, since seeded entropy belongs to a process: its test, the one that
+/// calls this, is run again in a child process. There all invariants must hold, and `point` must pass.
 pub(crate) fn tell(name: &str, point: impl FnOnce(&Told)) {
     if std::env::var_os(CHILD).is_some() {
         point(&play(plan(name)));
         return;
     }
-    let test = name.replace('-', "_");
+    let test = std::thread::current().name().unwrap().to_owned();
     let mut program = Command::new(std::env::current_exe().unwrap());
     let ended = program.args(["--exact", &test, "--nocapture"]).env(CHILD, "1").output().unwrap();
     let output = [ended.stdout, ended.stderr].map(|output| String::from_utf8_lossy(&output).into_owned()).concat();
