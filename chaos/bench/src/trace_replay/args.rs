@@ -3,13 +3,14 @@
 //! Must not know what a run does with the plan that they make.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use murmuration::config;
 use murmuration_engine_sim::{EngineConfig, Machine};
 
 use super::compare::{At, Configuration};
-use super::plan::{self, Pairs, Plan, Sharing, Way};
+use super::plan::{self, Pairs, Plan, Sharing, Way, Zones};
 use super::tempo::{Demand, Tempo};
 use super::trace::{self, Recorded};
 use super::workload::{self, Workload};
@@ -88,6 +89,12 @@ pub struct Replay {
     /// Replicas.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub replicas: u16,
+    /// Zones that replicas and engines are spread over, in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub zones: u16,
+    /// How many ms longer a message takes from one replica to another in another zone.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    pub zone_ms: u64,
     /// Engines.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub engines: u16,
@@ -209,6 +216,7 @@ impl Replay {
         };
         Ok(Plan {
             replicas: self.replicas.into(),
+            zones: Zones { count: self.zones.into(), apart: Duration::from_millis(self.zone_ms) },
             engines: self.engines.into(),
             engine: self.engine(),
             slow_engines: self.slow_engines.into(),

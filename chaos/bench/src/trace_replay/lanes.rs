@@ -5,6 +5,8 @@
 //!   a gap that the next one reveals, and the receiver then asks for what it missed.
 //! - *gossip*: pages are written each 50 ms and take a few ms more. So a fact is 33 ms old at the median and 81 ms at
 //!   p99 on arrival (measured with chitchat and five nodes). A lost page arrives with a later round.
+//!
+//! Between two zones a message takes longer, and by a stream one hop more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use murmuration::chance::Chance;
 use murmuration::replication::Batch;
 use murmuration::time::Timestamp;
+
+use super::plan::Zones;
 
 /// The least time from one batch with a dispatch to the next. A dispatch after a pause is sent at once.
 pub const FLUSH: Duration = Duration::from_millis(8);
@@ -57,6 +61,7 @@ pub struct Message {
 pub struct Lanes {
     streams: Vec<Stream>,
     replicas: usize,
+    zones: Zones,
     loss: f64,
     chance: Chance,
     lost: [u64; 2],
@@ -79,10 +84,10 @@ struct Stream {
 // === impl Lanes ===
 
 impl Lanes {
-    /// Lanes between `replicas` that lose a share `loss` of all messages.
-    pub fn new(replicas: usize, loss: f64, seed: u64) -> Self {
+    /// Lanes between `replicas` in these `zones` that lose a share `loss` of all messages.
+    pub fn new(replicas: usize, zones: Zones, loss: f64, seed: u64) -> Self {
         let streams = vec![Stream::default(); replicas * replicas];
-        Self { streams, replicas, loss, chance: Chance::from_seed(seed ^ 0x6c61_6e65), lost: [0; 2], gaps: 0 }
+        Self { streams, replicas, zones, loss, chance: Chance::from_seed(seed ^ 0x6c61_6e65), lost: [0; 2], gaps: 0 }
     }
 
     /// The number up to which `from` has sent to `to`.
@@ -92,7 +97,7 @@ impl Lanes {
 
     /// Sends a message that ends at `upto` by a stream. Returns when it arrives, or `None` if it is lost.
     pub fn stream(&mut self, from: usize, to: usize, upto: u64, now: Timestamp) -> Option<Timestamp> {
-        let takes = self.way();
+        let takes = self.way(from, to);
         let lost = self.loses(Lane::Stream);
         let stream = &mut self.streams[from * self.replicas + to];
         stream.sent = stream.sent.max(upto);
@@ -104,8 +109,8 @@ impl Lanes {
     }
 
     /// When a gossip page that is written now arrives.
-    pub fn gossip(&mut self, now: Timestamp) -> Timestamp {
-        let mut at = now;
+    pub fn gossip(&mut self, from: usize, to: usize, now: Timestamp) -> Timestamp {
+        let mut at = if self.are_apart(from, to) { now + self.zones.apart } else { now };
         while self.loses(Lane::Gossip) {
             at = at + ROUND;
         }
@@ -116,7 +121,7 @@ impl Lanes {
     /// Records that a message arrived by a stream. If it leaves a gap, the receiver asks the sender again: returns the
     /// latency of this request, and the number after which everything must be sent.
     pub fn came(&mut self, message: &Message, now: Timestamp) -> Option<(Duration, u64)> {
-        let way = self.way();
+        let way = self.way(message.to, message.from);
         let stream = &mut self.streams[message.from * self.replicas + message.to];
         if message.batch.after <= stream.received {
             stream.received = stream.received.max(message.batch.upto);
@@ -140,7 +145,16 @@ impl Lanes {
         self.gaps
     }
 
-    fn way(&mut self) -> Duration {
+    /// The latency of a message. One from another zone comes by way of a relay: another message within the zone.
+    fn way(&mut self, from: usize, to: usize) -> Duration {
+        if self.are_apart(from, to) { self.zones.apart + self.near_way() + self.near_way() } else { self.near_way() }
+    }
+
+    fn are_apart(&self, from: usize, to: usize) -> bool {
+        self.zones.of(from) != self.zones.of(to)
+    }
+
+    fn near_way(&mut self) -> Duration {
         let more = (-(1.0 - self.chance.unit()).ln()).min(10.0) * WAY_MORE_MS;
         WAY + Duration::from_secs_f64(more / 1000.0)
     }
@@ -178,7 +192,7 @@ mod tests {
 
     #[test]
     fn messages_of_a_stream_stay_in_order() {
-        let mut lanes = Lanes::new(2, 0.0, 1);
+        let mut lanes = Lanes::new(2, Zones::ONE, 0.0, 1);
         let came: Vec<_> = (0..1000)
             .map(|n| lanes.stream(0, 1, n, Timestamp::from_micros(n * 100)).map(Timestamp::as_micros))
             .collect();
@@ -187,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_asked_for_once_and_again_after_a_while() {
-        let mut lanes = Lanes::new(2, 0.0, 1);
+        let mut lanes = Lanes::new(2, Zones::ONE, 0.0, 1);
         let at = Timestamp::from_millis;
         assert!(lanes.came(&message(0, 3), at(1)).is_none());
         assert_eq!(lanes.came(&message(5, 6), at(2)).map(|(_, after)| after), Some(3));
@@ -199,12 +213,12 @@ mod tests {
 
     #[test]
     fn gossip_arrives_as_late_as_measured_with_chitchat() {
-        let mut lanes = Lanes::new(2, 0.0, 1);
+        let mut lanes = Lanes::new(2, Zones::ONE, 0.0, 1);
         let mut ages: Vec<u64> = (0..20_000u64)
             .map(|n| {
                 let waited = n % 50_000;
                 let waited = waited * 5 / 2;
-                waited % 50_000 + lanes.gossip(Timestamp::ZERO).as_micros()
+                waited % 50_000 + lanes.gossip(0, 1, Timestamp::ZERO).as_micros()
             })
             .collect();
         ages.sort_unstable();
@@ -214,9 +228,17 @@ mod tests {
 
     #[test]
     fn as_many_messages_are_lost_as_configured() {
-        let mut lanes = Lanes::new(2, 0.01, 1);
+        let mut lanes = Lanes::new(2, Zones::ONE, 0.01, 1);
         let lost = (0..20_000).filter(|&n| lanes.stream(0, 1, n, Timestamp::ZERO).is_none()).count();
         assert!((120..280).contains(&lost), "{lost}");
         assert_eq!(lanes.lost(Lane::Stream), lost as u64);
+    }
+
+    #[test]
+    fn between_zones_a_message_takes_longer() {
+        let apart = Duration::from_millis(20);
+        let mut lanes = Lanes::new(4, Zones { count: 2, apart }, 0.0, 1);
+        let mut takes = |to| lanes.stream(0, to, 1, Timestamp::ZERO).map(|at| at.since(Timestamp::ZERO));
+        assert!(takes(2) < Some(apart) && takes(1) > Some(apart + 2 * WAY));
     }
 }

@@ -56,11 +56,22 @@ pub struct Pairs {
     pub bytes_per_s: f64,
 }
 
+/// The zones that replicas and engines are spread over, in turn, and how long a message takes from one to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Zones {
+    /// Zones; at least 1.
+    pub count: usize,
+    /// How much longer a message takes between two of them.
+    pub apart: Duration,
+}
+
 /// One run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Replicas; at least 1.
     pub replicas: usize,
+    /// The zones of replicas and engines.
+    pub zones: Zones,
     /// Engines; at least 1.
     pub engines: usize,
     /// The configuration of each engine.
@@ -110,6 +121,7 @@ pub fn in_blocks_of_ids(engine: EngineConfig, kv_tokens: usize) -> EngineConfig 
 pub fn usual() -> Plan {
     Plan {
         replicas: 8,
+        zones: Zones::ONE,
         engines: 16,
         engine: engine(KV_TOKENS),
         slow_engines: 0,
@@ -124,6 +136,16 @@ pub fn usual() -> Plan {
 }
 
 // === impl Plan ===
+
+impl Zones {
+    /// All are near each other.
+    pub const ONE: Self = Self { count: 1, apart: Duration::ZERO };
+
+    /// The zone of a replica or an engine.
+    pub fn of(self, number: usize) -> usize {
+        number % self.count.max(1)
+    }
+}
 
 impl Plan {
     /// The same tier as one replica that knows everything at once.

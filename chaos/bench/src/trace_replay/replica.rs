@@ -17,7 +17,7 @@ use murmuration::scheduler::{Input, Outbox, Scheduler};
 use murmuration::time::Timestamp;
 
 use super::legs::Route;
-use super::plan::{Plan, Sharing};
+use super::plan::{Plan, Sharing, Zones};
 use crate::pool;
 
 /// The first engine's port; the others follow.
@@ -61,10 +61,12 @@ pub fn engine_at(address: SocketAddr) -> usize {
 }
 
 /// For each engine, the replica that keeps it.
-pub fn keepers(replicas: usize, engines: usize) -> Vec<usize> {
-    let live = (0..replicas).map(|n| Keeper { replica: name(n), zone: String::new() }).collect();
+pub fn keepers(replicas: usize, engines: usize, zones: Zones) -> Vec<usize> {
+    let zone = |n: usize| if zones.count > 1 { zones.of(n).to_string() } else { String::new() };
+    let live = (0..replicas).map(|n| Keeper { replica: name(n), zone: zone(n) }).collect();
     let keepers = Keepers::new(live);
-    let keeps = |replica: usize, engine: usize| keepers.rank(&name(replica), endpoint_id(engine).key(), "") == 0;
+    let keeps =
+        |replica: usize, engine: usize| keepers.rank(&name(replica), endpoint_id(engine).key(), &zone(engine)) == 0;
     (0..engines).map(|engine| (0..replicas).find(|&replica| keeps(replica, engine)).unwrap_or(0)).collect()
 }
 

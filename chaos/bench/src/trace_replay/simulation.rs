@@ -116,7 +116,7 @@ pub fn run(plan: &Plan, trace: &[Recorded], tempo: &Tempo) -> Result<Outcome, St
         tempo,
         queue: Queue::default(),
         flushes: vec![Flushes::default(); replicas.len()],
-        lanes: Lanes::new(replicas.len(), plan.loss, plan.seed),
+        lanes: Lanes::new(replicas.len(), plan.zones, plan.loss, plan.seed),
         replicas,
         stations: (0..plan.engines.max(1)).map(|n| Station::new(plan.engine.clone(), plan.slowness_of(n))).collect(),
         served_by: vec![0; trace.len()],
@@ -148,7 +148,7 @@ impl Simulation<'_> {
         let (replicas, engines) = (self.replicas.len(), self.stations.len());
         // Rounds are out of phase with each other.
         let phase = |n: usize, of: usize, round: Duration| Timestamp::ZERO + round * n as u32 / of as u32;
-        for (engine, keeper) in replica::keepers(replicas, engines).into_iter().enumerate() {
+        for (engine, keeper) in replica::keepers(replicas, engines, self.plan.zones).into_iter().enumerate() {
             for replica in (0..replicas).filter(|&replica| replica == keeper || !sharing.keepers()) {
                 let first = if sharing.keepers() { 0 } else { replica };
                 let at = phase(engine * replicas + first, engines * replicas, SCRAPE);

@@ -4,13 +4,14 @@
 
 use super::*;
 use crate::trace_replay::compare::{self, At, Configuration};
-use crate::trace_replay::plan::{Pairs, Sharing, engine};
+use crate::trace_replay::plan::{Pairs, Sharing, Zones, engine};
 use crate::trace_replay::tempo::Demand;
 use crate::trace_replay::workload::{Workload, generate};
 
 fn plan(replicas: usize, sharing: Sharing) -> Plan {
     Plan {
         replicas,
+        zones: Zones::ONE,
         engines: 4,
         engine: engine(1 << 20),
         slow_engines: 0,

@@ -59,7 +59,7 @@ impl Simulation<'_> {
             let batch = std::sync::Arc::new(decoded.batch);
             self.books.sent(Lane::Gossip, self.replicas.len() as u64 - 1, page.bytes.len());
             for to in (0..self.replicas.len()).filter(|&to| to != from) {
-                let at = self.lanes.gossip(now);
+                let at = self.lanes.gossip(from, to, now);
                 let message = Message { lane: Lane::Gossip, from, to, sent: now, batch: batch.clone() };
                 self.queue.plan(at, Event::Arrived(message));
             }
