@@ -10,7 +10,7 @@ import urllib.request
 from . import monitoring
 
 AT = "127.0.0.1:9091"
-# What has no series while nothing is wrong or asked for: refusals, failures, pairs, rewrites, sessions, several pools.
+# What has no series while nothing is wrong or asked for: refusals, failures, pairs, rewrites, sessions, several pools or zones.
 QUIET = {
     "llm_d_epp_datalayer_poll_errors_total",
     "llm_d_epp_disagg_decision_total",
@@ -26,6 +26,7 @@ QUIET = {
     "murmuration_peer_facts_refused_total",
     "murmuration_peer_ignored_total",
     "murmuration_peer_repairs_total",
+    "murmuration_peer_zone_bytes_total",
     "murmuration_prefix_predictions_total",
     "murmuration_preparations_total",
     "murmuration_prompt_salt_changes_total",

@@ -101,7 +101,7 @@ impl Admission {
         }
         self.arrivals.evict_for_memory();
         arrival.waits();
-        let held = self.memory.hold(bytes, patience).await;
+        let held = self.memory.hold(bytes, so_far, patience).await;
         arrival.goes_on();
         held.ok_or_else(|| {
             let sentence = "this picker holds as many bytes of requests as it may; try again shortly";

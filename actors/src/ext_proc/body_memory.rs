@@ -74,12 +74,19 @@ impl BodyMemory {
         Some(Some(Room { held: None, short: Some(short) }))
     }
 
-    /// Waits for room, for `patience` at most. `None` when there is none by then, or at once when too many bytes wait
-    /// already.
-    pub(super) async fn hold(&self, bytes: usize, patience: Duration) -> Option<Option<Room>> {
+    /// The same, and waits for room, for `patience` at most: a short body takes whichever part has it first. `None` when
+    /// there is none by then, or at once when too many bytes wait already.
+    pub(super) async fn hold(&self, bytes: usize, so_far: usize, patience: Duration) -> Option<Option<Room>> {
         let _waits = self.waiting.clone().try_acquire_many_owned(permits(bytes)).ok()?;
-        let held = timeout(patience, self.held.clone().acquire_many_owned(permits(bytes))).await;
-        Some(Some(Room { held: Some(held.ok()?.ok()?), short: None }))
+        let take = |from: &Arc<Semaphore>| from.clone().acquire_many_owned(permits(bytes));
+        let room = async {
+            tokio::select! {
+                biased;
+                held = take(&self.held) => Room { held: held.ok(), short: None },
+                short = take(&self.short), if so_far <= SHORT_BODY => Room { held: None, short: short.ok() },
+            }
+        };
+        timeout(patience, room).await.ok().map(Some)
     }
 }
 
@@ -100,8 +107,8 @@ mod tests {
         let memory = BodyMemory::new(100, 100);
         let first = memory.try_hold(90, 90).unwrap();
         assert!(memory.try_hold(20, 20).is_none());
-        assert!(memory.hold(20, PATIENCE).await.is_none(), "no room was freed");
-        let (second, ()) = tokio::join!(memory.hold(20, PATIENCE), async { drop(first) });
+        assert!(memory.hold(20, 20, PATIENCE).await.is_none(), "no room was freed");
+        let (second, ()) = tokio::join!(memory.hold(20, 20, PATIENCE), async { drop(first) });
         assert!(second.unwrap().is_some());
     }
 
@@ -110,7 +117,7 @@ mod tests {
         let memory = BodyMemory::new(100, 100);
         let _all = memory.try_hold(100, 100).unwrap();
         let begun = tokio::time::Instant::now();
-        assert!(memory.hold(26, PATIENCE).await.is_none());
+        assert!(memory.hold(26, 26, PATIENCE).await.is_none());
         assert!(begun.elapsed().is_zero(), "refused at once");
     }
 
@@ -127,6 +134,18 @@ mod tests {
         assert_eq!(grows.bytes(), 2 << 20, "of both parts");
         drop(grows);
         assert!(memory.try_hold(7 << 20, 7 << 20).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_body_waits_for_whichever_part_has_room_first() {
+        let memory = BodyMemory::new(8 << 20, 1 << 20);
+        let _long = memory.try_hold(7 << 20, 7 << 20).unwrap();
+        let mut short: Vec<_> = (0..4).map(|_| memory.try_hold(SHORT_BODY, SHORT_BODY).unwrap()).collect();
+        let freed = short.pop();
+        let waits = |so_far| memory.hold(SHORT_BODY, so_far, PATIENCE);
+        let (long, waited, ()) = tokio::join!(waits(SHORT_BODY + 1), waits(SHORT_BODY), async { drop(freed) });
+        assert!(long.is_none(), "what is kept for short ones is not for it");
+        assert_eq!(waited.unwrap().map(|room| room.bytes()), Some(SHORT_BODY));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) async fn testbed(
         options: StormOptions::default(),
         engines: 1,
         replicas: 1,
+        zones: 1,
         pd: None,
         epd: None,
         on_prefill_failure: OnPrefillFailure::default(),

@@ -84,6 +84,9 @@ pub struct Args {
     /// Endpoint Picker replicas to start.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX))]
     pub replicas: u16,
+    /// Zones that the replicas are spread over, in turn: each receives what the others publish once.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX))]
+    pub zones: u16,
     /// A real engine to use, such as http://127.0.0.1:8000; may be repeated; then no emulated one is started.
     #[arg(long = "engine", value_name = "URL", conflicts_with = "engines")]
     pub engine_urls: Vec<String>,
@@ -123,7 +126,7 @@ pub struct Args {
     /// Run a storm on the testbed and compare it with its bars: the name of a shipped plan or the path of one. The plan
     /// sets the numbers of engines and replicas. Exits with 0 if the bars are met, 1 if not, and 77 if a fault of the
     /// plan can't be injected on this machine.
-    #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "pd", "epd", "replicas", "lasting"])]
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["check", "engine_urls", "engines", "pd", "epd", "replicas", "zones", "lasting"])]
     pub storm: Option<String>,
     /// How the storm is run and reported.
     #[command(flatten)]

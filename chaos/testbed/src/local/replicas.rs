@@ -38,6 +38,8 @@ pub(super) struct Spawner {
 pub struct ReplicaSpot {
     /// Its name.
     pub name: String,
+    /// Its zone; empty where there is one alone.
+    pub zone: String,
     /// Its ext-proc service, over TLS.
     pub ext_proc: SocketAddr,
     /// Its gRPC health service.
@@ -57,14 +59,14 @@ pub struct ReplicaSpot {
 // === impl ReplicaSpot ===
 
 impl ReplicaSpot {
-    /// Chooses addresses for the replica with this number.
+    /// Chooses addresses for the replica with this number, in one of `zones` zones.
     ///
     /// # Errors
     /// [`TestbedError::Ports`].
-    pub(super) fn choose(index: usize, ports: &mut Ports) -> Result<Self, TestbedError> {
-        let name = format!("replica-{index}");
+    pub(super) fn choose(index: usize, zones: u16, ports: &mut Ports) -> Result<Self, TestbedError> {
         Ok(Self {
-            name,
+            name: format!("replica-{index}"),
+            zone: if zones > 1 { format!("zone-{}", index % usize::from(zones)) } else { String::new() },
             ext_proc: ports.free()?,
             health: ports.free()?,
             admin: ports.free()?,
@@ -106,6 +108,7 @@ impl ReplicaSpot {
         }
         if let Some(replication) = &spawner.replication {
             replication.add_flags(&mut command, &self.name, self.gossip, self.peers);
+            command.args(["--zone", &self.zone]);
         }
         let process = Process::start(&self.name, command, &spawner.run.join(format!("{}.log", self.name)))?;
         self.pid = process.pid();

@@ -91,6 +91,7 @@ mod tests {
         let mut text = String::new();
         let replica = ReplicaSpot {
             name: "replica-0".to_owned(),
+            zone: String::new(),
             ext_proc: at(9002),
             health: at(9003),
             admin: at(9090),

@@ -252,7 +252,7 @@ impl Testbed {
 fn places(args: &Args, ports: &mut Ports, mut network: Option<&mut Network>) -> Result<Vec<ReplicaSpot>, TestbedError> {
     let mut spots = Vec::with_capacity(usize::from(args.replicas));
     for index in 0..usize::from(args.replicas) {
-        let spot = ReplicaSpot::choose(index, ports)?;
+        let spot = ReplicaSpot::choose(index, args.zones, ports)?;
         spots.push(match network.as_deref_mut() {
             Some(network) => {
                 let (address, space) =

@@ -136,6 +136,7 @@ fn testbed_args(plan: &Plan, base: &Args, own_networks: bool) -> Args {
     Args {
         engines: count(plan.cluster.engines),
         replicas: count(plan.cluster.replicas),
+        zones: count(plan.cluster.zones),
         port: base.port.or(Some(0)),
         response_path: plan.cluster.response_path,
         sharing: match plan.cluster.peer_streams {

@@ -12,6 +12,7 @@ fn spot(index: u16) -> ReplicaSpot {
     let base = 100 * (index + 1);
     ReplicaSpot {
         space: None,
+        zone: String::new(),
         name: format!("replica-{index}"),
         ext_proc: at(base),
         health: at(base + 1),
