@@ -10,11 +10,14 @@ use super::runs;
 /// The table's name on the page.
 pub(super) const TABLE: &str = "replica";
 
+/// The command of `zones`.
+const ZONES: &str = "replication --replicas 9 --lanes streams --zones 3 --rate 1000";
+
 /// How rows are measured: at full length, or at a short one.
 type Measure = fn(bool) -> Result<Vec<Row>, Failure>;
 
 /// The benches of this table.
-pub(super) const UNITS: [(&str, Measure); 11] = [
+pub(super) const UNITS: [(&str, Measure); 12] = [
     ("decision", |short| run("decision", &["--decisions", "500"], short, decision)),
     ("actor", |short| run("actor", &["--seconds", "0.5"], short, actor)),
     ("ext-proc", |short| run("ext-proc", &["--seconds", "0.5"], short, ext_proc)),
@@ -26,6 +29,11 @@ pub(super) const UNITS: [(&str, Measure); 11] = [
     ("subset", |short| run("subset", &["--decisions", "200"], short, subset)),
     ("sidecar", |short| run("sidecar", &["--samples", "100", "--streams", "50"], short, sidecar)),
     ("detached", |short| run("detached", &["--seconds", "4"], short, detached)),
+    ("zones", |short| {
+        let few = ["--endpoints", "40", "--seconds", "3", "--probes", "20", "--deaths", "1"];
+        let arguments: Vec<&str> = ZONES.split(' ').chain(few.into_iter().filter(|_| short)).collect();
+        zones(&runs::bench(&arguments)?)
+    }),
 ];
 
 fn run(
@@ -41,6 +49,15 @@ fn run(
 /// A row: what, the command, the bar, what was measured, and whether the bar is met.
 fn line(what: &str, bench: &str, bar: &str, measured: String, is_met: bool) -> Row {
     vec![what.to_owned(), format!("`bench -- {bench}`"), bar.to_owned(), measured, met(is_met)]
+}
+
+pub(super) fn zones(report: &Value) -> Result<Vec<Row>, Failure> {
+    let case = row(report, &[("lanes", "streams".into())])?;
+    let (far, clean) = (number(case, "other_zones_mbit")?, number(case, "clean_s")?);
+    let what = "nine replicas in three zones, 200 engines, 1,000 requests a second: what each sends to other zones; until \
+                no other counts a dead one's work, worst";
+    let measured = format!("{far:.2} Mbit/s; {clean:.2} s");
+    Ok(vec![line(what, ZONES, "1 Mbit/s; 2 s", measured, far <= 1.0 && clean <= 2.0)])
 }
 
 pub(super) fn decision(report: &Value) -> Result<Vec<Row>, Failure> {

@@ -125,7 +125,7 @@ fn sidecar() -> Case {
     (replica::sidecar, ways, "0.12 ms; 41 MB", "yes")
 }
 
-fn cases() -> [Case; 10] {
+fn cases() -> [Case; 11] {
     [
         (
             replica::decision,
@@ -185,6 +185,12 @@ fn cases() -> [Case; 10] {
             replica::subset,
             json!({"rows": [{"endpoints": 1000, "addresses": 1000, "added_p50_us": 8.5}]}),
             "8.5 us",
+            "yes",
+        ),
+        (
+            replica::zones,
+            json!({"rows": [{"lanes": "none"}, {"lanes": "streams", "other_zones_mbit": 0.92, "clean_s": 1.4}]}),
+            "0.92 Mbit/s; 1.40 s",
             "yes",
         ),
         (replica::detached, json!({"rows": [{"all_percent": 1.05}]}), "1.05 %", "yes"),
