@@ -271,6 +271,7 @@ impl Follower {
                         Taken::Ends(ended) => return ended,
                         Taken::Nothing => {}
                         Taken::Advanced => {
+                            self.relaying.received();
                             let caught_up = self.cursor.upto >= head;
                             self.states.received(&self.peer, self.cursor.upto, caught_up);
                             if caught_up {

@@ -35,8 +35,8 @@ pub(super) struct Relaying {
     failures: u32,
     avoided_until: Option<Instant>,
     kept: Option<KeptCopy>,
-    /// When a call ended last.
-    ended_at: Instant,
+    /// When something was received last.
+    received_at: Instant,
 }
 
 // === impl Relaying ===
@@ -53,7 +53,7 @@ impl Relaying {
             failures: 0,
             avoided_until: None,
             kept: None,
-            ended_at: Instant::now(),
+            received_at: Instant::now(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Relaying {
         self.avoided_until = self.avoided_until.filter(|until| now < *until);
         self.route = route;
         self.via = self.route.via.clone().filter(|_| self.avoided_until.is_none());
-        if self.via.is_some() && now.duration_since(self.ended_at) > RESUMED_WITHIN {
+        if self.via.is_some() && now.duration_since(self.received_at) > RESUMED_WITHIN {
             cursor.upto = 0;
         }
         if !self.route.copies {
@@ -81,9 +81,15 @@ impl Relaying {
 
     /// The call is answered, and `cursor` is what it continues from.
     pub(super) fn answered(&mut self, cursor: &Cursor) {
+        self.received();
         if self.kept.as_ref().is_some_and(|kept| kept.incarnation() != cursor.incarnation) {
             self.keep(cursor);
         }
+    }
+
+    /// Something was received.
+    pub(super) fn received(&mut self) {
+        self.received_at = Instant::now();
     }
 
     /// All that was there when the call began was received: others may follow the copy.
@@ -111,13 +117,12 @@ impl Relaying {
     /// The call is over. If it `failed` and was one to a relay, that is avoided for a while, and the result is true: the
     /// origin can be called at once.
     pub(super) fn ended(&mut self, failed: bool) -> bool {
-        self.ended_at = Instant::now();
         self.kept.iter_mut().for_each(KeptCopy::withdraw);
         let relay_failed = self.via.take().is_some() && failed;
         if relay_failed {
             let avoided = AVOIDED.0.saturating_mul(1 << self.failures.min(16)).min(AVOIDED.1);
             self.failures = self.failures.saturating_add(1);
-            self.avoided_until = Some(self.ended_at + avoided);
+            self.avoided_until = Some(Instant::now() + avoided);
         }
         relay_failed
     }
@@ -134,5 +139,61 @@ impl Relaying {
 
     fn keep(&mut self, cursor: &Cursor) {
         self.kept = Some(KeptCopy::new(self.key.clone(), cursor.incarnation, self.copies.clone(), self.clock));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use murmuration::id::Incarnation;
+    use murmuration::replication::{Member, ReplicaCard};
+    use tokio::time::advance;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn relayed() -> Route {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        Route { via: Some(Relay { replica: ReplicaId("relay".into()), address }), copies: false }
+    }
+
+    fn relaying() -> (Relaying, Cursor) {
+        let origin = ReplicaId("origin".into());
+        let card = ReplicaCard::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), None, String::new());
+        let (incarnation, heads) = (Incarnation(1), Default::default());
+        let member = Member { replica: origin.clone(), incarnation, card, head: 0, heads };
+        let mut cursor = Cursor::new(&member);
+        cursor.upto = 7;
+        (Relaying::new((PoolId::default(), origin), Copies::default(), Clock::start()), cursor)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_fails_is_avoided_for_longer_each_time() {
+        let (mut relaying, mut cursor) = relaying();
+        for avoided in [2, 4, 8] {
+            assert!(relaying.begins(relayed(), false, &mut cursor).is_some());
+            assert!(relaying.ended(true));
+            assert!(relaying.begins(relayed(), false, &mut cursor).is_none());
+            assert_eq!(relaying.relay_again_at(), Some(Instant::now() + SECOND * avoided));
+            assert!(!relaying.ended(true), "that was the origin");
+            advance(SECOND * avoided).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_received_nothing_for_long_begins_anew_at_a_relay_however_often_it_called() {
+        for (seconds, upto) in [(20, 7), (40, 0)] {
+            let (mut relaying, mut cursor) = relaying();
+            relaying.answered(&cursor);
+            for _ in 0..seconds {
+                relaying.begins(Route::default(), false, &mut cursor);
+                relaying.ended(true);
+                advance(SECOND).await;
+            }
+            assert!(relaying.begins(relayed(), false, &mut cursor).is_some());
+            assert_eq!(cursor.upto, upto);
+        }
     }
 }

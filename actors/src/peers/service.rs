@@ -103,9 +103,9 @@ impl Service {
         batches.iter().filter_map(|batch| codec::encode_as(version, batch).ok()).map(Bytes::from).collect()
     }
 
-    /// What the follower asks for: facts of this replica, or of another that it relays.
-    async fn asked(&self, asked: &FollowRequest) -> Result<Served, Status> {
-        let ServedPool { publisher, subscriber_slots, released } = self.check(asked)?;
+    /// What the follower is served: facts of this replica, or of another that it relays.
+    async fn served(&self, pool: &ServedPool, asked: &FollowRequest) -> Result<Served, Status> {
+        let ServedPool { publisher, subscriber_slots, released } = pool;
         if asked.origin.is_empty() || asked.origin == publisher.me().0 {
             let (slots, over) = (subscriber_slots.clone(), self.closing.clone());
             return Ok(Served { publisher: publisher.clone(), slots, released: released.clone(), over });
@@ -125,6 +125,7 @@ impl Service {
         Ok(Served { publisher: copy.publisher, slots: copy.subscriber_slots, released, over })
     }
 
+    /// The pool that the follower asks for.
     fn check(&self, asked: &FollowRequest) -> Result<&ServedPool, Status> {
         if asked.replica.is_empty() || asked.replica.len() > NAME_BYTES_MAX {
             let bytes = asked.replica.len();
@@ -165,9 +166,10 @@ impl Replication for Service {
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<SubscriberStream>, Status> {
         let chain = request.extensions().get::<TlsConnectInfo<()>>().and_then(TlsConnectInfo::peer_certs);
         let asked = request.into_inner();
-        let served = self.asked(&asked).await?;
-        let follower = ReplicaId(asked.replica);
+        let pool = self.check(&asked)?;
+        let follower = ReplicaId(asked.replica.clone());
         self.admit(&follower, chain.as_deref().map(Vec::as_slice)).await?;
+        let served = self.served(pool, &asked).await?;
         let publisher = &served.publisher;
         let full = || {
             Status::resource_exhausted(format!(
