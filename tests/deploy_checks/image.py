@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -44,7 +45,9 @@ def _skopeo(report, kit, archive):
     problems = [done.stderr] if done.returncode else []
     if not problems:
         config = json.loads(done.stdout)["config"]
-        wanted = {"User": "65532:65532", "Entrypoint": ["/murmuration", "serve"]}
+        dockerfile = (ROOT / "deploy/docker/Dockerfile").read_text()
+        environment = re.findall(r"^ENV (MALLOC\S+)$", dockerfile, re.MULTILINE)
+        wanted = {"User": "65532:65532", "Env": environment, "Entrypoint": ["/murmuration", "serve"]}
         problems = [f"{key} is {config.get(key)}" for key, value in wanted.items() if config.get(key) != value]
     report.check("skopeo reads the image", problems)
 

@@ -19,6 +19,9 @@ use super::Failure;
 /// How long a server may take to print its address.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What the image (`deploy/docker`) sets, so that memory does not depend on the number of cores.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
 /// A running server; it stops when dropped.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -62,6 +65,7 @@ impl Server {
         let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
         let mut child = Command::new(program)
             .args(arguments)
+            .env(ARENAS.0, ARENAS.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
