@@ -102,7 +102,10 @@ mod tests {
     fn an_unknown_field_is_reported_with_the_known_ones() {
         let fault = read::<PickerParameters>(&serde_json::json!({"maxNumOfEndpoint": 1})).unwrap_err();
         assert_eq!(fault.steps, [Step::Key("maxNumOfEndpoint".into())]);
-        assert_eq!(fault.unknown.unwrap(), ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into()]));
+        assert_eq!(
+            fault.unknown.unwrap(),
+            ("maxNumOfEndpoint".into(), vec!["maxNumOfEndpoints".into(), "fallbacksInOtherZones".into()])
+        );
         let fault = read::<crate::plugin::registration::NoParameters>(&serde_json::json!({"x": 1})).unwrap_err();
         assert_eq!(fault.unknown.unwrap(), ("x".into(), vec![]));
     }
@@ -121,6 +124,9 @@ mod tests {
     #[test]
     fn null_gives_the_defaults() {
         assert_eq!(read::<PickerParameters>(&Value::Null).unwrap().max_num_of_endpoints, 1);
-        assert_eq!(write(&PickerParameters::default()), serde_json::json!({"maxNumOfEndpoints": 1}));
+        assert_eq!(
+            write(&PickerParameters::default()),
+            serde_json::json!({"maxNumOfEndpoints": 1, "fallbacksInOtherZones": false})
+        );
     }
 }

@@ -121,15 +121,15 @@ pub fn endpoints_file(engines: impl IntoIterator<Item = (impl Into<String>, Sock
 
 /// The list of endpoints in such a file.
 pub fn listed(engines: impl IntoIterator<Item = (impl Into<String>, SocketAddr)>) -> Vec<Value> {
-    engines.into_iter().map(|(name, at)| endpoint(&name.into(), at, None)).collect()
+    engines.into_iter().map(|(name, at)| endpoint(&name.into(), at, &[])).collect()
 }
 
-/// One endpoint in such a file, with the value of its label `llm-d.ai/role` if it has a role.
-pub fn endpoint(name: &str, at: SocketAddr, role: Option<&str>) -> Value {
+/// One endpoint in such a file, with these labels.
+pub fn endpoint(name: &str, at: SocketAddr, labels: &[(&str, &str)]) -> Value {
     let (address, port) = (at.ip().to_string(), at.port().to_string());
     let mut endpoint = json!({ "name": name, "namespace": "testbed", "address": address, "port": port });
-    if let Some(role) = role {
-        endpoint["labels"] = json!({ "llm-d.ai/role": role });
+    for (label, value) in labels {
+        endpoint["labels"][label] = json!(value);
     }
     endpoint
 }

@@ -10,11 +10,12 @@ use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
+use super::fallbacks::Wanted;
 
 /// `random-picker`: every endpoint that the filters left is equally likely, whatever its scores.
 #[derive(Clone, Debug)]
 pub struct RandomPicker {
-    count: usize,
+    wanted: Wanted,
 }
 
 /// Pushes `count` elements of `among`; each set and each order is equally likely (the start of a Fisher-Yates shuffle).
@@ -29,8 +30,17 @@ pub(super) fn pick_uniformly(mut among: Vec<usize>, count: usize, chance: &mut C
 // === impl RandomPicker ===
 
 impl Picker for RandomPicker {
-    fn pick(&self, _: &Ask<'_>, candidates: &[Candidate<'_>], _: &[f64], chance: &mut Chance, chosen: &mut Vec<usize>) {
-        pick_uniformly((0..candidates.len()).collect(), self.count, chance, chosen);
+    fn pick(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &[Candidate<'_>],
+        _: &[f64],
+        chance: &mut Chance,
+        chosen: &mut Vec<usize>,
+    ) {
+        let all = candidates.len();
+        pick_uniformly((0..all).collect(), self.wanted.in_order(all), chance, chosen);
+        self.wanted.keep(ask, candidates, chosen);
     }
 }
 
@@ -40,7 +50,7 @@ impl Plugin for RandomPicker {
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
-        Ok(Self { count: parameters.count()? })
+        Ok(Self { wanted: parameters.wanted()? })
     }
 
     fn roles(self: Arc<Self>) -> Roles {
@@ -58,8 +68,12 @@ mod tests {
         let endpoints = endpoints(4);
         let mut seen = [0u32; 4];
         for seed in 0..4000 {
-            let picked =
-                picked(&RandomPicker { count: 1 }, &request(seed, 0), &rows(&endpoints), &[9.0, 0.0, 0.0, 0.0]);
+            let picked = picked(
+                &RandomPicker { wanted: Wanted::first(1) },
+                &request(seed, 0),
+                &rows(&endpoints),
+                &[9.0, 0.0, 0.0, 0.0],
+            );
             seen[picked[0]] += 1;
         }
         assert!(seen.iter().all(|&count| (900..1100).contains(&count)), "{seen:?}");
@@ -68,7 +82,7 @@ mod tests {
     #[test]
     fn fallbacks_differ_from_the_serving_endpoint() {
         let endpoints = endpoints(4);
-        let mut all = picked(&RandomPicker { count: 9 }, &request(3, 0), &rows(&endpoints), &[0.0; 4]);
+        let mut all = picked(&RandomPicker { wanted: Wanted::first(9) }, &request(3, 0), &rows(&endpoints), &[0.0; 4]);
         all.sort_unstable();
         assert_eq!(all, [0, 1, 2, 3]);
     }

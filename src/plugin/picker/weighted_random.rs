@@ -10,13 +10,14 @@ use crate::plugin::registration::{Invalid, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
 
 use super::PickerParameters;
+use super::fallbacks::Wanted;
 use super::random::pick_uniformly;
 
 /// `weighted-random-picker`: an endpoint's probability is proportional to its total. Those with a total of zero come
 /// last.
 #[derive(Clone, Debug)]
 pub struct WeightedRandomPicker {
-    count: usize,
+    wanted: Wanted,
 }
 
 // === impl WeightedRandomPicker ===
@@ -24,7 +25,7 @@ pub struct WeightedRandomPicker {
 impl Picker for WeightedRandomPicker {
     fn pick(
         &self,
-        _: &Ask<'_>,
+        ask: &Ask<'_>,
         candidates: &[Candidate<'_>],
         totals: &[f64],
         chance: &mut Chance,
@@ -35,9 +36,11 @@ impl Picker for WeightedRandomPicker {
         let (likely, never): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(|&i| totals[i] > 0.0);
         let mut draws: Vec<(f64, usize)> = likely.into_iter().map(|i| draw((i, totals[i]), chance)).collect();
         draws.sort_by(|a, b| b.0.total_cmp(&a.0));
-        chosen.extend(draws.into_iter().take(self.count).map(|(_, i)| i));
+        let count = self.wanted.in_order(candidates.len());
+        chosen.extend(draws.into_iter().take(count).map(|(_, i)| i));
         // Candidates with a total of zero or less are picked only after all others, each equally likely.
-        pick_uniformly(never, self.count - chosen.len(), chance, chosen);
+        pick_uniformly(never, count - chosen.len(), chance, chosen);
+        self.wanted.keep(ask, candidates, chosen);
     }
 }
 
@@ -47,7 +50,7 @@ impl Plugin for WeightedRandomPicker {
     type Parameters = PickerParameters;
 
     fn build(parameters: PickerParameters) -> Result<Self, Invalid> {
-        Ok(Self { count: parameters.count()? })
+        Ok(Self { wanted: parameters.wanted()? })
     }
 
     fn roles(self: Arc<Self>) -> Roles {
@@ -65,7 +68,7 @@ mod tests {
         let rows = rows(&endpoints);
         let mut seen = [0u32; 3];
         for seed in 0..6000 {
-            seen[picked(&WeightedRandomPicker { count: 1 }, &request(seed, 0), &rows, &totals)[0]] += 1;
+            seen[picked(&WeightedRandomPicker { wanted: Wanted::first(1) }, &request(seed, 0), &rows, &totals)[0]] += 1;
         }
         seen
     }
@@ -88,7 +91,12 @@ mod tests {
     #[test]
     fn zero_totals_are_the_last_fallbacks() {
         let endpoints = endpoints(4);
-        let all = picked(&WeightedRandomPicker { count: 9 }, &request(1, 0), &rows(&endpoints), &[0.0, 1.0, 0.0, 2.0]);
+        let all = picked(
+            &WeightedRandomPicker { wanted: Wanted::first(9) },
+            &request(1, 0),
+            &rows(&endpoints),
+            &[0.0, 1.0, 0.0, 2.0],
+        );
         assert_eq!(all.len(), 4);
         assert!(all[..2].contains(&1) && all[..2].contains(&3), "{all:?}");
     }

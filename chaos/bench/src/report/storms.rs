@@ -11,13 +11,16 @@ use super::runs;
 pub(super) const TABLE: &str = "storms";
 
 /// The storms of the page.
-const STORMS: [&[&str]; 10] = [
+const STORMS: [&[&str]; 13] = [
     &["kill-one"],
     &["kill-one", "--answers", "leave"],
     &["kill-all-but-one"],
     &["rolling-restart"],
+    &["rolling-restart", "--rate", "200"],
+    &["scale"],
     &["freeze"],
     &["partition-zones"],
+    &["zone-lost"],
     &["lossy-links"],
     &["late-links"],
     &["engine-churn"],

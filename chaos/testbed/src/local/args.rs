@@ -84,7 +84,8 @@ pub struct Args {
     /// Endpoint Picker replicas to start.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX))]
     pub replicas: u16,
-    /// Zones that the replicas are spread over, in turn: each receives what the others publish once.
+    /// Zones that replicas and engines are spread over, in turn: each receives what the others publish once. Without a
+    /// configuration of your own, deploy/config/zones.yaml is used.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=PROCESSES_MAX))]
     pub zones: u16,
     /// A real engine to use, such as http://127.0.0.1:8000; may be repeated; then no emulated one is started.
@@ -155,6 +156,11 @@ impl Args {
     /// The shape of a tier whose engines have roles.
     pub fn shape(&self) -> Option<Shape> {
         self.pd.or(self.epd)
+    }
+
+    /// The zone of the replica or engine with this number; empty where there is one zone alone.
+    pub fn zone_of(&self, index: usize) -> String {
+        if self.zones > 1 { format!("zone-{}", index % usize::from(self.zones)) } else { String::new() }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct EngineSpot {
     pub address: SocketAddr,
     /// Where it serves itself.
     pub engine: SocketAddr,
+    /// Its zone; empty where there is one alone.
+    pub zone: String,
     /// What it is for; `None` for one that does everything.
     pub role: Option<Role>,
     /// Its sidecar, if it has one.
@@ -35,6 +37,18 @@ pub struct EngineSpot {
 // === impl EngineSpot ===
 
 impl EngineSpot {
+    /// An engine of the only zone, without a sidecar.
+    pub(super) fn at(name: String, address: SocketAddr, role: Option<Role>, pid: Option<u32>) -> Self {
+        Self { name, address, engine: address, zone: String::new(), role, sidecar: None, pid }
+    }
+
+    /// As the endpoints file lists it.
+    fn listed(&self) -> Value {
+        let role = self.role.map(|role| ("llm-d.ai/role", role.label()));
+        let zone = Some(("topology.kubernetes.io/zone", self.zone.as_str())).filter(|(_, zone)| !zone.is_empty());
+        endpoint(&self.name, self.address, &role.into_iter().chain(zone).collect::<Vec<_>>())
+    }
+
     /// Whether requests may enter at it: it is not there for other engines alone.
     pub fn is_entrance(&self) -> bool {
         !matches!(self.role, Some(Role::Prefill | Role::Encode))
@@ -92,7 +106,7 @@ pub(super) async fn adopt(index: usize, url: &str) -> Result<EngineSpot, Testbed
         match client::fetch(address, "/health").await {
             Ok((status, _)) if status.is_success() => {
                 let name = format!("engine-{index}");
-                return Ok(EngineSpot { name, address, engine: address, role: None, sidecar: None, pid: None });
+                return Ok(EngineSpot::at(name, address, None, None));
             }
             Ok((status, _)) => failure = format!("its /health answers {status}; is it still loading its model?"),
             Err(_) => failure = no_answer(address),
@@ -115,8 +129,7 @@ pub(super) async fn first_model(engine: &EngineSpot) -> Result<String, TestbedEr
 
 /// The endpoints file of these engines.
 pub(super) fn listed<'a>(engines: impl IntoIterator<Item = &'a EngineSpot>) -> String {
-    let listed = engines.into_iter().map(|one| endpoint(&one.name, one.address, one.role.map(Role::label)));
-    format!("{:#}\n", json!({ "endpoints": listed.collect::<Vec<_>>() }))
+    format!("{:#}\n", json!({ "endpoints": engines.into_iter().map(EngineSpot::listed).collect::<Vec<_>>() }))
 }
 
 fn no_answer(address: SocketAddr) -> String {

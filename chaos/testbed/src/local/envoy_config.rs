@@ -9,15 +9,17 @@ use serde_json::{Value, json};
 
 /// The cluster of Endpoint Picker replicas.
 pub const PICKERS: &str = "epp";
-/// The cluster whose host address each request carries in a header.
+/// The engines, of which each request says which ones it may use.
 pub const ENGINES: &str = "engines";
 /// The same engines, round robin, for requests that no picker sees.
 pub const ENGINES_IN_TURN: &str = "engines_in_turn";
 /// Prefix of the names of foreign ext-proc servers' clusters and listeners, before their number.
 const FOREIGN: &str = "foreign";
 
-/// The header that carries the picker's decision.
-const DESTINATION_HEADER: &str = "x-gateway-destination-endpoint";
+/// The header, and the key of the metadata, that carries the picker's decision.
+const DESTINATION: &str = "x-gateway-destination-endpoint";
+/// The key of the metadata that tells the picker which engine served.
+const SERVED: &str = "x-gateway-destination-endpoint-served";
 /// Prefix of the names of Envoy's extensions and messages.
 const TYPES: &str = "type.googleapis.com/envoy.";
 /// The longest request, queueing included.
@@ -44,6 +46,8 @@ pub struct EnvoyPlan {
     pub admin: SocketAddr,
     /// The replicas' ext-proc services.
     pub pickers: Vec<Picker>,
+    /// Where pickers may send requests: engines, or their sidecars.
+    pub destinations: Vec<SocketAddr>,
     /// The engines, for requests that no picker sees.
     pub engines: Vec<SocketAddr>,
 }
@@ -63,7 +67,8 @@ pub fn bootstrap(plan: &EnvoyPlan) -> Value {
         entrance("public", plan.public, ENGINES, Some(ext_proc(PICKERS, plan.shows_answers))),
         entrance("direct", plan.direct, ENGINES_IN_TURN, None),
     ];
-    let mut clusters = vec![pickers(&plan.pickers), engines(), cluster(ENGINES_IN_TURN, &plan.engines, false)];
+    let mut clusters =
+        vec![pickers(&plan.pickers), destinations(&plan.destinations), cluster(ENGINES_IN_TURN, &plan.engines, false)];
     for (number, (at, server)) in plan.foreign.iter().enumerate() {
         let name = format!("{FOREIGN}_{number}");
         listeners.push(entrance(&name, *at, ENGINES_IN_TURN, Some(ext_proc(&name, plan.shows_answers))));
@@ -218,18 +223,24 @@ fn health_check() -> Value {
     })
 }
 
-/// `cleanup_interval`: Envoy forgets unused addresses, and with them the counters that the testbed's page shows.
-fn engines() -> Value {
-    json!({
-        "name": ENGINES,
-        "type": "ORIGINAL_DST",
-        "connect_timeout": "2s",
-        "lb_policy": "CLUSTER_PROVIDED",
-        "cleanup_interval": "86400s",
-        "original_dst_lb_config": { "use_http_header": true, "http_header_name": DESTINATION_HEADER },
-        "circuit_breakers": generous(),
-        "typed_extension_protocol_options": http1(),
-    })
+/// The engines as Istio lets Envoy choose one: the first address of the picker's list, the next one when a request is
+/// tried again, and any engine where the list is used up. Tells the picker which one it was.
+fn destinations(engines: &[SocketAddr]) -> Value {
+    let key = |name: &str| json!({ "key": "envoy.lb", "path": [{ "key": name }] });
+    let mut cluster = cluster(ENGINES, engines, false);
+    cluster["load_balancing_policy"] = json!({ "policies": [{ "typed_extension_config": {
+        "name": "envoy.load_balancing_policies.override_host",
+        "typed_config": {
+            "@type": typed("extensions.load_balancing_policies.override_host.v3.OverrideHost"),
+            "override_host_sources": [{ "metadata": key(DESTINATION) }, { "header": DESTINATION }],
+            "selected_host_key": key(SERVED),
+            "fallback_policy": { "policies": [{ "typed_extension_config": {
+                "name": "envoy.load_balancing_policies.round_robin",
+                "typed_config": { "@type": typed("extensions.load_balancing_policies.round_robin.v3.RoundRobin") },
+            } }] },
+        },
+    } }] });
+    cluster
 }
 
 /// A cluster of servers at these addresses, without health checks.

@@ -16,6 +16,7 @@ fn plan() -> EnvoyPlan {
         shows_answers: true,
         admin: at(3),
         pickers: vec![Picker { ext_proc: at(10), health: at(11) }, Picker { ext_proc: at(20), health: at(21) }],
+        destinations: vec![at(30), at(33)],
         engines: vec![at(30), at(31), at(32)],
     }
 }
@@ -51,8 +52,9 @@ fn public_requests_pass_a_picker_and_go_to_its_destination() {
     }
     assert_eq!(manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"], ENGINES);
     let engines = named(&bootstrap, "clusters", ENGINES);
-    assert_eq!(engines["type"], "ORIGINAL_DST");
-    assert_eq!(engines["original_dst_lb_config"]["http_header_name"], "x-gateway-destination-endpoint");
+    assert_eq!(ports(engines), [30, 33]);
+    let choice = &engines["load_balancing_policy"]["policies"][0]["typed_extension_config"]["typed_config"];
+    assert_eq!(choice["override_host_sources"][1]["header"], "x-gateway-destination-endpoint");
 }
 
 #[test]

@@ -58,6 +58,21 @@ impl Pool {
         ports: &mut Ports,
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Self, TestbedError> {
+        let mut pool = Self::find(args, program, run, network, ports, tell).await?;
+        for (index, spot) in pool.spots.iter_mut().enumerate() {
+            spot.zone = args.zone_of(index);
+        }
+        Ok(pool)
+    }
+
+    async fn find(
+        args: &Args,
+        program: &Path,
+        run: &Path,
+        network: Option<&mut Network>,
+        ports: &mut Ports,
+        tell: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, TestbedError> {
         if !args.engine_urls.is_empty() {
             tell("looking for the engines");
             return Self::adopt(args).await;
@@ -132,7 +147,7 @@ impl Pool {
         // It starts again at the same address.
         plan.address = address;
         let (name, pid) = (plan.name.clone(), process.pid());
-        self.spots.push(EngineSpot { name, address, engine: address, role, sidecar: None, pid });
+        self.spots.push(EngineSpot::at(name, address, role, pid));
         self.engines.push(Some(process));
         self.plans.push(plan);
         self.sidecars.push(None);

@@ -59,14 +59,14 @@ pub struct ReplicaSpot {
 // === impl ReplicaSpot ===
 
 impl ReplicaSpot {
-    /// Chooses addresses for the replica with this number, in one of `zones` zones.
+    /// Chooses addresses for the replica with this number, in this zone.
     ///
     /// # Errors
     /// [`TestbedError::Ports`].
-    pub(super) fn choose(index: usize, zones: u16, ports: &mut Ports) -> Result<Self, TestbedError> {
+    pub(super) fn choose(index: usize, zone: String, ports: &mut Ports) -> Result<Self, TestbedError> {
         Ok(Self {
             name: format!("replica-{index}"),
-            zone: if zones > 1 { format!("zone-{}", index % usize::from(zones)) } else { String::new() },
+            zone,
             ext_proc: ports.free()?,
             health: ports.free()?,
             admin: ports.free()?,

@@ -101,14 +101,7 @@ mod tests {
             pid: Some(7),
         };
         replicas(&mut text, &[replica]);
-        let engine = EngineSpot {
-            name: "engine-0".to_owned(),
-            address: at(8000),
-            engine: at(8000),
-            role: None,
-            sidecar: None,
-            pid: None,
-        };
+        let engine = EngineSpot::at("engine-0".to_owned(), at(8000), None, None);
         engines(&mut text, &[engine]);
         row(&mut text, "logs", "target/testbed/7", "");
         let expected = "  replica-0   http://127.0.0.1:9090          metrics; ext-proc 127.0.0.1:9002, pid 7\n  \

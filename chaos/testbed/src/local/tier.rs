@@ -28,6 +28,7 @@ use crate::check::ReplicaAccess;
 const PORT: u16 = 8080;
 /// The configurations of tiers whose engines have roles, unless another one is given.
 const PAIR: &str = include_str!("../../../../deploy/config/pair.yaml");
+const ZONES: &str = include_str!("../../../../deploy/config/zones.yaml");
 const ENCODE_PAIR: &str = include_str!("../../../../deploy/config/encode-prefill-decode.yaml");
 
 /// The number of the first replica's host, where each has its own network.
@@ -106,6 +107,7 @@ impl Testbed {
             shows_answers: args.response_path == ResponsePath::Stay,
             admin: ports.free()?,
             pickers: replicas.iter().map(|one| Picker { ext_proc: one.ext_proc, health: one.health }).collect(),
+            destinations: engines.iter().filter(|one| one.is_entrance()).map(|one| one.address).collect(),
             engines: engines.iter().filter(|one| one.is_entrance()).map(|one| one.engine).collect(),
         };
         let envoy = envoy::start(&envoy_program, &plan, &run_folder).await?;
@@ -252,7 +254,7 @@ impl Testbed {
 fn places(args: &Args, ports: &mut Ports, mut network: Option<&mut Network>) -> Result<Vec<ReplicaSpot>, TestbedError> {
     let mut spots = Vec::with_capacity(usize::from(args.replicas));
     for index in 0..usize::from(args.replicas) {
-        let spot = ReplicaSpot::choose(index, args.zones, ports)?;
+        let spot = ReplicaSpot::choose(index, args.zone_of(index), ports)?;
         spots.push(match network.as_deref_mut() {
             Some(network) => {
                 let (address, space) =
@@ -285,6 +287,7 @@ fn config(args: &Args, endpoints: &Path) -> Result<String, TestbedError> {
     let name = name.unwrap_or_else(|| "the default configuration".to_owned());
     let text = text.map_err(TestbedError::file(format!("read --config-file {name}")))?;
     let fitting = args.shape().map(|shape| if shape.encode > 0 { ENCODE_PAIR } else { PAIR });
+    let fitting = fitting.or((args.zones > 1).then_some(ZONES));
     let text = text.as_deref().or(fitting);
     Ok(with_endpoints(text, &name, endpoints, &Catalog::builtin())?)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// How a storm is run and reported.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct StormOptions {
     /// Print one JSON object and nothing else.
     #[arg(long)]
@@ -18,6 +18,9 @@ pub struct StormOptions {
     /// Halve all times of the plan; a fault still lasts at least two seconds, unless the plan makes it shorter.
     #[arg(long)]
     pub short: bool,
+    /// Requests per second; overrides the plan.
+    #[arg(long, value_name = "NUMBER")]
+    pub rate: Option<f64>,
     /// Whether replicas see answers; overrides the plan.
     #[arg(long, value_enum, value_name = "PATH")]
     pub answers: Option<murmuration_simulation::plan::ResponsePath>,

@@ -36,8 +36,11 @@ pub(crate) fn within(plan: &str, options: &StormOptions, testbed: &Args) -> Exit
         }
     };
     let mut plan = if options.short { shorter(plan) } else { plan };
-    if let Some(answers) = options.answers {
-        plan.cluster.response_path = answers;
+    plan.cluster.response_path = options.answers.unwrap_or(plan.cluster.response_path);
+    plan.traffic.rate = options.rate.unwrap_or(plan.traffic.rate);
+    if let Err(why) = plan.check() {
+        eprintln!("storm: {why}");
+        return ExitCode::from(USAGE);
     }
     let obstacles = obstacles(&plan, &Machine::look(&plan));
     if !obstacles.is_empty() {

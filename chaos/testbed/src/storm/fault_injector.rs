@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::rules::{Map, rules};
-use super::watch::read;
+use super::watch::{open_requests, read};
 use crate::local::{Testbed, TestbedError};
 use murmuration_engine_sim::http::EngineFault;
 use murmuration_simulation::plan::{Discovery, Fault, Plan};
@@ -30,7 +30,9 @@ pub(super) struct Injection {
     pub(super) ended: Duration,
     /// The replicas that it affected.
     pub(super) replicas: Vec<usize>,
-    /// ext-proc streams that a killed replica held.
+    /// Processes that it killed.
+    pub(super) killed: usize,
+    /// What these held: ext-proc streams of replicas, requests of engines.
     pub(super) held: u64,
 }
 
@@ -74,13 +76,7 @@ impl<'t> FaultInjector<'t> {
         let fault = self.plan.faults[index].fault.clone();
         let replicas: Vec<usize> = fault.places().iter().flat_map(|place| place.replicas(&self.plan.cluster)).collect();
         self.faults.insert(index, fault.clone());
-        let mut held = 0;
-        for replica in &replicas {
-            if matches!(fault, Fault::Kill { .. }) {
-                let reading = read(self.started, *replica, self.testbed.replicas[*replica].admin).await;
-                held += reading.map_or(0, |reading| reading.streams as u64);
-            }
-        }
+        let (killed, held) = self.held(&fault, &replicas).await;
         let began = self.started.elapsed();
         self.injections.push(Injection {
             index,
@@ -88,9 +84,32 @@ impl<'t> FaultInjector<'t> {
             began,
             ended: began,
             replicas: replicas.clone(),
+            killed,
             held,
         });
         self.inject(&fault, &replicas).await
+    }
+
+    /// How many processes `fault` is about to kill, and how many requests they hold.
+    async fn held(&self, fault: &Fault, replicas: &[usize]) -> (usize, u64) {
+        let mut held = 0;
+        match fault {
+            Fault::Kill { .. } => {
+                for replica in replicas {
+                    let reading = read(self.started, *replica, self.testbed.replicas[*replica].admin).await;
+                    held += reading.map_or(0, |reading| reading.streams as u64);
+                }
+                (replicas.len(), held)
+            }
+            Fault::EngineKill { who } => {
+                let engines = who.engines(&self.plan.cluster);
+                for engine in &engines {
+                    held += open_requests(self.testbed.engines[*engine].address).await.unwrap_or(0);
+                }
+                (engines.len(), held)
+            }
+            _ => (0, 0),
+        }
     }
 
     async fn inject(&mut self, fault: &Fault, replicas: &[usize]) -> Result<(), TestbedError> {

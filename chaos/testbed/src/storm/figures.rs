@@ -16,7 +16,7 @@ use murmuration_simulation::plan::{Fault, Plan, ResponsePath};
 
 /// The load's first seconds fill the caches and are not counted.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// A request that a killed replica held fails within this time, even on a busy machine.
+/// A request that a killed process held fails within this time, even on a busy machine.
 const HELD_MAX: Duration = Duration::from_secs(3);
 /// A kill is recorded this much too late at most.
 const JUST_BEFORE: Duration = Duration::from_millis(20);
@@ -49,7 +49,8 @@ pub struct Figures {
     pub after: Stretch,
     /// All failures, by cause.
     pub failures: BTreeMap<String, u64>,
-    /// Failures of requests that were open when a replica was killed and broke then, where replicas see answers.
+    /// Failures of requests that a killed engine held, or a killed replica where replicas see answers, and that broke
+    /// then.
     pub held: usize,
     /// All other failures.
     pub failed: usize,
@@ -95,7 +96,7 @@ impl Figures {
         let (before, during) = (stretch(WARM_UP.min(begins / 2), begins), stretch(begins, ends));
         let after = stretch(ends, Duration::MAX);
         let sees_answers = plan.cluster.response_path == ResponsePath::Stay;
-        let held = if sees_answers { held(&observed.injections, &observed.tally.samples) } else { 0 };
+        let held = held(&observed.injections, &observed.tally.samples, sees_answers);
         let all = observed.tally.samples.len();
         let failed = all - observed.tally.ok() - held;
         let more = |now: Option<f64>, then: Option<f64>| Some(now? - then?);
@@ -147,18 +148,22 @@ impl Stretch {
     }
 }
 
-/// Failures that killed replicas caused: of each no more than it held (and one that came during the reading), and none
-/// twice.
-pub(super) fn held(injections: &[Injection], samples: &[Sample]) -> usize {
+/// Failures that killed processes caused: of each no more than it held (and one that came during the reading), and none
+/// twice. A killed replica breaks nothing unless replicas see answers.
+pub(super) fn held(injections: &[Injection], samples: &[Sample], replicas_see_answers: bool) -> usize {
     let mut charged = BTreeSet::new();
-    for kill in injections.iter().filter(|injection| matches!(injection.fault, Fault::Kill { .. })) {
+    let breaks = |fault: &Fault| match fault {
+        Fault::Kill { .. } => replicas_see_answers,
+        fault => matches!(fault, Fault::EngineKill { .. }),
+    };
+    for kill in injections.iter().filter(|injection| breaks(&injection.fault)) {
         let broke = samples.iter().enumerate().filter(|(number, sample)| {
             let open = sample.due < kill.began
                 && sample.ended + JUST_BEFORE >= kill.began
                 && sample.ended < kill.began + HELD_MAX;
             open && matches!(sample.outcome, Err(cause) if cause != Cause::NotSent) && !charged.contains(number)
         });
-        let room = kill.held as usize + kill.replicas.len();
+        let room = kill.held as usize + kill.killed;
         let broke: Vec<usize> = broke.map(|(number, _)| number).take(room).collect();
         charged.extend(broke);
     }

@@ -15,7 +15,7 @@ macro_rules! shipped {
 }
 
 /// Names and texts of the plans that come with the program.
-pub const SHIPPED: [(&str, &str); 9] = shipped![
+pub const SHIPPED: [(&str, &str); 11] = shipped![
     "kill-one",
     "kill-all-but-one",
     "rolling-restart",
@@ -25,6 +25,8 @@ pub const SHIPPED: [(&str, &str); 9] = shipped![
     "late-links",
     "engine-churn",
     "everything",
+    "zone-lost",
+    "scale",
 ];
 
 /// The plan called `what`, or in the file `what`.

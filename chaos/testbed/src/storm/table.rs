@@ -54,7 +54,7 @@ pub(super) fn table(name: &str, figures: &Figures, judged: &[Judged], observed: 
         }
     }
     if figures.held > 0 {
-        let _ = writeln!(text, "\n  {} of them were held by a killed replica", figures.held);
+        let _ = writeln!(text, "\n  {} of them were held by killed processes", figures.held);
     }
     text.push('\n');
     for one in judged {

@@ -146,7 +146,7 @@ fn a_failure_is_charged_to_one_killed_replica_and_to_each_no_more_than_it_held()
     let kill = |replica: usize, second: u64| {
         let (began, ended) = (Duration::from_secs(second), Duration::from_secs(20));
         let fault = Fault::Kill { who: Place::Replica(replica), same_incarnation: false };
-        Injection { index: replica, fault, began, ended, replicas: vec![replica], held: 2 }
+        Injection { index: replica, fault, began, ended, replicas: vec![replica], killed: 1, held: 2 }
     };
     let broke = |number: u64, ended_ms: u64| {
         let (due, ended) = (Duration::from_secs(7), Duration::from_millis(ended_ms));
@@ -154,7 +154,10 @@ fn a_failure_is_charged_to_one_killed_replica_and_to_each_no_more_than_it_held()
     };
     // All were open at the first kill, and fall into the windows of both kills.
     let samples: Vec<Sample> = (0..4).map(|number| broke(number, 9_100)).collect();
-    assert_eq!(held(&[kill(0, 8), kill(1, 9)], &samples), 4);
-    assert_eq!(held(&[kill(0, 8)], &samples), 3, "what it held, and one that came during the reading");
-    assert_eq!(held(&[kill(0, 8)], &[broke(0, 7_500), broke(1, 12_000)]), 0, "before the kill, and long after");
+    assert_eq!(held(&[kill(0, 8), kill(1, 9)], &samples, true), 4);
+    assert_eq!(held(&[kill(0, 8)], &samples, true), 3, "what it held, and one that came during the reading");
+    assert_eq!(held(&[kill(0, 8)], &[broke(0, 7_500), broke(1, 12_000)], true), 0, "before the kill, and long after");
+    assert_eq!(held(&[kill(0, 8)], &samples, false), 0, "replicas that see no answer break none");
+    let engine = Injection { fault: Fault::EngineKill { who: Place::Engine(0) }, ..kill(0, 8) };
+    assert_eq!(held(&[engine], &samples, false), 3, "an engine breaks its own in any case");
 }

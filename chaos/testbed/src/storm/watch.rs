@@ -180,6 +180,14 @@ pub(super) async fn read(started: Instant, replica: usize, admin: SocketAddr) ->
     Some(reading)
 }
 
+/// Requests that an engine computes or keeps waiting; `None` if it does not answer.
+pub(super) async fn open_requests(engine: SocketAddr) -> Option<u64> {
+    let text = page(engine, "/metrics").await?;
+    let open = metrics::samples(&text)
+        .filter(|(name, ..)| matches!(*name, "vllm:num_requests_running" | "vllm:num_requests_waiting"));
+    Some(open.map(|(.., value)| value as u64).sum())
+}
+
 async fn ask_all(started: Instant, replication: ReplicaAccess, body: Vec<u8>, away: BTreeSet<usize>) -> Asked {
     let at = started.elapsed();
     let mut asking = JoinSet::new();

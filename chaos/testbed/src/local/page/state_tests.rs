@@ -30,7 +30,7 @@ fn watched() -> Watched {
 
 fn engine_spot(index: u16, role: Option<Role>) -> EngineSpot {
     let (name, address) = (format!("engine-{index}"), at(10 + index));
-    EngineSpot { name, address, engine: address, role, sidecar: None, pid: None }
+    EngineSpot::at(name, address, role, None)
 }
 
 fn endpoint(port: u16, waiting: u64, age_ms: u64, in_flight: u64) -> Value {
