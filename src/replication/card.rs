@@ -37,7 +37,9 @@ pub struct ReplicaCard {
 }
 
 /// Pools of one replica, at most: each takes memory of its own, and room in gossip.
-pub const POOLS_MAX: usize = 16;
+pub const POOLS_MAX: usize = 128;
+/// Bytes of their names together, at most: the card is one value of gossip, and must fit a datagram.
+pub const POOL_NAMES_BYTES_MAX: usize = 8 << 10;
 
 /// A live replica, as its peers see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

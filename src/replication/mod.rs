@@ -22,7 +22,7 @@ pub mod snapshot;
 mod sequence_window;
 mod table;
 
-pub use card::{Member, POOLS_MAX, ReplicaCard};
+pub use card::{Member, POOL_NAMES_BYTES_MAX, POOLS_MAX, ReplicaCard};
 pub use encoded::{Encoded, EncodedFact};
 pub use fact_log::FactLog;
 pub use keepers::{Keeper, Keepers};

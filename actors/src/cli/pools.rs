@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use murmuration::config::{self, ConfigErrors};
 use murmuration::id::PoolId;
 use murmuration::plugin::Catalog;
-use murmuration::replication::POOLS_MAX;
+use murmuration::replication::{POOL_NAMES_BYTES_MAX, POOLS_MAX};
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, USAGE};
@@ -49,6 +49,12 @@ pub(super) fn read(args: &ServeArgs, salt: PromptSalt, catalog: &Catalog) -> Res
     };
     if args.pools.len() > POOLS_MAX {
         let why = format!("--pool is given {} times, and a replica serves at most {POOLS_MAX}", args.pools.len());
+        return Err(Failure::new(USAGE, why));
+    }
+    let bytes: usize = args.pools.iter().map(|pool| pool.id.as_str().len()).sum();
+    if bytes > POOL_NAMES_BYTES_MAX {
+        let why =
+            format!("the names of all --pool have {bytes} bytes, and may have {POOL_NAMES_BYTES_MAX}; shorten them");
         return Err(Failure::new(USAGE, why));
     }
     if let Some(twice) =

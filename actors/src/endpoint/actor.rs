@@ -156,7 +156,7 @@ impl Watch {
             Ok(page) => {
                 let report = read_page(&page.text, &self.arguments.spec);
                 let (took, bytes) = (page.took, page.text.len());
-                self.scraper.recycle(page.text);
+                page.give_back();
                 match report {
                     Ok(report) => {
                         self.failures = 0;

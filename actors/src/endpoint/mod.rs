@@ -3,6 +3,7 @@
 //! Must not know other endpoints, nor how a report is used.
 
 mod actor;
+mod page_buffers;
 mod scrape;
 mod scrape_schedule;
 

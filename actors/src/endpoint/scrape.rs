@@ -17,10 +17,14 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use super::page_buffers;
 use crate::environment::Network;
 
 /// The largest page that is read. A real one has about 55 KB, and 100 adapters do not double it.
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes that a connection reads at a time, at most; each keeps a buffer of about this size.
+const READ_BYTES_MAX: usize = 32 * 1024;
 
 /// Idle time after which a connection is dropped: below the five seconds after which vLLM closes it.
 const IDLE_MAX: Duration = Duration::from_secs(4);
@@ -72,7 +76,7 @@ pub struct Page {
     pub took: Duration,
 }
 
-/// The connection and its page buffer.
+/// The connection.
 #[derive(Debug)]
 pub struct Scraper {
     network: Arc<dyn Network>,
@@ -80,7 +84,6 @@ pub struct Scraper {
     path: String,
     deadline: Duration,
     connection: Option<Connection>,
-    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -90,15 +93,24 @@ struct Connection {
     last_used: Instant,
 }
 
+// === impl Page ===
+
+impl Page {
+    /// Gives the page's buffer back, so that another page needs no new one.
+    pub fn give_back(self) {
+        page_buffers::give_back(self.text);
+    }
+}
+
 // === impl Scraper ===
 
 impl Scraper {
     /// A scraper of `http://address/path`; each scrape may take `deadline`.
     pub fn new(network: Arc<dyn Network>, address: SocketAddr, path: String, deadline: Duration) -> Self {
-        Self { network, address, path, deadline, connection: None, buffer: Vec::new() }
+        Self { network, address, path, deadline, connection: None }
     }
 
-    /// Fetches the page. Give the page's buffer back with [`Scraper::recycle`].
+    /// Fetches the page. Whoever has read it should give it back ([`Page::give_back`]).
     ///
     /// # Errors
     /// See [`ScrapeError`]; after an error the next scrape starts with a new connection.
@@ -110,11 +122,6 @@ impl Scraper {
             self.connection = None;
         }
         outcome.map(|text| Page { text, took: started.elapsed() })
-    }
-
-    /// Takes a page's buffer back, so that the next page needs no new one.
-    pub fn recycle(&mut self, text: Vec<u8>) {
-        self.buffer = text;
     }
 
     async fn fetch(&mut self) -> Result<Vec<u8>, ScrapeError> {
@@ -144,8 +151,7 @@ impl Scraper {
         if body.size_hint().lower() > PAGE_BYTES_MAX as u64 {
             return Err(ScrapeError::TooLarge);
         }
-        let mut text = std::mem::take(&mut self.buffer);
-        text.clear();
+        let mut text = page_buffers::take();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
             if text.len() + data.len() > PAGE_BYTES_MAX {
@@ -185,7 +191,8 @@ impl Connection {
             false => ScrapeError::Connect { address, source },
         };
         let stream = network.connect(address).await.map_err(connect)?;
-        let (sender, driver) = http1::Builder::new().max_buf_size(128 * 1024).handshake(TokioIo::new(stream)).await?;
+        let (sender, driver) =
+            http1::Builder::new().max_buf_size(READ_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
         // The driver ends with its connection, and is aborted with its scraper.
         #[expect(clippy::disallowed_methods, reason = "lives and dies with this connection")]
         let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();

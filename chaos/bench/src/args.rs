@@ -35,6 +35,8 @@ pub(super) enum Verb {
     Scrape(ScrapeArgs),
     /// Replicas that share what they know, under load: ages of facts, traffic, processor time, scrapes, deaths.
     Replication(ReplicationArgs),
+    /// One replica that serves many pools, beside one that serves a single one: memory, and decision times.
+    Pools(PoolsArgs),
     /// One replica under four kinds of hostile clients at once: its memory, and the decision times of other clients.
     Hostile(HostileArgs),
     /// A replica whose scheduler is killed repeatedly while a real Envoy calls it.
@@ -161,6 +163,29 @@ pub(super) struct HostileArgs {
     /// Requests whose body arrives at one byte per second.
     #[arg(long, default_value_t = 2_000)]
     pub(super) slow: usize,
+}
+
+/// Flags of `pools`.
+#[derive(Debug, Args)]
+pub(super) struct PoolsArgs {
+    /// Pools of the replica that serves many.
+    #[arg(long, default_value_t = 100)]
+    pub(super) pools: u16,
+    /// Endpoints of each pool.
+    #[arg(long, default_value_t = 20)]
+    pub(super) endpoints: u16,
+    /// Requests per second, over all pools of a replica in turn.
+    #[arg(long, default_value_t = 200)]
+    pub(super) rate: u32,
+    /// Seconds that each of both replicas is measured at a time.
+    #[arg(long, default_value_t = 5.0)]
+    pub(super) seconds: f64,
+    /// How often each of both is measured.
+    #[arg(long, default_value_t = 4)]
+    pub(super) rounds: u32,
+    /// Interval of scraping an engine, in ms; 2,000 engines at 50 ms would take more than the machine.
+    #[arg(long, default_value_t = 1_000)]
+    pub(super) interval: u32,
 }
 
 /// Flags of `events`.

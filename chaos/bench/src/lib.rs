@@ -21,6 +21,7 @@ mod hostile;
 mod noop;
 mod pages;
 mod pool;
+mod pools;
 mod replication;
 mod report;
 mod scheduler_death;
@@ -77,6 +78,7 @@ fn bench(verb: Verb) -> Result<(), Failure> {
         Verb::ExtProc(args) => block_on(ext_proc::run(&args))?,
         Verb::Scrape(args) => block_on(scrape::run(&args))?,
         Verb::Replication(args) => block_on(replication::run(&args))?,
+        Verb::Pools(args) => block_on(pools::run(&args))?,
         Verb::Hostile(args) => block_on(hostile::run(&args))?,
         Verb::SchedulerDeath(args) => block_on(scheduler_death::run(&args))?,
         Verb::Sidecar(args) => block_on(sidecar::run(&args))?,

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use murmuration_proto::ext_proc::ExternalProcessorClient;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
 
 use murmuration_kit::machine::cpu_used;
 use murmuration_kit::pool::{EndpointsFile, default_with_endpoints};
@@ -34,7 +36,7 @@ pub(super) struct Server {
     _child: Child,
     /// Both servers end when their standard input closes, so also when this process is killed.
     _stdin: Option<ChildStdin>,
-    _endpoints: Option<EndpointsFile>,
+    _files: Vec<EndpointsFile>,
 }
 
 // === impl Server ===
@@ -42,7 +44,7 @@ pub(super) struct Server {
 impl Server {
     /// The server that does nothing.
     pub(super) async fn noop() -> Result<Self, Failure> {
-        Self::start(&["serve-noop".to_owned()], None).await
+        Self::start(&["serve-noop".to_owned()], Vec::new()).await
     }
 
     /// A replica with llm-d's default configuration whose pool is `engines`; `flags` come last.
@@ -53,7 +55,26 @@ impl Server {
             ["serve", "--config-text", &config, "--bind", "127.0.0.1", "--grpc-port", "0", "--grpc-health-port"];
         let rest = ["0", "--metrics-port", "0", "--secure-serving=false", "--exit-with-stdin"];
         let arguments = fixed.into_iter().chain(rest).map(str::to_owned).chain(flags.iter().cloned());
-        Self::start(&arguments.collect::<Vec<_>>(), Some(endpoints)).await
+        Self::start(&arguments.collect::<Vec<_>>(), vec![endpoints]).await
+    }
+
+    /// A replica that serves these pools by the default configuration, each on the port of its name. Its address is that
+    /// of the first one.
+    pub(super) async fn of_pools(pools: &[(u16, &[SocketAddr])], flags: &[&str]) -> Result<Self, Failure> {
+        let mut arguments = vec!["serve".to_owned()];
+        let mut files = Vec::new();
+        for (port, engines) in pools {
+            let endpoints = EndpointsFile::with(engines)?;
+            let config = endpoints.path().with_extension("yaml");
+            std::fs::write(&config, default_with_endpoints(endpoints.path())?)
+                .map_err(|why| format!("can't write {}: {why}", config.display()))?;
+            arguments.extend(["--pool".to_owned(), format!("pool-{port}={port}:{}", config.display())]);
+            files.extend([endpoints, EndpointsFile::at(config)]);
+        }
+        let fixed = ["--bind", "127.0.0.1", "--grpc-health-port", "0", "--metrics-port", "0", "--secure-serving=false"];
+        let rest = fixed.iter().chain(&["--exit-with-stdin"]).chain(flags).map(|flag| (*flag).to_owned());
+        arguments.extend(rest);
+        Self::start(&arguments, files).await
     }
 
     /// Processor time that the server used so far.
@@ -61,7 +82,7 @@ impl Server {
         cpu_used(self.pid)
     }
 
-    async fn start(arguments: &[String], endpoints: Option<EndpointsFile>) -> Result<Self, Failure> {
+    async fn start(arguments: &[String], files: Vec<EndpointsFile>) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(|why| format!("can't find this program itself: {why}"))?;
         let mut child = Command::new(program)
             .args(arguments)
@@ -86,8 +107,15 @@ impl Server {
             }
         });
         let pid = child.id().ok_or("the server ended as soon as it started")?;
-        Ok(Self { ext_proc, admin, pid, _child: child, _stdin: stdin, _endpoints: endpoints })
+        Ok(Self { ext_proc, admin, pid, _child: child, _stdin: stdin, _files: files })
     }
+}
+
+/// A client of the ext-proc service at this address.
+pub(super) async fn connect(server: SocketAddr) -> Result<ExternalProcessorClient<Channel>, Failure> {
+    let cant = |why: tonic::transport::Error| format!("can't connect to the server at {server}: {why}");
+    let channel = Endpoint::try_from(format!("http://{server}")).map_err(cant)?.tcp_nodelay(true);
+    Ok(ExternalProcessorClient::new(channel.connect().await.map_err(cant)?))
 }
 
 /// Waits for the line with the server's addresses.

@@ -44,6 +44,11 @@ impl EndpointsFile {
         Self(std::env::temp_dir().join(format!("murmuration-pool-{}-{number}.json", std::process::id())))
     }
 
+    /// A file at `path`, which is removed when this is dropped.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Writes a file with engines at these addresses.
     ///
     /// # Errors

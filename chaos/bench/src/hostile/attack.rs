@@ -17,11 +17,11 @@ use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::connect;
 use crate::Failure;
 use crate::args::HostileArgs;
 use crate::ext_proc::message;
 use crate::ext_proc::paced::at_rate;
+use crate::server::connect;
 
 /// Bytes of a model's name.
 const NAME_BYTES: usize = 20 << 20;

@@ -6,7 +6,6 @@
 
 mod attack;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use murmuration_actors::admin::client;
@@ -14,14 +13,14 @@ use murmuration_kit::machine::peak_memory_kib;
 use murmuration_proto::ext_proc::ExternalProcessorClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::Failure;
 use super::args::HostileArgs;
 use super::ext_proc::exchange::{Plan, exchange};
 use super::ext_proc::paced::Paced;
 use super::pages::Pages;
-use super::server::Server;
+use super::server::{Server, connect};
 use super::spread::Spread;
 use super::table::{Cell, Table};
 use attack::Tally;
@@ -132,10 +131,4 @@ async fn largest_page(server: &Server, time: Duration) -> Result<usize, Failure>
         largest = largest.max(page.len());
     }
     Ok(largest)
-}
-
-async fn connect(server: SocketAddr) -> Result<ExternalProcessorClient<Channel>, Failure> {
-    let cant = |why: tonic::transport::Error| format!("can't connect to the server at {server}: {why}");
-    let channel = Endpoint::try_from(format!("http://{server}")).map_err(cant)?.tcp_nodelay(true);
-    Ok(ExternalProcessorClient::new(channel.connect().await.map_err(cant)?))
 }

@@ -17,13 +17,14 @@ const ZONES: &str = "replication --replicas 9 --lanes streams --zones 3 --rate 1
 type Measure = fn(bool) -> Result<Vec<Row>, Failure>;
 
 /// The benches of this table.
-pub(super) const UNITS: [(&str, Measure); 12] = [
+pub(super) const UNITS: [(&str, Measure); 13] = [
     ("decision", |short| run("decision", &["--decisions", "500"], short, decision)),
     ("actor", |short| run("actor", &["--seconds", "0.5"], short, actor)),
     ("ext-proc", |short| run("ext-proc", &["--seconds", "0.5"], short, ext_proc)),
     ("envoy", |short| run("envoy", &["--samples", "100", "--seconds", "1", "--bodies", "1"], short, envoy)),
     ("scrape", |short| run("scrape", &["--seconds", "2"], short, scrape)),
     ("hostile", |short| run("hostile", &["--seconds", "5"], short, hostile)),
+    ("pools", |short| run("pools", &["--pools", "5", "--seconds", "1", "--rounds", "1"], short, pools)),
     ("scheduler-death", |short| run("scheduler-death", &["--kills", "2"], short, scheduler_death)),
     ("churn", |short| run("churn", &["--names", "100000"], short, churn)),
     ("subset", |short| run("subset", &["--decisions", "200"], short, subset)),
@@ -153,6 +154,20 @@ pub(super) fn hostile(report: &Value) -> Result<Vec<Row>, Failure> {
                 2,000 slow bodies): memory; p99 of the decisions of all others";
     let measured = format!("{memory:.0} MiB; {p99:.0} ms ({without:.1} ms without them)");
     Ok(vec![line(what, "hostile", "512 MiB; 50 ms", measured, memory <= 512.0 && p99 <= 50.0)])
+}
+
+pub(super) fn pools(report: &Value) -> Result<Vec<Row>, Failure> {
+    let rows = report["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let [alone, many] = rows else { return Err("the JSON has no row for one pool and for many".to_owned()) };
+    let (pools, endpoints) = (number(many, "pools")?, number(&report["about"], "endpoints")?);
+    let memory = number(many, "rss_peak_mib")?;
+    let ratio = |figure| Ok::<_, Failure>(number(many, figure)? / number(alone, figure)?.max(1e-9));
+    let (p50, p99) = (ratio("decision_p50_ms")?, ratio("decision_p99_ms")?);
+    let what = format!(
+        "{pools:.0} pools of {endpoints:.0} endpoints in one process: memory; p99 of a decision beside one pool"
+    );
+    let measured = format!("{memory:.0} MiB; {p99:.2}x (p50: {p50:.2}x)");
+    Ok(vec![line(&what, "pools", "300 MiB; 1.1x", measured, memory <= 300.0 && p99 <= 1.1)])
 }
 
 pub(super) fn scheduler_death(report: &Value) -> Result<Vec<Row>, Failure> {

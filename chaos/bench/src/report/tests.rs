@@ -87,7 +87,7 @@ fn the_page_shows_the_bars_that_replication_is_judged_by() {
 
 #[test]
 fn every_bench_of_one_replica_fills_a_row_that_the_page_has() {
-    for (rows, report, measured, met) in cases().into_iter().chain([sidecar(), zones()]) {
+    for (rows, report, measured, met) in cases().into_iter().chain([sidecar(), zones(), pools()]) {
         let rows = rows(&report).unwrap();
         assert_eq!((rows[0][3].as_str(), rows[0][4].as_str()), (measured, met));
         for row in rows {
@@ -128,6 +128,12 @@ fn sidecar() -> Case {
 fn zones() -> Case {
     let lanes = json!({"rows": [{"lanes": "none"}, {"lanes": "streams", "other_zones_mbit": 0.92, "clean_s": 1.4}]});
     (replica::zones, lanes, "0.92 Mbit/s; 1.40 s", "yes")
+}
+
+fn pools() -> Case {
+    let of = |pools: u64, p99: f64, memory: f64| json!({"pools": pools, "decision_p50_ms": 0.4, "decision_p99_ms": p99, "rss_peak_mib": memory});
+    let both = json!({"about": {"endpoints": 20}, "rows": [of(1, 2.0, 30.0), of(100, 2.1, 265.0)]});
+    (replica::pools, both, "265 MiB; 1.05x (p50: 1.00x)", "yes")
 }
 
 fn cases() -> [Case; 10] {
