@@ -58,8 +58,8 @@ impl Server {
         Self::start(&arguments.collect::<Vec<_>>(), vec![endpoints]).await
     }
 
-    /// A replica that serves these pools by the default configuration, each on the port of its name. Its address is that
-    /// of the first one.
+    /// A replica that serves these pools, each a port and its engines, by the default configuration. `ext_proc` is the
+    /// address of the first one.
     pub(super) async fn of_pools(pools: &[(u16, &[SocketAddr])], flags: &[&str]) -> Result<Self, Failure> {
         let mut arguments = vec!["serve".to_owned()];
         let mut files = Vec::new();
