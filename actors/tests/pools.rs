@@ -300,6 +300,21 @@ async fn a_pool_that_is_not_ready_holds_up_the_replica_and_not_the_other_pool() 
 }
 
 #[tokio::test]
+async fn more_pools_than_gossip_has_room_for_are_refused() {
+    for (pools, padding, expected) in [
+        (129, "", "--pool is given 129 times, and a replica serves at most 128"),
+        (128, &"a".repeat(80), "the names of all --pool have 1"),
+    ] {
+        let pools = (0..pools).map(|n| format!("--pool={padding}{n:03}=0:/nowhere.yaml"));
+        let arguments = ["serve", "--bind=127.0.0.1"].map(str::to_owned).into_iter().chain(pools);
+        let output = timeout(TIMEOUT, program().args(arguments).output()).await.unwrap().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{errors}");
+        assert!(errors.contains(&format!("murmuration: {expected}")), "{errors}");
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_that_is_wrong_is_named_with_its_pool_and_file() {
     let fleet = Fleet::start().await;
     let bad = fleet.folder.join("bad.yaml");

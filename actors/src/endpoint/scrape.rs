@@ -76,7 +76,7 @@ pub struct Page {
     pub took: Duration,
 }
 
-/// The connection.
+/// Fetches one engine's page, over a connection that it keeps.
 #[derive(Debug)]
 pub struct Scraper {
     network: Arc<dyn Network>,

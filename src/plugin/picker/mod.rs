@@ -47,3 +47,43 @@ impl PickerParameters {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plugin::registration::Plugin;
+    use crate::plugin::testing::{endpoint, picked, request, rows};
+
+    #[test]
+    fn every_picker_takes_fallbacks_from_other_zones_when_told_to() {
+        let zone = |i: usize| ["a", "b"][i / 6];
+        let endpoints: Vec<_> =
+            (0..12).map(|i| endpoint(&format!("e{i}"), &[("topology.kubernetes.io/zone", zone(i))])).collect();
+        let rows = rows(&endpoints);
+        // The first zone's endpoints are all better.
+        let totals: Vec<f64> = (0..12).map(|i| 1.0 - i as f64 / 20.0).collect();
+        let told = || PickerParameters { max_num_of_endpoints: 2, fallbacks_in_other_zones: true };
+        let not_told = || PickerParameters { max_num_of_endpoints: 2, fallbacks_in_other_zones: false };
+        let apart = |chosen: Vec<usize>| chosen.len() == 2 && zone(chosen[0]) != zone(chosen[1]);
+        let all_apart = |parameters: &dyn Fn() -> PickerParameters, seed| {
+            let request = request(seed, 1);
+            [
+                picked(&MaxScorePicker::build(parameters()).unwrap(), &request, &rows, &totals),
+                picked(&RandomPicker::build(parameters()).unwrap(), &request, &rows, &totals),
+                picked(&WeightedRandomPicker::build(parameters()).unwrap(), &request, &rows, &totals),
+            ]
+            .map(apart)
+        };
+        assert!((0..50).all(|seed| all_apart(&told, seed) == [true; 3]));
+        assert!((0..50).all(|seed| !all_apart(&not_told, seed)[0]));
+    }
+
+    #[test]
+    fn fallbacks_in_other_zones_without_fallbacks_are_a_mistake() {
+        for count in [0, 1] {
+            let parameters = PickerParameters { max_num_of_endpoints: count, fallbacks_in_other_zones: true };
+            assert!(MaxScorePicker::build(parameters).unwrap_err().contains("maxNumOfEndpoints of 2"));
+        }
+    }
+}

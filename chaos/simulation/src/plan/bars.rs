@@ -13,7 +13,8 @@ use super::span;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Bars {
-    /// Failed requests, at most. If replicas see responses, requests that a killed replica held do not count.
+    /// Failed requests, at most. Requests that a killed engine held do not count; nor, if replicas see responses, those
+    /// that a killed replica held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<u64>,
     /// The share of failed requests, at most, without held ones as above.

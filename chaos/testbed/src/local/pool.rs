@@ -58,24 +58,9 @@ impl Pool {
         ports: &mut Ports,
         tell: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Self, TestbedError> {
-        let mut pool = Self::find(args, program, run, network, ports, tell).await?;
-        for (index, spot) in pool.spots.iter_mut().enumerate() {
-            spot.zone = args.zone_of(index);
-        }
-        Ok(pool)
-    }
-
-    async fn find(
-        args: &Args,
-        program: &Path,
-        run: &Path,
-        network: Option<&mut Network>,
-        ports: &mut Ports,
-        tell: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Self, TestbedError> {
         if !args.engine_urls.is_empty() {
             tell("looking for the engines");
-            return Self::adopt(args).await;
+            return Ok(Self::adopt(args).await?.in_zones(args));
         }
         let mut pool = Self { model: args.model.clone().unwrap_or_else(|| MODEL.to_owned()), ..Self::default() };
         match args.shape() {
@@ -97,7 +82,14 @@ impl Pool {
                 pool.start_alike(args.engines, program, run, network).await?;
             }
         }
-        Ok(pool)
+        Ok(pool.in_zones(args))
+    }
+
+    fn in_zones(mut self, args: &Args) -> Self {
+        for (index, spot) in self.spots.iter_mut().enumerate() {
+            spot.zone = args.zone_of(index);
+        }
+        self
     }
 
     async fn adopt(args: &Args) -> Result<Self, TestbedError> {

@@ -94,7 +94,7 @@ fn failures(text: &mut String, figures: &Figures, observed: &Observed) {
         let _ = writeln!(text, "<p><b>{count}</b> {cause}</p>\n<pre>{}</pre>", escaped(&examples.join("\n")));
     }
     if figures.held > 0 {
-        let _ = writeln!(text, "<p>{} of them were held by a killed replica.</p>", figures.held);
+        let _ = writeln!(text, "<p>{} of them were held by killed processes.</p>", figures.held);
     }
     for note in &observed.notes {
         let _ = writeln!(text, "<p class=\"lead\">Note: {}.</p>", escaped(note));
