@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use murmuration_actors::args::PassedOverArgs;
 use serde_json::Value;
 
 /// Rules that a picker's account has: llm-d's, without those of a leader. `docs/kubernetes.md` has them as a table.
@@ -185,6 +186,18 @@ fn nothing_that_is_installed_by_default_is_insecure() {
     let values = documents(&path("deploy/helm/murmuration/values.yaml"));
     let flags = &values[0]["router"]["epp"]["flags"];
     assert!(flags.as_object().unwrap().is_empty(), "{flags}");
+}
+
+/// What the chart leaves out, a manifest of llm-d's may hand to the picker itself.
+#[test]
+fn flags_of_llm_d_that_the_chart_leaves_out_are_accepted_unless_that_weakens_security() {
+    let template = text("deploy/helm/murmuration/templates/_flags.tpl");
+    let (_, list) = template.split_once("define \"murmuration.passedOver\" -}}\n").unwrap();
+    let left_out: BTreeSet<&str> = list.lines().map_while(|line| line.strip_prefix("- ")).collect();
+    let is_refused = |flag: &&str| flag.starts_with("metrics-c") || flag.starts_with("tls-");
+    let expected: BTreeSet<&str> = left_out.iter().copied().filter(|flag| !is_refused(flag)).collect();
+    assert_eq!(PassedOverArgs::names().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(left_out.len() - expected.len(), 4);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Must not know what a flag does. Where llm-d has the same flag, its name and default are used.
 
 mod kubernetes;
+mod passed_over;
 mod replication;
 mod sidecar;
 mod values;
@@ -16,6 +17,7 @@ use murmuration::config::duration::read as duration;
 use murmuration::id::PoolId;
 
 pub use kubernetes::{KubernetesArgs, TargetPorts};
+pub use passed_over::PassedOverArgs;
 pub use replication::{Keepers, ReplicationArgs};
 pub use sidecar::{EcConnectorArg, KvConnectorArg, OnPrefillFailureArg, SidecarArgs, StageArg};
 pub use values::LogFormat;
@@ -267,6 +269,10 @@ pub struct ServeArgs {
     /// What is logged: 2 (events of the replica), 4 (each request), or a filter such as info,murmuration=debug.
     #[arg(help_heading = OBSERVABILITY, short, long = "verbosity", default_value = "2", value_name = "LEVEL")]
     pub verbosity: String,
+
+    /// Flags of llm-d's that switch nothing here.
+    #[command(flatten)]
+    pub passed_over: PassedOverArgs,
 
     /// Stop when standard input ends, so that a parent process leaves no orphans.
     #[arg(long, hide = true)]

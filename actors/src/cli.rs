@@ -143,6 +143,9 @@ async fn serve(args: ServeArgs, catalog: fn() -> Catalog) -> Result<(), Failure>
         let why = format!("--max-body-memory ({memory} bytes) must not be less than --max-body-size ({size} bytes)");
         return Err(Failure::new(USAGE, why));
     }
+    if !args.passed_over.0.is_empty() {
+        tracing::info!(flags = %args.passed_over.0.join(", "), "these flags of llm-d switch nothing here");
+    }
     let salt = replication::prompt_salt(&args).map_err(|why| Failure::new(USAGE, why))?;
     let pools = pools::read(&args, salt, &catalog())?;
     let tracer = tracer(&args)?;

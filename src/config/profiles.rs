@@ -8,7 +8,8 @@ use super::parts::{self, Part};
 use super::raw::{RawProfile, Reference};
 use super::suggestion;
 use crate::fleet::TopologyLabels;
-use crate::plugin::{Kept, Runs};
+use crate::plugin::Runs;
+use crate::plugin::catalog::Built;
 use crate::schedule::named::Named;
 use crate::schedule::profile::{SchedulingProfile, Weighted};
 use crate::schedule::{Plugins, Profiles};
@@ -88,7 +89,8 @@ pub(super) fn build(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Option<Profi
         admissions: declared.all(|roles| &roles.admission),
         request_hooks: declared.all(|roles| &roles.request_hook),
         response_hooks: declared.all(|roles| &roles.response_hook),
-        kept: kept(plan, declared),
+        kept: used(plan, declared).flat_map(|built| built.keeps.clone()).collect(),
+        headers: used(plan, declared).flat_map(|built| built.headers.clone()).collect(),
         topology: topology(declared),
     }))
 }
@@ -102,14 +104,13 @@ fn topology(declared: &DeclaredPlugins<'_>) -> TopologyLabels {
     labels.unwrap_or_default()
 }
 
-/// What is kept for the plan's plugins.
-fn kept(plan: &Plan, declared: &DeclaredPlugins<'_>) -> Vec<Kept> {
+/// The plan's plugins.
+fn used<'d>(plan: &'d Plan, declared: &'d DeclaredPlugins<'_>) -> impl Iterator<Item = &'d Built> {
     let used = declared.plugins.iter().filter(|plugin| plan.uses(plugin));
-    let kept = used.filter_map(|plugin| match &plugin.made {
-        Made::Plugin(built) => Some(built.keeps.clone()),
+    used.filter_map(|plugin| match &plugin.made {
+        Made::Plugin(built) => Some(built),
         Made::Part(_) | Made::Broken => None,
-    });
-    kept.flatten().collect()
+    })
 }
 
 fn planned(profile: &RawProfile, declared: &mut DeclaredPlugins<'_>, errors: &mut ErrorCollector) -> PlannedProfile {

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::admission::ProbabilisticAdmitter;
 use super::decider::{AlwaysDisaggMultimodalDecider, AlwaysDisaggPdDecider, PrefixBasedPdDecider};
 use super::filter::{
-    DecodeFilter, EncodeFilter, LabelSelectorFilter, PrefillFilter, PrefixCacheAffinityFilter, SessionAffinityFilter,
-    TopologyAffinityFilter,
+    DecodeFilter, EncodeFilter, HeaderBasedTestingFilter, LabelSelectorFilter, PrefillFilter,
+    PrefixCacheAffinityFilter, SessionAffinityFilter, TopologyAffinityFilter,
 };
 use super::parameters::{self, Fault};
 use super::picker::{MaxScorePicker, RandomPicker, WeightedRandomPicker};
@@ -28,6 +28,7 @@ use super::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, LoraAffinityScorer, PrefillCostScorer, PrefixCacheScorer,
     QueueScorer, RunningRequestsSizeScorer, SessionAffinityScorer, TokenLoadScorer, TopologyAffinityScorer,
 };
+use super::served_verifier::DestinationEndpointServedVerifier;
 
 /// Plugin types by name.
 #[derive(Clone, Debug, Default)]
@@ -40,13 +41,14 @@ struct Entry {
     build: fn(&Value) -> Result<Built, Fault>,
 }
 
-/// A plugin: its roles, its parameters with all defaults, what it reads and what is kept for it.
+/// A plugin: its roles, its parameters with all defaults, what it reads (request headers too) and what is kept for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) roles: Roles,
     pub(crate) parameters: Value,
     pub(crate) reads: &'static [Produced],
     pub(crate) keeps: Vec<Kept>,
+    pub(crate) headers: Vec<String>,
 }
 
 // === impl Catalog ===
@@ -61,6 +63,7 @@ impl Catalog {
     pub fn builtin() -> Self {
         Self::empty()
             .register::<LabelSelectorFilter>()
+            .register::<HeaderBasedTestingFilter>()
             .register::<DecodeFilter>()
             .register::<PrefillFilter>()
             .register::<EncodeFilter>()
@@ -87,6 +90,7 @@ impl Catalog {
             .register::<HeaderProfileHandler>()
             .register::<DataParallelProfileHandler>()
             .register::<ProbabilisticAdmitter>()
+            .register::<DestinationEndpointServedVerifier>()
             .register::<PrefixBasedPdDecider>()
             .register::<AlwaysDisaggPdDecider>()
             .register::<AlwaysDisaggMultimodalDecider>()
@@ -114,8 +118,8 @@ fn built<T: Plugin>(given: &Value) -> Result<Built, Fault> {
     let typed: T::Parameters = parameters::read(given)?;
     let parameters = parameters::write(&typed);
     let plugin = Arc::new(T::build(typed).map_err(Fault::whole)?);
-    let keeps = plugin.keeps();
-    Ok(Built { roles: plugin.roles(), parameters, reads: T::READS, keeps })
+    let (keeps, headers) = (plugin.keeps(), plugin.reads_headers());
+    Ok(Built { roles: plugin.roles(), parameters, reads: T::READS, keeps, headers })
 }
 
 #[cfg(test)]
@@ -174,6 +178,6 @@ mod tests {
             let again = catalog.build(kind, &built.parameters).unwrap().unwrap();
             assert_eq!(built.parameters, again.parameters, "{kind}");
         }
-        assert_eq!(catalog.types().count(), 30);
+        assert_eq!(catalog.types().count(), 32);
     }
 }

@@ -104,7 +104,15 @@ pub trait RequestHook: Debug + Send + Sync {
 /// Adds headers to the answer of a request that was decided, for the client. Not with `--response-path leave`.
 pub trait ResponseHook: Debug + Send + Sync {
     /// The headers. They replace those of the same name.
-    fn response_headers(&self, ask: &Ask<'_>, decision: &Decision) -> Vec<Header>;
+    fn response_headers(&self, _ask: &Ask<'_>, _decision: &Decision) -> Vec<Header> {
+        Vec::new()
+    }
+
+    /// The header that tells the client which endpoint served, in lower case, if it gets one. The gateway reports that
+    /// endpoint with the answer; a value that begins with `fail:` says that it did not.
+    fn served_header(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The profiles that a handler runs.

@@ -12,6 +12,7 @@ pub mod producer;
 pub mod profile_handler;
 pub mod registration;
 pub mod scorer;
+pub mod served_verifier;
 pub mod session_affinity;
 pub mod verdict;
 

@@ -44,6 +44,12 @@ pub trait Plugin: Debug + Send + Sync + Sized + 'static {
     fn keeps(&self) -> Vec<Kept> {
         Vec::new()
     }
+
+    /// The request headers that it reads, in lower case: they are in
+    /// [`InferenceRequest::headers`](crate::request::InferenceRequest::headers).
+    fn reads_headers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Data that plugins may read. It is only maintained if a plugin reads it.

@@ -9,6 +9,7 @@ pub mod rewrites;
 pub mod session;
 pub mod subset;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use attributes::Attributes;
@@ -53,6 +54,8 @@ pub struct InferenceRequest {
     pub session: Session,
     /// What producers learned of it; empty where none is configured.
     pub attributes: Attributes,
+    /// Those of its headers that plugins read, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     /// The scheduling profile that it names, read only if the profile handler asks for it.
     pub profile: Option<String>,
     /// Whether it may only be served by an endpoint that holds some of its prompt (`Prefer: if-available`).

@@ -39,6 +39,8 @@ pub struct Plugins {
     pub response_hooks: Vec<Named<dyn ResponseHook>>,
     /// What is kept for all of them between requests.
     pub kept: Vec<Kept>,
+    /// The request headers that they read, in lower case.
+    pub headers: Vec<String>,
     /// The labels that say where endpoints run.
     pub topology: TopologyLabels,
 }
@@ -97,6 +99,16 @@ impl Profiles {
     /// The request header that names a profile, in lower case, if the handler reads one.
     pub fn profile_header(&self) -> Option<&str> {
         self.plugins.handler.plugin.profile_header()
+    }
+
+    /// The request headers that plugins read, in lower case.
+    pub fn reads_headers(&self) -> &[String] {
+        &self.plugins.headers
+    }
+
+    /// The headers of an answer that tell the client which endpoint served, in lower case.
+    pub fn served_headers(&self) -> impl Iterator<Item = &str> {
+        self.plugins.response_hooks.iter().filter_map(|hook| hook.plugin.served_header())
     }
 
     /// Decides among `candidates`. What each profile did is added to `explanation`, also when no endpoint was found.

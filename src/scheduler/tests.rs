@@ -82,6 +82,7 @@ fn single(profile: SchedulingProfile) -> Profiles {
         admissions: Vec::new(),
         request_hooks: Vec::new(),
         response_hooks: Vec::new(),
+        headers: Vec::new(),
         kept: Vec::new(),
     })
 }

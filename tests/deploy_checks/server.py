@@ -41,10 +41,10 @@ def run(report, kit):
 
 
 class Server:
-    """etcd and an API server on loopback, in a folder that ends with them."""
+    """etcd on loopback and an API server at `host`, in a folder that ends with them."""
 
-    def __init__(self, programs, kubectl, helm, words=()):
-        self.programs, self.kubectl, self.helm, self.words = programs, kubectl, helm, words
+    def __init__(self, programs, kubectl, helm, host="127.0.0.1"):
+        self.programs, self.kubectl, self.helm, self.host = programs, kubectl, helm, host
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="deploy-"))
         self.running = []
 
@@ -74,18 +74,19 @@ class Server:
             f"--advertise-client-urls={at}", f"--listen-peer-urls={near}", f"--initial-advertise-peer-urls={near}",
             f"--initial-cluster=default={near}")
         self._run(
-            "kube-apiserver", f"--etcd-servers={at}", "--bind-address=127.0.0.1", f"--secure-port={api}", "--cert-dir=pki",
+            "kube-apiserver", f"--etcd-servers={at}", f"--bind-address={self.host}", f"--secure-port={api}", "--cert-dir=pki",
             "--token-auth-file=tokens", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/24",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key",
             "--service-account-signing-key-file=sa.key", "--endpoint-reconciler-type=none",
             # No controller makes service accounts' tokens here.
-            "--disable-admission-plugins=ServiceAccount", *self.words)
-        self._wait(f"https://127.0.0.1:{api}/readyz")
+            "--disable-admission-plugins=ServiceAccount", f"--advertise-address={self.host}")
+        self._wait(f"https://{self.host}:{api}/readyz")
+        self.token, self.port, self.authority = token, api, self.folder / "pki/apiserver.crt"
         self.kubeconfig = self.folder / "kubeconfig"
         self.kubeconfig.write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "it",
             "clusters": [{"name": "it", "cluster": {
-                "server": f"https://127.0.0.1:{api}", "certificate-authority": str(self.folder / "pki/apiserver.crt")}}],
+                "server": f"https://{self.host}:{api}", "certificate-authority": str(self.authority)}}],
             "users": [{"name": "it", "user": {"token": token}}],
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}]}))
 
@@ -110,6 +111,15 @@ class Server:
         command = [program, *words, "--kubeconfig", str(self.kubeconfig)]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip())
+
+    def call(self, method, path, body=None):
+        """One call of the API, as the administrator; its answer as an object. Changes are merged."""
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"authorization": f"Bearer {self.token}", "content-type": kind}
+        url, data = f"https://{self.host}:{self.port}{path}", json.dumps(body).encode() if body else None
+        request = urllib.request.Request(url, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10, context=ssl._create_unverified_context()) as answer:
+            return json.load(answer)
 
     def get(self, kind, name):
         """An object as it is stored."""
@@ -205,8 +215,9 @@ def _may(report, server):
         ("patch", "inferencepools.inference.networking.k8s.io", "no"),
         ("patch", "inferenceobjectives.llm-d.ai", "no"), ("patch", "inferenceobjectives.llm-d.ai/status", "yes"),
     ):
-        words = ["auth", "can-i", verb, resource, "-n", NAMESPACE, account, "--kubeconfig", str(server.kubeconfig)]
+        resource, _, part = resource.partition("/")
+        words = ["auth", "can-i", verb, resource, f"--subresource={part}", "-n", NAMESPACE, account, "--kubeconfig", str(server.kubeconfig)]
         command = [server.kubectl, *words]
         answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-        problems += [] if answer == expected else [f"{verb} {resource}: {answer}"]
+        problems += [] if answer == expected else [f"{verb} {resource} {part}: {answer}"]
     report.check("what the picker's account may", problems)

@@ -102,7 +102,8 @@ class Lab:
     def start(self, name, *command, **environment):
         """Starts a process with a log of its own."""
         with open(self.folder / f"{name}.log", "wb") as log:
-            self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+            self.running[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, **environment}, cwd=self.folder)
 
     def kill(self, *names):
         """SIGKILL, and waits for the end."""

@@ -27,6 +27,14 @@ CRDS = {
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": ["example/prometheus-operator-crd"],
     "github.com/envoyproxy/gateway@v1.9.1": ["charts/gateway-crds-helm/templates/generated"],
 }
+# The conformance suite; its own module file refers to a folder beside it, so all four are named.
+CONFORMANCE = [
+    "sigs.k8s.io/gateway-api-inference-extension/conformance@v1.6.0", "sigs.k8s.io/gateway-api-inference-extension@v1.6.0",
+    "sigs.k8s.io/gateway-api/conformance@v1.6.1", "sigs.k8s.io/gateway-api@v1.6.1",
+]
+CONFORMANCE_PACKAGES = [
+    "sigs.k8s.io/gateway-api-inference-extension/conformance", "sigs.k8s.io/gateway-api/conformance/echo-basic",
+]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # llm-d's own files, which this repository can't include.
 SHARED = pathlib.Path(os.environ.get("SHARED", ROOT.parent / "shared"))
@@ -102,6 +110,22 @@ class Tools:
                 path = folder / place
                 files += [path] if path.is_file() else sorted(path.glob("*.yaml"))
         return files
+
+    def conformance(self):
+        """The folder of the conformance suite and of its echo server, built; `None` where they can't be had."""
+        folder = self.folder / "conformance"
+        wanted = {"conformance.test": ["test", "-c"], "echo-basic": ["build"]}
+        if not all((folder / name).exists() for name in wanted) and shutil.which("go"):
+            print("deploy: building the conformance suite, which takes a minute or two", file=sys.stderr)
+            folder.mkdir(exist_ok=True)
+            (folder / "go.mod").write_text("module murmuration.test/conformance\n\ngo 1.26.0\n")
+            environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
+            calls = [["get", *CONFORMANCE]]
+            for name, package in zip(wanted, CONFORMANCE_PACKAGES, strict=True):
+                calls.append([*wanted[name], "-trimpath", "-ldflags=-s -w", "-o", name, package])
+            for words in calls:
+                subprocess.run(["go", *words], cwd=folder, env=environment, stdout=sys.stderr, stderr=subprocess.DEVNULL, check=False)
+        return folder if all((folder / name).exists() for name in wanted) else None
 
     def _module(self, module):
         done = subprocess.run(

@@ -30,13 +30,14 @@ something, its producer is added.
 ";
 
 /// Roles in the page's order, each with its heading.
-const ROLES: [(&str, &str); 14] = [
+const ROLES: [(&str, &str); 15] = [
     ("a filter", "Filters"),
     ("a scorer", "Scorers"),
     ("a picker", "Pickers"),
     ("a profile handler", "Profile handlers"),
     ("a decider", "Deciders"),
     ("an admission plugin", "Admission"),
+    ("a response hook", "Response hooks"),
     ("a header writer", "Header writers"),
     ("a data producer", "Data producers"),
     ("a data source", "Data sources"),

@@ -81,6 +81,10 @@ pub struct Settings {
     /// Rules for the models of requests that bear no header for it; `None` before discovery announced any. Until then
     /// there are no endpoints either.
     pub rewrites: Option<Arc<Rewrites>>,
+    /// The request headers that plugins read, in lower case.
+    pub plugin_headers: Vec<String>,
+    /// The headers of an answer that tell the client which endpoint served, in lower case.
+    pub served_headers: Vec<String>,
     /// The header in which requests name their scheduling profile, in lower case, if the profile handler reads one.
     pub profile_header: Option<String>,
 }
@@ -126,6 +130,8 @@ impl Settings {
             trusted: TrustedSpelling::default(),
             sessions: SessionRules::default(),
             rewrites: Some(Arc::default()),
+            plugin_headers: Vec::new(),
+            served_headers: Vec::new(),
             profile_header: None,
         }
     }

@@ -221,6 +221,8 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
     let (tier_salt, tenant_header) = (settings.salt.first(), settings.tenant_header.clone());
     let (prefix, sessions) = (blueprint.prefix.clone(), blueprint.profiles.sessions());
     let profile_header = blueprint.profiles.profile_header().map(str::to_owned);
+    let plugin_headers = blueprint.profiles.reads_headers().to_vec();
+    let served_headers = blueprint.profiles.served_headers().map(str::to_owned).collect();
     let renderer = blueprint.renderer.clone().map(Renderer::producer);
     let producers = renderer.into_iter().chain(blueprint.producers.iter().cloned()).collect();
     Settings {
@@ -234,6 +236,8 @@ fn gate_settings(settings: &ReplicaSettings, blueprint: &Blueprint) -> Settings 
         trusted,
         sessions,
         rewrites: None,
+        plugin_headers,
+        served_headers,
         profile_header,
     }
 }

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use murmuration::request::Usage;
+use murmuration::schedule::Header;
 use murmuration::time::Timestamp;
 use murmuration_proto::ext_proc::{BodySendMode, HttpBody, HttpHeaders, Metadata};
 
@@ -19,6 +20,9 @@ use crate::ext_proc::{metadata as envoy_metadata, reply, session};
 
 /// Envoy sets this header on its own answers when it sheds load or a circuit breaker is open.
 const ENVOY_OVERLOADED: &str = "x-envoy-overloaded";
+
+/// Instead of the endpoint that served.
+const NOT_REPORTED: &str = "fail: the gateway reported no endpoint";
 
 /// What an exchange knows of its answer.
 #[derive(Debug, Default)]
@@ -86,7 +90,8 @@ impl Exchange {
             let framing = if sse { Framing::Sse } else { Framing::Json };
             ModelEcho::new(framing, target, model)
         });
-        let added = std::mem::take(&mut self.added);
+        let mut added = std::mem::take(&mut self.added);
+        added.extend(self.served_headers(metadata));
         let token = self.token(metadata);
         out.push_back(reply::response_headers(self.answer.echo.is_some(), added, token));
         self.served(metadata);
@@ -177,6 +182,13 @@ impl Exchange {
         let served = envoy_metadata::served(metadata)?;
         let rank = self.ranks.iter().find(|(destination, _)| *destination == served);
         Some(rank.map_or(served, |(_, own)| *own))
+    }
+
+    /// The headers that tell the client which endpoint served, as far as the proxy reports it.
+    fn served_headers(&self, metadata: Option<&Metadata>) -> impl Iterator<Item = Header> {
+        let served = metadata.and_then(envoy_metadata::served);
+        let value = served.map_or_else(|| NOT_REPORTED.to_owned(), |address| address.to_string());
+        self.settings.served_headers.iter().filter_map(move |name| Header::new(name, value.clone()).ok())
     }
 
     /// The header that tells the client which endpoint serves its session: the one that the proxy reports, otherwise

@@ -10,10 +10,11 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
+# A picker that stands still is asked until it is no longer Ready, and each such request hangs.
 readinessProbe:
   grpc: {port: {{ $port }}, service: readiness}
-  periodSeconds: 2
-  timeoutSeconds: 2
+  periodSeconds: 1
+  timeoutSeconds: 1
   failureThreshold: 2
 {{- end -}}
 

@@ -73,6 +73,25 @@ fn headers_of_plugins_are_added_and_the_picker_s_own_come_last() {
 }
 
 #[test]
+fn headers_that_plugins_read_are_in_the_request_and_the_answer_names_the_endpoint_that_served() {
+    let [read, named] = ["x-wanted", "x-served"].map(|name| vec![name.to_owned()]);
+    let settings = Settings { plugin_headers: read, served_headers: named, ..settings() };
+    let mut stream = TestStream::new(settings.clone());
+    stream.head(&[("X-Wanted", "10.0.0.2"), ("x-other", "3")], false);
+    let request = asked(stream.chunk(CHAT, true));
+    assert_eq!(request.headers, [("x-wanted".to_owned(), "10.0.0.2".to_owned())].into());
+    stream.decide(&["10.0.0.1:8000", "10.0.0.2:8000"]);
+    let mut head = message(Request::ResponseHeaders(headers(&[(":status", "200")], true)));
+    head.metadata_context = metadata(names::LB_NAMESPACE, names::DESTINATION_SERVED, "10.0.0.2:8000");
+    stream.on(head).unwrap();
+    assert_eq!(header(stream.sent().last().unwrap(), "x-served").unwrap(), "10.0.0.2:8000");
+
+    let (mut stream, _) = TestStream::sent_on(settings, &[], CHAT);
+    stream.answer_head(&[(":status", "200")], true);
+    assert!(header(&stream.sent()[0], "x-served").unwrap().starts_with("fail:"));
+}
+
+#[test]
 fn a_session_is_known_by_the_first_header_that_names_it_and_no_token_is_sent() {
     let id_headers = vec!["x-session-id".to_owned(), "session-id".to_owned()];
     let settings =
