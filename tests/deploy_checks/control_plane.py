@@ -63,11 +63,11 @@ spec:
 
 
 class ControlPlane:
-    """Everything but the pods' programs: those are `programs`, as [`Pods`] takes them, without the proxy."""
+    """Everything but the pods' programs: those are `programs`, as [`Pods`] takes them, without Istio's proxy."""
 
-    def __init__(self, folder, kit, kubectl, helm, envoy, programs):
+    def __init__(self, folder, kit, kubectl, helm, envoy, programs, istio=True):
         self.folder, self.kit, self.envoy = pathlib.Path(folder), pathlib.Path(kit), envoy
-        self.lab = standalone.Lab(self.folder)
+        self.lab, self.istio = standalone.Lab(self.folder), istio
         self.server = Server(self.kit, kubectl, helm, host=BRIDGE)
         self.programs = {"proxyv2": self._proxy, **programs}
 
@@ -102,14 +102,14 @@ class ControlPlane:
     def keep_logs(self, place):
         """Copies what istiod, the controllers and all containers wrote."""
         place.mkdir(parents=True, exist_ok=True)
-        for name in ("istiod", "controllers"):
+        for name in self.lab.running:
             shutil.copy(self.folder / f"{name}.log", place)
         for pod in self.pods.named(""):
             for container in pod.containers:
                 (place / f"{pod.name}-{container}.log").write_text(pod.log(container))
 
     def _start(self):
-        for name in ("definitions.yaml", "istio.yaml"):
+        for name in ("definitions.yaml", "istio.yaml") if self.istio else ():
             self.apply((self.folder / name).read_text())
         self.server.ask(self.server.kubectl, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         self.apply([
@@ -120,7 +120,8 @@ class ControlPlane:
         words = ["--leader-elect=false", "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}"]
         self.lab.start("controllers", str(self.kit / "kube-controller-manager"), config, *words)
         self.pods.__enter__()
-        self._istiod(config)
+        if self.istio:
+            self._istiod(config)
 
     def _istiod(self, config):
         (self.folder / "mesh.yaml").write_text(MESH)

@@ -2,7 +2,8 @@
 
 Each pod has a network namespace with an address of its own on a bridge. Each container is a program of this machine, by
 a table of images, in a root file system of its own: an overlay over the machine's, with volumes and the account's token
-as files. Readiness, restarts and graceful ends are a kubelet's. Left out: liveness, users, limits, Services' addresses.
+as files. Readiness, restarts and graceful ends are a kubelet's, and names of Services lead to pods. Left out: liveness,
+users, limits, addresses of Services, and what kubectl asks a kubelet for (logs, exec, port-forward).
 """
 
 import base64
@@ -50,7 +51,7 @@ class Pods:
 
     def __init__(self, server, folder, programs, api):
         self.server, self.folder, self.programs, self.api = server, pathlib.Path(folder), programs, api
-        self.running, self.count, self.over = {}, 1, threading.Event()
+        self.running, self.count, self.over, self.services = {}, 1, threading.Event(), []
         self.loop = threading.Thread(target=self._loop, daemon=True)
 
     def __enter__(self):
@@ -84,7 +85,8 @@ class Pods:
         there = {pod["metadata"]["uid"] for pod in listed}
         for uid in [uid for uid, pod in self.running.items() if uid not in there and not pod.is_alive()]:
             del self.running[uid]
-        for service in self.server.call("GET", "/api/v1/services")["items"]:
+        self.services = self.server.call("GET", "/api/v1/services")["items"]
+        for service in self.services:
             self._balance(service)
 
     def _follow(self, pod):
@@ -111,12 +113,28 @@ class Pods:
         metadata, spec = service["metadata"], service["spec"]
         if spec.get("type") != "LoadBalancer" or service["status"].get("loadBalancer"):
             return
-        wanted = (spec.get("selector") or {}).items()
+        for pod in self._behind(service):
+            path = f"/api/v1/namespaces/{metadata['namespace']}/services/{metadata['name']}/status"
+            self.server.call("PATCH", path, {"status": {"loadBalancer": {"ingress": [{"ip": pod.address}]}}})
+            return
+
+    def _behind(self, service):
+        """The pods that a Service selects."""
+        wanted, namespace = (service["spec"].get("selector") or {}).items(), service["metadata"]["namespace"]
         for pod in list(self.running.values()):
-            if pod.namespace == metadata["namespace"] and wanted <= pod.object["metadata"].get("labels", {}).items():
-                path = f"/api/v1/namespaces/{metadata['namespace']}/services/{metadata['name']}/status"
-                self.server.call("PATCH", path, {"status": {"loadBalancer": {"ingress": [{"ip": pod.address}]}}})
-                return
+            if wanted and pod.namespace == namespace and wanted <= pod.object["metadata"].get("labels", {}).items():
+                yield pod
+
+    def hosts(self, namespace):
+        """What DNS would tell the pods of a namespace, as a file of hosts: all pods of a headless Service, one of others."""
+        lines = ["127.0.0.1 localhost"]
+        for service in self.services:
+            name, of = service["metadata"]["name"], service["metadata"]["namespace"]
+            headless = service["spec"].get("clusterIP") == "None"
+            pods = [pod for pod in self._behind(service) if pod.ready or headless]
+            names = f"{name}.{of}.svc.cluster.local {name}.{of}" + (f" {name}" if of == namespace else "")
+            lines += [f"{pod.address} {names}" for pod in (pods if headless else pods[:1])]
+        return "\n".join(lines) + "\n"
 
 
 class Pod(threading.Thread):
@@ -128,7 +146,7 @@ class Pod(threading.Thread):
         self.name, self.namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         self.folder = pods.folder / pod["metadata"]["uid"]
         self.leaving, self.grace = threading.Event(), GRACE_SECONDS
-        self.containers, self.restarts, self.ready = {}, 0, False
+        self.containers, self.restarts, self.ready, self.named = {}, 0, False, ""
         # A node that is lost or slow: its pods keep the status that they had.
         self.is_reported = True
 
@@ -143,6 +161,9 @@ class Pod(threading.Thread):
             while not self.leaving.wait(0.1):
                 if not self.is_reported:
                     continue
+                self._name_services()
+                if self._is_done():
+                    return
                 if self._restarted(began):
                     failures = 0
                 if time.monotonic() < next_probe:
@@ -160,6 +181,27 @@ class Pod(threading.Thread):
             self._stop()
         finally:
             self._end()
+
+    def _is_done(self):
+        """Whether a pod that is not started again ran to its end; then it is told, and stays until it is deleted."""
+        codes = [process.poll() for process in self.containers.values()]
+        if self.object["spec"].get("restartPolicy") != "Never" or None in codes:
+            return False
+        status = {"phase": "Failed" if any(codes) else "Succeeded"}
+        self.pods.server.call("PATCH", f"{self.path}/status", {"status": status})
+        self.leaving.wait()
+        return True
+
+    def _name_services(self):
+        """Writes the names of Services into the containers' file systems."""
+        text = self.pods.hosts(self.namespace)
+        if text == self.named:
+            return
+        for process in self.containers.values():
+            # A container that has just ended has no file system any more.
+            with contextlib.suppress(OSError):
+                pathlib.Path(f"/proc/{process.pid}/root/etc/hosts").write_text(text)
+        self.named = text
 
     def kill(self, number=signal.SIGKILL):
         """A signal for all containers."""
@@ -257,7 +299,7 @@ class Pod(threading.Thread):
             self._report(began)
         for container in self.object["spec"]["containers"]:
             if container["name"] in ended:
-                self.restarts += 1
+                self.restarts, self.named = self.restarts + 1, ""
                 time.sleep(RESTART_SECONDS)
                 self._start(container)
         return ended
@@ -265,6 +307,8 @@ class Pod(threading.Thread):
     def _answers(self, probe):
         """Whether a probe succeeds. Pickers tell on a page what they tell over gRPC."""
         port, path = probe.get("httpGet", {}).get("port"), probe.get("httpGet", {}).get("path", "/")
+        for container in self.object["spec"]["containers"]:
+            port = next((each["containerPort"] for each in container.get("ports", []) if each.get("name") == port), port)
         if "grpc" in probe:
             port, path = 9090, "/healthz" if probe["grpc"].get("service") == "liveness" else "/readyz"
         try:
