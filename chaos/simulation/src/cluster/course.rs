@@ -17,8 +17,9 @@ const WARM_UP: (Duration, Duration) = (Duration::from_secs(3), Duration::from_se
 /// The length of [`Phase::Recovery`], and of [`Phase::Recovered`] while requests still arrive.
 const RECOVERY: Duration = Duration::from_secs(4);
 const RECOVERED: Duration = Duration::from_secs(3);
-/// How long open requests may take to end once no new ones arrive.
-const ENDING_MAX: Duration = Duration::from_secs(20);
+/// How long open requests may take to end once no new ones arrive. An engine may take half a minute for a prompt of a
+/// megabyte, and a second one waits for it.
+const ENDING_MAX: Duration = Duration::from_secs(120);
 /// The length of [`Phase::Quiesced`].
 const QUIESCED: Duration = Duration::from_secs(3);
 /// The interval of snapshots: before the recovery, and from then on.
