@@ -49,7 +49,7 @@ pub struct PairRow {
 }
 
 /// What a way to serve a request costs all requests, in prompt tokens that somebody waits for: `waiting +
-/// uncached * price + hand_off + moved * move_price + link + between + answers + context + short`.
+/// uncached * price + hand_off + moved * move_price + link + between + answers + context + short + far`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PairTerms {
     /// Prompt tokens that wait where the prompt is computed.
@@ -74,6 +74,8 @@ pub struct PairTerms {
     pub context: f64,
     /// Tokens that the KV cache has no room for.
     pub short: f64,
+    /// What it costs that the endpoint that decodes is in another zone than the caller.
+    pub far: f64,
     /// The sum.
     pub cost: f64,
 }

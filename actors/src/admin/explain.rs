@@ -95,6 +95,7 @@ fn pair_terms(terms: &Value) -> String {
         ("answers", "for answers beside it"),
         ("context", "for contexts"),
         ("short", "without room"),
+        ("far", "for another zone"),
     ] {
         if tokens(key) > 0.0 {
             parts.push(format!("{:.0} {words}", tokens(key)));

@@ -44,6 +44,8 @@ struct Row {
     load: usize,
     zone: usize,
     uncached: f64,
+    /// It is in another zone than the caller.
+    is_elsewhere: bool,
     draw: u64,
 }
 
@@ -102,6 +104,7 @@ impl<'a> Numbering<'a> {
             load,
             zone: zone.map_or(0, |zone| *self.zones.entry(zone).or_insert(next)),
             uncached: candidate.uncached_tokens(ask) as f64,
+            is_elsewhere: zone.zip(ask.request.zone.as_ref()).is_some_and(|(own, caller)| own != caller),
             draw: mix(ask.key ^ candidate.endpoint.id.key().0),
         }
     }
@@ -125,7 +128,7 @@ impl Field {
                 let link = self.link(prices, row, whose, near) + behind[usize::from(!near)];
                 Cost::of(uncached * prices.of_move(near) + link)
             };
-            let answer = |alone| of_answer(&prices.answer(load, self.tokens(whose), alone));
+            let answer = |alone| of_answer(&self.answer(prices, row, whose, alone));
             Decoder {
                 endpoint: row.load,
                 zone: row.zone,
@@ -169,9 +172,7 @@ impl Field {
     pub(super) fn terms(&self, prices: &Prices, way: &Way) -> PairTerms {
         let decode = &self.decoders.rows[way.decode];
         let (load, cost) = (&self.loads[decode.load], way.cost.tokens());
-        let PairTerms { between, answers, context, short, .. } =
-            prices.answer(load, self.tokens(Whose::Mine), way.prefill().is_none());
-        let answer = PairTerms { between, answers, context, short, cost, ..PairTerms::default() };
+        let answer = PairTerms { cost, ..self.answer(prices, decode, Whose::Mine, way.prefill().is_none()) };
         let Some(prefill) = way.prefill().map(|prefill| &self.prefillers.rows[prefill]) else {
             let PairTerms { waiting, uncached, price, .. } =
                 prices.local(load, self.size(Whose::Mine, decode), self.decoders.queue);
@@ -183,6 +184,12 @@ impl Field {
         let (move_price, whose) = (prices.of_move(near), Whose::Mine);
         let link = self.link(prices, decode, whose, near) + self.links(prices, whose, near);
         PairTerms { waiting, uncached, price, hand_off, moved: decode.uncached, move_price, link, ..answer }
+    }
+
+    /// What the answer costs. Where callers of others are is not known.
+    fn answer(&self, prices: &Prices, decode: &Row, whose: Whose, is_local: bool) -> PairTerms {
+        let far = if decode.is_elsewhere && matches!(whose, Whose::Mine) { prices.caller } else { 0.0 };
+        PairTerms { far, ..prices.answer(&self.loads[decode.load], self.tokens(whose), is_local) }
     }
 
     /// What the prompt waits at the link of an endpoint that decodes, once it is computed.

@@ -33,6 +33,9 @@ pub struct PairParameters {
     prefill_tokens_per_second: f64,
     /// What a hand-over takes besides the transfer, in ms: another request, and the agreement between both engines.
     hand_off_ms: f64,
+    /// What it costs that the endpoint that decodes is in another zone than the one that the request came from (the
+    /// header `x-forwarded-zone`), in prompt tokens of waiting, 0 to 1,000,000, as for `prefill-cost-scorer`.
+    other_zone_tokens: f64,
     /// How many prefill endpoints `x-prefiller-host-port` lists, 1 to 16, the best first. The sidecar may try the next one where
     /// one fails.
     prefill_endpoints: u16,
@@ -76,8 +79,10 @@ impl PairParameters {
         let near = within("sameZoneGigabytesPerSecond", self.same_zone_gigabytes_per_second, 1e-3, 1e6)?;
         let far = within("otherZoneGigabytesPerSecond", self.other_zone_gigabytes_per_second, 1e-3, 1e6)?;
         let hand_off = within("handOffMs", self.hand_off_ms, 0.0, 1e6)? / 1e3 * speed;
+        let caller = within("otherZoneTokens", self.other_zone_tokens, 0.0, 1e6)?;
         let bytes = self.kv_bytes_per_token as f64;
-        Ok(Prices { answer_weight, hand_off, near: bytes / (near * 1e9) * speed, far: bytes / (far * 1e9) * speed })
+        let [near, far] = [near, far].map(|link| bytes / (link * 1e9) * speed);
+        Ok(Prices { answer_weight, hand_off, near, far, caller })
     }
 
     /// Endpoints in the list of those that prefill.
@@ -103,6 +108,7 @@ impl Default for PairParameters {
             other_zone_gigabytes_per_second: 1.0,
             prefill_tokens_per_second: 10_000.0,
             hand_off_ms: 20.0,
+            other_zone_tokens: 100.0,
             prefill_endpoints: 2,
         }
     }

@@ -16,6 +16,7 @@
 //! | `b R` | answers beside mine, each of which makes all steps longer |
 //! | `c C` | contexts in its KV cache, which each step reads |
 //! | `max(0, n + W - free)` | tokens that its KV cache has no room for: as many of somebody's context are computed again |
+//! | `Z` | the way, where the caller is known to be in another zone |
 //!
 //! and a pair adds the hand-over and the transfer of what `D` does not hold. Transfers to one endpoint follow each
 //! other: `m I` is what those on their way to `D` take, `I` tokens at the price `m` of this pair's distance. They go on
@@ -60,6 +61,8 @@ pub(super) struct Prices {
     pub(super) near: f64,
     /// To move it between zones.
     pub(super) far: f64,
+    /// The way between a caller and an endpoint of another zone.
+    pub(super) caller: f64,
 }
 
 /// A prompt, as one endpoint sees it.
@@ -175,5 +178,5 @@ pub(super) fn of_prompt(terms: &PairTerms) -> Cost {
 
 /// What the answer costs.
 pub(super) fn of_answer(terms: &PairTerms) -> Cost {
-    Cost::of(terms.between + terms.answers + terms.context + terms.short)
+    Cost::of(terms.between + terms.answers + terms.context + terms.short + terms.far)
 }

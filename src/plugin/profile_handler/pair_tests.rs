@@ -120,6 +120,23 @@ fn queues_zones_and_room_count() {
 }
 
 #[test]
+fn the_answer_comes_from_the_caller_s_zone_where_that_is_known() {
+    let endpoints = two_and_two();
+    let mut rows = rows(&endpoints);
+    let decode = |rows: &[Candidate<'_>], zone: Option<&str>| {
+        let request = InferenceRequest { zone: zone.map(str::to_owned), ..request(1, 100) };
+        let (decode, _, paired) = chosen(rows, &request, 0);
+        (decode, paired.explanation.rows.iter().map(|row| row.terms.far).fold(0.0, f64::max))
+    };
+    assert_eq!(decode(&rows, Some("a")), ("d1".to_owned(), 100.0));
+    assert_eq!(decode(&rows, Some("b")), ("d2".to_owned(), 100.0));
+    assert_eq!(decode(&rows, None).1, 0.0);
+    // Two answers more cost 120 tokens beside them, and hold up the prompt.
+    rows[0].in_flight = answering(2);
+    assert_eq!(decode(&rows, Some("a")).0, "d2");
+}
+
+#[test]
 fn an_endpoint_of_both_roles_is_no_pair_with_itself() {
     let endpoints = pool(&[("x", "both", "a")]);
     let mut rows = rows(&endpoints);
@@ -171,7 +188,7 @@ fn each_term_is_what_the_formula_says() {
     for row in &paired.explanation.rows {
         let t = row.terms;
         let prompt = t.waiting + t.uncached * t.price + t.hand_off + t.moved * t.move_price + t.link;
-        close(prompt + t.between + t.answers + t.context + t.short, t.cost);
+        close(prompt + t.between + t.answers + t.context + t.short + t.far, t.cost);
     }
     assert!(paired.reason.starts_with("prefill on default/p2 for default/d1 costs"), "{}", paired.reason);
     assert!(paired.reason.contains("default/d1 alone costs 26120"), "{}", paired.reason);
@@ -224,6 +241,7 @@ fn parameters_out_of_range_are_refused_by_name() {
         (r#"{"otherZoneGigabytesPerSecond": -3}"#, "otherZoneGigabytesPerSecond"),
         (r#"{"prefillTokensPerSecond": 0}"#, "prefillTokensPerSecond"),
         (r#"{"handOffMs": -1}"#, "handOffMs"),
+        (r#"{"otherZoneTokens": -1}"#, "otherZoneTokens"),
         (r#"{"prefillEndpoints": 0}"#, "prefillEndpoints"),
         (r#"{"prefillEndpoints": 17}"#, "prefillEndpoints"),
         (r#"{"profiles": {"prefill": "decode"}}"#, "three profiles"),
@@ -244,7 +262,7 @@ fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
 }
 
 /// The cost of each way by the formula, without any search.
-fn brute(rows: &[Candidate<'_>], prompt: f64) -> Vec<f64> {
+fn brute(rows: &[Candidate<'_>], prompt: f64, caller: Option<&str>) -> Vec<f64> {
     let (w, of_zone) =
         (0.2, |row: &Candidate<'_>| row.endpoint.labels.get(ZONE).cloned().filter(|zone| !zone.is_empty()));
     let uncached = |row: &Candidate<'_>| prompt - 64.0 * f64::from(row.matched.blocks);
@@ -267,7 +285,8 @@ fn brute(rows: &[Candidate<'_>], prompt: f64) -> Vec<f64> {
         let room = d.kv_tokens.map_or(f64::INFINITY, |tokens| tokens as f64 * (1.0 - d.kv_usage));
         let answer = 60.0 * f64::from(d.in_flight.requests)
             + 0.05 * d.kv_usage * d.kv_tokens.unwrap_or(0) as f64
-            + (prompt + waits - room).max(0.0);
+            + (prompt + waits - room).max(0.0)
+            + of_zone(d).zip(caller).map_or(0.0, |(own, caller)| if own == caller { 0.0 } else { 100.0 });
         costs.push(waits + compute(d) * (1.0 + local + w * f64::from(d.in_flight.requests)) + answer);
         for p in prefillers.iter().filter(|p| p.endpoint.id != d.endpoint.id) {
             let near = of_zone(p).is_none() || of_zone(d).is_none() || of_zone(p) == of_zone(d);
@@ -284,7 +303,9 @@ fn brute(rows: &[Candidate<'_>], prompt: f64) -> Vec<f64> {
 proptest! {
     /// The cheapest of all ways is chosen, and again the same.
     #[test]
-    fn the_choice_is_the_cheapest_by_brute_force(of in drawn(), blocks in 1..60_usize, seed in 0..50_u64) {
+    fn the_choice_is_the_cheapest_by_brute_force(
+        of in drawn(), blocks in 1..60_usize, seed in 0..50_u64, caller in 0..3_usize,
+    ) {
         let endpoints: Vec<Endpoint> = of.iter().enumerate().map(|(i, drawn)| {
             let role = ["decode", "prefill", "both"][drawn.0];
             endpoint(&format!("e{i:02}"), &[(ROLE_LABEL, role), (ZONE, ["", "a", "b"][drawn.1])])
@@ -299,9 +320,10 @@ proptest! {
             (row.kv_tokens, row.kv_usage) = (Some(60_000).filter(|_| usage % 3 > 0), f64::from(usage) / 100.0);
         }
         prop_assume!(rows.iter().any(|row| row.stages.decode));
-        let request = request(seed, blocks);
+        let caller = [None, Some("a"), Some("c")][caller];
+        let request = InferenceRequest { zone: caller.map(str::to_owned), ..request(seed, blocks) };
         let (decode, prefill, paired) = chosen(&rows, &request, 0);
-        let least = brute(&rows, 64.0 * blocks as f64).into_iter().fold(f64::INFINITY, f64::min);
+        let least = brute(&rows, 64.0 * blocks as f64, caller).into_iter().fold(f64::INFINITY, f64::min);
         prop_assert!((paired.cost - least).abs() < 0.01, "{} and {least}", paired.cost);
         prop_assert_eq!(paired.explanation.rows[0].terms.cost, paired.cost);
         let (again, also, same) = chosen(&rows, &request, 0);
