@@ -2,21 +2,17 @@
 
 Their manifests name images: this picker stands for the suite's, and the echo server that the suite uses is built from
 its module. The picker's plugins `header-based-testing-filter` and `destination-endpoint-served-verifier` are what the
-suite asks of one. Runs as root, with Go, where KUBE_KIT names a folder whose bin/ has kube-apiserver,
-kube-controller-manager, etcd and istiod's pilot-discovery. Takes two to five minutes.
+suite asks of one. Needs Go. Takes a minute.
 """
 
 import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 
-from . import standalone
-from .control_plane import PROGRAMS, ControlPlane
+from .control_plane import ControlPlane, enter
 
 EXPECTED = 13
 # The tests of the suite that no picker passes behind Istio 1.31, with the reason.
@@ -41,31 +37,16 @@ schedulingProfiles:
 
 def run(report, kit):
     """Builds the suite here, and runs the rest in the namespace."""
-    name = "conformance"
-    folder = pathlib.Path(os.environ.get("KUBE_KIT") or "/nowhere") / "bin"
-    program, envoy, kubectl = kit.murmuration(), kit.envoy(), kit.program("kubectl")
-    if not (program and envoy and kubectl and shutil.which("ip") and os.geteuid() == 0):
-        report.skip(name, "needs root, iproute2, kubectl, Envoy and a built murmuration")
-        return
-    if not all((folder / each).exists() for each in PROGRAMS):
-        report.skip(name, f"KUBE_KIT names no folder with bin/ of {', '.join(PROGRAMS)}")
-        return
     suite = kit.conformance()
     if suite is None:
-        report.skip(name, "the suite can't be built; cure: install Go")
+        report.skip("conformance", "the suite can't be built; cure: install Go")
         return
-    from .istio import write_definitions
-
-    with tempfile.TemporaryDirectory(prefix="deploy-") as place:
-        place = pathlib.Path(place)
-        write_definitions(place, kit)
-        words = [str(place), program, str(suite), envoy, str(folder), kubectl]
-        standalone.enter(report, name, "deploy_checks.conformance", words)
+    enter(report, kit, "conformance", "deploy_checks.conformance", [suite])
     for test, why in LEFT_OUT.items():
-        report.skip(f"{name}: {test}", why)
+        report.skip(f"conformance: {test}", why)
 
 
-def inside(folder, program, suite, envoy, kit, kubectl):
+def inside(folder, program, _engine, envoy, kit, kubectl, helm, suite):
     """Runs in the namespace; prints what is wrong, by the name of the test, as JSON."""
     folder, suite = pathlib.Path(folder), pathlib.Path(suite)
 
@@ -75,7 +56,7 @@ def inside(folder, program, suite, envoy, kit, kubectl):
         return [program, *words], {"/etc/picker.yaml": CONFIG.encode()}
 
     programs = {"lwepp": picker, "echo-basic": lambda *_: ([str(suite / "echo-basic")], {})}
-    with ControlPlane(folder, kit, kubectl, "helm", envoy, programs) as cluster:
+    with ControlPlane(folder, kit, kubectl, helm, envoy, programs) as cluster:
         words = ["-test.v", f"-test.timeout={MINUTES_MAX}m", "-gateway-class=istio", "-allow-crds-mismatch", "-cleanup-base-resources=false"]
         words.append(f"-skip-tests={','.join(LEFT_OUT)}")
         environment = {**os.environ, "KUBECONFIG": str(cluster.server.kubeconfig)}

@@ -5,15 +5,16 @@ stands for Istio's own; a stock Envoy, with a bootstrap that names istiod, stand
 """
 
 import json
+import os
 import pathlib
 import shutil
+import tempfile
 
 from . import pods as pods_module
 from . import standalone
 from .pods import BRIDGE, NODE, Pods
 from .server import Server
 
-PROGRAMS = ["kube-apiserver", "kube-controller-manager", "etcd", "pilot-discovery"]
 CONTROLLERS = [
     "deployment-controller", "replicaset-controller", "endpointslice-controller", "serviceaccount-controller",
     "namespace-controller", "garbage-collector-controller",
@@ -60,6 +61,36 @@ spec:
   - {name: {{.Name | quote}}, port: {{.Port}}, protocol: {{.Protocol}}, appProtocol: {{.AppProtocol}}}
   {{- end}}
 """
+
+
+def enter(report, kit, name, module, further=()):
+    """Runs a module's checks in a network namespace of its own, in a new folder with the definitions of custom resources.
+    The module gets that folder, the programs, and what is `further`. Where programs are missing, the check is skipped."""
+    program, helm, envoy, kubectl, kube = kit.murmuration(), kit.program("helm"), kit.envoy(), kit.program("kubectl"), kit.kube()
+    engine = program and pathlib.Path(program).with_name("engine-sim")
+    wanted = {
+        "root": os.geteuid() == 0, "iproute2": shutil.which("ip"), "curl": shutil.which("curl"), "helm": helm, "Envoy": envoy,
+        "built murmuration and engine-sim": engine and engine.exists(), "KUBE_KIT or --build-kube": kube and kubectl,
+    }
+    lacking = [each for each, found in wanted.items() if not found]
+    if lacking:
+        report.skip(name, f"needs {', '.join(lacking)}")
+        return
+    with tempfile.TemporaryDirectory(prefix="deploy-") as place:
+        _write_definitions(pathlib.Path(place), kit)
+        words = [place, program, str(engine), envoy, str(kube), kubectl, helm, *map(str, further)]
+        standalone.enter(report, name, module, words)
+
+
+def _write_definitions(place, kit):
+    """Definitions of all custom resources that a gateway of Istio's needs, as two files."""
+    from . import objects as kubernetes
+    from .server import definitions
+
+    kinds = kubernetes.CUSTOM_KINDS | {"Gateway", "GatewayClass"}
+    (place / "definitions.yaml").write_text("\n---\n".join(definitions(kit, kinds)))
+    istio = [path.read_text() for path in kit.crds() if path.name == "crd-all.gen.yaml"]
+    (place / "istio.yaml").write_text("\n---\n".join(istio))
 
 
 class ControlPlane:

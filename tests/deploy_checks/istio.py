@@ -1,21 +1,18 @@
 """The chart behind a real istiod and a stock Envoy, as `helm install` leaves it there: a gateway that istiod deploys, a
 pool, an HTTPRoute, three pickers with the chart's keys, probes and DestinationRule, and emulated engines.
 
-Under load a picker is killed, another is frozen, and the Deployment is rolled. Runs as root, where KUBE_KIT names a folder
-whose bin/ has kube-apiserver, kube-controller-manager, etcd and istiod's pilot-discovery. Takes three minutes.
+Under load a picker is frozen, another is killed, and the Deployment is rolled. Takes three minutes.
 """
 
 import json
 import os
 import pathlib
-import shutil
 import signal
 import sys
-import tempfile
 import time
 
 from . import chart, standalone
-from .control_plane import PROGRAMS, ControlPlane
+from .control_plane import ControlPlane, enter
 from .load import Load
 from .standalone import not_answered, page
 
@@ -54,30 +51,7 @@ AROUND = [
 
 def run(report, kit):
     """Finds the programs, and runs the rest in the namespace."""
-    name = "behind Istio"
-    folder = pathlib.Path(os.environ.get("KUBE_KIT") or "/nowhere") / "bin"
-    program, helm, envoy, kubectl = kit.murmuration(), kit.program("helm"), kit.envoy(), kit.program("kubectl")
-    engine = program and pathlib.Path(program).with_name("engine-sim")
-    has_all = helm and envoy and kubectl and engine and engine.exists() and shutil.which("ip") and os.geteuid() == 0
-    if not has_all or not all((folder / each).exists() for each in PROGRAMS):
-        report.skip(name, f"needs root, iproute2, built programs, and KUBE_KIT with bin/ of {', '.join(PROGRAMS)}")
-        return
-    with tempfile.TemporaryDirectory(prefix="deploy-") as place:
-        place = pathlib.Path(place)
-        write_definitions(place, kit)
-        words = [str(place), program, str(engine), envoy, str(folder), kubectl, helm]
-        standalone.enter(report, name, "deploy_checks.istio", words)
-
-
-def write_definitions(place, kit):
-    """Definitions of all custom resources that a gateway of Istio's needs, as two files."""
-    from . import objects as kubernetes
-    from .server import definitions
-
-    kinds = kubernetes.CUSTOM_KINDS | {"Gateway", "GatewayClass"}
-    (place / "definitions.yaml").write_text("\n---\n".join(definitions(kit, kinds)))
-    istio = [path.read_text() for path in kit.crds() if path.name == "crd-all.gen.yaml"]
-    (place / "istio.yaml").write_text("\n---\n".join(istio))
+    enter(report, kit, "behind Istio", "deploy_checks.istio")
 
 
 def inside(folder, program, engine, envoy, kit, kubectl, helm):

@@ -9,7 +9,6 @@ users, limits, addresses of Services, and what kubectl asks a kubelet for (logs,
 import base64
 import contextlib
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -83,8 +82,12 @@ class Pods:
         for pod in listed:
             self._follow(pod)
         there = {pod["metadata"]["uid"] for pod in listed}
-        for uid in [uid for uid, pod in self.running.items() if uid not in there and not pod.is_alive()]:
-            del self.running[uid]
+        for uid in [uid for uid in self.running if uid not in there]:
+            # Deleted by force: nobody waits for its end.
+            self.running[uid].grace = 0
+            self.running[uid].leaving.set()
+            if not self.running[uid].is_alive():
+                del self.running[uid]
         self.services = self.server.call("GET", "/api/v1/services")["items"]
         for service in self.services:
             self._balance(service)
@@ -338,7 +341,7 @@ class Pod(threading.Thread):
         until = time.monotonic() + self.grace
         hooks = [each.get("lifecycle", {}).get("preStop", {}) for each in self.object["spec"]["containers"]]
         time.sleep(min(max((hook.get("sleep", {}).get("seconds", 0) for hook in hooks), default=0), self.grace))
-        self.kill(signal.SIGTERM)
+        self.kill(signal.SIGTERM if self.grace else signal.SIGKILL)
         while time.monotonic() < until and any(process.poll() is None for process in self.containers.values()):
             time.sleep(0.05)
 

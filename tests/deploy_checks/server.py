@@ -1,13 +1,12 @@
 """The same objects before a real API server: every rendering as a dry run, and a release that is installed, upgraded,
 scaled and taken away. There is no kubelet: pods are never made.
 
-Runs where KUBE_KIT names a folder with bin/kube-apiserver and bin/etcd, which no package registry has ready-made.
+Its programs are those of `kube_kit.py`.
 """
 
 import base64
 import contextlib
 import json
-import os
 import pathlib
 import secrets
 import shutil
@@ -31,11 +30,11 @@ SECONDS_MAX = 120
 
 def run(report, kit):
     """Starts the server, asks it, and stops it."""
-    folder, kubectl, helm = os.environ.get("KUBE_KIT"), kit.program("kubectl"), kit.program("helm")
+    folder, kubectl, helm = kit.kube(), kit.program("kubectl"), kit.program("helm")
     if not folder or not kubectl or not helm:
-        report.skip("a real API server", "KUBE_KIT names no folder with bin/kube-apiserver and bin/etcd, or no kubectl")
+        report.skip("a real API server", "needs helm, and KUBE_KIT or --build-kube")
         return
-    with Server(pathlib.Path(folder) / "bin", kubectl, helm) as server:
+    with Server(folder, kubectl, helm) as server:
         _dry_runs(report, kit, server)
         _release(report, server)
 

