@@ -46,6 +46,8 @@ pub struct EndpointActor;
 pub struct EndpointArguments {
     /// The watched endpoint.
     pub endpoint: EndpointId,
+    /// Chooses the slot in which it is scraped: [`slot_key`](super::slot_key).
+    pub slot_key: u64,
     /// The address of the metrics page.
     pub metrics: SocketAddr,
     /// The page's path.
@@ -108,10 +110,9 @@ impl Actor for EndpointActor {
     ) -> Result<Watch, ActorProcessingErr> {
         let (network, path) = (arguments.network.clone(), arguments.path.clone());
         let scraper = Scraper::new(network, arguments.metrics, path, deadline(arguments.interval));
-        // Slots are chosen by name, so that a replica's scrapes are not all due at once.
-        let scrape_schedule = ScrapeSchedule::new(arguments.interval, arguments.endpoint.key().0);
+        let scrape_schedule = ScrapeSchedule::new(arguments.interval, arguments.slot_key);
         let now = arguments.clock.now();
-        let first = ScrapeSchedule::first(arguments.interval, arguments.endpoint.key().0, now);
+        let first = ScrapeSchedule::first(arguments.interval, arguments.slot_key, now);
         myself.send_after(first, || EndpointMessage::Due);
         let latest = LatestValue::new();
         Ok(Watch { arguments, scraper, latest, last: None, scrape_schedule, failures: 0, armed: true })

@@ -9,3 +9,4 @@ mod scrape_schedule;
 
 pub use actor::{EndpointActor, EndpointArguments, EndpointMessage};
 pub use scrape::{PAGE_BYTES_MAX, Page, ScrapeError, Scraper};
+pub(crate) use scrape_schedule::slot_key;

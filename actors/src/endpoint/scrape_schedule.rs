@@ -8,13 +8,22 @@
 
 use std::time::Duration;
 
+use murmuration::id::{EndpointId, PoolId};
 use murmuration::time::Timestamp;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The width of a slot: a tenth of llm-d's interval, and wide compared with the millisecond that a timer may be late.
 const SLOT: Duration = Duration::from_millis(5);
 
 /// How soon an endpoint is first scraped, however long the interval: until then nothing is known of it.
 const FIRST_WITHIN: Duration = Duration::from_millis(50);
+
+/// What chooses an endpoint's slot: its name, and that of its pool. Where pools call their endpoints alike, those of one
+/// name would all be due at once.
+pub(crate) fn slot_key(pool: &PoolId, endpoint: &EndpointId) -> u64 {
+    let name = endpoint.key().0;
+    if pool.is_default() { name } else { xxh3_64_with_seed(pool.as_str().as_bytes(), name) }
+}
 
 /// The due times of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +36,7 @@ pub(super) struct ScrapeSchedule {
 // === impl ScrapeSchedule ===
 
 impl ScrapeSchedule {
-    /// Due once each `interval`, in the slot that `key`, the hash of a name, selects. An interval shorter than a
+    /// Due once each `interval`, in the slot that `key`, a hash, selects. An interval shorter than a
     /// microsecond counts as one microsecond.
     pub(super) fn new(interval: Duration, key: u64) -> Self {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
@@ -70,6 +79,22 @@ mod tests {
         let pause = |key| scrape_schedule(50, key).pause(ms(100), Timestamp::ZERO);
         assert_eq!((pause(3), pause(13), pause(4)), (pause(13), pause(23), Duration::from_millis(20)));
         assert_eq!(pause(3), Duration::from_millis(15));
+    }
+
+    /// A hundred pools with the same twenty names: their scrapes spread over the interval.
+    #[test]
+    fn pools_that_name_their_endpoints_alike_have_slots_of_their_own() {
+        let mut due = std::collections::BTreeMap::<_, usize>::new();
+        for pool in (0..100).filter_map(|at| PoolId::new(&format!("pool-{at}")).ok()) {
+            for endpoint in (0..20).map(|at| EndpointId::new("default", &format!("engine-{at}"))) {
+                let first = scrape_schedule(1_000, slot_key(&pool, &endpoint)).pause(ms(0), Timestamp::ZERO);
+                *due.entry(first).or_default() += 1;
+            }
+        }
+        let most = due.values().max();
+        assert!(due.len() > 190 && most.is_some_and(|most| *most < 30), "{} slots, {most:?} in one", due.len());
+        let name = EndpointId::new("default", "engine-1");
+        assert_eq!(slot_key(&PoolId::default(), &name), name.key().0);
     }
 
     #[test]

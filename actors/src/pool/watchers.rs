@@ -11,13 +11,13 @@ use std::time::Duration;
 use murmuration::config::blueprint::{EngineSettings, ScrapeSettings};
 use murmuration::event::Event;
 use murmuration::fleet::{Endpoint, EndpointChange};
-use murmuration::id::{EndpointId, EndpointKey};
+use murmuration::id::{EndpointId, EndpointKey, PoolId};
 use ractor::ActorRef;
 use tokio::sync::watch;
 
 use crate::admin::Readiness;
 use crate::clock::Clock;
-use crate::endpoint::{EndpointActor, EndpointArguments, EndpointMessage};
+use crate::endpoint::{EndpointActor, EndpointArguments, EndpointMessage, slot_key};
 use crate::environment::Network;
 use crate::replication::Keeping;
 use crate::scheduler::{Known, SchedulerHandle, SchedulerStarts, changes};
@@ -30,6 +30,8 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 /// What the task needs.
 #[derive(Clone, Debug)]
 pub struct PoolArguments {
+    /// The pool's name.
+    pub pool: PoolId,
     /// The latest announcement of discovery.
     pub announced: Known,
     /// Is notified of announcements, and receives reports.
@@ -183,6 +185,7 @@ impl Watchers {
         let spec = pool.engines.spec_for(&endpoint.labels)?;
         Some(EndpointArguments {
             endpoint: endpoint.id.clone(),
+            slot_key: slot_key(&pool.pool, &endpoint.id),
             metrics: SocketAddr::new(endpoint.address.ip(), pool.scrape.port.unwrap_or(endpoint.address.port())),
             path: pool.scrape.path.clone(),
             interval: pool.interval,

@@ -6,7 +6,7 @@ use std::io;
 
 use async_trait::async_trait;
 use murmuration::config;
-use murmuration::id::ReplicaId;
+use murmuration::id::{PoolId, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::replication::{Keeper, Keepers};
 use tokio::time::sleep;
@@ -73,6 +73,7 @@ impl Scene {
         keeping.set_keepers(keepers(names));
         let (announced, known) = watch::channel(None);
         let arguments = PoolArguments {
+            pool: PoolId::default(),
             announced: known,
             scheduler: SchedulerHandle::unstarted(Duration::from_secs(1)).1,
             supervisor: supervisor.clone(),

@@ -137,6 +137,7 @@ impl PoolTree {
         };
         parts::scheduler(&supervisor, arguments, actor);
         let watched = PoolArguments {
+            pool: id.clone(),
             announced: known,
             scheduler: scheduler.clone(),
             supervisor: supervisor.clone(),
