@@ -181,7 +181,7 @@ pub(super) struct PoolsArgs {
     #[arg(long, default_value_t = 5.0)]
     pub(super) seconds: f64,
     /// How often each of both is measured.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 10)]
     pub(super) rounds: u32,
     /// Interval of scraping an engine, in ms; 2,000 engines at 50 ms would take more than the machine.
     #[arg(long, default_value_t = 1_000)]

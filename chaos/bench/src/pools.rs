@@ -4,6 +4,7 @@
 //! Must not know how a replica keeps its pools apart.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::time::Duration;
 
 use murmuration_kit::machine::peak_memory_kib;
@@ -26,6 +27,8 @@ const FIRST: u64 = 1 << 40;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The start of each round, which is not measured.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Where pools listen.
+const PORTS: Range<u16> = 20_000..30_000;
 const COLUMNS: [&str; 6] = ["pools", "decisions", "decision_p50_ms", "decision_p99_ms", "cpu_pct", "rss_peak_mib"];
 
 /// A replica and where its pools are.
@@ -125,9 +128,10 @@ async fn answers(port: u16) -> Result<(), Failure> {
     exchange(&mut connect(address(port)).await?, &plan(), FIRST).await.map(drop)
 }
 
-/// Ports that were free a moment ago.
+/// Ports that are free, below those that the system gives to connections: one of these could take a port before the
+/// replica does.
 fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
-    let open = || TcpListener::bind(address(0)).map_err(|why| format!("can't find a free port: {why}"));
-    let all = (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
-    all.iter().map(|one| one.local_addr().map(|at| at.port()).map_err(|why| why.to_string())).collect()
+    let is_free = |port: &u16| TcpListener::bind(address(*port)).is_ok();
+    let ports: Vec<u16> = PORTS.filter(is_free).take(count).collect();
+    if ports.len() < count { Err(format!("no {count} ports of {PORTS:?} are free")) } else { Ok(ports) }
 }
