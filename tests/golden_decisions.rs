@@ -24,6 +24,7 @@ use murmuration::id::{BlockHash, EndpointId, Ticket};
 use murmuration::prefix::PrefixChain;
 use murmuration::request::{Asked, InferenceRequest, Outcome, Prompt};
 use murmuration::schedule::{Decision, Stage};
+use murmuration::scheduler::recent::RECENT_MAX;
 use murmuration::scheduler::{Input, News, Outbox, Scheduler, SchedulerSettings};
 use murmuration::time::Timestamp;
 
@@ -172,6 +173,7 @@ impl Pool {
             in_flight: blueprint.in_flight,
             saturation: blueprint.saturation,
             index_bytes_max: 1 << 20,
+            recent_max: RECENT_MAX,
             lease: Duration::from_secs(600),
             sharing: false,
             trust_ages: TrustAges::default(),

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use murmuration::config;
 use murmuration::plugin::Catalog;
+use murmuration::scheduler::recent::RECENT_MAX;
 
 use crate::admin::printable::printable;
 use crate::admin::{DebugAccess, DebugPages, client, explain, tables};
@@ -236,6 +237,7 @@ fn settings(args: ServeArgs, config_text: String, config_name: String, salt: Pro
             ResponsePath::Leave => ext_proc::ResponsePath::Leave,
         },
         index_bytes_max: args.prefix_index_size,
+        recent_max: RECENT_MAX,
         lease: args.ticket_lease,
         tls,
         debug,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::config::blueprint::Blueprint;
 use murmuration::id::{Incarnation, PoolId, ReplicaId};
+use murmuration::scheduler::recent::each_keeps;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -358,13 +359,14 @@ fn planned(
     let (config_text, config_name) = (settings.config_text.clone(), settings.config_name.clone());
     let source = settings.kubernetes.as_ref().and_then(|kubernetes| kubernetes.source.clone());
     let first = PoolSource { id: first, config_text, config_name, salt: settings.salt, source, ext_proc };
+    let recent_max = settings.recent_max.min(each_keeps(1 + further.len()));
     let plan = |PoolSource { id, config_text, config_name, salt, source, ext_proc }| {
         let blueprint = config::read(&config_text, &config_name, &(settings.catalog)());
         let wrong = |errors| if named { StartError::Pool(id.clone(), errors) } else { StartError::Config(errors) };
         let blueprint = blueprint.map_err(wrong)?;
         let address = ext_proc.address()?;
         let kubernetes = settings.kubernetes.clone().map(|kubernetes| KubernetesSettings { source, ..kubernetes });
-        let settings = ReplicaSettings { config_text, config_name, salt, kubernetes, ..settings.clone() };
+        let settings = ReplicaSettings { config_text, config_name, salt, kubernetes, recent_max, ..settings.clone() };
         Ok::<_, StartError>(Planned { id, settings, blueprint, listener: ext_proc, address })
     };
     let first = plan(first)?;

@@ -54,9 +54,6 @@ use crate::scheduler::reporting::{decided, filtered_out, no_candidates};
 use crate::session::{Sessions, TTL_DEFAULT};
 use crate::time::Timestamp;
 
-/// Decisions that are kept for explanations.
-pub const RECENT_MAX: usize = 1024;
-
 /// Settings of a scheduler, apart from its profiles.
 #[derive(Clone, Debug)]
 pub struct SchedulerSettings {
@@ -68,6 +65,8 @@ pub struct SchedulerSettings {
     pub saturation: SaturationSettings,
     /// Memory limit of the prefix index, in bytes.
     pub index_bytes_max: usize,
+    /// Decisions that are kept for explanations: [`recent::each_keeps`].
+    pub recent_max: usize,
     /// How long a ticket may stay open without news of its end.
     pub lease: Duration,
     /// Whether facts are published to peers.
@@ -111,7 +110,7 @@ impl Scheduler {
             revocable: Revocable::default(),
             own_number: 0,
             objectives: BTreeMap::new(),
-            recent: Recent::new(RECENT_MAX),
+            recent: Recent::new(settings.recent_max),
             peers: Peers::default(),
             announced: AnnouncedLoads::new(settings.sharing),
             burst: BurstEstimator::default(),

@@ -5,6 +5,18 @@ use std::sync::Arc;
 
 use crate::schedule::Decision;
 
+/// Decisions that a pool keeps at most.
+pub const RECENT_MAX: usize = 1024;
+/// Decisions that all pools of a replica keep together, and that each may keep however many pools there are. With twenty
+/// endpoints one takes about 5 KB.
+const RECENT_OF_ALL: usize = 4096;
+const RECENT_MIN: usize = 32;
+
+/// How many decisions each of so many pools keeps.
+pub fn each_keeps(pools: usize) -> usize {
+    (RECENT_OF_ALL / pools.max(1)).clamp(RECENT_MIN, RECENT_MAX)
+}
+
 /// A ring of decisions, youngest last.
 #[derive(Debug)]
 pub struct Recent {
@@ -36,5 +48,16 @@ impl Recent {
     /// The decisions, youngest first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Decision>> {
         self.ring.iter().rev()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pools_keep_few_decisions_each_and_no_more_together() {
+        assert_eq!([1, 4, 8, 100, 128].map(each_keeps), [1024, 1024, 512, 40, 32]);
+        assert!((1..=128).all(|pools| pools * each_keeps(pools) <= RECENT_OF_ALL));
     }
 }

@@ -17,6 +17,7 @@ use crate::request::{Outcome, Prompt};
 use crate::schedule::named::Named;
 use crate::schedule::profile::{SchedulingProfile, Weighted};
 use crate::schedule::{Candidate, Plugins};
+use crate::scheduler::recent::RECENT_MAX;
 
 /// Fewer waiting is better, and a matched prefix is worth two waiting requests.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ fn settings() -> SchedulerSettings {
         },
         saturation: SaturationSettings { queue_depth_threshold: 5.0, kv_cache_util_threshold: 0.8 },
         index_bytes_max: 1 << 20,
+        recent_max: RECENT_MAX,
         lease: Duration::from_secs(60),
         sharing: true,
         trust_ages: TrustAges::default(),

@@ -253,6 +253,7 @@ fn builder(settings: &ReplicaSettings) -> crate::scheduler::Build {
             in_flight: blueprint.in_flight,
             saturation: blueprint.saturation,
             index_bytes_max: settings.index_bytes_max,
+            recent_max: settings.recent_max,
             lease: settings.lease,
             sharing: settings.replication.is_some(),
             trust_ages: TrustAges::of_interval(blueprint.scrape.interval.unwrap_or(settings.interval)),

@@ -8,6 +8,7 @@ use murmuration::config;
 use murmuration::plugin::Catalog;
 use murmuration::replication::{Fact, InFlightReport, Placement};
 use murmuration::request::{InferenceRequest, Outcome};
+use murmuration::scheduler::recent::RECENT_MAX;
 use ractor::RpcReplyPort;
 use tokio::sync::watch;
 
@@ -47,6 +48,7 @@ fn arguments(
             in_flight: blueprint.in_flight,
             saturation: blueprint.saturation,
             index_bytes_max: 64 << 20,
+            recent_max: RECENT_MAX,
             lease: Duration::from_secs(3600),
             sharing: false,
             trust_ages: murmuration::fleet::TrustAges::default(),

@@ -8,6 +8,7 @@ use murmuration::config::blueprint::PrefixSettings;
 use murmuration::config::{self, Catalog, ConfigErrors};
 use murmuration::fleet::TrustAges;
 use murmuration::schedule::Profiles;
+use murmuration::scheduler::recent::RECENT_MAX;
 use murmuration::scheduler::{Scheduler, SchedulerSettings};
 
 use crate::Failure;
@@ -45,6 +46,7 @@ pub(crate) fn parts(
         in_flight: blueprint.in_flight,
         saturation: blueprint.saturation,
         index_bytes_max,
+        recent_max: RECENT_MAX,
         lease: LEASE,
         sharing: shares,
         trust_ages: TrustAges::default(),

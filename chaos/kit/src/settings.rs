@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use murmuration::id::{Incarnation, ReplicaId};
 use murmuration::plugin::Catalog;
 use murmuration::replication::codec;
+use murmuration::scheduler::recent::RECENT_MAX;
 use murmuration_actors::admin::DebugAccess;
 use murmuration_actors::ext_proc::{Limits, ResponsePath, TrustedSpelling};
 use murmuration_actors::gossip::Seal;
@@ -33,6 +34,7 @@ pub fn replica(config_text: impl Into<String>) -> ReplicaSettings {
         trusted: TrustedSpelling::default(),
         response_path: ResponsePath::Stay,
         index_bytes_max: 256 << 20,
+        recent_max: RECENT_MAX,
         lease: Duration::from_secs(3600),
         tls: Tls::Plain,
         debug: DebugAccess::default(),

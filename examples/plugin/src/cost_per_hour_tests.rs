@@ -9,6 +9,7 @@ use murmuration::fleet::{Endpoint, EndpointChange, LoadReport, Observation, Trus
 use murmuration::id::EndpointId;
 use murmuration::plugin::{RequestBody, Unprepared};
 use murmuration::request::InferenceRequest;
+use murmuration::scheduler::recent::RECENT_MAX;
 use murmuration::scheduler::{Input, Outbox, Scheduler, SchedulerSettings};
 use murmuration::time::Timestamp;
 
@@ -24,6 +25,7 @@ fn scheduler(text: &str, prices: &[Option<&str>]) -> Scheduler {
         in_flight: blueprint.in_flight,
         saturation: blueprint.saturation,
         index_bytes_max: 1 << 20,
+        recent_max: RECENT_MAX,
         lease: Duration::from_secs(60),
         sharing: false,
         trust_ages: TrustAges::default(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use murmuration::config;
 use murmuration::id::Incarnation;
 use murmuration::replication::codec;
+use murmuration::scheduler::recent::RECENT_MAX;
 use murmuration_actors::ext_proc::{self, Limits};
 use murmuration_actors::peers::PeerTls;
 use murmuration_actors::replica::ReplicaSettings;
@@ -80,6 +81,7 @@ pub(super) fn settings(
             ResponsePath::Leave => ext_proc::ResponsePath::Leave,
         },
         index_bytes_max: 64 << 20,
+        recent_max: RECENT_MAX,
         drain_timeout: DRAIN,
         replication: Some(replication),
         ..settings::replica(config_text(cluster))
