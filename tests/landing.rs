@@ -30,7 +30,8 @@ impl Machine {
         fs::create_dir_all(folder.join("bin")).unwrap();
         fs::create_dir_all(folder.join("target/checked")).unwrap();
         let machine = Self { folder };
-        for program in ["bash", "sh", "cat", "awk", "tee", "mktemp", "rm", "dirname", "git", "env"] {
+        for program in ["bash", "sh", "cat", "awk", "tee", "mktemp", "rm", "dirname", "git", "env", "timeout", "sleep"]
+        {
             let there = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(program));
             symlink(there.iter().find(|path| path.exists()).unwrap(), machine.folder.join("bin").join(program))
                 .unwrap();
@@ -54,9 +55,15 @@ impl Machine {
 
     /// Runs `tests/run`. Returns its exit code, its output, and the last line of it.
     fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
+        self.run_within("30m", flags)
+    }
+
+    /// The same with a limit for each step.
+    fn run_within(&self, limit: &str, flags: &[&str]) -> (Option<i32>, String, String) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/run");
         let mut command = Command::new(self.folder.join("bin/bash"));
         command.arg(script).args(flags).env("PATH", self.folder.join("bin"));
+        command.env("STEP_LIMIT", limit);
         command.env("CARGO_TARGET_DIR", self.folder.join("target"));
         // There is no API server on this machine.
         let ended = command.env("KUBEBUILDER_ASSETS", self.folder.join("none")).output().unwrap();
@@ -126,4 +133,14 @@ fn as_root_it_installs_missing_programs_and_reports_it_once() {
     let asked = fs::read_to_string(bin.join("asked")).unwrap();
     assert_eq!(asked.lines().filter(|line| line.starts_with("update")).count(), 1, "{asked}");
     assert!(!output.contains("is missing"), "{output}");
+}
+
+#[test]
+fn a_step_that_hangs_is_ended_and_has_failed() {
+    let machine = Machine::new("hangs");
+    let (code, output, last) =
+        machine.program("target/checked/chaos", "#!/bin/sh\nsleep 600 & sleep 600\n").run_within("5s", &[]);
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("FAILED: the same storm twice (ended: it took longer than 5s, or was killed)"), "{output}");
+    assert!(last.contains(", 2 failed, "), "both steps of that program: {output}");
 }

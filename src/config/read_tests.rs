@@ -145,3 +145,19 @@ fn the_number_of_printed_errors_is_bounded() {
     assert_eq!(message.lines().count(), 65);
     assert!(message.ends_with("test: and 36 more errors"), "{message}");
 }
+
+#[test]
+fn headers_that_plugins_read_or_set_are_known() {
+    let of = |profile: &str| {
+        let plugins = "plugins:\n- type: header-based-testing-filter\n- type: destination-endpoint-served-verifier\n- type: max-score-picker\n";
+        let rest = format!(
+            "{plugins}schedulingProfiles:\n- name: default\n  plugins:\n{profile}  - pluginRef: max-score-picker\n"
+        );
+        let profiles = read(&format!("{HEAD}{rest}"), "test", &Catalog::builtin()).unwrap().profiles;
+        (profiles.reads_headers().to_vec(), profiles.served_headers().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let served = vec!["x-conformance-test-served-endpoint".to_owned()];
+    let used = of("  - pluginRef: header-based-testing-filter\n");
+    assert_eq!(used, (vec!["test-epp-endpoint-selection".to_owned()], served.clone()));
+    assert_eq!(of(""), (Vec::new(), served), "a filter that no profile names reads nothing");
+}

@@ -118,7 +118,8 @@ fn built<T: Plugin>(given: &Value) -> Result<Built, Fault> {
     let typed: T::Parameters = parameters::read(given)?;
     let parameters = parameters::write(&typed);
     let plugin = Arc::new(T::build(typed).map_err(Fault::whole)?);
-    let (keeps, headers) = (plugin.keeps(), plugin.reads_headers());
+    let headers = plugin.reads_headers().iter().map(|name| name.to_ascii_lowercase()).collect();
+    let keeps = plugin.keeps();
     Ok(Built { roles: plugin.roles(), parameters, reads: T::READS, keeps, headers })
 }
 

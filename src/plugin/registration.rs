@@ -45,7 +45,7 @@ pub trait Plugin: Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// The request headers that it reads, in lower case: they are in
+    /// The request headers that it reads. Their values of up to 4,096 bytes are, by the names in lower case, in
     /// [`InferenceRequest::headers`](crate::request::InferenceRequest::headers).
     fn reads_headers(&self) -> Vec<String> {
         Vec::new()

@@ -65,7 +65,7 @@ pub struct SchedulerSettings {
     pub saturation: SaturationSettings,
     /// Memory limit of the prefix index, in bytes.
     pub index_bytes_max: usize,
-    /// Decisions that are kept for explanations: [`recent::each_keeps`].
+    /// Decisions that are kept for explanations, 1 to [`recent::RECENT_MAX`]: [`recent::each_keeps`].
     pub recent_max: usize,
     /// How long a ticket may stay open without news of its end.
     pub lease: Duration,

@@ -27,8 +27,9 @@ pub struct Recent {
 // === impl Recent ===
 
 impl Recent {
-    /// A ring of at most `most` decisions.
+    /// A ring of at most `most` decisions, 1 to [`RECENT_MAX`]; the nearest of these counts.
     pub fn new(most: usize) -> Self {
+        let most = most.clamp(1, RECENT_MAX);
         Self { ring: VecDeque::with_capacity(most), most }
     }
 
@@ -54,6 +55,17 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Explanation;
+
+    #[test]
+    fn a_ring_is_bounded_whatever_is_asked_for() {
+        for (asked, kept) in [(0, 1), (2, 2), (usize::MAX, RECENT_MAX)] {
+            let mut recent = Recent::new(asked);
+            (0..2 * RECENT_MAX)
+                .for_each(|_| recent.remember(Arc::new(Decision::new(Vec::new(), Explanation::default()))));
+            assert_eq!(recent.iter().count(), kept);
+        }
+    }
 
     #[test]
     fn many_pools_keep_few_decisions_each_and_no_more_together() {

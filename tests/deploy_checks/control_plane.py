@@ -71,6 +71,7 @@ def enter(report, kit, name, module, further=()):
     wanted = {
         "root": os.geteuid() == 0, "iproute2": shutil.which("ip"), "curl": shutil.which("curl"), "helm": helm, "Envoy": envoy,
         "built murmuration and engine-sim": engine and engine.exists(), "KUBE_KIT or --build-kube": kube and kubectl,
+        "Go, for definitions of custom resources": shutil.which("go"),
     }
     lacking = [each for each, found in wanted.items() if not found]
     if lacking:
@@ -117,7 +118,7 @@ class ControlPlane:
         return self
 
     def __exit__(self, *_):
-        if self.pods.loop.is_alive():
+        if self.pods.loop.ident:
             self.pods.__exit__()
         self.lab.kill(*list(self.lab.running))
         self.server.__exit__()
@@ -135,7 +136,7 @@ class ControlPlane:
         place.mkdir(parents=True, exist_ok=True)
         for name in self.lab.running:
             shutil.copy(self.folder / f"{name}.log", place)
-        for pod in self.pods.named(""):
+        for pod in self.pods.all:
             for container in pod.containers:
                 (place / f"{pod.name}-{container}.log").write_text(pod.log(container))
 

@@ -127,7 +127,7 @@ def _frozen(cluster, load):
     pod.kill(signal.SIGCONT)
     asked, failed = load.settled(began, time.monotonic())
     name = f"a picker is frozen for {FROZEN_SECONDS} s: {failed} of {asked} failed or hung, at most {FROZEN_SHARE_MAX:.0%}"
-    return {name: [] if failed <= asked * FROZEN_SHARE_MAX else [load.failures()]}
+    return {name: [] if failed <= asked * FROZEN_SHARE_MAX else [load.failures(began)]}
 
 
 def _killed(cluster, load):
@@ -142,7 +142,7 @@ def _killed(cluster, load):
     pod.is_reported = True
     asked, failed = load.settled(began, time.monotonic())
     name = f"a picker is killed at {RATE} requests a second: {failed} of {asked} that came after it failed, at most {LOST_MAX}"
-    return {name: [] if failed <= LOST_MAX else [load.failures()]}
+    return {name: [] if failed <= LOST_MAX else [load.failures(began)]}
 
 
 def _rolled(cluster, load):
@@ -155,7 +155,7 @@ def _rolled(cluster, load):
     seconds = time.monotonic() - began
     asked, failed = load.settled(began, time.monotonic() + 5)
     name = f"a rolling update ({seconds:.0f} s): {failed} of {asked} failed, none may"
-    return {name: [] if not failed else [load.failures()]}
+    return {name: [] if not failed else [load.failures(began)]}
 
 
 if __name__ == "__main__":

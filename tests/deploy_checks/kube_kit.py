@@ -28,10 +28,8 @@ PROGRAMS = {
 
 
 def find(folder):
-    """The folder whose bin/ has the programs: KUBE_KIT, else the one that [`build`] made; `None` if there is none."""
-    given = os.environ.get("KUBE_KIT")
-    if given:
-        return pathlib.Path(given)
+    """The folder whose bin/ has all programs: KUBE_KIT, else the one that [`build`] made; `None` if there is none."""
+    folder = pathlib.Path(os.environ.get("KUBE_KIT") or folder)
     return folder if all((folder / "bin" / name).exists() for name in PROGRAMS) else None
 
 
@@ -39,8 +37,11 @@ def build(folder):
     """Builds what is missing. What Go says goes to standard error."""
     if not shutil.which("go"):
         raise RuntimeError("--build-kube needs Go 1.26 or later")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bin").mkdir(exist_ok=True)
+    mark, wanted = folder / "built", json.dumps(MODULES)
+    if folder.exists() and (not mark.exists() or mark.read_text() != wanted):
+        shutil.rmtree(folder)
+    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    mark.write_text(wanted)
     if not (folder / "go.sum").exists():
         (folder / "go.mod").write_text(_module(folder))
         _go(folder, "get", *(f"{module}@{version}" for module, version in MODULES.items()))

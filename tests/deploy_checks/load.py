@@ -42,10 +42,11 @@ class Load:
         time.sleep(max(0, until - time.monotonic()) + SECONDS_MAX + 1)
         return self.since(began, until)
 
-    def failures(self):
-        """All failures so far, by their statuses."""
+    def failures(self, began):
+        """Failures of requests that started since then, by their statuses."""
         with self.lock:
-            return str(dict(collections.Counter(str(status) for _, status in self.ended if status != 200)))
+            failed = [str(status) for started, status in self.ended if status != 200 and started >= began]
+        return str(dict(collections.Counter(failed)))
 
     def _run(self):
         began, count = time.monotonic(), 0

@@ -9,11 +9,13 @@ users, limits, addresses of Services, and what kubectl asks a kubelet for (logs,
 import base64
 import contextlib
 import datetime
+import http.client
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -51,6 +53,8 @@ class Pods:
     def __init__(self, server, folder, programs, api):
         self.server, self.folder, self.programs, self.api = server, pathlib.Path(folder), programs, api
         self.running, self.count, self.over, self.services = {}, 1, threading.Event(), []
+        # All that ever ran, for their logs.
+        self.all = []
         self.loop = threading.Thread(target=self._loop, daemon=True)
 
     def __enter__(self):
@@ -73,9 +77,11 @@ class Pods:
 
     def _loop(self):
         while not self.over.wait(TICK_SECONDS):
-            # The server may be restarting; the next turn sees what this one missed.
-            with contextlib.suppress(OSError):
+            try:
                 self._turn()
+            # The server may be restarting, or have changed an object meanwhile: the next turn sees what this one missed.
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                print(f"pods: {error!r}", file=sys.stderr)
 
     def _turn(self):
         listed = self.server.call("GET", "/api/v1/pods")["items"]
@@ -110,6 +116,7 @@ class Pods:
             self.count += 1
             address = f"10.89.{self.count // 250}.{self.count % 250 + 2}"
             self.running[uid] = Pod(self, pod, path, address, self.count)
+            self.all.append(self.running[uid])
             self.running[uid].start()
 
     def _balance(self, service):
@@ -201,9 +208,12 @@ class Pod(threading.Thread):
         if text == self.named:
             return
         for process in self.containers.values():
-            # A container that has just ended has no file system any more.
+            root = pathlib.Path(f"/proc/{process.pid}/root")
+            # A container that has just ended has no file system any more, and one that has just begun still this one's.
             with contextlib.suppress(OSError):
-                pathlib.Path(f"/proc/{process.pid}/root/etc/hosts").write_text(text)
+                if root.samefile("/"):
+                    return
+                (root / "etc/hosts").write_text(text)
         self.named = text
 
     def kill(self, number=signal.SIGKILL):
@@ -297,6 +307,8 @@ class Pod(threading.Thread):
 
     def _restarted(self, began):
         ended = [name for name, process in self.containers.items() if process.poll() is not None]
+        if self.object["spec"].get("restartPolicy") == "Never":
+            return []
         if ended:
             self.ready = False
             self._report(began)
@@ -338,11 +350,12 @@ class Pod(threading.Thread):
             self.pods.server.call("PATCH", f"{self.path}/status", {"status": status})
 
     def _stop(self):
-        until = time.monotonic() + self.grace
+        began = time.monotonic()
         hooks = [each.get("lifecycle", {}).get("preStop", {}) for each in self.object["spec"]["containers"]]
         time.sleep(min(max((hook.get("sleep", {}).get("seconds", 0) for hook in hooks), default=0), self.grace))
         self.kill(signal.SIGTERM if self.grace else signal.SIGKILL)
-        while time.monotonic() < until and any(process.poll() is None for process in self.containers.values()):
+        # The grace may shrink meanwhile: then somebody deletes the pod by force.
+        while time.monotonic() < began + self.grace and any(process.poll() is None for process in self.containers.values()):
             time.sleep(0.05)
 
     def _end(self):

@@ -133,7 +133,7 @@ class Tools:
             for name, package in zip(wanted, CONFORMANCE_PACKAGES, strict=True):
                 calls.append([*wanted[name], "-trimpath", "-ldflags=-s -w", "-o", name, package])
             for words in calls:
-                subprocess.run(["go", *words], cwd=folder, env=environment, stdout=sys.stderr, stderr=subprocess.DEVNULL, check=False)
+                subprocess.run(["go", *words], cwd=folder, env=environment, stdout=sys.stderr, check=False)
         return folder if all((folder / name).exists() for name in wanted) else None
 
     def _module(self, module):

@@ -301,7 +301,7 @@ mod tests {
                     {"decode": "default/e1", "prefill": "default/p1", "terms": {"waiting": 100.0, "uncached": 640.0, "price": 1.5,
                      "hand_off": 200.0, "moved": 640.0, "move_price": 0.131, "between": 20.0, "answers": 240.0, "context": 50.0, "short": 0.0, "cost": 1653.8}},
                     {"decode": "default/e1", "prefill": null, "terms": {"waiting": 0.0, "uncached": 640.0, "price": 3.0,
-                     "hand_off": 0.0, "moved": 0.0, "move_price": 0.0, "between": 0.0, "answers": 240.0, "context": 50.0, "short": 0.0, "cost": 2210.0}},
+                     "hand_off": 0.0, "moved": 0.0, "move_price": 0.0, "between": 0.0, "answers": 240.0, "context": 50.0, "short": 0.0, "far": 100.0, "cost": 2310.0}},
                 ]},
                 "profiles": [{
                     "profile": "default", "stage": "decode", "margin": 1.5,
@@ -324,7 +324,8 @@ mod tests {
             "pairs of 2 endpoints that decode and 1 that prefill",
             "default/p1 for default/e1: 100 waiting + 640 uncached at 1.5 each + 200 hand-over + 640 moved at 0.13 each + \
              20 for prompts between + 240 for answers beside it + 50 for contexts = 1654 tokens",
-            "default/e1 alone: 0 waiting + 640 uncached at 3.0 each + 240 for answers beside it + 50 for contexts = 2210",
+            "default/e1 alone: 0 waiting + 640 uncached at 3.0 each + 240 for answers beside it + 50 for contexts + 100 for \
+             another zone = 2310",
             "profile default for decode",
             "from 2 candidates (1 outside of the subset left out), saturation 0.25",
             "filter decode-filter: 3 -> 2, removed default/p0",

@@ -46,7 +46,7 @@ pub struct EndpointActor;
 pub struct EndpointArguments {
     /// The watched endpoint.
     pub endpoint: EndpointId,
-    /// Chooses the slot in which it is scraped: [`slot_key`](super::slot_key).
+    /// Chooses the slot in which it is scraped; from its own name and its pool's.
     pub slot_key: u64,
     /// The address of the metrics page.
     pub metrics: SocketAddr,

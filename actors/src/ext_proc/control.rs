@@ -4,6 +4,8 @@
 //! sends. So a client could use the other spelling to override a gateway. Two values that differ are therefore refused,
 //! and an operator may configure that only one spelling counts (`docs/headers.md`).
 
+use std::collections::BTreeMap;
+
 use murmuration::request::{Refusal, RefusalCode};
 use murmuration_proto::names;
 
@@ -11,6 +13,8 @@ use super::headers::Head;
 
 /// The longest value in bytes. Values become labels, keys and log fields; legitimate ones are far shorter.
 const VALUE_BYTES_MAX: usize = 256;
+/// The same of the headers that plugins read: one may be a list.
+const PLUGIN_VALUE_BYTES_MAX: usize = 4096;
 /// The prefix of the gateway's own spelling.
 const GATEWAY_PREFIX: &str = "x-gateway-";
 
@@ -54,8 +58,9 @@ impl<'a> Control<'a> {
     ) -> Result<Self, Refusal> {
         // It has one spelling, of which the operator's configuration may choose any.
         let profile_header = profile_header.filter(|_| trusted != TrustedSpelling::None);
-        let profile = profile_header.map(|header| one_value(head, &[header])).transpose()?.flatten();
-        let zone = (trusted != TrustedSpelling::None).then(|| one_value(head, &[names::FORWARDED_ZONE]));
+        let profile = profile_header.map(|header| one_value(head, &[header], VALUE_BYTES_MAX)).transpose()?.flatten();
+        let zone =
+            (trusted != TrustedSpelling::None).then(|| one_value(head, &[names::FORWARDED_ZONE], VALUE_BYTES_MAX));
         let zone = zone.transpose()?.flatten().map(str::trim).filter(|zone| !zone.is_empty());
         Ok(Self {
             zone,
@@ -66,6 +71,24 @@ impl<'a> Control<'a> {
             model_rewrite: one_of(head, &names::MODEL_REWRITE, trusted)?,
         })
     }
+}
+
+/// Those of the headers `names` that the request has, by name. They have one spelling each.
+///
+/// # Errors
+/// `bad-request` when values of one header differ, or one is longer than 4,096 bytes.
+pub(super) fn plugin_headers(
+    head: &Head,
+    trusted: TrustedSpelling,
+    names: &[String],
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut found = BTreeMap::new();
+    for name in names.iter().filter(|_| trusted != TrustedSpelling::None) {
+        if let Some(value) = one_value(head, &[name], PLUGIN_VALUE_BYTES_MAX)? {
+            found.insert(name.clone(), value.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 // === impl TrustedSpelling ===
@@ -84,19 +107,19 @@ impl TrustedSpelling {
 /// The one value of all trusted spellings; empty values are ignored.
 fn one_of<'a>(head: &'a Head, spellings: &[&str], trusted: TrustedSpelling) -> Result<Option<&'a str>, Refusal> {
     let trusted: Vec<&str> = spellings.iter().copied().filter(|name| trusted.counts(name)).collect();
-    one_value(head, &trusted)
+    one_value(head, &trusted, VALUE_BYTES_MAX)
 }
 
 /// The one value of all these headers; empty values are ignored.
-fn one_value<'a>(head: &'a Head, spellings: &[&str]) -> Result<Option<&'a str>, Refusal> {
+fn one_value<'a>(head: &'a Head, spellings: &[&str], bytes_max: usize) -> Result<Option<&'a str>, Refusal> {
     let mut found: Option<(&str, &str)> = None;
     for name in spellings.iter().copied() {
         for value in head.values(name).filter_map(|value| std::str::from_utf8(value).ok()) {
             if value.is_empty() {
                 continue;
             }
-            if value.len() > VALUE_BYTES_MAX {
-                return Err(refused(format!("the header {name} has {} bytes; {VALUE_BYTES_MAX} may be", value.len())));
+            if value.len() > bytes_max {
+                return Err(refused(format!("the header {name} has {} bytes; {bytes_max} may be", value.len())));
             }
             match found {
                 Some((first, known)) if known != value => return Err(refused(contradiction(first, name))),
@@ -177,6 +200,19 @@ mod tests {
         assert_eq!(objective(&both, TrustedSpelling::LlmD), Ok(Some("urgent".into())));
         assert_eq!(objective(&both, TrustedSpelling::None), Ok(None));
         assert_eq!(objective(&[CLIENTS], TrustedSpelling::Gateway), Ok(None), "a client can't fill a gap either");
+    }
+
+    #[test]
+    fn headers_of_plugins_follow_the_same_rules() {
+        let names = ["x-wanted".to_owned(), "x-absent".to_owned()];
+        let read = |pairs: &[(&str, &str)], trusted| {
+            plugin_headers(&head(pairs), trusted, &names).map_err(|refusal| refusal.sentence)
+        };
+        let (any, list) = (TrustedSpelling::Any, "a".repeat(PLUGIN_VALUE_BYTES_MAX));
+        assert_eq!(read(&[("X-Wanted", &list), ("x-other", "b")], any), Ok([("x-wanted".into(), list.clone())].into()));
+        assert_eq!(read(&[("x-wanted", "a")], TrustedSpelling::None), Ok(BTreeMap::new()));
+        assert!(read(&[("x-wanted", &format!("{list}a"))], any).unwrap_err().contains("4097 bytes"));
+        assert!(read(&[("x-wanted", "a"), ("x-wanted", "b")], any).unwrap_err().contains("came twice"));
     }
 
     #[test]

@@ -3,12 +3,11 @@
 //! Must not know how bodies are parsed (`reading` calls the core's dialects) or what is done with the request. A
 //! request without a body, or with one that no parser reads, has no model and an empty chain: load alone places it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use murmuration::request::{InferenceRequest, Refusal};
 
-use super::control::Control;
+use super::control::{Control, plugin_headers};
 use super::headers::Head;
 use super::reading::{self, Edit, Unread};
 use super::session;
@@ -45,7 +44,7 @@ impl RequestBuilder<'_> {
             fairness_id: control.fairness_id.unwrap_or(DEFAULT_FLOW).to_owned(),
             subset: self.subset.map(|subset| subset.iter().copied().collect()),
             session: session::read(self.head, control.fairness_id.unwrap_or(DEFAULT_FLOW), settings),
-            headers: self.plugin_headers(settings),
+            headers: plugin_headers(self.head, settings.trusted, &settings.plugin_headers)?,
             profile: control.profile.map(str::to_owned),
             if_available: control.if_available,
             zone: control.zone.map(str::to_owned),
@@ -72,12 +71,6 @@ impl RequestBuilder<'_> {
         request.streaming = parsed.streaming;
         request.max_output_tokens = parsed.max_output_tokens;
         Ok((request, parsed.edit))
-    }
-
-    fn plugin_headers(&self, settings: &Settings) -> BTreeMap<String, String> {
-        let sent =
-            settings.plugin_headers.iter().filter_map(|name| Some((name.clone(), self.head.get(name)?.to_owned())));
-        sent.collect()
     }
 
     /// The content hash of a request that no parser reads. It covers the path and the body, so that equal requests

@@ -37,7 +37,7 @@ pub struct ReplicaSettings {
     pub response_path: ResponsePath,
     /// Memory limit of the prefix index.
     pub index_bytes_max: usize,
-    /// Decisions that a pool keeps for explanations; with many pools each keeps fewer.
+    /// Decisions that a pool keeps for explanations, 1 to 1,024; with many pools each keeps fewer.
     pub recent_max: usize,
     /// How long a ticket may stay open while its end is unknown.
     pub lease: Duration,

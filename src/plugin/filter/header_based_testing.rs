@@ -3,9 +3,11 @@
 //!
 //! Must not know how headers arrive: the request carries those that plugins read.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::id::canonical;
 use crate::plugin::contract::Filter;
 use crate::plugin::registration::{Invalid, NoParameters, Plugin, Produced, Roles};
 use crate::schedule::{Ask, Candidate};
@@ -14,26 +16,26 @@ use crate::schedule::{Ask, Candidate};
 const HEADER: &str = "test-epp-endpoint-selection";
 
 /// `header-based-testing-filter`: keeps the endpoints that the request header `test-epp-endpoint-selection` names:
-/// addresses with a port, or without one for all ports, separated by commas. Without the header it keeps all. For tests
-/// alone: whoever may send the header chooses endpoints.
+/// addresses with a port, or without one for all ports, separated by commas. Without the header, or with an empty one,
+/// it keeps all, where llm-d's keeps none. For tests alone: whoever may send the header chooses endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderBasedTestingFilter;
 
-/// One entry of the header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Host(IpAddr),
-    Port(SocketAddr),
+/// What the header names. What is no address names no endpoint.
+#[derive(Debug, Default)]
+struct Named {
+    hosts: BTreeSet<IpAddr>,
+    ports: BTreeSet<SocketAddr>,
 }
 
 // === impl HeaderBasedTestingFilter ===
 
 impl Filter for HeaderBasedTestingFilter {
     fn filter(&self, ask: &Ask<'_>, candidates: &[Candidate<'_>], keep: &mut [bool]) {
-        let Some(value) = ask.request.headers.get(HEADER).filter(|value| !value.is_empty()) else { return };
-        let named: Vec<Named> = value.split(',').filter_map(Named::of).collect();
+        let Some(value) = ask.request.headers.get(HEADER).filter(|value| !value.trim().is_empty()) else { return };
+        let named = Named::of(value);
         for (row, keep) in candidates.iter().zip(keep) {
-            *keep = named.iter().any(|named| named.is(row.endpoint.address));
+            *keep = named.has(row.endpoint.address);
         }
     }
 }
@@ -59,18 +61,21 @@ impl Plugin for HeaderBasedTestingFilter {
 // === impl Named ===
 
 impl Named {
-    /// `None` for what is no address: it names no endpoint.
-    fn of(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let host = || text.trim_matches(['[', ']']).parse().map(Self::Host);
-        text.parse().map(Self::Port).or_else(|_| host()).ok()
+    fn of(value: &str) -> Self {
+        let mut named = Self::default();
+        for text in value.split(',').map(str::trim) {
+            let host = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            if let Ok(address) = text.parse() {
+                named.ports.insert(canonical(address));
+            } else if let Ok(host) = host.parse::<IpAddr>() {
+                named.hosts.insert(host.to_canonical());
+            }
+        }
+        named
     }
 
-    fn is(&self, address: SocketAddr) -> bool {
-        match self {
-            Self::Host(host) => *host == address.ip(),
-            Self::Port(port) => *port == address,
-        }
+    fn has(&self, address: SocketAddr) -> bool {
+        self.ports.contains(&address) || self.hosts.contains(&address.ip())
     }
 }
 
@@ -98,12 +103,13 @@ mod tests {
         assert_eq!(keeps(Some("fd00::1")), ["e3"]);
         assert_eq!(keeps(Some("[fd00::1]:80,10.0.0.2:80")), ["e2", "e3"]);
         assert_eq!(keeps(Some("[fd00::1]")), ["e3"]);
+        assert_eq!(keeps(Some("::ffff:10.0.0.2,[::ffff:10.0.0.1]:81")), ["e1", "e2"]);
     }
 
     #[test]
     fn without_it_all_may_serve_and_with_nonsense_none() {
         assert_eq!(keeps(None).len(), 4);
-        assert_eq!(keeps(Some("")).len(), 4);
-        assert!(keeps(Some("engine-1, :80, 10.0.0.3")).is_empty());
+        assert_eq!(keeps(Some(" ")).len(), 4);
+        assert!(keeps(Some("engine-1, :80, 10.0.0.3, [10.0.0.1, ]10.0.0.1[")).is_empty());
     }
 }

@@ -186,9 +186,11 @@ impl Exchange {
 
     /// The headers that tell the client which endpoint served, as far as the proxy reports it.
     fn served_headers(&self, metadata: Option<&Metadata>) -> impl Iterator<Item = Header> {
-        let served = metadata.and_then(envoy_metadata::served);
-        let value = served.map_or_else(|| NOT_REPORTED.to_owned(), |address| address.to_string());
-        self.settings.served_headers.iter().filter_map(move |name| Header::new(name, value.clone()).ok())
+        let value = move || {
+            let served = metadata.and_then(envoy_metadata::served);
+            served.map_or_else(|| NOT_REPORTED.to_owned(), |address| address.to_string())
+        };
+        self.settings.served_headers.iter().filter_map(move |name| Header::new(name, value()).ok())
     }
 
     /// The header that tells the client which endpoint serves its session: the one that the proxy reports, otherwise
