@@ -62,9 +62,7 @@ def inside(folder, program, _engine, envoy, kit, kubectl, helm, suite):
         environment = {**os.environ, "KUBECONFIG": str(cluster.server.kubeconfig)}
         command = [str(suite / "conformance.test"), *words]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
-        if os.environ.get("KEEP_LOGS"):
-            cluster.keep_logs(pathlib.Path(os.environ["KEEP_LOGS"]))
-            (pathlib.Path(os.environ["KEEP_LOGS"]) / "suite.log").write_text(done.stdout + done.stderr)
+        (folder / "suite.log").write_text(done.stdout + done.stderr)
     print(json.dumps(_judged(done.stdout + done.stderr)))
 
 

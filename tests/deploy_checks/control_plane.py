@@ -118,6 +118,8 @@ class ControlPlane:
         return self
 
     def __exit__(self, *_):
+        if os.environ.get("KEEP_LOGS"):
+            self._keep_logs(pathlib.Path(os.environ["KEEP_LOGS"]))
         if self.pods.loop.ident:
             self.pods.__exit__()
         self.lab.kill(*list(self.lab.running))
@@ -131,11 +133,11 @@ class ControlPlane:
         if error:
             raise RuntimeError(error)
 
-    def keep_logs(self, place):
-        """Copies what istiod, the controllers and all containers wrote."""
+    def _keep_logs(self, place):
+        """Copies what istiod, the controllers, all containers and the checks themselves wrote."""
         place.mkdir(parents=True, exist_ok=True)
-        for name in self.lab.running:
-            shutil.copy(self.folder / f"{name}.log", place)
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, place)
         for pod in self.pods.all:
             for container in pod.containers:
                 (place / f"{pod.name}-{container}.log").write_text(pod.log(container))

@@ -5,7 +5,6 @@ Under load a picker is frozen, another is killed, and the Deployment is rolled. 
 """
 
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -70,8 +69,6 @@ def inside(folder, program, engine, envoy, kit, kubectl, helm):
             with Load(entry, RATE) as load:
                 # A killed picker stays ejected for a minute, and each of two gets more than each of three.
                 found |= _frozen(cluster, load) | _killed(cluster, load) | _rolled(cluster, load)
-        if os.environ.get("KEEP_LOGS"):
-            cluster.keep_logs(pathlib.Path(os.environ["KEEP_LOGS"]))
     print(json.dumps(found))
 
 

@@ -30,8 +30,6 @@ def inside(folder, program, engine, envoy, kit, kubectl, helm):
         path = f"{pathlib.Path(kubectl).parent}:{pathlib.Path(helm).parent}:{os.environ['PATH']}"
         environment = {**os.environ, "KUBECONFIG": str(cluster.server.kubeconfig), "PATH": path}
         done = subprocess.run([str(ROOT / "deploy/kind/check")], capture_output=True, text=True, env=environment, check=False)
-        if os.environ.get("KEEP_LOGS"):
-            cluster.keep_logs(pathlib.Path(os.environ["KEEP_LOGS"]))
     lines = re.findall(r"^(ok|FAILED) +(.+)$", done.stdout, re.MULTILINE)
     found = {text: [] if verdict == "ok" else [text] for verdict, text in lines}
     found["the script comes to its end"] = [] if done.returncode == 0 else [(done.stdout + done.stderr)[-3000:]]

@@ -30,11 +30,11 @@ TICK_SECONDS = 0.25
 RESTART_SECONDS = 1
 # Arguments: the pod's folder, the files of the container, the program's folder, the command.
 CONTAINER = """set -e
-mount -t tmpfs pod "$1" && mkdir "$1/upper" "$1/work" "$1/root" && cp -a "$2/." "$1/upper/"
-mount -t overlay pod -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-mkdir -p "$1/root$3" && mount --bind "$3" "$1/root$3"
-for each in proc dev sys; do mount --rbind "/$each" "$1/root/$each"; done
-root="$1/root"; shift 3; exec chroot "$root" "$@"
+mount -t tmpfs pod "$1" && mkdir "$1/own" "$1/scratch" "$1/whole" && cp -a "$2/." "$1/own/"
+mount -t overlay pod -o "lowerdir=/,upperdir=$1/own,workdir=$1/scratch" "$1/whole"
+mkdir -p "$1/whole$3" && mount --bind "$3" "$1/whole$3"
+for each in proc dev sys; do mount --rbind "/$each" "$1/whole/$each"; done
+whole="$1/whole"; shift 3; exec chroot "$whole" "$@"
 """
 
 
